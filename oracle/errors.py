@@ -1,0 +1,67 @@
+"""Every error the node expects, grouped by what its loop does about it. Only the loop catches.
+
+OracleError     expected in normal operation; anything else is a bug and may crash
+├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed
+├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile
+└─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer
+"""
+
+
+class OracleError(Exception):
+    """An error that normal operation can meet. The message says what to do."""
+
+
+class Transient(OracleError):
+    """Trying again later may succeed."""
+
+
+class Refused(OracleError):
+    """This job or input cannot succeed; others can."""
+
+
+class Fatal(OracleError):
+    """Going on could lose money: stop and let a person look."""
+
+
+class RpcUnavailable(Transient):
+    """No endpoint answered, or its answer was unusable."""
+
+
+class ReorgedAway(Transient):
+    """The block a job rests on left the chain."""
+
+
+class EngineCrashed(Transient):
+    """The engine's worker process died or exceeded its time."""
+
+
+class UnknownModel(Refused):
+    """The node has no local file for this model id, or its operator has not allowed it."""
+
+
+class BadModelFile(Refused):
+    """A model file is malformed, unsupported, or not the file its manifest names."""
+
+
+class PromptTooLong(Refused):
+    """Prompt and answer do not fit the model's context."""
+
+
+class WrongChain(Fatal):
+    """An endpoint serves another chain than the configured one."""
+
+
+class ContractVersionMismatch(Fatal):
+    """The contract at the configured address is not the one this node was built for."""
+
+
+class ConflictingAnswer(Fatal):
+    """The journal already holds another signed answer for this request and turn."""
+
+
+class FinalityViolated(Fatal):
+    """Two endpoints disagree on a block that was taken as final, or a final block left the chain."""
+
+
+class ForeignTransaction(Fatal):
+    """Another wallet used this node's key: its nonce moved without the journal."""
