@@ -1,0 +1,451 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
+
+import {Services} from "./Services.sol";
+import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
+import {IOracle} from "./interfaces/IOracle.sol";
+import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
+import {RequestLib} from "./libraries/RequestLib.sol";
+import {RequestId, ServiceId} from "./interfaces/Types.sol";
+
+/// @title Oracle
+/// @notice Requests from escrow to callback. No owner, no pause, no proxy.
+contract Oracle is IOracle, Services {
+    using RequestLib for Request;
+    using RequestLib for Answer;
+
+    /// @notice Blocks between a request and the block that fixes its seed: the payer cannot know it when asking.
+    uint256 public constant SEED_DELAY = 2;
+
+    /// @notice Gas of `finalize` beside the callback itself, as the requester pays for it.
+    uint256 public constant CALLBACK_OVERHEAD_GAS = 60_000;
+
+    /// @notice Most gas a callback can buy: leaves a transaction under the cap of EIP-7825 (2^24) room for the rest.
+    uint256 public constant MAX_CALLBACK_GAS = 12_000_000;
+
+    /// @notice How long after its window a failed callback can be repeated.
+    uint256 public constant RETRY_SECONDS = 30 days;
+
+    /// @dev What must be left for the steps after a callback returns.
+    uint256 private constant AFTER_CALLBACK_GAS = 15_000;
+
+    /// @dev The lowest 8 bits are the status. Above them, while open: firstTurn (32 bits), startsAt (48); once answered:
+    /// the upper 248 bits of the answer's hash.
+    mapping(RequestId requestId => uint256) private _state;
+
+    constructor(IModelRegistry models_) Services(models_) {}
+
+    /* REQUESTER */
+
+    /// @inheritdoc IOracle
+    function request(ServiceId service, bytes calldata prompt, Params calldata params)
+        external
+        payable
+        returns (RequestId requestId)
+    {
+        Prices memory prices = _services[service].prices;
+        Rules memory rules = _services[service].rules;
+        (uint256 feeWei, uint256 callbackWei) = _quote(service, prices, prompt.length, params);
+        if (msg.value != feeWei + callbackWei) revert WrongFee(feeWei + callbackWei, msg.value);
+        if (params.deadline < block.timestamp || params.deadline > block.timestamp + rules.lifetimeSeconds) {
+            revert DeadlineOutOfRange(params.deadline, block.timestamp, block.timestamp + rules.lifetimeSeconds);
+        }
+        if (rules.ownerCount < rules.minOwners) revert NotEnoughOwners(service, rules.ownerCount, rules.minOwners);
+        if (params.callbackGas > 0 && msg.sender.code.length == 0) revert CallbackTargetWithoutCode(msg.sender);
+
+        Request memory req = Request({
+            service: service,
+            promptHash: keccak256(prompt),
+            head: RequestLib.packHead(msg.sender, params.deadline, block.number),
+            rules: RequestLib.packRules(params, rules.turnSeconds, rules.windowSeconds, rules.seatCount),
+            money: RequestLib.packMoney(feeWei, prices.tokenWei, rules.bondWei)
+        });
+        requestId = req.id();
+        if (_state[requestId] != 0) revert DuplicateRequest(requestId);
+        _state[requestId] = _openState(0);
+        emit RequestPosted(requestId, service, msg.sender, req, prompt);
+    }
+
+    /// @inheritdoc IOracle
+    function cancel(Request calldata req) external {
+        RequestId requestId = req.id();
+        Round memory round = _openRound(requestId);
+        if (msg.sender != req.payer()) revert NotPayer(requestId, req.payer());
+
+        uint256 refundWei = _escrow(req);
+        bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        if (seedBlockHash != 0) {
+            uint16 seat = _draw(req, requestId, seedBlockHash, _turn(req, round, block.timestamp));
+            if (_seats[req.service][seat].money.status >= SeatStatus.Active) {
+                uint256 promptWei = req.feeWei() - req.tokenPriceWei() * req.maxTokens();
+                refundWei -= promptWei;
+                _paySeat(_seats[req.service][seat], promptWei, 0);
+            }
+        }
+        _setStatus(requestId, Status.Cancelled);
+        credit[msg.sender] += refundWei;
+        emit RequestCancelled(requestId, refundWei);
+    }
+
+    /// @inheritdoc IOracle
+    function refund(Request calldata req) external {
+        RequestId requestId = req.id();
+        Round memory round = _openRound(requestId);
+        uint256 deadline = req.deadline();
+        if (block.timestamp <= deadline) revert DeadlineNotPassed(requestId, deadline);
+
+        uint256 refundWei = _escrow(req);
+        bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        if (seedBlockHash != 0 && deadline > round.startsAt) {
+            refundWei += _chargeMissed(req, round, requestId, seedBlockHash, _turn(req, round, deadline));
+        }
+        _setStatus(requestId, Status.Refunded);
+        credit[req.payer()] += refundWei;
+        emit RequestRefunded(requestId, refundWei);
+    }
+
+    /* NODE */
+
+    /// @inheritdoc IOracle
+    function answer(
+        Request calldata req,
+        bytes calldata output,
+        uint24 tokenCount,
+        bytes32 tokensRoot,
+        bytes32 seedBlockHash
+    ) external {
+        RequestId requestId = req.id();
+        Round memory round = _openRound(requestId);
+        if (block.timestamp > req.deadline()) revert DeadlinePassed(requestId, req.deadline());
+        if (tokenCount == 0 || tokenCount > req.maxTokens()) revert TokensOutOfRange(tokenCount, req.maxTokens());
+        bytes32 expected = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        if (seedBlockHash != expected || expected == 0) revert SeedMismatch(requestId, expected, seedBlockHash);
+
+        uint32 turn = _turn(req, round, block.timestamp);
+        uint16 seat = _draw(req, requestId, seedBlockHash, turn);
+        _lockBond(req, requestId, turn, seat);
+        if (turn > round.firstTurn) {
+            credit[req.payer()] += _chargeMissed(req, round, requestId, seedBlockHash, turn);
+        }
+        Answer memory ans = Answer({
+            head: RequestLib.packAnswerHead(turn, seat, block.timestamp + req.windowSeconds(), tokenCount),
+            outputHash: keccak256(output),
+            tokensRoot: tokensRoot,
+            seedBlockHash: seedBlockHash
+        });
+        _state[requestId] = _answeredState(ans, Status.Answered);
+        emit AnswerPosted(requestId, msg.sender, ans, output);
+    }
+
+    /// @inheritdoc IOracle
+    function finalize(Item[] calldata items) external nonReentrant returns (uint256 finalized) {
+        for (uint256 i; i < items.length; ++i) {
+            if (_finalize(items[i])) ++finalized;
+        }
+        if (finalized == 0) revert NothingToFinalize();
+    }
+
+    /// @inheritdoc IOracle
+    function retryCallback(Item calldata item, uint256 callbackGas) external nonReentrant {
+        Request calldata req = item.request;
+        Answer calldata ans = item.answer;
+        RequestId requestId = req.id();
+        _expect(requestId, Status.Undelivered, ans);
+        if (keccak256(item.output) != ans.outputHash) revert AnswerMismatch(requestId);
+        uint256 closedAt = ans.closesAt() + RETRY_SECONDS;
+        if (block.timestamp > closedAt) revert RetryClosed(requestId, closedAt);
+        if (callbackGas < req.callbackGas()) revert InsufficientGas(callbackGas, req.callbackGas());
+
+        _setStatus(requestId, Status.Final);
+        emit CallbackRetried(requestId, msg.sender);
+        if (!_callBack(req.payer(), requestId, item.output, callbackGas)) revert CallbackReverted(requestId);
+    }
+
+    /* ARBITER */
+
+    /// @inheritdoc IOracle
+    function dispute(Request calldata req, Answer calldata ans) external onlyArbiter(req.service) {
+        RequestId requestId = req.id();
+        _expect(requestId, Status.Answered, ans);
+        if (block.timestamp > ans.closesAt()) revert WindowClosed(requestId, ans.closesAt());
+
+        _setStatus(requestId, Status.Disputed);
+        emit AnswerDisputed(requestId, ans.turn());
+    }
+
+    /// @inheritdoc IOracle
+    function rule(
+        Request calldata req,
+        Answer calldata ans,
+        Ruling ruling,
+        uint72 slashWei,
+        Payout[] calldata payouts
+    ) external payable onlyArbiter(req.service) {
+        RequestId requestId = req.id();
+        _expect(requestId, Status.Disputed, ans);
+        uint256 slashableWei = ruling == Ruling.Upheld ? 0 : req.bondWei();
+        if (slashWei > slashableWei) revert SlashTooLarge(slashWei, slashableWei);
+        _payOut(payouts, slashWei + msg.value, ruling == Ruling.Rejected ? slashWei - slashWei / 2 : 0);
+
+        Round memory next;
+        if (ruling == Ruling.Upheld) {
+            _setStatus(requestId, Status.Answered);
+        } else {
+            next = Round({firstTurn: ans.turn() + 1, startsAt: uint48(block.timestamp)});
+            _state[requestId] = _openState(next.firstTurn);
+            _paySeat(_seats[req.service][ans.seat()], req.bondWei() - slashWei, 1);
+        }
+        emit AnswerRuled(requestId, ans.turn(), ruling, slashWei, next);
+    }
+
+    /* VIEWS */
+
+    /// @inheritdoc IOracle
+    function quote(ServiceId service, uint256 promptBytes, Params calldata params)
+        external
+        view
+        returns (uint256 feeWei, uint256 callbackWei)
+    {
+        return _quote(service, _services[service].prices, promptBytes, params);
+    }
+
+    /// @inheritdoc IOracle
+    function turnOf(Request calldata req) external view returns (uint32 turn, uint16 seat, address operator) {
+        RequestId requestId = req.id();
+        bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        if (seedBlockHash == 0) revert SeedMismatch(requestId, 0, 0);
+        turn = _turn(req, _openRound(requestId), block.timestamp);
+        seat = _draw(req, requestId, seedBlockHash, turn);
+        SeatState storage state = _seats[req.service][seat];
+        if (state.money.status >= SeatStatus.Active) operator = state.money.operator;
+    }
+
+    /// @inheritdoc IOracle
+    function statusOf(RequestId requestId) public view returns (Status) {
+        return Status(uint8(_state[requestId]));
+    }
+
+    /// @inheritdoc IOracle
+    function roundOf(RequestId requestId) external view returns (Round memory round) {
+        if (statusOf(requestId) == Status.Open) return _openRound(requestId);
+    }
+
+    /// @inheritdoc IOracle
+    function isFinal(RequestId requestId, Answer calldata ans) external view returns (bool) {
+        uint256 state = _state[requestId];
+        return state == _answeredState(ans, Status.Final) || state == _answeredState(ans, Status.Undelivered);
+    }
+
+    /// @inheritdoc IOracle
+    function idOf(Request calldata req) external pure returns (RequestId) {
+        return req.id();
+    }
+
+    /// @inheritdoc IOracle
+    function unpackRequest(Request calldata req) external pure returns (RequestFields memory) {
+        return RequestFields({
+            service: req.service,
+            promptHash: req.promptHash,
+            payer: req.payer(),
+            blockNumber: uint48(req.blockNumber()),
+            turnSeconds: uint24(req.turnSeconds()),
+            windowSeconds: uint24(req.windowSeconds()),
+            seatCount: uint16(req.seatCount()),
+            feeWei: uint96(req.feeWei()),
+            tokenPriceWei: uint64(req.tokenPriceWei()),
+            bondWei: uint72(req.bondWei()),
+            params: Params({
+                maxTokens: uint24(req.maxTokens()),
+                temperature: uint32(req.temperature()),
+                cutoff: uint32(req.cutoff()),
+                callbackGas: uint32(req.callbackGas()),
+                callbackGasPriceWei: uint64(req.callbackGasPriceWei()),
+                deadline: uint48(req.deadline())
+            })
+        });
+    }
+
+    /// @inheritdoc IOracle
+    function unpackAnswer(Answer calldata ans) external pure returns (AnswerFields memory) {
+        return AnswerFields({
+            turn: ans.turn(),
+            seat: ans.seat(),
+            closesAt: uint48(ans.closesAt()),
+            tokenCount: uint24(ans.tokenCount()),
+            outputHash: ans.outputHash,
+            tokensRoot: ans.tokensRoot,
+            seedBlockHash: ans.seedBlockHash
+        });
+    }
+
+    /* MONEY */
+
+    function _quote(ServiceId service, Prices memory prices, uint256 promptBytes, Params calldata params)
+        private
+        pure
+        returns (uint256 feeWei, uint256 callbackWei)
+    {
+        if (prices.maxTokens == 0) revert UnknownService(service);
+        if (promptBytes == 0) revert EmptyPrompt();
+        if (promptBytes > prices.maxPromptBytes) revert PromptTooLong(promptBytes, prices.maxPromptBytes);
+        if (params.maxTokens == 0 || params.maxTokens > prices.maxTokens) {
+            revert TokensOutOfRange(params.maxTokens, prices.maxTokens);
+        }
+        if (params.callbackGas > MAX_CALLBACK_GAS) revert CallbackGasTooHigh(params.callbackGas, MAX_CALLBACK_GAS);
+
+        // Below 2^97; a fee that leaves 96 bits is more than all ether, and refused.
+        feeWei = prices.baseWei + prices.byteWei * promptBytes + uint256(prices.tokenWei) * params.maxTokens;
+        if (feeWei > type(uint96).max) revert WrongFee(feeWei, type(uint96).max);
+        if (params.callbackGas > 0) {
+            callbackWei = (params.callbackGas + CALLBACK_OVERHEAD_GAS) * params.callbackGasPriceWei;
+        }
+    }
+
+    function _callbackWei(Request calldata req) private pure returns (uint256) {
+        uint256 callbackGas = req.callbackGas();
+        return callbackGas == 0 ? 0 : (callbackGas + CALLBACK_OVERHEAD_GAS) * req.callbackGasPriceWei();
+    }
+
+    /// @dev All that a request escrowed.
+    function _escrow(Request calldata req) private pure returns (uint256) {
+        return req.feeWei() + _callbackWei(req);
+    }
+
+    /// @dev Moves the bond out of the balance of the seat whose turn it is, if the caller operates it.
+    function _lockBond(Request calldata req, RequestId requestId, uint32 turn, uint16 seat) private {
+        SeatState storage slot = _seats[req.service][seat];
+        SeatMoney memory state = slot.money;
+        if (msg.sender != state.operator || state.status < SeatStatus.Active) {
+            revert NotYourTurn(requestId, turn, seat, state.operator);
+        }
+        uint256 bondWei = req.bondWei();
+        if (state.balanceWei < bondWei) {
+            revert InsufficientSeatBalance(req.service, seat, state.balanceWei, bondWei);
+        }
+        state.balanceWei -= uint72(bondWei);
+        ++state.locks;
+        slot.money = state;
+    }
+
+    /// @dev Fines the active seats of turns [round.firstTurn, endTurn), as far as they were active when it began.
+    function _chargeMissed(
+        Request calldata req,
+        Round memory round,
+        RequestId requestId,
+        bytes32 seedBlockHash,
+        uint32 endTurn
+    ) private returns (uint256 penaltiesWei) {
+        uint72 missPenaltyWei = _services[req.service].missPenaltyWei;
+        for (uint32 turn = round.firstTurn; turn < endTurn; ++turn) {
+            uint16 seat = _draw(req, requestId, seedBlockHash, turn);
+            SeatState storage state = _seats[req.service][seat];
+            uint256 beganAt = round.startsAt + uint256(turn - round.firstTurn) * req.turnSeconds();
+            if (state.money.status == SeatStatus.Active && state.readyAt <= beganAt) {
+                uint256 finedWei = _fine(state, missPenaltyWei);
+                penaltiesWei += finedWei;
+                emit TurnMissed(requestId, turn, seat, finedWei);
+            }
+        }
+    }
+
+    /// @dev Credits `payouts` out of `potWei` and burns the rest, which is at least `leastBurntWei`.
+    function _payOut(Payout[] calldata payouts, uint256 potWei, uint256 leastBurntWei) private {
+        uint256 paidWei;
+        for (uint256 i; i < payouts.length; ++i) {
+            credit[payouts[i].account] += payouts[i].amountWei;
+            paidWei += payouts[i].amountWei;
+        }
+        if (paidWei + leastBurntWei > potWei) revert PayoutsTooLarge(paidWei, potWei - leastBurntWei);
+        if (potWei > paidWei) credit[BURN] += potWei - paidWei;
+    }
+
+    function _finalize(Item calldata item) private returns (bool) {
+        Request calldata req = item.request;
+        Answer calldata ans = item.answer;
+        RequestId requestId = req.id();
+        if (
+            _state[requestId] != _answeredState(ans, Status.Answered) || block.timestamp <= ans.closesAt()
+                || keccak256(item.output) != ans.outputHash
+        ) return false;
+
+        _setStatus(requestId, Status.Final);
+        uint256 unusedWei = req.tokenPriceWei() * (req.maxTokens() - ans.tokenCount());
+        uint256 paidWei = req.feeWei() - unusedWei;
+        uint256 callbackWei = _callbackWei(req);
+        uint256 toSeatWei = req.bondWei() + paidWei;
+        SeatState storage seat = _seats[req.service][ans.seat()];
+        if (msg.sender == seat.money.operator) {
+            toSeatWei += callbackWei;
+        } else if (callbackWei > 0) {
+            credit[msg.sender] += callbackWei;
+        }
+        _paySeat(seat, toSeatWei, 1);
+        if (unusedWei > 0) credit[req.payer()] += unusedWei;
+        emit RequestFinalized(requestId, msg.sender, paidWei);
+
+        uint256 callbackGas = req.callbackGas();
+        if (callbackGas > 0 && !_callBack(req.payer(), requestId, item.output, callbackGas)) {
+            _setStatus(requestId, Status.Undelivered);
+            emit CallbackFailed(requestId);
+        }
+        return true;
+    }
+
+    /// @dev Calls `onAnswer` with exactly `callbackGas`, or reverts for lack of gas. Return data is not looked at.
+    function _callBack(address consumer, RequestId requestId, bytes calldata output, uint256 callbackGas)
+        private
+        returns (bool delivered)
+    {
+        if (consumer.code.length == 0) return false;
+        bytes memory data = abi.encodeCall(IOracleConsumer.onAnswer, (requestId, output));
+
+        // EIP-150: a call gets at most 63/64 of what is left, silently less than asked for. 63/64 x needed >= callbackGas.
+        uint256 needed = callbackGas + callbackGas / 63 + AFTER_CALLBACK_GAS;
+        if (gasleft() < needed) revert InsufficientGas(gasleft(), needed);
+        assembly ("memory-safe") {
+            delivered := call(callbackGas, consumer, 0, add(data, 0x20), mload(data), 0, 0)
+        }
+    }
+
+    /* STATE */
+
+    function _openState(uint32 firstTurn) private view returns (uint256) {
+        return uint256(Status.Open) | uint256(firstTurn) << 8 | block.timestamp << 40;
+    }
+
+    function _openRound(RequestId requestId) private view returns (Round memory) {
+        uint256 state = _state[requestId];
+        if (uint8(state) != uint8(Status.Open)) revert WrongStatus(requestId, Status(uint8(state)));
+        return Round({firstTurn: uint32(state >> 8), startsAt: uint48(state >> 40)});
+    }
+
+    function _answeredState(Answer memory ans, Status status) private pure returns (uint256) {
+        return uint256(ans.hash()) >> 8 << 8 | uint256(status);
+    }
+
+    function _expect(RequestId requestId, Status status, Answer calldata ans) private view {
+        if (statusOf(requestId) != status) revert WrongStatus(requestId, statusOf(requestId));
+        if (_state[requestId] != _answeredState(ans, status)) revert AnswerMismatch(requestId);
+    }
+
+    /// @dev Changes the status and keeps the rest.
+    function _setStatus(RequestId requestId, Status status) private {
+        _state[requestId] = _state[requestId] >> 8 << 8 | uint256(status);
+    }
+
+    /* TURNS */
+
+    function _turn(Request calldata req, Round memory round, uint256 time) private pure returns (uint32) {
+        return round.firstTurn + uint32((time - round.startsAt) / req.turnSeconds());
+    }
+
+    function _draw(Request calldata req, RequestId requestId, bytes32 seedBlockHash, uint32 turn)
+        private
+        pure
+        returns (uint16)
+    {
+        return uint16(uint256(keccak256(abi.encode(seedBlockHash, requestId, turn))) % req.seatCount());
+    }
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IOracle} from "../interfaces/IOracle.sol";
+import {IOracleConsumer} from "../interfaces/IOracleConsumer.sol";
+import {RequestId, ServiceId} from "../interfaces/Types.sol";
+
+/// @title Base of a contract that asks the oracle.
+/// @notice Inherit, call `_ask`, implement `_onAnswer`. Only this contract's own requests reach `_onAnswer`, only when
+/// final, and only from the oracle.
+abstract contract OracleConsumer is IOracleConsumer {
+    IOracle public immutable oracle;
+
+    /// @notice Thrown when anyone but the oracle calls back.
+    error NotOracle(address caller);
+
+    constructor(IOracle oracle_) {
+        oracle = oracle_;
+    }
+
+    /// @inheritdoc IOracleConsumer
+    function onAnswer(RequestId requestId, bytes calldata output) external {
+        if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
+        _onAnswer(requestId, output);
+    }
+
+    /// @dev What the dapp does with a final answer. If it reverts, `oracle.retryCallback` can repeat it for 30 days.
+    function _onAnswer(RequestId requestId, bytes calldata output) internal virtual;
+
+    /// @dev Sends a request with `valueWei`, which must be what `oracle.quote` says.
+    function _ask(ServiceId service, bytes memory prompt, IOracle.Params memory params, uint256 valueWei)
+        internal
+        returns (RequestId)
+    {
+        return oracle.request{value: valueWei}(service, prompt, params);
+    }
+
+    /// @dev What `_ask` must be sent, in wei.
+    function _price(ServiceId service, uint256 promptBytes, IOracle.Params memory params)
+        internal
+        view
+        returns (uint256)
+    {
+        (uint256 feeWei, uint256 callbackWei) = oracle.quote(service, promptBytes, params);
+        return feeWei + callbackWei;
+    }
+
+    /// @dev Refunds (unused tokens, expired requests) are this contract's credit with the oracle.
+    function _withdrawCredit(address payable to) internal {
+        oracle.withdraw(to, oracle.credit(address(this)));
+    }
+}

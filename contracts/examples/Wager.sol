@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {OracleConsumer} from "../consumer/OracleConsumer.sol";
+import {IOracle} from "../interfaces/IOracle.sol";
+import {RequestId, ServiceId} from "../interfaces/Types.sol";
+
+/// @title A decision: two parties stake on a yes/no question about a stated fact, the model settles it.
+/// @notice The question is fixed when the wager is offered, so both know exactly what the model will be asked. An
+/// answer that is neither "yes" nor "no", or none at all, gives both their stakes back.
+contract Wager is OracleConsumer {
+    enum Outcome {
+        Open,
+        Asked,
+        Yes,
+        No,
+        Void
+    }
+
+    struct Bet {
+        address yes;
+        address no;
+        uint96 stakeWei;
+        Outcome outcome;
+        RequestId requestId;
+        bytes question;
+    }
+
+    /// @dev Enough for the comparisons and, when a bet is void, two new balances.
+    uint32 public constant CALLBACK_GAS = 90_000;
+
+    ServiceId public immutable service;
+
+    /// @dev Gets what the oracle refunds for tokens not used.
+    address payable public immutable treasury;
+
+    Bet[] private _bets;
+    mapping(RequestId requestId => uint256) private _betOf;
+    mapping(address account => uint256) public owedWei;
+
+    event Offered(uint256 indexed bet, address indexed yes, uint96 stakeWei, bytes question);
+    event Taken(uint256 indexed bet, address indexed no);
+    event Settling(uint256 indexed bet, RequestId indexed requestId);
+    event Settled(uint256 indexed bet, Outcome outcome);
+
+    error NoStake();
+    error WrongStake(uint256 expectedWei, uint256 givenWei);
+    error NotTakeable(uint256 bet);
+    error NotAskable(uint256 bet);
+    error NotVoidable(uint256 bet);
+    error NothingOwed(address account);
+    error TransferFailed(address to, uint256 amountWei);
+
+    constructor(IOracle oracle_, ServiceId service_, address payable treasury_) OracleConsumer(oracle_) {
+        service = service_;
+        treasury = treasury_;
+    }
+
+    /// @notice Stakes the ether sent on "yes".
+    function offer(bytes calldata question) external payable returns (uint256 bet) {
+        if (msg.value == 0) revert NoStake();
+
+        bet = _bets.length;
+        _bets.push(
+            Bet({
+                yes: msg.sender,
+                no: address(0),
+                stakeWei: uint96(msg.value),
+                outcome: Outcome.Open,
+                requestId: RequestId.wrap(0),
+                question: question
+            })
+        );
+        emit Offered(bet, msg.sender, uint96(msg.value), question);
+    }
+
+    /// @notice Stakes the same on "no".
+    function take(uint256 bet) external payable {
+        Bet storage b = _bets[bet];
+        if (b.outcome != Outcome.Open || b.no != address(0)) revert NotTakeable(bet);
+        if (msg.value != b.stakeWei) revert WrongStake(b.stakeWei, msg.value);
+
+        b.no = msg.sender;
+        emit Taken(bet, msg.sender);
+    }
+
+    /// @notice Asks the oracle. Anyone may pay for it; send what `price` says.
+    function settle(uint256 bet, uint64 callbackGasPriceWei, uint48 deadline) external payable {
+        Bet storage b = _bets[bet];
+        if (b.no == address(0) || b.outcome != Outcome.Open) revert NotAskable(bet);
+
+        b.outcome = Outcome.Asked;
+        RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei, deadline), msg.value);
+        b.requestId = requestId;
+        _betOf[requestId] = bet;
+        emit Settling(bet, requestId);
+    }
+
+    /// @notice Gives both stakes back when the oracle closed the request without an answer; the offerer may also void a
+    /// bet that nobody took.
+    function void(uint256 bet) external {
+        Bet storage b = _bets[bet];
+        bool untaken = b.outcome == Outcome.Open && b.no == address(0) && msg.sender == b.yes;
+        bool unanswered =
+            b.outcome == Outcome.Asked && oracle.statusOf(b.requestId) == IOracle.Status.Refunded;
+        if (!untaken && !unanswered) revert NotVoidable(bet);
+
+        _settle(bet, b, Outcome.Void);
+    }
+
+    /// @notice Pays out what the caller won or got back.
+    function collect() external {
+        uint256 amountWei = owedWei[msg.sender];
+        if (amountWei == 0) revert NothingOwed(msg.sender);
+
+        owedWei[msg.sender] = 0;
+        (bool sent,) = msg.sender.call{value: amountWei}("");
+        if (!sent) revert TransferFailed(msg.sender, amountWei);
+    }
+
+    /// @notice Sends the oracle's refunds to the treasury. Anyone may call.
+    function sweep() external {
+        _withdrawCredit(treasury);
+    }
+
+    /// @notice What `settle` must be sent, in wei.
+    function price(uint256 bet, uint64 callbackGasPriceWei, uint48 deadline) external view returns (uint256) {
+        return _price(service, _bets[bet].question.length, _params(callbackGasPriceWei, deadline));
+    }
+
+    function betOf(uint256 bet) external view returns (Bet memory) {
+        return _bets[bet];
+    }
+
+    /// @dev The request was made by `settle`, so the bet exists and is in state Asked; never trust what it says beyond
+    /// the two words that count.
+    function _onAnswer(RequestId requestId, bytes calldata output) internal override {
+        uint256 bet = _betOf[requestId];
+        bytes32 word = keccak256(output);
+        Outcome outcome =
+            word == keccak256(" yes") || word == keccak256("yes") ? Outcome.Yes
+            : word == keccak256(" no") || word == keccak256("no") ? Outcome.No : Outcome.Void;
+        _settle(bet, _bets[bet], outcome);
+    }
+
+    function _settle(uint256 bet, Bet storage b, Outcome outcome) private {
+        b.outcome = outcome;
+        if (outcome == Outcome.Void) {
+            owedWei[b.yes] += b.stakeWei;
+            if (b.no != address(0)) owedWei[b.no] += b.stakeWei;
+        } else {
+            owedWei[outcome == Outcome.Yes ? b.yes : b.no] += 2 * uint256(b.stakeWei);
+        }
+        emit Settled(bet, outcome);
+    }
+
+    function _params(uint64 callbackGasPriceWei, uint48 deadline) private pure returns (IOracle.Params memory) {
+        return IOracle.Params({
+            maxTokens: 4,
+            temperature: 0,
+            cutoff: 0,
+            callbackGas: CALLBACK_GAS,
+            callbackGasPriceWei: callbackGasPriceWei,
+            deadline: deadline
+        });
+    }
+}

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {ICredits} from "./ICredits.sol";
+import {IServices} from "./IServices.sol";
+import {RequestId, ServiceId} from "./Types.sol";
+
+/// @title The oracle: request, answer, challenge window, finalize.
+/// @notice One storage slot a request: its status, and a hash of the answer once there is one. A request is named by the
+/// hash of all it says, so later calls pass it back in calldata and nothing of it can be changed. Prompts and outputs are
+/// in events and calldata, never in storage.
+///
+/// Life of a request: Open -> Answered -> Final, with Disputed between when somebody challenges; a rejected answer leads
+/// back to Open and the next turn; Open ends in Refunded when the deadline passes, or in Cancelled.
+///
+/// Turns: from the block hash that also fixes the sampling seed, each turn has exactly one entitled seat. A turn lasts
+/// `turnSeconds`; then the next seat is entitled and the one that let it pass pays a small penalty.
+interface IOracle is IServices, ICredits {
+    /* TYPES */
+
+    /// @param maxTokens most output tokens, the end token included.
+    /// @param temperature fixed point, 16 fraction bits; 0 is greedy.
+    /// @param cutoff fixed point, 16 fraction bits: tokens with a logit further below the best are never sampled; 0: none.
+    /// @param callbackGas gas that `onAnswer` of the caller gets, exactly; 0 for no callback.
+    /// @param callbackGasPriceWei what the caller pays for each unit of it, and for `CALLBACK_OVERHEAD_GAS`, to whoever
+    /// finalizes.
+    /// @param deadline Unix time in seconds: the last moment at which an answer may be posted.
+    struct Params {
+        uint24 maxTokens;
+        uint32 temperature;
+        uint32 cutoff;
+        uint32 callbackGas;
+        uint64 callbackGasPriceWei;
+        uint48 deadline;
+    }
+
+    /// @notice What never changes about a request; the terms it was made under are copied in. Its hash is its id.
+    /// @param promptHash keccak256 of the prompt bytes.
+    /// @param head payer (160 bits: gets refunds and the callback), deadline (48), blockNumber (48: of the request; the
+    /// seed and the turns follow from block `blockNumber + SEED_DELAY`).
+    /// @param rules maxTokens (24), temperature (32), cutoff (32), callbackGas (32), callbackGasPriceWei (64),
+    /// turnSeconds (24), windowSeconds (24), seatCount (16: the draws go over seats [0, seatCount)).
+    /// @param money feeWei (96: base, prompt bytes and `maxTokens` tokens), tokenPriceWei (64), bondWei (72).
+    /// Fields are packed from the lowest bit up; see `RequestLib`, and `unpackRequest` to read them apart.
+    struct Request {
+        ServiceId service;
+        bytes32 promptHash;
+        uint256 head;
+        uint256 rules;
+        uint256 money;
+    }
+
+    /// @notice Where the turns stand. A fresh request is in round (0, its block's timestamp); each answer that dies
+    /// starts another.
+    struct Round {
+        uint32 firstTurn;
+        uint48 startsAt;
+    }
+
+    /// @param head turn (32 bits) at which it was given, seat (16) that gave it, closesAt (48: Unix time in seconds, the
+    /// last moment at which a challenge may open), tokenCount (24: the end token included; the payer is charged for
+    /// these). Packed from the lowest bit up.
+    /// @param outputHash keccak256 of the output bytes.
+    /// @param tokensRoot Merkle root of the token ids, the end token included.
+    /// @param seedBlockHash hash of block `blockNumber + SEED_DELAY`.
+    struct Answer {
+        uint256 head;
+        bytes32 outputHash;
+        bytes32 tokensRoot;
+        bytes32 seedBlockHash;
+    }
+
+    /// @notice A request with its fields apart.
+    struct RequestFields {
+        ServiceId service;
+        bytes32 promptHash;
+        address payer;
+        uint48 blockNumber;
+        uint24 turnSeconds;
+        uint24 windowSeconds;
+        uint16 seatCount;
+        uint96 feeWei;
+        uint64 tokenPriceWei;
+        uint72 bondWei;
+        Params params;
+    }
+
+    /// @notice An answer with its fields apart.
+    struct AnswerFields {
+        uint32 turn;
+        uint16 seat;
+        uint48 closesAt;
+        uint24 tokenCount;
+        bytes32 outputHash;
+        bytes32 tokensRoot;
+        bytes32 seedBlockHash;
+    }
+
+    /// @notice What `finalize` needs of one request.
+    struct Item {
+        Request request;
+        Answer answer;
+        bytes output;
+    }
+
+    /// @notice Ether to credit when a dispute ends.
+    struct Payout {
+        address account;
+        uint96 amountWei;
+    }
+
+    /// @dev Undelivered: final, but the callback failed and may be retried.
+    enum Status {
+        None,
+        Open,
+        Answered,
+        Disputed,
+        Final,
+        Undelivered,
+        Refunded,
+        Cancelled
+    }
+
+    /// @dev Annulled: favours nobody (a tied panel).
+    enum Ruling {
+        Upheld,
+        Rejected,
+        Annulled
+    }
+
+    /* EVENTS */
+
+    /// @notice A request was made in round (0, this block's timestamp).
+    event RequestPosted(
+        RequestId indexed requestId, ServiceId indexed service, address indexed payer, Request request, bytes prompt
+    );
+    event AnswerPosted(RequestId indexed requestId, address indexed operator, Answer answer, bytes output);
+    event TurnMissed(RequestId indexed requestId, uint32 turn, uint16 seat, uint256 penaltyWei);
+    event AnswerDisputed(RequestId indexed requestId, uint32 turn);
+    /// @param slashedWei taken from the answer's bond. @param next the round that follows; all zero if upheld.
+    event AnswerRuled(RequestId indexed requestId, uint32 turn, Ruling ruling, uint256 slashedWei, Round next);
+    /// @param finalizer got the price of the callback's gas. @param paidWei to the seat that answered, beside its bond.
+    event RequestFinalized(RequestId indexed requestId, address indexed finalizer, uint256 paidWei);
+    /// @notice The callback reverted or had no code to run; `retryCallback` may repeat it.
+    event CallbackFailed(RequestId indexed requestId);
+    event CallbackRetried(RequestId indexed requestId, address indexed by);
+    event RequestRefunded(RequestId indexed requestId, uint256 refundWei);
+    event RequestCancelled(RequestId indexed requestId, uint256 refundWei);
+
+    /* ERRORS */
+
+    error EmptyPrompt();
+    error PromptTooLong(uint256 lengthBytes, uint256 mostBytes);
+    error TokensOutOfRange(uint256 tokens, uint256 most);
+    /// @notice Thrown when the ether sent is not what `quote` says, to the wei.
+    error WrongFee(uint256 expectedWei, uint256 givenWei);
+    error DeadlineOutOfRange(uint48 deadline, uint256 earliest, uint256 latest);
+    error CallbackTargetWithoutCode(address target);
+    error CallbackGasTooHigh(uint256 gas, uint256 most);
+    /// @notice Thrown when the service has too few independent owners to judge a dispute.
+    error NotEnoughOwners(ServiceId service, uint16 owners, uint16 needed);
+    /// @notice Thrown when a payer asks the very same twice in one block; another deadline makes it another request.
+    error DuplicateRequest(RequestId requestId);
+    /// @notice Thrown when the answer given is not the one that stands.
+    error AnswerMismatch(RequestId requestId);
+    /// @notice Thrown when a request is not in the status that a call needs; None: no such request was made.
+    error WrongStatus(RequestId requestId, Status status);
+    error DeadlinePassed(RequestId requestId, uint256 deadline);
+    error DeadlineNotPassed(RequestId requestId, uint256 deadline);
+    /// @notice Thrown when an answer was computed on another fork, or too early, or too late for the chain to remember.
+    error SeedMismatch(RequestId requestId, bytes32 expected, bytes32 given);
+    error NotYourTurn(RequestId requestId, uint32 turn, uint16 seat, address operator);
+    error NotPayer(RequestId requestId, address payer);
+    /// @notice Thrown when no item of a batch could be finalized: wrong state, wrong calldata, or window still open.
+    error NothingToFinalize();
+    /// @notice Thrown when a repeated callback failed again; nothing changed.
+    error CallbackReverted(RequestId requestId);
+    error WindowClosed(RequestId requestId, uint256 closesAt);
+    error RetryClosed(RequestId requestId, uint256 closedAt);
+    /// @notice Thrown when too little gas is left to give a callback what was bought; nothing changed.
+    error InsufficientGas(uint256 gasLeft, uint256 needed);
+    error PayoutsTooLarge(uint256 payoutsWei, uint256 mostWei);
+    error SlashTooLarge(uint256 slashWei, uint256 bondWei);
+
+    /* REQUESTER */
+
+    /// @notice Asks `service` to continue `prompt`, and escrows exactly what `quote` says.
+    /// @dev If `params.callbackGas` is not zero the caller must be a contract and gets `onAnswer`.
+    function request(ServiceId service, bytes calldata prompt, Params calldata params)
+        external
+        payable
+        returns (RequestId requestId);
+
+    /// @notice Takes an unanswered request back. Free of charge until the seed's block exists, for nobody can have
+    /// worked on it; afterwards all but the price of the prompt, which goes to the seat whose turn it is, so that
+    /// cancelling against an answer seen in the mempool is never free.
+    function cancel(Request calldata req) external;
+
+    /// @notice Refunds a request whose deadline passed unanswered. Anyone may call; the payer gets the whole escrow and
+    /// the penalties of the seats that let their turns pass.
+    function refund(Request calldata req) external;
+
+    /* NODE */
+
+    /// @notice Posts `output` as the answer and locks the seat's bond for the challenge window.
+    /// @dev Warning: an answer cannot be withdrawn. Reverts unless it is the caller's turn and block
+    /// `blockNumber + SEED_DELAY` has hash `seedBlockHash`.
+    function answer(
+        Request calldata req,
+        bytes calldata output,
+        uint24 tokenCount,
+        bytes32 tokensRoot,
+        bytes32 seedBlockHash
+    ) external;
+
+    /// @notice Closes requests whose window passed: pays the node for the tokens really produced, refunds the rest,
+    /// releases the bond, calls the payer back and pays the caller for the callback's gas. Anyone may call.
+    /// @dev Items that are not ready are skipped; a lack of gas reverts, and so does a batch without any ready item.
+    /// @return finalized how many were closed.
+    function finalize(Item[] calldata items) external returns (uint256 finalized);
+
+    /// @notice Repeats a failed callback with at least the gas bought, at the caller's expense. Anyone may call, once it
+    /// is final and until `RETRY_SECONDS` after the window.
+    function retryCallback(Item calldata item, uint256 callbackGas) external;
+
+    /* ARBITER */
+
+    /// @notice Marks an answer as disputed, so that it cannot be finalized. Only the service's arbiter, in the window.
+    function dispute(Request calldata req, Answer calldata ans) external;
+
+    /// @notice Ends a dispute. Takes `slashWei` of the bond, adds the ether sent along, credits `payouts`, burns the rest.
+    /// @dev Only the service's arbiter. Payouts from a rejected answer's bond are at most half of it.
+    function rule(
+        Request calldata req,
+        Answer calldata ans,
+        Ruling ruling,
+        uint72 slashWei,
+        Payout[] calldata payouts
+    ) external payable;
+
+    /* VIEWS */
+
+    /// @notice What `request` must be sent, in wei.
+    /// @return feeWei for the answer at most.
+    /// @return callbackWei for the callback's gas.
+    function quote(ServiceId service, uint256 promptBytes, Params calldata params)
+        external
+        view
+        returns (uint256 feeWei, uint256 callbackWei);
+
+    /// @notice The entitled seat now. `operator` is zero if the seat is vacant or not active.
+    /// @dev Reverts with SeedMismatch before block `blockNumber + SEED_DELAY` has a successor.
+    function turnOf(Request calldata req)
+        external
+        view
+        returns (uint32 turn, uint16 seat, address operator);
+
+    function statusOf(RequestId requestId) external view returns (Status);
+
+    /// @notice Where the turns of an open request stand; zero if it is not open.
+    function roundOf(RequestId requestId) external view returns (Round memory);
+
+    /// @notice Whether `ans` is the final answer: for contracts that act on an answer later.
+    function isFinal(RequestId requestId, Answer calldata ans) external view returns (bool);
+
+    /// @notice The id that a request has.
+    function idOf(Request calldata req) external pure returns (RequestId);
+
+    function unpackRequest(Request calldata req) external pure returns (RequestFields memory);
+
+    function unpackAnswer(Answer calldata ans) external pure returns (AnswerFields memory);
+}

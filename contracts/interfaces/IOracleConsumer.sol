@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {RequestId} from "./Types.sol";
+
+/// @title What a contract implements to be called back.
+interface IOracleConsumer {
+    /// @notice Delivers the final answer of a request that this contract made. Called once with effect: again only if
+    /// it reverted before.
+    /// @dev Model output is untrusted input: parse it, bound it, never act on it blindly.
+    function onAnswer(RequestId requestId, bytes calldata output) external;
+}

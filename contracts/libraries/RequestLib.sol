@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IOracle} from "../interfaces/IOracle.sol";
+import {RequestId} from "../interfaces/Types.sol";
+
+/// @title The packed words of `Request` and `Answer`.
+/// @notice Both travel through calldata and events several times in a request's life, where every word costs; so the
+/// small numbers share words, first field lowest. `IOracle.unpackRequest` and `unpackAnswer` show them apart.
+library RequestLib {
+    /// @dev A request is named by the hash of everything it says.
+    function id(IOracle.Request memory r) internal pure returns (RequestId) {
+        return RequestId.wrap(uint256(keccak256(abi.encode(r))));
+    }
+
+    function hash(IOracle.Answer memory a) internal pure returns (bytes32) {
+        return keccak256(abi.encode(a));
+    }
+
+    /* REQUEST: head */
+
+    function packHead(address payer_, uint256 deadline_, uint256 blockNumber_) internal pure returns (uint256) {
+        return uint160(payer_) | deadline_ << 160 | blockNumber_ << 208;
+    }
+
+    function payer(IOracle.Request calldata r) internal pure returns (address) {
+        return address(uint160(r.head));
+    }
+
+    function deadline(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint48(r.head >> 160);
+    }
+
+    function blockNumber(IOracle.Request calldata r) internal pure returns (uint256) {
+        return r.head >> 208;
+    }
+
+    /* REQUEST: rules */
+
+    function packRules(
+        IOracle.Params calldata p,
+        uint256 turnSeconds_,
+        uint256 windowSeconds_,
+        uint256 seatCount_
+    ) internal pure returns (uint256) {
+        return uint256(p.maxTokens) | uint256(p.temperature) << 24 | uint256(p.cutoff) << 56
+            | uint256(p.callbackGas) << 88 | uint256(p.callbackGasPriceWei) << 120 | turnSeconds_ << 184
+            | windowSeconds_ << 208 | seatCount_ << 232;
+    }
+
+    function maxTokens(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint24(r.rules);
+    }
+
+    function temperature(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint32(r.rules >> 24);
+    }
+
+    function cutoff(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint32(r.rules >> 56);
+    }
+
+    function callbackGas(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint32(r.rules >> 88);
+    }
+
+    function callbackGasPriceWei(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint64(r.rules >> 120);
+    }
+
+    function turnSeconds(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint24(r.rules >> 184);
+    }
+
+    function windowSeconds(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint24(r.rules >> 208);
+    }
+
+    function seatCount(IOracle.Request calldata r) internal pure returns (uint256) {
+        return r.rules >> 232;
+    }
+
+    /* REQUEST: money */
+
+    function packMoney(uint256 feeWei_, uint256 tokenPriceWei_, uint256 bondWei_) internal pure returns (uint256) {
+        return feeWei_ | tokenPriceWei_ << 96 | bondWei_ << 160;
+    }
+
+    function feeWei(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint96(r.money);
+    }
+
+    function tokenPriceWei(IOracle.Request calldata r) internal pure returns (uint256) {
+        return uint64(r.money >> 96);
+    }
+
+    function bondWei(IOracle.Request calldata r) internal pure returns (uint256) {
+        return r.money >> 160;
+    }
+
+    /* ANSWER: head */
+
+    function packAnswerHead(uint256 turn_, uint256 seat_, uint256 closesAt_, uint256 tokenCount_)
+        internal
+        pure
+        returns (uint256)
+    {
+        return turn_ | seat_ << 32 | closesAt_ << 48 | tokenCount_ << 96;
+    }
+
+    function turn(IOracle.Answer calldata a) internal pure returns (uint32) {
+        return uint32(a.head);
+    }
+
+    function seat(IOracle.Answer calldata a) internal pure returns (uint16) {
+        return uint16(a.head >> 32);
+    }
+
+    function closesAt(IOracle.Answer calldata a) internal pure returns (uint256) {
+        return uint48(a.head >> 48);
+    }
+
+    function tokenCount(IOracle.Answer calldata a) internal pure returns (uint256) {
+        return uint24(a.head >> 96);
+    }
+}

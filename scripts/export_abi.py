@@ -1,0 +1,27 @@
+"""Write the ABIs and creation code that the node needs from forge's build into `oracle/abi/`.
+
+Run by `make abi` after `forge build`; a test fails when what is committed is stale.
+"""
+
+import json
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+# The node talks to the first three; a development chain also deploys the examples.
+CONTRACTS = ("ModelRegistry", "Oracle", "PanelArbiter", "Correspondent", "Wager")
+
+
+def exported(name: str) -> str:
+    """The file content for one contract: sorted, so that equal builds give equal files."""
+    build = json.loads((ROOT / f".build/forge/{name}.sol/{name}.json").read_text())
+    abi = sorted(build["abi"], key=lambda entry: (entry["type"], entry.get("name", "")))
+    return json.dumps({"abi": abi, "bytecode": build["bytecode"]["object"]}, indent=1, sort_keys=True) + "\n"
+
+
+def main() -> None:
+    for name in CONTRACTS:
+        (ROOT / "oracle/abi" / f"{name}.json").write_text(exported(name))
+
+
+if __name__ == "__main__":
+    main()
