@@ -1,9 +1,9 @@
 """Every error the node expects, grouped by what its loop does about it. Only the loop catches.
 
 OracleError     expected in normal operation; anything else is a bug and may crash
-├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed
-├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile
-└─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer
+├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed, JournalFull
+├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile, CallReverted
+└─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer, AlreadyRunning
 """
 
 
@@ -65,3 +65,35 @@ class FinalityViolated(Fatal):
 
 class ForeignTransaction(Fatal):
     """Another wallet used this node's key: its nonce moved without the journal."""
+
+
+class CallReverted(Refused):
+    """A contract refused a simulated call. `data` is what it reverted with: a selector and arguments, or empty."""
+
+    def __init__(self, message: str, data: bytes = b"") -> None:
+        super().__init__(message)
+        self.data = data
+
+
+class JournalFull(Transient):
+    """The disk under the journal is full: nothing may be signed that cannot be written down first."""
+
+
+class JournalCorrupt(Fatal):
+    """The journal's file is damaged; it can be rebuilt from the chain."""
+
+
+class JournalTooNew(Fatal):
+    """A newer version of this program wrote the journal."""
+
+
+class AlreadyRunning(Fatal):
+    """Another process holds the lock on this journal or this key."""
+
+
+class InsecureKeyFile(Fatal):
+    """A keystore or password file is unreadable, malformed, or others may read it."""
+
+
+class SignerFailed(Transient):
+    """The signer did not answer, or signed something else than asked."""

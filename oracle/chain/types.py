@@ -1,0 +1,138 @@
+"""Blocks, logs and receipts as the node uses them, parsed strictly from JSON-RPC.
+
+An endpoint's reply is untrusted input: whatever does not parse raises ValueError, and the caller treats the
+endpoint as faulty. Hashes are bytes, addresses are checksummed strings, amounts are integers in wei.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+
+@dataclass(frozen=True)
+class Block:
+    """A header."""
+
+    number: int
+    hash: bytes
+    parent_hash: bytes
+    timestamp: int
+    """Unix time in seconds: the only clock that deadlines are compared with."""
+    base_fee_wei: int
+    prev_randao: bytes
+    bloom: bytes
+    """256 bytes; all zero on chains that do not fill it."""
+
+    def may_log(self, address: str) -> bool:
+        """False only if the bloom filter proves that `address` logged nothing here (yellow paper, 4.3.1)."""
+        digest = keccak(bytes.fromhex(address[2:]))
+        bloom = int.from_bytes(self.bloom, "big")
+        return all(bloom >> (int.from_bytes(digest[i : i + 2], "big") % 2048) & 1 for i in (0, 2, 4))
+
+
+@dataclass(frozen=True)
+class Log:
+    """One event of one contract. (block_hash, index) names it for ever."""
+
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes
+    block_number: int
+    block_hash: bytes
+    tx_hash: bytes
+    index: int
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What became of a mined transaction."""
+
+    tx_hash: bytes
+    block_number: int
+    block_hash: bytes
+    succeeded: bool
+    gas_used: int
+    gas_price_wei: int
+    logs: tuple[Log, ...]
+
+
+def parse_int(value: Any) -> int:
+    """A JSON-RPC quantity."""
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ValueError("not a quantity")
+    return int(value, 16)
+
+
+def parse_bytes(value: Any, length: int | None = None) -> bytes:
+    """JSON-RPC data, of exactly `length` bytes if given."""
+    if not isinstance(value, str) or not value.startswith("0x"):
+        raise ValueError("not data")
+    raw = bytes.fromhex(value[2:])
+    if length is not None and len(raw) != length:
+        raise ValueError("data of wrong length")
+    return raw
+
+
+def parse_address(value: Any) -> str:
+    """A checksummed address."""
+    return str(to_checksum_address(parse_bytes(value, 20)))
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ValueError("not an object")
+    return value
+
+
+def parse_block(value: Any) -> Block:
+    """Raises ValueError or KeyError on anything that is not a mined block's header."""
+    v = _mapping(value)
+    return Block(
+        number=parse_int(v["number"]),
+        hash=parse_bytes(v["hash"], 32),
+        parent_hash=parse_bytes(v["parentHash"], 32),
+        timestamp=parse_int(v["timestamp"]),
+        base_fee_wei=parse_int(v.get("baseFeePerGas") or "0x0"),
+        prev_randao=parse_bytes(v.get("mixHash") or "0x" + "00" * 32, 32),
+        bloom=parse_bytes(v["logsBloom"], 256),
+    )
+
+
+def parse_log(value: Any) -> Log:
+    """Raises ValueError or KeyError; a log marked as removed is refused."""
+    v = _mapping(value)
+    if v.get("removed"):
+        raise ValueError("removed log")
+    return Log(
+        address=parse_address(v["address"]),
+        topics=tuple(parse_bytes(topic, 32) for topic in v["topics"]),
+        data=parse_bytes(v["data"]),
+        block_number=parse_int(v["blockNumber"]),
+        block_hash=parse_bytes(v["blockHash"], 32),
+        tx_hash=parse_bytes(v["transactionHash"], 32),
+        index=parse_int(v["logIndex"]),
+    )
+
+
+def parse_logs(value: Any) -> tuple[Log, ...]:
+    """Raises ValueError or KeyError."""
+    if not isinstance(value, list):
+        raise ValueError("not a list")
+    return tuple(parse_log(entry) for entry in value)
+
+
+def parse_receipt(value: Any) -> Receipt:
+    """Raises ValueError or KeyError."""
+    v = _mapping(value)
+    return Receipt(
+        tx_hash=parse_bytes(v["transactionHash"], 32),
+        block_number=parse_int(v["blockNumber"]),
+        block_hash=parse_bytes(v["blockHash"], 32),
+        succeeded=parse_int(v["status"]) == 1,
+        gas_used=parse_int(v["gasUsed"]),
+        gas_price_wei=parse_int(v["effectiveGasPrice"]),
+        logs=parse_logs(v["logs"]),
+    )
