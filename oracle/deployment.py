@@ -1,0 +1,59 @@
+"""Where the contracts of one deployment are, and their ABIs.
+
+A deployment is a JSON file written by `scripts/deploy.py` or `didyma dev`; the ABIs come with the package.
+"""
+
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from eth_typing import ChecksumAddress
+from web3 import Web3
+
+from oracle.errors import Fatal
+
+
+class BadDeployment(Fatal):
+    """The deployment file is missing or is not one."""
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Addresses on one chain, and the block of the first contract: no event is older."""
+
+    chain_id: int
+    block: int
+    registry: ChecksumAddress
+    oracle: ChecksumAddress
+    panel: ChecksumAddress
+
+    @classmethod
+    def load(cls, path: Path) -> "Deployment":
+        """Raises BadDeployment."""
+        try:
+            fields = json.loads(path.read_text())
+            return cls(
+                chain_id=int(fields["chain_id"]),
+                block=int(fields["block"]),
+                registry=Web3.to_checksum_address(fields["registry"]),
+                oracle=Web3.to_checksum_address(fields["oracle"]),
+                panel=Web3.to_checksum_address(fields["panel"]),
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise BadDeployment(
+                f"{path} is not a deployment file ({error}); `didyma dev` and scripts/deploy.py write one"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(self), indent=2) + "\n")
+
+
+@cache
+def artifact(name: str) -> dict[str, Any]:
+    """`abi` and creation `bytecode` of the contract called `name`."""
+    loaded: dict[str, Any] = json.loads((resources.files("oracle") / "abi" / f"{name}.json").read_text())
+    return loaded
