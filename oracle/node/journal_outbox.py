@@ -1,0 +1,245 @@
+"""The part of the journal that decides what may be signed: intents, nonces, attempts.
+
+An intent is one thing to get mined, under a key that is unique for ever ("answer:<chain>:<oracle>:<request>:<turn>:
+<seed block hash>"): a second payload under the same key is refused, so two different answers to one question cannot
+both be signed. A nonce row is one place in the account's sequence; rows are contiguous and stay. An attempt is one
+signed transaction for a nonce; its bytes are here before any endpoint sees them.
+
+States of an intent:
+    planned -> sent -> mined -> final | reverted          the usual way
+    planned -> abandoned                                  nothing was ever signed
+    sent -> replacing -> replaced                         a self-transfer took its nonce
+A reorg leads from mined back to sent (or replacing). States of a nonce: open -> mined -> final, and back to open.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from eth_utils.crypto import keccak
+
+from oracle.errors import ConflictingAnswer, JournalCorrupt
+from oracle.node.journal import Tx
+from oracle.node.journal_schema import attempts, intents, nonces
+
+LIVE: Final = ("planned", "sent", "mined", "replacing")
+"""States from which an intent still moves."""
+
+
+@dataclass(frozen=True)
+class Intent:
+    """A transaction wanted, before nonce and fees."""
+
+    key: str
+    to: str
+    data: bytes
+    stake_wei: int
+    """What getting it mined in time is worth: reward or bond. Fees stay below a share of it."""
+    value_wei: int = 0
+    deadline: int | None = None
+    """Unix seconds of chain time from which on it is useless; None if it never is."""
+    urgent: bool = False
+    """A dispute move: goes first, may use the reserve and the ballast's space."""
+    gas_limit: int | None = None
+    """None: estimated, with a margin."""
+
+    @property
+    def digest(self) -> bytes:
+        """What must not change under one key."""
+        return keccak(bytes.fromhex(self.to[2:]) + self.value_wei.to_bytes(32, "big") + self.data)
+
+
+@dataclass(frozen=True)
+class IntentRow:
+    """An intent and what became of it."""
+
+    intent: Intent
+    signer: str
+    state: str
+    reason: str
+    """Why it was abandoned, is being replaced, or reverted."""
+    planned_at: int
+    nonce: int | None
+    tx_hash: bytes | None
+    """Of the mined transaction."""
+    mined_block: int | None
+
+
+@dataclass(frozen=True)
+class NonceRow:
+    """One place in a key's sequence of transactions."""
+
+    nonce: int
+    key: str | None
+    state: str
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One signed transaction."""
+
+    hash: bytes
+    nonce: int
+    cancels: bool
+    raw: bytes
+    gas_limit: int
+    max_fee_wei: int
+    tip_wei: int
+    block: int
+    """Number of the head when it was signed."""
+    outcome: str
+    """Value of the last SendOutcome; "" before the first."""
+
+
+class Outbox:
+    """The intents, nonces and attempts of one key, within one transaction of the journal."""
+
+    def __init__(self, tx: Tx, signer: str) -> None:
+        self._db = tx.connection
+        self._signer = signer
+
+    # -- intents -------------------------------------------------------------------------------------------------
+
+    def plan(self, intent: Intent, planned_at: int) -> IntentRow:
+        """Enters `intent`, or returns what became of it. Abandoned and replaced ones are planned anew.
+
+        Raises ConflictingAnswer for another payload under a key that may have been signed.
+        """
+        known = self.intent(intent.key)
+        if known is not None and known.intent.digest != intent.digest and known.nonce is not None:
+            raise ConflictingAnswer(f"{intent.key}: another payload was signed with nonce {known.nonce}")
+        if known is not None and known.intent.digest != intent.digest and known.state in LIVE:
+            raise ConflictingAnswer(f"{intent.key}: another payload is planned")
+        if known is not None and known.state not in ("abandoned", "replaced"):
+            return known
+        values: dict[str, Any] = {
+            "signer": self._signer,
+            "to": intent.to,
+            "data": intent.data,
+            "value_wei": intent.value_wei,
+            "stake_wei": intent.stake_wei,
+            "deadline": intent.deadline,
+            "urgent": intent.urgent,
+            "gas_limit": intent.gas_limit,
+            "digest": intent.digest,
+            "planned_at": planned_at,
+            "state": "planned",
+            "reason": "",
+        }
+        if known is None:
+            self._db.execute(sa.insert(intents).values(key=intent.key, **values))
+        else:
+            self._db.execute(sa.update(intents).where(intents.c.key == intent.key).values(**values))
+        return self.require(intent.key)
+
+    def intent(self, key: str) -> IntentRow | None:
+        """The intent of that key, whichever signer it belongs to."""
+        row = self._db.execute(sa.select(intents).where(intents.c.key == key)).one_or_none()
+        return None if row is None else _intent(row)
+
+    def require(self, key: str) -> IntentRow:
+        """The intent of that key. Raises KeyError if there is none."""
+        row = self.intent(key)
+        if row is None:
+            raise KeyError(key)
+        return row
+
+    def intents(self, *states: str) -> list[IntentRow]:
+        """This signer's intents in those states: urgent ones first, then by deadline, then as planned."""
+        query = (
+            sa.select(intents)
+            .where(intents.c.signer == self._signer, intents.c.state.in_(states))
+            .order_by(intents.c.urgent.desc(), intents.c.deadline.is_(None), intents.c.deadline, intents.c.planned_at)
+        )
+        return [_intent(row) for row in self._db.execute(query)]
+
+    def set_intent(self, key: str, state: str, **values: Any) -> None:
+        """Moves an intent on."""
+        self._db.execute(sa.update(intents).where(intents.c.key == key).values(state=state, **values))
+
+    # -- nonces --------------------------------------------------------------------------------------------------
+
+    def nonces(self, *states: str) -> list[NonceRow]:
+        """Nonce rows in those states, lowest first."""
+        query = (
+            sa.select(nonces)
+            .where(nonces.c.signer == self._signer, nonces.c.state.in_(states))
+            .order_by(nonces.c.nonce)
+        )
+        return [NonceRow(row.nonce, row.key, row.state) for row in self._db.execute(query)]
+
+    def nonce_range(self) -> tuple[int, int] | None:
+        """Lowest and highest nonce ever used; None before the first."""
+        query = sa.select(sa.func.min(nonces.c.nonce), sa.func.max(nonces.c.nonce)).where(
+            nonces.c.signer == self._signer
+        )
+        low, high = self._db.execute(query).one()
+        return None if low is None else (low, high)
+
+    def highest_final(self) -> int | None:
+        """Highest nonce that is final."""
+        query = sa.select(sa.func.max(nonces.c.nonce)).where(nonces.c.signer == self._signer, nonces.c.state == "final")
+        highest: int | None = self._db.execute(query).scalar_one()
+        return highest
+
+    def add_nonce(self, nonce: int, key: str | None) -> None:
+        """Takes the next nonce above, or below, those in use. Raises ValueError if that would leave a gap."""
+        used = self.nonce_range()
+        if used is not None and nonce not in (used[0] - 1, used[1] + 1):
+            raise ValueError(f"nonce {nonce} does not adjoin {used[0]}..{used[1]}")
+        self._db.execute(sa.insert(nonces).values(signer=self._signer, nonce=nonce, key=key, state="open"))
+
+    def set_nonce(self, nonce: int, state: str) -> None:
+        """Moves a nonce on."""
+        where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
+        self._db.execute(sa.update(nonces).where(*where).values(state=state))
+
+    # -- attempts ------------------------------------------------------------------------------------------------
+
+    def add_attempt(self, attempt: Attempt) -> None:
+        """Writes a signed transaction down."""
+        values = {name: getattr(attempt, name) for name in Attempt.__dataclass_fields__}
+        self._db.execute(sa.insert(attempts).values(signer=self._signer, **values))
+
+    def attempts(self, nonce: int) -> list[Attempt]:
+        """All transactions signed for a nonce, oldest first. Raises JournalCorrupt if bytes do not match their hash."""
+        query = (
+            sa.select(attempts)
+            .where(attempts.c.signer == self._signer, attempts.c.nonce == nonce)
+            .order_by(sa.literal_column("rowid"))
+        )
+        found = []
+        for row in self._db.execute(query):
+            if keccak(row.raw) != row.hash:
+                raise JournalCorrupt(f"the transaction stored for nonce {nonce} is damaged")
+            found.append(Attempt(**{name: getattr(row, name) for name in Attempt.__dataclass_fields__}))
+        return found
+
+    def set_outcome(self, tx_hash: bytes, outcome: str) -> None:
+        """Notes what the endpoints said."""
+        self._db.execute(sa.update(attempts).where(attempts.c.hash == tx_hash).values(outcome=outcome))
+
+
+def _intent(row: sa.Row[Any]) -> IntentRow:
+    intent = Intent(
+        key=row.key,
+        to=row.to,
+        data=row.data,
+        stake_wei=row.stake_wei,
+        value_wei=row.value_wei,
+        deadline=row.deadline,
+        urgent=row.urgent,
+        gas_limit=row.gas_limit,
+    )
+    if intent.digest != row.digest:
+        raise JournalCorrupt(f"the intent {row.key} is damaged")
+    return IntentRow(
+        intent=intent,
+        signer=row.signer,
+        state=row.state,
+        reason=row.reason,
+        planned_at=row.planned_at,
+        nonce=row.nonce,
+        tx_hash=row.tx_hash,
+        mined_block=row.mined_block,
+    )
