@@ -290,7 +290,9 @@ class Rpc:
         return 0
 
     async def check_final(self, number: int, block_hash: bytes) -> None:
-        """Asks every reachable endpoint for the final block `number`. Raises FinalityViolated if one disagrees."""
+        """Asks all reachable endpoints, if there are several, for a final block. Raises FinalityViolated."""
+        if len(self._endpoints) < 2:
+            return
         found = await asyncio.gather(
             *(self._try(e, "eth_getBlockByNumber", [hex(number), False], parse_block) for e in self._due())
         )
@@ -300,6 +302,10 @@ class Rpc:
                     f"endpoints disagree on final block {number}: {_hex(block_hash)} and {_hex(block.hash)}; "
                     "find out which one is right before starting again"
                 )
+
+    def demote(self) -> None:
+        """Sets the endpoint that reads go to first aside for a while: what it said turned out to be incomplete."""
+        self._failed(self._due()[0], "incomplete")
 
     # -- sending -------------------------------------------------------------------------------------------------
 

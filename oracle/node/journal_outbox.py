@@ -71,7 +71,10 @@ class NonceRow:
 
     nonce: int
     key: str | None
+    """The intent it serves; None for a gap that had to be filled."""
     state: str
+    seen_at: int
+    """Number of the head at which it took this state."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Attempt:
     max_fee_wei: int
     tip_wei: int
     block: int
-    """Number of the head when it was signed."""
+    """Number of the head when it was signed, or when it had to start again after a reorg."""
     outcome: str
     """Value of the last SendOutcome; "" before the first."""
 
@@ -166,7 +169,7 @@ class Outbox:
             .where(nonces.c.signer == self._signer, nonces.c.state.in_(states))
             .order_by(nonces.c.nonce)
         )
-        return [NonceRow(row.nonce, row.key, row.state) for row in self._db.execute(query)]
+        return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(query)]
 
     def nonce_range(self) -> tuple[int, int] | None:
         """Lowest and highest nonce ever used; None before the first."""
@@ -176,23 +179,31 @@ class Outbox:
         low, high = self._db.execute(query).one()
         return None if low is None else (low, high)
 
-    def highest_final(self) -> int | None:
-        """Highest nonce that is final."""
-        query = sa.select(sa.func.max(nonces.c.nonce)).where(nonces.c.signer == self._signer, nonces.c.state == "final")
-        highest: int | None = self._db.execute(query).scalar_one()
-        return highest
+    def highest_final(self) -> NonceRow | None:
+        """The highest nonce that is final."""
+        return self._nonce(nonces.c.state == "final", nonces.c.nonce.desc())
 
-    def add_nonce(self, nonce: int, key: str | None) -> None:
+    def lowest(self) -> NonceRow | None:
+        """The lowest nonce ever used."""
+        return self._nonce(sa.true(), nonces.c.nonce)
+
+    def _nonce(self, condition: sa.ColumnElement[bool], order: sa.ColumnElement[Any]) -> NonceRow | None:
+        query = sa.select(nonces).where(nonces.c.signer == self._signer, condition).order_by(order).limit(1)
+        row = self._db.execute(query).one_or_none()
+        return None if row is None else NonceRow(row.nonce, row.key, row.state, row.seen_at)
+
+    def add_nonce(self, nonce: int, key: str | None, seen_at: int) -> None:
         """Takes the next nonce above, or below, those in use. Raises ValueError if that would leave a gap."""
         used = self.nonce_range()
         if used is not None and nonce not in (used[0] - 1, used[1] + 1):
             raise ValueError(f"nonce {nonce} does not adjoin {used[0]}..{used[1]}")
-        self._db.execute(sa.insert(nonces).values(signer=self._signer, nonce=nonce, key=key, state="open"))
+        row = {"signer": self._signer, "nonce": nonce, "key": key, "state": "open", "seen_at": seen_at}
+        self._db.execute(sa.insert(nonces).values(**row))
 
-    def set_nonce(self, nonce: int, state: str) -> None:
+    def set_nonce(self, nonce: int, state: str, seen_at: int) -> None:
         """Moves a nonce on."""
         where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
-        self._db.execute(sa.update(nonces).where(*where).values(state=state))
+        self._db.execute(sa.update(nonces).where(*where).values(state=state, seen_at=seen_at))
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
@@ -218,6 +229,10 @@ class Outbox:
     def set_outcome(self, tx_hash: bytes, outcome: str) -> None:
         """Notes what the endpoints said."""
         self._db.execute(sa.update(attempts).where(attempts.c.hash == tx_hash).values(outcome=outcome))
+
+    def restart(self, tx_hash: bytes, block: int) -> None:
+        """Lets an attempt that a reorg threw out of the chain count as new."""
+        self._db.execute(sa.update(attempts).where(attempts.c.hash == tx_hash).values(block=block, outcome=""))
 
 
 def _intent(row: sa.Row[Any]) -> IntentRow:

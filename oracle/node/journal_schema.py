@@ -114,6 +114,7 @@ nonces = sa.Table(
     sa.Column("nonce", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("key", sa.String, comment="the intent it serves; null for a filled gap"),
     sa.Column("state", sa.String, nullable=False),
+    sa.Column("seen_at", sa.Integer, nullable=False, comment="highest head at which the state was seen"),
     sa.Index("nonces_by_state", "signer", "state"),
     comment="contiguous for each signer; rows are never deleted",
 )
@@ -129,7 +130,9 @@ attempts = sa.Table(
     sa.Column("gas_limit", sa.Integer, nullable=False),
     sa.Column("max_fee_wei", Wei, nullable=False),
     sa.Column("tip_wei", Wei, nullable=False),
-    sa.Column("block", sa.Integer, nullable=False, comment="head when it was signed"),
+    sa.Column(
+        "block", sa.Integer, nullable=False, comment="head when it was signed, or had to start again after a reorg"
+    ),
     sa.Column("outcome", sa.String, nullable=False, comment="what the endpoints said last"),
     sa.Index("attempts_by_nonce", "signer", "nonce"),
 )

@@ -1,0 +1,499 @@
+"""The sender: gets intents mined, once each, through crashes, reorgs, fee spikes and lying endpoints.
+
+The order is always: intent in the journal, simulate at one named block, sign, journal the bytes, only then send. So
+whatever was ever sent is in the journal, and a restart continues by doing what it always does: `tick` looks at the
+journal and the chain and takes the next step. There is no separate recovery.
+
+Signed bytes are sent again unchanged until a bump is due. What endpoints say about a transaction changes nothing but
+the pace; only receipts and the account's nonce at a named block count. An intent that has become useless gives its
+nonce to a self-transfer, so that later ones are not stuck behind it.
+
+One Sender per key. It does not know what its transactions mean.
+"""
+
+import asyncio
+from collections.abc import Callable
+
+import structlog
+
+from oracle.chain.fees import Fees
+from oracle.chain.keys import SignedTx, Signer, UnsignedTx
+from oracle.chain.rpc import Rpc
+from oracle.chain.rpc_errors import SendOutcome
+from oracle.chain.sender_types import Report, SenderSettings
+from oracle.chain.types import Block, Receipt
+from oracle.errors import CallReverted, FinalityViolated, ForeignTransaction, RpcUnavailable, WrongChain
+from oracle.node.crashpoints import crashpoint
+from oracle.node.journal import Journal, Tx
+from oracle.node.journal_outbox import Attempt, Intent, IntentRow, NonceRow, Outbox
+
+__all__ = ["Intent", "IntentRow", "Report", "Sender", "SenderSettings"]
+
+log = structlog.get_logger()
+
+TRANSFER_GAS = 21_000
+IN_POOL = (SendOutcome.ACCEPTED.value, SendOutcome.KNOWN.value)
+TOO_CHEAP = (SendOutcome.UNDERPRICED.value, SendOutcome.FEE_TOO_LOW.value)
+
+
+def raw_reason(data: bytes) -> str:
+    """A revert without an ABI: its bytes in hex."""
+    return "0x" + data.hex() if data else "no reason given"
+
+
+class Sender:
+    """One key's transactions."""
+
+    def __init__(
+        self,
+        rpc: Rpc,
+        journal: Journal,
+        signer: Signer | None,
+        *,
+        address: str | None = None,
+        settings: SenderSettings | None = None,
+        explain: Callable[[bytes], str] = raw_reason,
+    ) -> None:
+        """signer: None for a dry run, which simulates as `address` and abandons. explain: decodes revert data."""
+        if signer is None and address is None:
+            raise ValueError("a dry run needs an address to simulate from")
+        self.address = signer.address if signer is not None else str(address)
+        self._rpc = rpc
+        self._journal = journal
+        self._signer = signer
+        self._settings = settings or SenderSettings()
+        self._explain = explain
+        self._busy = asyncio.Lock()
+        self._unexplained: dict[int, int] = {}  # nonce used without a receipt of ours: head when first seen
+        self._strangers_since: int | None = None
+        self._asked: dict[bytes, int] = {}  # attempt: head at which the pool was last asked about it
+
+    # -- for the daemon ------------------------------------------------------------------------------------------
+
+    def plan(self, tx: Tx, intent: Intent, now: int) -> IntentRow:
+        """Enters an intent within the caller's transaction; the next tick works on it. now: chain time.
+
+        Entering it again returns what became of it; abandoned and replaced ones start anew.
+        Raises ConflictingAnswer when the key may have been signed with another payload.
+        """
+        return Outbox(tx, self.address).plan(intent, now)
+
+    def drop(self, tx: Tx, key: str, reason: str) -> None:
+        """Declares an intent useless. A planned one is abandoned; a sent one loses its nonce to a self-transfer."""
+        outbox = Outbox(tx, self.address)
+        row = outbox.intent(key)
+        if row is not None and row.state == "planned":
+            outbox.set_intent(key, "abandoned", reason=reason)
+        elif row is not None and row.state == "sent":
+            outbox.set_intent(key, "replacing", reason=reason)
+
+    def status(self, tx: Tx, key: str) -> IntentRow | None:
+        """What became of an intent."""
+        return Outbox(tx, self.address).intent(key)
+
+    async def tick(self, head: Block) -> Report:
+        """Does everything that can be done at this head. Call it for each new head, and again whenever it is due.
+
+        Raises Transient errors (nothing is lost, call again) and the Fatal ForeignTransaction, FinalityViolated,
+        WrongChain.
+        """
+        async with self._busy:
+            report = Report()
+            self._journal.recover_space()
+            used = await self._rpc.nonce(self.address, head)
+            await self._settle(head, used, report)
+            await self._push(head, used, report)
+            if not report.holding:
+                await self._launch(head, used, report)
+            with self._journal.read() as tx:
+                report.pending = len(Outbox(tx, self.address).nonces("open"))
+            return report
+
+    # -- what became of nonces -----------------------------------------------------------------------------------
+
+    async def _settle(self, head: Block, used: int, report: Report) -> None:
+        """Compares nonce rows with the account's nonce and receipts."""
+        with self._journal.read() as tx:
+            outbox = Outbox(tx, self.address)
+            span, lowest, final = outbox.nonce_range(), outbox.lowest(), outbox.highest_final()
+            rows = outbox.nonces("open", "mined")
+        if span is None or lowest is None:
+            await self._adopt(head, used, report)
+            return
+        low, high = span
+        if used > high + 1:
+            raise ForeignTransaction(self._foreign(high + 1, used))
+        if final is not None and used <= final.nonce:
+            if head.number < final.seen_at:
+                raise RpcUnavailable(f"the endpoints are behind block {final.seen_at}, which this journal has seen")
+            raise FinalityViolated(f"transaction {final.nonce} of {self.address} was final and is no longer mined")
+        if used < low and head.number >= lowest.seen_at:
+            self._fill(low, used, head)
+            return  # the new rows are pushed in this tick, settled in the next
+        for row in rows:
+            if row.nonce < used:
+                await self._settle_used(row, head, report)
+            elif row.state == "mined":
+                await self._unmine(row, head)
+
+    async def _adopt(self, head: Block, used: int, report: Report) -> None:
+        """An empty journal: a key never used, or one whose journal is lost and whose transactions may be pooled."""
+        if await self._rpc.pending_nonce(self.address) <= used:
+            self._strangers_since = None
+            return
+        if self._strangers_since is None:
+            self._strangers_since = head.number
+        if head.number - self._strangers_since < self._settings.adopt_blocks:
+            report.holding = "the pool holds transactions of this key that the journal does not know"
+
+    def _fill(self, low: int, used: int, head: Block) -> None:
+        """A reorg took transactions from before the journal: their nonces come back as self-transfers."""
+        log.warning("filling nonce gap", address=self.address, first=used, last=low - 1)
+        with self._journal.write() as tx:
+            for nonce in range(low - 1, used - 1, -1):
+                Outbox(tx, self.address).add_nonce(nonce, None, head.number)
+
+    async def _settle_used(self, row: NonceRow, head: Block, report: Report) -> None:
+        with self._journal.read() as tx:
+            attempts = Outbox(tx, self.address).attempts(row.nonce)
+        for attempt in reversed(attempts):
+            receipt = await self._rpc.receipt(attempt.hash)
+            if receipt is not None and receipt.block_number <= head.number:
+                await self._mined(row, attempt, receipt, head)
+                return
+        if row.key is None:  # what a reorg had removed was mined again before our filler
+            with self._journal.write() as tx:
+                Outbox(tx, self.address).set_nonce(row.nonce, "final", head.number)
+            return
+        first = self._unexplained.setdefault(row.nonce, head.number)
+        if head.number - first >= self._settings.foreign_blocks:
+            raise ForeignTransaction(self._foreign(row.nonce, row.nonce + 1))
+        report.holding = f"nonce {row.nonce} is used and no receipt of ours is found yet"
+
+    async def _mined(self, row: NonceRow, attempt: Attempt, receipt: Receipt, head: Block) -> None:
+        self._unexplained.pop(row.nonce, None)
+        final = head.number - receipt.block_number >= self._settings.depth
+        if final:
+            canonical = await self._rpc.block(receipt.block_number)
+            if canonical is None or canonical.hash != receipt.block_hash:
+                return  # the receipt's endpoint is on another fork; look again later
+        state, reason = "mined", ""
+        if final and attempt.cancels:
+            state = "replaced"
+        elif final:
+            state = "final" if receipt.succeeded else "reverted"
+        elif attempt.cancels:
+            state = "replacing"
+        if state == "reverted" and row.key is not None:
+            reason = await self._why(row.key, receipt)
+        nonce_state = "final" if final else "mined"
+        with self._journal.write() as tx:
+            outbox = Outbox(tx, self.address)
+            outbox.set_nonce(row.nonce, nonce_state, head.number)
+            known = None if row.key is None else outbox.intent(row.key)
+            if known is not None and known.nonce == row.nonce:
+                changed = {"tx_hash": receipt.tx_hash, "mined_block": receipt.block_number}
+                outbox.set_intent(known.intent.key, state, reason=reason or known.reason, **changed)
+        if row.state != nonce_state:
+            log.info(
+                "transaction final" if final else "transaction mined",
+                key=row.key,
+                nonce=row.nonce,
+                tx_hash=receipt.tx_hash.hex(),
+                block=receipt.block_number,
+                gas=receipt.gas_used,
+                succeeded=receipt.succeeded,
+            )
+            crashpoint("after_final" if final else "after_mined")
+
+    async def _why(self, key: str, receipt: Receipt) -> str:
+        """Why a mined transaction reverted, as far as the state after its block still tells."""
+        with self._journal.read() as tx:
+            intent = Outbox(tx, self.address).require(key).intent
+        block = await self._rpc.block_by_hash(receipt.block_hash)
+        if block is None:
+            return "reverted"
+        try:
+            await self._rpc.call(intent.to, intent.data, block, sender=self.address, value_wei=intent.value_wei)
+        except CallReverted as error:
+            return self._explain(error.data)
+        return "reverted; would succeed after its block"
+
+    async def _unmine(self, row: NonceRow, head: Block) -> None:
+        """A reorg threw a mined transaction out: it is open again, and dropped if it would now fail."""
+        log.warning("transaction reorged away", key=row.key, nonce=row.nonce)
+        with self._journal.write() as tx:
+            outbox = Outbox(tx, self.address)
+            outbox.set_nonce(row.nonce, "open", head.number)
+            attempts = outbox.attempts(row.nonce)
+            if attempts:
+                outbox.restart(attempts[-1].hash, head.number)
+            known = None if row.key is None else outbox.intent(row.key)
+            if known is not None and known.nonce == row.nonce:
+                back = "replacing" if attempts[-1].cancels else "sent"
+                outbox.set_intent(known.intent.key, back, tx_hash=None, mined_block=None)
+        if row.key is not None:
+            await self._drop_if_failing(row.key, head)
+
+    async def _drop_if_failing(self, key: str, head: Block) -> bool:
+        """Simulates a sent intent again; declares it useless if it would revert. Returns whether it is useless."""
+        with self._journal.read() as tx:
+            row = Outbox(tx, self.address).require(key)
+        if row.state != "sent":
+            return True
+        try:
+            await self._simulate(row.intent, head)
+        except CallReverted as error:
+            with self._journal.write() as tx:
+                self.drop(tx, key, self._explain(error.data))
+            return True
+        return False
+
+    def _foreign(self, first: int, beyond: int) -> str:
+        return (
+            f"nonces {first}..{beyond - 1} of {self.address} were used by transactions that this journal did not sign: "
+            "another wallet or daemon has this key, or the journal is an old copy. Give the node a key of its own, or "
+            "restore the right journal; after a loss, move the file away and run `didyma node rebuild`"
+        )
+
+    # -- transactions on their way -------------------------------------------------------------------------------
+
+    async def _push(self, head: Block, used: int, report: Report) -> None:
+        """Sends again, bumps or cancels what is signed and unmined."""
+        if self._signer is None:
+            return
+        with self._journal.read() as tx:
+            rows = [row for row in Outbox(tx, self.address).nonces("open") if row.nonce >= used]
+        for row in rows:
+            with self._journal.read() as tx:
+                outbox = Outbox(tx, self.address)
+                attempts = outbox.attempts(row.nonce)
+                known = None if row.key is None else outbox.intent(row.key)
+            last = attempts[-1] if attempts else None
+            if known is not None and known.state == "sent" and _expired(known.intent, head):
+                with self._journal.write() as tx:
+                    self.drop(tx, known.intent.key, "deadline passed")
+                known = None
+            useless = known is None or known.state != "sent"
+            if last is None or (useless and not last.cancels):
+                await self._replace(row, last, None, head, report)
+            elif self._is_stuck(row, last, head, used):
+                if not useless and known is not None and await self._drop_if_failing(known.intent.key, head):
+                    known = None
+                    useless = True
+                await self._replace(row, last, None if useless else known, head, report)
+            elif await self._is_lost(last, head):
+                await self._send(last)
+
+    def _is_stuck(self, row: NonceRow, last: Attempt, head: Block, used: int) -> bool:
+        """Whether a higher fee is called for: only for the next in line, or when a pool said so."""
+        waited = head.number - last.block
+        return (row.nonce == used and waited >= self._settings.bump_blocks) or (
+            last.outcome in TOO_CHEAP and waited > 0
+        )
+
+    async def _is_lost(self, last: Attempt, head: Block) -> bool:
+        if last.outcome not in IN_POOL:
+            return True
+        if self._asked.get(last.hash) == head.number:
+            return False
+        self._asked = {h: n for h, n in self._asked.items() if head.number - n < 256} | {last.hash: head.number}
+        return not await self._rpc.knows(last.hash)
+
+    async def _replace(
+        self, row: NonceRow, last: Attempt | None, known: IntentRow | None, head: Block, report: Report
+    ) -> None:
+        """Signs the next attempt for a nonce: the intent with higher fees, or a self-transfer if `known` is None."""
+        policy = self._settings.fees
+        tip = await self._rpc.priority_fee()
+        gas_limit = TRANSFER_GAS if known is None or last is None else last.gas_limit
+        cap = policy.ceiling_wei if known is None else self._cap(known, gas_limit, head)
+        if last is None:
+            fees = policy.first(head.base_fee_wei, tip, cap)
+        else:
+            fees = policy.bump(Fees(last.max_fee_wei, last.tip_wei), head.base_fee_wei, tip, cap)
+        if fees is None:
+            report.fee_cap_hits += 1
+            if last is not None and await self._is_lost(last, head):
+                await self._send(last)
+            return
+        signed = await self._sign(row.nonce, None if known is None else known.intent, gas_limit, fees)
+        crashpoint("after_cancel_sign")
+        attempt = _attempt(row.nonce, signed, gas_limit, fees, head, cancels=known is None)
+        with self._journal.write() as tx:
+            outbox = Outbox(tx, self.address)
+            if known is not None and outbox.require(known.intent.key).state != "sent":
+                return  # dropped while we signed
+            outbox.add_attempt(attempt)
+        crashpoint("after_cancel_persist")
+        if known is None:
+            report.cancelled += 1
+        else:
+            report.bumped += 1
+        log.info(
+            "transaction replaced",
+            key=row.key,
+            nonce=row.nonce,
+            cancels=attempt.cancels,
+            tx_hash=attempt.hash.hex(),
+            max_fee_wei=fees.max_fee_wei,
+        )
+        await self._send(attempt)
+
+    # -- new transactions ----------------------------------------------------------------------------------------
+
+    async def _launch(self, head: Block, used: int, report: Report) -> None:
+        """Simulates, signs, journals and sends planned intents."""
+        report.balance_wei = await self._rpc.balance(self.address, head)
+        with self._journal.read() as tx:
+            outbox = Outbox(tx, self.address)
+            planned = outbox.intents("planned")
+            pending = len(outbox.nonces("open"))
+            free_wei = report.balance_wei - self._committed(outbox)
+        tip = await self._rpc.priority_fee() if planned else 0
+        for row in planned:
+            crashpoint("after_plan")
+            intent = row.intent
+            if _expired(intent, head):
+                self._abandon(intent.key, "deadline passed", report)
+                continue
+            if intent.value_wei > report.balance_wei:
+                report.low_funds = True
+                continue
+            try:
+                gas_limit = await self._simulate(intent, head)
+            except CallReverted as error:
+                self._abandon(intent.key, self._explain(error.data), report)
+                continue
+            crashpoint("after_simulate")
+            if gas_limit > self._settings.gas_cap:
+                self._abandon(
+                    intent.key, f"needs {gas_limit} gas, a transaction may have {self._settings.gas_cap}", report
+                )
+                continue
+            if self._signer is None:
+                self._abandon(intent.key, f"dry run: would be sent with {gas_limit} gas", report)
+                continue
+            if self._journal.full and not intent.urgent:
+                report.holding = "the disk is full"
+                continue
+            fees = self._settings.fees.first(head.base_fee_wei, tip, self._cap(row, gas_limit, head))
+            if fees is None:
+                report.fee_cap_hits += 1
+                continue
+            cost_wei = intent.value_wei + gas_limit * fees.max_fee_wei
+            if cost_wei > free_wei - (0 if intent.urgent else self._settings.reserve_wei):
+                report.low_funds = True
+                continue
+            if pending >= self._settings.max_pending:
+                report.holding = "too many transactions pending"
+                return
+            if await self._start(row, gas_limit, fees, head, used):
+                free_wei -= cost_wei
+                pending += 1
+                report.sent += 1
+
+    async def _start(self, row: IntentRow, gas_limit: int, fees: Fees, head: Block, used: int) -> bool:
+        """The first attempt of an intent, with the next nonce. False if it was dropped meanwhile."""
+        with self._journal.read() as tx:
+            span = Outbox(tx, self.address).nonce_range()
+        nonce = used if span is None else span[1] + 1
+        signed = await self._sign(nonce, row.intent, gas_limit, fees)
+        crashpoint("after_sign")
+        attempt = _attempt(nonce, signed, gas_limit, fees, head, cancels=False)
+        key = row.intent.key
+        with self._journal.write() as tx:
+            outbox = Outbox(tx, self.address)
+            if outbox.require(key).state != "planned":
+                return False
+            outbox.add_nonce(nonce, key, head.number)
+            outbox.add_attempt(attempt)
+            outbox.set_intent(key, "sent", nonce=nonce, gas_limit=gas_limit, reason="")
+        crashpoint("after_persist")
+        log.info("transaction signed", key=key, nonce=nonce, tx_hash=attempt.hash.hex(), gas_limit=gas_limit)
+        await self._send(attempt)
+        return True
+
+    async def _simulate(self, intent: Intent, head: Block) -> int:
+        """Gas limit for the intent in the state after `head`. Raises CallReverted."""
+        if intent.gas_limit is not None:
+            await self._rpc.call(intent.to, intent.data, head, sender=self.address, value_wei=intent.value_wei)
+            return intent.gas_limit
+        gas = await self._rpc.estimate_gas(
+            intent.to, intent.data, head, sender=self.address, value_wei=intent.value_wei
+        )
+        if gas > self._settings.gas_cap:
+            return gas
+        return min(gas * (100 + self._settings.gas_margin_percent) // 100, self._settings.gas_cap)
+
+    async def _sign(self, nonce: int, intent: Intent | None, gas_limit: int, fees: Fees) -> SignedTx:
+        assert self._signer is not None
+        return await self._signer.sign(
+            UnsignedTx(
+                chain_id=self._rpc.chain_id,
+                nonce=nonce,
+                to=self.address if intent is None else intent.to,
+                value_wei=0 if intent is None else intent.value_wei,
+                data=b"" if intent is None else intent.data,
+                gas_limit=gas_limit,
+                max_fee_wei=fees.max_fee_wei,
+                tip_wei=fees.tip_wei,
+            )
+        )
+
+    async def _send(self, attempt: Attempt) -> None:
+        """Hands journalled bytes to the endpoints. What they say is noted; only WRONG_CHAIN stops the node."""
+        outcome, message = await self._rpc.send(attempt.raw)
+        crashpoint("after_send")
+        if outcome is SendOutcome.WRONG_CHAIN:
+            raise WrongChain(f"endpoints refuse transactions for chain {self._rpc.chain_id}")
+        if outcome.value not in IN_POOL:
+            log.warning(
+                "transaction not accepted", tx_hash=attempt.hash.hex(), outcome=outcome.value, said=message[:200]
+            )
+        if outcome.value != attempt.outcome:
+            with self._journal.write() as tx:
+                Outbox(tx, self.address).set_outcome(attempt.hash, outcome.value)
+
+    def _abandon(self, key: str, reason: str, report: Report) -> None:
+        log.info("intent abandoned", key=key, reason=reason)
+        report.abandoned += 1
+        with self._journal.write() as tx:
+            self.drop(tx, key, reason)
+
+    def _cap(self, row: IntentRow, gas_limit: int, head: Block) -> int:
+        return self._settings.fees.cap(
+            row.intent.stake_wei,
+            gas_limit,
+            planned_at=row.planned_at,
+            deadline=row.intent.deadline,
+            now=head.timestamp,
+            urgent=row.intent.urgent,
+        )
+
+    def _committed(self, outbox: Outbox) -> int:
+        """Wei that unmined transactions may still take."""
+        total = 0
+        for row in outbox.nonces("open"):
+            for last in outbox.attempts(row.nonce)[-1:]:
+                known = None if row.key is None or last.cancels else outbox.intent(row.key)
+                total += last.gas_limit * last.max_fee_wei + (known.intent.value_wei if known else 0)
+        return total
+
+
+def _expired(intent: Intent, head: Block) -> bool:
+    return intent.deadline is not None and head.timestamp >= intent.deadline
+
+
+def _attempt(nonce: int, signed: SignedTx, gas_limit: int, fees: Fees, head: Block, *, cancels: bool) -> Attempt:
+    return Attempt(
+        hash=signed.hash,
+        nonce=nonce,
+        cancels=cancels,
+        raw=signed.raw,
+        gas_limit=gas_limit,
+        max_fee_wei=fees.max_fee_wei,
+        tip_wei=fees.tip_wei,
+        block=head.number,
+        outcome="",
+    )

@@ -1,0 +1,44 @@
+"""What a sender is told, and what it reports after each tick."""
+
+from dataclasses import dataclass, field
+
+from oracle.chain.fees import FeePolicy
+
+
+@dataclass(frozen=True)
+class SenderSettings:
+    """How a sender behaves; the defaults suit a chain like Ethereum."""
+
+    depth: int = 32
+    """Blocks on top of a transaction's until it is final."""
+    bump_blocks: int = 3
+    """Blocks without inclusion after which the next transaction in line pays more."""
+    max_pending: int = 16
+    """Most unmined transactions; geth keeps 64 of an account."""
+    gas_margin_percent: int = 25
+    gas_cap: int = 1 << 24
+    """EIP-7825: most gas of one transaction."""
+    reserve_wei: int = 0
+    """Balance that only urgent intents may touch."""
+    adopt_blocks: int = 10
+    """With an empty journal: blocks to wait for pooled transactions of a former life before taking over."""
+    foreign_blocks: int = 2
+    """Blocks for which a used nonce may lack a receipt of ours before it counts as another wallet's."""
+    fees: FeePolicy = field(default_factory=FeePolicy)
+
+
+@dataclass
+class Report:
+    """What one tick did and met, for metrics and alerts."""
+
+    pending: int = 0
+    sent: int = 0
+    bumped: int = 0
+    cancelled: int = 0
+    abandoned: int = 0
+    fee_cap_hits: int = 0
+    """Intents held back because the fee would exceed their cap."""
+    low_funds: bool = False
+    balance_wei: int = 0
+    holding: str = ""
+    """Why nothing new is signed; empty if nothing stands in the way."""
