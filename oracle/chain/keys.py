@@ -48,7 +48,7 @@ class UnsignedTx:
             "type": 2,
             "chainId": self.chain_id,
             "nonce": self.nonce,
-            "to": self.to,
+            "to": to_checksum_address(self.to),
             "value": self.value_wei,
             "data": self.data,
             "gas": self.gas_limit,

@@ -1,0 +1,433 @@
+"""The sender against a real chain: every transaction once, whatever happens on the way."""
+
+from collections.abc import Iterator
+
+import pytest
+from eth_account import Account
+from rig import contract
+from rig.anvil import KEYS, Anvil, anvil
+from rig.fault_rpc import FaultRpc, fault_rpc
+from rig.stack import ETHER, intent, stack
+
+from oracle.chain.fees import FeePolicy, Fees
+from oracle.errors import ConflictingAnswer, FinalityViolated, ForeignTransaction, RpcUnavailable
+from oracle.node.journal_outbox import Outbox
+
+GWEI = 10**9
+NODE = Account.from_key(KEYS[0]).address
+OTHER = Account.from_key(KEYS[1]).address
+
+
+@pytest.fixture
+def chain() -> Iterator[Anvil]:
+    with anvil() as running:
+        contract.place(running)
+        running.mine()
+        yield running
+
+
+@pytest.fixture
+def proxy(chain: Anvil) -> Iterator[FaultRpc]:
+    with fault_rpc(chain.url) as running:
+        yield running
+
+
+def send_elsewhere(chain: Anvil) -> None:
+    """Another wallet uses the node's key."""
+    chain.rpc("eth_sendTransaction", {"from": NODE, "to": OTHER, "value": "0x1"})
+
+
+# -- refusals ------------------------------------------------------------------------------------------------------
+
+
+async def test_plan__other_payload_under_a_planned_key__conflicts(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        with pytest.raises(ConflictingAnswer, match=r"^answer:1: another payload is planned$"):
+            await s.plan(intent(1, data=contract.call(2)))
+
+
+async def test_plan__other_payload_after_the_first_was_signed_and_replaced__conflicts(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        s.drop("answer:1")
+        await s.run(6)
+        assert s.row("answer:1").state == "replaced"
+        with pytest.raises(ConflictingAnswer, match=r"^answer:1: another payload was signed with nonce 0$"):
+            await s.plan(intent(1, data=contract.call(2)))
+
+
+async def test_plan__same_payload_twice__is_sent_once(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.run(2)
+        assert (await s.plan(intent(1))).state == "mined"
+        await s.run(5)
+        assert s.row("answer:1").state == "final"
+        assert contract.count(chain) == 1
+
+
+async def test_tick__simulation_reverts__abandons_without_a_nonce(chain, tmp_path):
+    contract.refuse(chain, True)
+    chain.mine()
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        report = await s.tick()
+        assert (report.abandoned, report.sent) == (1, 0)
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("abandoned", "0xdeadbeef")
+        assert s.nonces() == []
+
+
+async def test_tick__gas_above_the_transaction_cap__abandons(chain, proxy, tmp_path):
+    """Anvil mines 17 M gas under some flags, a real chain since EIP-7825 never does."""
+    proxy.script("eth_estimateGas", "result", hex(17_000_000))
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        assert s.row("answer:1").reason == "needs 17000000 gas, a transaction may have 16777216"
+
+
+async def test_tick__without_a_key__simulates_and_abandons(chain, tmp_path):
+    async with stack(chain, tmp_path, dry=True) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        assert s.row("answer:1").reason.startswith("dry run: would be sent with ")
+        assert chain.transactions(NODE) == 0
+
+
+async def test_tick__deadline_passed_before_signing__abandons(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        head = await s.rpc.head()
+        await s.plan(intent(1, deadline=head.timestamp))
+        await s.tick()
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("abandoned", "deadline passed")
+
+
+# -- foreign transactions and gaps (F24) -----------------------------------------------------------------------------
+
+
+async def test_tick__key_used_elsewhere_beyond_the_journal__stops(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.run(1)
+        send_elsewhere(chain)
+        chain.mine()
+        with pytest.raises(ForeignTransaction, match=rf"^nonces 1\.\.1 of {NODE} were used"):
+            await s.tick()
+
+
+async def test_tick__other_wallet_takes_a_journalled_nonce__stops_after_a_while(chain, proxy, tmp_path):
+    proxy.script("eth_sendRawTransaction", "error", {"code": -32000, "message": "txpool is full"})
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        send_elsewhere(chain)
+        chain.mine()
+        report = await s.tick()
+        assert report.holding == "nonce 0 is used and no receipt of ours is found yet"
+        chain.mine()
+        await s.tick()
+        chain.mine()
+        with pytest.raises(ForeignTransaction, match=r"^nonces 0\.\.0"):
+            await s.tick()
+
+
+async def test_tick__empty_journal_and_pooled_strangers__waits_then_takes_over(chain, tmp_path):
+    send_elsewhere(chain)
+    async with stack(chain, tmp_path, adopt_blocks=2) as s:
+        await s.plan(intent(1))
+        report = await s.tick()
+        assert report.holding == "the pool holds transactions of this key that the journal does not know"
+        await s.run(1)  # mined: the key now starts at nonce 1
+        assert [row.nonce for row in s.nonces()] == [1]
+
+
+async def test_tick__reorg_removes_transactions_from_before_the_journal__fills_the_gap(chain, tmp_path):
+    send_elsewhere(chain)
+    chain.mine()
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()  # nonce 1, pooled
+        chain.reorg(1)
+        await s.run(2)
+        assert [(row.nonce, row.key) for row in s.nonces()] == [(0, None), (1, "answer:1")]
+        assert [attempt.cancels for attempt in s.attempts(0)] == [True]
+        assert s.row("answer:1").state == "mined"
+
+
+# -- lost replies, lost transactions, odd endpoints (F17, F25) -----------------------------------------------------
+
+
+async def test_tick__send_reply_lost__sends_the_same_bytes_and_mines_one(chain, proxy, tmp_path):
+    proxy.script("eth_sendRawTransaction", "lose_reply", times=1)
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        assert [a.outcome for a in s.attempts(0)] == ["unreachable"]
+        await s.tick()
+        assert [a.outcome for a in s.attempts(0)] == ["already known"]
+        await s.run(6)
+        assert len(s.attempts(0)) == 1
+        assert s.row("answer:1").state == "final"
+        assert contract.count(chain) == 1
+
+
+async def test_tick__endpoint_says_nonce_too_low_though_it_took_the_transaction__finds_the_receipt(
+    chain, proxy, tmp_path
+):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        proxy.script("eth_sendRawTransaction", "lose_reply", times=1)
+        await s.tick()
+        proxy.script("eth_sendRawTransaction", "error", {"code": -32000, "message": "nonce too low"})
+        await s.tick()
+        assert [a.outcome for a in s.attempts(0)] == ["nonce too low"]
+        await s.run(1)
+        assert s.row("answer:1").state == "mined"
+
+
+async def test_tick__pool_evicts_the_transaction__sends_the_same_bytes_again(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        (attempt,) = s.attempts(0)
+        chain.rpc("anvil_dropTransaction", "0x" + attempt.hash.hex())
+        chain.mine()
+        await s.tick()
+        await s.run(1)
+        assert s.row("answer:1").tx_hash == attempt.hash
+        assert s.row("answer:1").state == "mined"
+
+
+async def test_tick__all_endpoints_down__raises_and_goes_on_later(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        head = await s.rpc.head()
+        await s.plan(intent(1))
+        proxy.script("*", "status", 503)
+        with pytest.raises(RpcUnavailable):
+            await s.sender.tick(head)
+        proxy.heal()
+        await s.run(1)
+        assert s.row("answer:1").state == "mined"
+
+
+async def test_tick__replacement_underpriced_by_a_stranger__bumps_in_the_next_block(chain, proxy, tmp_path):
+    words = {"code": -32000, "message": "replacement transaction underpriced"}
+    proxy.script("eth_sendRawTransaction", "error", words, times=1)
+    async with stack(chain, tmp_path, url=proxy.url, bump_blocks=100) as s:
+        await s.plan(intent(1))
+        await s.run(1)
+        assert len(s.attempts(0)) == 2
+
+
+# -- useless intents -------------------------------------------------------------------------------------------------
+
+
+async def test_tick__sent_intent_becomes_useless__its_nonce_goes_to_a_self_transfer(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.plan(intent(2))
+        await s.tick()
+        s.drop("answer:1")
+        report = await s.tick()
+        assert report.cancelled == 1
+        await s.run(6)
+        assert [s.row(f"answer:{n}").state for n in (1, 2)] == ["replaced", "final"]
+        assert s.row("answer:1").reason == "test says so"
+        assert contract.count(chain) == 1
+        assert [row.state for row in s.nonces()] == ["final", "final"]
+
+
+async def test_tick__deadline_passes_while_pending__replaces(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        head = await s.rpc.head()
+        proxy.script("eth_sendRawTransaction", "error", {"code": -32000, "message": "txpool is full"}, times=1)
+        await s.plan(intent(1, deadline=head.timestamp + 100))
+        await s.tick()
+        chain.rpc("evm_increaseTime", 200)
+        chain.mine()
+        await s.run(1)
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("replacing", "deadline passed")
+        assert contract.count(chain) == 0
+
+
+async def test_plan__again_after_replacement__starts_anew_with_a_new_nonce(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        s.drop("answer:1")
+        await s.run(6)
+        await s.plan(intent(1))
+        await s.run(6)
+        assert (s.row("answer:1").state, s.row("answer:1").nonce) == ("final", 1)
+
+
+async def test_tick__reverts_on_chain__ends_reverted_with_the_reason(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        contract.refuse(chain, True)
+        await s.run(6)
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("reverted", "0xdeadbeef")
+
+
+# -- fees and funds (F26, F27) ---------------------------------------------------------------------------------------
+
+
+async def test_tick__base_fee_above_the_cap__waits_and_sends_when_it_falls(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1, stake_wei=10**15))  # 10 % of it over some 60 k gas: 1.6 gwei
+        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(100 * GWEI))
+        chain.mine()
+        report = await s.tick()
+        assert (report.fee_cap_hits, report.sent) == (1, 0)
+        chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(GWEI // 2))
+        chain.mine()
+        assert (await s.tick()).sent == 1
+
+
+async def test_tick__stuck__bumps_both_fees_by_an_eighth_with_the_same_payload(chain, proxy, tmp_path):
+    proxy.script("eth_sendRawTransaction", "result", "0x" + "00" * 32, times=1)  # swallowed
+    proxy.script("eth_getTransactionByHash", "result", {})  # and claimed to be pooled
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.run(2)
+        first, second = s.attempts(0)
+        assert second.max_fee_wei * 8 >= first.max_fee_wei * 9
+        assert second.tip_wei * 8 >= first.tip_wei * 9
+        await s.run(1)
+        assert s.row("answer:1").tx_hash == second.hash
+        assert contract.count(chain) == 1
+
+
+async def test_tick__stuck_at_the_cap__stays_there_until_the_clock_raises_it(chain, proxy, tmp_path):
+    proxy.script("eth_sendRawTransaction", "result", "0x" + "00" * 32)
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        head = await s.rpc.head()
+        await s.plan(intent(1, stake_wei=19 * 10**14, deadline=head.timestamp + 10_000))
+        report = await s.run(2)
+        assert report.fee_cap_hits == 1
+        assert len(s.attempts(0)) == 1
+        chain.rpc("evm_increaseTime", 9_000)
+        assert (await s.run(1)).bumped == 1
+
+
+async def test_tick__balance_below_cost_and_reserve__only_the_urgent_one_is_sent(chain, tmp_path):
+    chain.rpc("anvil_setBalance", NODE, hex(ETHER))
+    chain.mine()
+    async with stack(chain, tmp_path, reserve_wei=ETHER) as s:
+        await s.plan(intent(1))
+        await s.plan(intent(2, urgent=True))
+        report = await s.tick()
+        assert report.low_funds
+        assert [s.row(f"answer:{n}").state for n in (1, 2)] == ["planned", "sent"]
+
+
+async def test_tick__disk_full__signs_only_what_is_urgent(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.plan(intent(2, urgent=True))
+        s.journal.full = True
+        s.journal._ballast_bytes = 1 << 60  # never recovers
+        report = await s.tick()
+        assert report.holding == "the disk is full"
+        assert [s.row(f"answer:{n}").state for n in (1, 2)] == ["planned", "sent"]
+
+
+# -- reorgs (F22) ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+async def test_tick__reorg_removes_it_and_it_is_still_valid__the_same_bytes_are_mined_again(chain, tmp_path, depth):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.run(depth)
+        (attempt,) = s.attempts(0)
+        chain.reorg(depth)
+        await s.tick()
+        assert s.row("answer:1").state == "sent"
+        await s.run(6)
+        assert s.attempts(0)[0].hash == attempt.hash
+        assert len(s.attempts(0)) == 1
+        assert (s.row("answer:1").state, contract.count(chain)) == ("final", 1)
+
+
+async def test_tick__reorg_removes_it_and_it_would_fail__a_self_transfer_takes_its_nonce(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.run(2)
+        chain.reorg(2)
+        contract.refuse(chain, True)
+        chain.mine()
+        await s.run(7)
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("replaced", "0xdeadbeef")
+
+
+@pytest.mark.parametrize("depth", [5, 8])
+async def test_tick__reorg_removes_a_final_transaction__stops(chain, tmp_path, depth):
+    async with stack(chain, tmp_path) as s:
+        chain.mine(8)
+        await s.plan(intent(1))
+        await s.run(5)
+        assert s.row("answer:1").state == "final"
+        chain.reorg(depth)
+        with pytest.raises(FinalityViolated, match=r"^transaction 0 of "):
+            await s.tick()
+
+
+async def test_tick__restart_on_an_endpoint_that_lags__waits(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.run(5)
+        assert s.row("answer:1").state == "final"
+    proxy.script("*", "lag", 6)
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        with pytest.raises(RpcUnavailable, match="are behind block"):
+            await s.tick()
+
+
+# -- arithmetic and bookkeeping ----------------------------------------------------------------------------------------
+
+
+def test_fees__cap__rises_with_the_clock_to_the_share_of_the_stake():
+    policy = FeePolicy(start_percent=10, end_percent=50, urgent_end_percent=100, ceiling_wei=10**30)
+
+    def cap(now: int, urgent: bool = False, deadline: int | None = 200) -> int:
+        return policy.cap(10**18, 10**5, planned_at=100, deadline=deadline, now=now, urgent=urgent)
+
+    assert [cap(now) for now in (0, 100, 150, 200, 900)] == [10**12, 10**12, 3 * 10**12, 5 * 10**12, 5 * 10**12]
+    assert cap(200, urgent=True) == 10**13
+    assert cap(10**9, deadline=None) == 10**12
+
+
+@pytest.mark.parametrize("fee", [0, 1, 7, 8, 9, GWEI, GWEI + 1, 2**200 + 1])
+def test_fees__bump__is_an_eighth_on_both(fee):
+    policy = FeePolicy(ceiling_wei=2**255, min_tip_wei=0)
+    bumped = policy.bump(Fees(fee, fee), 0, 0, 2**255)
+    assert bumped is not None
+    assert bumped.max_fee_wei * 8 >= fee * 9
+    assert bumped.tip_wei * 8 >= fee * 9
+    assert bumped.max_fee_wei > fee
+    assert bumped.tip_wei <= bumped.max_fee_wei
+
+
+async def test_outbox__nonce_that_leaves_a_gap__is_refused(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        with s.journal.write() as tx:
+            outbox = Outbox(tx, NODE)
+            outbox.add_nonce(5, None, 0)
+            with pytest.raises(ValueError, match=r"nonce 7 does not adjoin 5\.\.5"):
+                outbox.add_nonce(7, None, 0)
+
+
+async def test_tick__many_intents__urgent_first_and_within_the_pending_limit(chain, tmp_path):
+    async with stack(chain, tmp_path, max_pending=3) as s:
+        for n in range(5):
+            await s.plan(intent(n))
+        await s.plan(intent(9, urgent=True))
+        report = await s.tick()
+        assert (report.sent, report.pending, report.holding) == (3, 3, "too many transactions pending")
+        assert s.nonces()[0].key == "answer:9"
+        await s.run(8)
+        assert contract.count(chain) == 6
