@@ -1,0 +1,298 @@
+"""The follower against a real chain: each event once, in order, and gone when its block goes."""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rig import contract
+from rig.anvil import Anvil, anvil
+from rig.crash_cases import open_journal
+from rig.fault_rpc import FaultRpc, fault_rpc
+from rig.recorder import Recorder, catch_up, make_follower, say, seen
+from rig.stack import make_rpc
+
+from oracle.chain.follower import Follower, LogCounter
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block, Log
+from oracle.errors import FinalityViolated, RpcUnavailable
+from oracle.node.journal import Journal
+
+LOOKALIKE = "0x" + "ab" * 20
+
+
+@pytest.fixture
+def chain() -> Iterator[Anvil]:
+    with anvil() as running:
+        contract.place(running)
+        running.mine()
+        yield running
+
+
+@pytest.fixture
+def proxy(chain: Anvil) -> Iterator[FaultRpc]:
+    with fault_rpc(chain.url) as running:
+        yield running
+
+
+@dataclass
+class Rig:
+    follower: Follower
+    journal: Journal
+    recorder: Recorder
+    rpc: Rpc
+
+
+@asynccontextmanager
+async def following(folder: Path, *urls: str, **options: Any) -> AsyncIterator[Rig]:
+    rpc = make_rpc(*urls)
+    journal = open_journal(folder)
+    recorder = Recorder()
+    try:
+        yield Rig(make_follower(rpc, journal, recorder, **options), journal, recorder, rpc)
+    finally:
+        journal.close()
+        await rpc.close()
+
+
+def counter(rpc: Rpc) -> LogCounter:
+    """What the test contract counts itself."""
+
+    async def count(block: Block) -> int:
+        return int.from_bytes(await rpc.call(contract.ADDRESS, b"", block), "big")
+
+    return LogCounter(count, lambda _log: True)
+
+
+# -- reorgs (F22) and finality (F19) ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 7, 8])
+async def test_poll__reorg_up_to_the_final_depth__is_undone(chain, tmp_path, depth):
+    say(chain, 1)
+    chain.mine(8)
+    say(chain, 2)
+    chain.mine(depth - 1)
+    async with following(tmp_path, chain.url, confirmations=0) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1, 2: 1}
+        chain.reorg(depth)
+        say(chain, 3)
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1, 3: 1}
+        assert rig.recorder.rollbacks == [(chain.height() - depth - 1, ["log:2"])]
+
+
+@pytest.mark.parametrize("depth", [9, 64])
+async def test_poll__reorg_below_the_final_depth__stops(chain, tmp_path, depth):
+    chain.mine(64)
+    say(chain, 1)
+    chain.mine(8)
+    async with following(tmp_path, chain.url, confirmations=0) as rig:
+        await catch_up(rig.follower)
+        chain.reorg(depth)
+        chain.mine()
+        with pytest.raises(FinalityViolated, match="more than 8 blocks deep"):
+            await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1}
+
+
+async def test_poll__reorg_below_the_first_block_read__starts_again(chain, tmp_path):
+    say(chain, 1)
+    async with following(tmp_path, chain.url, confirmations=0, start_block=2) as rig:
+        await catch_up(rig.follower)
+        chain.reorg(2)
+        contract.place(chain)
+        say(chain, 2)
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {2: 1}
+
+
+async def test_poll__endpoints_disagree_on_a_final_block__stops(chain, proxy, tmp_path):
+    chain.mine(20)
+    async with following(tmp_path, chain.url, proxy.url) as rig:
+        await catch_up(rig.follower)
+        other = chain.rpc("eth_getBlockByNumber", hex(5), False)
+        chain.mine()
+        height = chain.height()
+        lie = {**other, "number": hex(height - 8), "hash": "0x" + "66" * 32}
+        head = chain.rpc("eth_getBlockByNumber", "latest", False)
+        proxy.script("eth_getBlockByNumber", "result", head, times=1)
+        proxy.script("eth_getBlockByNumber", "result", lie)
+        with pytest.raises(FinalityViolated, match=rf"disagree on final block {height - 8}"):
+            await rig.follower.poll()
+
+
+# -- endpoints that lie by omission (F18, F28) -------------------------------------------------------------------------
+
+
+async def test_poll__one_endpoint_returns_no_logs__another_is_asked(chain, proxy, tmp_path):
+    """The block's bloom filter contradicts the empty list."""
+    proxy.script("eth_getLogs", "result", [])
+    say(chain, 1)
+    chain.mine(2)
+    async with following(tmp_path, proxy.url, chain.url) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1}
+        assert proxy.calls["eth_getLogs"] > 0
+
+
+async def test_poll__only_endpoint_returns_no_logs__contract_counter_stops_it(chain, proxy, tmp_path):
+    proxy.script("eth_getLogs", "result", [])
+    say(chain, 1)
+    chain.mine(2)
+    async with following(tmp_path, proxy.url) as plain:
+        rig = replace(plain, follower=make_follower(plain.rpc, plain.journal, counter=counter(plain.rpc)))
+        with pytest.raises(RpcUnavailable, match="0 events returned, the contract counts 1"):
+            await catch_up(rig.follower)
+        proxy.heal()
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1}
+
+
+async def test_poll__final_range_with_missing_logs__counter_moves_it_to_the_other_endpoint(chain, proxy, tmp_path):
+    proxy.script("eth_getLogs", "result", [])
+    say(chain, 1)
+    say(chain, 2)
+    chain.mine(30)
+    async with following(tmp_path, proxy.url, chain.url) as rig:
+        now = [0.0]
+        rig.rpc._clock = lambda: now[0]
+        follower = make_follower(rig.rpc, rig.journal, counter=counter(rig.rpc))
+        with pytest.raises(RpcUnavailable, match="0 events returned, the contract counts 2"):
+            await follower.poll()
+        await catch_up(follower)
+        assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+async def test_poll__endpoint_behind_the_head__waits_and_loses_nothing(chain, proxy, tmp_path):
+    say(chain, 1)
+    chain.mine(5)
+    async with following(tmp_path, proxy.url) as rig:
+        await catch_up(rig.follower)
+        say(chain, 2)
+        chain.mine(2)
+        proxy.script("*", "lag", 6)
+        progress = await rig.follower.poll()
+        assert (progress.applied, progress.reorg_depth) == (0, 0)
+        proxy.heal()
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+@pytest.mark.parametrize("blocks_on_top", [2, 30])
+async def test_poll__logs_doubled_and_shuffled__each_is_applied_once(chain, proxy, tmp_path, blocks_on_top):
+    proxy.script("eth_getLogs", "repeat")
+    say(chain, 1, 2, 3)
+    chain.mine(blocks_on_top)
+    async with following(tmp_path, proxy.url) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1, 2: 1, 3: 1}
+        with rig.journal.read() as tx:
+            indexes = [job.payload["index"] for job in tx.jobs()]
+        assert indexes == sorted(indexes)
+
+
+async def test_poll__same_event_from_another_contract_or_with_another_topic__is_ignored(chain, tmp_path):
+    contract.place(chain, LOOKALIKE)
+    say(chain, 1, to=LOOKALIKE)
+    say(chain, 2, topic=b"\x02" * 32)
+    say(chain, 3)
+    chain.mine(2)
+    async with following(tmp_path, chain.url) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {3: 1}
+
+
+async def test_poll__endpoint_adds_a_lookalike_log__is_ignored(chain, proxy, tmp_path):
+    say(chain, 1)
+    chain.mine(1)
+    block = chain.rpc("eth_getBlockByNumber", hex(2), False)
+    (log,) = chain.rpc("eth_getLogs", {"blockHash": block["hash"]})
+    forged = {**log, "address": LOOKALIKE, "logIndex": "0x1"}
+    proxy.script("eth_getLogs", "result", [log, forged])
+    async with following(tmp_path, proxy.url, start_block=2) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1}
+
+
+# -- progress (F21) ----------------------------------------------------------------------------------------------------
+
+
+async def test_poll__chain_halts_and_resumes__catches_up_in_bounded_batches(chain, tmp_path):
+    say(chain, 1)
+    chain.mine(2)
+    async with following(tmp_path, chain.url, batch=5) as rig:
+        await catch_up(rig.follower)
+        for _ in range(3):
+            progress = await rig.follower.poll()
+            assert (progress.applied, progress.behind) == (0, 0)
+        say(chain, 2)
+        chain.mine(39)
+        before = progress.cursor.number
+        steps = 0
+        while True:
+            progress = await rig.follower.poll()
+            assert progress.cursor.number - before <= 5
+            before = progress.cursor.number
+            steps += 1
+            if progress.behind == 0:
+                break
+        assert steps == 9  # 32 final blocks in 7 reads, 8 young ones in 2
+        assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+async def test_poll__start_block_not_reached__waits(chain, tmp_path):
+    async with following(tmp_path, chain.url, start_block=100) as rig:
+        with pytest.raises(RpcUnavailable, match="has not reached block 99"):
+            await rig.follower.poll()
+
+
+async def test_poll__steady_state__asks_at_most_four_times_a_block(chain, proxy, tmp_path):
+    chain.mine(20)
+    async with following(tmp_path, proxy.url) as rig:
+        await catch_up(rig.follower)
+        proxy.calls.clear()
+        for _ in range(10):
+            chain.mine()
+            await rig.follower.poll()
+            await rig.follower.poll()
+        assert proxy.calls.total() <= 40
+
+
+async def test_poll__restart__goes_on_where_it_was(chain, tmp_path):
+    say(chain, 1)
+    chain.mine(2)
+    async with following(tmp_path, chain.url) as rig:
+        await catch_up(rig.follower)
+    say(chain, 2)
+    chain.mine(2)
+    async with following(tmp_path, chain.url) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+# -- property (F28) ----------------------------------------------------------------------------------------------------
+
+
+def _log(number: int, index: int, ours: bool) -> Log:
+    address = contract.ADDRESS if ours else LOOKALIKE
+    return Log(address, (contract.TOPIC,), b"", number, bytes([number]) * 32, b"\0" * 32, index)
+
+
+_logs = st.lists(st.builds(_log, st.integers(1, 3), st.integers(0, 4), st.just(True)), max_size=12)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data(), _logs)
+def test_wanted__any_order_any_repetition__same_result(data, logs):
+    follower = make_follower(make_rpc("http://127.0.0.1:1"), None)  # type: ignore[arg-type]
+    strangers = [_log(1, 9, False)]
+    disturbed = data.draw(st.permutations(logs + logs + strangers))
+    wanted = follower._wanted(disturbed)
+    assert wanted == follower._wanted(logs)
+    assert [(e.block_number, e.index) for e in wanted] == sorted({(e.block_number, e.index) for e in logs})
