@@ -8,6 +8,7 @@ address must have signed exactly what was asked.
 
 import asyncio
 import json
+import logging
 import os
 import resource
 import stat
@@ -27,6 +28,9 @@ from pydantic import SecretStr
 
 from oracle.errors import InsecureKeyFile, SignerFailed
 from oracle.node.journal import FileLock
+
+for _name in ("httpx", "httpcore"):  # httpx logs every URL at INFO
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)

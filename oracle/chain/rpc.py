@@ -39,8 +39,8 @@ from oracle.errors import CallReverted, FinalityViolated, ReorgedAway, RpcUnavai
 
 T = TypeVar("T")
 
-# web3 logs every URL at DEBUG, aiohttp and urllib3 may; nothing below WARNING of theirs is wanted.
-for _name in ("web3.providers", "web3.RequestManager", "aiohttp", "urllib3"):
+# web3 logs every URL at DEBUG; nothing below WARNING of these libraries is wanted.
+for _name in ("web3", "aiohttp", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 
