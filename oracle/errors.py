@@ -43,6 +43,26 @@ class BadModelFile(Refused):
     """A model file is malformed, unsupported, or not the file its manifest names."""
 
 
+class BadManifest(Refused):
+    """A manifest is malformed, or one that the registry would refuse."""
+
+
+class EmptyPrompt(Refused):
+    """Wrapper and prompt together hold no token to start from."""
+
+
+class JobQuarantined(Refused):
+    """This job killed the engine's worker twice; it is not tried again."""
+
+
+class DownloadFailed(Transient):
+    """A download broke off or was refused; what arrived is kept where it can be resumed."""
+
+
+class DiskFull(Transient):
+    """There is no room for a model file."""
+
+
 class PromptTooLong(Refused):
     """Prompt and answer do not fit the model's context."""
 

@@ -65,7 +65,9 @@ class Engine(Protocol):
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         """The bytes that output `tokens` spell; stop tokens spell nothing."""
 
-    def recover(self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params) -> list[TokenId] | None:
+    def recover(
+        self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
+    ) -> list[TokenId] | None:
         """Find the `count` token ids under `root` that spell `text`, from the text alone; None if there are none.
 
         First by tokenizing `text`, then by following the model through the tokens that spell it.

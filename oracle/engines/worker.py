@@ -1,0 +1,344 @@
+"""An engine in a process of its own, so that a crash of native code costs a job's retry and not the daemon.
+
+`WorkerEngine` is an `Engine`: it starts the worker when first needed, hands it one job at a time and waits for the
+reply under a time limit and a heartbeat. A worker that dies, hangs or talks nonsense is killed and started again, after
+a pause that doubles each time. A job that kills its worker twice is refused from then on: a prompt that crashes
+llama.cpp would otherwise take the node down one turn after the other. Calls block; the daemon makes them from a thread.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+
+from oracle import errors
+from oracle.engines import worker_sandbox
+from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.worker_wire import (
+    MAX_MESSAGE_BYTES,
+    BadMessage,
+    Channel,
+    ChannelClosed,
+    Message,
+    bytes_from_wire,
+    completion_from_wire,
+    params_to_wire,
+    tokens_from_wire,
+    verdict_from_wire,
+)
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+LAST_WORDS_BYTES = 400
+MAX_PROMPT_BYTES = MAX_MESSAGE_BYTES // 4  # hexadecimal doubles it
+REMEMBERED_JOBS = 1024
+SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
+REFUSALS = {cls.__name__: cls for cls in errors.Refused.__subclasses__()}
+
+OnProgress = Callable[[str, int, int], None]
+"""(what is being done: hash, load, generate or check; units done; units in all)."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    pass
+
+
+@dataclass(frozen=True)
+class EngineSpec:
+    """How a worker makes its engine."""
+
+    factory: str
+    """`module:function`; called in the worker with `arguments` and a progress callback, returns an `Engine`."""
+    arguments: Message
+    """Plain JSON values."""
+    model_file: Path | None = None
+    """The one file that the sandbox shows, read-only."""
+    gpu: str | None = None
+    """CUDA_VISIBLE_DEVICES of the worker; None for no GPU. One worker per GPU."""
+    memory_bytes: int | None = None
+    """Limit of the worker's address space; leave None with a GPU."""
+    python_path: tuple[Path, ...] = ()
+    """More places to import `factory` from."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long to wait for what, in seconds."""
+
+    job: float = 600
+    load: float = 1800
+    heartbeat: float = 20
+    """Without a sign of life for so long the worker counts as hung; it sends one every second."""
+    first_pause: float = 0.5
+    longest_pause: float = 60
+
+
+class Quarantine:
+    """Which jobs have killed workers, and how often. Shared by all workers that may try the same job."""
+
+    def __init__(self) -> None:
+        self._crashes: OrderedDict[bytes, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def crashes(self, job: bytes) -> int:
+        with self._lock:
+            return self._crashes.get(job, 0)
+
+    def record(self, job: bytes) -> int:
+        """One more crash; returns how many there were."""
+        with self._lock:
+            self._crashes[job] = self._crashes.pop(job, 0) + 1
+            if len(self._crashes) > REMEMBERED_JOBS:
+                self._crashes.popitem(last=False)
+            return self._crashes[job]
+
+
+class _Died(Exception):
+    """The worker is no longer usable. The message says how it ended."""
+
+
+class _Process:
+    """One worker process, from start to end."""
+
+    def __init__(self, spec: EngineSpec, limits: Limits, on_progress: OnProgress) -> None:
+        self._limits = limits
+        self._on_progress = on_progress
+        bwrap = worker_sandbox.bubblewrap()
+        ours, theirs = socket.socketpair()
+        self._stderr = os.memfd_create("stderr")
+        with theirs:
+            self._popen = subprocess.Popen(
+                worker_sandbox.command(bwrap, theirs.fileno(), spec.model_file, spec.gpu, spec.python_path),
+                env=worker_sandbox.environment(spec.gpu, spec.python_path),
+                cwd="/",
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=self._stderr,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # its own process group: killed whole, and not by the terminal's Ctrl-C
+            )
+        self._channel = Channel(ours)
+        self.pid = self._popen.pid
+        self._load = {
+            "factory": spec.factory,
+            "arguments": spec.arguments,
+            "confinement": {"unshare_network": bwrap is None, "memory_bytes": spec.memory_bytes},
+        }
+
+    def load(self) -> None:
+        """Raises _Died, or what the engine refused with."""
+        self.call(self._load, self._limits.load)
+
+    def alive(self) -> bool:
+        return self._popen.poll() is None
+
+    def call(self, message: Message, limit_seconds: float) -> Any:
+        """The reply's result. Raises _Died, or what the engine refused with."""
+        deadline = time.monotonic() + limit_seconds
+        try:
+            self._channel.send(message)
+            while True:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise _Died(f"it took longer than {limit_seconds:g} s")
+                try:
+                    reply = self._channel.receive(min(left, self._limits.heartbeat))
+                except TimeoutError:
+                    if left > self._limits.heartbeat:
+                        raise _Died(f"it gave no sign of life for {self._limits.heartbeat:g} s") from None
+                    continue
+                if reply.get("event") == "progress":
+                    self._report(reply)
+                elif "event" not in reply:
+                    return self._result(reply)
+        except ChannelClosed:
+            raise _Died(self._how_it_ended()) from None
+        except BadMessage as error:
+            raise _Died(f"its reply was unusable: {error}") from None
+
+    def kill(self) -> None:
+        """Ends the worker and everything it started. Safe to call twice."""
+        if self._popen.returncode is None:  # else its id may by now belong to somebody else
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
+            self._popen.wait()
+        self._channel.close()
+        if self._stderr >= 0:
+            os.close(self._stderr)
+            self._stderr = -1
+
+    def _report(self, reply: Message) -> None:
+        what, done, total = reply.get("what"), reply.get("done"), reply.get("total")
+        if not (isinstance(what, str) and type(done) is int and type(total) is int):
+            raise BadMessage("a progress event without its numbers")
+        self._on_progress(what[:40], done, total)
+
+    def _result(self, reply: Message) -> Any:
+        if "error" in reply:
+            kind = REFUSALS.get(str(reply["error"]))
+            if kind is None:
+                raise BadMessage("an error that no engine raises")
+            raise kind(str(reply.get("message"))[:1000])
+        return reply.get("result")
+
+    def _how_it_ended(self) -> str:
+        try:
+            status = self._popen.wait(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "it closed its socket"
+        if status > 128:  # bubblewrap reports its child's signal like a shell
+            status = 128 - status
+        ended = f"killed by {SIGNAL_NAMES.get(-status, 'a signal')}" if status < 0 else f"exit status {status}"
+        size = os.fstat(self._stderr).st_size
+        last_words = os.pread(self._stderr, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
+        return f"{ended}; {last_words!a}" if last_words else ended
+
+
+@dataclass
+class WorkerEngine:
+    """An `Engine` in a worker process. Thread-safe; jobs run one after the other.
+
+    Every method may raise EngineCrashed (try again later) and JobQuarantined (do not). `limit_seconds` replaces
+    `limits.job` for one job: what is left of the answer window, say.
+    """
+
+    spec: EngineSpec
+    limits: Limits = field(default_factory=Limits)
+    on_progress: OnProgress = ignore_progress
+    quarantine: Quarantine = field(default_factory=Quarantine)
+    clock: Callable[[], float] = time.monotonic
+    restarts: int = 0
+    """How often a worker was lost, for the metrics."""
+
+    def __post_init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: _Process | None = None
+        self._losses_in_a_row = 0
+        self._not_before = 0.0
+
+    def start(self) -> None:
+        """Loads the model now rather than with the first job."""
+        with self._lock:
+            self._ready()
+
+    def close(self) -> None:
+        """Ends the worker, after the job that is running; a later call starts it again."""
+        with self._lock:
+            if self._process is not None:
+                self._process.kill()
+                self._process = None
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id, if it runs."""
+        return self._process.pid if self._process is not None else None
+
+    def tokenize(self, prompt: bytes) -> list[TokenId]:
+        if len(prompt) > MAX_PROMPT_BYTES:
+            raise errors.PromptTooLong(f"a prompt of {len(prompt)} bytes fits no model")
+        return self._call({"op": "tokenize", "prompt": prompt.hex()}, lambda r: tokens_from_wire(r, MAX_MESSAGE_BYTES))
+
+    def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
+        return self._call({"op": "detokenize", "tokens": list(tokens)}, bytes_from_wire)
+
+    def generate(self, prompt: Sequence[TokenId], params: Params, *, limit_seconds: float | None = None) -> Completion:
+        message = {"op": "generate", "prompt": list(prompt), "params": params_to_wire(params)}
+        return self._call(message, lambda reply: completion_from_wire(reply, params), limit_seconds)
+
+    def check(
+        self,
+        prompt: Sequence[TokenId],
+        output: Sequence[TokenId],
+        params: Params,
+        *,
+        limit_seconds: float | None = None,
+    ) -> Verdict:
+        message = {"op": "check", "prompt": list(prompt), "output": list(output), "params": params_to_wire(params)}
+        return self._call(message, lambda reply: verdict_from_wire(reply, len(output)), limit_seconds)
+
+    def recover(
+        self,
+        prompt: Sequence[TokenId],
+        text: bytes,
+        count: int,
+        root: bytes,
+        params: Params,
+        *,
+        limit_seconds: float | None = None,
+    ) -> list[TokenId] | None:
+        message = {"op": "recover", "prompt": list(prompt), "text": text.hex(), "count": count, "root": root.hex()}
+        message["params"] = params_to_wire(params)
+        return self._call(
+            message, lambda reply: None if reply is None else tokens_from_wire(reply, count), limit_seconds
+        )
+
+    def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
+        job = _digest(message)
+        with self._lock:
+            self._refuse_quarantined(job)
+            process = self._ready()
+            try:
+                parsed = parse(process.call(message, limit_seconds or self.limits.job))
+            except (_Died, BadMessage) as death:
+                raise self._lost(process, job, str(death)) from None
+            self._losses_in_a_row = 0
+            return parsed
+
+    def _ready(self) -> _Process:
+        """A process that has loaded the model."""
+        if self._process is not None and self._process.alive():
+            return self._process
+        if self._process is not None:
+            log.warning("engine worker ended while idle", pid=self._process.pid)
+            self._process.kill()
+            self._process = None
+        wait = self._not_before - self.clock()
+        if wait > 0:
+            raise errors.EngineCrashed(f"the engine's worker starts again in {wait:.1f} s")
+        job = _digest({"op": "load", "factory": self.spec.factory, "arguments": self.spec.arguments})
+        self._refuse_quarantined(job)
+        process = _Process(self.spec, self.limits, self.on_progress)
+        try:
+            process.load()
+        except _Died as death:
+            raise self._lost(process, job, str(death)) from None
+        except errors.Refused:
+            process.kill()
+            raise
+        self._process = process
+        return process
+
+    def _refuse_quarantined(self, job: bytes) -> None:
+        if self.quarantine.crashes(job) >= 2:
+            raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
+
+    def _lost(self, process: _Process, job: bytes, how: str) -> errors.OracleError:
+        """Buries a dead worker, sets the pause and returns the error to raise."""
+        process.kill()
+        self._process = None
+        self.restarts += 1
+        pause = min(self.limits.longest_pause, self.limits.first_pause * 2**self._losses_in_a_row)
+        self._losses_in_a_row += 1
+        self._not_before = self.clock() + pause
+        crashes = self.quarantine.record(job)
+        log.warning("engine worker lost", pid=process.pid, how=how, pause_seconds=pause, crashes_of_job=crashes)
+        if crashes >= 2:
+            return errors.JobQuarantined(f"this job crashed the engine twice, the last time thus: {how}")
+        return errors.EngineCrashed(f"the engine's worker failed: {how}")
+
+
+def _digest(message: Message) -> bytes:
+    return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).digest()

@@ -1,0 +1,304 @@
+"""Engines in worker processes: real processes, really killed; the engine in them is the fake one."""
+
+import json
+import os
+import signal
+import socket
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from rig.fake_engine import FakeEngine
+
+from oracle.engines import worker_sandbox
+from oracle.engines.base import Params, TokenId
+from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
+from oracle.engines.worker_wire import BadMessage, Channel, ChannelClosed, completion_from_wire, verdict_from_wire
+from oracle.errors import BadModelFile, EmptyPrompt, EngineCrashed, JobQuarantined, PromptTooLong
+
+TESTS = Path(__file__).resolve().parent.parent
+PARAMS = Params(max_tokens=16)
+LIMITS = Limits(job=20, load=30, heartbeat=10, first_pause=0, longest_pause=0)
+
+
+def spec(faults=None, load_fault=None, **options):
+    arguments = {"faults": faults or {}, "load_fault": load_fault}
+    return EngineSpec("rig.fake_engine:load", arguments, python_path=(TESTS,), **options)
+
+
+@pytest.fixture
+def start():
+    engines = []
+
+    def make(engine_spec, limits=LIMITS, **options):
+        engines.append(WorkerEngine(engine_spec, limits, **options))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.close()
+
+
+def prompt(text):
+    return [TokenId(byte) for byte in text]
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("abort", "killed by SIGABRT"),
+        ("segfault", "killed by SIGSEGV"),
+        ("out of memory", "killed by SIGKILL"),
+        ("exit", "exit status 3"),
+        ("babble", "unusable|unsigned 32-bit"),
+        ("too long", "at most 16 tokens"),
+    ],
+)
+def test_generate__worker_fails__engine_crashed_and_the_next_job_runs(start, fault, says):
+    engine = start(spec({"boom": fault}))
+    with pytest.raises(EngineCrashed, match=says):
+        engine.generate(prompt(b"boom"), PARAMS)
+    assert engine.restarts == 1
+    assert engine.generate(prompt(b"hello"), PARAMS) == FakeEngine().generate(prompt(b"hello"), PARAMS)
+
+
+def test_generate__worker_leaks_memory__dies_of_its_own_limit(start):
+    engine = start(spec({"boom": "leak"}, memory_bytes=1 << 30))
+    with pytest.raises(EngineCrashed, match="MemoryError"):
+        engine.generate(prompt(b"boom"), PARAMS)
+
+
+def test_generate__worker_hangs__killed_at_the_time_limit(start):
+    engine = start(spec({"boom": "hang"}))
+    engine.start()
+    pid, began = engine.pid, time.monotonic()
+    with pytest.raises(EngineCrashed, match=r"longer than 0\.5 s"):
+        engine.generate(prompt(b"boom"), PARAMS, limit_seconds=0.5)
+    assert time.monotonic() - began < 5
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_generate__worker_frozen__killed_for_its_silence_before_the_time_limit(start):
+    engine = start(spec({"boom": "freeze"}), replace(LIMITS, heartbeat=3))
+    with pytest.raises(EngineCrashed, match="no sign of life for 3 s"):
+        engine.generate(prompt(b"boom"), PARAMS)
+
+
+def test_generate__second_crash_of_one_job__quarantined_and_never_run_again(start):
+    engine = start(spec({"boom": "abort"}))
+    with pytest.raises(EngineCrashed):
+        engine.generate(prompt(b"boom"), PARAMS)
+    with pytest.raises(JobQuarantined):
+        engine.generate(prompt(b"boom"), PARAMS)
+    assert engine.restarts == 2
+    with pytest.raises(JobQuarantined):
+        engine.generate(prompt(b"boom"), PARAMS)
+    assert engine.restarts == 2
+    assert engine.generate(prompt(b"hello"), PARAMS).tokens
+
+
+def test_generate__shared_quarantine__counts_crashes_on_every_worker(start):
+    one = start(spec({"boom": "abort"}))
+    other = start(spec({"boom": "exit"}), quarantine=one.quarantine)
+    with pytest.raises(EngineCrashed):
+        one.generate(prompt(b"boom"), PARAMS)
+    with pytest.raises(JobQuarantined):
+        other.generate(prompt(b"boom"), PARAMS)
+
+
+def test_start__worker_crashed__waits_twice_as_long_each_time(start):
+    now = [100.0]
+    limits = replace(LIMITS, first_pause=2, longest_pause=3)
+    engine = start(spec({"boom": "exit", "doom": "exit"}), limits, clock=lambda: now[0])
+    with pytest.raises(EngineCrashed, match="exit status 3"):
+        engine.generate(prompt(b"boom"), PARAMS)
+    with pytest.raises(EngineCrashed, match=r"starts again in 2\.0 s"):
+        engine.generate(prompt(b"hello"), PARAMS)
+    now[0] += 2
+    with pytest.raises(EngineCrashed, match="exit status 3"):
+        engine.generate(prompt(b"doom"), PARAMS)
+    with pytest.raises(EngineCrashed, match=r"starts again in 3\.0 s"):
+        engine.generate(prompt(b"hello"), PARAMS)
+    now[0] += 3
+    assert engine.generate(prompt(b"hello"), PARAMS).tokens
+
+
+def test_start__crash_while_loading_twice__quarantined(start):
+    engine = start(spec(load_fault="abort"))
+    with pytest.raises(EngineCrashed, match="SIGABRT"):
+        engine.start()
+    with pytest.raises(JobQuarantined):
+        engine.start()
+    with pytest.raises(JobQuarantined):
+        engine.tokenize(b"hello")
+    assert engine.restarts == 2
+
+
+def test_start__bad_model_file__refused_by_name(start):
+    engine = start(spec(load_fault="bad file"))
+    with pytest.raises(BadModelFile, match="this is not a model"):
+        engine.start()
+    assert engine.pid is None
+
+
+def test_generate__worker_killed_from_outside_while_idle__starts_again_unnoticed(start):
+    engine = start(spec())
+    engine.start()
+    pid = engine.pid
+    os.kill(pid, signal.SIGKILL)
+    while Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        time.sleep(0.01)
+    assert engine.generate(prompt(b"hello"), PARAMS).tokens
+    assert engine.pid != pid
+
+
+@pytest.mark.parametrize(("text", "error"), [(b"", EmptyPrompt), (b"x" * 5000, PromptTooLong)])
+def test_tokenize__refused_by_the_engine__same_error_here_and_the_worker_lives(start, text, error):
+    engine = start(spec())
+    engine.start()
+    pid = engine.pid
+    with pytest.raises(error):
+        engine.tokenize(text)
+    assert engine.pid == pid
+
+
+def test_tokenize__prompt_longer_than_any_message__refused(start):
+    with pytest.raises(PromptTooLong):
+        start(spec()).tokenize(bytes(5 << 20))
+
+
+def test_close__worker_running__gone(start):
+    engine = start(spec())
+    engine.start()
+    pid = engine.pid
+    engine.close()
+    engine.close()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_worker__parent_gone__ends_by_itself(start):
+    engine = start(spec())
+    engine.start()
+    pid = engine.pid
+    engine._process._channel.close()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z":
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_worker__node_has_secrets__sees_none_and_has_no_network(start, monkeypatch):
+    monkeypatch.setenv("DIDYMA_KEYSTORE_PASSWORD", "hunter2")
+    monkeypatch.setenv("HF_TOKEN", "hunter2")
+    engine = start(EngineSpec("rig.nosy_engine:load", {}, python_path=(TESTS,)))
+    report = json.loads(engine.detokenize([]))
+    assert "hunter2" not in report["environment"].values()
+    assert report["network"] != "connected"
+    assert report["core_limit"] == [0, 0]
+    assert report["no_new_privileges"] == 1
+    assert report["write"] != "written"
+
+
+@pytest.mark.skipif(worker_sandbox.bubblewrap() is None, reason="bubblewrap is not installed or not permitted here")
+def test_worker__bubblewrap__sees_the_model_file_and_no_other(start, tmp_path):
+    model, keystore = tmp_path / "model.gguf", tmp_path / "keystore.json"
+    model.write_bytes(b"GGUF")
+    keystore.write_text("{}")
+    look_at = [str(model), str(keystore), "/var/log", "/etc/passwd"]
+    arguments = {"look_at": look_at}
+    engine = start(EngineSpec("rig.nosy_engine:load", arguments, model_file=model, python_path=(TESTS,)))
+    report = json.loads(engine.detokenize([]))
+    assert report["visible"] == [str(model)]
+    assert report["network"] != "connected"
+    assert report["write"] != "written"
+
+
+def test_sandbox_command__bubblewrap__shows_only_what_the_engine_needs(tmp_path):
+    model = tmp_path / "model.gguf"
+    line = worker_sandbox.command("/usr/bin/bwrap", 7, model, None, ())
+    shown = {line[i + 1] for i, word in enumerate(line) if word.startswith("--ro-bind")}
+    assert str(model) in shown
+    assert not shown & {"/", "/home", "/root", "/etc", "/var", str(tmp_path), str(TESTS.parent)}
+    assert "--unshare-all" in line
+    assert not any(word.startswith("--dev-bind") for word in line)
+
+
+def test_engine__in_a_worker__agrees_with_the_same_engine_here(start):
+    engine, here = start(spec()), FakeEngine()
+    tokens = engine.tokenize(b"hello")
+    completion = engine.generate(tokens, PARAMS)
+    assert completion == here.generate(tokens, PARAMS)
+    assert engine.check(tokens, completion.tokens, PARAMS) == here.check(tokens, completion.tokens, PARAMS)
+    wrong = (TokenId(0), *completion.tokens[1:])
+    assert engine.check(tokens, wrong, PARAMS).position == 0
+    assert engine.detokenize(completion.tokens) == completion.text
+    assert engine.recover(tokens, completion.text, 8, bytes(32), PARAMS) == list(completion.tokens)
+    assert engine.recover(tokens, completion.text, 2, bytes(32), PARAMS) is None
+
+
+def test_progress__while_loading__reported(start):
+    seen = []
+    start(spec(), on_progress=lambda *event: seen.append(event)).start()
+    assert seen == [("load", 1, 1)]
+
+
+@pytest.fixture
+def channels():
+    ends = socket.socketpair()
+    pair = [Channel(end) for end in ends]
+    yield (*pair, ends[1])
+    for channel in pair:
+        channel.close()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\xff\xff\xff\xff",
+        b"\x00\x00\x00\x02[]",
+        b"\x00\x00\x00\x01{",
+        b"\x00\x00\x00\x02\xff\xff",
+        (60_000).to_bytes(4, "big") + b"[" * 60_000,
+    ],
+    ids=["huge", "not an object", "not JSON", "not UTF-8", "deeply nested"],
+)
+def test_receive__malformed_message__bad_message(channels, raw):
+    ours, _, raw_end = channels
+    raw_end.sendall(raw)
+    with pytest.raises(BadMessage):
+        ours.receive(5)
+
+
+def test_receive__message_cut_by_a_timeout__nothing_lost(channels):
+    ours, _, raw_end = channels
+    raw_end.sendall(b'\x00\x00\x00\x07{"a"')
+    with pytest.raises(TimeoutError):
+        ours.receive(0.05)
+    raw_end.sendall(b":1}")
+    assert ours.receive(5) == {"a": 1}
+
+
+def test_receive__other_side_gone__channel_closed(channels):
+    ours, theirs, _ = channels
+    theirs.close()
+    with pytest.raises(ChannelClosed):
+        ours.receive(5)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [None, {}, {"tokens": [], "text": ""}, {"tokens": [True], "text": ""}, {"tokens": [1 << 32], "text": ""}]
+    + [{"tokens": [1], "text": text} for text in (None, "0", "zz")],
+)
+def test_completion_from_wire__wrong_types__bad_message(data):
+    with pytest.raises(BadMessage):
+        completion_from_wire(data, PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("correct", "position"), [(True, 0), (False, None), (False, 9), (False, -1), (False, True), (1, None)]
+)
+def test_verdict_from_wire__contradicts_itself__bad_message(correct, position):
+    with pytest.raises(BadMessage):
+        verdict_from_wire({"correct": correct, "position": position, "reason": ""}, 8)
