@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from eth_abi.exceptions import DecodingError
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 from web3 import Web3
 from web3._utils.abi import named_tree
@@ -77,7 +78,7 @@ class Binding:
         }
         try:
             args = self._contract.events[name]().process_log(raw)["args"]
-        except (Web3Exception, ValueError):
+        except (Web3Exception, DecodingError, ValueError, OverflowError):
             return None
         return Event(name, _plain(args), log)
 
@@ -97,7 +98,7 @@ class Binding:
         types = [collapse_if_tuple(dict(entry)) for entry in entries]
         try:
             values = self._contract.w3.codec.decode(types, data)
-        except Exception as error:  # eth-abi raises many kinds on bytes that are no encoding
+        except (DecodingError, OverflowError) as error:
             raise ValueError(f"not an encoding of {types}") from error
         return [
             named_tree(entry["components"], value) if entry["type"] == "tuple" else value
