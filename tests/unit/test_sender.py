@@ -10,7 +10,7 @@ from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.stack import ETHER, intent, stack
 
 from oracle.chain.fees import FeePolicy, Fees
-from oracle.errors import ConflictingAnswer, FinalityViolated, ForeignTransaction, RpcUnavailable
+from oracle.errors import ConflictingAnswer, FinalityViolated, ForeignTransaction, JournalFull, RpcUnavailable
 from oracle.node.journal_outbox import Outbox
 
 GWEI = 10**9
@@ -333,6 +333,22 @@ async def test_tick__disk_full__signs_only_what_is_urgent(chain, tmp_path):
         report = await s.tick()
         assert report.holding == "the disk is full"
         assert [s.row(f"answer:{n}").state for n in (1, 2)] == ["planned", "sent"]
+
+
+async def test_tick__disk_fills_between_signing_and_journal__nothing_is_sent(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1, data=contract.call(1) + bytes(40_000)))
+        with s.journal.read() as tx:
+            pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        with pytest.raises(JournalFull):
+            await s.tick()
+        assert proxy.calls["eth_sendRawTransaction"] == 0
+        assert s.nonces() == []
+        with s.journal.read() as tx:
+            tx.connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+        await s.run(1)
+        assert (s.row("answer:1").state, s.row("answer:1").nonce) == ("mined", 0)
 
 
 # -- reorgs (F22) ------------------------------------------------------------------------------------------------------
