@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
+from oracle.errors import EmptyPrompt, PromptTooLong
+
 TokenId = NewType("TokenId", int)
 
 
@@ -47,6 +49,18 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True)
+class Description:
+    """What a model file's vocabulary says about texts in which special tokens stand for themselves."""
+
+    tokens: tuple[tuple[TokenId, ...], ...]
+    """For each text."""
+    start_token: TokenId | None
+    """To be put before everything, if the file asks for it."""
+    end_tokens: tuple[TokenId, ...]
+    trained_context: int
+
+
 class Engine(Protocol):
     """One loaded model."""
 
@@ -72,3 +86,32 @@ class Engine(Protocol):
 
         First by tokenizing `text`, then by following the model through the tokens that spell it.
         """
+
+
+def output_limit(prompt: Sequence[TokenId], context_length: int, params: Params) -> int:
+    """Most output tokens that the request and the model's context allow.
+
+    Raises EmptyPrompt, and PromptTooLong when not even one fits.
+    """
+    if not prompt:
+        raise EmptyPrompt("the model has no beginning-of-text token and the prompt is empty")
+    if len(prompt) >= context_length:
+        raise PromptTooLong(f"{len(prompt)} tokens leave no room for an answer in a context of {context_length}")
+    return min(params.max_tokens, context_length - len(prompt))
+
+
+def well_formed(output: Sequence[TokenId], limit: int, stop_tokens: Sequence[int], vocabulary: int) -> Verdict:
+    """What can be said about `output` without running the model.
+
+    An output ends with its first stop token, or holds exactly `limit` tokens none of which is one.
+    """
+    for position, token in enumerate(output):
+        if position >= limit:
+            return Verdict(False, position, f"goes on after {limit} tokens, the most that was asked for")
+        if not 0 <= token < vocabulary:
+            return Verdict(False, position, f"{token} is not in the vocabulary")
+        if position and output[position - 1] in stop_tokens:
+            return Verdict(False, position, "goes on after a stop token")
+    if len(output) < limit and (not output or output[-1] not in stop_tokens):
+        return Verdict(False, len(output), "ends without a stop token")
+    return Verdict(True, None, "well formed")

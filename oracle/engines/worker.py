@@ -25,7 +25,7 @@ import structlog
 
 from oracle import errors
 from oracle.engines import worker_sandbox
-from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.base import Completion, Description, Params, TokenId, Verdict
 from oracle.engines.worker_wire import (
     MAX_MESSAGE_BYTES,
     BadMessage,
@@ -34,6 +34,7 @@ from oracle.engines.worker_wire import (
     Message,
     bytes_from_wire,
     completion_from_wire,
+    description_from_wire,
     params_to_wire,
     tokens_from_wire,
     verdict_from_wire,
@@ -284,6 +285,10 @@ class WorkerEngine:
         return self._call(
             message, lambda reply: None if reply is None else tokens_from_wire(reply, count), limit_seconds
         )
+
+    def describe(self, texts: Sequence[bytes]) -> Description:
+        """Only of a worker whose factory loads a vocabulary (`llama_settings.vocabulary_spec`)."""
+        return self._call({"op": "describe", "texts": [text.hex() for text in texts]}, description_from_wire)
 
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
         job = _digest(message)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from functools import partial
 from types import TracebackType
 from typing import Any, TypeVar
@@ -66,8 +67,8 @@ class Throttle:
             self._channel.send({"event": "progress", "what": what, "done": done, "total": total})
 
 
-def perform(engine: Engine, message: Message) -> Any:
-    """One job's result as plain data."""
+def perform(engine: Any, message: Message) -> Any:
+    """One job's result as plain data. engine: an `Engine`, or for "describe" a `Vocabulary`."""
     match message["op"]:
         case "tokenize":
             return engine.tokenize(bytes.fromhex(message["prompt"]))
@@ -82,6 +83,8 @@ def perform(engine: Engine, message: Message) -> Any:
         case "recover":
             text, root = bytes.fromhex(message["text"]), bytes.fromhex(message["root"])
             return engine.recover(message["prompt"], text, message["count"], root, params_from_wire(message["params"]))
+        case "describe":
+            return asdict(engine.describe([bytes.fromhex(text) for text in message["texts"]]))
         case other:
             raise ValueError(f"no such operation: {other}")
 

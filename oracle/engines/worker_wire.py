@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.base import Completion, Description, Params, TokenId, Verdict
 
 MAX_MESSAGE_BYTES = 16 << 20  # 128 k token ids take about 1 MB
 RECEIVE_BYTES = 1 << 16
@@ -121,6 +121,21 @@ def completion_from_wire(data: Any, params: Params) -> Completion:
     if not tokens:
         raise BadMessage("a completion holds at least one token")
     return Completion(tuple(tokens), bytes_from_wire(data.get("text")))
+
+
+def description_from_wire(data: Any) -> Description:
+    """Raises BadMessage."""
+    if not isinstance(data, dict) or not isinstance(data.get("tokens"), list):
+        raise BadMessage("expected a description")
+    start, context = data.get("start_token"), data.get("trained_context")
+    if type(context) is not int or not 0 < context < 1 << 32:
+        raise BadMessage("a trained context of no length")
+    return Description(
+        tokens=tuple(tuple(tokens_from_wire(tokens, MAX_MESSAGE_BYTES)) for tokens in data["tokens"]),
+        start_token=None if start is None else tokens_from_wire([start], 1)[0],
+        end_tokens=tuple(tokens_from_wire(data.get("end_tokens"), 16)),
+        trained_context=context,
+    )
 
 
 def verdict_from_wire(data: Any, output_length: int) -> Verdict:

@@ -148,7 +148,7 @@ def _copy(
 ) -> int:
     """Returns the file's size so far."""
     done, head = start, b""
-    for chunk in response.iter_raw(CHUNK_BYTES):
+    for chunk in response.iter_raw():
         done += len(chunk)
         if done > max_bytes:
             raise BadModelFile(f"the server sends more than {max_bytes} bytes")

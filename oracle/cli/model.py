@@ -1,0 +1,164 @@
+"""`didyma model`: which models this node may serve, watch and vote on."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+from oracle.errors import BadModelFile, OracleError
+from oracle.models.add import Wrapper, make_manifest
+from oracle.models.manifest import Manifest
+from oracle.models.source import Located, fetch, locate
+from oracle.models.store import ModelStore
+
+app = typer.Typer(help="Models that this node may serve, watch and vote on.", no_args_is_help=True)
+console = Console()
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="DIDYMA_MODELS", help="The folder of models.", show_default=True)
+]
+DEFAULT_STORE = Path("~/.didyma/models")
+
+
+@app.command()
+def add(
+    source: Annotated[str, typer.Argument(help="hf:ORG/REPO/FILE.gguf[@REVISION], https://... or a local file.")],
+    *,
+    name: Annotated[str, typer.Option(help="For people; by default the file's name.")] = "",
+    prefix: Annotated[
+        str, typer.Option(help=r"Text before every prompt; special tokens count, \n is a new line.")
+    ] = "",
+    suffix: Annotated[str, typer.Option(help="Text after every prompt.")] = "",
+    stop: Annotated[list[str] | None, typer.Option(help="A token that ends an answer: its text or id.")] = None,
+    context: Annotated[int | None, typer.Option(min=2, help="Most tokens of prompt and answer together.")] = None,
+    sha256: Annotated[str, typer.Option(help="Accept no other file; makes a download from https resumable.")] = "",
+    manifest: Annotated[Path | None, typer.Option(help="Serve exactly this manifest; its file must match.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Fetch a model file, check it, and allow this node to serve it."""
+    with reported():
+        models = ModelStore(store.expanduser())
+        given = None if manifest is None else Manifest.from_json(manifest.read_bytes())
+        located = locate(source)
+        expected = given.file_sha256 if given is not None else _sha256(sha256)
+        digest = _obtain(located, expected, given.file_bytes if given is not None else None, models)
+        if given is None:
+            uri = located.uri if isinstance(located, Located) else ""
+            wrapper = Wrapper(_text(prefix), _text(suffix), tuple(stop or ()))
+            label = name or Path(source.partition("@")[0]).stem
+            given = make_manifest(models, digest, name=label, uri=uri, wrapper=wrapper, context=context)
+        models.allow(given)
+        _print(given)
+
+
+@app.command(name="list")
+def list_models(store: StoreOption = DEFAULT_STORE) -> None:
+    """List the models this node may serve."""
+    with reported():
+        for manifest in ModelStore(store.expanduser()).manifests():
+            size = f"{manifest.file_bytes / 1e6:,.1f} MB"
+            typer.echo(f"0x{manifest.model_id.hex()}  {size:>12}  {printable(manifest.name)}")
+
+
+@app.command()
+def show(
+    model: Annotated[str, typer.Argument(help="A model id, or the beginning of one.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Print a model's manifest as JSON: what `register` takes, and what other nodes add with --manifest."""
+    with reported():
+        typer.echo(ModelStore(store.expanduser()).find(model).to_json(), nl=False)
+
+
+@app.command()
+def verify(
+    model: Annotated[str, typer.Argument(help="A model id, or the beginning of one; none for all.")] = "",
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Hash model files again and compare them with their manifests."""
+    with reported():
+        models = ModelStore(store.expanduser())
+        failed = 0
+        for manifest in [models.find(model)] if model else models.manifests():
+            try:
+                with progress(f"hashing {printable(manifest.name)}") as on_bytes:
+                    models.file(manifest).verify(on_bytes)
+                typer.echo(f"right  0x{manifest.model_id.hex()}  {printable(manifest.name)}")
+            except BadModelFile as error:
+                failed += 1
+                typer.secho(f"WRONG  0x{manifest.model_id.hex()}  {printable(str(error))}", fg="red")
+    if failed:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Shows an expected error as one line and ends with status 1."""
+    try:
+        yield
+    except OracleError as error:
+        typer.secho(f"{type(error).__name__}: {printable(str(error))}", fg="red", err=True)
+        raise typer.Exit(1) from error
+    except FileNotFoundError as error:
+        typer.secho(f"no such file: {error.filename}", fg="red", err=True)
+        raise typer.Exit(1) from error
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for bytes done of bytes in all; nothing where there is no terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(escape(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)
+
+
+def printable(text: str) -> str:
+    """`text` with control characters as escapes: names and errors may quote strangers."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def _obtain(located: Located | Path, expected: bytes | None, size: int | None, models: ModelStore) -> bytes:
+    """Brings the file into the store; returns its SHA-256."""
+    if isinstance(located, Path):
+        with progress(f"copying {located.name}") as on_bytes:
+            digest = models.take_copy(located, on_bytes)
+    else:
+        if expected is not None and located.sha256 not in (None, expected):
+            raise BadModelFile(f"the hub's file has SHA-256 {(located.sha256 or b'').hex()}, not {expected.hex()}")
+        pinned = replace(located, sha256=located.sha256 or expected, size=located.size or size)
+        with progress(f"fetching {os.path.basename(located.url)}") as on_bytes:
+            digest = fetch(pinned, models, on_bytes)
+    if expected is not None and digest != expected:
+        raise BadModelFile(f"the file has SHA-256 {digest.hex()}, not {expected.hex()}")
+    return digest
+
+
+def _sha256(text: str) -> bytes | None:
+    if not text:
+        return None
+    try:
+        digest = bytes.fromhex(text.removeprefix("0x"))
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise typer.BadParameter("a SHA-256 is 64 hexadecimal digits")
+    return digest
+
+
+def _text(option: str) -> str:
+    return option.replace(r"\n", "\n")
+
+
+def _print(manifest: Manifest) -> None:
+    typer.echo(f"model    0x{manifest.model_id.hex()}")
+    typer.echo(f"file     {manifest.file_sha256.hex()}, {manifest.file_bytes:,} bytes")
+    typer.echo(f"wrapper  {list(manifest.prefix_tokens)} prompt {list(manifest.suffix_tokens)}")
+    typer.echo(f"stops    {list(manifest.stop_tokens)}, context {manifest.context_length:,}")

@@ -1,0 +1,171 @@
+"""llama.cpp through its C interface: a model, its vocabulary, and one sequence of tokens with their logits.
+
+The only file that touches `llama_cpp`. Of that package only the bindings are used: never its chat formats, which run
+templates found in model files. Whatever is loaded here must have passed the strict reader first, and this code belongs
+in a worker process: a bad file can abort it. Results are float32 and depend in their last bits on batch size, threads
+and device.
+"""
+
+import ctypes
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import llama_cpp.llama_cpp as api
+import numpy as np
+import numpy.typing as npt
+
+from oracle.errors import BadModelFile
+
+OnFraction = Callable[[float], None]
+"""Called with 0.0 to 1.0."""
+
+_messages: deque[str] = deque(maxlen=8)
+GGML_LOG_LEVEL_WARN, GGML_LOG_LEVEL_ERROR = 3, 4
+
+
+def _keep_message(level: int, text: bytes, _: Any) -> None:
+    if level in (GGML_LOG_LEVEL_WARN, GGML_LOG_LEVEL_ERROR):
+        _messages.append(text.decode(errors="replace").strip())
+
+
+_log_callback = api.llama_log_callback(_keep_message)  # referenced here for as long as C may call it
+api.llama_log_set(_log_callback, ctypes.c_void_p(0))
+api.llama_backend_init()
+
+
+class NativeModel:
+    """A loaded model file, or its vocabulary alone."""
+
+    def __init__(
+        self,
+        path: Path,
+        gpu_layers: int = 0,
+        on_fraction: OnFraction = lambda done: None,
+        vocabulary_only: bool = False,
+    ) -> None:
+        """gpu_layers: how many layers to keep in the GPU's memory; negative for all.
+
+        Raises BadModelFile with llama.cpp's own words.
+        """
+
+        def report(done: float, _: Any) -> bool:
+            on_fraction(done)
+            return True
+
+        params = api.llama_model_default_params()
+        params.n_gpu_layers = gpu_layers
+        params.vocab_only = vocabulary_only
+        params.check_tensors = True
+        params.progress_callback = api.llama_progress_callback(report)
+        _messages.clear()
+        self._model = api.llama_model_load_from_file(str(path).encode(), params)
+        if not self._model:
+            raise BadModelFile(f"llama.cpp does not load {path.name}: {'; '.join(_messages)[-500:]}")
+        if not vocabulary_only and not _is_plain_decoder(self._model):
+            raise BadModelFile("only decoders with an attention cache are served, no encoders, no recurrent models")
+        self._vocab = api.llama_model_get_vocab(self._model)
+        self.vocabulary: int = api.llama_vocab_n_tokens(self._vocab)
+        self.architecture = self._metadata("general.architecture")
+        self.trained_context = int(self._metadata(f"{self.architecture}.context_length"))
+        self.pieces = [self._piece(token) for token in range(self.vocabulary)]
+        """What each token spells; special tokens spell nothing."""
+
+    def tokenize(self, text: bytes, special: bool) -> list[int]:
+        """special: whether the text of special tokens stands for them."""
+        room = len(text) + 16
+        while True:
+            tokens = (api.llama_token * room)()
+            count = api.llama_tokenize(self._vocab, text, len(text), tokens, room, False, special)
+            if count >= 0:
+                return list(tokens[:count])
+            room = -count
+
+    def start_token(self) -> int | None:
+        """The beginning-of-text token, if this model wants one."""
+        token = int(api.llama_vocab_bos(self._vocab))
+        return token if token >= 0 and api.llama_vocab_get_add_bos(self._vocab) else None
+
+    def end_tokens(self) -> list[int]:
+        """The tokens that end a text or a turn."""
+        found = (int(api.llama_vocab_eos(self._vocab)), int(api.llama_vocab_eot(self._vocab)))
+        return sorted({token for token in found if token >= 0})
+
+    def sequence(self, context: int, batch: int, threads: int) -> "NativeSequence":
+        return NativeSequence(self._model, self.vocabulary, context, batch, threads)
+
+    def _metadata(self, key: str) -> str:
+        buffer = ctypes.create_string_buffer(256)
+        if api.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer)) < 0:
+            raise BadModelFile(f"the file does not say {key}")
+        return buffer.value.decode(errors="replace")
+
+    def _piece(self, token: int) -> bytes:
+        room = 64
+        while True:
+            buffer = ctypes.create_string_buffer(room)
+            count = api.llama_token_to_piece(self._vocab, token, buffer, room, 0, False)
+            if count >= 0:
+                return buffer.raw[:count]
+            room = -count
+
+
+class NativeSequence:
+    """One sequence in a context of its own. `length` tokens have been evaluated."""
+
+    def __init__(self, model: Any, vocabulary: int, context: int, batch: int, threads: int) -> None:
+        params = api.llama_context_default_params()
+        params.n_ctx = context
+        params.n_batch = params.n_ubatch = min(batch, context)
+        params.n_threads = params.n_threads_batch = threads
+        params.swa_full = True  # else a sliding window forgets what `truncate` goes back to
+        params.no_perf = True
+        _messages.clear()
+        self._context = api.llama_init_from_model(model, params)
+        if not self._context:
+            raise MemoryError(f"no room for a context of {context} tokens: {'; '.join(_messages)[-500:]}")
+        self._memory = api.llama_get_memory(self._context)
+        self._vocabulary = vocabulary
+        self._batch_size = int(params.n_batch)
+        self._batch = api.llama_batch_init(self._batch_size, 0, 1)
+        self.length = 0
+
+    def truncate(self, length: int) -> None:
+        """Forgets all but the first `length` tokens."""
+        if length == 0:
+            api.llama_memory_clear(self._memory, True)
+        elif not api.llama_memory_seq_rm(self._memory, 0, length, -1):
+            raise RuntimeError("llama.cpp cannot shorten this model's sequence")
+        self.length = length
+
+    def extend(
+        self, tokens: Sequence[int], rows_from: int, on_row: Callable[[int, npt.NDArray[np.float32]], None]
+    ) -> None:
+        """Evaluates `tokens` in batches; calls `on_row(i, logits)` for each index i >= rows_from of `tokens`.
+
+        logits: (V,) float32, valid during the call only.
+        """
+        for start in range(0, len(tokens), self._batch_size):
+            part = tokens[start : start + self._batch_size]
+            wanted = [i for i in range(len(part)) if start + i >= rows_from]
+            self._batch.n_tokens = len(part)
+            for i, token in enumerate(part):
+                self._batch.token[i] = token
+                self._batch.pos[i] = self.length + i
+                self._batch.n_seq_id[i] = 1
+                self._batch.seq_id[i][0] = 0
+                self._batch.logits[i] = start + i >= rows_from
+            status = api.llama_decode(self._context, self._batch)
+            if status != 0:
+                raise RuntimeError(f"llama_decode returned {status}: {'; '.join(_messages)[-500:]}")
+            self.length += len(part)
+            for i in wanted:
+                row = api.llama_get_logits_ith(self._context, i)
+                on_row(start + i, np.ctypeslib.as_array(row, (self._vocabulary,)))
+
+
+def _is_plain_decoder(model: Any) -> bool:
+    unfit = (api.llama_model_is_recurrent, api.llama_model_is_hybrid, api.llama_model_is_diffusion)
+    has_encoder = api.llama_model_has_encoder(model)
+    return not has_encoder and api.llama_model_has_decoder(model) and not any(test(model) for test in unfit)

@@ -1,0 +1,44 @@
+"""How an operator runs llama.cpp. None of it changes what a right answer is, only how fast it comes.
+
+Apart from `llama.py`, so that the daemon can describe a worker without loading native code itself.
+"""
+
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from oracle.engines.worker import EngineSpec
+from oracle.models.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class LlamaSettings:
+    gpu_layers: int = 0
+    """Layers kept in the GPU's memory (`n_gpu_layers`); -1 for all, 0 for the CPU."""
+    threads: int = field(default_factory=lambda: max(1, (os.cpu_count() or 1) // 2))
+    """Half the logical CPUs: llama.cpp's threads spin, and one thread more than there are free cores makes each step
+    many times slower."""
+    batch: int = 512
+    """Tokens evaluated at a time."""
+
+
+def worker_spec(
+    manifest: Manifest, path: Path, tolerance: int, settings: LlamaSettings, gpu: str | None = None
+) -> EngineSpec:
+    """A worker that serves `manifest` from `path` with llama.cpp.
+
+    tolerance: fixed point, 16 fraction bits of a logit, from the service's terms.
+    gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
+    """
+    arguments = {
+        "manifest": manifest.to_json(),
+        "path": str(path.resolve()),
+        "tolerance": tolerance,
+        "settings": asdict(settings),
+    }
+    return EngineSpec("oracle.engines.llama:load", arguments, model_file=path, gpu=gpu)
+
+
+def vocabulary_spec(path: Path) -> EngineSpec:
+    """A worker that loads the vocabulary of `path` alone; for `WorkerEngine.describe`."""
+    return EngineSpec("oracle.engines.llama_vocabulary:load", {"path": str(path.resolve())}, model_file=path)
