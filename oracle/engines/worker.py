@@ -3,7 +3,9 @@
 `WorkerEngine` is an `Engine`: it starts the worker when first needed, hands it one job at a time and waits for the
 reply under a time limit and a heartbeat. A worker that dies, hangs or talks nonsense is killed and started again, after
 a pause that doubles each time. A job that kills its worker twice is refused from then on: a prompt that crashes
-llama.cpp would otherwise take the node down one turn after the other. Calls block; the daemon makes them from a thread.
+llama.cpp would otherwise take the node down one turn after the other. A worker that dies while loading is tried again
+for as long as the node runs, at the longest pause: a GPU or memory may come back. Calls block; the daemon makes them
+from a thread.
 """
 
 import contextlib
@@ -84,7 +86,7 @@ class Limits:
     heartbeat: float = 20
     """Without a sign of life for so long the worker counts as hung; it sends one every second."""
     first_pause: float = 0.5
-    longest_pause: float = 60
+    longest_pause: float = 300
 
 
 class Quarantine:
@@ -105,6 +107,11 @@ class Quarantine:
             if len(self._crashes) > REMEMBERED_JOBS:
                 self._crashes.popitem(last=False)
             return self._crashes[job]
+
+    def forget(self, job: bytes) -> None:
+        """The job went well, so its crash was the worker's fault."""
+        with self._lock:
+            self._crashes.pop(job, None)
 
 
 class _Died(Exception):
@@ -293,13 +300,15 @@ class WorkerEngine:
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
         job = _digest(message)
         with self._lock:
-            self._refuse_quarantined(job)
+            if self.quarantine.crashes(job) >= 2:
+                raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
             process = self._ready()
             try:
                 parsed = parse(process.call(message, limit_seconds or self.limits.job))
             except (_Died, BadMessage) as death:
                 raise self._lost(process, job, str(death)) from None
             self._losses_in_a_row = 0
+            self.quarantine.forget(job)
             return parsed
 
     def _ready(self) -> _Process:
@@ -313,32 +322,26 @@ class WorkerEngine:
         wait = self._not_before - self.clock()
         if wait > 0:
             raise errors.EngineCrashed(f"the engine's worker starts again in {wait:.1f} s")
-        job = _digest({"op": "load", "factory": self.spec.factory, "arguments": self.spec.arguments})
-        self._refuse_quarantined(job)
         process = _Process(self.spec, self.limits, self.on_progress)
         try:
             process.load()
         except _Died as death:
-            raise self._lost(process, job, str(death)) from None
+            raise self._lost(process, None, str(death)) from None
         except errors.Refused:
             process.kill()
             raise
         self._process = process
         return process
 
-    def _refuse_quarantined(self, job: bytes) -> None:
-        if self.quarantine.crashes(job) >= 2:
-            raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
-
-    def _lost(self, process: _Process, job: bytes, how: str) -> errors.OracleError:
-        """Buries a dead worker, sets the pause and returns the error to raise."""
+    def _lost(self, process: _Process, job: bytes | None, how: str) -> errors.OracleError:
+        """Buries a dead worker, sets the pause and returns the error to raise. job: None if it died while loading."""
         process.kill()
         self._process = None
         self.restarts += 1
         pause = min(self.limits.longest_pause, self.limits.first_pause * 2**self._losses_in_a_row)
         self._losses_in_a_row += 1
         self._not_before = self.clock() + pause
-        crashes = self.quarantine.record(job)
+        crashes = self.quarantine.record(job) if job is not None else 0
         log.warning("engine worker lost", pid=process.pid, how=how, pause_seconds=pause, crashes_of_job=crashes)
         if crashes >= 2:
             return errors.JobQuarantined(f"this job crashed the engine twice, the last time thus: {how}")

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from rig.fake_engine import FakeEngine
 from oracle.engines import worker_sandbox
 from oracle.engines.base import Params, TokenId
 from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
+from oracle.engines.worker_pool import WorkerPool, one_per_gpu
 from oracle.engines.worker_wire import BadMessage, Channel, ChannelClosed, completion_from_wire, verdict_from_wire
 from oracle.errors import BadModelFile, EmptyPrompt, EngineCrashed, JobQuarantined, PromptTooLong
 
@@ -124,15 +126,68 @@ def test_start__worker_crashed__waits_twice_as_long_each_time(start):
     assert engine.generate(prompt(b"hello"), PARAMS).tokens
 
 
-def test_start__crash_while_loading_twice__quarantined(start):
-    engine = start(spec(load_fault="abort"))
-    with pytest.raises(EngineCrashed, match="SIGABRT"):
-        engine.start()
+def test_start__crashes_while_loading__tried_again_at_growing_pauses_and_no_job_blamed(start):
+    now = [100.0]
+    engine = start(spec(load_fault="abort"), replace(LIMITS, first_pause=2, longest_pause=5), clock=lambda: now[0])
+    for pause in (2, 4, 5, 5):
+        with pytest.raises(EngineCrashed, match="SIGABRT"):
+            engine.generate(prompt(b"hello"), PARAMS)
+        with pytest.raises(EngineCrashed, match=rf"starts again in {pause}\.0 s"):
+            engine.generate(prompt(b"hello"), PARAMS)
+        now[0] += pause
+    engine.spec = spec()
+    assert engine.generate(prompt(b"hello"), PARAMS).tokens
+
+
+@pytest.fixture
+def pool():
+    pools = []
+
+    def make(*specs):
+        pools.append(WorkerPool(specs, LIMITS))
+        return pools[-1]
+
+    yield make
+    for each in pools:
+        each.close()
+
+
+def test_pool__job_kills_every_worker__refused_after_the_second(pool):
+    both = pool(spec({"boom": "abort"}), spec({"boom": "abort"}))
     with pytest.raises(JobQuarantined):
-        engine.start()
-    with pytest.raises(JobQuarantined):
-        engine.tokenize(b"hello")
-    assert engine.restarts == 2
+        both.generate(prompt(b"boom"), PARAMS)
+    assert both.restarts == 2
+
+
+def test_pool__one_worker_alone__crash_reported(pool):
+    alone = pool(spec({"boom": "abort"}))
+    with pytest.raises(EngineCrashed):
+        alone.generate(prompt(b"boom"), PARAMS)
+    assert alone.generate(prompt(b"hello"), PARAMS).tokens
+
+
+def test_pool__one_worker_broken__job_done_by_the_other(pool):
+    both = pool(spec({"hello": "segfault"}), spec())
+    for _ in range(2):
+        assert both.generate(prompt(b"hello"), PARAMS) == FakeEngine().generate(prompt(b"hello"), PARAMS)
+
+
+def test_pool__two_workers__run_two_jobs_at_a_time(pool):
+    both = pool(spec({"slow": "slow"}), spec({"slow": "slow"}))
+    for worker in both.workers:
+        worker.start()
+    began = time.monotonic()
+    with ThreadPoolExecutor(4) as threads:
+        answers = list(threads.map(lambda n: both.generate(prompt(b"slow%d" % n), PARAMS), range(4)))
+    assert len(answers) == 4
+    assert 1.0 <= time.monotonic() - began < 1.9  # each takes 0.5 s
+
+
+def test_one_per_gpu__three_gpus__three_workers_that_see_one_each():
+    assert [each.gpu for each in one_per_gpu(spec(), ["0", "1", "GPU-ab"])] == ["0", "1", "GPU-ab"]
+    assert one_per_gpu(spec(), []) == [spec()]
+    assert worker_sandbox.environment("1", ())["CUDA_VISIBLE_DEVICES"] == "1"
+    assert worker_sandbox.environment(None, ())["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_start__bad_model_file__refused_by_name(start):

@@ -1,0 +1,76 @@
+"""Several workers with the same model, one for each GPU, behind one `Engine`.
+
+A job goes to whichever worker is free. One that kills its worker is tried once on another, if one is free; they share
+a quarantine, so if that one dies too the job is refused. Otherwise the crash is reported and the caller tries again.
+"""
+
+import queue
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.worker import EngineSpec, Limits, OnProgress, Quarantine, WorkerEngine, ignore_progress
+from oracle.errors import EngineCrashed
+
+T = TypeVar("T")
+
+
+class WorkerPool:
+    """An `Engine`. Thread-safe: as many jobs run at a time as there are workers."""
+
+    def __init__(
+        self, specs: Sequence[EngineSpec], limits: Limits | None = None, on_progress: OnProgress = ignore_progress
+    ) -> None:
+        quarantine = Quarantine()
+        self.workers = [WorkerEngine(spec, limits or Limits(), on_progress, quarantine) for spec in specs]
+        self._idle: queue.SimpleQueue[WorkerEngine] = queue.SimpleQueue()
+        for worker in self.workers:
+            self._idle.put(worker)
+
+    @property
+    def restarts(self) -> int:
+        """How often any worker was lost, for the metrics."""
+        return sum(worker.restarts for worker in self.workers)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.close()
+
+    def tokenize(self, prompt: bytes) -> list[TokenId]:
+        return self._on_some(lambda engine: engine.tokenize(prompt))
+
+    def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
+        return self._on_some(lambda engine: engine.detokenize(tokens))
+
+    def generate(self, prompt: Sequence[TokenId], params: Params, **options: Any) -> Completion:
+        return self._on_some(lambda engine: engine.generate(prompt, params, **options))
+
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, **options: Any) -> Verdict:
+        return self._on_some(lambda engine: engine.check(prompt, output, params, **options))
+
+    def recover(
+        self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params, **options: Any
+    ) -> list[TokenId] | None:
+        return self._on_some(lambda engine: engine.recover(prompt, text, count, root, params, **options))
+
+    def _on_some(self, job: Callable[[WorkerEngine], T]) -> T:
+        first = self._idle.get()
+        try:
+            return job(first)
+        except EngineCrashed as error:
+            failure = error
+        finally:
+            self._idle.put(first)
+        other = self._idle.get()  # the queue is first in, first out: the same one only if no other is free
+        try:
+            if other is first:
+                raise failure
+            return job(other)
+        finally:
+            self._idle.put(other)
+
+
+def one_per_gpu(spec: EngineSpec, gpus: Sequence[str]) -> list[EngineSpec]:
+    """`spec` for each of `gpus` (values of CUDA_VISIBLE_DEVICES); as it is if there are none."""
+    return [replace(spec, gpu=gpu) for gpu in gpus] or [spec]
