@@ -25,6 +25,10 @@ contract Oracle is IOracle, Services {
     /// @notice Most gas a callback can buy: leaves a transaction under the cap of EIP-7825 (2^24) room for the rest.
     uint256 public constant MAX_CALLBACK_GAS = 12_000_000;
 
+    /// @notice Longest output. What can be answered must also fit into `finalize` beside the largest callback; and public
+    /// mempools carry no larger transactions.
+    uint256 public constant MAX_OUTPUT_BYTES = 128 * 1024;
+
     /// @notice How long after its window a failed callback can be repeated.
     uint256 public constant RETRY_SECONDS = 30 days;
 
@@ -99,7 +103,7 @@ contract Oracle is IOracle, Services {
         uint256 refundWei = _escrow(req);
         bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
         if (seedBlockHash != 0 && deadline > round.startsAt) {
-            refundWei += _chargeMissed(req, round, requestId, seedBlockHash, _turn(req, round, deadline));
+            _chargeMissed(req, round, requestId, seedBlockHash, _turn(req, round, deadline));
         }
         _setStatus(requestId, Status.Refunded);
         credit[req.payer()] += refundWei;
@@ -120,15 +124,14 @@ contract Oracle is IOracle, Services {
         Round memory round = _openRound(requestId);
         if (block.timestamp > req.deadline()) revert DeadlinePassed(requestId, req.deadline());
         if (tokenCount == 0 || tokenCount > req.maxTokens()) revert TokensOutOfRange(tokenCount, req.maxTokens());
+        if (output.length > MAX_OUTPUT_BYTES) revert OutputTooLong(output.length, MAX_OUTPUT_BYTES);
         bytes32 expected = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
         if (seedBlockHash != expected || expected == 0) revert SeedMismatch(requestId, expected, seedBlockHash);
 
         uint32 turn = _turn(req, round, block.timestamp);
         uint16 seat = _draw(req, requestId, seedBlockHash, turn);
         _lockBond(req, requestId, turn, seat);
-        if (turn > round.firstTurn) {
-            credit[req.payer()] += _chargeMissed(req, round, requestId, seedBlockHash, turn);
-        }
+        if (turn > round.firstTurn) _chargeMissed(req, round, requestId, seedBlockHash, turn);
         Answer memory ans = Answer({
             head: RequestLib.packAnswerHead(turn, seat, block.timestamp + req.windowSeconds(), tokenCount),
             outputHash: keccak256(output),
@@ -329,14 +332,16 @@ contract Oracle is IOracle, Services {
         slot.money = state;
     }
 
-    /// @dev Fines the active seats of turns [round.firstTurn, endTurn), as far as they were active when it began.
+    /// @dev Fines the active seats of turns [round.firstTurn, endTurn), as far as they were active when it began. The fines
+    /// are burnt: seats can be kept from answering by more requests than they have bonds for, so nobody may gain by it.
     function _chargeMissed(
         Request calldata req,
         Round memory round,
         RequestId requestId,
         bytes32 seedBlockHash,
         uint32 endTurn
-    ) private returns (uint256 penaltiesWei) {
+    ) private {
+        uint256 penaltiesWei;
         uint72 missPenaltyWei = _services[req.service].missPenaltyWei;
         for (uint32 turn = round.firstTurn; turn < endTurn; ++turn) {
             uint16 seat = _draw(req, requestId, seedBlockHash, turn);
@@ -348,6 +353,7 @@ contract Oracle is IOracle, Services {
                 emit TurnMissed(requestId, turn, seat, finedWei);
             }
         }
+        if (penaltiesWei > 0) credit[BURN] += penaltiesWei;
     }
 
     /// @dev Credits `payouts` out of `potWei` and burns the rest, which is at least `leastBurntWei`.

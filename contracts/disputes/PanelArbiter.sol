@@ -44,6 +44,7 @@ contract PanelArbiter is IPanelArbiter {
         PanelTerms memory panel = abi.decode(terms.arbiterTerms, (PanelTerms));
         uint256 feesWei = uint256(panel.voteFeeWei) * panel.panelSize;
         if (panel.panelSize % 2 == 0) revert BadPanelTerms("panelSize must be odd");
+        if (panel.voteFeeWei == 0) revert BadPanelTerms("a vote must be paid");
         if (terms.minOwners < uint256(panel.panelSize) + 2) revert BadPanelTerms("minOwners below panelSize + 2");
         if (panel.commitSeconds == 0 || panel.revealSeconds == 0) revert BadPanelTerms("voting must last");
         if (panel.commitSeconds > 7 days || panel.revealSeconds > 7 days) revert BadPanelTerms("voting above 7 days");
@@ -98,7 +99,7 @@ contract PanelArbiter is IPanelArbiter {
             return;
         }
 
-        (uint16[] memory members, bool complete) = _drawMembers(seed, req.service, c.answeredBy, c.challenger);
+        (uint16[] memory members, bool complete) = _drawMembers(seed, req, c.answeredBy, c.challenger);
         c.members = members;
         c.phase = Phase.Voting;
         c.commitEndsAt = uint48(block.timestamp) + _terms[req.service].commitSeconds;
@@ -197,7 +198,7 @@ contract PanelArbiter is IPanelArbiter {
 
     /* INTERNALS */
 
-    function _caseId(IOracle.Request calldata req, IOracle.Answer calldata ans) private view returns (CaseId) {
+    function _caseId(IOracle.Request calldata req, IOracle.Answer calldata ans) private pure returns (CaseId) {
         return caseIdOf(req.id(), ans.turn());
     }
 
@@ -208,14 +209,18 @@ contract PanelArbiter is IPanelArbiter {
         return false;
     }
 
-    /// @dev The first `panelSize` eligible seats of a random permutation (Fisher and Yates), no two of one owner.
-    function _drawMembers(bytes32 seed, ServiceId service, uint16 answeredBy, address challenger)
+    /// @dev The first `panelSize` eligible seats of a random permutation (Fisher and Yates), no two of one owner. It runs
+    /// over the seats that there were when the request was made: with the present number, somebody who knows the seed
+    /// could take seats until the permutation suits him. A leaving seat serves until its exit, so that a liar's seats
+    /// cannot leave a panel incomplete, and an owner counted by `minOwners` is still there.
+    function _drawMembers(bytes32 seed, IOracle.Request calldata req, uint16 answeredBy, address challenger)
         private
         view
         returns (uint16[] memory members, bool complete)
     {
+        ServiceId service = req.service;
         PanelTerms memory terms = _terms[service];
-        (uint256 seatCount,) = oracle.counts(service);
+        uint256 seatCount = req.seatCount();
         uint256[] memory order = new uint256[](seatCount);
         for (uint256 i; i < seatCount; ++i) {
             order[i] = i;
@@ -230,7 +235,7 @@ contract PanelArbiter is IPanelArbiter {
             (order[i], order[j]) = (order[j], order[i]);
 
             IServices.Seat memory seat = oracle.seatOf(service, uint16(order[i]));
-            bool eligible = seat.status == IServices.SeatStatus.Active && seat.balanceWei >= terms.absencePenaltyWei
+            bool eligible = seat.status >= IServices.SeatStatus.Active && seat.balanceWei >= terms.absencePenaltyWei
                 && seat.owner != challenger && seat.operator != challenger;
             for (uint256 k; eligible && k <= drawn; ++k) {
                 eligible = seat.owner != owners[k];

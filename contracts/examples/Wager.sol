@@ -7,7 +7,8 @@ import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title A decision: two parties stake on a yes/no question about a stated fact, the model settles it.
 /// @notice The question is fixed when the wager is offered, so both know exactly what the model will be asked. An
-/// answer that is neither "yes" nor "no", or none at all, gives both their stakes back.
+/// answer that is neither "yes" nor "no", or none at all, gives both their stakes back. How long the oracle has is fixed
+/// too: a party that could choose would choose too little, and have its stake back instead of losing it.
 contract Wager is OracleConsumer {
     enum Outcome {
         Open,
@@ -22,6 +23,7 @@ contract Wager is OracleConsumer {
         address no;
         uint96 stakeWei;
         Outcome outcome;
+        uint48 staleAt;
         RequestId requestId;
         bytes question;
     }
@@ -29,7 +31,14 @@ contract Wager is OracleConsumer {
     /// @dev Enough for the comparisons and, when a bet is void, two new balances.
     uint32 public constant CALLBACK_GAS = 90_000;
 
+    /// @dev How long a bet is kept for somebody to settle it, and then for the oracle: longer than a request and all its
+    /// windows can last. Whatever happens to the service, the stakes come back after it.
+    uint48 public constant PATIENCE = 90 days;
+
     ServiceId public immutable service;
+
+    /// @dev Deadline of a request, counted from its posting; the service must allow it.
+    uint48 public immutable answerSeconds;
 
     /// @dev Gets what the oracle refunds for tokens not used.
     address payable public immutable treasury;
@@ -51,14 +60,18 @@ contract Wager is OracleConsumer {
     error NothingOwed(address account);
     error TransferFailed(address to, uint256 amountWei);
 
-    constructor(IOracle oracle_, ServiceId service_, address payable treasury_) OracleConsumer(oracle_) {
+    constructor(IOracle oracle_, ServiceId service_, uint48 answerSeconds_, address payable treasury_)
+        OracleConsumer(oracle_)
+    {
         service = service_;
+        answerSeconds = answerSeconds_;
         treasury = treasury_;
     }
 
-    /// @notice Stakes the ether sent on "yes".
+    /// @notice Stakes the ether sent on "yes". Reverts if the service would not take the question.
     function offer(bytes calldata question) external payable returns (uint256 bet) {
         if (msg.value == 0) revert NoStake();
+        _price(service, question.length, _params(0));
 
         bet = _bets.length;
         _bets.push(
@@ -67,6 +80,7 @@ contract Wager is OracleConsumer {
                 no: address(0),
                 stakeWei: uint96(msg.value),
                 outcome: Outcome.Open,
+                staleAt: 0,
                 requestId: RequestId.wrap(0),
                 question: question
             })
@@ -81,29 +95,32 @@ contract Wager is OracleConsumer {
         if (msg.value != b.stakeWei) revert WrongStake(b.stakeWei, msg.value);
 
         b.no = msg.sender;
+        b.staleAt = uint48(block.timestamp) + PATIENCE;
         emit Taken(bet, msg.sender);
     }
 
     /// @notice Asks the oracle. Anyone may pay for it; send what `price` says.
-    function settle(uint256 bet, uint64 callbackGasPriceWei, uint48 deadline) external payable {
+    function settle(uint256 bet, uint64 callbackGasPriceWei) external payable {
         Bet storage b = _bets[bet];
         if (b.no == address(0) || b.outcome != Outcome.Open) revert NotAskable(bet);
 
         b.outcome = Outcome.Asked;
-        RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei, deadline), msg.value);
+        b.staleAt = uint48(block.timestamp) + PATIENCE;
+        RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei), msg.value);
         b.requestId = requestId;
         _betOf[requestId] = bet;
         emit Settling(bet, requestId);
     }
 
-    /// @notice Gives both stakes back when the oracle closed the request without an answer; the offerer may also void a
-    /// bet that nobody took.
+    /// @notice Gives both stakes back when the oracle closed the request without an answer, or nothing came of the bet for
+    /// `PATIENCE`; the offerer may also void a bet that nobody took.
     function void(uint256 bet) external {
         Bet storage b = _bets[bet];
         bool untaken = b.outcome == Outcome.Open && b.no == address(0) && msg.sender == b.yes;
         bool unanswered =
             b.outcome == Outcome.Asked && oracle.statusOf(b.requestId) == IOracle.Status.Refunded;
-        if (!untaken && !unanswered) revert NotVoidable(bet);
+        bool stale = b.no != address(0) && b.outcome <= Outcome.Asked && block.timestamp > b.staleAt;
+        if (!untaken && !unanswered && !stale) revert NotVoidable(bet);
 
         _settle(bet, b, Outcome.Void);
     }
@@ -124,18 +141,19 @@ contract Wager is OracleConsumer {
     }
 
     /// @notice What `settle` must be sent, in wei.
-    function price(uint256 bet, uint64 callbackGasPriceWei, uint48 deadline) external view returns (uint256) {
-        return _price(service, _bets[bet].question.length, _params(callbackGasPriceWei, deadline));
+    function price(uint256 bet, uint64 callbackGasPriceWei) external view returns (uint256) {
+        return _price(service, _bets[bet].question.length, _params(callbackGasPriceWei));
     }
 
     function betOf(uint256 bet) external view returns (Bet memory) {
         return _bets[bet];
     }
 
-    /// @dev The request was made by `settle`, so the bet exists and is in state Asked; never trust what it says beyond
-    /// the two words that count.
+    /// @dev The request was made by `settle`, so the bet exists, and is in state Asked unless it went stale; never trust
+    /// what it says beyond the two words that count.
     function _onAnswer(RequestId requestId, bytes calldata output) internal override {
         uint256 bet = _betOf[requestId];
+        if (_bets[bet].outcome != Outcome.Asked) return;
         bytes32 word = keccak256(output);
         Outcome outcome =
             word == keccak256(" yes") || word == keccak256("yes") ? Outcome.Yes
@@ -154,14 +172,14 @@ contract Wager is OracleConsumer {
         emit Settled(bet, outcome);
     }
 
-    function _params(uint64 callbackGasPriceWei, uint48 deadline) private pure returns (IOracle.Params memory) {
+    function _params(uint64 callbackGasPriceWei) private view returns (IOracle.Params memory) {
         return IOracle.Params({
             maxTokens: 4,
             temperature: 0,
             cutoff: 0,
             callbackGas: CALLBACK_GAS,
             callbackGasPriceWei: callbackGasPriceWei,
-            deadline: deadline
+            deadline: uint48(block.timestamp) + answerSeconds
         });
     }
 }

@@ -165,6 +165,8 @@ interface IOracle is IServices, ICredits {
     error AnswerMismatch(RequestId requestId);
     /// @notice Thrown when a request is not in the status that a call needs; None: no such request was made.
     error WrongStatus(RequestId requestId, Status status);
+    /// @notice Thrown when an output is so long that a transaction might not hold it together with its callback.
+    error OutputTooLong(uint256 outputBytes, uint256 mostBytes);
     error DeadlinePassed(RequestId requestId, uint256 deadline);
     error DeadlineNotPassed(RequestId requestId, uint256 deadline);
     /// @notice Thrown when an answer was computed on another fork, or too early, or too late for the chain to remember.
@@ -196,14 +198,14 @@ interface IOracle is IServices, ICredits {
     /// cancelling against an answer seen in the mempool is never free.
     function cancel(Request calldata req) external;
 
-    /// @notice Refunds a request whose deadline passed unanswered. Anyone may call; the payer gets the whole escrow and
-    /// the penalties of the seats that let their turns pass.
+    /// @notice Refunds a request whose deadline passed unanswered. Anyone may call; the payer gets the whole escrow, and
+    /// the seats that let their turns pass are fined.
     function refund(Request calldata req) external;
 
     /* NODE */
 
     /// @notice Posts `output` as the answer and locks the seat's bond for the challenge window.
-    /// @dev Warning: an answer cannot be withdrawn. Reverts unless it is the caller's turn and block
+    /// @dev Warning: an answer cannot be withdrawn. At most `MAX_OUTPUT_BYTES` of output. Reverts unless it is the caller's turn and block
     /// `blockNumber + SEED_DELAY` has hash `seedBlockHash`.
     function answer(
         Request calldata req,

@@ -7,9 +7,9 @@ import {RequestId, ServiceId} from "./Types.sol";
 
 /// @title The panel: bonded nodes re-execute and vote.
 /// @notice For engines that no contract can compute. One case an answer: the challenger opens it and has no part in it
-/// afterwards, so there is nothing that a liar's puppet could take and throw. The members are drawn from the service's
-/// active seats by a block hash that nobody knows when the case opens, one an owner, without the answering owner and
-/// the challenger. They commit, then reveal. More votes against the answer reject it, more votes for it uphold it, and a
+/// afterwards, so there is nothing that a liar's puppet could take and throw. The members are drawn by a block hash that
+/// nobody knows when the case opens, from the seats that there were at the request and that may act (leaving ones
+/// included), one an owner, without the answering owner and the challenger. They commit, then reveal. More votes against the answer reject it, more votes for it uphold it, and a
 /// tie annuls it: both bonds go back, less half the panel's fees each, and the request goes to its next turn.
 ///
 /// Money. Rejected: half the node's bond is burnt; the panel's fees and the challenger's reward come from the other

@@ -17,7 +17,8 @@ interface IServices {
     /// @param arbiterTerms parameters for the arbiter, in its own ABI encoding.
     /// @param bondWei locked from a seat's balance while its answer can be disputed.
     /// @param seatWei least balance to take a seat and to keep while in it.
-    /// @param missPenaltyWei taken from a seat that lets its turn pass; goes to the payer.
+    /// @param missPenaltyWei taken from a seat that lets its turn pass, and burnt: paid to anyone, it would reward
+    /// requests beyond what the seats can answer.
     /// @param basePriceWei price of any answer.
     /// @param bytePriceWei price of each prompt byte.
     /// @param tokenPriceWei price of each output token, the end token included.
@@ -108,7 +109,7 @@ interface IServices {
     /// @notice Lets a joining seat act once its delay is over. Anyone may call.
     function activate(ServiceId service, uint16 seat) external;
 
-    /// @notice Announces that the owner gives up an active seat. It may still act, and sits on no new panel, until `exit`.
+    /// @notice Announces that the owner gives up an active seat. Until `exit` it may still act, and still serves on panels.
     function announceExit(ServiceId service, uint16 seat) external;
 
     /// @notice Gives up the seat; its balance becomes its owner's credit.

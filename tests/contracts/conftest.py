@@ -1,0 +1,91 @@
+"""Fixtures of the contract tests: one chain, the contracts, a service with six bonded nodes, and named actors.
+
+Ape takes the chain back after every test, so each starts from the same state.
+"""
+
+from types import SimpleNamespace
+
+import pytest
+from ape import accounts, chain, networks, project
+from world import MODEL, World, terms
+
+SEATS = 6
+
+
+@pytest.fixture(scope="session")
+def people():
+    """Named accounts. Owners are cold keys, operators hot ones; `stranger` has no part in anything."""
+    test = accounts.test_accounts
+    return SimpleNamespace(
+        deployer=test[0],
+        payer=test[1],
+        challenger=test[2],
+        stranger=test[3],
+        watcher=test[4],
+        owners=[test[5 + i] for i in range(SEATS)],
+        operators=[test[5 + SEATS + i] for i in range(SEATS)],
+        newcomers=[test[i] for i in range(5 + 2 * SEATS, 24)],
+    )
+
+
+@pytest.fixture(scope="session")
+def registry(people):
+    return project.ModelRegistry.deploy(sender=people.deployer)
+
+
+@pytest.fixture(scope="session")
+def oracle(registry, people):
+    return project.Oracle.deploy(registry, sender=people.deployer)
+
+
+@pytest.fixture(scope="session")
+def panel(oracle, people):
+    return project.PanelArbiter.deploy(oracle, sender=people.deployer)
+
+
+@pytest.fixture(scope="session")
+def model(registry, people):
+    tx = registry.register(MODEL, sender=people.deployer)
+    return registry.ModelRegistered.from_receipt(tx)[0].model
+
+
+@pytest.fixture(scope="session")
+def world(oracle, panel, model, people):
+    """A service judged by a panel of three, with six active seats of six owners, and the moves of its life."""
+    w = World(oracle, panel, people)
+    w.model = model
+    w.service = w.create_service(terms(model, panel))
+    for owner, operator in zip(people.owners, people.operators, strict=True):
+        w.join(owner, operator)
+    w.pass_time(w.terms["lifetimeSeconds"])
+    for seat in range(SEATS):
+        oracle.activate(w.service, seat, sender=people.stranger)
+    return w
+
+
+@pytest.fixture
+def hostile(people):
+    return project.Hostile.deploy(sender=people.stranger)
+
+
+@pytest.fixture
+def correspondent(world, people):
+    return project.Correspondent.deploy(world.oracle, world.service, people.deployer, sender=people.deployer)
+
+
+@pytest.fixture
+def asked(world):
+    """A request of the payer, without callback, whose seed is known."""
+    return world.ask()
+
+
+@pytest.fixture
+def answered(world, asked):
+    """An answer by the seat in turn, its window open."""
+    return world.answer(asked)
+
+
+@pytest.fixture
+def elsewhere():
+    """The chain itself, for tests that turn its clock or its height."""
+    return SimpleNamespace(chain=chain, provider=networks.provider)

@@ -1,0 +1,285 @@
+"""The moves of a request's life, so that tests say what happens and not how it is encoded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ape import chain, networks
+from ape.api import AccountAPI, ReceiptAPI
+from ape.contracts import ContractInstance
+from eth_abi import encode
+from eth_utils import keccak
+
+GWEI = 10**9
+ETHER = 10**18
+
+MODEL = {
+    "name": "tester",
+    "fileSha256": keccak(b"file"),
+    "fileBytes": 1_000,
+    "uri": "",
+    "contextLength": 4_096,
+    "prefixTokens": [1],
+    "suffixTokens": [],
+    "stopTokens": [2],
+    "weightsRoot": bytes(32),
+    "architecture": b"",
+}
+
+NONE, OPEN, ANSWERED, DISPUTED, FINAL, UNDELIVERED, REFUNDED, CANCELLED = range(8)
+UPHELD, REJECTED, ANNULLED = range(3)
+EMPTY, JOINING, ACTIVE, LEAVING = range(4)
+RIGHT, WRONG = 1, 2
+
+PROMPT = b"Is water wet? Answer with one word, and think about what the word means before you say it to anyone."
+OUTPUT = b" yes"
+TOKENS_ROOT = keccak(b"tokens")
+BURN = "0x000000000000000000000000000000000000dEaD"
+
+PANEL_TERMS = {
+    "challengeBondWei": ETHER // 10,
+    "voteFeeWei": ETHER // 50,
+    "absencePenaltyWei": ETHER // 20,
+    "commitSeconds": 600,
+    "revealSeconds": 600,
+    "panelSize": 3,
+    "tolerance": 1 << 12,
+}
+
+
+def panel_terms(**changes: int) -> bytes:
+    """`arbiterTerms` of a service judged by a panel."""
+    values = list({**PANEL_TERMS, **changes}.values())
+    return encode(["(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"], [values])
+
+
+def terms(model: bytes, arbiter: ContractInstance, **changes: Any) -> dict[str, Any]:
+    """Terms of a service with one-minute turns and an hour's window."""
+    return {
+        "model": model,
+        "arbiter": arbiter,
+        "arbiterTerms": panel_terms(),
+        "bondWei": ETHER,
+        "seatWei": ETHER + ETHER // 2,
+        "missPenaltyWei": ETHER // 100,
+        "basePriceWei": 20_000 * GWEI,
+        "bytePriceWei": 10 * GWEI,
+        "tokenPriceWei": 1_000 * GWEI,
+        "maxPromptBytes": 4_096,
+        "maxTokens": 256,
+        "turnSeconds": 60,
+        "windowSeconds": 3_600,
+        "lifetimeSeconds": 1_800,
+        "minOwners": 5,
+        "valueCapWei": ETHER,
+        **changes,
+    }
+
+
+@dataclass
+class Asked:
+    """A posted request: its id, and the struct that later calls pass back."""
+
+    id: int
+    request: Any
+    receipt: ReceiptAPI
+
+
+@dataclass
+class Answered:
+    """A posted answer to `asked`."""
+
+    asked: Asked
+    answer: Any
+    output: bytes
+    turn: int
+    seat: int
+    closes_at: int
+    receipt: ReceiptAPI
+
+    @property
+    def id(self) -> int:
+        return self.asked.id
+
+    @property
+    def request(self) -> Any:
+        return self.asked.request
+
+    @property
+    def item(self) -> tuple[Any, Any, bytes]:
+        """As `finalize` wants it."""
+        return (self.asked.request, self.answer, self.output)
+
+
+@dataclass
+class World:
+    """The contracts, the people, one service."""
+
+    oracle: ContractInstance
+    panel: ContractInstance
+    people: Any
+    model: bytes = b""
+    service: bytes = b""
+    terms: dict[str, Any] = field(default_factory=dict)
+
+    # CHAIN
+
+    def now(self) -> int:
+        """Timestamp of the newest block."""
+        return int(chain.blocks.head.timestamp)
+
+    def pass_time(self, seconds: int) -> None:
+        """Mines one block, `seconds` after the newest."""
+        self.set_time(self.now() + seconds)
+        self.mine(1)
+
+    def set_time(self, timestamp: int) -> None:
+        """The next block, whatever is in it, gets this timestamp."""
+        networks.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
+
+    def mine(self, blocks: int) -> None:
+        networks.provider.make_request("anvil_mine", [hex(blocks), "0x1"])
+
+    def block_hash(self, number: int) -> bytes:
+        return bytes(chain.blocks[number].hash)
+
+    # SERVICE
+
+    def create_service(self, wanted: dict[str, Any]) -> bytes:
+        receipt = self.oracle.createService(wanted, sender=self.people.deployer)
+        self.terms = wanted
+        return bytes(self.oracle.ServiceCreated.from_receipt(receipt)[0].service)
+
+    def join(self, owner: AccountAPI, operator: AccountAPI, value: int | None = None) -> int:
+        value = self.terms["seatWei"] if value is None else value
+        receipt = self.oracle.join(self.service, operator, value=value, sender=owner)
+        return int(self.oracle.SeatTaken.from_receipt(receipt)[0].seat)
+
+    def seat(self, index: int) -> Any:
+        return self.oracle.seatOf(self.service, index)
+
+    # REQUEST
+
+    def params(self, **changes: int) -> dict[str, int]:
+        return {
+            "maxTokens": 16,
+            "temperature": 0,
+            "cutoff": 0,
+            "callbackGas": 0,
+            "callbackGasPriceWei": 0,
+            "deadline": self.now() + self.terms["lifetimeSeconds"],
+            **changes,
+        }
+
+    def price(self, prompt: bytes, params: dict[str, int]) -> int:
+        return sum(self.oracle.quote(self.service, len(prompt), params))
+
+    def ask(self, prompt: bytes = PROMPT, *, wait: bool = True, payer: AccountAPI | None = None, **params: int) -> Asked:
+        """A request by an account. wait: until its seed is known."""
+        filled = self.params(**params)
+        receipt = self.oracle.request(
+            self.service, prompt, filled, value=self.price(prompt, filled), sender=payer or self.people.payer
+        )
+        return self.posted(receipt, wait=wait)
+
+    def ask_from(
+        self, consumer: ContractInstance, prompt: bytes = PROMPT, *, wait: bool = True, **params: int
+    ) -> Asked:
+        """A request by a `Hostile` contract, with a callback."""
+        filled = self.params(**{"callbackGas": 200_000, "callbackGasPriceWei": GWEI, **params})
+        data = self.oracle.request.encode_input(self.service, prompt, filled)
+        receipt = consumer.execute(self.oracle, data, value=self.price(prompt, filled), sender=self.people.payer)
+        return self.posted(receipt, wait=wait)
+
+    def posted(self, receipt: ReceiptAPI, *, wait: bool = True) -> Asked:
+        """The request that a transaction made."""
+        event = self.oracle.RequestPosted.from_receipt(receipt)[0]
+        if wait:
+            self.mine(3)
+        return Asked(int(event.requestId), event.request, receipt)
+
+    def seed(self, asked: Asked) -> bytes:
+        return self.block_hash(self.oracle.unpackRequest(asked.request).blockNumber + 2)
+
+    def in_turn(self, asked: Asked) -> tuple[int, int, AccountAPI]:
+        """Turn, seat and operator entitled now."""
+        turn, seat, operator = self.oracle.turnOf(asked.request)
+        return turn, seat, self.account(operator)
+
+    def account(self, address: str) -> AccountAPI:
+        everyone = [*self.people.owners, *self.people.operators, *self.people.newcomers]
+        return next(account for account in everyone if account.address == address)
+
+    def answer(self, asked: Asked, output: bytes = OUTPUT, tokens: int = 2, sender: AccountAPI | None = None) -> Answered:
+        """An answer by whoever is in turn."""
+        operator = sender or self.in_turn(asked)[2]
+        receipt = self.oracle.answer(asked.request, output, tokens, TOKENS_ROOT, self.seed(asked), sender=operator)
+        event = self.oracle.AnswerPosted.from_receipt(receipt)[0]
+        parts = self.oracle.unpackAnswer(event.answer)
+        return Answered(asked, event.answer, output, parts.turn, parts.seat, parts.closesAt, receipt)
+
+    def close_window(self, answered: Answered) -> None:
+        """The next block is the first in which `answered` can be finalized."""
+        self.set_time(answered.closes_at + 1)
+
+    def finalize(self, *answers: Answered, sender: AccountAPI | None = None) -> ReceiptAPI:
+        self.close_window(max(answers, key=lambda a: a.closes_at))
+        return self.oracle.finalize([a.item for a in answers], sender=sender or self.people.stranger)
+
+    # PANEL
+
+    def challenge(self, answered: Answered, sender: AccountAPI | None = None) -> bytes:
+        self.panel.challenge(
+            answered.request,
+            answered.answer,
+            value=PANEL_TERMS["challengeBondWei"],
+            sender=sender or self.people.challenger,
+        )
+        return bytes(self.panel.caseIdOf(answered.id, answered.turn))
+
+    def draw(self, answered: Answered) -> list[int]:
+        """Draws the panel of an answer challenged just before."""
+        self.mine(3)
+        receipt = self.panel.draw(answered.request, answered.answer, sender=self.people.stranger)
+        return list(self.panel.PanelDrawn.from_receipt(receipt)[0].members)
+
+    def salt(self, seat: int) -> bytes:
+        return keccak(b"salt%d" % seat)
+
+    def commit(self, case: bytes, seat: int, vote: int) -> ReceiptAPI:
+        commitment = self.panel.commitmentOf(case, seat, vote, self.salt(seat))
+        return self.panel.commit(case, seat, commitment, sender=self.account(self.seat(seat).operator))
+
+    def open_reveals(self, case: bytes) -> None:
+        self.set_time(self.panel.caseOf(case).commitEndsAt + 1)
+        self.mine(1)
+
+    def reveal(self, case: bytes, seat: int, vote: int) -> ReceiptAPI:
+        return self.panel.reveal(case, seat, vote, self.salt(seat), sender=self.people.stranger)
+
+    def vote(self, case: bytes, votes: dict[int, int]) -> None:
+        """All given members commit, then reveal."""
+        for seat, vote in votes.items():
+            self.commit(case, seat, vote)
+        self.open_reveals(case)
+        for seat, vote in votes.items():
+            self.reveal(case, seat, vote)
+
+    def judge(self, answered: Answered, votes: Sequence[int]) -> ReceiptAPI:
+        """A whole case: challenge, draw, votes (0: absent) of the members in order, decision."""
+        case = self.challenge(answered)
+        members = self.draw(answered)
+        self.vote(case, {seat: vote for seat, vote in zip(members, votes, strict=True) if vote})
+        self.set_time(self.panel.caseOf(case).commitEndsAt + PANEL_TERMS["revealSeconds"] + 1)
+        return self.panel.decide(answered.request, answered.answer, sender=self.people.stranger)
+
+    # MONEY
+
+    def owed(self) -> int:
+        """Every wei the oracle owes beside open escrows and locked bonds: credits and seat balances."""
+        everyone = [*self.people.owners, *self.people.operators, *self.people.newcomers]
+        named = [self.people.deployer, self.people.payer, self.people.challenger, self.people.stranger, self.people.watcher]
+        count = self.oracle.counts(self.service)[0]
+        return sum(self.oracle.credit(account) for account in [*everyone, *named, BURN]) + sum(
+            self.seat(index).balanceWei for index in range(count)
+        )
