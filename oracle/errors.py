@@ -71,6 +71,10 @@ class WrongChain(Fatal):
     """An endpoint serves another chain than the configured one."""
 
 
+class BadSettings(Fatal):
+    """A setting is unknown, missing or makes no sense."""
+
+
 class ContractVersionMismatch(Fatal):
     """The contract at the configured address is not the one this node was built for."""
 

@@ -1,0 +1,218 @@
+"""The node's settings: one frozen value from a TOML file, the environment and a folder of secrets.
+
+The environment (DIDYMA_RPC_URLS) wins over the secrets folder (a file DIDYMA_RPC_URLS in $DIDYMA_SECRETS_DIR), which wins
+over the file. Unknown names are errors in all three. What the protocol fixes (prices, windows, bonds) is not here: it is
+read from the chain. Keys are not here either: only where their keystores are.
+"""
+
+import os
+import re
+import tomllib
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from eth_utils.address import is_address, to_checksum_address
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from oracle.errors import BadSettings
+
+PREFIX = "DIDYMA_"
+OUTSIDE = ("DIDYMA_CONFIG", "DIDYMA_SECRETS_DIR", "DIDYMA_CRASH_AT")
+"""Names in the environment that are not settings."""
+
+
+def _items(value: Any) -> Any:
+    """A list in the environment is separated by commas or blanks."""
+    return [item for item in re.split(r"[,\s]+", value) if item] if isinstance(value, str) else value
+
+
+def _address(value: str) -> str:
+    if not is_address(value):
+        raise ValueError("not an address")
+    return str(to_checksum_address(value))
+
+
+def _bytes32(value: str) -> str:
+    if not re.fullmatch(r"0x[0-9a-fA-F]{64}", value):
+        raise ValueError("not 32 bytes in hexadecimal")
+    return value.lower()
+
+
+Items = BeforeValidator(_items)
+Address = Annotated[str, AfterValidator(_address)]
+Bytes32 = Annotated[str, AfterValidator(_bytes32)]
+Wei = Annotated[int, Field(ge=0, lt=1 << 128)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator decides. Times in seconds, amounts in wei, relative paths from the settings file."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    # -- chain
+    rpc_urls: Annotated[list[SecretStr], NoDecode, Items, Field(min_length=1)]
+    """Endpoints, best first. They may hold credentials and are shown nowhere."""
+    deployment: Path
+    """The JSON file with the contracts' addresses."""
+    services: Annotated[list[Bytes32], NoDecode, Items, Field(min_length=1)]
+    """Services to answer (where one of our keys operates a seat), watch and vote for: an allow-list."""
+    confirmations: Annotated[int, Field(ge=0, le=1000)] = 2
+    """Blocks on top of an event before the node acts on it."""
+    finality: Annotated[int, Field(ge=2, le=8000)] = 64
+    """Blocks after which nothing can change; a deeper reorganisation stops the node."""
+    poll_seconds: Seconds = 2.0
+    rpc_timeout_seconds: Seconds = 10.0
+
+    # -- keys
+    keystore: Path | None = None
+    """The operator key: answers and votes. Without it (and without a remote signer) the node runs dry."""
+    password_file: Path | None = None
+    dispute_keystore: Path | None = None
+    """A key of its own for challenges and panel moves that any key may send; the operator's if there is none."""
+    dispute_password_file: Path | None = None
+    signer_url: SecretStr | None = None
+    """A remote signer for the operator key (eth_signTransaction), instead of a keystore."""
+    address: Address | None = None
+    """The operator's address: of the remote signer's key, or the one to simulate a dry run as."""
+
+    # -- files
+    data_dir: Path = Path("~/.didyma")
+    """The journal and evidence of wrong answers."""
+    models: Path = Path("~/.didyma/models")
+    """The folder of `didyma model add`."""
+
+    # -- what to do
+    answer: bool = True
+    watch: bool = True
+    """Check others' answers and challenge wrong ones."""
+    watch_percent: Annotated[int, Field(ge=0, le=100)] = 100
+    """Share of others' answers to check, chosen by a secret."""
+    vote: bool = True
+    finalize_batch: Annotated[int, Field(ge=1, le=100)] = 20
+    finalize_wait_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """How long a finished answer may wait for company."""
+    finalize_others: bool = True
+    """Finalize answers that others leave lying, when their callback pays for it."""
+    refund_expired: bool = True
+    """Close requests whose deadline passed; costs gas and earns nothing but the payers' trust."""
+    stagger_seconds: Annotated[int, Field(ge=0, le=600)] = 6
+    """What any node may send is sent by one after the other, this far apart."""
+
+    # -- money
+    reserve_wei: Wei = 10**16
+    """Balance that is kept for disputes: below it the node takes no turns."""
+    withdraw_to: Address | None = None
+    """The cold owner; credit of the node's keys goes there."""
+    withdraw_above_wei: Wei = 10**17
+    max_fee_gwei: Annotated[int, Field(ge=1, le=100_000)] = 2_000
+    """Wei per gas, in 10^9, that nothing exceeds."""
+
+    # -- engine
+    gpus: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
+    """One worker for each; none for the CPU."""
+    gpu_layers: Annotated[int, Field(ge=-1, le=10_000)] = 0
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    batch: Annotated[int, Field(ge=1, le=8192)] | None = None
+
+    # -- HTTP
+    api_host: str = "127.0.0.1"
+    api_port: Annotated[int, Field(ge=0, le=65_535)] = 8547
+    """0 for no API."""
+    api_token: SecretStr | None = None
+    """Asked of every caller as `Authorization: Bearer`; needed when the API listens beyond this machine."""
+    api_names: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
+    """More host names under which the API may be addressed."""
+
+    # -- process
+    log_format: Literal["console", "json"] = "console"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    grace_seconds: Seconds = 20.0
+    """How long an answer in the making may take to finish after SIGTERM."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.confirmations >= self.finality:
+            raise ValueError("confirmations must be below finality")
+        if self.signer_url is not None and (self.keystore is not None or self.address is None):
+            raise ValueError("signer_url needs address, and excludes keystore")
+        if self.dispute_keystore is not None and not self.can_sign:
+            raise ValueError("dispute_keystore needs an operator key beside it")
+        if self.api_port and not self.api_is_local and self.api_token is None:
+            raise ValueError(f"the API would listen on {self.api_host}: set api_token, or api_host to 127.0.0.1")
+        if self.api_token is not None and len(self.api_token.get_secret_value()) < 16:
+            raise ValueError("api_token must have at least 16 characters")
+        return self
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether there is a key; without one the node runs dry."""
+        return self.keystore is not None or self.signer_url is not None
+
+    @property
+    def api_is_local(self) -> bool:
+        """Whether only this machine can reach the API."""
+        try:
+            return ip_address(self.api_host).is_loopback
+        except ValueError:
+            return self.api_host == "localhost"
+
+    @property
+    def service_ids(self) -> list[bytes]:
+        """The allow-list as bytes."""
+        return [bytes.fromhex(service[2:]) for service in self.services]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Values given in code, then the environment, then secrets, then the file."""
+        return init_settings, env_settings, file_secret_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def load(config: Path | None = None, **values: Any) -> Settings:
+    """Reads the settings. config: a TOML file; by default $DIDYMA_CONFIG, if set. values: win over everything.
+
+    Raises BadSettings, whose message names settings but never their values.
+    """
+    file = config or (Path(found) if (found := os.environ.get("DIDYMA_CONFIG")) else None)
+    secrets = os.environ.get("DIDYMA_SECRETS_DIR")
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    given = {name for name in os.environ if name.upper().startswith(PREFIX)} - set(OUTSIDE)
+    if secrets is not None and Path(secrets).is_dir():
+        given |= {path.name for path in Path(secrets).iterdir() if not path.name.startswith(".")}
+    if unknown := sorted(given - known):
+        raise BadSettings(f"unknown names in the environment: {', '.join(unknown)}")
+    if file is not None and not file.is_file():
+        raise BadSettings(f"{file}: no such settings file; `didyma node init` writes one")
+
+    class Sourced(Settings):
+        model_config = SettingsConfigDict(toml_file=file, secrets_dir=secrets)
+
+    try:
+        settings = Sourced(**values)
+    except ValidationError as error:
+        raise BadSettings(
+            "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise BadSettings(f"{file}: {error}") from None
+    base = Path.cwd() if file is None else file.resolve().parent
+    paths = {name: getattr(settings, name) for name in Settings.model_fields}
+    resolved = {name: base / path.expanduser() for name, path in paths.items() if isinstance(path, Path)}
+    return settings.model_copy(update=resolved)
