@@ -66,7 +66,7 @@ def write(
     def norm(name: str) -> None:
         out.add_tensor(name, rng.uniform(0.5, 1.5, WIDTH).astype(np.float32))
 
-    matrix("token_embd.weight", len(texts), WIDTH, gain=3.0)
+    matrix("token_embd.weight", len(texts), WIDTH, gain=12.0)
     matrix("output.weight", len(texts), WIDTH, gain=3.0)
     norm("output_norm.weight")
     for layer in range(LAYERS):

@@ -1,0 +1,214 @@
+"""The llama.cpp engine: any GGUF, on CPU or GPU, answers checked by teacher forcing.
+
+llama.cpp computes in floating point, so two honest machines differ in the last bits of their logits, and now and then
+one of them picks another token. A check therefore evaluates prompt and answer in one pass and asks of every answer
+token whether its logit, sampling noise included, lies within `tolerance` of the best. A swapped token, another model,
+an answer cut short or drawn out do not pass; a near tie does, either way. What tolerance serves is measured by
+`bench/llama_check.py`. An answer that stays within tolerance everywhere and is yet not the honest one cannot be told.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.llama_native import NativeModel
+from oracle.engines.llama_settings import LlamaSettings
+from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
+from oracle.engines.merkle import tokens_root
+from oracle.errors import BadModelFile, PromptTooLong
+from oracle.models.files import ModelFile
+from oracle.models.manifest import Manifest
+
+SEARCH_STEPS_PER_TOKEN = 8
+SEARCH_STEPS = 256
+
+OnProgress = Callable[[str, int, int], None]
+"""(hash, load, generate or check; units done; units in all)."""
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What `recover` looks for."""
+
+    text: bytes
+    count: int
+    root: bytes
+    params: Params
+    limit: int
+
+
+class LlamaEngine:
+    """One loaded model under one manifest. Not thread-safe."""
+
+    def __init__(
+        self,
+        file: ModelFile,
+        manifest: Manifest,
+        tolerance: int,
+        settings: LlamaSettings,
+        on_progress: OnProgress = lambda what, done, total: None,
+    ) -> None:
+        """tolerance: fixed point, 16 fraction bits of a logit, from the service's terms.
+
+        Raises BadModelFile.
+        """
+        self._file, self._manifest, self._tolerance = file, manifest, tolerance
+        self._on_progress = on_progress
+        file.verify(self._on_hash)
+        self._model = NativeModel(
+            file.path, settings.gpu_layers, lambda done: on_progress("load", int(done * 1000), 1000)
+        )
+        wrapper = (*manifest.prefix_tokens, *manifest.suffix_tokens, *manifest.stop_tokens)
+        if max(wrapper) >= self._model.vocabulary:
+            raise BadModelFile(f"the manifest names token {max(wrapper)}, the file has {self._model.vocabulary}")
+        self._longest_piece = max(1, *map(len, self._model.pieces))
+        self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
+        file.verify(self._on_hash)  # not replaced while it was being loaded
+
+    def tokenize(self, prompt: bytes) -> list[TokenId]:
+        context = self._manifest.context_length
+        if len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
+            raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
+        tokens = [*self._manifest.prefix_tokens, *self._model.tokenize(prompt, False), *self._manifest.suffix_tokens]
+        ids = [TokenId(token) for token in tokens]
+        output_limit(ids, context, Params(1))
+        return ids
+
+    def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
+        limit = self._begin(prompt, params)
+        tokens: list[TokenId] = []
+        logits = self._after(prompt)
+        while True:
+            tokens.append(TokenId(pick(logits, params, len(tokens))))
+            self._on_progress("generate", len(tokens), limit)
+            if tokens[-1] in self._manifest.stop_tokens or len(tokens) == limit:
+                return Completion(tuple(tokens), self.detokenize(tokens))
+            logits = self._after(tokens[-1:])
+
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+        limit = output_limit(prompt, self._manifest.context_length, params)
+        shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.vocabulary)
+        for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params)):
+            if short == HOPELESS:
+                return Verdict(False, position, f"token {output[position]} lies below the best by more than tolerated")
+        return Verdict(True, None, "every token lies within tolerance") if shape.correct else shape
+
+    def shortfalls(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> list[int]:
+        """How far each output token lies below the best, 16 fraction bits; HOPELESS beyond the tolerance.
+
+        One pass over prompt and output.
+        """
+        self._begin(prompt, params)
+        found: list[int] = []
+
+        def judge(_: int, row: npt.NDArray[np.float32]) -> None:
+            token = output[len(found)]
+            found.append(int(shortfalls(self._fixed(row), params, len(found), self._tolerance)[token]))
+            self._on_progress("check", len(found), len(output))
+
+        if output:
+            self._sequence.extend([*prompt, *output[:-1]], len(prompt) - 1, judge)
+        return found
+
+    def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
+        pieces, stops = self._model.pieces, self._manifest.stop_tokens
+        return b"".join(pieces[token] for token in tokens if token not in stops)
+
+    def recover(
+        self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
+    ) -> list[TokenId] | None:
+        limit = self._begin(prompt, params)
+        if not 1 <= count <= limit:
+            return None
+        for tokens in self._retokenized(text, count):
+            if self.detokenize(tokens) == text and tokens_root(tokens) == root:
+                return tokens
+        return self._search(prompt, _Wanted(text, count, root, params, limit))
+
+    def _begin(self, prompt: Sequence[TokenId], params: Params) -> int:
+        """Empties the sequence; returns the most tokens an output may hold."""
+        self._file.verify(self._on_hash)
+        limit = output_limit(prompt, self._manifest.context_length, params)
+        self._sequence.truncate(0)
+        return limit
+
+    def _retokenized(self, text: bytes, count: int) -> Iterator[list[TokenId]]:
+        """The usual tokens of `text`, alone or with each stop token, where that makes `count`."""
+        tokens = [TokenId(token) for token in self._model.tokenize(text, False)]
+        if len(tokens) == count:
+            yield tokens
+        if len(tokens) == count - 1:
+            for stop in self._manifest.stop_tokens:
+                yield [*tokens, TokenId(stop)]
+
+    def _search(self, prompt: Sequence[TokenId], wanted: _Wanted) -> list[TokenId] | None:
+        """Depth first through the tokens within tolerance that spell what is left of `text`, the likeliest first.
+
+        Another way to spell the same bytes is rarely within tolerance too, so this seldom turns back; the number of
+        steps is bounded all the same, since the text may come from an adversary.
+        """
+        steps = SEARCH_STEPS_PER_TOKEN * wanted.count + SEARCH_STEPS
+        found: list[TokenId] = []
+        untried = [self._spelling(wanted, found, self._after(prompt))]
+        while untried:
+            if not untried[-1]:
+                untried.pop()
+                if found:
+                    found.pop()
+                continue
+            found.append(untried[-1].pop(0))
+            if len(found) == wanted.count:
+                if tokens_root(found) == wanted.root:
+                    return found
+                found.pop()
+                continue
+            if steps == 0:
+                return None
+            steps -= 1
+            self._sequence.truncate(len(prompt) + len(found) - 1)
+            untried.append(self._spelling(wanted, found, self._after(found[-1:])))
+        return None
+
+    def _spelling(self, wanted: _Wanted, found: Sequence[TokenId], logits: Logits) -> list[TokenId]:
+        """The tokens within tolerance that may follow `found`, the likeliest first."""
+        stops, rest = self._manifest.stop_tokens, wanted.text[len(self.detokenize(found)) :]
+        left = wanted.count - len(found) - 1
+        short = shortfalls(logits, wanted.params, len(found), self._tolerance)
+        able = []
+        for token in np.flatnonzero(short != HOPELESS):
+            piece = b"" if token in stops else self._model.pieces[token]
+            if not rest.startswith(piece) or len(rest) - len(piece) > left * self._longest_piece:
+                continue
+            must_stop = left == 0 and wanted.count < wanted.limit
+            if (token in stops and left) or (must_stop and token not in stops):
+                continue
+            able.append(TokenId(int(token)))
+        return sorted(able, key=lambda token: int(short[token]))
+
+    def _after(self, tokens: Sequence[TokenId]) -> Logits:
+        """Extends the sequence; returns the logits of what comes next."""
+        rows: list[Logits] = []
+        self._sequence.extend(tokens, len(tokens) - 1, lambda _, row: rows.append(self._fixed(row)))
+        return rows[0]
+
+    @staticmethod
+    def _fixed(row: npt.NDArray[np.float32]) -> Logits:
+        if np.isnan(row).any():
+            raise BadModelFile("the model computes values that are not numbers")
+        return fixed_point(row)
+
+    def _on_hash(self, done: int, total: int) -> None:
+        self._on_progress("hash", done, total)
+
+
+def load(arguments: dict[str, Any], on_progress: OnProgress) -> LlamaEngine:
+    """In a worker: the engine that `llama_settings.worker_spec` describes."""
+    manifest = Manifest.from_json(arguments["manifest"])
+    settings = LlamaSettings(**arguments["settings"])
+    return LlamaEngine(
+        ModelFile.of(manifest, arguments["path"]), manifest, arguments["tolerance"], settings, on_progress
+    )

@@ -1,0 +1,82 @@
+"""How far a token's perturbed logit lies below the best, for engines whose logits carry rounding noise.
+
+The exact engine picks a token and every other pick is wrong. Floating point gives each machine slightly different
+logits, so re-execution asks instead whether a token could have been the best: whether its logit plus its sampling noise
+lies within a tolerance of the best such sum. All of it is integer arithmetic on logits rounded to 16 fraction bits.
+
+In units of 2^-16 logits, with d(t) = best logit - logit of t and G the noise of `sampling`, 24 fraction bits:
+    score(t) = (G(t) << 8) - d(t) * invT           # 32 fraction bits; `sampling` picks the largest
+    shortfall(t) = floor((best score - score(t)) / invT)
+The noise spans less than 2^5, so a token further than 2^5 / T below the best logit can never win: it needs no noise.
+"""
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.engines.base import Params
+from oracle.engines.sampling import inverse_temperature, noise
+
+Logits = npt.NDArray[np.int64]
+"""(V,), 16 fraction bits, each within +-2^31."""
+
+LARGEST_LOGIT = (1 << 31) - 1
+NOISE_SPAN = 1 << 5  # -ln(-ln u) of a 32-bit u lies in (-3.2, 22.9)
+HOPELESS = np.iinfo(np.int64).max
+"""The shortfall of a token too far below the best to matter."""
+
+
+def fixed_point(row: npt.NDArray[np.float32]) -> Logits:
+    """Logits rounded to 16 fraction bits, ties to even, and clipped to +-2^15. NaN is the caller's to refuse."""
+    scaled = np.rint(row.astype(np.float64) * 65536.0)  # exact: 24 significant bits times a power of two
+    logits: Logits = np.clip(scaled, -LARGEST_LOGIT, LARGEST_LOGIT).astype(np.int64)
+    return logits
+
+
+def pick(logits: Logits, params: Params, position: int) -> int:
+    """The token that sampling gives at output `position`: the lowest id among those of the largest score."""
+    distance = logits.max() - logits
+    if params.temperature == 0:
+        return int(np.argmin(distance))
+    tokens = np.flatnonzero(distance <= _contenders(params, 0))
+    return int(tokens[np.argmax(_scores(distance, tokens, params, position))])
+
+
+def shortfalls(logits: Logits, params: Params, position: int, tolerance: int) -> Logits:
+    """(V,) non-negative, 16 fraction bits; HOPELESS where certainly not eligible or more than `tolerance`.
+
+    A token at the edge of the cutoff is eligible on one machine and not on another: within `tolerance` of the edge it
+    may be the answer, but no other token is measured against it.
+    """
+    distance = logits.max() - logits
+    result: Logits = np.full_like(distance, HOPELESS)
+    if params.temperature == 0:
+        tokens = np.flatnonzero(distance <= tolerance)
+        result[tokens] = distance[tokens]
+        return result
+    inverse = inverse_temperature(params.temperature)
+    rivals = np.flatnonzero(distance <= _contenders(params, -tolerance))
+    best = int(_scores(distance, rivals, params, position).max())
+    tokens = np.flatnonzero(distance <= _reach(params, tolerance))
+    raised = noise(params.seed, position, tokens) << 8
+    short = np.maximum(distance[tokens] + (best - raised) // inverse, 0)
+    within = short <= tolerance
+    result[tokens[within]] = short[within]
+    return result
+
+
+def _contenders(params: Params, edge: int) -> int:
+    """The largest distance at which a token can win, with the cutoff moved by `edge`."""
+    span = (NOISE_SPAN << 32) // inverse_temperature(params.temperature)
+    return min(span, max(0, params.cutoff + edge)) if params.cutoff else span
+
+
+def _reach(params: Params, tolerance: int) -> int:
+    """The largest distance at which a token can come within `tolerance` of winning."""
+    span = (NOISE_SPAN << 32) // inverse_temperature(params.temperature) + tolerance
+    return min(span, params.cutoff + tolerance) if params.cutoff else span
+
+
+def _scores(distance: Logits, tokens: npt.NDArray[np.int64], params: Params, position: int) -> Logits:
+    """(len(tokens),) with 32 fraction bits; below 2^38 for contenders."""
+    raised = noise(params.seed, position, tokens) << 8
+    return raised - distance[tokens] * inverse_temperature(params.temperature)
