@@ -1,8 +1,8 @@
 """The node's settings: one frozen value from a TOML file, the environment and a folder of secrets.
 
-The environment (DIDYMA_RPC_URLS) wins over the secrets folder (a file DIDYMA_RPC_URLS in $DIDYMA_SECRETS_DIR), which wins
-over the file. Unknown names are errors in all three. What the protocol fixes (prices, windows, bonds) is not here: it is
-read from the chain. Keys are not here either: only where their keystores are.
+The environment (DIDYMA_RPC_URLS) wins over the secrets folder (a file DIDYMA_RPC_URLS in $DIDYMA_SECRETS_DIR), which
+wins over the file. Unknown names are errors in all three. What the protocol fixes (prices, windows, bonds) is not here:
+it is read from the chain. Keys are not here either: only where their keystores are.
 """
 
 import os

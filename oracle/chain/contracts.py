@@ -1,0 +1,98 @@
+"""The contracts of one deployment: their bindings, the events a node reads, and whether their code is as expected."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eth_utils.crypto import keccak
+
+from oracle.chain.bindings import Binding, Event
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block, Log
+from oracle.deployment import Deployment, artifact
+from oracle.errors import ContractVersionMismatch
+
+ORACLE_EVENTS = (
+    "ServiceCreated",
+    "SeatTaken",
+    "SeatActivated",
+    "SeatLeaving",
+    "SeatLeft",
+    "OperatorChanged",
+    "RequestPosted",
+    "AnswerPosted",
+    "AnswerDisputed",
+    "AnswerRuled",
+    "RequestFinalized",
+    "CallbackFailed",
+    "CallbackRetried",
+    "RequestRefunded",
+    "RequestCancelled",
+    "TurnMissed",
+)
+PANEL_EVENTS = (
+    "CaseOpened",
+    "DrawPostponed",
+    "PanelDrawn",
+    "VoteCommitted",
+    "VoteRevealed",
+    "CaseDecided",
+)
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """Bindings at a deployment's addresses."""
+
+    deployment: Deployment
+    oracle: Binding
+    panel: Binding
+
+    @classmethod
+    def at(cls, deployment: Deployment) -> "Contracts":
+        """Makes the bindings."""
+        return cls(
+            deployment,
+            Binding(artifact("Oracle")["abi"], deployment.oracle),
+            Binding(artifact("PanelArbiter")["abi"], deployment.panel),
+        )
+
+    @property
+    def addresses(self) -> list[str]:
+        """Whose events are read."""
+        return [self.oracle.address, self.panel.address]
+
+    @property
+    def topics(self) -> list[bytes]:
+        """Which events are read."""
+        return [*map(self.oracle.topic, ORACLE_EVENTS), *map(self.panel.topic, PANEL_EVENTS)]
+
+    def event(self, log: Log) -> Event | None:
+        """Decodes a log; None if it is not one of ours."""
+        return self.oracle.event(log) or self.panel.event(log)
+
+    def explain(self, data: bytes) -> str:
+        """A revert as text, whichever contract it comes from."""
+        text = self.oracle.explain(data)
+        return self.panel.explain(data) if text.startswith("0x") else text
+
+    async def check(self, rpc: Rpc, block: Block) -> None:
+        """Compares the code at the addresses with this package's. Raises ContractVersionMismatch."""
+        wanted = (
+            ("ModelRegistry", self.deployment.registry),
+            ("Oracle", self.deployment.oracle),
+            ("PanelArbiter", self.deployment.panel),
+        )
+        for name, address in wanted:
+            if not same_code(await rpc.code(address, block), artifact(name)):
+                raise ContractVersionMismatch(
+                    f"{address} holds no {name} of this version: wrong deployment file, or a node too old or too new"
+                )
+
+
+def same_code(code: bytes, built: Mapping[str, Any]) -> bool:
+    """Whether `code` is what `built` leaves on the chain. Immutables are zero in the artifact."""
+    blank = bytearray(code)
+    for start, length in built["immutables"]:
+        blank[start : start + length] = bytes(length)
+    return keccak(bytes(blank)) == bytes.fromhex(built["runtime_hash"][2:])
