@@ -1,0 +1,56 @@
+"""Terms of services and panels as Python values, in the layout of `IServices.Terms` and `IPanelArbiter.PanelTerms`.
+
+Amounts in wei, times in seconds, as the NatSpec says. The service's id is the hash of its terms.
+"""
+
+from dataclasses import astuple, dataclass
+
+from eth_abi.abi import decode, encode
+from eth_typing import ChecksumAddress
+from web3 import Web3
+
+PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
+TERMS = "(bytes32,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,uint32,uint24,uint24,uint24,uint24,uint16,uint128)"
+
+
+@dataclass(frozen=True)
+class PanelTerms:
+    challenge_bond_wei: int
+    vote_fee_wei: int
+    absence_penalty_wei: int
+    commit_seconds: int
+    reveal_seconds: int
+    panel_size: int
+    tolerance: int
+    """Fixed point, 16 fraction bits; see `LlamaEngine.check`."""
+
+    def encoded(self) -> bytes:
+        return encode([PANEL_TERMS], [astuple(self)])
+
+    @classmethod
+    def decoded(cls, data: bytes) -> "PanelTerms":
+        return cls(*decode([PANEL_TERMS], data)[0])
+
+
+@dataclass(frozen=True)
+class Terms:
+    model: bytes
+    arbiter: ChecksumAddress
+    arbiter_terms: bytes
+    bond_wei: int
+    seat_wei: int
+    miss_penalty_wei: int
+    base_price_wei: int
+    byte_price_wei: int
+    token_price_wei: int
+    max_prompt_bytes: int
+    max_tokens: int
+    turn_seconds: int
+    window_seconds: int
+    lifetime_seconds: int
+    min_owners: int
+    value_cap_wei: int
+
+    def service_id(self) -> bytes:
+        """32 bytes: keccak256 of the ABI encoding."""
+        return bytes(Web3.keccak(encode([TERMS], [astuple(self)])))
