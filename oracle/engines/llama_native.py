@@ -1,8 +1,8 @@
 """llama.cpp through its C interface: a model, its vocabulary, and one sequence of tokens with their logits.
 
 The only file that touches `llama_cpp`. Of that package only the bindings are used: never its chat formats, which run
-templates found in model files. Whatever is loaded here must have passed the strict reader first, and this code belongs
-in a worker process: a bad file can abort it. Results are float32 and depend in their last bits on batch size, threads
+templates found in model files. Every file passes the strict reader first; this code still belongs in a worker process,
+for a bad file may abort it all the same. Results are float32 and depend in their last bits on batch size, threads
 and device.
 """
 
@@ -17,9 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.errors import BadModelFile
+from oracle.models import gguf
 
 OnFraction = Callable[[float], None]
 """Called with 0.0 to 1.0."""
+
+# fmt: off
+ARCHITECTURES = frozenset({
+    "llama", "mistral3", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "phi2", "phi3", "olmo2", "granite", "smollm3",
+    "starcoder2", "stablelm", "internlm2", "gpt2", "falcon", "command-r", "cohere2", "exaone",
+})
+# fmt: on
+"""Decoders of text whose loaders have long been in wide use."""
 
 _messages: deque[str] = deque(maxlen=8)
 GGML_LOG_LEVEL_WARN, GGML_LOG_LEVEL_ERROR = 3, 4
@@ -47,8 +56,12 @@ class NativeModel:
     ) -> None:
         """gpu_layers: how many layers to keep in the GPU's memory; negative for all.
 
-        Raises BadModelFile with llama.cpp's own words.
+        Raises BadModelFile, from the strict reader or in llama.cpp's own words.
         """
+        header = gguf.read(path)
+        if header.architecture not in ARCHITECTURES:
+            raise BadModelFile(f"models of architecture {header.architecture!r} are not served")
+        self.trained_context = header.number("context_length")
 
         def report(done: float, _: Any) -> bool:
             on_fraction(done)
@@ -67,8 +80,6 @@ class NativeModel:
             raise BadModelFile("only decoders with an attention cache are served, no encoders, no recurrent models")
         self._vocab = api.llama_model_get_vocab(self._model)
         self.vocabulary: int = api.llama_vocab_n_tokens(self._vocab)
-        self.architecture = self._metadata("general.architecture")
-        self.trained_context = int(self._metadata(f"{self.architecture}.context_length"))
         self.pieces = [self._piece(token) for token in range(self.vocabulary)]
         """What each token spells; special tokens spell nothing."""
 
@@ -94,12 +105,6 @@ class NativeModel:
 
     def sequence(self, context: int, batch: int, threads: int) -> "NativeSequence":
         return NativeSequence(self._model, self.vocabulary, context, batch, threads)
-
-    def _metadata(self, key: str) -> str:
-        buffer = ctypes.create_string_buffer(256)
-        if api.llama_model_meta_val_str(self._model, key.encode(), buffer, len(buffer)) < 0:
-            raise BadModelFile(f"the file does not say {key}")
-        return buffer.value.decode(errors="replace")
 
     def _piece(self, token: int) -> bytes:
         room = 64
