@@ -3,17 +3,31 @@
 Ape takes the chain back after every test, so each starts from the same state.
 """
 
+import hashlib
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ape import accounts, chain, networks, project
+from ape import accounts, project
 from world import MODEL, World, terms
 
 SEATS = 6
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _fresh_build():
+    """Compiles everything again when any source changed: Ape alone looks at a file, not at what it imports."""
+    sources = [ROOT / "ape-config.yaml", *sorted((ROOT / "contracts").rglob("*.sol"))]
+    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
+    stamp = ROOT / ".build/ape-sources.sha256"
+    if not stamp.exists() or stamp.read_text() != digest:
+        project.load_contracts(use_cache=False)
+        stamp.write_text(digest)
 
 
 @pytest.fixture(scope="session")
-def people():
+def people(_fresh_build):
     """Named accounts. Owners are cold keys, operators hot ones; `stranger` has no part in anything."""
     test = accounts.test_accounts
     return SimpleNamespace(
@@ -84,8 +98,3 @@ def answered(world, asked):
     """An answer by the seat in turn, its window open."""
     return world.answer(asked)
 
-
-@pytest.fixture
-def elsewhere():
-    """The chain itself, for tests that turn its clock or its height."""
-    return SimpleNamespace(chain=chain, provider=networks.provider)

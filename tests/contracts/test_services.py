@@ -1,0 +1,355 @@
+"""Services and seats: terms that cannot work are refused, stake cannot be dodged, and comes back."""
+
+import pytest
+from ape import accounts, networks, project, reverts
+from world import ACTIVE, EMPTY, ETHER, JOINING, LEAVING, panel_terms, terms
+
+LEAVE = 1_800 + 3_600 + 3_600 + 600 + 600  # lifetime, window, and the panel's draw, commit and reveal
+
+
+@pytest.fixture
+def arbiter(world, people):
+    """The service's arbiter as an account."""
+    networks.provider.set_balance(world.panel.address, ETHER)
+    return accounts[world.panel.address]
+
+
+# CREATE
+
+
+def test_create_service__unknown_model__reverts(oracle, panel, people):
+    with reverts(oracle.UnknownModel, model=b"\x01" * 32):
+        oracle.createService(terms(b"\x01" * 32, panel), sender=people.stranger)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"turnSeconds": 0}, "turn and window must last"),
+        ({"windowSeconds": 0}, "turn and window must last"),
+        ({"lifetimeSeconds": 86_401, "turnSeconds": 3_000}, "lifetime above MAX_LIFETIME"),
+        ({"lifetimeSeconds": 59}, "lifetime shorter than a turn"),
+        ({"lifetimeSeconds": 60 * 33}, "more turns than MAX_TURNS"),
+        ({"windowSeconds": 30 * 86_400 + 1}, "window above 30 days"),
+        ({"bondWei": 0}, "a seat must cover a bond"),
+        ({"seatWei": ETHER - 1}, "a seat must cover a bond"),
+        ({"maxPromptBytes": 0}, "prompt and output need room"),
+        ({"maxTokens": 0}, "prompt and output need room"),
+        ({"minOwners": 0}, "minOwners is zero"),
+    ],
+)
+def test_create_service__terms_that_cannot_work__reverts(world, oracle, panel, people, changes, reason):
+    with reverts(oracle.BadTerms, reason=reason):
+        oracle.createService(terms(world.model, panel, **changes), sender=people.stranger)
+
+
+@pytest.mark.parametrize(
+    ("panel_changes", "changes", "reason"),
+    [
+        ({"panelSize": 4}, {"minOwners": 6}, "panelSize must be odd"),
+        ({"voteFeeWei": 0}, {}, "a vote must be paid"),
+        ({}, {"minOwners": 4}, "minOwners below panelSize + 2"),
+        ({"commitSeconds": 0}, {}, "voting must last"),
+        ({"revealSeconds": 0}, {}, "voting must last"),
+        ({"commitSeconds": 7 * 86_400 + 1}, {}, "voting above 7 days"),
+        ({"revealSeconds": 7 * 86_400 + 1}, {}, "voting above 7 days"),
+        ({"challengeBondWei": 3 * ETHER // 50 - 1}, {}, "challenge bond below the panel's fees"),
+        ({}, {"bondWei": 4 * 3 * ETHER // 50 - 1}, "half the bond below twice the panel's fees"),
+        ({"absencePenaltyWei": 0}, {}, "absence must cost something"),
+        ({"absencePenaltyWei": ETHER // 2 + 1}, {}, "a seat must cover a bond and an absence"),
+    ],
+)
+def test_create_service__terms_that_a_panel_cannot_judge__reverts(
+    world, oracle, panel, people, panel_changes, changes, reason
+):
+    wanted = terms(world.model, panel, **changes, arbiterTerms=panel_terms(**panel_changes))
+    with reverts(panel.BadPanelTerms, reason=reason):
+        oracle.createService(wanted, sender=people.stranger)
+
+
+def test_create_service__arbiter_without_code__reverts(world, oracle, people):
+    with reverts():  # the compiler's check that a called contract exists has no error of its own
+        oracle.createService(terms(world.model, people.stranger), sender=people.stranger)
+
+
+def test_create_service__same_terms_twice__reverts(world, oracle, people):
+    with reverts(oracle.ServiceExists, service=world.service):
+        oracle.createService(world.terms, sender=people.stranger)
+
+
+def test_adopt__not_the_oracle__reverts(world, panel, people):
+    with reverts(panel.NotOracle, caller=people.stranger.address):
+        panel.adopt(world.service, world.terms, sender=people.stranger)
+
+
+def test_create_service__good_terms__announces_them(world, oracle, panel):
+    assert oracle.arbiterOf(world.service) == panel.address
+    assert oracle.counts(world.service) == (6, 6)
+    assert panel.termsOf(world.service).panelSize == 3
+
+
+# JOIN AND ACTIVATE
+
+
+def test_join__unknown_service__reverts(oracle, people):
+    with reverts(oracle.UnknownService, service=bytes(32)):
+        oracle.join(bytes(32), people.stranger, value=ETHER, sender=people.stranger)
+
+
+def test_join__deposit_below_a_seat__reverts(world, oracle, people):
+    least = world.terms["seatWei"]
+    with reverts(oracle.DepositTooSmall, leastWei=least, givenWei=least - 1):
+        oracle.join(world.service, people.stranger, value=least - 1, sender=people.stranger)
+
+
+def test_join__more_than_a_balance_holds__reverts(world, oracle, people):
+    networks.provider.set_balance(people.stranger.address, 10_000 * ETHER)
+    with reverts(oracle.BadTerms, reason="a seat holds less than 2^72 wei"):
+        oracle.join(world.service, people.stranger, value=2**72, sender=people.stranger)
+
+
+def test_join__service_full__reverts(world, oracle, people):
+    slot = _rules_slot(world, oracle)
+    word = int.from_bytes(networks.provider.get_storage(oracle.address, slot), "big")
+    full = word & ~(0xFFFF << 144) | 1024 << 144
+    networks.provider.make_request("anvil_setStorageAt", [oracle.address, hex(slot), f"0x{full:064x}"])
+    assert oracle.counts(world.service)[0] == 1024
+    with reverts(oracle.ServiceFull, service=world.service):
+        oracle.join(world.service, people.stranger, value=2 * ETHER, sender=people.stranger)
+
+
+def _rules_slot(world, oracle):
+    """Where the service's rules lie: the second word of the only mapping entry that holds its seat count."""
+    from eth_abi import encode
+    from eth_utils import keccak
+
+    for base in range(8):
+        slot = int.from_bytes(keccak(encode(["bytes32", "uint256"], [world.service, base])), "big") + 1
+        word = int.from_bytes(networks.provider.get_storage(oracle.address, slot), "big")
+        if word >> 144 & 0xFFFF == 6 and word & (2**72 - 1) == ETHER:
+            return slot
+    raise AssertionError("the layout of Services changed")
+
+
+def test_activate__too_early__reverts(world, oracle, people):
+    seat = world.join(people.stranger, people.newcomers[0])
+    ready_at = world.seat(seat).readyAt
+    assert ready_at == world.now() + world.terms["lifetimeSeconds"]
+    world.set_time(ready_at - 1)
+    with reverts(oracle.NotReadyYet, readyAt=ready_at):
+        oracle.activate(world.service, seat, sender=people.stranger)
+
+
+def test_activate__already_active__reverts(world, oracle, people):
+    with reverts(oracle.WrongSeatStatus, service=world.service, seat=0, status=ACTIVE):
+        oracle.activate(world.service, 0, sender=people.stranger)
+
+
+def test_activate__after_the_delay__counts_the_owner_once(world, oracle, people):
+    first = world.join(people.stranger, people.newcomers[0])
+    second = world.join(people.stranger, people.newcomers[1])
+    assert (first, second) == (6, 7)
+    assert world.seat(first).status == JOINING
+    world.pass_time(world.terms["lifetimeSeconds"])
+    oracle.activate(world.service, first, sender=people.payer)
+    oracle.activate(world.service, second, sender=people.payer)
+    assert oracle.counts(world.service) == (8, 7)
+
+
+def test_seats_a15__taken_just_before_a_draw__cannot_answer(world, oracle, people):
+    """A seat can act only once every request that it might have been taken for is over."""
+    asked = world.ask(wait=False)
+    seat = world.join(people.newcomers[0], people.newcomers[1])
+    deadline = oracle.unpackRequest(asked.request).params.deadline
+    assert oracle.unpackRequest(asked.request).seatCount == seat  # not even in the draw
+    assert world.seat(seat).readyAt >= deadline
+    world.mine(3)
+    with reverts(oracle.NotYourTurn):
+        oracle.answer(asked.request, b" yes", 2, bytes(32), world.seed(asked), sender=people.newcomers[1])
+
+
+def test_seats_a15__vacancy_taken_for_a_known_draw__cannot_answer(world, oracle, people):
+    oracle.announceExit(world.service, 2, sender=people.owners[2])
+    world.pass_time(LEAVE)
+    asked = world.ask(wait=False)
+    oracle.exit(world.service, 2, sender=people.owners[2])
+    assert world.join(people.newcomers[0], people.newcomers[1]) == 2
+    world.mine(3)
+    deadline = oracle.unpackRequest(asked.request).params.deadline
+    assert world.seat(2).readyAt >= deadline
+    entitled = set()
+    while world.now() < deadline - 60:
+        _, seat, operator = oracle.turnOf(asked.request)
+        entitled.add((seat, operator))
+        world.pass_time(60)
+    assert all(operator != people.newcomers[1].address for _, operator in entitled)
+
+
+# LEAVE
+
+
+def test_announce_exit__not_the_owner__reverts(world, oracle, people):
+    with reverts(oracle.NotSeatOwner, service=world.service, seat=0, owner=people.owners[0].address):
+        oracle.announceExit(world.service, 0, sender=people.operators[0])
+
+
+def test_announce_exit__joining__reverts(world, oracle, people):
+    seat = world.join(people.stranger, people.newcomers[0])
+    with reverts(oracle.WrongSeatStatus, service=world.service, seat=seat, status=JOINING):
+        oracle.announceExit(world.service, seat, sender=people.stranger)
+
+
+def test_announce_exit__twice__reverts(world, oracle, people):
+    oracle.announceExit(world.service, 0, sender=people.owners[0])
+    with reverts(oracle.WrongSeatStatus, service=world.service, seat=0, status=LEAVING):
+        oracle.announceExit(world.service, 0, sender=people.owners[0])
+
+
+def test_exit__not_announced__reverts(world, oracle, people):
+    with reverts(oracle.WrongSeatStatus, service=world.service, seat=0, status=ACTIVE):
+        oracle.exit(world.service, 0, sender=people.owners[0])
+
+
+def test_exit__not_the_owner__reverts(world, oracle, people):
+    with reverts(oracle.NotSeatOwner, service=world.service, seat=0, owner=people.owners[0].address):
+        oracle.exit(world.service, 0, sender=people.stranger)
+
+
+def test_exit__too_early__reverts(world, oracle, people):
+    oracle.announceExit(world.service, 0, sender=people.owners[0])
+    ready_at = world.seat(0).readyAt
+    assert ready_at == world.now() + LEAVE
+    world.set_time(ready_at - 1)
+    with reverts(oracle.NotReadyYet, readyAt=ready_at):
+        oracle.exit(world.service, 0, sender=people.owners[0])
+
+
+def test_exit_a12__answer_still_open__reverts(world, oracle, people):
+    """Whoever answered wrong cannot be gone when the bond is due, however late the dispute."""
+    asked = world.ask()
+    answered = world.answer(asked)
+    seat = answered.seat
+    oracle.announceExit(world.service, seat, sender=people.owners[seat])
+    world.set_time(world.seat(seat).readyAt)
+    with reverts(oracle.SeatLocked, service=world.service, seat=seat, locks=1):
+        oracle.exit(world.service, seat, sender=people.owners[seat])
+
+
+def test_exit_a12__panel_duty_open__reverts(world, oracle, people, answered):
+    case = world.challenge(answered)
+    member = world.draw(answered)[0]
+    oracle.announceExit(world.service, member, sender=people.owners[member])
+    world.set_time(world.seat(member).readyAt)
+    with reverts(oracle.SeatLocked, service=world.service, seat=member, locks=1):
+        oracle.exit(world.service, member, sender=people.owners[member])
+    assert world.panel.caseOf(case).phase == 2
+
+
+def test_exit__after_the_delay__pays_the_owner_and_frees_the_index(world, oracle, people):
+    oracle.announceExit(world.service, 3, sender=people.owners[3])
+    assert oracle.counts(world.service) == (6, 5)
+    world.set_time(world.seat(3).readyAt)
+    receipt = oracle.exit(world.service, 3, sender=people.owners[3])
+    assert oracle.SeatLeft.from_receipt(receipt)[0].balanceWei == world.terms["seatWei"]
+    assert oracle.credit(people.owners[3]) == world.terms["seatWei"]
+    assert world.seat(3).status == EMPTY
+    assert world.join(people.stranger, people.newcomers[0]) == 3
+    assert world.join(people.stranger, people.newcomers[1]) == 6
+
+
+def test_leaving_seat__in_turn__may_answer(world, oracle, people, asked):
+    _, seat, _ = world.in_turn(asked)
+    oracle.announceExit(world.service, seat, sender=people.owners[seat])
+    assert world.answer(asked).seat == seat
+
+
+# MONEY AND KEYS
+
+
+def test_top_up__nobodys_seat__reverts(world, oracle, people):
+    with reverts(oracle.WrongSeatStatus, service=world.service, seat=9, status=EMPTY):
+        oracle.topUp(world.service, 9, value=1, sender=people.stranger)
+
+
+def test_top_up__more_than_a_balance_holds__reverts(world, oracle, people):
+    networks.provider.set_balance(people.stranger.address, 10_000 * ETHER)
+    with reverts(oracle.BadTerms, reason="a seat holds less than 2^72 wei"):
+        oracle.topUp(world.service, 0, value=2**72 - world.terms["seatWei"], sender=people.stranger)
+
+
+def test_top_up__anyone__adds_to_the_seat(world, oracle, people):
+    oracle.topUp(world.service, 0, value=7, sender=people.stranger)
+    assert world.seat(0).balanceWei == world.terms["seatWei"] + 7
+
+
+def test_withdraw_from_seat__operator__reverts(world, oracle, people):
+    with reverts(oracle.NotSeatOwner, service=world.service, seat=0, owner=people.owners[0].address):
+        oracle.withdrawFromSeat(world.service, 0, 1, sender=people.operators[0])
+
+
+def test_withdraw_from_seat__below_the_least__reverts(world, oracle, people):
+    seat_wei = world.terms["seatWei"]
+    with reverts(
+        oracle.InsufficientSeatBalance, service=world.service, seat=0, balanceWei=seat_wei, neededWei=seat_wei + 1
+    ):
+        oracle.withdrawFromSeat(world.service, 0, 1, sender=people.owners[0])
+
+
+def test_withdraw_from_seat__surplus__becomes_the_owners_credit(world, oracle, people):
+    oracle.topUp(world.service, 0, value=7, sender=people.stranger)
+    oracle.withdrawFromSeat(world.service, 0, 7, sender=people.owners[0])
+    assert oracle.credit(people.owners[0]) == 7
+    assert world.seat(0).balanceWei == world.terms["seatWei"]
+
+
+def test_set_operator__not_the_owner__reverts(world, oracle, people):
+    with reverts(oracle.NotSeatOwner, service=world.service, seat=0, owner=people.owners[0].address):
+        oracle.setOperator(world.service, 0, people.stranger, sender=people.operators[0])
+
+
+def test_set_operator__owner__moves_the_turn_to_the_new_key(world, oracle, people, asked):
+    _, seat, old = world.in_turn(asked)
+    oracle.setOperator(world.service, seat, people.newcomers[0], sender=people.owners[seat])
+    with reverts(oracle.NotYourTurn):
+        world.answer(asked, sender=old)
+    assert world.answer(asked, sender=people.newcomers[0]).seat == seat
+
+
+def test_lock_seat__not_the_arbiter__reverts(world, oracle, people):
+    with reverts(oracle.NotArbiter, service=world.service, arbiter=people.stranger.address):
+        oracle.lockSeat(world.service, 0, sender=people.stranger)
+    with reverts(oracle.NotArbiter, service=world.service, arbiter=people.stranger.address):
+        oracle.unlockSeat(world.service, 0, 1, sender=people.stranger)
+
+
+def test_lock_seat__joining__reverts(world, oracle, people, arbiter):
+    seat = world.join(people.stranger, people.newcomers[0])
+    with reverts(oracle.WrongSeatStatus, service=world.service, seat=seat, status=JOINING):
+        oracle.lockSeat(world.service, seat, sender=arbiter)
+
+
+def test_unlock_seat__fine_above_the_balance__takes_what_is_there(world, oracle, arbiter):
+    oracle.lockSeat(world.service, 0, sender=arbiter)
+    receipt = oracle.unlockSeat(world.service, 0, 2**72 - 1, sender=arbiter)
+    assert oracle.SeatFined.from_receipt(receipt)[0].amountWei == world.terms["seatWei"]
+    assert world.seat(0).balanceWei == 0
+    assert oracle.burnable() == world.terms["seatWei"]
+
+
+def test_unlock_seat__another_services_arbiter__reverts(world, oracle, people):
+    """An arbiter has no power over services that did not choose it."""
+    other = project.MockArbiter.deploy(60, sender=people.stranger)
+    oracle.createService(terms(world.model, other), sender=people.stranger)
+    networks.provider.set_balance(other.address, ETHER)
+    with reverts(oracle.NotArbiter, service=world.service, arbiter=other.address):
+        oracle.unlockSeat(world.service, 0, 1, sender=accounts[other.address])
+
+
+def test_leave_time__longest_dispute_of_any_arbiter__is_added(world, oracle, people):
+    other = project.MockArbiter.deploy(12_345, sender=people.stranger)
+    world.service = world.create_service(terms(world.model, other))
+    seat = world.join(people.stranger, people.newcomers[0])
+    world.pass_time(world.terms["lifetimeSeconds"])
+    oracle.activate(world.service, seat, sender=people.stranger)
+    oracle.announceExit(world.service, seat, sender=people.stranger)
+    assert world.seat(seat).readyAt == world.now() + 1_800 + 3_600 + 12_345
