@@ -28,6 +28,10 @@ class Params:
     seed: bytes = bytes(32)
     """32 bytes from the request and the chain; without effect when greedy."""
 
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1 or self.temperature < 0 or self.cutoff < 0 or len(self.seed) != 32:
+            raise ValueError(f"no request has such parameters: {self}")
+
 
 @dataclass(frozen=True)
 class Completion:

@@ -122,7 +122,7 @@ class LlamaEngine:
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
     ) -> list[TokenId] | None:
         limit = self._begin(prompt, params)
-        if not 1 <= count <= limit:
+        if not 1 <= count <= limit or len(text) > count * self._longest_piece:
             return None
         for tokens in self._retokenized(text, count):
             if self.detokenize(tokens) == text and tokens_root(tokens) == root:

@@ -45,7 +45,7 @@ def shortfalls(logits: Logits, params: Params, position: int, tolerance: int) ->
     """(V,) non-negative, 16 fraction bits; HOPELESS where certainly not eligible or more than `tolerance`.
 
     A token at the edge of the cutoff is eligible on one machine and not on another: within `tolerance` of the edge it
-    may be the answer, but no other token is measured against it.
+    may be the answer, but no other token is measured against it. With a cutoff below the tolerance that is all of them.
     """
     distance = logits.max() - logits
     result: Logits = np.full_like(distance, HOPELESS)
@@ -55,8 +55,11 @@ def shortfalls(logits: Logits, params: Params, position: int, tolerance: int) ->
         return result
     inverse = inverse_temperature(params.temperature)
     rivals = np.flatnonzero(distance <= _contenders(params, -tolerance))
-    best = int(_scores(distance, rivals, params, position).max())
     tokens = np.flatnonzero(distance <= _reach(params, tolerance))
+    if not rivals.size:
+        result[tokens] = 0
+        return result
+    best = int(_scores(distance, rivals, params, position).max())
     raised = noise(params.seed, position, tokens) << 8
     short = np.maximum(distance[tokens] + (best - raised) // inverse, 0)
     within = short <= tolerance
@@ -67,7 +70,7 @@ def shortfalls(logits: Logits, params: Params, position: int, tolerance: int) ->
 def _contenders(params: Params, edge: int) -> int:
     """The largest distance at which a token can win, with the cutoff moved by `edge`."""
     span = (NOISE_SPAN << 32) // inverse_temperature(params.temperature)
-    return min(span, max(0, params.cutoff + edge)) if params.cutoff else span
+    return min(span, params.cutoff + edge) if params.cutoff else span
 
 
 def _reach(params: Params, tolerance: int) -> int:

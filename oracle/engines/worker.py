@@ -204,9 +204,9 @@ class _Process:
 
     def _how_it_ended(self) -> str:
         try:
-            status = self._popen.wait(timeout=5)
+            status = self._popen.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            return "it closed its socket"
+            return "it no longer listens"
         if status > 128:  # bubblewrap reports its child's signal like a shell
             status = 128 - status
         ended = f"killed by {SIGNAL_NAMES.get(-status, 'a signal')}" if status < 0 else f"exit status {status}"
@@ -322,7 +322,10 @@ class WorkerEngine:
         wait = self._not_before - self.clock()
         if wait > 0:
             raise errors.EngineCrashed(f"the engine's worker starts again in {wait:.1f} s")
-        process = _Process(self.spec, self.limits, self.on_progress)
+        try:
+            process = _Process(self.spec, self.limits, self.on_progress)
+        except OSError as error:
+            raise errors.EngineCrashed(f"the engine's worker cannot be started: {error}") from error
         try:
             process.load()
         except _Died as death:

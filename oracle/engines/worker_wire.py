@@ -15,6 +15,7 @@ from oracle.engines.base import Completion, Description, Params, TokenId, Verdic
 
 MAX_MESSAGE_BYTES = 16 << 20  # 128 k token ids take about 1 MB
 RECEIVE_BYTES = 1 << 16
+SEND_SECONDS = 30  # the other side reads nothing else meanwhile; one that does not read is stopped or dead
 
 Message = dict[str, Any]
 
@@ -32,6 +33,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
+        self._sock.settimeout(SEND_SECONDS)
         self._sending = threading.Lock()
         self._received = bytearray()
 

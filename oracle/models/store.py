@@ -5,7 +5,6 @@ the chain says. Files get in only whole and hashed. Several manifests may share 
 """
 
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,9 +84,6 @@ class ModelStore:
         with disk_errors():
             partial.write_text(manifest.to_json())
         os.replace(partial, path)
-
-    def free_bytes(self) -> int:
-        return shutil.disk_usage(self.root).free
 
     def _manifest_path(self, model_id: bytes) -> Path:
         return self.root / "manifests" / f"{model_id.hex()}.json"

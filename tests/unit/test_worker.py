@@ -87,6 +87,21 @@ def test_generate__worker_frozen__killed_for_its_silence_before_the_time_limit(s
         engine.generate(prompt(b"boom"), PARAMS)
 
 
+def test_generate__worker_stopped_before_a_long_message__given_up(start, monkeypatch):
+    monkeypatch.setattr("oracle.engines.worker_wire.SEND_SECONDS", 1)
+    engine = start(spec())
+    engine.start()
+    os.kill(engine.pid, signal.SIGSTOP)
+    with pytest.raises(EngineCrashed, match="no longer listens"):
+        engine.generate([TokenId(65)] * 500_000, PARAMS)
+
+
+def test_start__worker_cannot_be_started__engine_crashed(start, monkeypatch):
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    with pytest.raises(EngineCrashed, match="cannot be started"):
+        start(spec()).start()
+
+
 def test_generate__second_crash_of_one_job__quarantined_and_never_run_again(start):
     engine = start(spec({"boom": "abort"}))
     with pytest.raises(EngineCrashed):
