@@ -16,9 +16,9 @@ demo: install contracts-built ## the whole oracle on a local chain: answer, disp
 	$(PY) scripts/demo.py
 
 test: install contracts-built ## all tests
-	forge test
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/e2e tests/attestation
-	ape test tests/contracts
+	$(if $(wildcard tests/invariants/*.t.sol),forge test)
+	$(PY) -m pytest -p no:ape_test $(wildcard tests/unit tests/exact tests/e2e tests/attestation)
+	$(if $(wildcard tests/contracts/test_*.py),ape test tests/contracts)
 
 check: install contracts-built ## linters, types, static analysis
 	ruff check . && ruff format --check .
