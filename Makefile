@@ -54,7 +54,8 @@ contracts-built: node_modules/installed .venv/installed
 	@touch $@
 
 node_modules/installed: package-lock.json
-	@npm ci --silent
+	@# Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry.
+	@npm install --silent --no-save
 	@touch $@
 
 clean: ## builds and caches, not the environments
