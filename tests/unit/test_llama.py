@@ -6,6 +6,7 @@ Answers are generated with one batch size and thread count and checked with othe
 import hashlib
 import os
 import random
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -19,8 +20,8 @@ from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings, worker_spec
 from oracle.engines.merkle import tokens_root
-from oracle.engines.worker import WorkerEngine
-from oracle.errors import BadModelFile, PromptTooLong
+from oracle.engines.worker import Limits, WorkerEngine
+from oracle.errors import BadModelFile, EngineCrashed, PromptTooLong
 from oracle.models.files import ModelFile
 
 TOLERANCE = 1 << 14  # a quarter of a logit: batches of 64 and more differ by half of that
@@ -343,6 +344,27 @@ def test_engine__in_a_worker__same_answers_and_verdicts(tiny, generator):
     finally:
         worker.close()
     assert {"hash", "load", "generate", "check"} <= set(seen)
+
+
+def test_worker__killed_in_the_middle_of_an_answer__crash_reported_and_the_next_try_agrees(tiny, generator):
+    path, manifest = tiny
+    killed = []
+
+    def kill_once(what, done, total):
+        if what == "generate" and not killed:
+            killed.append(worker.pid)
+            os.kill(worker.pid, signal.SIGKILL)
+
+    spec = worker_spec(manifest, path, TOLERANCE, LlamaSettings(threads=1))
+    worker = WorkerEngine(spec, Limits(first_pause=0), on_progress=kill_once)
+    prompt, params = generator.tokenize(b"hello"), replace(SAMPLED, max_tokens=150)
+    try:
+        with pytest.raises(EngineCrashed, match="SIGKILL"):
+            worker.generate(prompt, params)
+        assert worker.generate(prompt, params) == generator.generate(prompt, params)
+        assert worker.pid not in killed
+    finally:
+        worker.close()
 
 
 def test_worker__crafted_file__refused_or_lost_but_the_node_lives(tiny, tmp_path):
