@@ -32,6 +32,15 @@ POINTS: Final = (
 )
 """Every name that code may use. A test fails when one has no case or no call."""
 
+DAEMON_POINTS: Final = (
+    "before_engine",  # a job is about to run
+    "after_engine",  # an answer is computed, not yet in the journal
+    "after_output",  # it is
+    "after_verdict",  # somebody's answer is judged
+    "after_wanted",  # the transactions of a plan are entered
+)
+"""Those that only the whole daemon passes."""
+
 _passes: Counter[str] = Counter()
 
 

@@ -1,0 +1,70 @@
+"""What every HTTP caller must pass: the right host name, a token if one is set, no body.
+
+The host check keeps web pages from reaching a loopback API through DNS they control. The API only reads.
+"""
+
+import hmac
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+
+SECURITY_HEADERS = (
+    (b"content-security-policy", b"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: Any, hosts: Collection[str], token: str | None) -> None:
+        """hosts: names and addresses without ports."""
+        self._app = app
+        self._hosts = {host.lower() for host in hosts}
+        self._token = None if token is None else token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers itself, or lets the application answer."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+
+        async def send_secured(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message = {**message, "headers": [*message.get("headers", []), *SECURITY_HEADERS]}
+            await send(message)
+
+        refusal = self._refusal(headers)
+        if refusal is None:
+            await self._app(scope, receive, send_secured)
+        else:
+            status, text = refusal
+            extra = {"www-authenticate": "Bearer"} if status == 401 else None
+            await JSONResponse({"detail": text}, status, extra)(scope, receive, send_secured)
+
+    def _refusal(self, headers: Headers) -> tuple[int, str] | None:
+        if host_name(headers.get("host", "")) not in self._hosts:
+            return 400, "unknown host name"
+        if self._token is not None:
+            given = headers.get("authorization", "").encode("latin-1")
+            if not hmac.compare_digest(given, b"Bearer " + self._token):
+                return 401, "a token is needed"
+        if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+            return 413, "this API takes no request bodies"
+        return None
+
+
+def host_name(header: str) -> str:
+    """`header` in lower case, without port and brackets."""
+    if header.startswith("["):
+        return header[1:].partition("]")[0].lower()
+    return header.rpartition(":")[0].lower() if header.count(":") == 1 else header.lower()

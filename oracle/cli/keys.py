@@ -1,0 +1,95 @@
+"""`didyma keys`: keystores for nodes. A key is shown never, its address always."""
+
+import json
+import os
+import secrets
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from eth_account import Account
+
+from oracle.chain.keys import load_keystore
+from oracle.cli.model import reported
+from oracle.errors import InsecureKeyFile
+
+app = typer.Typer(help="Keystores: encrypted files that hold a node's hot keys.", no_args_is_help=True)
+
+LEAST_PASSWORD = 8
+
+
+@app.command()
+def new(
+    path: Annotated[Path, typer.Argument(help="Where to write the keystore; it must not exist yet.")],
+    password_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the password, made with a random one if it does not exist; else it is asked."),
+    ] = None,
+) -> None:
+    """Make a new key."""
+    with reported():
+        typer.echo(create_keystore(path, password_file))
+
+
+@app.command()
+def address(
+    path: Annotated[Path, typer.Argument(help="The keystore.")],
+) -> None:
+    """Print the address a keystore claims to be of, without decrypting it."""
+    with reported():
+        typer.echo(claimed_address(path))
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="The keystore.")],
+    password_file: Annotated[Path | None, typer.Option(help="File with the password; else it is asked.")] = None,
+) -> None:
+    """Decrypt a keystore and print its address: file modes, password and lock are right."""
+    with reported():
+        signer = load_keystore(path, password_file, prompt=lambda text: str(typer.prompt(text, hide_input=True)))
+        typer.echo(signer.address)
+        signer.close()
+
+
+def create_keystore(path: Path, password_file: Path | None) -> str:
+    """Writes a keystore (and a password file, if that is named and missing); returns the address.
+
+    Raises InsecureKeyFile rather than overwrite anything.
+    """
+    if path.exists():
+        raise InsecureKeyFile(f"{path} exists and is not overwritten")
+    if password_file is None:
+        password = str(typer.prompt("Password for the new key", hide_input=True, confirmation_prompt=True))
+        if len(password) < LEAST_PASSWORD:
+            raise InsecureKeyFile(f"the password must have at least {LEAST_PASSWORD} characters")
+    elif password_file.exists():
+        password = password_file.read_text().removesuffix("\n").removesuffix("\r")
+    else:
+        password = secrets.token_urlsafe(24)
+        write_private(password_file, password + "\n")
+    account = Account.create()
+    write_private(path, json.dumps(Account.encrypt(account.key, password), indent=2) + "\n")
+    return str(account.address)
+
+
+def claimed_address(path: Path) -> str:
+    """The address in a keystore's clear text. Raises InsecureKeyFile."""
+    try:
+        digits = str(json.loads(path.read_text())["address"]).removeprefix("0x")
+        if len(bytes.fromhex(digits)) != 20:
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InsecureKeyFile(f"{path} is not a keystore") from None
+    return "0x" + digits
+
+
+def write_private(path: Path, text: str) -> None:
+    """A new file that only its owner can read. Raises InsecureKeyFile if it exists."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise InsecureKeyFile(f"{path} exists and is not overwritten") from None
+    with os.fdopen(handle, "w") as file:
+        file.write(text)

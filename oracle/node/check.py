@@ -1,0 +1,135 @@
+"""What `didyma node check` compares before a node runs: chain, contracts, keys, money, models, and one inference."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from oracle.chain.contracts import Contracts
+from oracle.chain.keys import Signer
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block
+from oracle.deployment import Deployment
+from oracle.engines.base import Params
+from oracle.errors import BadSettings, OracleError
+from oracle.models.store import ModelStore
+from oracle.node.daemon import check_services, load_signers, make_rpc
+from oracle.node.engines import EngineFactory, llama_engines
+from oracle.node.records import ServiceRecord
+from oracle.node.settings import Settings
+from oracle.services import Terms
+
+ETHER = 10**18
+SELF_TEST = b"Is water wet?"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One comparison."""
+
+    what: str
+    right: bool
+    detail: str
+
+
+async def everything(settings: Settings, engine_factory: EngineFactory | None = None) -> list[Finding]:
+    """All comparisons, as far as they can be made. Raises BadSettings or BadDeployment if nothing can be."""
+    deployment = Deployment.load(settings.deployment)
+    contracts, rpc = Contracts.at(deployment), make_rpc(settings, deployment)
+    found: list[Finding] = []
+    signers: list[Signer | None] = []
+    try:
+        head = await rpc.start()
+        found.append(Finding("chain", True, f"chain {deployment.chain_id}, head {head.number:,}"))
+        found.append(await _try("contracts", _contracts(contracts, rpc, head)))
+        found.append(await _try("services", _services(settings, contracts, rpc, head)))
+        try:
+            signers = [*await load_signers(settings)]
+        except OracleError as error:
+            found.append(Finding("key", False, f"{type(error).__name__}: {error}"))
+        if not settings.can_sign:
+            found.append(Finding("key", True, "none: the node runs dry and sends nothing"))
+        for name, signer in zip(("key", "dispute key"), signers, strict=False):
+            if signer is not None:
+                found.append(await _balance(name, signer, settings, rpc, head))
+        for service in await read_services(settings, contracts, rpc, head):
+            factory = engine_factory or llama_engines(settings)
+            found.append(await _try("model", _model(settings, service, engine_factory is None)))
+            found.append(await _try("inference", _inference(service, factory)))
+    except OracleError as error:
+        found.append(Finding("chain", False, f"{type(error).__name__}: {error}"))
+    finally:
+        await rpc.close()
+        for signer in signers:
+            close: Callable[[], None] | None = getattr(signer, "close", None)
+            if close is not None:
+                close()
+    return found
+
+
+async def read_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> list[ServiceRecord]:
+    """The terms of the allow-list's services, from the events of their creation. Raises BadSettings."""
+    topic = contracts.oracle.topic("ServiceCreated")
+    records = []
+    wanted = set(settings.service_ids)
+    for entry in await rpc.logs_range(contracts.deployment.block, head, [contracts.oracle.address]):
+        event = contracts.oracle.event(entry) if entry.topics[:1] == (topic,) else None
+        if event is not None and event.args["service"] in wanted:
+            records.append(ServiceRecord(event.args["service"], Terms(*event.args["terms"].values())))
+    if len(records) < len(wanted):
+        raise BadSettings(f"{len(wanted) - len(records)} of {len(wanted)} services do not exist")
+    return records
+
+
+async def _try(what: str, work: Awaitable[str]) -> Finding:
+    try:
+        return Finding(what, True, await work)
+    except OracleError as error:
+        return Finding(what, False, f"{type(error).__name__}: {error}")
+
+
+async def _contracts(contracts: Contracts, rpc: Rpc, head: Block) -> str:
+    await contracts.check(rpc, head)
+    return "the code on the chain is this version's"
+
+
+async def _services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> str:
+    await check_services(settings, contracts, rpc, head)
+    return f"{len(settings.services)} found, judged by this deployment's panel"
+
+
+async def _balance(name: str, signer: Signer, settings: Settings, rpc: Rpc, head: Block) -> Finding:
+    balance = await rpc.balance(signer.address, head)
+    detail = f"{signer.address} has {balance / ETHER:.6f} ether, the reserve is {settings.reserve_wei / ETHER:.6f}"
+    return Finding(name, balance > settings.reserve_wei, detail)
+
+
+async def _model(settings: Settings, service: ServiceRecord, by_store: bool) -> str:
+    if not by_store:
+        return "served by an engine of your own"
+    store = ModelStore(settings.models)
+    manifest = store.manifest(service.terms.model)
+    await asyncio.to_thread(store.file(manifest).verify)
+    return f"{manifest.name}: {manifest.file_bytes:,} bytes with the right SHA-256"
+
+
+async def _inference(service: ServiceRecord, factory: EngineFactory) -> str:
+    """Answers a question and checks the answer, as the node does with each of its own."""
+
+    def test() -> str:
+        engine = factory(service)
+        try:
+            params = Params(max_tokens=min(8, service.terms.max_tokens))
+            prompt = engine.tokenize(SELF_TEST)
+            completion = engine.generate(prompt, params)
+            verdict = engine.check(prompt, completion.tokens, params)
+            if not verdict.correct:
+                raise BadSettings(f"the engine rejects its own answer: {verdict.reason}")
+            digest = hashlib.sha256(completion.text).hexdigest()[:16]
+            return f"{len(completion.tokens)} tokens, output digest {digest}, passes its own check"
+        finally:
+            close: Callable[[], None] | None = getattr(engine, "close", None)
+            if close is not None:
+                close()
+
+    return await asyncio.to_thread(test)

@@ -1,0 +1,463 @@
+"""The daemon: one loop that reads the chain, plans, computes, sends, and starts again.
+
+Each round looks at the journal and the chain and takes the next steps; there is no separate recovery, so a kill at any
+instant costs time only. Expected errors are caught here and nowhere else: transient ones are waited out, fatal ones end
+the process with an explanation.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+import structlog
+
+from oracle.chain.contracts import Contracts
+from oracle.chain.fees import FeePolicy
+from oracle.chain.follower import Follower, Progress
+from oracle.chain.keys import LocalSigner, RemoteSigner, Signer, load_keystore_async
+from oracle.chain.requests import RequestId
+from oracle.chain.rpc import Rpc
+from oracle.chain.sender import Intent, Report, Sender, SenderSettings
+from oracle.chain.types import Block
+from oracle.deployment import Deployment
+from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
+from oracle.node import ledger, salts
+from oracle.node.crashpoints import crashpoint
+from oracle.node.engines import EngineFactory, llama_engines
+from oracle.node.journal import Journal, Tx
+from oracle.node.journal_outbox import LIVE, Outbox
+from oracle.node.journal_schema import jobs
+from oracle.node.ledger import Ledger
+from oracle.node.outgoing import Outgoing
+from oracle.node.planner import Planner, Rules, View
+from oracle.node.records import (
+    CLOSED_REQUEST,
+    LIVE_CASE,
+    LIVE_REQUEST,
+    CaseRecord,
+    Judgement,
+    Output,
+    RequestRecord,
+    SeatRecord,
+    ServiceRecord,
+    request_key,
+)
+from oracle.node.settings import Settings
+from oracle.node.workshop import Workshop
+
+log = structlog.get_logger()
+
+NOBODY = "0x0000000000000000000000000000000000000000"
+HOUSEKEEPING_BLOCKS = 50
+SEEDS_AT_ONCE = 50
+LONGEST_BACKOFF_SECONDS = 30.0
+STALE_SECONDS = 120.0
+
+
+@dataclass
+class Status:
+    """What the node last saw, for health, metrics and pages. Kept in memory."""
+
+    head: Block | None = None
+    head_seen_at: float = 0.0
+    progress: Progress | None = None
+    last_reorg_depth: int = 0
+    view: View | None = None
+    reports: dict[str, Report] = field(default_factory=dict)
+    """By key: "operator", "dispute"."""
+    signed: dict[str, int] = field(default_factory=dict)
+    """Transactions signed since the start, by key."""
+    fee_cap_hits: dict[str, int] = field(default_factory=dict)
+    credit_wei: dict[str, int] = field(default_factory=dict)
+    trouble: str = ""
+    """The transient error of the last round; empty if it went well."""
+    stopping: bool = False
+
+
+class Node:
+    """One running node. Make it with `open_node`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        contracts: Contracts,
+        rpc: Rpc,
+        journal: Journal,
+        *,
+        operator: Signer | None,
+        disputer: Signer | None,
+        secrets: salts.Salts | None,
+        engine_factory: EngineFactory,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.settings = settings
+        self.contracts = contracts
+        self.rpc = rpc
+        self.journal = journal
+        self.status = Status()
+        self._clock = clock
+        self._secrets = secrets
+        self._signers = [signer for signer in (operator, disputer) if signer is not None]
+        self._operator = self._sender(operator)
+        self._disputer = self._operator if disputer is None else self._sender(disputer)
+        self.outgoing = Outgoing(journal, self._operator, self._disputer)
+        self._planner = Planner(
+            contracts,
+            Rules(
+                answer=settings.answer,
+                watch=settings.watch,
+                vote=settings.vote,
+                finalize_batch=settings.finalize_batch,
+                finalize_wait_seconds=settings.finalize_wait_seconds,
+                finalize_others=settings.finalize_others,
+                refund_expired=settings.refund_expired,
+                stagger_seconds=settings.stagger_seconds,
+            ),
+        )
+        self._follower = make_follower(settings, contracts, rpc, journal)
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self.workshop = Workshop(
+            journal,
+            engine_factory,
+            settings.data_dir / "evidence",
+            width=max(1, len(settings.gpus)),
+            wake=self._wake.set,
+        )
+        self._seeds: dict[int, Block] = {}
+        self._done: bytes | None = None  # hash of the head that the last complete round was about
+        self._kept_house_at = 0
+
+    # -- for whoever runs it -------------------------------------------------------------------------------------
+
+    @property
+    def addresses(self) -> dict[str, str]:
+        """The addresses of the node's keys."""
+        found = {"operator": self._operator.address}
+        return found if self._operator is self._disputer else {**found, "dispute": self._disputer.address}
+
+    def stop(self) -> None:
+        """Asks the loop to end after the round in hand."""
+        self.status.stopping = True
+        self._stop.set()
+        self._wake.set()
+
+    def again(self) -> None:
+        """Makes the next round look at everything, even if the head is the same."""
+        self._done = None
+
+    async def run(self) -> None:
+        """Works until `stop`. Raises Fatal errors and bugs; waits transient errors out."""
+        await self._check_services()
+        failures = 0
+        while not self._stop.is_set():
+            pause = self.settings.poll_seconds
+            self._wake.clear()
+            try:
+                await self.round()
+                failures, self.status.trouble = 0, ""
+            except Transient as error:
+                failures += 1
+                self.status.trouble = f"{type(error).__name__}: {error}"
+                pause = min(max(pause, 0.5) * 2 ** min(failures, 10), LONGEST_BACKOFF_SECONDS)
+                log.warning("round failed", reason=self.status.trouble, pause_seconds=pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+                self.again()
+        await self._wind_up()
+
+    async def round(self) -> None:
+        """One look at the chain and the steps that follow from it. Raises Transient and Fatal errors."""
+        self.workshop.raise_failures()
+        progress = await self._follower.poll()
+        while progress.behind and not self._stop.is_set():
+            progress = await self._follower.poll()
+        self._note(progress)
+        head = progress.head
+        if progress.behind or head.hash == self._done:
+            return
+        with self.journal.read() as tx:
+            view = self._view(tx, head)
+        if await self._learn_seeds(view, progress):
+            with self.journal.read() as tx:
+                view = self._view(tx, head)
+        self.status.view = view
+        plan = self._planner.plan(view)
+        if not self._stop.is_set():
+            self.workshop.offer(plan.work, view.services)
+        self.outgoing.enter(plan.wanted, head)
+        crashpoint("after_wanted")
+        await self._send(head)
+        if head.number - self._kept_house_at >= HOUSEKEEPING_BLOCKS or not self._kept_house_at:
+            await self._keep_house(head)
+        self._done = head.hash
+
+    def troubles(self) -> list[str]:
+        """Why the node is not ready; nothing if it is."""
+        found = [self.status.trouble] if self.status.trouble else []
+        if self.status.head is None:
+            return [*found, "no head seen yet"]
+        if not self.rpc.ready():
+            found.append("no RPC endpoint is fresh")
+        age = self._clock() - self.status.head_seen_at
+        if age > max(STALE_SECONDS, 3 * self.settings.poll_seconds):
+            found.append(f"the chain's head has not changed for {age:.0f} s")
+        if self.status.progress is None or self.status.progress.behind:
+            found.append("still reading the chain")
+        if self.journal.full:
+            found.append("the disk is full: nothing but dispute moves is signed")
+        if self.status.view is not None and not self.status.view.solvent:
+            found.append("the balance is below the reserve for disputes: no turns are taken")
+        found += [f"{key} key: {report.holding}" for key, report in self.status.reports.items() if report.holding]
+        found += [f"service 0x{service.hex()}: {why}" for service, why in self.workshop.troubles.items()]
+        if self.status.stopping:
+            found.append("stopping")
+        return found
+
+    # -- the steps of a round ------------------------------------------------------------------------------------
+
+    def _note(self, progress: Progress) -> None:
+        if self.status.head is None or self.status.head.hash != progress.head.hash:
+            self.status.head_seen_at = self._clock()
+        self.status.head, self.status.progress = progress.head, progress
+        if progress.reorg_depth:
+            self.status.last_reorg_depth = progress.reorg_depth
+            self._seeds.clear()
+
+    def _view(self, tx: Tx, head: Block) -> View:
+        requests = [RequestRecord.of(job) for job in tx.jobs("request", LIVE_REQUEST)]
+        outputs, verdicts = {}, {}
+        for job in tx.jobs("output"):
+            outputs[_finding(job.key)] = Output.of(job)
+        for job in tx.jobs("verdict"):
+            verdicts[_finding(job.key)] = Judgement.of(job)
+        cases = [CaseRecord.of(job) for job in tx.jobs("case", LIVE_CASE)]
+        report = self.status.reports.get("operator")
+        return View(
+            head=head,
+            operator=self._operator.address,
+            disputer=self._disputer.address,
+            services={service.id: service for service in map(ServiceRecord.of, tx.jobs("service"))},
+            seats=[SeatRecord.of(job) for job in tx.jobs("seat")],
+            requests=requests,
+            cases={case.request: case for case in cases},
+            seeds=self._seeds,
+            outputs=outputs,
+            verdicts=verdicts,
+            batched=frozenset(self.outgoing.covered(tx)),
+            solvent=report is None or not self.settings.can_sign or report.balance_wei > self.settings.reserve_wei,
+            sampled=self._sampled,
+            salt=None if self._secrets is None else self._secrets.of,
+        )
+
+    def _sampled(self, request: RequestId) -> bool:
+        percent = self.settings.watch_percent
+        return percent == 100 if self._secrets is None else self._secrets.sampled(request, percent)
+
+    async def _learn_seeds(self, view: View, progress: Progress) -> bool:
+        """Fetches confirmed headers that live requests need. Returns whether there were any."""
+        needed = {record.request.seed_block for record in view.requests}
+        for number in self._seeds.keys() - needed:
+            del self._seeds[number]
+        missing = sorted(n for n in needed - self._seeds.keys() if n <= progress.cursor.number)
+        for number in missing[:SEEDS_AT_ONCE]:
+            block = await self.rpc.block(number)
+            with self.journal.read() as tx:
+                known = tx.block_at_or_below(number)
+            if block is None or (known is not None and known.number == number and known.hash != block.hash):
+                raise ReorgedAway(f"block {number} is not the one that was applied")
+            self._seeds[number] = block
+        return bool(missing)
+
+    async def _send(self, head: Block) -> None:
+        """Lets the senders work: the dispute key's first."""
+        names = {address: name for name, address in self.addresses.items()}
+        for sender in self.outgoing.senders:
+            name = names[sender.address]
+            report = await sender.tick(head)
+            was = self.status.reports.get(name)
+            if report.low_funds and not (was and was.low_funds):
+                log.error("balance too low", key=name, address=sender.address, balance_wei=report.balance_wei)
+            if report.holding and not (was and was.holding):
+                log.warning("nothing new is signed", key=name, reason=report.holding)
+            self.status.reports[name] = report
+            signed = report.sent + report.bumped + report.cancelled
+            self.status.signed[name] = self.status.signed.get(name, 0) + signed
+            self.status.fee_cap_hits[name] = self.status.fee_cap_hits.get(name, 0) + report.fee_cap_hits
+
+    async def _keep_house(self, head: Block) -> None:
+        """Now and then: withdraw credit, forget findings about requests closed for good."""
+        for sender in self.outgoing.senders:
+            await self._withdraw(sender, head)
+        with self.journal.write() as tx:
+            forget_findings(tx, head.number - self.settings.finality)
+        self._kept_house_at = head.number
+
+    async def _withdraw(self, sender: Sender, head: Block) -> None:
+        oracle = self.contracts.oracle
+        reply = await self.rpc.call(oracle.address, oracle.encode("credit", sender.address), head)
+        credit = int(oracle.result("credit", reply))
+        self.status.credit_wei[sender.address] = credit
+        if self.settings.withdraw_to is None or credit < max(self.settings.withdraw_above_wei, 1):
+            return
+        with self.journal.write() as tx:
+            rows = Outbox(tx, sender.address).intents(*LIVE)
+            if not any(row.intent.key.startswith("withdraw:") for row in rows):
+                data = oracle.encode("withdraw", self.settings.withdraw_to, credit)
+                key = f"withdraw:{sender.address}:{head.number}"
+                sender.plan(tx, Intent(key, oracle.address, data, stake_wei=credit), head.timestamp)
+
+    # -- start and end -------------------------------------------------------------------------------------------
+
+    async def _check_services(self) -> None:
+        """Waits for the chain; raises ContractVersionMismatch, or BadSettings for a service that is not served here."""
+        while not self._stop.is_set():
+            try:
+                head = await self.rpc.start()
+                await self.contracts.check(self.rpc, head)
+                await check_services(self.settings, self.contracts, self.rpc, head)
+                log.info("node started", head=head.number, **self.addresses, dry_run=not self.settings.can_sign)
+                return
+            except Transient as error:
+                self.status.trouble = f"{type(error).__name__}: {error}"
+                log.warning("waiting for the chain", reason=self.status.trouble)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), max(self.settings.poll_seconds, 0.5))
+
+    async def _wind_up(self) -> None:
+        """Finishes what is in hand, at most for the grace, and hands its result to the sender once more."""
+        log.info("stopping", jobs=len(self.workshop.running))
+        await self.workshop.close(self.settings.grace_seconds)
+        self._done = None
+        try:
+            await asyncio.wait_for(self.round(), self.settings.rpc_timeout_seconds)
+        except (Transient, TimeoutError) as error:
+            log.warning("last round failed; the next start goes on from here", reason=type(error).__name__)
+
+    def _sender(self, signer: Signer | None) -> Sender:
+        settings = SenderSettings(
+            depth=self.settings.finality,
+            reserve_wei=self.settings.reserve_wei,
+            fees=FeePolicy(ceiling_wei=self.settings.max_fee_gwei * 10**9),
+        )
+        address = self.settings.address or NOBODY
+        return Sender(
+            self.rpc, self.journal, signer, address=address, settings=settings, explain=self.contracts.explain
+        )
+
+    async def close(self) -> None:
+        """Frees the journal, the keys and the connections."""
+        for signer in self._signers:
+            if isinstance(signer, LocalSigner):
+                signer.close()
+        self.journal.close()
+        await self.rpc.close()
+
+
+def make_follower(settings: Settings, contracts: Contracts, rpc: Rpc, journal: Journal) -> Follower:
+    """The reader of this deployment's events."""
+    return Follower(
+        rpc,
+        journal,
+        Ledger(contracts, settings.service_ids),
+        addresses=contracts.addresses,
+        topics=contracts.topics,
+        start_block=contracts.deployment.block,
+        confirmations=settings.confirmations,
+        finality=settings.finality,
+    )
+
+
+def make_rpc(settings: Settings, deployment: Deployment) -> Rpc:
+    """The configured endpoints."""
+    return Rpc(settings.rpc_urls, deployment.chain_id, timeout_seconds=settings.rpc_timeout_seconds)
+
+
+def open_journal(settings: Settings, deployment: Deployment) -> Journal:
+    """The journal of this deployment; read again from its start if the allow-list has grown. Raises as Journal does."""
+    journal = Journal(settings.data_dir / "journal.sqlite", f"{deployment.chain_id}:{deployment.oracle}")
+    wanted = set(settings.services)
+    with journal.write() as tx:
+        known = set((tx.get("services") or "").split())
+        if not wanted <= known and tx.cursor() is not None:
+            log.info("new services: reading the chain again", services=len(wanted - known))
+            ledger.restart(tx)
+        tx.set("services", " ".join(sorted(wanted)))
+    return journal
+
+
+async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> None:
+    """Raises BadSettings for a service that does not exist or has another arbiter than this deployment's panel."""
+    for service in settings.service_ids:
+        data = contracts.oracle.encode("arbiterOf", service)
+        arbiter = contracts.oracle.result("arbiterOf", await rpc.call(contracts.oracle.address, data, head))
+        if int(arbiter, 16) == 0:
+            raise BadSettings(f"service 0x{service.hex()} does not exist at {contracts.oracle.address}")
+        if arbiter.lower() != contracts.panel.address.lower():
+            raise BadSettings(f"service 0x{service.hex()} is judged by {arbiter}, which this node cannot serve")
+
+
+async def load_signers(settings: Settings) -> tuple[Signer | None, Signer | None]:
+    """The operator's and the dispute key. Raises InsecureKeyFile, AlreadyRunning, BadSettings."""
+    operator: Signer | None = None
+    if settings.keystore is not None:
+        operator = await load_keystore_async(settings.keystore, settings.password_file)
+    elif settings.signer_url is not None and settings.address is not None:
+        operator = RemoteSigner(settings.signer_url, settings.address)
+    if operator is not None and settings.address not in (None, operator.address):
+        raise BadSettings(f"the key is {operator.address}, the settings say {settings.address}")
+    disputer: Signer | None = None
+    if settings.dispute_keystore is not None:
+        disputer = await load_keystore_async(settings.dispute_keystore, settings.dispute_password_file)
+        if operator is not None and disputer.address == operator.address:
+            raise BadSettings("the dispute key must be another key than the operator's; or leave it out")
+    return operator, disputer
+
+
+async def open_node(settings: Settings, engine_factory: EngineFactory | None = None) -> Node:
+    """Opens journal and keys; whatever is missing or locked is a Fatal error."""
+    deployment = Deployment.load(settings.deployment)
+    operator, disputer = await load_signers(settings)
+    journal = open_journal(settings, deployment)
+    secrets: salts.Salts | None = None
+    address = settings.address if operator is None else operator.address
+    if address is not None:
+        with journal.write() as tx:
+            tx.set("operator", address)
+    if operator is not None:
+        try:
+            secrets = await salts.derive(operator, deployment.chain_id)
+        except SignerFailed as error:
+            log.error("this node cannot vote on panels", reason=str(error))
+    return Node(
+        settings,
+        Contracts.at(deployment),
+        make_rpc(settings, deployment),
+        journal,
+        operator=operator,
+        disputer=disputer,
+        secrets=secrets,
+        engine_factory=engine_factory or llama_engines(settings),
+    )
+
+
+def forget_findings(tx: Tx, final_block: int) -> int:
+    """Deletes outputs and verdicts about requests that closed at or before a final block. Returns how many."""
+    kinds = ("output", "verdict", "batch")
+    rows = tx.connection.execute(sa.select(jobs.c.key).where(jobs.c.kind.in_(kinds))).scalars().all()
+    gone = []
+    for key in rows:
+        about = tx.job(request_key(_finding(key)[0]))
+        closed = about is not None and about.state in CLOSED_REQUEST
+        if about is not None and closed and (about.updated_block or 0) <= final_block:
+            gone.append(key)
+    tx.connection.execute(sa.delete(jobs).where(jobs.c.key.in_(gone)))
+    return len(gone)
+
+
+def _finding(key: str) -> tuple[RequestId, bytes]:
+    _, request, digest = key.split(":")
+    return RequestId(int(request, 16)), bytes.fromhex(digest)

@@ -1,0 +1,280 @@
+"""The ledger: events become jobs. It runs inside the follower's transactions and knows nothing but the event at hand.
+
+Events of services outside the allow-list are passed over. What a reorganisation removes is undone by the journal.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from eth_utils.crypto import keccak
+
+from oracle.chain.bindings import Event
+from oracle.chain.contracts import Contracts
+from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
+from oracle.chain.types import Log
+from oracle.node.journal import BlockRef, Tx
+from oracle.node.journal_schema import blocks, jobs, undo
+from oracle.node.records import (
+    CHAIN_KINDS,
+    CaseRecord,
+    PostedAnswer,
+    RequestRecord,
+    SeatRecord,
+    ServiceRecord,
+    case_key,
+    request_key,
+    seat_key,
+    service_key,
+)
+from oracle.services import Terms
+
+log = structlog.get_logger()
+
+Apply = Callable[["Ledger", Tx, BlockRef, Mapping[str, Any]], None]
+
+
+class Ledger:
+    """The follower's handler."""
+
+    def __init__(self, contracts: Contracts, services: Collection[bytes]) -> None:
+        self._contracts = contracts
+        self._services = frozenset(services)
+
+    def apply(self, tx: Tx, block: BlockRef, logs: Sequence[Log]) -> None:
+        """The wanted events of one block, in order."""
+        for entry in logs:
+            event = self._contracts.event(entry)
+            if event is not None:
+                APPLY[event.name](self, tx, block, event.args)
+                self._say(event)
+
+    def rolled_back(self, tx: Tx, to: BlockRef, keys: Sequence[str]) -> None:
+        """Nothing to add to what the journal has undone."""
+        log.warning("events undone", jobs=len(keys), block=to.number)
+
+    def _say(self, event: Event) -> None:
+        named = {name: event.args[key] for name, key in _LOGGED if key in event.args}
+        fields = {name: f"{value:#x}" if name == "request_id" else _readable(value) for name, value in named.items()}
+        log.info(_words(event.name), block=event.log.block_number, tx_hash=event.log.tx_hash.hex(), **fields)
+
+    # -- services and seats --------------------------------------------------------------------------------------
+
+    def service_created(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if e["service"] in self._services:
+            record = ServiceRecord(e["service"], Terms(*e["terms"].values()))
+            tx.put_job("service", service_key(record.id), "known", record.payload(), block.number)
+
+    def seat_taken(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if e["service"] in self._services:
+            seat = SeatRecord(e["service"], e["seat"], "joining", e["owner"], e["operator"], e["readyAt"])
+            self._put_seat(tx, block, seat)
+
+    def seat_activated(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_seat(tx, block, e, state="active", ready_at=block.timestamp)
+
+    def seat_leaving(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_seat(tx, block, e, state="leaving", ready_at=e["readyAt"])
+
+    def seat_left(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_seat(tx, block, e, state="left")
+
+    def operator_changed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_seat(tx, block, e, operator=e["operator"])
+
+    def _change_seat(self, tx: Tx, block: BlockRef, e: Mapping[str, Any], **changes: Any) -> None:
+        job = tx.job(seat_key(e["service"], e["seat"]))
+        if job is not None:
+            self._put_seat(tx, block, replace(SeatRecord.of(job), **changes))
+
+    def _count(self, tx: Tx, block: BlockRef, service: bytes, seat: int, **changes: int) -> None:
+        job = tx.job(seat_key(service, seat))
+        if job is not None:
+            record = SeatRecord.of(job)
+            self._put_seat(tx, block, replace(record, tally=record.tally.plus(**changes)))
+
+    @staticmethod
+    def _put_seat(tx: Tx, block: BlockRef, seat: SeatRecord) -> None:
+        tx.put_job("seat", seat.key, seat.state, seat.payload(), block.number)
+
+    # -- requests ------------------------------------------------------------------------------------------------
+
+    def request_posted(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if e["service"] in self._services:
+            request, prompt = Request.from_abi(e["request"]), e["prompt"]
+            start = Round(0, block.timestamp)
+            self._put(tx, block, RequestRecord(request, "open", prompt, len(prompt), block.timestamp, start))
+
+    def answer_posted(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is not None:
+            answer, output = Answer.from_abi(e["answer"]), e["output"]
+            posted = PostedAnswer(answer, e["operator"], output, len(output))
+            self._put(tx, block, replace(record, state="answered", posted=posted, upheld=False))
+            self._count(tx, block, record.request.service, answer.seat, answered=1)
+
+    def answer_disputed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is not None:
+            self._put(tx, block, replace(record, state="disputed"))
+
+    def answer_ruled(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is None or record.posted is None:
+            return
+        seat, lost = record.posted.answer.seat, e["slashedWei"]
+        if e["ruling"] == Ruling.UPHELD:
+            self._put(tx, block, replace(record, state="answered", upheld=True))
+            return
+        rejected = int(e["ruling"] == Ruling.REJECTED)
+        next_round = Round(e["next"]["firstTurn"], e["next"]["startsAt"])
+        self._put(tx, block, replace(record, state="open", posted=None, round=next_round))
+        self._count(tx, block, record.request.service, seat, rejected=rejected, lost_wei=lost)
+
+    def request_finalized(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is not None and record.posted is not None:
+            self._put(tx, block, record.closed("final"))
+            seat, paid = record.posted.answer.seat, e["paidWei"]
+            self._count(tx, block, record.request.service, seat, finalized=1, earned_wei=paid)
+
+    def callback_failed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._close(tx, block, e, "undelivered")
+
+    def callback_retried(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._close(tx, block, e, "final")
+
+    def request_refunded(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._close(tx, block, e, "refunded")
+
+    def request_cancelled(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._close(tx, block, e, "cancelled")
+
+    def turn_missed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is not None:
+            self._count(tx, block, record.request.service, e["seat"], missed=1, lost_wei=e["penaltyWei"])
+
+    def _close(self, tx: Tx, block: BlockRef, e: Mapping[str, Any], state: str) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is not None:
+            self._put(tx, block, record.closed(state))
+
+    @staticmethod
+    def _request(tx: Tx, request_id: int) -> RequestRecord | None:
+        job = tx.job(request_key(request_id))
+        return None if job is None else RequestRecord.of(job)
+
+    @staticmethod
+    def _put(tx: Tx, block: BlockRef, record: RequestRecord) -> None:
+        tx.put_job("request", record.key, record.state, record.payload(), block.number)
+
+    # -- cases ---------------------------------------------------------------------------------------------------
+
+    def case_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if self._request(tx, e["requestId"]) is None:
+            return
+        answer = Answer.from_abi(e["answer"])
+        case = CaseRecord(
+            id=CaseId(e["caseId"]),
+            state="undrawn",
+            request=RequestId(e["requestId"]),
+            turn=answer.turn,
+            answer_hash=answer.hash,
+            challenger=e["challenger"],
+            seed_block=e["seedBlock"],
+            opened_at=block.timestamp,
+        )
+        self._put_case(tx, block, case)
+
+    def draw_postponed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_case(tx, block, e, lambda case: {"seed_block": e["seedBlock"], "opened_at": block.timestamp})
+
+    def panel_drawn(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        drawn = {"state": "voting", "members": tuple(e["members"]), "commit_ends_at": e["commitEndsAt"]}
+        self._change_case(tx, block, e, lambda case: drawn)
+
+    def vote_committed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        committed = {e["seat"]: e["commitment"]}
+        self._change_case(tx, block, e, lambda case: {"commitments": {**case.commitments, **committed}})
+
+    def vote_revealed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        vote = {e["seat"]: Vote(e["vote"])}
+        changes = {"voted_at": block.timestamp}
+        self._change_case(tx, block, e, lambda case: {**changes, "votes": {**case.votes, **vote}})
+
+    def case_decided(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_case(tx, block, e, lambda case: {"state": "decided", "ruling": Ruling(e["ruling"])})
+
+    def _change_case(
+        self, tx: Tx, block: BlockRef, e: Mapping[str, Any], change: Callable[[CaseRecord], dict[str, Any]]
+    ) -> None:
+        job = tx.job(case_key(e["caseId"]))
+        if job is not None:
+            case = CaseRecord.of(job)
+            self._put_case(tx, block, replace(case, **change(case)))
+
+    @staticmethod
+    def _put_case(tx: Tx, block: BlockRef, case: CaseRecord) -> None:
+        tx.put_job("case", case.key, case.state, case.payload(), block.number)
+
+
+APPLY: dict[str, Apply] = {
+    "ServiceCreated": Ledger.service_created,
+    "SeatTaken": Ledger.seat_taken,
+    "SeatActivated": Ledger.seat_activated,
+    "SeatLeaving": Ledger.seat_leaving,
+    "SeatLeft": Ledger.seat_left,
+    "OperatorChanged": Ledger.operator_changed,
+    "RequestPosted": Ledger.request_posted,
+    "AnswerPosted": Ledger.answer_posted,
+    "AnswerDisputed": Ledger.answer_disputed,
+    "AnswerRuled": Ledger.answer_ruled,
+    "RequestFinalized": Ledger.request_finalized,
+    "CallbackFailed": Ledger.callback_failed,
+    "CallbackRetried": Ledger.callback_retried,
+    "RequestRefunded": Ledger.request_refunded,
+    "RequestCancelled": Ledger.request_cancelled,
+    "TurnMissed": Ledger.turn_missed,
+    "CaseOpened": Ledger.case_opened,
+    "DrawPostponed": Ledger.draw_postponed,
+    "PanelDrawn": Ledger.panel_drawn,
+    "VoteCommitted": Ledger.vote_committed,
+    "VoteRevealed": Ledger.vote_revealed,
+    "CaseDecided": Ledger.case_decided,
+}
+
+_LOGGED = (
+    ("request_id", "requestId"),
+    ("case_id", "caseId"),
+    ("service", "service"),
+    ("seat", "seat"),
+    ("turn", "turn"),
+    ("ruling", "ruling"),
+    ("operator", "operator"),
+)
+
+
+def restart(tx: Tx) -> None:
+    """Forgets all that comes from events, so that the follower reads the chain from its start; signed things stay."""
+    tx.connection.execute(sa.delete(jobs).where(jobs.c.kind.in_(CHAIN_KINDS)))
+    tx.connection.execute(sa.delete(undo))
+    tx.connection.execute(sa.delete(blocks))
+
+
+def digest(tx: Tx) -> bytes:
+    """A hash over all that comes from events: equal for journals that have read the same chain equally far."""
+    rows = tx.connection.execute(
+        sa.select(jobs.c.key, jobs.c.state, jobs.c.payload).where(jobs.c.kind.in_(CHAIN_KINDS)).order_by(jobs.c.key)
+    )
+    return keccak(repr([(row.key, row.state, sorted(row.payload.items())) for row in rows]).encode())
+
+
+def _readable(value: Any) -> Any:
+    return "0x" + value.hex() if isinstance(value, bytes) else value
+
+
+def _words(name: str) -> str:
+    return "".join(" " + letter.lower() if letter.isupper() else letter for letter in name).strip()

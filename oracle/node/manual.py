@@ -1,0 +1,129 @@
+"""What an operator does by hand. Looking works beside a running node; rebuilding and withdrawing want it stopped."""
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from oracle.chain.contracts import Contracts
+from oracle.chain.sender import Intent
+from oracle.deployment import Deployment
+from oracle.errors import BadSettings, JournalCorrupt
+from oracle.node import ledger
+from oracle.node.daemon import load_signers, make_follower, make_rpc, open_journal, open_node
+from oracle.node.journal import Tx
+from oracle.node.journal_outbox import LIVE
+from oracle.node.journal_schema import intents
+from oracle.node.records import LIVE_CASE, LIVE_REQUEST, SeatRecord
+from oracle.node.settings import Settings
+
+WAIT_SECONDS = 300.0
+
+
+@contextmanager
+def looking(settings: Settings) -> Iterator[Tx]:
+    """The journal, read-only and without its lock."""
+    path = settings.data_dir / "journal.sqlite"
+    if not path.exists():
+        raise BadSettings(f"{path}: no journal yet; `didyma node run` makes one")
+    engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
+    try:
+        with engine.connect() as connection:
+            yield Tx(connection)
+    finally:
+        engine.dispose()
+
+
+def list_jobs(settings: Settings, state: str = "") -> list[dict[str, Any]]:
+    """Open requests (or those in `state`), open cases, and transactions on their way."""
+    with looking(settings) as tx:
+        jobs = [*tx.jobs("request", [state] if state else LIVE_REQUEST), *tx.jobs("case", LIVE_CASE)]
+        rows = [{"kind": job.kind, "key": job.key, "state": job.state, "block": job.updated_block} for job in jobs]
+        query = sa.select(intents.c.key, intents.c.state, intents.c.mined_block).where(intents.c.state.in_(LIVE))
+        for key, intent_state, block in tx.connection.execute(query):
+            rows.append({"kind": "transaction", "key": key, "state": intent_state, "block": block})
+    return rows
+
+
+def own_seats(settings: Settings) -> list[SeatRecord]:
+    """The seats of the operator's address; all seats of the services if the node runs dry without an address."""
+    with looking(settings) as tx:
+        operator = tx.get("operator")
+        seats = [SeatRecord.of(job) for job in tx.jobs("seat")]
+    return [seat for seat in seats if operator is None or seat.operator == operator]
+
+
+async def withdraw(settings: Settings, *, dry_run: bool) -> list[str]:
+    """Sends each key's credit to `withdraw_to` and waits until that is mined. Returns lines that say what was done."""
+    if settings.withdraw_to is None:
+        raise BadSettings("set withdraw_to to the cold address that credit should go to")
+    node = await open_node(settings)
+    oracle = node.contracts.oracle
+    lines = []
+    try:
+        head = await node.rpc.start()
+        await node.contracts.check(node.rpc, head)
+        for sender in node.outgoing.senders:
+            reply = await node.rpc.call(oracle.address, oracle.encode("credit", sender.address), head)
+            credit = int(oracle.result("credit", reply))
+            data = oracle.encode("withdraw", settings.withdraw_to, credit)
+            if not credit:
+                lines.append(f"{sender.address} has no credit")
+            elif dry_run or not settings.can_sign:
+                lines.append(f"{sender.address} would send to {oracle.address}: 0x{data.hex()}")
+            else:
+                key = f"withdraw:{sender.address}:{head.number}"
+                with node.journal.write() as tx:
+                    sender.plan(tx, Intent(key, oracle.address, data, stake_wei=credit), head.timestamp)
+                state = "planned"
+                for _ in range(int(WAIT_SECONDS / settings.poll_seconds) + 1):
+                    head = await node.rpc.head()
+                    await sender.tick(head)
+                    with node.journal.read() as tx:
+                        row = sender.status(tx, key)
+                    state = "lost" if row is None else row.state
+                    if row is None or state not in ("planned", "sent"):
+                        break
+                    await asyncio.sleep(settings.poll_seconds)
+                reason = row.reason if row is not None else ""
+                lines.append(f"{credit} wei of {sender.address} to {settings.withdraw_to}: {state} {reason}".rstrip())
+    finally:
+        await node.close()
+    return lines
+
+
+async def rebuild(settings: Settings, say: Callable[[str], None]) -> bytes:
+    """Makes the journal again from the chain; moves a damaged file away first. Returns the ledger's digest."""
+    deployment = Deployment.load(settings.deployment)
+    operator, disputer = await load_signers(settings)  # their locks: nobody else may sign meanwhile
+    try:
+        journal = open_journal(settings, deployment)
+    except JournalCorrupt:
+        for suffix in ("", "-wal", "-shm"):
+            path = settings.data_dir / f"journal.sqlite{suffix}"
+            if path.exists():
+                os.replace(path, path.with_name(path.name + ".damaged"))
+        journal = open_journal(settings, deployment)
+    rpc = make_rpc(settings, deployment)
+    try:
+        contracts = Contracts.at(deployment)
+        await contracts.check(rpc, await rpc.start())
+        with journal.write() as tx:
+            ledger.restart(tx)
+        follower = make_follower(settings, contracts, rpc, journal)
+        progress = await follower.poll()
+        while progress.behind or progress.reorg_depth:
+            say(f"block {progress.cursor.number:,}, {progress.behind:,} to go")
+            progress = await follower.poll()
+        with journal.read() as tx:
+            return ledger.digest(tx)
+    finally:
+        journal.close()
+        await rpc.close()
+        for signer in (operator, disputer):
+            close = getattr(signer, "close", None)
+            if close is not None:
+                close()

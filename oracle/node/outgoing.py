@@ -1,0 +1,118 @@
+"""From wanted transactions to the senders' intents: enters what is new, drops what is no longer wanted.
+
+An intent that the chain refused in simulation is tried again later and later; one that was mined and reverted, or had
+no effect, gets another key, a few times. Answers never do: one payload for a request and turn, signed once.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from oracle.chain.requests import RequestId
+from oracle.chain.sender import Intent, Sender
+from oracle.chain.types import Block
+from oracle.node.journal import Journal, Tx
+from oracle.node.journal_outbox import LIVE, Outbox
+from oracle.node.planner import Wanted
+from oracle.node.records import batch_key
+
+log = structlog.get_logger()
+
+MOST_TRIES = 5
+LONGEST_PAUSE_BLOCKS = 64
+KEPT = ("withdraw:",)
+"""Beginnings of keys that no plan wants twice, and that are not dropped for it."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    wanted: Wanted
+    key: str
+
+
+class Outgoing:
+    """The wanted transactions of one node and their senders."""
+
+    def __init__(self, journal: Journal, operator: Sender, disputer: Sender) -> None:
+        self._journal = journal
+        self._operator = operator
+        self._disputer = disputer
+        self._pauses: dict[str, tuple[int, int]] = {}  # key: refusals so far, number of the block to try again at
+
+    @property
+    def senders(self) -> list[Sender]:
+        """One for each key, the dispute key's first: its moves are the more urgent."""
+        same = self._operator is self._disputer
+        return [self._operator] if same else [self._disputer, self._operator]
+
+    def enter(self, wanted: Sequence[Wanted], head: Block) -> None:
+        """Makes the journal's intents agree with a plan. Raises ConflictingAnswer."""
+        with self._journal.read() as tx:
+            steps, keep = self._steps(tx, wanted, head)
+            useless = [
+                (sender, row.intent.key)
+                for sender in self.senders
+                for row in Outbox(tx, sender.address).intents("planned", "sent")
+                if row.intent.key not in keep and not row.intent.key.startswith(KEPT)
+            ]
+        if not steps and not useless:
+            return
+        with self._journal.write() as tx:
+            for step in steps:
+                self._sender(step.wanted).plan(tx, _intent(step), head.timestamp)
+                for request, answer in step.wanted.covers:
+                    tx.put_job("batch", batch_key(request, answer), "entered", {"intent": step.key}, None)
+            for sender, key in useless:
+                log.info("transaction no longer wanted", key=key)
+                sender.drop(tx, key, "no longer wanted")
+
+    def covered(self, tx: Tx) -> Mapping[tuple[RequestId, bytes], str]:
+        """Answers that a finalizing transaction on its way covers: (request, answer hash) -> its key."""
+        found: dict[tuple[RequestId, bytes], str] = {}
+        for job in tx.jobs("batch"):
+            row = Outbox(tx, self._operator.address).intent(job.payload["intent"])
+            if row is not None and row.state in LIVE:
+                _, request, answer = job.key.split(":")
+                found[RequestId(int(request, 16)), bytes.fromhex(answer)] = job.payload["intent"]
+        return found
+
+    def _steps(self, tx: Tx, wanted: Sequence[Wanted], head: Block) -> tuple[list[_Step], set[str]]:
+        """What to enter, and the keys of all that is wanted."""
+        steps: list[_Step] = []
+        keep = set(self.covered(tx).values())
+        for want in wanted:
+            for attempt in range(1, MOST_TRIES + 1):
+                key = want.key if attempt == 1 else f"{want.key}#{attempt}"
+                row = Outbox(tx, self._sender(want).address).intent(key)
+                if row is not None and row.state in ("reverted", "final") and not want.once:
+                    continue  # it had no effect, or nobody would want it any more
+                keep.add(key)
+                if row is None or (row.state in ("abandoned", "replaced") and self._may_retry(key, head)):
+                    steps.append(_Step(want, key))
+                break
+        self._pauses = {key: pause for key, pause in self._pauses.items() if key in keep}
+        return steps, keep
+
+    def _may_retry(self, key: str, head: Block) -> bool:
+        refusals, at = self._pauses.get(key, (0, 0))
+        if head.number < at:
+            return False
+        self._pauses[key] = (refusals + 1, head.number + min(1 << refusals, LONGEST_PAUSE_BLOCKS))
+        return True
+
+    def _sender(self, wanted: Wanted) -> Sender:
+        return self._disputer if wanted.by_disputer else self._operator
+
+
+def _intent(step: _Step) -> Intent:
+    w = step.wanted
+    return Intent(
+        key=step.key,
+        to=w.to,
+        data=w.data,
+        stake_wei=w.stake_wei,
+        value_wei=w.value_wei,
+        deadline=w.deadline,
+        urgent=w.urgent,
+    )

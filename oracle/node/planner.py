@@ -1,0 +1,402 @@
+"""The planner: from what is known to what should be done now. A pure function; the only clock is the head's timestamp.
+
+It says what the engine should compute and which transactions are wanted. A transaction that was wanted and no longer is
+gets dropped by the daemon, so every rule here says only when a thing is useful. It knows nothing of fees, nonces or
+crashes.
+
+What anybody may send (drawing a panel, deciding, refunds, finalizing for others, challenges) would be sent by all nodes
+at once: ranks, staggered in time, let one go first.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from eth_utils.crypto import keccak
+
+from oracle.chain.contracts import Contracts
+from oracle.chain.requests import Request, RequestId, Vote, commitment
+from oracle.chain.types import Block
+from oracle.node.records import (
+    CaseRecord,
+    Judgement,
+    Output,
+    PostedAnswer,
+    RequestRecord,
+    SeatRecord,
+    ServiceRecord,
+)
+
+FINALIZE_GAS = 90_000
+"""Of one item beside its callback; measured 45,000 to 75,000."""
+BATCH_GAS = 14_000_000
+REFUND_PATIENCE = 30
+"""Seconds after the deadline that the payer has to itself."""
+LAST_RANK = 20
+
+Salt = Callable[[bytes, int, bytes], bytes]
+"""(case, seat, answer hash) -> 32 bytes that only this node's key knows."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """The operator's choices that planning depends on; see Settings for their meaning."""
+
+    answer: bool = True
+    watch: bool = True
+    vote: bool = True
+    finalize_batch: int = 20
+    finalize_wait_seconds: int = 0
+    finalize_others: bool = True
+    refund_expired: bool = True
+    stagger_seconds: int = 6
+
+
+@dataclass(frozen=True)
+class View:
+    """All that a plan rests on."""
+
+    head: Block
+    operator: str
+    """Address that answers and votes."""
+    disputer: str
+    """Address that challenges; may be the same."""
+    services: Mapping[bytes, ServiceRecord]
+    seats: Sequence[SeatRecord]
+    requests: Sequence[RequestRecord]
+    """Those not closed."""
+    cases: Mapping[RequestId, CaseRecord]
+    """Those not decided; a request has at most one."""
+    seeds: Mapping[int, Block]
+    """Confirmed headers of seed blocks, by number."""
+    outputs: Mapping[tuple[RequestId, bytes], Output] = field(default_factory=dict)
+    """By request and seed block hash."""
+    verdicts: Mapping[tuple[RequestId, bytes], Judgement] = field(default_factory=dict)
+    """By request and answer hash."""
+    batched: frozenset[tuple[RequestId, bytes]] = frozenset()
+    """Request and answer hash of what a finalizing transaction on its way covers."""
+    solvent: bool = True
+    """Whether the balance is above the reserve for disputes."""
+    sampled: Callable[[RequestId], bool] = lambda request: True
+    """Whether to check others' answers to that request."""
+    salt: Salt | None = None
+    """None if the node cannot vote."""
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Run the model for a request whose turn is ours."""
+
+    record: RequestRecord
+    seed_block: Block
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Run the model over somebody's answer."""
+
+    record: RequestRecord
+    posted: PostedAnswer
+    seed_block: Block
+    urgent: bool
+    """For a vote, not out of vigilance."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A transaction worth sending now."""
+
+    key: str
+    """Unique for ever: it names everything its payload depends on."""
+    to: str
+    data: bytes
+    stake_wei: int
+    """What getting it mined is worth."""
+    value_wei: int = 0
+    deadline: int | None = None
+    urgent: bool = False
+    by_disputer: bool = False
+    once: bool = False
+    """Never to be tried again after it reverted on the chain."""
+    covers: tuple[tuple[RequestId, bytes], ...] = ()
+    """Of a finalizing transaction: request and answer hash of each item."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What should be done now."""
+
+    work: tuple[Compute | Judge, ...]
+    """Most urgent first."""
+    wanted: tuple[Wanted, ...]
+
+
+class Planner:
+    """`plan` is a function of its argument; the rest is configuration."""
+
+    def __init__(self, contracts: Contracts, rules: Rules) -> None:
+        self._oracle = contracts.oracle
+        self._panel = contracts.panel
+        self._chain_id = contracts.deployment.chain_id
+        self._rules = rules
+
+    def plan(self, view: View) -> Plan:
+        """What to compute and what to send, at this head."""
+        work: list[Compute | Judge] = []
+        wanted: list[Wanted] = []
+        ready: list[RequestRecord] = []
+        for record in view.requests:
+            if record.request.service not in view.services:
+                continue
+            if record.state == "open":
+                steps = self._open(view, record)
+            elif record.state == "answered":
+                steps = self._answered(view, record)
+                if self._is_ripe(view, record):
+                    ready.append(record)
+            else:
+                steps = self._disputed(view, record)
+            for step in steps:
+                (wanted if isinstance(step, Wanted) else work).append(step)  # type: ignore[arg-type]
+        wanted += self._batches(view, ready)
+        wanted += self._activations(view)
+        return Plan(tuple(sorted(work, key=_priority)), tuple(wanted))
+
+    # -- open: answer in turn, refund when expired -----------------------------------------------------------------
+
+    def _open(self, view: View, record: RequestRecord) -> Iterator[Compute | Judge | Wanted]:
+        request, now = record.request, view.head.timestamp
+        if now > request.deadline:
+            yield from self._refund(view, record)
+            return
+        seed = view.seeds.get(request.seed_block)
+        if not self._rules.answer or seed is None or view.head.number <= seed.number:
+            return
+        turn = record.round.turn(now, request.turn_seconds)
+        seat = request.seat_of_turn(seed.hash, turn)
+        if seat not in self._own_seats(view, request.service):
+            return
+        output = view.outputs.get((record.id, seed.hash))
+        if output is None:
+            if view.solvent:
+                yield Compute(record, seed)
+        elif not output.refusal:
+            data = self._oracle.encode(
+                "answer", request.words, output.text, output.token_count, output.tokens_root, seed.hash
+            )
+            yield Wanted(
+                key=f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}",
+                to=self._oracle.address,
+                data=data,
+                stake_wei=request.fee_wei + view.services[request.service].terms.miss_penalty_wei,
+                deadline=min(record.round.ends_at(turn, request.turn_seconds), request.deadline + 1),
+                once=True,
+            )
+
+    def _refund(self, view: View, record: RequestRecord) -> Iterator[Wanted]:
+        own = self._own_seats(view, record.request.service)
+        due = record.request.deadline + REFUND_PATIENCE + self._delay(record.request, min(own, default=0))
+        if self._rules.refund_expired and own and view.head.timestamp > due:
+            data = self._oracle.encode("refund", record.request.words)
+            yield Wanted(f"refund:{record.id:064x}", self._oracle.address, data, record.request.fee_wei)
+
+    # -- answered: watch, finalize ---------------------------------------------------------------------------------
+
+    def _answered(self, view: View, record: RequestRecord) -> Iterator[Compute | Judge | Wanted]:
+        posted, now = record.posted, view.head.timestamp
+        if posted is None or not self._rules.watch or record.upheld or now >= posted.answer.closes_at:
+            return
+        if self._is_own(view, posted) or not view.sampled(record.id):
+            return
+        verdict = view.verdicts.get((record.id, posted.answer.hash))
+        seed = view.seeds.get(record.request.seed_block)
+        if verdict is None and seed is not None:
+            yield Judge(record, posted, seed, urgent=False)
+        if verdict is None or verdict.correct is not False:
+            return
+        opened_at = posted.answer.closes_at - record.request.window_seconds
+        seat = min(self._own_seats(view, record.request.service), default=None)
+        delay = min(self._delay(record.request, seat), record.request.window_seconds // 4)
+        if now >= opened_at + delay:
+            panel = view.services[record.request.service].panel
+            yield Wanted(
+                key=f"challenge:{record.id:064x}:{posted.answer.hash.hex()}",
+                to=self._panel.address,
+                data=self._panel.encode("challenge", record.request.words, posted.answer.words),
+                stake_wei=record.request.bond_wei // 2,
+                value_wei=panel.challenge_bond_wei,
+                deadline=posted.answer.closes_at + 1,
+                urgent=True,
+                by_disputer=True,
+            )
+
+    def _is_ripe(self, view: View, record: RequestRecord) -> bool:
+        """Whether this node should see to the end of an answer."""
+        posted = record.posted
+        if posted is None or (record.id, posted.answer.hash) in view.batched:
+            return False
+        age = view.head.timestamp - posted.answer.closes_at
+        if self._is_own(view, posted):
+            return age > 0
+        own = self._own_seats(view, record.request.service)
+        patience = 10 * self._rules.stagger_seconds + self._delay(record.request, min(own, default=None))
+        gas = record.request.callback_gas + FINALIZE_GAS
+        pays = record.request.callback_wei > 2 * gas * view.head.base_fee_wei
+        return self._rules.finalize_others and age > patience and pays
+
+    def _batches(self, view: View, ready: Sequence[RequestRecord]) -> Iterator[Wanted]:
+        """Transactions of several items each, if there are enough or one has waited long enough."""
+        batch: list[RequestRecord] = []
+        gas = 0
+        for record in [*ready, None]:
+            more = 0 if record is None else self._gas(record)
+            if batch and (record is None or len(batch) == self._rules.finalize_batch or gas + more > BATCH_GAS):
+                oldest = min(posted.answer.closes_at for posted in map(_posted, batch))
+                full = record is not None or len(batch) == self._rules.finalize_batch
+                if full or view.head.timestamp - oldest > self._rules.finalize_wait_seconds:
+                    yield self._finalize(batch)
+                batch, gas = [], 0
+            if record is not None:
+                batch.append(record)
+                gas += more
+
+    @staticmethod
+    def _gas(record: RequestRecord) -> int:
+        return FINALIZE_GAS + record.request.callback_gas * 65 // 64 + 40 * _posted(record).output_bytes
+
+    def _finalize(self, batch: Sequence[RequestRecord]) -> Wanted:
+        items = [(r.request.words, _posted(r).answer.words, _posted(r).output) for r in batch]
+        covers = tuple((record.id, _posted(record).answer.hash) for record in batch)
+        name = keccak(b"".join(request.to_bytes(32, "big") + answer for request, answer in covers))
+        return Wanted(
+            key=f"finalize:{name.hex()}",
+            to=self._oracle.address,
+            data=self._oracle.encode("finalize", items),
+            stake_wei=sum(r.request.bond_wei + r.request.fee_wei + r.request.callback_wei for r in batch),
+            covers=covers,
+        )
+
+    # -- disputed: the panel ---------------------------------------------------------------------------------------
+
+    def _disputed(self, view: View, record: RequestRecord) -> Iterator[Compute | Judge | Wanted]:
+        case, posted = view.cases.get(record.id), record.posted
+        if case is None or posted is None or case.answer_hash != posted.answer.hash:
+            return
+        if case.state == "undrawn":
+            if view.head.number > case.seed_block and self._my_turn(view, record, case, since=case.opened_at):
+                yield self._panel_step(f"draw:{case.id.hex()}:{case.seed_block}", "draw", record, view)
+            return
+        now, reveal_ends_at = view.head.timestamp, self._reveal_ends_at(view, record, case)
+        for seat in sorted(self._own_seats(view, record.request.service) & set(case.members)):
+            if now <= case.commit_ends_at and seat not in case.commitments:
+                yield from self._vote(view, record, case, seat)
+            elif case.commit_ends_at < now <= reveal_ends_at and seat in case.commitments and seat not in case.votes:
+                yield from self._reveal(view, record, case, seat)
+        complete = len(case.votes) == len(case.members)
+        since = case.voted_at if complete else reveal_ends_at
+        if (complete or now > reveal_ends_at) and self._my_turn(view, record, case, since=since):
+            yield self._panel_step(f"decide:{case.id.hex()}", "decide", record, view)
+
+    def _vote(self, view: View, record: RequestRecord, case: CaseRecord, seat: int) -> Iterator[Judge | Wanted]:
+        posted, seed = _posted(record), view.seeds.get(record.request.seed_block)
+        if not self._rules.vote or view.salt is None or seed is None:
+            return
+        verdict = view.verdicts.get((record.id, case.answer_hash))
+        if verdict is None:
+            yield Judge(record, posted, seed, urgent=True)
+        elif verdict.correct is not None:
+            vote = Vote.RIGHT if verdict.correct else Vote.WRONG
+            sealed = self._commitment(view, case, seat, vote)
+            panel = view.services[record.request.service].panel
+            yield Wanted(
+                key=f"commit:{case.id.hex()}:{seat}:{case.answer_hash.hex()}",
+                to=self._panel.address,
+                data=self._panel.encode("commit", case.id, seat, sealed),
+                stake_wei=panel.absence_penalty_wei + panel.vote_fee_wei,
+                deadline=case.commit_ends_at + 1,
+                urgent=True,
+            )
+
+    def _reveal(self, view: View, record: RequestRecord, case: CaseRecord, seat: int) -> Iterator[Wanted]:
+        """The vote is found by its commitment, so that a lost journal cannot change it."""
+        for vote in (Vote.RIGHT, Vote.WRONG):
+            if view.salt is not None and case.commitments[seat] == self._commitment(view, case, seat, vote):
+                panel = view.services[record.request.service].panel
+                salt = view.salt(case.id, seat, case.answer_hash)
+                yield Wanted(
+                    key=f"reveal:{case.id.hex()}:{seat}:{case.commitments[seat].hex()}",
+                    to=self._panel.address,
+                    data=self._panel.encode("reveal", case.id, seat, int(vote), salt),
+                    stake_wei=panel.absence_penalty_wei + panel.vote_fee_wei,
+                    deadline=self._reveal_ends_at(view, record, case) + 1,
+                    urgent=True,
+                    by_disputer=True,
+                )
+
+    def _commitment(self, view: View, case: CaseRecord, seat: int, vote: Vote) -> bytes:
+        assert view.salt is not None
+        salt = view.salt(case.id, seat, case.answer_hash)
+        return commitment(self._chain_id, self._panel.address, case.id, seat=seat, vote=vote, salt=salt)
+
+    def _panel_step(self, key: str, function: str, record: RequestRecord, view: View) -> Wanted:
+        posted = _posted(record)
+        return Wanted(
+            key=f"{key}:{posted.answer.hash.hex()}",
+            to=self._panel.address,
+            data=self._panel.encode(function, record.request.words, posted.answer.words),
+            stake_wei=view.services[record.request.service].panel.challenge_bond_wei,
+            urgent=True,
+            by_disputer=True,
+        )
+
+    def _my_turn(self, view: View, record: RequestRecord, case: CaseRecord, *, since: int) -> bool:
+        """Whether it is this node's turn to push a case on: the challenger first, then the answerer, then seats."""
+        seats = self._own_seats(view, record.request.service)
+        if case.challenger in (view.operator, view.disputer):
+            rank = 0
+        elif _posted(record).answer.seat in seats:
+            rank = 1
+        elif seats:
+            rank = 2 + (min(seats) + record.id) % max(record.request.seat_count, 1)
+        else:
+            return False
+        return view.head.timestamp >= since + min(rank, LAST_RANK) * self._rules.stagger_seconds
+
+    def _reveal_ends_at(self, view: View, record: RequestRecord, case: CaseRecord) -> int:
+        return case.commit_ends_at + view.services[record.request.service].panel.reveal_seconds
+
+    # -- seats -----------------------------------------------------------------------------------------------------
+
+    def _activations(self, view: View) -> Iterator[Wanted]:
+        for seat in view.seats:
+            due = seat.state == "joining" and view.head.timestamp >= seat.ready_at
+            if due and seat.operator == view.operator and seat.service in view.services:
+                yield Wanted(
+                    key=f"activate:{seat.service.hex()}:{seat.seat}:{seat.ready_at}",
+                    to=self._oracle.address,
+                    data=self._oracle.encode("activate", seat.service, seat.seat),
+                    stake_wei=view.services[seat.service].terms.seat_wei,
+                )
+
+    @staticmethod
+    def _own_seats(view: View, service: bytes) -> set[int]:
+        return {s.seat for s in view.seats if s.service == service and s.operator == view.operator and s.acts}
+
+    @staticmethod
+    def _is_own(view: View, posted: PostedAnswer) -> bool:
+        return posted.operator == view.operator
+
+    def _delay(self, request: Request, seat: int | None) -> int:
+        """Seconds that this node lets others go first; a node without a seat comes last."""
+        rank = LAST_RANK if seat is None else (seat + request.id) % max(request.seat_count, 1)
+        return min(rank, LAST_RANK) * self._rules.stagger_seconds
+
+
+def _posted(record: RequestRecord) -> PostedAnswer:
+    assert record.posted is not None
+    return record.posted
+
+
+def _priority(work: Compute | Judge) -> tuple[int, int]:
+    """Votes first, then own turns, then watching; the oldest request first."""
+    kind = 1 if isinstance(work, Compute) else 0 if work.urgent else 2
+    return kind, work.record.request.block_number

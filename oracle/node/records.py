@@ -1,0 +1,306 @@
+"""What the journal's jobs mean: services, seats, requests and cases as the chain tells them, and this node's findings.
+
+Jobs of the first four kinds come from events alone and can be made again from them; findings (outputs computed, answers
+judged) are named by hashes of what they rest on, so that a reorganisation cannot make them wrong.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
+from oracle.node.journal import Job
+from oracle.services import PanelTerms, Terms
+
+CHAIN_KINDS = ("service", "seat", "request", "case")
+LIVE_REQUEST = ("open", "answered", "disputed")
+CLOSED_REQUEST = ("final", "undelivered", "refunded", "cancelled")
+LIVE_CASE = ("undrawn", "voting")
+
+
+@dataclass(frozen=True)
+class PostedAnswer:
+    """The answer that stands."""
+
+    answer: Answer
+    operator: str
+    output: bytes
+    """Empty once the request is closed; `output_bytes` stays."""
+    output_bytes: int
+
+
+@dataclass(frozen=True)
+class RequestRecord:
+    """A request. state: one of LIVE_REQUEST or CLOSED_REQUEST."""
+
+    request: Request
+    state: str
+    prompt: bytes
+    """Empty once the request is closed; `prompt_bytes` stays."""
+    prompt_bytes: int
+    posted_at: int
+    round: Round
+    posted: PostedAnswer | None = None
+    upheld: bool = False
+    """The answer stood up to a panel and cannot be challenged again."""
+
+    @property
+    def id(self) -> RequestId:
+        return self.request.id
+
+    @property
+    def key(self) -> str:
+        return request_key(self.id)
+
+    def closed(self, state: str) -> "RequestRecord":
+        """Texts are forgotten: they stay in the chain's events."""
+        posted = None if self.posted is None else replace(self.posted, output=b"")
+        return replace(self, state=state, prompt=b"", posted=posted)
+
+    def payload(self) -> dict[str, Any]:
+        posted = self.posted
+        return {
+            "request": self.request.to_json(),
+            "prompt": self.prompt.hex(),
+            "prompt_bytes": self.prompt_bytes,
+            "posted_at": self.posted_at,
+            "round": [self.round.first_turn, self.round.starts_at],
+            "upheld": self.upheld,
+            "posted": None
+            if posted is None
+            else {
+                "answer": posted.answer.to_json(),
+                "operator": posted.operator,
+                "output": posted.output.hex(),
+                "output_bytes": posted.output_bytes,
+            },
+        }
+
+    @classmethod
+    def of(cls, job: Job) -> "RequestRecord":
+        p, posted = job.payload, job.payload["posted"]
+        return cls(
+            request=Request.from_json(p["request"]),
+            state=job.state,
+            prompt=bytes.fromhex(p["prompt"]),
+            prompt_bytes=p["prompt_bytes"],
+            posted_at=p["posted_at"],
+            round=Round(*p["round"]),
+            upheld=p["upheld"],
+            posted=None
+            if posted is None
+            else PostedAnswer(
+                Answer.from_json(posted["answer"]),
+                posted["operator"],
+                bytes.fromhex(posted["output"]),
+                posted["output_bytes"],
+            ),
+        )
+
+
+@dataclass(frozen=True)
+class CaseRecord:
+    """A dispute before the panel. state: undrawn, voting or decided."""
+
+    id: CaseId
+    state: str
+    request: RequestId
+    turn: int
+    answer_hash: bytes
+    challenger: str
+    seed_block: int
+    opened_at: int
+    members: tuple[int, ...] = ()
+    commit_ends_at: int = 0
+    commitments: Mapping[int, bytes] = field(default_factory=dict)
+    votes: Mapping[int, Vote] = field(default_factory=dict)
+    voted_at: int = 0
+    """When the last vote came in."""
+    ruling: Ruling | None = None
+
+    @property
+    def key(self) -> str:
+        return case_key(self.id)
+
+    def payload(self) -> dict[str, Any]:
+        return {
+            "request": f"{self.request:064x}",
+            "turn": self.turn,
+            "answer_hash": self.answer_hash.hex(),
+            "challenger": self.challenger,
+            "seed_block": self.seed_block,
+            "opened_at": self.opened_at,
+            "members": list(self.members),
+            "commit_ends_at": self.commit_ends_at,
+            "commitments": {str(seat): value.hex() for seat, value in self.commitments.items()},
+            "votes": {str(seat): int(vote) for seat, vote in self.votes.items()},
+            "voted_at": self.voted_at,
+            "ruling": None if self.ruling is None else int(self.ruling),
+        }
+
+    @classmethod
+    def of(cls, job: Job) -> "CaseRecord":
+        p = job.payload
+        return cls(
+            id=CaseId(bytes.fromhex(job.key.removeprefix("case:"))),
+            state=job.state,
+            request=RequestId(int(p["request"], 16)),
+            turn=p["turn"],
+            answer_hash=bytes.fromhex(p["answer_hash"]),
+            challenger=p["challenger"],
+            seed_block=p["seed_block"],
+            opened_at=p["opened_at"],
+            members=tuple(p["members"]),
+            commit_ends_at=p["commit_ends_at"],
+            commitments={int(seat): bytes.fromhex(value) for seat, value in p["commitments"].items()},
+            votes={int(seat): Vote(vote) for seat, vote in p["votes"].items()},
+            voted_at=p["voted_at"],
+            ruling=None if p["ruling"] is None else Ruling(p["ruling"]),
+        )
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What a seat has done and earned since it was taken. Amounts in wei."""
+
+    answered: int = 0
+    missed: int = 0
+    finalized: int = 0
+    rejected: int = 0
+    earned_wei: int = 0
+    lost_wei: int = 0
+
+    def plus(self, **changes: int) -> "Tally":
+        return replace(self, **{name: getattr(self, name) + change for name, change in changes.items()})
+
+
+@dataclass(frozen=True)
+class SeatRecord:
+    """A seat. state: joining, active, leaving or left."""
+
+    service: bytes
+    seat: int
+    state: str
+    owner: str
+    operator: str
+    ready_at: int
+    tally: Tally = field(default_factory=Tally)
+
+    @property
+    def key(self) -> str:
+        return seat_key(self.service, self.seat)
+
+    @property
+    def acts(self) -> bool:
+        """Whether it may answer and vote."""
+        return self.state in ("active", "leaving")
+
+    def payload(self) -> dict[str, Any]:
+        tally = {name: str(value) for name, value in vars(self.tally).items()}
+        return {"owner": self.owner, "operator": self.operator, "ready_at": self.ready_at, "tally": tally}
+
+    @classmethod
+    def of(cls, job: Job) -> "SeatRecord":
+        p = job.payload
+        _, service, seat = job.key.split(":")
+        tally = Tally(**{name: int(value) for name, value in p["tally"].items()})
+        return cls(bytes.fromhex(service), int(seat), job.state, p["owner"], p["operator"], p["ready_at"], tally)
+
+
+@dataclass(frozen=True)
+class ServiceRecord:
+    """A service of the allow-list and its terms."""
+
+    id: bytes
+    terms: Terms
+
+    @property
+    def panel(self) -> PanelTerms:
+        """Its terms for disputes."""
+        return PanelTerms.decoded(self.terms.arbiter_terms)
+
+    def payload(self) -> dict[str, Any]:
+        return {
+            name: value.hex() if isinstance(value, bytes) else str(value) for name, value in vars(self.terms).items()
+        }
+
+    @classmethod
+    def of(cls, job: Job) -> "ServiceRecord":
+        parsed: dict[str, Any] = {
+            name: bytes.fromhex(text)
+            if name in ("model", "arbiter_terms")
+            else text
+            if name == "arbiter"
+            else int(text)
+            for name, text in job.payload.items()
+        }
+        return cls(bytes.fromhex(job.key.removeprefix("service:")), Terms(**parsed))
+
+
+@dataclass(frozen=True)
+class Output:
+    """An answer this node computed, or why it will not."""
+
+    text: bytes = b""
+    token_count: int = 0
+    tokens_root: bytes = b""
+    refusal: str = ""
+
+    def payload(self) -> dict[str, Any]:
+        return {
+            "text": self.text.hex(),
+            "token_count": self.token_count,
+            "tokens_root": self.tokens_root.hex(),
+            "refusal": self.refusal,
+        }
+
+    @classmethod
+    def of(cls, job: Job) -> "Output":
+        p = job.payload
+        return cls(bytes.fromhex(p["text"]), p["token_count"], bytes.fromhex(p["tokens_root"]), p["refusal"])
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What this node found out about somebody's answer. correct: None if it cannot tell."""
+
+    correct: bool | None
+    reason: str
+
+    def payload(self) -> dict[str, Any]:
+        return {"correct": self.correct, "reason": self.reason}
+
+    @classmethod
+    def of(cls, job: Job) -> "Judgement":
+        return cls(job.payload["correct"], job.payload["reason"])
+
+
+def request_key(request_id: int) -> str:
+    return f"request:{request_id:064x}"
+
+
+def case_key(case: bytes) -> str:
+    return f"case:{case.hex()}"
+
+
+def seat_key(service: bytes, seat: int) -> str:
+    return f"seat:{service.hex()}:{seat}"
+
+
+def service_key(service: bytes) -> str:
+    return f"service:{service.hex()}"
+
+
+def output_key(request_id: int, seed_block_hash: bytes) -> str:
+    """An output depends on the request and the seed."""
+    return f"output:{request_id:064x}:{seed_block_hash.hex()}"
+
+
+def verdict_key(request_id: int, answer_hash: bytes) -> str:
+    """A judgement depends on the request and the whole answer."""
+    return f"verdict:{request_id:064x}:{answer_hash.hex()}"
+
+
+def batch_key(request_id: int, answer_hash: bytes) -> str:
+    """Which finalizing transaction an answer went into."""
+    return f"batch:{request_id:064x}:{answer_hash.hex()}"

@@ -1,0 +1,278 @@
+"""The workshop: engine jobs, by priority, in threads; what they find goes into the journal.
+
+Jobs are pure functions of the request and the chain, so one that a crash interrupts is simply done again, and one that
+has become useless is forgotten. An answer is checked as a watcher would before it is written down, and an answer of
+somebody else's is called wrong only if two checks say so: a flipped bit must not cost a bond. An engine that fails its
+own check is not used again until a person restarts the node.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import structlog
+
+from oracle.chain.requests import MAX_OUTPUT_BYTES
+from oracle.engines.base import Engine
+from oracle.engines.merkle import tokens_root
+from oracle.errors import EmptyPrompt, OracleError, PromptTooLong, Refused, Transient
+from oracle.node import evidence
+from oracle.node.crashpoints import crashpoint
+from oracle.node.engines import EngineFactory
+from oracle.node.journal import Journal
+from oracle.node.planner import Compute, Judge
+from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
+
+log = structlog.get_logger()
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RETRY_SECONDS = 1.0
+RELOAD_SECONDS = 30.0
+
+
+@dataclass
+class Counters:
+    """For the metrics."""
+
+    seconds: list[tuple[str, float]] = field(default_factory=list)
+    """Kind and duration of finished jobs since the last scrape."""
+    selfcheck_failures: int = 0
+    wrong_answers: int = 0
+
+
+class SelfCheckFailed(Refused):
+    """The engine rejected its own answer."""
+
+
+class Workshop:
+    """Runs what the planner asks for."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        factory: EngineFactory,
+        evidence_folder: Path,
+        *,
+        width: int = 1,
+        wake: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """width: jobs at a time for each service's engine."""
+        self._journal = journal
+        self._factory = factory
+        self._evidence = evidence_folder
+        self._width = width
+        self._wake = wake
+        self._clock = clock
+        self._engines: dict[bytes, Engine] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._busy: dict[bytes, int] = {}
+        self._not_before: dict[str, float] = {}
+        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="engine")
+        self.troubles: dict[bytes, str] = {}
+        """Services whose engine cannot work, and why."""
+        self.counters = Counters()
+
+    @property
+    def running(self) -> list[str]:
+        """Keys of the jobs in hand."""
+        return list(self._running)
+
+    @property
+    def restarts(self) -> int:
+        """How often engines' workers were lost."""
+        return sum(getattr(engine, "restarts", 0) for engine in self._engines.values())
+
+    def offer(self, work: Sequence[Compute | Judge], services: Mapping[bytes, ServiceRecord]) -> None:
+        """Starts as many of these jobs as there is room for, most urgent first. Call it with each new plan."""
+        now = self._clock()
+        for item in work:
+            service, key = item.record.request.service, _key(item)
+            if key in self._running or self._not_before.get(key, 0) > now:
+                continue
+            if self._busy.get(service, 0) >= self._width or self._not_before.get(service.hex(), 0) > now:
+                continue
+            self._busy[service] = self._busy.get(service, 0) + 1
+            task = asyncio.create_task(self._run(item, services[service], key))
+            self._running[key] = task
+        wanted = {_key(item) for item in work} | {item.record.request.service.hex() for item in work}
+        self._not_before = {key: at for key, at in self._not_before.items() if key in wanted}
+
+    def raise_failures(self) -> None:
+        """Raises what a job failed with that is not an expected error: a bug."""
+        for key, task in list(self._running.items()):
+            if task.done():
+                del self._running[key]
+                task.result()
+
+    async def warm_up(self, services: Sequence[ServiceRecord]) -> None:
+        """Makes the engines before the first job needs them."""
+        for service in services:
+            await self._in_thread(self._engine_or_trouble, service)
+
+    async def close(self, grace_seconds: float) -> None:
+        """Waits for jobs in hand, at most so long, then ends the engines."""
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=grace_seconds)
+        if any(not task.done() for task in self._running.values()):
+            self._kill_workers()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        self._threads.shutdown()
+        for engine in self._engines.values():
+            close = getattr(engine, "close", None)
+            if close is not None:
+                close()
+
+    def _kill_workers(self) -> None:
+        """Jobs that outlast the grace: their workers end, the calls fail, the jobs are done again after the restart."""
+        for engine in self._engines.values():
+            for worker in getattr(engine, "workers", [engine]):
+                pid = getattr(worker, "pid", None)
+                if pid is not None:
+                    log.warning("engine job given up", pid=pid)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(pid, signal.SIGKILL)
+
+    # -- one job -------------------------------------------------------------------------------------------------
+
+    async def _run(self, item: Compute | Judge, service: ServiceRecord, key: str) -> None:
+        started = self._clock()
+        try:
+            engine = await self._in_thread(self._engine_or_trouble, service)
+            if engine is None:
+                return
+            crashpoint("before_engine")
+            if isinstance(item, Compute):
+                await self._compute(engine, item)
+            else:
+                await self._judge(engine, item)
+            self.counters.seconds.append((type(item).__name__.lower(), self._clock() - started))
+            del self.counters.seconds[:-1000]
+        except SelfCheckFailed as error:
+            self.counters.selfcheck_failures += 1
+            self.troubles[service.id] = str(error)
+            self._not_before[service.id.hex()] = float("inf")
+            log.error("self-check failed", service="0x" + service.id.hex(), request_id=_id(item), reason=str(error))
+        except Transient as error:
+            self._not_before[key] = self._clock() + RETRY_SECONDS
+            log.warning("engine job to be repeated", request_id=_id(item), reason=str(error))
+        finally:
+            self._busy[service.id] -= 1
+            self._wake()
+
+    async def _compute(self, engine: Engine, item: Compute) -> None:
+        record, seed = item.record, item.seed_block
+        digest = record.request.prompt_hash.hex()
+        log.info("answering", request_id=_id(item), prompt_digest=digest, prompt_bytes=record.prompt_bytes)
+        try:
+            output = await self._in_thread(_answer, engine, item)
+        except SelfCheckFailed:
+            raise
+        except Refused as error:
+            output = Output(refusal=f"{type(error).__name__}: {error}")
+            log.warning("turn passed", request_id=_id(item), reason=output.refusal)
+        crashpoint("after_engine")
+        with self._journal.write() as tx:
+            key = output_key(record.id, seed.hash)
+            if tx.job(key) is None:  # the first output stands, whatever a repetition finds
+                tx.put_job("output", key, "refused" if output.refusal else "done", output.payload(), None)
+        crashpoint("after_output")
+
+    async def _judge(self, engine: Engine, item: Judge) -> None:
+        record, posted = item.record, item.posted
+        judgement, findings = await self._in_thread(_judge, engine, item)
+        fields = {"request_id": _id(item), "turn": posted.answer.turn, "operator": posted.operator}
+        if judgement.correct is False:
+            self.counters.wrong_answers += 1
+            path = evidence.save(self._evidence, record, posted, item.seed_block, findings)
+            log.warning("answer is wrong", reason=judgement.reason, evidence=str(path), **fields)
+        elif judgement.correct is None:
+            log.error("answer cannot be judged", reason=judgement.reason, **fields)
+        else:
+            log.info("answer is right", **fields)
+        state = {True: "right", False: "wrong", None: "unknown"}[judgement.correct]
+        with self._journal.write() as tx:
+            tx.put_job("verdict", verdict_key(record.id, posted.answer.hash), state, judgement.payload(), None)
+        crashpoint("after_verdict")
+
+    # -- engines -------------------------------------------------------------------------------------------------
+
+    def _engine_or_trouble(self, service: ServiceRecord) -> Engine | None:
+        engine = self._engines.get(service.id)
+        if engine is not None:
+            return engine
+        try:
+            engine = self._factory(service)
+        except OracleError as error:
+            self.troubles[service.id] = f"{type(error).__name__}: {error}"
+            self._not_before[service.id.hex()] = self._clock() + RELOAD_SECONDS
+            log.error("service has no engine", service="0x" + service.id.hex(), reason=self.troubles[service.id])
+            return None
+        self.troubles.pop(service.id, None)
+        self._engines[service.id] = engine
+        return engine
+
+    async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+
+def _answer(engine: Engine, item: Compute) -> Output:
+    """Generates, and checks as a watcher would. Raises Refused and Transient errors."""
+    request = item.record.request
+    params = request.engine_params(item.seed_block.prev_randao)
+    prompt = engine.tokenize(item.record.prompt)
+    completion = engine.generate(prompt, params)
+    if not 0 < len(completion.tokens) <= params.max_tokens:
+        raise SelfCheckFailed(f"the engine gave {len(completion.tokens)} tokens where {params.max_tokens} were allowed")
+    verdict = engine.check(prompt, completion.tokens, params)
+    if not verdict.correct:
+        raise SelfCheckFailed(f"the engine rejects its own answer at token {verdict.position}: {verdict.reason}")
+    if len(completion.text) > MAX_OUTPUT_BYTES:
+        raise Refused(f"an output of {len(completion.text)} bytes cannot be posted")
+    return Output(completion.text, len(completion.tokens), tokens_root(completion.tokens))
+
+
+def _judge(engine: Engine, item: Judge) -> tuple[Judgement, dict[str, Any]]:
+    """Recovers the token ids and checks them, twice before calling them wrong. Raises Transient errors."""
+    request, answer, text = item.record.request, item.posted.answer, item.posted.output
+    params = request.engine_params(item.seed_block.prev_randao)
+    try:
+        prompt = engine.tokenize(item.record.prompt)
+    except (PromptTooLong, EmptyPrompt) as error:
+        return Judgement(False, f"this prompt has no answer: {error}"), {"reason": str(error)}
+    try:
+        tokens = engine.recover(prompt, text, answer.token_count, answer.tokens_root, params)
+        if tokens is None:
+            tokens = engine.recover(prompt, text, answer.token_count, answer.tokens_root, params)
+        if tokens is None:
+            reason = "no token ids under the committed root spell the output"
+            return Judgement(False, reason), {"reason": reason}
+        verdict = engine.check(prompt, tokens, params)
+        if verdict.correct:
+            return Judgement(True, verdict.reason), {}
+        again = engine.check(prompt, tokens, params)
+    except Refused as error:
+        return Judgement(None, f"{type(error).__name__}: {error}"), {}
+    if again != verdict:
+        return Judgement(None, f"two checks disagree: {verdict.reason}; {again.reason}"), {}
+    findings = {"reason": verdict.reason, "position": verdict.position, "tokens": list(tokens)}
+    return Judgement(False, f"token {verdict.position}: {verdict.reason}"), findings
+
+
+def _key(item: Compute | Judge) -> str:
+    if isinstance(item, Compute):
+        return output_key(item.record.id, item.seed_block.hash)
+    return verdict_key(item.record.id, item.posted.answer.hash)
+
+
+def _id(item: Compute | Judge) -> str:
+    return f"0x{item.record.id:064x}"

@@ -1,0 +1,245 @@
+"""A small world for whole daemons: anvil, the contracts, one service with its seats, and a clock that a test turns.
+
+Each block is one second. Nodes are real `Node`s with real journals and signed transactions; only their engine is
+made of bytes. Nothing here waits for real time to pass, except for engine threads.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from pydantic import SecretStr
+from rig.anvil import CHAIN_ID, Anvil, anvil
+from rig.fake_engine import STOP, FakeEngine
+from web3 import Web3
+
+from oracle.chain.contracts import Contracts
+from oracle.chain.keys import LocalSigner
+from oracle.chain.rpc import Rpc
+from oracle.client import OracleClient, RequestId, ServiceId
+from oracle.deployment import Deployment
+from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.errors import ReorgedAway
+from oracle.models.manifest import Manifest
+from oracle.node import salts
+from oracle.node.daemon import Node, open_journal
+from oracle.node.settings import Settings
+from oracle.services import PanelTerms, Terms
+
+ETHER = 10**18
+MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 4096, (), (), (256,))
+# Account.from_mnemonic needs no network; anvil funds the first ten accounts of this public phrase.
+Account.enable_unaudited_hdwallet_features()
+ACCOUNTS: list[LocalAccount] = [
+    Account.from_mnemonic(
+        "test test test test test test test test test test test junk", account_path=f"m/44'/60'/0'/0/{i}"
+    )
+    for i in range(10)
+]
+DEPLOYER, DAPP = ACCOUNTS[0], ACCOUNTS[9]
+NODES = ACCOUNTS[1:6]
+LIFETIME, TURN, WINDOW, COMMIT, REVEAL = 600, 20, 15, 15, 15
+
+
+class LyingEngine(FakeEngine):
+    """Answers every prompt with the same word and finds that right; judges others honestly otherwise."""
+
+    LIE = b"lies"
+
+    def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
+        tokens = (*(TokenId(byte) for byte in self.LIE), STOP)
+        return Completion(tokens[: params.max_tokens], self.LIE[: params.max_tokens])
+
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+        if self.detokenize(output) == self.LIE:
+            return Verdict(True, None, "says the liar")
+        return super().check(prompt, output, params)
+
+
+@dataclass
+class World:
+    """A chain with the contracts on it."""
+
+    chain: Anvil
+    deployment: Deployment
+    service: bytes
+    client: OracleClient = field(repr=False)
+
+    def settings(self, folder: Path, **changes: Any) -> Settings:
+        """A node's settings: confirmations 1, final after 8, no API."""
+        file = folder / "deployment.json"
+        if not file.exists():
+            self.deployment.save(file)
+        values: dict[str, Any] = {
+            "rpc_urls": [SecretStr(self.chain.url)],
+            "deployment": file,
+            "services": ["0x" + self.service.hex()],
+            "data_dir": folder,
+            "confirmations": 1,
+            "finality": 8,
+            "poll_seconds": 0.05,
+            "stagger_seconds": 1,
+            "api_port": 0,
+            "reserve_wei": 0,
+            "rpc_timeout_seconds": 5,
+            **changes,
+        }
+        return Settings(**values)
+
+    def ask(self, prompt: bytes = b"is water wet?", *, max_tokens: int = 16, lifetime: int = 500) -> RequestId:
+        """A request of a dapp without a callback, mined at once."""
+        now = self.client.w3.eth.get_block("latest")["timestamp"]
+        params = (max_tokens, 0, 0, 0, 0, now + lifetime)
+        self.chain.rpc("evm_setAutomine", True)
+        try:
+            return self.client.ask(ServiceId(self.service), prompt, params)[0]
+        finally:
+            self.chain.rpc("evm_setAutomine", False)
+
+    def status(self, request: int) -> str:
+        """As the contract says."""
+        names = ("none", "open", "answered", "disputed", "final", "undelivered", "refunded", "cancelled")
+        return names[self.client.oracle.functions.statusOf(request).call()]
+
+    def steps(self, request: int) -> list[str]:
+        """Names of the events about a request."""
+        return [step.name for step in self.client.steps(RequestId(request), self.deployment.block)]
+
+    def seat(self, number: int) -> Any:
+        """As the contract says."""
+        return self.client.oracle.functions.seatOf(self.service, number).call()
+
+
+async def make_node(
+    world: World, folder: Path, account: LocalAccount | None = None, engine: Any = None, **changes: Any
+) -> Node:
+    """A node with a key in memory; the same folder again is a restart. Without an account it runs dry."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if account is not None:
+        changes["keystore"] = folder / "in memory"
+    settings = world.settings(folder, **changes)
+    signer = None if account is None else LocalSigner(account)
+    return Node(
+        settings,
+        Contracts.at(world.deployment),
+        Rpc(settings.rpc_urls, CHAIN_ID, timeout_seconds=5, sleep=_no_sleep, clock=lambda: 0.0),
+        open_journal(settings, world.deployment),
+        operator=signer,
+        disputer=None,
+        secrets=None if signer is None else await salts.derive(signer, CHAIN_ID),
+        engine_factory=lambda service: engine or FakeEngine(),
+    )
+
+
+@asynccontextmanager
+async def team(world: World, folder: Path, *engines: Any, **changes: Any) -> AsyncIterator[list[Node]]:
+    """One node for each engine (None for an honest one), on the first seats."""
+    nodes = [
+        await make_node(world, folder / f"node{i}", NODES[i], engine, **changes) for i, engine in enumerate(engines)
+    ]
+    try:
+        yield nodes
+    finally:
+        for node in nodes:
+            await node.workshop.close(1)
+            await node.close()
+
+
+async def step(world: World, *nodes: Node, blocks: int = 1) -> None:
+    """Every node does what it can, engine jobs included, then a block is mined."""
+    for _ in range(blocks):
+        for node in nodes:
+            await settle(node)
+        world.chain.mine()
+
+
+async def settle(node: Node) -> None:
+    """Rounds until the node has nothing left to do at this head."""
+    for _ in range(200):
+        try:
+            await node.round()
+        except ReorgedAway:
+            continue  # half of a reorg was seen; the next round sees it whole
+        if not node.workshop.running:
+            node.again()
+            await node.round()
+            if not node.workshop.running:
+                return
+        await asyncio.sleep(0.005)
+        node.again()
+    raise AssertionError("the engine does not finish")
+
+
+async def drive(world: World, nodes: Sequence[Node], until: Callable[[], bool], blocks: int = 150) -> None:
+    """Steps until something holds."""
+    for _ in range(blocks):
+        if until():
+            return
+        await step(world, *nodes)
+    raise AssertionError("it did not come to pass")
+
+
+async def _no_sleep(_seconds: float) -> None:
+    """Back-off without waiting."""
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """Anvil with the contracts, and five active seats of five owners."""
+    with anvil() as chain:
+        chain.rpc("anvil_setBlockTimestampInterval", 1)
+        chain.rpc("evm_setAutomine", True)
+        w3 = Web3(Web3.HTTPProvider(chain.url))
+        zero = Web3.to_checksum_address("0x" + "00" * 20)
+        deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero), DEPLOYER)
+        registry = deployer.deploy("ModelRegistry")
+        oracle = deployer.deploy("Oracle", registry.address)
+        panel = deployer.deploy("PanelArbiter", oracle.address)
+        deployment = Deployment(CHAIN_ID, 1, registry.address, oracle.address, panel.address)
+        client = OracleClient(w3, deployment, DAPP)
+        client.send(client.registry.functions.register(astuple(MANIFEST)))
+        terms = Terms(
+            model=MANIFEST.model_id,
+            arbiter=panel.address,
+            arbiter_terms=PanelTerms(ETHER // 10, ETHER // 100, ETHER // 100, COMMIT, REVEAL, 1, 1 << 16).encoded(),
+            bond_wei=ETHER,
+            seat_wei=2 * ETHER,
+            miss_penalty_wei=ETHER // 100,
+            base_price_wei=ETHER // 100,
+            byte_price_wei=10**12,
+            token_price_wei=10**13,
+            max_prompt_bytes=10_000,
+            max_tokens=64,
+            turn_seconds=TURN,
+            window_seconds=WINDOW,
+            lifetime_seconds=LIFETIME,
+            min_owners=3,
+            value_cap_wei=ETHER,
+        )
+        client.send(client.oracle.functions.createService(astuple(terms)))
+        for account in NODES:
+            own = OracleClient(w3, deployment, account)
+            own.send(own.oracle.functions.join(terms.service_id(), account.address), 3 * ETHER)
+        chain.rpc("evm_setNextBlockTimestamp", w3.eth.get_block("latest")["timestamp"] + LIFETIME + 10)
+        chain.mine()
+        for seat in range(len(NODES)):
+            client.send(client.oracle.functions.activate(terms.service_id(), seat))
+        chain.rpc("evm_setAutomine", False)
+        chain.mine(10)
+        yield World(chain, deployment, terms.service_id(), client)
+
+
+@contextmanager
+def rewound(built: World) -> Iterator[World]:
+    """The world as it was built, for one test."""
+    snapshot = built.chain.rpc("evm_snapshot")
+    try:
+        yield built
+    finally:
+        built.chain.rpc("evm_setAutomine", False)
+        built.chain.rpc("evm_revert", snapshot)
