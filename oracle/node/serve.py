@@ -12,13 +12,14 @@ from oracle.node.settings import Settings
 
 async def serve(settings: Settings, engine_factory: EngineFactory | None = None) -> None:
     """Opens the node and its API, and works until SIGTERM or SIGINT. Raises Fatal errors."""
-    listener = listen(settings) if settings.api_port else None
     node = await open_node(settings, engine_factory)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, node.stop)
-    api = None if listener is None else asyncio.create_task(serve_api(node, listener))
+    api: asyncio.Task[None] | None = None
     try:
+        if settings.api_port:
+            api = asyncio.create_task(serve_api(node, listen(settings)))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stop)
         await node.run()
     finally:
         if api is not None:

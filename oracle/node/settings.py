@@ -106,8 +106,8 @@ class Settings(BaseSettings):
     """Finalize answers that others leave lying, when their callback pays for it."""
     refund_expired: bool = True
     """Close requests whose deadline passed; costs gas and earns nothing but the payers' trust."""
-    stagger_seconds: Annotated[int, Field(ge=0, le=600)] = 6
-    """What any node may send is sent by one after the other, this far apart."""
+    stagger_seconds: Annotated[int, Field(ge=0, le=600)] = 24
+    """What any node may send is sent by one after the other, this far apart: two blocks or more."""
 
     # -- money
     reserve_wei: Wei = 10**16

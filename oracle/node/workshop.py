@@ -8,6 +8,7 @@ own check is not used again until a person restarts the node.
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
 import time
@@ -95,16 +96,19 @@ class Workshop:
     def offer(self, work: Sequence[Compute | Judge], services: Mapping[bytes, ServiceRecord]) -> None:
         """Starts as many of these jobs as there is room for, most urgent first. Call it with each new plan."""
         now = self._clock()
+        for service in services.values():
+            key = _loading(service.id)
+            if service.id not in self._engines and key not in self._running and self._not_before.get(key, 0) <= now:
+                self._running[key] = asyncio.create_task(self._prepare(service))
         for item in work:
-            service, key = item.record.request.service, _key(item)
-            if key in self._running or self._not_before.get(key, 0) > now:
+            service_id, key = item.record.request.service, _key(item)
+            engine = self._engines.get(service_id)
+            if engine is None or key in self._running or self._not_before.get(key, 0) > now:
                 continue
-            if self._busy.get(service, 0) >= self._width or self._not_before.get(service.hex(), 0) > now:
-                continue
-            self._busy[service] = self._busy.get(service, 0) + 1
-            task = asyncio.create_task(self._run(item, services[service], key))
-            self._running[key] = task
-        wanted = {_key(item) for item in work} | {item.record.request.service.hex() for item in work}
+            if self._busy.get(service_id, 0) < self._width:
+                self._busy[service_id] = self._busy.get(service_id, 0) + 1
+                self._running[key] = asyncio.create_task(self._run(item, engine, key))
+        wanted = {_key(item) for item in work} | {_loading(service) for service in services}
         self._not_before = {key: at for key, at in self._not_before.items() if key in wanted}
 
     def raise_failures(self) -> None:
@@ -113,11 +117,6 @@ class Workshop:
             if task.done():
                 del self._running[key]
                 task.result()
-
-    async def warm_up(self, services: Sequence[ServiceRecord]) -> None:
-        """Makes the engines before the first job needs them."""
-        for service in services:
-            await self._in_thread(self._engine_or_trouble, service)
 
     async def close(self, grace_seconds: float) -> None:
         """Waits for jobs in hand, at most so long, then ends the engines."""
@@ -128,9 +127,7 @@ class Workshop:
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._threads.shutdown()
         for engine in self._engines.values():
-            close = getattr(engine, "close", None)
-            if close is not None:
-                close()
+            _close(engine)
 
     def _kill_workers(self) -> None:
         """Jobs that outlast the grace: their workers end, the calls fail, the jobs are done again after the restart."""
@@ -144,12 +141,9 @@ class Workshop:
 
     # -- one job -------------------------------------------------------------------------------------------------
 
-    async def _run(self, item: Compute | Judge, service: ServiceRecord, key: str) -> None:
-        started = self._clock()
+    async def _run(self, item: Compute | Judge, engine: Engine, key: str) -> None:
+        started, service = self._clock(), item.record.request.service
         try:
-            engine = await self._in_thread(self._engine_or_trouble, service)
-            if engine is None:
-                return
             crashpoint("before_engine")
             if isinstance(item, Compute):
                 await self._compute(engine, item)
@@ -159,14 +153,12 @@ class Workshop:
             del self.counters.seconds[:-1000]
         except SelfCheckFailed as error:
             self.counters.selfcheck_failures += 1
-            self.troubles[service.id] = str(error)
-            self._not_before[service.id.hex()] = float("inf")
-            log.error("self-check failed", service="0x" + service.id.hex(), request_id=_id(item), reason=str(error))
+            self._give_up(service, str(error), math.inf)
         except Transient as error:
             self._not_before[key] = self._clock() + RETRY_SECONDS
             log.warning("engine job to be repeated", request_id=_id(item), reason=str(error))
         finally:
-            self._busy[service.id] -= 1
+            self._busy[service] -= 1
             self._wake()
 
     async def _compute(self, engine: Engine, item: Compute) -> None:
@@ -206,20 +198,35 @@ class Workshop:
 
     # -- engines -------------------------------------------------------------------------------------------------
 
-    def _engine_or_trouble(self, service: ServiceRecord) -> Engine | None:
-        engine = self._engines.get(service.id)
-        if engine is not None:
-            return engine
+    async def _prepare(self, service: ServiceRecord) -> None:
+        """Makes an engine and lets it load its model."""
         try:
-            engine = self._factory(service)
+            self._engines[service.id] = await self._in_thread(self._load, service)
+            self.troubles.pop(service.id, None)
         except OracleError as error:
-            self.troubles[service.id] = f"{type(error).__name__}: {error}"
-            self._not_before[service.id.hex()] = self._clock() + RELOAD_SECONDS
-            log.error("service has no engine", service="0x" + service.id.hex(), reason=self.troubles[service.id])
-            return None
-        self.troubles.pop(service.id, None)
-        self._engines[service.id] = engine
+            self._give_up(service.id, f"{type(error).__name__}: {error}", RELOAD_SECONDS)
+        finally:
+            self._wake()
+
+    def _load(self, service: ServiceRecord) -> Engine:
+        engine = self._factory(service)
+        try:
+            engine.tokenize(b"?")  # the first call loads the model
+        except (PromptTooLong, EmptyPrompt):
+            pass
+        except OracleError:
+            _close(engine)
+            raise
         return engine
+
+    def _give_up(self, service: bytes, reason: str, seconds: float) -> None:
+        """Does without the service's engine for a time."""
+        log.error("service has no engine", service="0x" + service.hex(), reason=reason)
+        self.troubles[service] = reason
+        self._not_before[_loading(service)] = self._clock() + seconds
+        engine = self._engines.pop(service, None)
+        if engine is not None:
+            _close(engine)
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
@@ -266,6 +273,16 @@ def _judge(engine: Engine, item: Judge) -> tuple[Judgement, dict[str, Any]]:
         return Judgement(None, f"two checks disagree: {verdict.reason}; {again.reason}"), {}
     findings = {"reason": verdict.reason, "position": verdict.position, "tokens": list(tokens)}
     return Judgement(False, f"token {verdict.position}: {verdict.reason}"), findings
+
+
+def _close(engine: Engine) -> None:
+    close = getattr(engine, "close", None)
+    if close is not None:
+        close()
+
+
+def _loading(service: bytes) -> str:
+    return f"engine:{service.hex()}"
 
 
 def _key(item: Compute | Judge) -> str:

@@ -1,0 +1,12 @@
+"""The command line: `didyma`."""
+
+import typer
+
+from oracle.cli import ask, dev, keys, model, node
+
+app = typer.Typer(help="Didyma: an on-chain AI oracle.", no_args_is_help=True, pretty_exceptions_show_locals=False)
+app.add_typer(node.app, name="node")
+app.add_typer(keys.app, name="keys")
+app.add_typer(model.app, name="model")
+app.command("dev")(dev.dev)
+app.command("ask")(ask.ask)

@@ -1,0 +1,59 @@
+"""`didyma ask`: one request from a shell, followed to its end."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from rich.console import Console
+from web3 import Web3
+
+from oracle import devnet
+from oracle.cli.dev import DEV_FOLDER
+from oracle.cli.model import printable, reported
+from oracle.client import OracleClient, ServiceId
+from oracle.deployment import Deployment
+from oracle.errors import Refused
+
+console = Console(highlight=False)
+
+
+def ask(
+    prompt: Annotated[str, typer.Argument(help="The question.")],
+    rpc_url: Annotated[str, typer.Option(help="RPC endpoint.")] = "http://127.0.0.1:8545",
+    deployment: Annotated[Path, typer.Option(help="Deployment file.")] = DEV_FOLDER / "deployment.json",
+    service: Annotated[str | None, typer.Option(help="Service id; the newest if not given.")] = None,
+    max_tokens: Annotated[int, typer.Option(min=1)] = 24,
+    temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.0,
+    keystore: Annotated[Path | None, typer.Option(help="Who pays; a development account if not given.")] = None,
+    password_file: Annotated[Path | None, typer.Option()] = None,
+) -> None:
+    """Ask the oracle and follow the request to its end."""
+    with reported():
+        w3 = Web3(Web3.HTTPProvider(rpc_url))
+        if not w3.is_connected():
+            raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
+        payer = devnet.account(devnet.ASKER) if keystore is None else _unlocked(keystore, password_file)
+        client = OracleClient(w3, Deployment.load(deployment), payer)
+        offered = client.services()
+        if service is None and not offered:
+            raise Refused("no service exists on this deployment")
+        chosen = offered[-1] if service is None else ServiceId(bytes.fromhex(service.removeprefix("0x")))
+        request_id, receipt = client.ask(chosen, prompt.encode(), client.params(max_tokens, temperature))
+        console.print(f"request      {request_id:#066x}")
+        for step in client.follow(request_id, receipt["blockNumber"]):
+            console.print(f"{step.name:<18} block {step.block}  gas {step.gas_used:>7}  {step.tx_hash}")
+            if step.name == "AnswerPosted":
+                text = bytes(step.args["output"]).decode("utf-8", "replace")
+                console.print(f"[bold]{printable(text)}[/]  (by {step.args['operator']}; final after the window)")
+
+
+def _unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
+    """Raises Refused."""
+    password = typer.prompt("Password", hide_input=True) if password_file is None else password_file.read_text().strip()
+    try:
+        signer: LocalAccount = Account.from_key(Account.decrypt(keystore.read_text(), password))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{keystore} cannot be opened: {error}") from None
+    return signer

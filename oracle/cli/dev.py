@@ -1,0 +1,59 @@
+"""`didyma dev`: a local chain with contracts, five nodes and the shipped model, until Ctrl-C."""
+
+import contextlib
+import signal
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from web3 import Web3
+
+from oracle import devnet
+from oracle.cli.model import reported
+from oracle.client import OracleClient
+
+NODES = 5
+SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "models" / "didyma-tiny.json"
+DEV_FOLDER = Path(tempfile.gettempdir()) / "didyma-dev"
+console = Console(highlight=False)
+
+
+def dev(
+    port: Annotated[int, typer.Option(help="Port of the chain's RPC, on loopback.")] = 8545,
+    folder: Annotated[Path, typer.Option(help="Deployment file, logs and node folders; made anew.")] = DEV_FOLDER,
+    model: Annotated[Path, typer.Option(help="Description of the model, its file beside it.")] = SHIPPED_MODEL,
+    block_seconds: Annotated[int, typer.Option(min=1)] = 1,
+) -> None:
+    """Keep a local testnet with the whole oracle running."""
+    with reported(), contextlib.ExitStack() as stack:
+        folder.mkdir(parents=True, exist_ok=True)
+        run = Path(tempfile.mkdtemp(dir=folder))
+        with console.status("starting the chain, deploying, taking seats"):
+            w3 = stack.enter_context(devnet.anvil(port, block_seconds, run / "anvil.log"))
+            deployment = devnet.deploy(w3)
+            deployment.save(run / "deployment.json")
+            deployment.save(folder / "deployment.json")
+            manifest = devnet.add_model(run / "models", model)
+            client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
+            terms = devnet.dev_terms(deployment, manifest.model_id)
+            service = devnet.open_service(client, manifest, terms)
+            plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
+            devnet.take_seats(w3, deployment, service, plans, terms)
+            for plan in plans:
+                settings = devnet.write_node(run / f"node-{plan.number}", plan, f"http://127.0.0.1:{port}", service)
+                process = devnet.start_node(settings, run / f"node-{plan.number}.log")
+                stack.callback(process.wait)
+                stack.callback(process.terminate)
+        console.print(f"RPC          http://127.0.0.1:{port}   chain {deployment.chain_id}")
+        console.print(f"oracle       {deployment.oracle}")
+        console.print(f"service      {Web3.to_hex(service)}")
+        console.print(f"deployment   {folder / 'deployment.json'}")
+        console.print(f"logs         {run}")
+        console.print('\nAsk it:      didyma ask "The soup was cold."        Stop: Ctrl-C')
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        with contextlib.suppress(KeyboardInterrupt):
+            while True:
+                time.sleep(3600)

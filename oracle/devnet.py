@@ -1,0 +1,230 @@
+"""A local chain with the whole oracle on it, for dapp developers and for the demo.
+
+Anvil's accounts are public: nothing here is fit for a chain with money. The contracts come from the package's ABIs or,
+in the demo, from the Ape script; everything after that is the same.
+"""
+
+import contextlib
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from web3 import Web3
+from web3.types import RPCEndpoint
+
+from oracle.client import OracleClient, ServiceId
+from oracle.deployment import Deployment, artifact
+from oracle.errors import Refused
+from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
+from oracle.services import PanelTerms, Terms
+
+ETHER = 10**18
+GWEI = 10**9
+MNEMONIC = "test test test test test test test test test test test junk"  # Anvil's and Ape's default
+ACCOUNTS = 30
+DEPLOYER, ASKER, FIRST_OWNER, FIRST_OPERATOR = 0, 1, 10, 20
+"""Indexes of the development accounts."""
+
+PANEL = PanelTerms(
+    challenge_bond_wei=ETHER // 10,
+    vote_fee_wei=ETHER // 100,
+    absence_penalty_wei=ETHER // 100,
+    commit_seconds=12,
+    reveal_seconds=12,
+    panel_size=3,
+    tolerance=65536,
+)
+
+
+def account(index: int) -> LocalAccount:
+    """Development account number `index`."""
+    Account.enable_unaudited_hdwallet_features()
+    signer: LocalAccount = Account.from_mnemonic(MNEMONIC, account_path=f"m/44'/60'/0'/0/{index}")
+    return signer
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+@contextlib.contextmanager
+def anvil(port: int, block_seconds: int, log: Path) -> Iterator[Web3]:
+    """Anvil under the rules of a real chain, stopped at the end. Raises Refused if it does not start."""
+    if shutil.which("anvil") is None:
+        raise Refused("anvil is not on the PATH; `npm install` in this project brings it")
+    command = ["anvil", "--port", str(port), "--hardfork", "osaka", "--enable-tx-gas-limit"]
+    command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC, "--block-time", str(block_seconds)]
+    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+        try:
+            w3 = Web3(Web3.HTTPProvider(f"http://127.0.0.1:{port}"))
+            for _ in range(100):
+                if w3.is_connected():
+                    break
+                if process.poll() is not None:
+                    raise Refused(f"anvil stopped at once; see {log}")
+                time.sleep(0.1)
+            yield w3
+        finally:
+            process.terminate()
+
+
+def deploy(w3: Web3) -> Deployment:
+    """The contracts, from the first development account."""
+    sender = account(DEPLOYER).address
+
+    def create(name: str, *args: str) -> str:
+        built = artifact(name)
+        tx_hash = (
+            w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]).constructor(*args).transact({"from": sender})
+        )
+        return str(w3.eth.wait_for_transaction_receipt(tx_hash)["contractAddress"])
+
+    block = w3.eth.block_number
+    registry = create("ModelRegistry")
+    oracle = create("Oracle", registry)
+    panel = create("PanelArbiter", oracle)
+    to_address = Web3.to_checksum_address
+    return Deployment(w3.eth.chain_id, block, to_address(registry), to_address(oracle), to_address(panel))
+
+
+def pass_time(w3: Web3, seconds: int) -> None:
+    """Moves the chain's clock ahead and mines a block."""
+    w3.provider.make_request(RPCEndpoint("evm_increaseTime"), [seconds])
+    w3.provider.make_request(RPCEndpoint("evm_mine"), [])
+
+
+def add_model(store: Path, described: Path) -> Manifest:
+    """Put the model that a JSON file in `models/` describes into the node's store."""
+    fields = json.loads(described.read_text())
+    manifest = Manifest(
+        name=fields["name"],
+        file_sha256=bytes.fromhex(fields["sha256"]),
+        file_bytes=fields["size"],
+        uri="",
+        context_length=fields["contextLength"],
+        prefix_tokens=tuple(fields["prefixTokens"]),
+        suffix_tokens=tuple(fields["suffixTokens"]),
+        stop_tokens=tuple(fields["stopTokens"]),
+    )
+    models = ModelStore(store)
+    if models.take_copy(described.parent / fields["file"]) != manifest.file_sha256:
+        raise Refused(f"{described} names another file than the one beside it")
+    models.allow(manifest)
+    return manifest
+
+
+def dev_terms(deployment: Deployment, model: bytes) -> Terms:
+    """Short windows and round prices, judged by a panel of three."""
+    return Terms(
+        model=model,
+        arbiter=deployment.panel,
+        arbiter_terms=PANEL.encoded(),
+        bond_wei=ETHER,
+        seat_wei=2 * ETHER,
+        miss_penalty_wei=ETHER // 1000,
+        base_price_wei=ETHER // 1000,
+        byte_price_wei=10 * GWEI,
+        token_price_wei=10_000 * GWEI,
+        max_prompt_bytes=1024,
+        max_tokens=64,
+        turn_seconds=20,
+        window_seconds=20,
+        lifetime_seconds=600,
+        min_owners=PANEL.panel_size + 2,
+        value_cap_wei=ETHER // 2,
+    )
+
+
+def open_service(client: OracleClient, manifest: Manifest, terms: Terms) -> ServiceId:
+    """Register the model if need be, and create the service. Returns its id."""
+    if not client.registry.functions.registered(manifest.model_id).call():
+        client.send(client.registry.functions.register(astuple(manifest)))
+    client.send(client.oracle.functions.createService(astuple(terms)))
+    return ServiceId(terms.service_id())
+
+
+@dataclass(frozen=True)
+class NodePlan:
+    """One node of the network: who owns and operates it, and how many seats it takes."""
+
+    name: str
+    number: int
+    seats: int = 1
+
+    @property
+    def owner(self) -> LocalAccount:
+        return account(FIRST_OWNER + self.number)
+
+    @property
+    def operator(self) -> LocalAccount:
+        return account(FIRST_OPERATOR + self.number)
+
+
+def take_seats(w3: Web3, deployment: Deployment, service: ServiceId, plans: list[NodePlan], terms: Terms) -> None:
+    """Every node's owner takes its seats; the chain's clock moves on until they may act."""
+    for plan in plans:
+        client = OracleClient(w3, deployment, plan.owner)
+        for _ in range(plan.seats):
+            client.send(client.oracle.functions.join(service, plan.operator.address), 5 * terms.bond_wei)
+    pass_time(w3, terms.lifetime_seconds + 1)
+    client = OracleClient(w3, deployment, account(DEPLOYER))
+    for seat in range(sum(plan.seats for plan in plans)):
+        client.send(client.oracle.functions.activate(service, seat))
+
+
+def write_node(folder: Path, plan: NodePlan, rpc_url: str, service: ServiceId) -> Path:
+    """The files of one node: keystore, password, settings. Returns the settings file.
+
+    The folder beside `folder` holds what nodes share: deployment.json and models.
+    """
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secret = {folder / "operator.json": json.dumps(_keystore(plan.operator)), folder / "operator.password": "dev\n"}
+    for path, text in secret.items():
+        path.touch(mode=0o600)
+        path.write_text(text)
+    values: dict[str, object] = {
+        "rpc_urls": [rpc_url],
+        "deployment": "../deployment.json",
+        "services": ["0x" + service.hex()],
+        "confirmations": 1,
+        "finality": 32,
+        "poll_seconds": 0.5,
+        "keystore": "operator.json",
+        "password_file": "operator.password",
+        "data_dir": "data",
+        "models": "../models",
+        "stagger_seconds": 2,
+        "reserve_wei": ETHER,
+        "threads": 1,
+        "api_port": free_port(),
+    }
+    settings = folder / "didyma.toml"
+    settings.touch(mode=0o600)
+    settings.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items()))
+    return settings
+
+
+def start_node(
+    settings: Path, log: Path, command: tuple[str, ...] = ("-m", "oracle.cli", "node", "run")
+) -> subprocess.Popen[bytes]:
+    """A node daemon with these settings; stop it with `terminate`."""
+    with log.open("wb") as out:
+        return subprocess.Popen([sys.executable, *command, "--config", str(settings)], stdout=out, stderr=out)
+
+
+def _keystore(signer: LocalAccount) -> dict[str, object]:
+    """Cheap to open: the key is public anyway."""
+    keystore: dict[str, object] = Account.encrypt(signer.key, "dev", kdf="pbkdf2", iterations=1000)
+    return keystore
