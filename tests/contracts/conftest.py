@@ -4,6 +4,7 @@ Ape takes the chain back after every test, so each starts from the same state.
 """
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -63,8 +64,14 @@ def model(registry, people):
     return registry.ModelRegistered.from_receipt(tx)[0].model
 
 
+@pytest.fixture
+def world(founded):
+    """A copy, for tests that put another service in it."""
+    return replace(founded)
+
+
 @pytest.fixture(scope="session")
-def world(oracle, panel, model, people):
+def founded(oracle, panel, model, people):
     """A service judged by a panel of three, with six active seats of six owners, and the moves of its life."""
     w = World(oracle, panel, people)
     w.model = model

@@ -34,6 +34,7 @@ RIGHT, WRONG = 1, 2
 PROMPT = b"Is water wet? Answer with one word, and think about what the word means before you say it to anyone."
 OUTPUT = b" yes"
 TOKENS_ROOT = keccak(b"tokens")
+HISTORY = "0x0000F90827F1C53a10cb7A02335B175320002935"  # EIP-2935
 BURN = "0x000000000000000000000000000000000000dEaD"
 
 PANEL_TERMS = {
@@ -138,7 +139,16 @@ class World:
         networks.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
 
     def mine(self, blocks: int) -> None:
-        networks.provider.make_request("anvil_mine", [hex(blocks), "0x1"])
+        networks.provider.make_request("anvil_mine", [hex(blocks), "0x0"])
+
+    def forget(self, number: int) -> None:
+        """Makes the chain forget the hash of a block, as it does after 8191 more: here it is taken out of EIP-2935's ring.
+
+        (Anvil needs a minute for that many blocks; the exact boundary is tested in forge.)
+        """
+        self.mine(max(0, number + 257 - chain.blocks.height))
+        slot = hex(number % 8_191)
+        networks.provider.make_request("anvil_setStorageAt", [HISTORY, slot, "0x" + "00" * 32])
 
     def block_hash(self, number: int) -> bytes:
         return bytes(chain.blocks[number].hash)
@@ -154,6 +164,11 @@ class World:
         value = self.terms["seatWei"] if value is None else value
         receipt = self.oracle.join(self.service, operator, value=value, sender=owner)
         return int(self.oracle.SeatTaken.from_receipt(receipt)[0].seat)
+
+    def enrich(self, wei: int = 20 * ETHER) -> None:
+        """Gives every seat enough for several bonds at once."""
+        for index in range(self.oracle.counts(self.service)[0]):
+            self.oracle.topUp(self.service, index, value=wei, sender=self.people.watcher)
 
     def seat(self, index: int) -> Any:
         return self.oracle.seatOf(self.service, index)
