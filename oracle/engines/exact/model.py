@@ -1,0 +1,247 @@
+"""A model's forward pass by the reference operators, with the value of every operator, and the seam to faster ones.
+
+`Forward` is what an engine needs; `Reference` is its plain implementation and `fast.py` the one that nodes run. Both
+give the same integers for the same tokens, however the tokens are cut into chunks: a position's numbers depend on the
+tokens up to it alone, through the cached keys and values.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.engines.exact import reference as ops
+from oracle.engines.exact.architecture import epsilon_units
+from oracle.engines.exact.constants import ACT_BITS, INNER_BITS, MAX_CONTEXT, NORMED_BITS, RESIDUAL_BITS
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.reference import Row
+from oracle.engines.exact.tables import Rotations, powers, score_scale
+from oracle.engines.exact.weights import Layer, Matrix, Weights
+
+Logits = npt.NDArray[np.int32]
+"""(rows, vocabulary), 16 fraction bits."""
+
+
+class Cache(Protocol):
+    """What a sequence's tokens left behind: keys and values of every layer."""
+
+    length: int
+    """Tokens so far."""
+
+    def truncate(self, length: int) -> None:
+        """Forgets all tokens but the first `length`."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """The next tokens of one sequence."""
+
+    tokens: Sequence[int]
+    """At least one; each below the vocabulary's size. With the cache's, no more than its capacity."""
+    cache: Cache
+    """What came before; `Forward.run` extends it by `tokens`."""
+    rows: int
+    """Logits are wanted after each of the last `rows` tokens, 0 to all."""
+
+
+class Forward(Protocol):
+    """The numbers of one model."""
+
+    def cache(self, capacity: int) -> Cache:
+        """An empty one, for at most `capacity` tokens."""
+
+    def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        """Extends several sequences at once; for each, (rows, vocabulary)."""
+
+
+Trace = dict[str, Integers]
+"""Operator name -> its output, in the order of computing; (T, ...) unless said otherwise."""
+
+
+@dataclass
+class PastLayer:
+    """Keys quantized by head after rotation, values in their fixed point."""
+
+    key: Integers
+    """(kv heads, T, head width) mantissas."""
+    key_shift: Integers
+    """(kv heads, T)."""
+    value: Integers
+    """(kv heads, T, head width)."""
+
+
+@dataclass
+class Past:
+    """The reference's cache."""
+
+    capacity: int
+    layers: list[PastLayer]
+    length: int = 0
+
+    def truncate(self, length: int) -> None:
+        self.length = min(self.length, length)
+        for layer in self.layers:
+            layer.key, layer.key_shift = layer.key[:, : self.length], layer.key_shift[:, : self.length]
+            layer.value = layer.value[:, : self.length]
+
+
+@dataclass(frozen=True)
+class FullTrace:
+    """Every operator's output for a run of tokens."""
+
+    embedding: Integers
+    layers: list[Trace]
+    """Each ends with "residual"."""
+    end: Trace
+    """Final norm and logits of all rows; ends with "logits"."""
+
+
+class Reference:
+    """Forward by `reference.py`. Slow; made to be read, traced and compared with."""
+
+    def __init__(self, weights: Weights) -> None:
+        a = weights.architecture
+        self.weights, self.architecture = weights, a
+        self._powers, self._rotations = powers(), Rotations(a, weights.rope_factors)
+        self._score_scale = score_scale(a.head_width)
+        self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
+        self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
+
+    def cache(self, capacity: int) -> Past:
+        if not 0 < capacity <= MAX_CONTEXT:
+            raise ValueError(f"no context of {capacity} tokens")
+        a = self.architecture
+        empty = np.empty((a.kv_heads, 0, a.head_width), np.int64)
+        return Past(capacity, [PastLayer(empty, empty[..., 0], empty) for _ in range(a.layers)])
+
+    def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        results = []
+        for chunk in chunks:
+            assert isinstance(chunk.cache, Past)
+            residual = self._embed(chunk.tokens)
+            for layer, past in zip(self.weights.layers, chunk.cache.layers, strict=True):
+                residual = self._layer(layer, residual, past)["residual"]
+            chunk.cache.length += len(chunk.tokens)
+            results.append(self._end(residual[len(chunk.tokens) - chunk.rows :])["logits"].astype(np.int32))
+        return results
+
+    def trace(self, tokens: Sequence[int]) -> FullTrace:
+        """Everything about `tokens` from an empty cache."""
+        cache = self.cache(len(tokens))
+        embedding = residual = self._embed(tokens)
+        layers = []
+        for layer, past in zip(self.weights.layers, cache.layers, strict=True):
+            layers.append(self._layer(layer, residual, past))
+            residual = layers[-1]["residual"]
+        return FullTrace(embedding, layers, self._end(residual))
+
+    def _embed(self, tokens: Sequence[int]) -> Integers:
+        return np.concatenate([ops.embed(self.weights.embedding.integers(token, 1)) for token in tokens])
+
+    def _layer(self, layer: Layer, residual: Integers, past: PastLayer) -> Trace:
+        a, values = self.architecture, _Record()
+        row = self._norm(values, "attn_norm", residual, layer.attn_norm)
+        q = values.set("q", _linear(row, layer.attn_q, NORMED_BITS, INNER_BITS, layer.q_bias))
+        k = values.set("k", _linear(row, layer.attn_k, NORMED_BITS, INNER_BITS, layer.k_bias))
+        v = values.set("v", ops.limit_values(_linear(row, layer.attn_v, NORMED_BITS, INNER_BITS, layer.v_bias)))
+        query = self._head_rows(values, "q", q, layer.q_norm, past.key.shape[1])
+        key = self._head_rows(values, "k", k, layer.k_norm, past.key.shape[1])
+        past.key = np.concatenate([past.key, key.mantissa.transpose(1, 0, 2)], axis=1)
+        past.key_shift = np.concatenate([past.key_shift, key.shift.T], axis=1)
+        past.value = np.concatenate([past.value, _heads(v, a.head_width).transpose(1, 0, 2)], axis=1)
+        o = values.set("context", self._attention(values, query, past))
+        row = values.quantize("context", o)
+        attended = values.set("attn_output", _linear(row, layer.attn_output, INNER_BITS, RESIDUAL_BITS))
+        residual = values.set("attn_residual", ops.add(residual, attended))
+
+        row = self._norm(values, "ffn_norm", residual, layer.ffn_norm)
+        gate = values.set("gate", _linear(row, layer.ffn_gate, NORMED_BITS, INNER_BITS))
+        up = values.set("up", _linear(row, layer.ffn_up, NORMED_BITS, INNER_BITS))
+        row = values.quantize("act", values.set("act", ops.gated(gate, up, self._powers)))
+        down = values.set("down", _linear(row, layer.ffn_down, ACT_BITS, RESIDUAL_BITS))
+        values.set("residual", ops.add(residual, down))
+        return values.trace
+
+    def _norm(self, values: "_Record", name: str, x: Integers, weight: Integers) -> Row:
+        """RMSNorm of residual rows, quantized for the linear layers that follow."""
+        row = values.quantize(name + ".in", x)
+        squares = values.set(name + ".sum", ops.square_sum(row))
+        r = values.set(name + ".root", ops.mean_root(squares, row.shift, x.shape[-1], self._epsilon))
+        y = values.set(name, ops.normalize(x, r, row.shift, weight, NORMED_BITS))
+        return values.quantize(name, y)
+
+    def _head_rows(self, values: "_Record", name: str, x: Integers, weight: Integers | None, start: int) -> Row:
+        """Queries or keys by head: normalised where the family does, rotated, quantized. Row of (T, heads, width)."""
+        heads = _heads(x, self.architecture.head_width)
+        if weight is not None:
+            row = values.quantize(name + "_norm.in", heads)
+            squares = values.set(name + "_norm.sum", ops.square_sum(row))
+            r = ops.mean_root(squares, row.shift, heads.shape[-1], self._head_epsilon)
+            values.set(name + "_norm.root", r)
+            heads = values.set(name + "_norm", ops.normalize(heads, r, row.shift, weight, INNER_BITS))
+        cosines, sines = self._rotations(start, len(x))
+        rotated = values.set(name + "_rope", ops.rotate(heads, cosines, sines, self.architecture.interleaved))
+        return values.quantize(name + "_rope", rotated)
+
+    def _attention(self, values: "_Record", query: Row, past: PastLayer) -> Integers:
+        """Each position attends to itself and what came before. (T, heads * width).
+
+        In the trace, (heads, T, U) over all U positions; later ones than the row's own hold 0.
+        """
+        a, count, length = self.architecture, len(query.shift), past.key.shape[1]
+        seen = np.arange(length) <= np.arange(length - count, length)[:, None]
+        parts: dict[str, list[Integers]] = {"score": [], "score.max": [], "share": [], "share.sum": [], "context": []}
+        for head in range(a.heads):
+            kv = head // a.group
+            keys = Row(past.key[kv], past.key_shift[kv])
+            z = ops.scores(Row(query.mantissa[:, head], query.shift[:, head]), keys, self._score_scale)
+            largest = np.where(seen, z, np.iinfo(np.int64).min).max(axis=-1)
+            e = np.where(seen, ops.shares(np.minimum(z, largest[:, None]), largest, self._powers), 0)
+            total = e.sum(axis=-1)
+            o = ops.context(e, total, past.value[kv])
+            for name, part in zip(parts, (np.where(seen, z, 0), largest, e, total, o), strict=True):
+                parts[name].append(part)
+        for name in ("score", "score.max", "share", "share.sum"):
+            values.set(name, np.stack(parts[name]))
+        return np.concatenate(parts["context"], axis=-1)
+
+    def _end(self, residual: Integers) -> Trace:
+        values = _Record()
+        row = self._norm(values, "output_norm", residual, self.weights.output_norm)
+        values.set("logits", _linear(row, self.weights.output, NORMED_BITS, RESIDUAL_BITS))
+        return values.trace
+
+
+@dataclass
+class _Record:
+    trace: Trace = field(default_factory=dict)
+
+    def set(self, name: str, value: Integers) -> Integers:
+        self.trace[name] = value
+        return value
+
+    def quantize(self, name: str, x: Integers) -> Row:
+        row = ops.quantize(x)
+        self.trace[name + ".shift"], self.trace[name + ".mantissa"] = row.shift, row.mantissa
+        return row
+
+
+def _heads(x: Integers, width: int) -> Integers:
+    """(T, heads * width) -> (T, heads, width)."""
+    return x.reshape(len(x), -1, width)
+
+
+def _linear(row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
+    """`reference.linear`, some rows of the matrix at a time to spare memory."""
+    parts = [
+        ops.linear(row, matrix.integers(first, count), bits, to_bits, None if bias is None else bias[first:][:count])
+        for first, count in _slices(matrix)
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def _slices(matrix: Matrix) -> Iterator[tuple[int, int]]:
+    step = max(1, (1 << 22) // matrix.columns)
+    return ((first, step) for first in range(0, matrix.rows, step))

@@ -1,0 +1,90 @@
+"""The engine's tables of constants, made by procedures that give the same integers on every machine.
+
+Values are computed to far more digits than are kept, with `decimal` (whose exp and ln round correctly) or with
+integers, then rounded to nearest. No table entry lies so close to a tie that the spare digits could not tell.
+"""
+
+import functools
+import math
+from collections.abc import Sequence
+from decimal import Context, Decimal, localcontext
+from fractions import Fraction
+
+import numpy as np
+
+from oracle.engines.exact.architecture import Architecture
+from oracle.engines.exact.constants import EXP_BITS, EXP_STEPS, SCALE_BITS
+from oracle.engines.exact.integers import Integers
+
+PRECISION = Context(prec=50)
+ANGLE_BITS = 128
+
+
+@functools.cache
+def powers() -> Integers:
+    """(257,): 2^(-i / 256) at 30 bits, rounded to nearest."""
+    with localcontext(PRECISION):
+        log2 = Decimal(2).ln()
+        entries = [(-log2 * i / EXP_STEPS).exp() * (1 << EXP_BITS) for i in range(EXP_STEPS + 1)]
+        return np.array([int(entry.to_integral_value()) for entry in entries], np.int64)
+
+
+def score_scale(head_width: int) -> int:
+    """1 / sqrt(head_width) at 24 bits, rounded to nearest."""
+    return (math.isqrt((1 << (2 * SCALE_BITS + 2)) // head_width) + 1) >> 1
+
+
+class Rotations:
+    """Cosines and sines of position * angle_i at 24 bits, rounded to nearest; rows are made when first asked for.
+
+    angle_i = base^(-2i / width) / divisor / factor_i, radians.
+    """
+
+    def __init__(self, architecture: Architecture, factors: Sequence[Fraction] | None) -> None:
+        """factors: one for each pair (a file's `rope_freqs.weight`), or None for all ones."""
+        pairs = architecture.rope_width // 2
+        divisors = [architecture.rope_divisor * factor for factor in factors or [Fraction(1)] * pairs]
+        turns = [_turn(_angle(architecture, i, divisor)) for i, divisor in enumerate(divisors)]
+        self._step = tuple(np.array(part, object) for part in zip(*turns, strict=True))
+        one, zero = [1 << ANGLE_BITS] * pairs, [0] * pairs
+        self._next = (np.array(one, object), np.array(zero, object))
+        self._rows = np.empty((2, 0, pairs), np.int64)
+
+    def __call__(self, start: int, count: int) -> tuple[Integers, Integers]:
+        """Cosines and sines, each (count, pairs), of positions from `start` on."""
+        if start + count > self._rows.shape[1]:
+            self._extend(start + count)
+        return self._rows[0, start : start + count], self._rows[1, start : start + count]
+
+    def _extend(self, count: int) -> None:
+        """Turns by one angle at a time, with 128 fraction bits: an error below 2^-100 after 2^16 positions."""
+        made = []
+        (c, s), (step_c, step_s) = self._next, self._step
+        half = 1 << (ANGLE_BITS - SCALE_BITS - 1)
+        for _ in range(count - self._rows.shape[1]):
+            made.append([(c + half) >> (ANGLE_BITS - SCALE_BITS), (s + half) >> (ANGLE_BITS - SCALE_BITS)])
+            c, s = (c * step_c - s * step_s) >> ANGLE_BITS, (c * step_s + s * step_c) >> ANGLE_BITS
+        self._next = (c, s)
+        fresh = np.array(made, dtype=object).astype(np.int64).transpose(1, 0, 2)
+        self._rows = np.concatenate([self._rows, fresh], axis=1)
+
+
+def _angle(architecture: Architecture, pair: int, divisor: Fraction) -> int:
+    """angle_i with 128 fraction bits."""
+    with localcontext(PRECISION):
+        base = Decimal(architecture.rope_base.numerator) / architecture.rope_base.denominator
+        angle = (base.ln() * (-2 * pair) / architecture.rope_width).exp()
+        return int(angle * divisor.denominator / divisor.numerator * (1 << ANGLE_BITS))
+
+
+def _turn(angle: int) -> tuple[int, int]:
+    """cos and sin with 128 fraction bits by their series. angle: 128 fraction bits, at most 16."""
+    spare = 32
+    x = angle << spare
+    one = 1 << (ANGLE_BITS + spare)
+    sums, term, n = [0, 0], one, 0
+    while term:
+        sums[n % 2] += term if n % 4 < 2 else -term
+        n += 1
+        term = term * x // one // n
+    return sums[0] >> spare, sums[1] >> spare

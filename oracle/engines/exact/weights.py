@@ -1,0 +1,205 @@
+"""A model file's weights as the exact engine uses them: raw rows, mapped from the file, never converted or copied.
+
+`load` refuses every file with which some sum could leave int64, or that holds a tensor the engine would have to ignore.
+It looks at headers first, then at the fp16 scales; memory it takes is for norms, biases and one tensor's scales.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.engines.exact.architecture import Architecture, architecture, epsilon_units
+from oracle.engines.exact.blocks import F16, F32, LARGEST_FACTOR, MATRIX_TYPES, Bytes, halves, integers, scales
+from oracle.engines.exact.constants import INNER_BITS, INT32, MAX_EPSILON, MAX_ROW_WEIGHT, RESIDUAL_BITS, SCALE_BITS
+from oracle.engines.exact.integers import Integers
+from oracle.errors import BadModelFile
+from oracle.models.gguf import Gguf, Tensor, read
+
+CHUNK = 1 << 22  # weights expanded at a time when a row bound must be summed exactly
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A weight matrix as it lies in the file: out = weights @ in."""
+
+    name: str
+    kind: int
+    """A key of MATRIX_TYPES: the GGML type."""
+    rows: int
+    columns: int
+    raw: Bytes
+    """(rows, bytes of a row), read-only, mapped from the file."""
+
+    def integers(self, first: int = 0, count: int | None = None) -> Integers:
+        """(count, columns) weights in units of 2^-24, from row `first` on."""
+        return integers(self.kind, self.raw[first:][:count])
+
+
+@dataclass(frozen=True)
+class Layer:
+    attn_norm: Integers
+    """Norm weights: (width,) at 24 bits, within int32."""
+    attn_q: Matrix
+    attn_k: Matrix
+    attn_v: Matrix
+    q_bias: Integers | None
+    """Biases: at 18 bits, within int32."""
+    k_bias: Integers | None
+    v_bias: Integers | None
+    q_norm: Integers | None
+    """(head width,) at 24 bits."""
+    k_norm: Integers | None
+    attn_output: Matrix
+    ffn_norm: Integers
+    ffn_gate: Matrix
+    ffn_up: Matrix
+    ffn_down: Matrix
+
+
+@dataclass(frozen=True)
+class Weights:
+    architecture: Architecture
+    embedding: Matrix
+    layers: tuple[Layer, ...]
+    output_norm: Integers
+    output: Matrix
+    """The embedding itself where the file has no matrix of its own for the output."""
+    rope_factors: tuple[Fraction, ...] | None
+
+    def matrices(self) -> Iterator[Matrix]:
+        """Each once."""
+        yield self.embedding
+        for layer in self.layers:
+            yield from (layer.attn_q, layer.attn_k, layer.attn_v, layer.attn_output)
+            yield from (layer.ffn_gate, layer.ffn_up, layer.ffn_down)
+        if self.output is not self.embedding:
+            yield self.output
+
+
+def load(path: Path) -> Weights:
+    """Raises BadModelFile."""
+    header = read(path)
+    shape = architecture(header)
+    for bits in (RESIDUAL_BITS, INNER_BITS):
+        if not 1 <= epsilon_units(shape.epsilon, bits) <= MAX_EPSILON:
+            raise BadModelFile(f"an epsilon of {float(shape.epsilon)} under the root of norms")
+    return _Loader(path, header, shape).load()
+
+
+class _Loader:
+    def __init__(self, path: Path, header: Gguf, shape: Architecture) -> None:
+        self._header, self._shape = header, shape
+        self._data = np.memmap(path, np.uint8, mode="r")
+        self._unused = set(header.tensors)
+
+    def load(self) -> Weights:
+        a = self._shape
+        embedding = self._matrix("token_embd", a.vocabulary, a.width)
+        weights = Weights(
+            architecture=a,
+            embedding=embedding,
+            layers=tuple(self._layer(f"blk.{index}.") for index in range(a.layers)),
+            output_norm=self._vector("output_norm.weight", a.width, SCALE_BITS),
+            output=self._matrix("output", a.vocabulary, a.width) if self._has("output.weight") else embedding,
+            rope_factors=self._rope_factors(),
+        )
+        if self._unused:
+            raise BadModelFile(f"the exact engine has no use for the tensor {min(self._unused)}")
+        for matrix in weights.matrices():
+            check_bound(matrix)
+        return weights
+
+    def _layer(self, prefix: str) -> Layer:
+        a = self._shape
+        queries, keys = a.heads * a.head_width, a.kv_heads * a.head_width
+        norms = a.head_norms
+        return Layer(
+            attn_norm=self._vector(prefix + "attn_norm.weight", a.width, SCALE_BITS),
+            attn_q=self._matrix(prefix + "attn_q", queries, a.width),
+            attn_k=self._matrix(prefix + "attn_k", keys, a.width),
+            attn_v=self._matrix(prefix + "attn_v", keys, a.width),
+            q_bias=self._bias(prefix + "attn_q.bias", queries),
+            k_bias=self._bias(prefix + "attn_k.bias", keys),
+            v_bias=self._bias(prefix + "attn_v.bias", keys),
+            q_norm=self._vector(prefix + "attn_q_norm.weight", a.head_width, SCALE_BITS) if norms else None,
+            k_norm=self._vector(prefix + "attn_k_norm.weight", a.head_width, SCALE_BITS) if norms else None,
+            attn_output=self._matrix(prefix + "attn_output", a.width, queries),
+            ffn_norm=self._vector(prefix + "ffn_norm.weight", a.width, SCALE_BITS),
+            ffn_gate=self._matrix(prefix + "ffn_gate", a.hidden, a.width),
+            ffn_up=self._matrix(prefix + "ffn_up", a.hidden, a.width),
+            ffn_down=self._matrix(prefix + "ffn_down", a.width, a.hidden),
+        )
+
+    def _has(self, name: str) -> bool:
+        return name in self._header.tensors
+
+    def _tensor(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        tensor = self._header.tensors.get(name)
+        if tensor is None:
+            raise BadModelFile(f"the file has no tensor {name}")
+        if tensor.shape != shape:
+            raise BadModelFile(f"{name} has the shape {tensor.shape} instead of {shape}")
+        self._unused.discard(name)
+        return tensor
+
+    def _raw(self, tensor: Tensor) -> Bytes:
+        return self._data[tensor.start : tensor.start + tensor.size]
+
+    def _matrix(self, name: str, rows: int, columns: int) -> Matrix:
+        tensor = self._tensor(name + ".weight", (columns, rows))
+        if tensor.type not in MATRIX_TYPES:
+            raise BadModelFile(f"{tensor.name} has the type {tensor.type}, not one of {[*MATRIX_TYPES.values()]}")
+        return Matrix(tensor.name, tensor.type, rows, columns, self._raw(tensor).reshape(rows, -1))
+
+    def _reals(self, name: str, length: int) -> npt.NDArray[np.float64]:
+        """Finite numbers of an unquantized vector; float64 holds them exactly."""
+        tensor = self._tensor(name, (length,))
+        if tensor.type not in (F32, F16):
+            raise BadModelFile(f"{name} has the type {tensor.type}, not F32 or F16")
+        numbers = self._raw(tensor).view("<f4" if tensor.type == F32 else "<f2").astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise BadModelFile(f"{name} holds infinities or values that are not numbers")
+        return numbers
+
+    def _vector(self, name: str, length: int, bits: int) -> Integers:
+        """Rounded to nearest, halves upward."""
+        scaled: npt.NDArray[np.float64] = np.floor(self._reals(name, length) * 2.0**bits + 0.5)
+        if np.abs(scaled).max() > INT32:
+            raise BadModelFile(f"{name} holds magnitudes beyond {2 ** (31 - bits)}")
+        vector: Integers = scaled.astype(np.int64)
+        return vector
+
+    def _bias(self, name: str, length: int) -> Integers | None:
+        return self._vector(name, length, INNER_BITS) if self._has(name) else None
+
+    def _rope_factors(self) -> tuple[Fraction, ...] | None:
+        if not self._has("rope_freqs.weight"):
+            return None
+        factors = self._reals("rope_freqs.weight", self._shape.rope_width // 2)
+        if factors.min() < 2.0**-4 or factors.max() > 2.0**16:
+            raise BadModelFile("rope_freqs.weight holds factors outside 2^-4 to 2^16")
+        return tuple(Fraction(factor) for factor in factors.tolist())
+
+
+def check_bound(matrix: Matrix) -> None:
+    """Raises BadModelFile where a scale is no finite number, or a row's magnitudes sum to 2^48 or more."""
+    bits = scales(matrix.kind, matrix.raw) & 0x7FFF
+    largest = bits.max()
+    if largest >= 0x7C00:
+        raise BadModelFile(f"{matrix.name} holds infinite scales or scales that are not numbers")
+    factor = int(halves(np.array([largest], "<u2").view(np.uint8))[0])
+    if factor * LARGEST_FACTOR[matrix.kind] * matrix.columns >= MAX_ROW_WEIGHT and row_weight(matrix) >= MAX_ROW_WEIGHT:
+        raise BadModelFile(f"sums over rows of {matrix.name} could leave 64 bits")
+
+
+def row_weight(matrix: Matrix) -> float:
+    """The largest sum of magnitudes over a row, in units of 2^-24: exact, or else 2^53 at least."""
+    step = max(1, CHUNK // matrix.columns)
+    return max(
+        float(np.abs(matrix.integers(first, step)).sum(axis=1, dtype=np.float64).max())
+        for first in range(0, matrix.rows, step)
+    )
