@@ -20,10 +20,12 @@ from web3 import Web3
 
 from oracle.chain.contracts import Contracts
 from oracle.chain.keys import LocalSigner
+from oracle.chain.requests import Request
 from oracle.chain.rpc import Rpc
 from oracle.client import OracleClient, RequestId, ServiceId
 from oracle.deployment import Deployment
 from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.merkle import tokens_root
 from oracle.errors import ReorgedAway
 from oracle.models.manifest import Manifest
 from oracle.node import salts
@@ -110,13 +112,43 @@ class World:
         """Names of the events about a request."""
         return [step.name for step in self.client.steps(RequestId(request), self.deployment.block)]
 
+    def act(self, account: LocalAccount, function: str, *args: Any, value_wei: int = 0) -> Any:
+        """A call of the oracle by anybody, mined at once."""
+        caller = OracleClient(self.client.w3, self.deployment, account)
+        self.chain.rpc("evm_setAutomine", True)
+        try:
+            return caller.send(caller.oracle.functions[function](*args), value_wei)
+        finally:
+            self.chain.rpc("evm_setAutomine", False)
+
+    def request(self, request: int) -> Request:
+        """As its event says."""
+        posted = next(s for s in self.client.steps(RequestId(request), self.deployment.block))
+        return Request.from_abi(posted.args["request"])
+
+    def lie(self, request: int, liar: LocalAccount) -> bool:
+        """Answers falsely if it is the liar's turn."""
+        words = self.request(request).words
+        if self.status(request) != "open" or self.client.oracle.functions.turnOf(words).call()[2] != liar.address:
+            return False
+        tokens = [*LyingEngine.LIE, STOP]
+        seed = self.client.w3.eth.get_block(self.request(request).seed_block)["hash"]
+        self.act(liar, "answer", words, LyingEngine.LIE, len(tokens), tokens_root(tokens), seed)
+        return True
+
     def seat(self, number: int) -> Any:
         """As the contract says."""
         return self.client.oracle.functions.seatOf(self.service, number).call()
 
 
 async def make_node(
-    world: World, folder: Path, account: LocalAccount | None = None, engine: Any = None, **changes: Any
+    world: World,
+    folder: Path,
+    account: LocalAccount | None = None,
+    engine: Any = None,
+    *,
+    disputer: LocalAccount | None = None,
+    **changes: Any,
 ) -> Node:
     """A node with a key in memory; the same folder again is a restart. Without an account it runs dry."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -130,7 +162,7 @@ async def make_node(
         Rpc(settings.rpc_urls, CHAIN_ID, timeout_seconds=5, sleep=_no_sleep, clock=lambda: 0.0),
         open_journal(settings, world.deployment),
         operator=signer,
-        disputer=None,
+        disputer=None if disputer is None else LocalSigner(disputer),
         secrets=None if signer is None else await salts.derive(signer, CHAIN_ID),
         engine_factory=lambda service: engine or FakeEngine(),
     )
