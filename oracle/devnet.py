@@ -60,12 +60,15 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def anvil(port: int, block_seconds: int, log: Path) -> Iterator[Web3]:
-    """Anvil under the rules of a real chain, stopped at the end. Raises Refused if it does not start."""
+def anvil(port: int, log: Path) -> Iterator[Web3]:
+    """Anvil under the rules of a real chain, a block for each transaction; stopped at the end.
+
+    Raises Refused if it does not start.
+    """
     if shutil.which("anvil") is None:
         raise Refused("anvil is not on the PATH; `npm install` in this project brings it")
     command = ["anvil", "--port", str(port), "--hardfork", "osaka", "--enable-tx-gas-limit"]
-    command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC, "--block-time", str(block_seconds)]
+    command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
             w3 = Web3(Web3.HTTPProvider(f"http://127.0.0.1:{port}"))
@@ -97,6 +100,12 @@ def deploy(w3: Web3) -> Deployment:
     panel = create("PanelArbiter", oracle)
     to_address = Web3.to_checksum_address
     return Deployment(w3.eth.chain_id, block, to_address(registry), to_address(oracle), to_address(panel))
+
+
+def mine_every(w3: Web3, seconds: int) -> None:
+    """From now on a block every so many seconds, as on a real chain."""
+    w3.provider.make_request(RPCEndpoint("evm_setAutomine"), [False])
+    w3.provider.make_request(RPCEndpoint("evm_setIntervalMining"), [seconds])
 
 
 def pass_time(w3: Web3, seconds: int) -> None:

@@ -18,7 +18,9 @@ from ape.cli import ConnectedProviderCommand
 def cli(alias: str, out: Path) -> None:
     """Deploy ModelRegistry, Oracle and PanelArbiter."""
     deployer = (
-        accounts.test_accounts[int(alias.removeprefix("TEST::"))] if alias.startswith("TEST::") else accounts.load(alias)
+        accounts.test_accounts[int(alias.removeprefix("TEST::"))]
+        if alias.startswith("TEST::")
+        else accounts.load(alias)
     )
     registry = project.ModelRegistry.deploy(sender=deployer)
     oracle = project.Oracle.deploy(registry, sender=deployer)

@@ -91,8 +91,22 @@ class Contracts:
 
 
 def same_code(code: bytes, built: Mapping[str, Any]) -> bool:
-    """Whether `code` is what `built` leaves on the chain. Immutables are zero in the artifact."""
+    """Whether `code` is what `built` leaves on the chain. Immutables are zero in the artifact.
+
+    Ape appends the compiler's metadata, the package's build does not: bytes after the code that cannot be executed.
+    """
     blank = bytearray(code)
     for start, length in built["immutables"]:
         blank[start : start + length] = bytes(length)
-    return keccak(bytes(blank)) == bytes.fromhex(built["runtime_hash"][2:])
+    wanted = bytes.fromhex(built["runtime_hash"][2:])
+    return wanted in (keccak(bytes(blank)), keccak(without_metadata(bytes(blank))))
+
+
+def without_metadata(code: bytes) -> bytes:
+    """`code` less what solc appends: INVALID, a CBOR map, its length in two bytes. `code` itself if there is none.
+
+    Source: Solidity documentation, "Encoding of the Metadata Hash in the Bytecode".
+    """
+    trailer = int.from_bytes(code[-2:], "big") + 2
+    appended = 2 < trailer < min(64, len(code)) and code[-trailer - 1] == 0xFE and code[-trailer] >> 4 == 0xA
+    return code[: -trailer - 1] if appended else code

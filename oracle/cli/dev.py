@@ -32,7 +32,7 @@ def dev(
         folder.mkdir(parents=True, exist_ok=True)
         run = Path(tempfile.mkdtemp(dir=folder))
         with console.status("starting the chain, deploying, taking seats"):
-            w3 = stack.enter_context(devnet.anvil(port, block_seconds, run / "anvil.log"))
+            w3 = stack.enter_context(devnet.anvil(port, run / "anvil.log"))
             deployment = devnet.deploy(w3)
             deployment.save(run / "deployment.json")
             deployment.save(folder / "deployment.json")
@@ -42,6 +42,7 @@ def dev(
             service = devnet.open_service(client, manifest, terms)
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
             devnet.take_seats(w3, deployment, service, plans, terms)
+            devnet.mine_every(w3, block_seconds)
             for plan in plans:
                 settings = devnet.write_node(run / f"node-{plan.number}", plan, f"http://127.0.0.1:{port}", service)
                 process = devnet.start_node(settings, run / f"node-{plan.number}.log")

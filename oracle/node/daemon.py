@@ -279,7 +279,7 @@ class Node:
             name = names[sender.address]
             report = await sender.tick(head)
             was = self.status.reports.get(name)
-            if report.low_funds and not (was and was.low_funds):
+            if report.low_funds and self.settings.can_sign and not (was and was.low_funds):
                 log.error("balance too low", key=name, address=sender.address, balance_wei=report.balance_wei)
             if report.holding and not (was and was.holding):
                 log.warning("nothing new is signed", key=name, reason=report.holding)

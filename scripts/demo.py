@@ -1,0 +1,233 @@
+"""The whole oracle on a local chain, with real transactions and real inference: `make demo`.
+
+Five daemons, one of them bribed. A dapp's request is answered, finalized and called back. A wrong answer is noticed by
+a watcher that ran the question again, challenged, and judged by the panel; the liar's bond moves, and the next turn
+answers again. A request that nobody answers is refunded. Ends with a table of balances that adds up to zero, and with
+exit status 1 if anything did not happen.
+"""
+
+import contextlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from narrator import RULINGS, Narrator
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
+from web3 import Web3
+
+from oracle import devnet
+from oracle.client import OracleClient, RequestId, ServiceId, Step
+from oracle.deployment import Deployment
+
+ROOT = Path(__file__).resolve().parent.parent
+REVIEW = b"The soup was cold and the waiter was rude."
+BRIBED = b"The food at the Delphi was awful."
+HONEST_NODES, LIAR_SEATS = 4, 4
+MOST_TRIES = 12  # each request falls to the liar with probability 1/2
+BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
+CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * devnet.GWEI
+console = Console(highlight=False, width=120)
+
+
+class DidNotHappen(Exception):
+    """A step of the demo failed."""
+
+
+class Demo:
+    """The chain, its people, and what they do."""
+
+    def __init__(self, w3: Web3, deployment: Deployment, folder: Path) -> None:
+        self.w3 = w3
+        self.folder = folder
+        self.client = OracleClient(w3, deployment, devnet.account(devnet.ASKER))
+        self.deployer = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
+        self.plans = [devnet.NodePlan(f"node {n}", n) for n in range(HONEST_NODES)]
+        self.plans.append(devnet.NodePlan("liar", HONEST_NODES, LIAR_SEATS))
+        self.narrator = Narrator(w3, console)
+        self.names = self.narrator.names
+        self.names |= {self.deployer.address: "deployer", self.client.address: "user", BURN_ADDRESS: "burnt"}
+        self.narrator.knows(self.client.registry, "ModelRegistry")
+        self.narrator.knows(self.client.oracle, "Oracle")
+        self.narrator.knows(self.client.panel, "PanelArbiter")
+        for plan in self.plans:
+            self.names |= {plan.owner.address: f"{plan.name}'s owner", plan.operator.address: plan.name}
+
+    def set_up(self) -> ServiceId:
+        manifest = devnet.add_model(self.folder / "models", ROOT / "models" / "didyma-tiny.json")
+        terms = devnet.dev_terms(self.client.deployment, manifest.model_id)
+        service = devnet.open_service(self.deployer, manifest, terms)
+        devnet.take_seats(self.w3, self.client.deployment, service, self.plans, terms)
+        self.waits = {
+            "RequestPosted": ("waiting for the node whose turn it is", terms.turn_seconds),
+            "AnswerPosted": ("challenge window", terms.window_seconds),
+            "AnswerDisputed": ("panel votes", devnet.PANEL.commit_seconds + devnet.PANEL.reveal_seconds),
+            "AnswerRuled": ("waiting for the node of the next turn", terms.turn_seconds),
+        }
+        self.dapp = self.deployer.deploy("Correspondent", self.deployer.oracle.address, service, self.deployer.address)
+        self.narrator.knows(self.dapp, "the dapp Correspondent")
+        self.narrator.catch_up()
+        return service
+
+    def start_nodes(
+        self, stack: contextlib.ExitStack, service: ServiceId, rpc_url: str
+    ) -> list[subprocess.Popen[bytes]]:
+        processes = []
+        for plan in self.plans:
+            settings = devnet.write_node(self.folder / f"node-{plan.number}", plan, rpc_url, service)
+            command = (str(ROOT / "scripts/liar.py"),) if plan.name == "liar" else ("-m", "oracle.cli", "node", "run")
+            processes.append(devnet.start_node(settings, self.folder / f"node-{plan.number}.log", command))
+            stack.callback(processes[-1].kill)
+        return processes
+
+    def ask_dapp(self, prompt: bytes, seconds: int = 500) -> tuple[RequestId, int]:
+        """The user asks through the dapp. Returns the request and its block."""
+        deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
+        params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline)
+        price = self.dapp.functions.price(len(prompt), params).call({"from": self.client.address})
+        receipt = self.client.send(self.dapp.functions.ask(prompt, params), price)
+        self.narrator.catch_up()
+        return self.client.request_in(receipt), receipt["blockNumber"]
+
+    def follow(self, request_id: RequestId, block: int) -> list[Step]:
+        """Every step of the request, with a bar for what is being waited for."""
+        steps = []
+        columns = (TextColumn("  {task.description:<54}"), BarColumn(), TextColumn("{task.completed:.0f} s"))
+        with Progress(*columns, console=console, transient=True) as progress:
+            bar = progress.add_task("")
+
+            def sleep(seconds: float) -> None:
+                self.narrator.catch_up()
+                time.sleep(seconds)
+                progress.advance(bar, seconds)
+
+            for step in self.client.follow(request_id, block, timeout_seconds=240, sleep=sleep):
+                steps.append(step)
+                if step.name in self.waits:
+                    what, total = self.waits[step.name]
+                    progress.reset(bar, description=what, total=total)
+            self.narrator.catch_up()
+        return steps
+
+    def answered(self) -> None:
+        console.rule("[bold]A dapp asks, a bonded node answers, the dapp is called back")
+        request_id, block = self.ask_dapp(REVIEW)
+        steps = self.follow(request_id, block)
+        self.expect(steps, "AnswerPosted", "RequestFinalized")
+        output = [step for step in steps if step.name == "AnswerPosted"][-1].args["output"]
+        if self.dapp.functions.answerHash(request_id).call() != Web3.keccak(output):
+            raise DidNotHappen("the dapp did not store the answer's hash")
+        self.narrator.say("the dapp", f"has stored the hash of {bytes(output).decode().strip()!r}")
+
+    def disputed(self) -> None:
+        console.rule("[bold]A bribed node lies; a watcher runs the question again")
+        for attempt in range(MOST_TRIES):
+            request_id, block = self.ask_dapp(BRIBED + b" Really." * attempt)
+            steps = self.follow(request_id, block)
+            if any(step.name == "AnswerDisputed" for step in steps):
+                self.expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
+                ruled = next(step for step in steps if step.name == "AnswerRuled")
+                if RULINGS[ruled.args["ruling"]] != "rejected" or ruled.args["slashedWei"] == 0:
+                    raise DidNotHappen("the panel did not reject the lie")
+                first, last = (step.args["output"] for step in steps if step.name == "AnswerPosted")
+                if first == last:
+                    raise DidNotHappen("the next turn gave the rejected answer again")
+                return
+            self.narrator.say("", "the turn fell to an honest node; the user asks again")
+        raise DidNotHappen(f"the liar was never drawn in {MOST_TRIES} requests")
+
+    def refunded(self, processes: list[subprocess.Popen[bytes]]) -> None:
+        console.rule("[bold]All nodes go home; a request nobody answers is refunded")
+        for process in processes:
+            process.terminate()
+        for plan, process in zip(self.plans, processes, strict=True):
+            if process.wait(timeout=60) != 0:
+                raise DidNotHappen(f"{plan.name} did not stop cleanly; see its log")
+        self.narrator.catch_up()
+        self.narrator.say("five nodes", "stop cleanly")
+        request_id, block = self.ask_dapp(REVIEW, seconds=60)
+        devnet.pass_time(self.w3, 120)
+        request = self.client.steps(request_id, block)[0].args["request"]
+        credit = self.client.oracle.functions.credit(self.dapp.address)
+        before = credit.call()
+        self.client.send(self.client.oracle.functions.refund(tuple(request.values())))
+        self.narrator.catch_up()
+        self.expect(self.client.steps(request_id, block), "RequestRefunded")
+        if credit.call() <= before:
+            raise DidNotHappen("the payer got nothing back")
+
+    def expect(self, steps: list[Step], *names: str) -> None:
+        """The named steps happened, in this order."""
+        happened = iter(step.name for step in steps)
+        for name in names:
+            if name not in happened:
+                raise DidNotHappen(f"{name} did not happen; steps: {[step.name for step in steps]}")
+
+    def balances(self, initial: dict[str, int]) -> None:
+        """Who has how much more or less than at the start; what fees burnt included, it adds up to zero."""
+        console.rule("[bold]Balances")
+        self.client.send(self.client.oracle.functions.burn())
+        self.narrator.catch_up()
+        burnt_fees, touched = 0, set(self.names)
+        for number in range(self.w3.eth.block_number + 1):
+            block = self.w3.eth.get_block(number)
+            burnt_fees += block["gasUsed"] * block.get("baseFeePerGas", 0)
+            touched.add(block["miner"])
+        table = Table("account", "ether", "of it with the oracle", box=None)
+        credit = self.client.oracle.functions.credit
+        total = burnt_fees
+        for address in sorted(touched, key=lambda a: self.names.get(a, "block producer")):
+            to = Web3.to_checksum_address(address)
+            change = self.w3.eth.get_balance(to) - initial.get(address, 0)
+            total += change
+            owed = credit(to).call()
+            name = self.names.get(address, "block producer")
+            table.add_row(name, f"{change / devnet.ETHER:+.6f}", f"{owed / devnet.ETHER:.6f}" if owed else "")
+        table.add_row("base fees", f"{burnt_fees / devnet.ETHER:+.6f}", "")
+        table.add_row("[bold]sum", f"[bold]{total} wei", "")
+        console.print(table)
+        if total != 0:
+            raise DidNotHappen("the balances do not add up to zero")
+
+
+def deploy_with_ape(rpc_url: str, out: Path) -> Deployment:
+    environment = {**os.environ, "APE_FOUNDRY_HOST": rpc_url}
+    command = ["ape", "run", "deploy", "--network", "ethereum:local:foundry", "--out", str(out)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise DidNotHappen(f"the Ape script failed:\n{done.stdout}{done.stderr}")
+    return Deployment.load(out)
+
+
+def main() -> None:
+    folder = Path(tempfile.mkdtemp(prefix="didyma-demo-"))
+    port = devnet.free_port()
+    rpc_url = f"http://127.0.0.1:{port}"
+    try:
+        with contextlib.ExitStack() as stack:
+            console.rule("[bold]Setting up")
+            w3 = stack.enter_context(devnet.anvil(port, folder / "anvil.log"))
+            initial = {devnet.account(n).address: 10_000 * devnet.ETHER for n in range(devnet.ACCOUNTS)}
+            with console.status("compiling and deploying with Ape"):
+                deployment = deploy_with_ape(rpc_url, folder / "deployment.json")
+            demo = Demo(w3, deployment, folder)
+            with console.status("opening a service"):
+                service = demo.set_up()
+            devnet.mine_every(w3, 1)
+            processes = demo.start_nodes(stack, service, rpc_url)
+            demo.answered()
+            demo.disputed()
+            demo.refunded(processes)
+            demo.balances(initial)
+    except (DidNotHappen, TimeoutError) as error:
+        console.print(f"[red]Failed:[/] {error}\nLogs are in {folder}")
+        sys.exit(1)
+    console.print("Everything happened as it should.")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""Tells what happens on a local chain: one line a transaction, with who sent it, what it did, its hash and gas."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rich.console import Console
+from web3 import Web3
+from web3.contract import Contract
+from web3.exceptions import Web3Exception
+from web3.types import TxData, TxReceipt
+
+from oracle.devnet import ETHER
+
+RULINGS = ("upheld", "rejected", "annulled")
+SENTENCES: Mapping[str, Callable[[dict[str, Any]], str]] = {
+    "register": lambda a: f"registers the model {a['manifest']['name']}",
+    "createService": lambda a: "opens a service for it",
+    "join": lambda a: "takes a seat, with its stake",
+    "activate": lambda a: f"activates seat {a['seat']}",
+    "ask": lambda a: f"asks the dapp: {a['prompt'].decode()}",
+    "request": lambda a: f"asks: {a['prompt'].decode()}",
+    "finalize": lambda a: f"finalizes {len(a['items'])} answer; the dapp is called back",
+    "refund": lambda a: "closes the request; its money goes back to the payer",
+    "draw": lambda a: "draws the panel",
+    "commit": lambda a: f"votes for seat {a['seat']}, sealed",
+    "reveal": lambda a: f"opens the vote of seat {a['seat']}: the answer is {'right' if a['vote'] == 1 else 'wrong'}",
+    "burn": lambda a: "sends what is to be burnt to the burn address",
+}
+
+
+class Narrator:
+    """Knows people and contracts by name; `catch_up` prints every transaction not yet told."""
+
+    def __init__(self, w3: Web3, console: Console) -> None:
+        self.names: dict[str, str] = {}
+        self.contracts: dict[str, Contract] = {}
+        self._w3 = w3
+        self._console = console
+        self._next_block = 1
+
+    def knows(self, contract: Contract, name: str) -> None:
+        self.contracts[contract.address] = contract
+        self.names[contract.address] = name
+
+    def say(self, who: str, what: str) -> None:
+        self._console.print(f"  {who:<15} {what}")
+
+    def catch_up(self) -> None:
+        latest = self._w3.eth.block_number
+        for number in range(self._next_block, latest + 1):
+            for tx in self._w3.eth.get_block(number, full_transactions=True)["transactions"]:
+                self._tell(tx)  # type: ignore[arg-type]
+        self._next_block = latest + 1
+
+    def _tell(self, tx: TxData) -> None:
+        receipt = self._w3.eth.get_transaction_receipt(tx["hash"])
+        who = self.names.get(tx["from"], tx["from"][:10])
+        what = self._what(tx, receipt) if receipt["status"] else "sends a transaction that reverts"
+        tx_hash = tx["hash"].to_0x_hex()[:12]
+        self._console.print(f"  {who:<15} {what:<68} {tx_hash}…  gas {receipt['gasUsed']:>9,}")
+
+    def _what(self, tx: TxData, receipt: TxReceipt) -> str:
+        if "to" not in tx or tx["to"] is None:
+            return f"deploys {self.names.get(str(receipt['contractAddress']), 'a contract')}"
+        contract = self.contracts.get(tx["to"])
+        if contract is None:
+            return f"sends {tx['value'] / ETHER:g} ether to {self.names.get(tx['to'], tx['to'])}"
+        function, args = contract.decode_function_input(tx["input"])
+        name = function.fn_name
+        if name == "answer":
+            return (
+                f"answers {bytes(self._event(receipt, 'AnswerPosted')['output']).decode('utf-8', 'replace').strip()!r}"
+            )
+        if name == "challenge":
+            return f"ran it again, disagrees, challenges with {tx['value'] / ETHER:g} ether"
+        if name == "decide":
+            ruled = self._event(receipt, "AnswerRuled")
+            slashed = f"{ruled['slashedWei'] / ETHER:g} ether of the bond slashed"
+            return f"counts the votes: {RULINGS[ruled['ruling']]}, {slashed}"
+        return SENTENCES[name](args) if name in SENTENCES else f"calls {name}"
+
+    def _event(self, receipt: TxReceipt, name: str) -> Mapping[str, Any]:
+        """The first event of this name that any known contract emitted in the transaction."""
+        for log in receipt["logs"]:
+            contract = self.contracts.get(log["address"])
+            try:
+                if contract is not None:
+                    return contract.events[name]().process_log(log)["args"]
+            except (Web3Exception, KeyError, AttributeError):
+                continue
+        raise LookupError(f"{name} was not emitted in {receipt['transactionHash'].to_0x_hex()}")
