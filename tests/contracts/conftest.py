@@ -4,6 +4,7 @@ Ape takes the chain back after every test, so each starts from the same state.
 """
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,21 @@ from world import MODEL, World, terms
 
 SEATS = 6
 ROOT = Path(__file__).resolve().parents[2]
+GAS_FILE = ROOT / "gas.json"
+
+
+def pytest_addoption(parser):
+    parser.addoption("--write-gas", action="store_true", help="write gas.json from what test_gas.py measures")
+
+
+@pytest.fixture(scope="session")
+def gas_file(request):
+    """What is committed; with --write-gas, what was just measured replaces it in the end."""
+    measured = {}
+    committed = json.loads(GAS_FILE.read_text()) if GAS_FILE.exists() else {}
+    yield SimpleNamespace(committed=committed, measured=measured, writing=request.config.getoption("--write-gas"))
+    if request.config.getoption("--write-gas"):
+        GAS_FILE.write_text(json.dumps(dict(sorted(measured.items())), indent=2) + "\n")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -104,4 +120,3 @@ def asked(world):
 def answered(world, asked):
     """An answer by the seat in turn, its window open."""
     return world.answer(asked)
-

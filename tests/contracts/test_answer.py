@@ -78,9 +78,7 @@ def test_answer_a8__not_the_seat_in_turn__reverts(world, oracle, people, asked, 
     turn, seat, operator = world.in_turn(asked)
     for copier in [*people.operators, people.owners[seat], people.stranger]:
         if copier != operator:
-            with reverts(
-                oracle.NotYourTurn, requestId=asked.id, turn=turn, seat=seat, operator=operator.address
-            ):
+            with reverts(oracle.NotYourTurn, requestId=asked.id, turn=turn, seat=seat, operator=operator.address):
                 oracle.answer(*arguments, sender=copier)
 
 

@@ -67,7 +67,9 @@ def test_rule__after_finality__reverts(world, oracle, arbiter, judged):
         oracle.rule(judged.request, judged.answer, REJECTED, 0, [], sender=arbiter)
 
 
-@pytest.mark.parametrize(("ruling", "slash", "most"), [(REJECTED, ETHER + 1, ETHER), (ANNULLED, ETHER + 1, ETHER), (UPHELD, 1, 0)])
+@pytest.mark.parametrize(
+    ("ruling", "slash", "most"), [(REJECTED, ETHER + 1, ETHER), (ANNULLED, ETHER + 1, ETHER), (UPHELD, 1, 0)]
+)
 def test_rule__slash_above_what_is_at_stake__reverts(oracle, arbiter, judged, ruling, slash, most):
     oracle.dispute(judged.request, judged.answer, sender=arbiter)
     with reverts(oracle.SlashTooLarge, slashWei=slash, bondWei=most):

@@ -79,9 +79,7 @@ def test_callback_a2__finalizer_supplies_too_little_gas__reverts_and_changes_not
     outcomes = set()
     for limit in [*range(330_000, 460_000, 10_000), 1_000_000]:
         with chain.isolate():
-            receipt = oracle.finalize(
-                [answered.item], gas_limit=limit, raise_on_revert=False, sender=people.stranger
-            )
+            receipt = oracle.finalize([answered.item], gas_limit=limit, raise_on_revert=False, sender=people.stranger)
             if receipt.failed:
                 assert oracle.statusOf(answered.id) == ANSWERED
                 assert hostile.callbacks() == 0
@@ -151,7 +149,9 @@ def test_callback_a4__every_external_function__cannot_take_more_than_its_own(wor
         "refund own": oracle.refund.encode_input(request),
         "refund other": oracle.refund.encode_input(open_request.request),
         "answer own": oracle.answer.encode_input(request, b" no", 1, bytes(32), world.seed(asked)),
-        "answer other": oracle.answer.encode_input(open_request.request, b" no", 1, bytes(32), world.seed(open_request)),
+        "answer other": oracle.answer.encode_input(
+            open_request.request, b" no", 1, bytes(32), world.seed(open_request)
+        ),
         "request": oracle.request.encode_input(service, PROMPT, world.params()),
         "dispute": oracle.dispute.encode_input(request, ans),
         "rule": oracle.rule.encode_input(request, ans, 1, 10**18, payout),
@@ -204,9 +204,7 @@ def _covers_every_external_function(calls, *contracts):
     """Fails when a contract gains a function that the list above does not try."""
     tried = {bytes(data[:4]) for data in calls.values()}
     exist = {
-        keccak(text=method.selector)[:4]
-        for contract in contracts
-        for method in contract.contract_type.mutable_methods
+        keccak(text=method.selector)[:4] for contract in contracts for method in contract.contract_type.mutable_methods
     }
     assert tried == exist
 

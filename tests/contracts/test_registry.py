@@ -5,7 +5,9 @@ from ape import reverts
 from world import MODEL
 
 
-@pytest.mark.parametrize("missing", [{"fileSha256": bytes(32)}, {"fileBytes": 0}, {"contextLength": 0}, {"stopTokens": []}])
+@pytest.mark.parametrize(
+    "missing", [{"fileSha256": bytes(32)}, {"fileBytes": 0}, {"contextLength": 0}, {"stopTokens": []}]
+)
 def test_register__no_file_context_or_stop_token__reverts(registry, people, missing):
     with reverts(registry.IncompleteManifest):
         registry.register({**MODEL, **missing}, sender=people.stranger)

@@ -189,7 +189,9 @@ class World:
     def price(self, prompt: bytes, params: dict[str, int]) -> int:
         return sum(self.oracle.quote(self.service, len(prompt), params))
 
-    def ask(self, prompt: bytes = PROMPT, *, wait: bool = True, payer: AccountAPI | None = None, **params: int) -> Asked:
+    def ask(
+        self, prompt: bytes = PROMPT, *, wait: bool = True, payer: AccountAPI | None = None, **params: int
+    ) -> Asked:
         """A request by an account. wait: until its seed is known."""
         filled = self.params(**params)
         receipt = self.oracle.request(
@@ -225,7 +227,9 @@ class World:
         everyone = [*self.people.owners, *self.people.operators, *self.people.newcomers]
         return next(account for account in everyone if account.address == address)
 
-    def answer(self, asked: Asked, output: bytes = OUTPUT, tokens: int = 2, sender: AccountAPI | None = None) -> Answered:
+    def answer(
+        self, asked: Asked, output: bytes = OUTPUT, tokens: int = 2, sender: AccountAPI | None = None
+    ) -> Answered:
         """An answer by whoever is in turn."""
         operator = sender or self.in_turn(asked)[2]
         receipt = self.oracle.answer(asked.request, output, tokens, TOKENS_ROOT, self.seed(asked), sender=operator)
@@ -285,7 +289,8 @@ class World:
         case = self.challenge(answered)
         members = self.draw(answered)
         self.vote(case, {seat: vote for seat, vote in zip(members, votes, strict=True) if vote})
-        self.set_time(self.panel.caseOf(case).commitEndsAt + PANEL_TERMS["revealSeconds"] + 1)
+        if not all(votes):
+            self.set_time(self.panel.caseOf(case).commitEndsAt + PANEL_TERMS["revealSeconds"] + 1)
         return self.panel.decide(answered.request, answered.answer, sender=self.people.stranger)
 
     # MONEY
@@ -293,7 +298,13 @@ class World:
     def owed(self) -> int:
         """Every wei the oracle owes beside open escrows and locked bonds: credits and seat balances."""
         everyone = [*self.people.owners, *self.people.operators, *self.people.newcomers]
-        named = [self.people.deployer, self.people.payer, self.people.challenger, self.people.stranger, self.people.watcher]
+        named = [
+            self.people.deployer,
+            self.people.payer,
+            self.people.challenger,
+            self.people.stranger,
+            self.people.watcher,
+        ]
         count = self.oracle.counts(self.service)[0]
         return sum(self.oracle.credit(account) for account in [*everyone, *named, BURN]) + sum(
             self.seat(index).balanceWei for index in range(count)

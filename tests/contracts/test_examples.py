@@ -1,0 +1,213 @@
+"""The example dapps: no party can freeze the other's stake, choose the outcome, or be paid twice."""
+
+import pytest
+from ape import project, reverts
+from eth_utils import keccak
+from world import ETHER, FINAL, GWEI, UNDELIVERED, WRONG
+
+OPEN, ASKED, YES, NO, VOID = range(5)
+QUESTION = b"The invoice was paid on Monday. Question: was the invoice paid?"
+
+
+@pytest.fixture
+def wager(world, people):
+    return project.Wager.deploy(world.oracle, world.service, 900, people.deployer, sender=people.deployer)
+
+
+@pytest.fixture
+def bet(wager, people):
+    """One ether each: `payer` says yes, `challenger` no."""
+    wager.offer(QUESTION, value=ETHER, sender=people.payer)
+    wager.take(0, value=ETHER, sender=people.challenger)
+    return 0
+
+
+def settle(world, wager, bet):
+    price = wager.price(bet, GWEI)
+    receipt = wager.settle(bet, GWEI, value=price, sender=world.people.stranger)
+    return world.posted(receipt)
+
+
+def delivered(world, wager, bet, output):
+    """The bet's request, answered with `output` and finalized."""
+    answered = world.answer(settle(world, wager, bet), output)
+    world.finalize(answered)
+    return answered
+
+
+# CORRESPONDENT
+
+
+def test_correspondent__wrong_price__reverts(world, oracle, people, correspondent):
+    params = world.params(callbackGas=60_000, callbackGasPriceWei=GWEI)
+    price = correspondent.price(5, params)
+    with reverts(oracle.WrongFee, expectedWei=price, givenWei=price - 1):
+        correspondent.ask(b"Hello", params, value=price - 1, sender=people.payer)
+
+
+def test_correspondent__answered__stores_the_hash_and_sweeps_the_rest(world, oracle, people, correspondent):
+    params = world.params(callbackGas=60_000, callbackGasPriceWei=GWEI)
+    receipt = correspondent.ask(b"Hello", params, value=correspondent.price(5, params), sender=people.payer)
+    answered = world.answer(world.posted(receipt), b"Hello to you")
+    world.finalize(answered)
+    assert oracle.statusOf(answered.id) == FINAL
+    assert bytes(correspondent.answerHash(answered.id)) == keccak(b"Hello to you")
+    before = people.deployer.balance
+    correspondent.sweep(sender=people.stranger)
+    assert people.deployer.balance == before + 14 * 1_000 * GWEI
+
+
+# WAGER
+
+
+def test_offer__nothing_staked__reverts(wager, people):
+    with reverts(wager.NoStake):
+        wager.offer(QUESTION, value=0, sender=people.payer)
+
+
+def test_offer__question_the_service_refuses__reverts(oracle, wager, people):
+    """Or both stakes would be frozen behind a question that can never be asked."""
+    with reverts(oracle.PromptTooLong, lengthBytes=4_097, mostBytes=4_096):
+        wager.offer(b"?" * 4_097, value=1, sender=people.payer)
+    with reverts(oracle.EmptyPrompt):
+        wager.offer(b"", value=1, sender=people.payer)
+
+
+def test_take__other_stake__reverts(wager, people):
+    wager.offer(QUESTION, value=ETHER, sender=people.payer)
+    with reverts(wager.WrongStake, expectedWei=ETHER, givenWei=1):
+        wager.take(0, value=1, sender=people.challenger)
+
+
+def test_take__taken__reverts(wager, people, bet):
+    with reverts(wager.NotTakeable, bet=bet):
+        wager.take(bet, value=ETHER, sender=people.stranger)
+
+
+def test_settle__untaken__reverts(wager, people):
+    wager.offer(QUESTION, value=ETHER, sender=people.payer)
+    with reverts(wager.NotAskable, bet=0):
+        wager.settle(0, GWEI, value=0, sender=people.payer)
+
+
+def test_settle__twice__reverts(world, wager, people, bet):
+    settle(world, wager, bet)
+    with reverts(wager.NotAskable, bet=bet):
+        wager.settle(bet, GWEI, value=0, sender=people.payer)
+
+
+def test_settle__asker__cannot_choose_a_deadline(world, oracle, wager, bet):
+    """Whoever is about to lose would choose one that nobody can meet, and get the stake back."""
+    asked = settle(world, wager, bet)
+    parts = oracle.unpackRequest(asked.request)
+    assert parts.params.deadline == asked.receipt.timestamp + 900
+
+
+@pytest.mark.parametrize(
+    ("output", "outcome", "payer_wei", "challenger_wei"),
+    [
+        (b" yes", YES, 2 * ETHER, 0),
+        (b"yes", YES, 2 * ETHER, 0),
+        (b" no", NO, 0, 2 * ETHER),
+        (b"no", NO, 0, 2 * ETHER),
+        (b"No, yes", VOID, ETHER, ETHER),
+        (b"", VOID, ETHER, ETHER),
+        (b"\xff\xfe", VOID, ETHER, ETHER),
+    ],
+)
+def test_wager__answered__pays_whom_the_answer_names(
+    world, oracle, wager, people, bet, output, outcome, payer_wei, challenger_wei
+):
+    answered = delivered(world, wager, bet, output)
+    assert oracle.statusOf(answered.id) == FINAL
+    assert wager.betOf(bet).outcome == outcome
+    assert wager.owedWei(people.payer) == payer_wei
+    assert wager.owedWei(people.challenger) == challenger_wei
+
+
+def test_wager__void_callback__fits_the_gas_it_buys(world, oracle, wager, bet):
+    """The dearest outcome: two new balances."""
+    answered = delivered(world, wager, bet, b"perhaps")
+    assert oracle.statusOf(answered.id) != UNDELIVERED
+
+
+def test_wager__lie_rejected__is_settled_by_the_next_answer(world, wager, people, bet):
+    world.enrich()
+    lie = world.answer(settle(world, wager, bet), b" no")
+    world.judge(lie, [WRONG] * 3)
+    assert wager.betOf(bet).outcome == ASKED
+    truth = world.answer(lie.asked, b" yes")
+    world.finalize(truth)
+    assert wager.betOf(bet).outcome == YES
+
+
+def test_void__answer_expected__reverts(world, wager, people, bet):
+    settle(world, wager, bet)
+    with reverts(wager.NotVoidable, bet=bet):
+        wager.void(bet, sender=people.payer)
+
+
+def test_void__taken_and_not_asked__reverts(wager, people, bet):
+    with reverts(wager.NotVoidable, bet=bet):
+        wager.void(bet, sender=people.payer)
+
+
+def test_void__untaken_by_a_stranger__reverts(wager, people):
+    wager.offer(QUESTION, value=ETHER, sender=people.payer)
+    with reverts(wager.NotVoidable, bet=0):
+        wager.void(0, sender=people.stranger)
+
+
+def test_void__untaken_by_the_offerer__returns_the_stake(wager, people):
+    wager.offer(QUESTION, value=ETHER, sender=people.payer)
+    wager.void(0, sender=people.payer)
+    assert wager.owedWei(people.payer) == ETHER
+    with reverts(wager.NotTakeable, bet=0):
+        wager.take(0, value=ETHER, sender=people.challenger)
+
+
+def test_void__request_refunded__returns_both_stakes(world, oracle, wager, people, bet):
+    asked = settle(world, wager, bet)
+    world.pass_time(901)
+    oracle.refund(asked.request, sender=people.stranger)
+    wager.void(bet, sender=people.stranger)
+    assert (wager.owedWei(people.payer), wager.owedWei(people.challenger)) == (ETHER, ETHER)
+    with reverts(wager.NotVoidable, bet=bet):
+        wager.void(bet, sender=people.stranger)
+
+
+def test_void__service_gone_for_ninety_days__returns_both_stakes(world, oracle, wager, people, bet):
+    for seat in range(6):
+        oracle.announceExit(world.service, seat, sender=people.owners[seat])
+    with reverts(oracle.NotEnoughOwners):
+        wager.settle(bet, GWEI, value=wager.price(bet, GWEI), sender=people.payer)
+    world.set_time(wager.betOf(bet).staleAt + 1)
+    wager.void(bet, sender=people.stranger)
+    assert (wager.owedWei(people.payer), wager.owedWei(people.challenger)) == (ETHER, ETHER)
+
+
+def test_wager__answer_after_the_bet_went_stale__pays_nobody_twice(world, oracle, wager, people, bet):
+    answered = world.answer(settle(world, wager, bet), b" yes")
+    world.set_time(wager.betOf(bet).staleAt + 1)
+    wager.void(bet, sender=people.stranger)
+    oracle.finalize([answered.item], sender=people.stranger)
+    assert oracle.statusOf(answered.id) == FINAL
+    assert wager.betOf(bet).outcome == VOID
+    assert wager.owedWei(people.payer) + wager.owedWei(people.challenger) == 2 * ETHER == wager.balance
+
+
+def test_collect__nothing_owed__reverts(wager, people, bet):
+    with reverts(wager.NothingOwed, account=people.payer.address):
+        wager.collect(sender=people.payer)
+
+
+def test_collect__winner__is_paid_once(world, wager, people, bet):
+    delivered(world, wager, bet, b" yes")
+    before = people.payer.balance
+    receipt = wager.collect(sender=people.payer)
+    assert people.payer.balance == before + 2 * ETHER - receipt.total_fees_paid
+    with reverts(wager.NothingOwed, account=people.payer.address):
+        wager.collect(sender=people.payer)
+    wager.sweep(sender=people.stranger)
+    assert wager.balance == 0
+    assert world.oracle.credit(wager) == 0

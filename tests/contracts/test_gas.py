@@ -1,0 +1,145 @@
+"""Gas of every step, from receipts on Anvil under Osaka's rules, held against `gas.json` and against the limits.
+
+`make gas` writes the file. Figures move by some dozens of gas with the zero bytes of hashes in calldata.
+"""
+
+import pytest
+from ape import networks
+from world import ETHER, GWEI, PANEL_TERMS, WRONG
+
+LIMITS = {"loop_100b": 200_000, "loop_1kb": 225_000, "finalize_batch50_each": 48_000}
+EIP_170 = 24_576
+TOLERANCE = 0.005
+
+PROMPT_100 = (
+    b"Is the following review positive or negative? Answer with one word. Review: I liked this film a lot." * 11
+)[:100]
+PROMPT_1K = (PROMPT_100 * 11)[:1_024]
+OUTPUT_256 = (b"The review is positive, for its author says that the film was a pleasure to watch. " * 4)[:256]
+
+
+@pytest.fixture
+def check(gas_file):
+    """Compares a measurement with the committed one and its limit."""
+
+    def compare(name: str, measured: int, tolerance: float = TOLERANCE) -> None:
+        gas_file.measured[name] = measured
+        assert measured <= LIMITS.get(name, measured), f"{name}: {measured} is above the limit {LIMITS[name]}"
+        if not gas_file.writing:
+            committed = gas_file.committed[name]
+            assert abs(measured - committed) <= max(100, tolerance * committed), (
+                f"{name}: {measured}, gas.json says {committed}; if that is meant, run `make gas`"
+            )
+
+    return compare
+
+
+@pytest.fixture
+def steady(world, oracle, people, correspondent):
+    """A dapp and seats in use: credits and balances are not zero, as in any but the first request."""
+    world.enrich(100 * ETHER)
+    oracle.deposit(correspondent, value=1, sender=people.payer)
+    oracle.deposit(people.watcher, value=1, sender=people.payer)
+    return world
+
+
+def ask(world, correspondent, prompt, **params):
+    filled = world.params(callbackGas=60_000, callbackGasPriceWei=GWEI, maxTokens=128, **params)
+    price = correspondent.price(len(prompt), filled)
+    return world.posted(correspondent.ask(prompt, filled, value=price, sender=world.people.payer))
+
+
+def loop(world, correspondent, prompt):
+    """Request, answer and finalize with callback; the node that answered finalizes."""
+    asked = ask(world, correspondent, prompt)
+    answered = world.answer(asked, OUTPUT_256, tokens=64)
+    assert answered.turn == 0, "somebody missed a turn: the measurement would count the fine"
+    receipt = world.finalize(answered, sender=world.account(world.seat(answered.seat).operator))
+    assert correspondent.answerHash(asked.id) != bytes(32)
+    return asked.receipt.gas_used, answered.receipt.gas_used, receipt.gas_used
+
+
+def test_gas__loop_with_100_bytes__within_its_limit(steady, correspondent, check):
+    request, answer, finalize = loop(steady, correspondent, PROMPT_100)
+    check("request_100b", request)
+    check("answer_256b", answer)
+    check("finalize", finalize)
+    check("loop_100b", request + answer + finalize)
+
+
+def test_gas__loop_with_1024_bytes__within_its_limit(steady, correspondent, check):
+    check("loop_1kb", sum(loop(steady, correspondent, PROMPT_1K)))
+
+
+def test_gas__first_loop_of_a_dapp__pays_for_a_new_balance(world, correspondent, check):
+    check("loop_100b_first_refund", sum(loop(world, correspondent, PROMPT_100)))
+
+
+def test_gas__batch_of_50__within_its_limit(steady, oracle, people, correspondent, check):
+    answers = []
+    for _ in range(50):
+        answers.append(steady.answer(ask(steady, correspondent, PROMPT_100), OUTPUT_256, tokens=64))
+    receipt = steady.finalize(*answers, sender=people.watcher)
+    assert len(oracle.RequestFinalized.from_receipt(receipt)) == 50
+    assert not oracle.CallbackFailed.from_receipt(receipt)
+    check("finalize_batch50_each", receipt.gas_used // 50)
+
+
+def test_gas__ends_without_an_answer__are_as_committed(steady, oracle, people, check):
+    early = steady.ask(PROMPT_100, wait=False)
+    check("cancel_early", oracle.cancel(early.request, sender=people.payer).gas_used)
+    late = steady.ask(PROMPT_100)
+    check("cancel_late", oracle.cancel(late.request, sender=people.payer).gas_used)
+    unanswered = steady.ask(PROMPT_100)
+    fields = oracle.unpackRequest(unanswered.request)
+    steady.set_time(fields.params.deadline + 1)
+    receipt = oracle.refund(unanswered.request, sender=people.stranger)
+    assert len(oracle.TurnMissed.from_receipt(receipt)) >= 29
+    check("refund_30_turns_missed", receipt.gas_used)
+
+
+def test_gas__seats__are_as_committed(world, oracle, people, check):
+    receipt = oracle.join(world.service, people.newcomers[0], value=2 * ETHER, sender=people.stranger)
+    check("join", receipt.gas_used)
+    world.set_time(world.seat(6).readyAt + 5)
+    check("activate", oracle.activate(world.service, 6, sender=people.stranger).gas_used)
+    check("announce_exit", oracle.announceExit(world.service, 6, sender=people.stranger).gas_used)
+    world.set_time(world.seat(6).readyAt)
+    check("exit", oracle.exit(world.service, 6, sender=people.stranger).gas_used)
+    check("withdraw", oracle.withdraw(people.stranger, 2 * ETHER, sender=people.stranger).gas_used)
+
+
+def test_gas__dispute__is_as_committed(steady, panel, people, check):
+    answered = steady.answer(steady.ask(PROMPT_100), OUTPUT_256, tokens=16)
+    bond = PANEL_TERMS["challengeBondWei"]
+    case = bytes(panel.caseIdOf(answered.id, answered.turn))
+    receipts = {"challenge": panel.challenge(answered.request, answered.answer, value=bond, sender=people.challenger)}
+    steady.mine(3)
+    receipts["draw"] = panel.draw(answered.request, answered.answer, sender=people.stranger)
+    members = panel.caseOf(case).members
+    commits = [steady.commit(case, seat, WRONG) for seat in members]
+    steady.open_reveals(case)
+    reveals = [steady.reveal(case, seat, WRONG) for seat in members]
+    receipts |= {"commit": commits[1], "reveal": reveals[1]}
+    receipts["decide"] = panel.decide(answered.request, answered.answer, sender=people.stranger)
+    for name in ("challenge", "commit", "reveal", "decide"):
+        check(name, receipts[name].gas_used)
+    everything = [receipts["challenge"], receipts["draw"], *commits, *reveals, receipts["decide"]]
+    # How many of the six seats the draw looks at is chance.
+    check("draw", receipts["draw"].gas_used, tolerance=0.15)
+    check("dispute_panel_of_3", sum(receipt.gas_used for receipt in everything), tolerance=0.05)
+
+
+def test_gas__bytecode__fits_eip_170(oracle, panel, registry, check):
+    for name, contract in (("oracle", oracle), ("panel", panel), ("registry", registry)):
+        size = len(networks.provider.get_code(contract.address))
+        assert size <= EIP_170
+        check(f"bytecode_{name}", size)
+
+
+def test_gas_file__exists__names_only_what_is_measured(gas_file):
+    """Runs last: no figure without its measurement."""
+    if gas_file.writing:
+        return
+    assert set(gas_file.committed) == set(gas_file.measured)
+    assert set(LIMITS) <= set(gas_file.committed)
