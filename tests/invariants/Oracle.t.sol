@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {Test} from "forge-std/Test.sol";
+
+import {Handler} from "./Handler.sol";
+
+/// @title What holds after any sequence of what people can do.
+contract OracleInvariants is Test {
+    Handler private handler;
+
+    function setUp() external {
+        handler = new Handler();
+        bytes4[] memory deeds = new bytes4[](16);
+        deeds[0] = deeds[14] = Handler.ask.selector; // twice as often
+        deeds[1] = deeds[15] = Handler.answer.selector;
+        deeds[2] = Handler.finalize.selector;
+        deeds[3] = Handler.cancel.selector;
+        deeds[4] = Handler.refund.selector;
+        deeds[5] = Handler.challenge.selector;
+        deeds[6] = Handler.draw.selector;
+        deeds[7] = Handler.decide.selector;
+        deeds[8] = Handler.seats.selector;
+        deeds[9] = Handler.pass.selector;
+        deeds[10] = Handler.withdraw.selector;
+        deeds[11] = Handler.retry.selector;
+        deeds[12] = Handler.misbehave.selector;
+        deeds[13] = Handler.deposit.selector;
+        targetContract(address(handler));
+        targetSelector(FuzzSelector({addr: address(handler), selectors: deeds}));
+    }
+
+    function invariant_balance_covers_exactly_what_is_owed() external view {
+        (uint256 oracleWei, uint256 panelWei) = handler.balances();
+        assertEq(oracleWei, handler.owedWei());
+        assertEq(panelWei, handler.panelOwedWei());
+    }
+
+    function invariant_a_final_answer_never_changes() external view {
+        assertTrue(handler.finalAnswersStand());
+    }
+
+    function invariant_an_honest_node_is_never_slashed() external view {
+        assertEq(handler.honestLossWei(), 0);
+    }
+
+    function invariant_locks_are_open_answers_and_panel_duties() external view {
+        assertEq(handler.unexplainedLocks(), 0);
+    }
+
+    /// @dev The handler can reach what the invariants are about; the fuzzer does the rest.
+    function test_handler__plays_lives_to_their_ends() external {
+        uint256 asked;
+        while (handler.rejected() == 0 || handler.finalized() == 0) {
+            assertLt(asked, 100);
+            handler.ask(asked, 8, 100, 100_000, true);
+            handler.answer(asked, 4, true);
+            handler.challenge(asked, false);
+            handler.draw(asked, 0);
+            handler.decide(asked);
+            handler.pass(400);
+            handler.finalize(asked, asked, 0);
+            handler.refund(asked);
+            ++asked;
+        }
+        assertTrue(handler.finalAnswersStand());
+        assertEq(handler.honestLossWei(), 0);
+    }
+
+    /// @dev Runs at the end of every sequence: no ether is ever stuck.
+    function afterInvariant() external {
+        handler.windDown();
+        (uint256 oracleWei, uint256 panelWei) = handler.balances();
+        assertEq(oracleWei, 0);
+        assertEq(panelWei, 0);
+    }
+}

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IOracle} from "../../contracts/interfaces/IOracle.sol";
+import {RequestId} from "../../contracts/interfaces/Types.sol";
+import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
+import {World} from "./World.sol";
+
+/// @title What single functions promise for all inputs.
+contract RequestProperties is World {
+    /// @dev EIP-2935: where and with which code the chain keeps the last 8191 block hashes.
+    address private constant HISTORY = 0x0000F90827F1C53a10cb7A02335B175320002935;
+    bytes private constant HISTORY_CODE =
+        hex"3373fffffffffffffffffffffffffffffffffffffffe14604657602036036042575f35600143038111604257611fff81430311604257611fff9006545f5260205ff35b5f5ffd5b5f35611fff60014303065500";
+
+    address private payer = makeAddr("payer");
+
+    function setUp() external {
+        _deploy();
+        vm.deal(payer, 1_000 ether);
+    }
+
+    function _ask(IOracle.Params memory params, bytes memory prompt) private returns (IOracle.Request memory request) {
+        (uint256 feeWei, uint256 callbackWei) = oracle.quote(service, prompt.length, params);
+        vm.recordLogs();
+        vm.prank(payer);
+        oracle.request{value: feeWei + callbackWei}(service, prompt, params);
+        (request,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.RequestPosted.selector), (IOracle.Request, bytes));
+    }
+
+    function testFuzz_request__any_parameters__unpack_as_given(
+        uint24 maxTokens,
+        uint32 temperature,
+        uint32 cutoff,
+        uint48 deadline,
+        uint8 length
+    ) external {
+        IOracle.Params memory params = IOracle.Params({
+            maxTokens: uint24(bound(maxTokens, 1, terms.maxTokens)),
+            temperature: temperature,
+            cutoff: cutoff,
+            callbackGas: 0,
+            callbackGasPriceWei: 0,
+            deadline: uint48(bound(deadline, vm.getBlockTimestamp(), vm.getBlockTimestamp() + terms.lifetimeSeconds))
+        });
+        bytes memory prompt = new bytes(bound(length, 1, terms.maxPromptBytes));
+        (uint256 feeWei,) = oracle.quote(service, prompt.length, params);
+        IOracle.RequestFields memory fields = oracle.unpackRequest(_ask(params, prompt));
+        assertEq(abi.encode(fields.params), abi.encode(params));
+        assertEq(fields.promptHash, keccak256(prompt));
+        assertEq(fields.payer, payer);
+        assertEq(fields.blockNumber, vm.getBlockNumber());
+        assertEq(fields.feeWei, feeWei);
+        assertEq(
+            feeWei,
+            terms.basePriceWei + terms.bytePriceWei * prompt.length + uint256(terms.tokenPriceWei) * params.maxTokens
+        );
+        assertEq(fields.bondWei, terms.bondWei);
+        assertEq(fields.seatCount, SEATS);
+    }
+
+    function testFuzz_request__any_other_payment__is_refused(uint96 value) external {
+        IOracle.Params memory params = _params(8, 0);
+        (uint256 feeWei,) = oracle.quote(service, 5, params);
+        vm.assume(value != feeWei);
+        vm.deal(payer, value);
+        vm.expectRevert(abi.encodeWithSelector(IOracle.WrongFee.selector, feeWei, value));
+        vm.prank(payer);
+        oracle.request{value: value}(service, "Hello", params);
+    }
+
+    function testFuzz_answer__any_changed_word_of_the_request__is_another_request(uint256 word, uint8 bit) external {
+        IOracle.Request memory request = _ask(_params(8, 0), "Hello");
+        bytes memory encoded = abi.encode(request);
+        word = bound(word, 0, 4);
+        encoded[word * 32 + bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
+        IOracle.Request memory changed = abi.decode(encoded, (IOracle.Request));
+        assertNotEq(RequestId.unwrap(oracle.idOf(changed)), RequestId.unwrap(oracle.idOf(request)));
+        vm.expectPartialRevert(IOracle.WrongStatus.selector);
+        oracle.answer(changed, "x", 1, 0, blockhash(vm.getBlockNumber()));
+    }
+
+    function testFuzz_turns__any_time__one_seat_in_range_is_entitled(uint256 elapsed) external {
+        IOracle.Request memory request = _ask(_params(8, 0), "Hello");
+        uint256 startsAt = vm.getBlockTimestamp();
+        vm.roll(vm.getBlockNumber() + 3);
+        vm.warp(startsAt + bound(elapsed, 0, terms.lifetimeSeconds));
+        (uint32 turn, uint16 seat, address operator) = oracle.turnOf(request);
+        assertEq(turn, (vm.getBlockTimestamp() - startsAt) / terms.turnSeconds);
+        assertLt(seat, SEATS);
+        assertEq(operator, owners[seat]);
+    }
+
+    function test_seed__block_8191_back__still_answers__8192_back__is_forgotten() external {
+        vm.etch(HISTORY, HISTORY_CODE);
+        IOracle.Request memory request = _ask(_params(8, 0), "Hello");
+        uint256 seedBlock = vm.getBlockNumber() + oracle.SEED_DELAY();
+        bytes32 seed = keccak256("hash of the seed's block");
+        vm.store(HISTORY, bytes32(seedBlock % 8191), seed);
+        vm.roll(seedBlock + 8191);
+        (uint32 turn, uint16 seat, address operator) = oracle.turnOf(request);
+        assertEq(turn, 0);
+        assertEq(seat, uint256(keccak256(abi.encode(seed, oracle.idOf(request), turn))) % SEATS);
+        vm.roll(seedBlock + 8192);
+        vm.expectPartialRevert(IOracle.SeedMismatch.selector);
+        oracle.turnOf(request);
+        vm.expectPartialRevert(IOracle.SeedMismatch.selector);
+        vm.prank(operator);
+        oracle.answer(request, "x", 1, 0, seed);
+    }
+
+    function testFuzz_answer_head__any_fields__unpack_as_packed(uint32 turn, uint16 seat, uint48 closesAt, uint24 tokens)
+        external
+        view
+    {
+        IOracle.Answer memory ans = IOracle.Answer({
+            head: RequestLib.packAnswerHead(turn, seat, closesAt, tokens),
+            outputHash: 0,
+            tokensRoot: 0,
+            seedBlockHash: 0
+        });
+        IOracle.AnswerFields memory fields = oracle.unpackAnswer(ans);
+        assertEq(fields.turn, turn);
+        assertEq(fields.seat, seat);
+        assertEq(fields.closesAt, closesAt);
+        assertEq(fields.tokenCount, tokens);
+    }
+}
