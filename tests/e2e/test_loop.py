@@ -1,10 +1,210 @@
-"""Whole daemons on a chain: an answer to the end, a lie found out, a request nobody answers."""
+"""Whole daemons on a chain: an answer to the end, a lie found out, a request nobody answers, money brought home."""
 
-from e2e.world import drive, team
+import json
+
+from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, LyingEngine, drive, make_node, settle, step, team
+from rig.fake_engine import FakeEngine
+
+from oracle.engines.base import Params
+from oracle.node import ledger
+from oracle.node.manual import list_jobs, own_seats
+
+SPARE = ACCOUNTS[8]
 
 
-async def test_request__honest_nodes__is_answered_and_finalized(earth, tmp_path):
-    request = earth.ask()
-    async with team(earth, tmp_path, None, None, None, None, None) as nodes:
+async def test_request__nobody_answers__is_refunded_after_the_payer_had_its_time(earth, tmp_path):
+    request = earth.ask(lifetime=60)
+    async with team(earth, tmp_path, None, None, answer=False) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "refunded")
+    assert earth.steps(request).count("RequestRefunded") == 1
+
+
+async def test_request__prompt_too_long_for_the_model__turns_pass_and_it_is_refunded(earth, tmp_path):
+    request = earth.ask(b"x" * 5000, lifetime=60)
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "refunded")
+        refused = [job for node in nodes for job in list_outputs(node) if job.state == "refused"]
+    assert refused
+    assert all("PromptTooLong" in job.payload["refusal"] for job in refused)
+
+
+async def test_request__bytes_that_are_no_text__is_answered(earth, tmp_path):
+    request = earth.ask(b"\xff\xfe\x00\x1b[2J</script>" + bytes(range(256)))
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
         await drive(earth, nodes, lambda: earth.status(request) == "final")
+
+
+async def test_request__honest_nodes__is_answered_by_one_checked_by_all_and_finalized(earth, tmp_path):
+    before = [earth.seat(n)[2] for n in range(5)]
+    request = earth.ask()
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "final")
+        verdicts = [job.state for node in nodes for job in findings(node, "verdict")]
     assert earth.steps(request) == ["RequestPosted", "AnswerPosted", "RequestFinalized"]
+    assert verdicts == ["right"] * 4
+    earned = sorted(earth.seat(n)[2] - before[n] for n in range(5))
+    assert earned[:4] == [0] * 4
+    assert earned[4] == ETHER // 100 + 13 * 10**12 + 8 * 10**13
+
+
+async def test_answer__computed_by_the_node__is_the_one_for_the_chain_s_seed(earth, tmp_path):
+    request = earth.ask()
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "answered")
+    output = next(s for s in earth.client.steps(request, 1) if s.name == "AnswerPosted").args["output"]
+    block = earth.client.w3.eth.get_block(earth.request(request).seed_block)
+    seed = earth.request(request).seed(bytes(block["mixHash"]))
+    engine = FakeEngine()
+    assert output == engine.generate(engine.tokenize(b"is water wet?"), Params(16, seed=seed)).text
+
+
+async def test_many_answers__window_over__are_finalized_in_few_transactions(earth, tmp_path):
+    requests = [earth.ask(b"question %d" % n) for n in range(6)]
+    async with team(earth, tmp_path, *[None] * 5, finalize_wait_seconds=30) as nodes:
+        await drive(earth, nodes, lambda: all(earth.status(r) == "final" for r in requests))
+    final = [s.tx_hash for r in requests for s in earth.client.steps(r, 1) if s.name == "RequestFinalized"]
+    assert len(final) == 6
+    assert len(set(final)) < 6
+
+
+async def test_lie__others_re_execute__liar_is_slashed_and_the_next_turn_answers(earth, tmp_path):
+    async with team(earth, tmp_path, LyingEngine(), *[None] * 4) as nodes:
+        for n in range(40):
+            request = earth.ask(b"question %d" % n)
+            await step(earth, *nodes, blocks=6)
+            posted = [s for s in earth.client.steps(request, 1) if s.name == "AnswerPosted"]
+            if posted and posted[0].args["operator"] == NODES[0].address:
+                break
+        else:
+            raise AssertionError("the liar was never drawn")
+        await drive(earth, nodes, lambda: earth.status(request) == "final", blocks=200)
+        evidence = [path for node in nodes for path in (node.settings.data_dir / "evidence").glob("*.json")]
+    steps = [name for name in earth.steps(request) if name != "TurnMissed"]
+    ruled = ["AnswerPosted", "AnswerDisputed", "AnswerRuled"]
+    assert steps[:4] == ["RequestPosted", *ruled]
+    assert steps[-2:] == ["AnswerPosted", "RequestFinalized"]
+    assert (len(steps) - 3) % 3 == 0  # the next turn may be the liar's again
+    last = [s for s in earth.client.steps(request, 1) if s.name == "AnswerPosted"][-1]
+    assert last.args["operator"] != NODES[0].address
+    lost = steps.count("AnswerRuled") * ETHER
+    assert 3 * ETHER - lost <= earth.seat(0)[2] <= 3 * ETHER - lost + 40 * ETHER // 50
+    assert evidence
+    saved = json.loads(evidence[0].read_text())
+    assert bytes.fromhex(saved["output"]) == LyingEngine.LIE
+    assert evidence[0].stat().st_mode & 0o077 == 0
+
+
+async def test_lie__watcher_without_a_seat__challenges_and_takes_half_the_bond(earth, tmp_path):
+    request = earth.ask()
+    earth.chain.mine(3)
+    while not earth.lie(request, NODES[0]):
+        earth.chain.mine(5)
+    watcher = await make_node(earth, tmp_path / "watcher", SPARE)
+    others = [await make_node(earth, tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(1, 5)]
+    nodes = [watcher, *others]
+    await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request))
+    for node in nodes:
+        await node.close()
+    credit = earth.client.oracle.functions.credit(SPARE.address).call()
+    assert credit == ETHER // 10 + ETHER // 2 - ETHER // 100  # its bond and half the liar's, less one vote's fee
+
+
+async def test_credit__above_the_threshold__goes_to_the_cold_owner(earth, tmp_path):
+    cold = ACCOUNTS[7].address
+    earth.act(SPARE, "deposit", NODES[0].address, value_wei=ETHER)
+    before = earth.chain.balance(cold)
+    node = await make_node(earth, tmp_path, NODES[0], withdraw_to=cold, withdraw_above_wei=ETHER)
+    await step(earth, node, blocks=3)
+    await node.close()
+    assert earth.chain.balance(cold) == before + ETHER
+
+
+async def test_dry_run__no_key__watches_and_sends_nothing(earth, tmp_path):
+    request = earth.ask()
+    earth.chain.mine(3)
+    while not earth.lie(request, NODES[0]):
+        earth.chain.mine(5)
+    node = await make_node(earth, tmp_path)
+    await step(earth, node, blocks=4)
+    assert [job.state for job in findings(node, "verdict")] == ["wrong"]
+    await node.close()
+    blocks = range(earth.chain.height() - 3, earth.chain.height() + 1)
+    assert all(not earth.client.w3.eth.get_block(n)["transactions"] for n in blocks)
+
+
+async def test_seat__joined_with_the_node_s_key__is_activated_when_due(earth, tmp_path):
+    earth.act(SPARE, "join", earth.service, SPARE.address, value_wei=3 * ETHER)
+    node = await make_node(earth, tmp_path, SPARE)
+    await step(earth, node, blocks=2)
+    assert earth.seat(5)[4] == 1
+    earth.chain.rpc("evm_setNextBlockTimestamp", earth.seat(5)[5])
+    earth.chain.mine()
+    await step(earth, node, blocks=3)
+    await node.close()
+    assert earth.seat(5)[4] == 2
+
+
+async def test_rebuild__from_the_chain_alone__gives_the_same_ledger(earth, tmp_path):
+    request = earth.ask()
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "final")
+        await step(earth, *nodes, blocks=3)
+        await settle(nodes[0])
+        fresh = await make_node(earth, tmp_path / "fresh", SPARE)
+        await settle(fresh)
+        digests = set()
+        for node in (nodes[0], fresh):
+            with node.journal.read() as tx:
+                digests.add(ledger.digest(tx))
+        assert len(digests) == 1
+        with nodes[0].journal.write() as tx:
+            ledger.restart(tx)
+        nodes[0].again()
+        await settle(nodes[0])
+        with nodes[0].journal.read() as tx:
+            assert {ledger.digest(tx)} == digests
+        await fresh.close()
+
+
+async def test_service__added_to_the_settings_later__is_read_from_the_start(earth, tmp_path):
+    node = await make_node(earth, tmp_path, NODES[0], services=["0x" + "77" * 32])
+    await settle(node)
+    assert node.status.view.services == {}
+    await node.close()
+    node = await make_node(earth, tmp_path, NODES[0])
+    await settle(node)
+    assert list(node.status.view.services) == [earth.service]
+    await node.close()
+
+
+async def test_findings__request_closed_for_good__are_forgotten(earth, tmp_path):
+    request = earth.ask()
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "final")
+        assert all(findings(node, "verdict") or findings(node, "output") for node in nodes)
+        await step(earth, *nodes, blocks=60)
+        assert not any(findings(node, kind) for node in nodes for kind in ("verdict", "output", "batch"))
+
+
+async def test_looking__beside_a_running_node__shows_jobs_and_seats(earth, tmp_path):
+    request = earth.ask()
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        await drive(earth, nodes, lambda: earth.status(request) == "answered")
+        await step(earth, *nodes, blocks=2)
+        rows = list_jobs(nodes[0].settings)
+        assert (rows[0]["key"], rows[0]["state"]) == (f"request:{request:064x}", "answered")
+        node = nodes[0]
+        with node.journal.write() as tx:
+            tx.set("operator", NODES[0].address)
+        assert [seat.seat for seat in own_seats(node.settings)] == [0]
+        await step(earth, *nodes, blocks=WINDOW + 4)
+        assert [row["kind"] for row in list_jobs(nodes[0].settings, "final")][:1] == ["request"]
+
+
+def findings(node, kind):
+    with node.journal.read() as tx:
+        return tx.jobs(kind)
+
+
+def list_outputs(node):
+    return findings(node, "output")
