@@ -10,7 +10,10 @@ from eth_typing import ChecksumAddress
 from web3 import Web3
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
-TERMS = "(bytes32,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,uint32,uint24,uint24,uint24,uint24,uint16,uint128)"
+TERMS = (
+    "(bytes32,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,"
+    "uint32,uint24,uint24,uint24,uint24,uint16,uint128)"
+)
 
 
 @dataclass(frozen=True)

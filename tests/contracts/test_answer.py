@@ -131,7 +131,7 @@ def test_turn_of__seed_unknown__reverts(world, oracle):
 
 
 def test_turn_of__vacant_seat__has_no_operator(world, oracle, people, asked):
-    turn, seat, _ = oracle.turnOf(asked.request)
+    _, seat, _ = oracle.turnOf(asked.request)
     oracle.announceExit(world.service, seat, sender=people.owners[seat])
     asked = world.ask(deadline=world.now() + 1_000)
     world.pass_time(1_800 + 3_600 + 4_800)

@@ -2,6 +2,7 @@
 
 import pytest
 from ape import project, reverts
+from eth_utils import keccak
 from world import ACTIVE, BURN, CANCELLED, ETHER, GWEI, NONE, OPEN, PROMPT, REFUNDED, WRONG, terms
 
 # REQUEST
@@ -114,8 +115,6 @@ def test_request__same_twice_in_one_block__reverts(world, oracle, people):
 
 
 def selector(error) -> bytes:
-    from eth_utils import keccak
-
     return keccak(text=error.abi.selector)[:4]
 
 

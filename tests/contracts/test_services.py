@@ -2,6 +2,8 @@
 
 import pytest
 from ape import accounts, networks, project, reverts
+from eth_abi import encode
+from eth_utils import keccak
 from world import ACTIVE, EMPTY, ETHER, JOINING, LEAVING, panel_terms, terms
 
 LEAVE = 1_800 + 3_600 + 3_600 + 600 + 600  # lifetime, window, and the panel's draw, commit and reveal
@@ -120,9 +122,6 @@ def test_join__service_full__reverts(world, oracle, people):
 
 def _rules_slot(world, oracle):
     """Where the service's rules lie: the second word of the only mapping entry that holds its seat count."""
-    from eth_abi import encode
-    from eth_utils import keccak
-
     for base in range(8):
         slot = int.from_bytes(keccak(encode(["bytes32", "uint256"], [world.service, base])), "big") + 1
         word = int.from_bytes(networks.provider.get_storage(oracle.address, slot), "big")

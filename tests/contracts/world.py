@@ -142,7 +142,7 @@ class World:
         networks.provider.make_request("anvil_mine", [hex(blocks), "0x0"])
 
     def forget(self, number: int) -> None:
-        """Makes the chain forget the hash of a block, as it does after 8191 more: here it is taken out of EIP-2935's ring.
+        """Makes the chain forget the hash of a block, as it does after 8191 more: takes it out of EIP-2935's ring.
 
         (Anvil needs a minute for that many blocks; the exact boundary is tested in forge.)
         """

@@ -1,4 +1,4 @@
-"""What the node knows of the contracts is what forge built of them. Needs `forge build`, which `make test` runs first."""
+"""What the node knows of the contracts is what forge built of them. Needs `forge build`: `make test` runs it first."""
 
 import importlib.util
 import json

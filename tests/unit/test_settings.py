@@ -1,6 +1,7 @@
 """One source tree, two tools: Ape and forge must compile it with the same settings."""
 
 import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,5 @@ def test_settings__chain_rules__are_osakas_everywhere(forge, ape):
 
 def test_settings__plugins__are_the_installed_ones(ape):
     """A plugin of another version is another compiler driver."""
-    from importlib.metadata import version
-
     for plugin in ape["plugins"]:
         assert version(f"ape-{plugin['name']}") == plugin["version"]

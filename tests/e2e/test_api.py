@@ -1,0 +1,128 @@
+"""The node's HTTP API: what it tells, and what it refuses."""
+
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import schemathesis
+from e2e.world import NODES, World, drive, make_node, step
+from fastapi.testclient import TestClient
+from pydantic import SecretStr
+from rig.fault_rpc import fault_rpc
+
+from oracle.api.app import create_app
+from oracle.errors import RpcUnavailable
+from oracle.node.daemon import Node
+
+HOST = {"host": "127.0.0.1:8000"}
+
+
+@pytest.fixture
+async def node(earth: World, tmp_path) -> AsyncIterator[Node]:
+    """A node that has seen a little of the chain."""
+    made = await make_node(earth, tmp_path, NODES[0], api_names=["testserver"])
+    await step(earth, made, blocks=2)
+    yield made
+    await made.workshop.close(1)
+    await made.close()
+
+
+@pytest.fixture
+def api(node: Node) -> TestClient:
+    return TestClient(create_app(node), headers=HOST)
+
+
+@pytest.fixture
+def api_schema(node: Node) -> schemathesis.BaseSchema:
+    return schemathesis.openapi.from_asgi("/openapi.json", create_app(node))
+
+
+schema = schemathesis.pytest.from_fixture("api_schema")
+
+
+@schema.parametrize()
+def test_api__whatever_the_schema_allows__is_answered_as_documented(case):
+    case.call_and_validate()
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.", "[::2]:80"])
+def test_any__host_name_of_another__is_refused(api, host):
+    assert api.get("/jobs", headers={"host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
+def test_any__method_that_writes__is_refused(api, method):
+    assert api.request(method, "/jobs").status_code == 405
+
+
+def test_any__body__is_refused_unread(api):
+    assert api.request("GET", "/jobs", content=b"x" * 10_000_000).status_code == 413
+
+
+@pytest.mark.parametrize("query", ["state=closed", "limit=0", "limit=1001", "limit=many"])
+def test_jobs__bad_query__is_422(api, query):
+    assert api.get(f"/jobs?{query}").status_code == 422
+
+
+@pytest.mark.parametrize("request_id", ["0x12", "latest", "0x" + "g" * 64, "1" * 66])
+def test_request__malformed_id__is_422(api, request_id):
+    assert api.get(f"/requests/{request_id}").status_code == 422
+
+
+def test_request__unknown__is_404(api):
+    assert api.get("/requests/0x" + "0" * 64).status_code == 404
+
+
+async def test_any__token_set_and_not_given__is_401(earth, tmp_path):
+    node = await make_node(earth, tmp_path, NODES[0], api_token=SecretStr("s" * 32))
+    api = TestClient(create_app(node), headers=HOST)
+    try:
+        assert api.get("/metrics").status_code == 401
+        assert api.get("/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
+        assert api.get("/metrics", headers={"authorization": "Bearer " + "s" * 32}).status_code == 200
+    finally:
+        await node.close()
+
+
+def test_livez__always__alive(api):
+    assert api.get("/livez").json() == {"alive": True}
+
+
+async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, tmp_path):
+    """F16, F40: the node is not ready, and everything is still answered from memory."""
+    with fault_rpc(earth.chain.url) as proxy:
+        node = await make_node(earth, tmp_path, NODES[0], rpc_urls=[SecretStr(proxy.url)])
+        api = TestClient(create_app(node), headers=HOST)
+        try:
+            await step(earth, node, blocks=2)
+            assert api.get("/readyz").status_code == 200
+            proxy.script("*", "status", 503)
+            node.again()
+            with pytest.raises(RpcUnavailable):
+                await node.round()
+            not_ready = api.get("/readyz")
+            assert not_ready.status_code == 503
+            assert not_ready.json()["reasons"]
+            assert "didyma_ready 0.0" in api.get("/metrics").text
+            assert api.get("/jobs").status_code == 200
+        finally:
+            await node.workshop.close(1)
+            await node.close()
+
+
+async def test_jobs_and_request__answered_one__show_digests_and_never_texts(earth, node, api):
+    prompt = b"<script>alert(1)</script>\x1b[31m"
+    asked = earth.ask(prompt)
+    await drive(earth, [node], lambda: earth.status(asked) != "open")
+    await step(earth, node, blocks=3)
+    (listed,) = api.get("/jobs").json()["requests"]
+    assert listed["request_id"] == f"0x{asked:064x}"
+    assert listed["prompt_bytes"] == len(prompt)
+    shown = api.get(f"/requests/{listed['request_id']}").json()
+    assert shown["answer"]["output_digest"].startswith("0x")
+    assert [tx["state"] for tx in shown["transactions"]] == ["mined"]
+    page = api.get("/")
+    assert "script-src" not in page.headers["content-security-policy"]
+    for text in (json.dumps(shown), page.text):
+        assert "<script" not in text
+        assert "\x1b" not in text

@@ -1,0 +1,138 @@
+"""The command line: what it does with bad input. One line that says what to do, exit status 1, nothing changed."""
+
+import json
+import stat
+
+import pytest
+from typer.testing import CliRunner
+
+from oracle.cli import app
+
+ADDRESSES = {
+    "chain_id": 31337,
+    "block": 1,
+    "registry": "0x" + "11" * 20,
+    "oracle": "0x" + "22" * 20,
+    "panel": "0x" + "33" * 20,
+}
+SERVICE = "0x" + "ab" * 32
+
+
+@pytest.fixture
+def cli():
+    def run(*words, **more):
+        return CliRunner().invoke(app, [str(word) for word in words], **more)
+
+    return run
+
+
+@pytest.fixture
+def deployment(tmp_path):
+    path = tmp_path / "deployment.json"
+    path.write_text(json.dumps(ADDRESSES))
+    return path
+
+
+@pytest.fixture
+def config(cli, tmp_path, deployment):
+    """Settings as `init` writes them."""
+    path = tmp_path / "node" / "didyma.toml"
+    done = cli(
+        "node", "init", "--config", path, "--rpc-url", "http://127.0.0.1:1", "--deployment", deployment,
+        "--service", SERVICE, "--data-dir", tmp_path / "data",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    return path
+
+
+def assert_refused(done, *says):
+    assert done.exit_code == 1, done.output
+    assert "Traceback" not in done.output
+    for words in says:
+        assert words in done.output.replace("\n", ""), done.output
+
+
+@pytest.mark.parametrize("command", ["check", "run", "jobs", "report", "withdraw", "rebuild"])
+def test_node__settings_file_missing__says_what_writes_one(cli, tmp_path, command):
+    assert_refused(cli("node", command, "--config", tmp_path / "none.toml"), "didyma node init")
+
+
+def test_node__unknown_setting__is_refused_by_name(cli, config):
+    config.write_text(config.read_text() + 'colour = "red"\n')
+    assert_refused(cli("node", "check", "--config", config), "colour")
+
+
+def test_init__settings_exist__are_not_overwritten(cli, config):
+    before = config.read_text()
+    assert_refused(cli("node", "init", "--config", config), "not overwritten")
+    assert config.read_text() == before
+
+
+def test_init__deployment_file_is_none__writes_nothing(cli, tmp_path):
+    bad = tmp_path / "deployment.json"
+    bad.write_text("{}")
+    done = cli("node", "init", "--config", tmp_path / "a.toml", "--rpc-url", "http://x", "--deployment", bad)
+    assert_refused(done, "deployment")
+    assert not (tmp_path / "a.toml").exists()
+    assert not list(tmp_path.glob("*.password"))
+
+
+def test_init__done__keys_and_passwords_are_private(cli, config):
+    for name in ("operator.json", "operator.password", "didyma.toml"):
+        assert stat.S_IMODE((config.parent / name).stat().st_mode) == 0o600, name
+
+
+def test_jobs__journal_not_made_yet__says_so(cli, config):
+    done = cli("node", "jobs", "--config", config)
+    assert done.exit_code in (0, 1)
+    assert "Traceback" not in done.output
+
+
+def test_withdraw__no_cold_address__is_refused(cli, config):
+    assert_refused(cli("node", "withdraw", "--config", config), "withdraw_to")
+
+
+def test_keys_new__file_exists__is_not_overwritten(cli, tmp_path):
+    path = tmp_path / "key.json"
+    path.write_text("precious")
+    assert_refused(cli("keys", "new", path), "not overwritten")
+    assert path.read_text() == "precious"
+
+
+def test_keys_new__short_password__is_refused(cli, tmp_path):
+    assert_refused(cli("keys", "new", tmp_path / "key.json", input="short\nshort\n"), "8 characters")
+
+
+def test_keys__made_with_a_password_file__checks_and_shows_its_address(cli, tmp_path):
+    path, password = tmp_path / "key.json", tmp_path / "password"
+    made = cli("keys", "new", path, "--password-file", password)
+    address = made.output.strip()
+    assert address.startswith("0x")
+    assert len(address) == 42
+    assert cli("keys", "address", path).output.strip().lower() == address.lower()
+    assert cli("keys", "check", path, "--password-file", password).output.strip() == address
+    password.write_text("another one\n")
+    assert_refused(cli("keys", "check", path, "--password-file", password), "password")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"address": "0x12"}'])
+def test_keys_address__no_keystore__is_refused(cli, tmp_path, text):
+    path = tmp_path / "key.json"
+    path.write_text(text)
+    assert_refused(cli("keys", "address", path), "not a keystore")
+
+
+def test_ask__no_chain__says_what_starts_one(cli, deployment):
+    done = cli("ask", "Hello?", "--rpc-url", "http://127.0.0.1:1", "--deployment", deployment)
+    assert_refused(done, "didyma dev")
+
+
+def test_model_add__no_such_file__is_refused(cli, tmp_path):
+    assert_refused(cli("model", "add", tmp_path / "none.gguf", "--store", tmp_path / "store"))
+
+
+def test_help__every_command__explains_itself(cli):
+    for words in (("node",), ("keys",), ("model",), ("dev",), ("ask",)):
+        done = cli(*words, "--help")
+        assert done.exit_code == 0
+        assert "Usage" in done.output
