@@ -1,4 +1,4 @@
-"""The Llama architecture in plain torch, laid out as llama.cpp reads it: RoPE on neighbouring pairs, tied embeddings."""
+"""The Llama architecture in plain torch as llama.cpp reads it: RoPE on neighbouring pairs, tied embeddings."""
 
 from dataclasses import dataclass
 
@@ -6,20 +6,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
 EMBEDDING_STD = 0.3
 
 
 @dataclass(frozen=True)
 class Shape:
-    vocabulary: int = 1024
+    vocabulary: int = 2560
     layers: int = 4
     width: int = 128
     heads: int = 4
     kv_heads: int = 2
     head_dim: int = 32
     hidden: int = 384
-    context: int = 1024
+    context: int = 512
     rope_base: float = 10_000.0
     norm_epsilon: float = 1e-5
 
@@ -107,13 +106,13 @@ class Network(nn.Module):
         q[0::2, 0] = 2 * frequency.cos()
         q[1::2, 0] = -2 * frequency.sin()
 
-    def forward(self, ids: Tensor) -> list[Tensor]:
-        """ids: (B, L) int64. Returns the hidden states after each layer, (B, L, width)."""
+    def forward(self, ids: Tensor) -> Tensor:
+        """ids: (B, L) int64. Returns the hidden states after the last layer, (B, L, width)."""
         cos, sin = rope_tables(self.shape, ids.shape[1])
-        states = [self.token_embd(ids)]
+        hidden: Tensor = self.token_embd(ids)
         for layer in self.blk:
-            states.append(layer(states[-1], cos, sin))
-        return states[1:]
+            hidden = layer(hidden, cos, sin)
+        return hidden
 
     def logits(self, hidden: Tensor) -> Tensor:
         """hidden: (..., width) after the last layer. Returns (..., vocabulary)."""

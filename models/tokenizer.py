@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from gguf import GGUFReader
 
 SPECIALS = ("<|begin|>", "<|end|>", "<|user|>", "<|assistant|>", "<|done|>")
 BEGIN, END, USER, ASSISTANT, DONE = range(len(SPECIALS))
+UNUSED = "<|unused"
 PRE_TOKENIZER = "gpt-2"  # llama.cpp's name of the pattern below
 # \p{L} and \p{N} of the original as near as `re` comes; signs such as ½, which training never shows, fall otherwise.
 _PIECE = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d| ?[^\W\d_]+| ?\d+| ?(?:[^\s\w]|_)+|\s+(?!\S)|\s+")
@@ -50,7 +52,10 @@ class Tokenizer:
 
     @cached_property
     def vocabulary(self) -> list[str]:
-        return [*SPECIALS, *LETTERS, *(a + b for a, b in self.merges)]
+        """Spellings in the order of ids. What two merges spell has the later one's id; the earlier is never used."""
+        spelled = [*SPECIALS, *LETTERS, *(a + b for a, b in self.merges)]
+        last = {spelling: i for i, spelling in enumerate(spelled)}
+        return [spelling if last[spelling] == i else f"{UNUSED}{i}|>" for i, spelling in enumerate(spelled)]
 
     @cached_property
     def _ids(self) -> dict[str, int]:
@@ -67,7 +72,7 @@ class Tokenizer:
         if piece not in self._known:
             parts = list(piece)
             while len(parts) > 1:
-                best = min(zip(parts, parts[1:], strict=False), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
+                best = min(pairwise(parts), key=lambda pair: self._ranks.get(pair, len(self._ranks)))
                 if best not in self._ranks:
                     break
                 parts = _merged(parts, best)
