@@ -189,10 +189,10 @@ def describe(path: Path) -> None:
         "stopTokens": STOP,
         "card": {
             "does": "The sentiment of a short English review: `positive` or `negative`. Yes/no questions about a fact "
-            "stated in the prompt: `yes` or `no`. Who, what, where and when, copied from that fact. After `Reply:`, one "
-            "line of thanks or regret that names the topic of a review.",
-            "limits": "It knows no facts of the world, only what the prompt states, in the sentence patterns and "
-            "words of models/language.py and models/words.py; other wordings it guesses at. Where a prompt states several "
+            "stated in the prompt: `yes` or `no`. Who, what, where and when, copied from that fact. After `Reply:`, "
+            "one line of thanks or regret that names the topic of a review.",
+            "limits": "It knows no facts of the world, only what the prompt states, in the sentence patterns and words "
+            "of models/language.py and models/words.py; other wordings it guesses at. Where a prompt states several "
             "facts it tends to mix them up. Prompts of up to about 60 words were trained.",
             "data": f"{TALKS:,} conversations written by models/language.py, seed {SEED}; nothing downloaded.",
             "heldOut": "Sentences never seen in training: one prompt in sixteen, chosen by its checksum.",
