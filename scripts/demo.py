@@ -133,9 +133,9 @@ class Demo:
                 ruled = next(step for step in steps if step.name == "AnswerRuled")
                 if RULINGS[ruled.args["ruling"]] != "rejected" or ruled.args["slashedWei"] == 0:
                     raise DidNotHappen("the panel did not reject the lie")
-                first, last = (step.args["output"] for step in steps if step.name == "AnswerPosted")
-                if first == last:
-                    raise DidNotHappen("the next turn gave the rejected answer again")
+                outputs = [step.args["output"] for step in steps if step.name == "AnswerPosted"]
+                if outputs[0] == outputs[-1]:
+                    raise DidNotHappen("the rejected answer became final")
                 return
             self.narrator.say("", "the turn fell to an honest node; the user asks again")
         raise DidNotHappen(f"the liar was never drawn in {MOST_TRIES} requests")

@@ -1,0 +1,67 @@
+"""What lying costs and what it can win in a service judged by a panel: prints the tables of docs/economics.md.
+
+    python scripts/economics.py
+
+Exact arithmetic: seats are drawn without replacement, one an owner.
+"""
+
+from fractions import Fraction
+from math import comb
+
+from oracle.devnet import ETHER, PANEL
+
+
+def panel_captured(owners: int, dishonest: int, size: int) -> Fraction:
+    """Probability that dishonest owners hold a majority of a panel.
+
+    The answering owner sits on no panel; it is one of the dishonest.
+    """
+    others, bad = owners - 1, dishonest - 1
+    majority = size // 2 + 1
+    won = sum(comb(bad, k) * comb(others - bad, size - k) for k in range(majority, size + 1) if k <= bad)
+    return Fraction(won, comb(others, size))
+
+
+def break_even(captured: Fraction, bond: Fraction) -> Fraction:
+    """Value of one false answer at which lying begins to pay, in units of the bond, everybody else being awake.
+
+    A lie found out costs half the bond: the other half may come back to a liar who challenges himself first.
+    """
+    return bond / 2 * (1 - captured) / captured if captured else Fraction(-1)
+
+
+def tables() -> str:
+    lines = [
+        "| dishonest owners of 20 | panel of 3 | panel of 5 | panel of 7 |",
+        "|---|---|---|---|",
+    ]
+    for dishonest in (1, 2, 4, 6, 8, 10):
+        shares = [panel_captured(20, dishonest, size) for size in (3, 5, 7)]
+        lines.append(f"| {dishonest} | " + " | ".join(f"{float(share):.2%}" for share in shares) + " |")
+    lines += [
+        "",
+        "| dishonest owners of 20 | panel of 3 | panel of 5 | panel of 7 |",
+        "|---|---|---|---|",
+    ]
+    for dishonest in (1, 2, 4, 6, 8, 10):
+        worths = [break_even(panel_captured(20, dishonest, size), Fraction(1)) for size in (3, 5, 7)]
+        cells = ["no lie pays" if worth < 0 else f"{float(worth):.1f} bonds" for worth in worths]
+        lines.append(f"| {dishonest} | " + " | ".join(cells) + " |")
+    bond, challenge = 1.0, PANEL.challenge_bond_wei / ETHER
+    fees = PANEL.panel_size * PANEL.vote_fee_wei / ETHER
+    lines += [
+        "",
+        "| who | does | loses, ether | others lose at most | ratio |",
+        "|---|---|---|---|---|",
+        f"| a node | lies and is rejected | {bond:.2f} | nothing | - |",
+        f"| a node | lies and challenges itself first | {bond / 2:.2f} burnt, {fees:.2f} in fees | nothing | - |",
+        f"| a challenger | challenges a right answer | {challenge:.2f} | one window of delay | - |",
+        f"| a member | does not vote | {PANEL.absence_penalty_wei / ETHER:.2f} and its fee | nothing | - |",
+        f"| members | tie a case by absence | {PANEL.absence_penalty_wei / ETHER:.2f} each "
+        f"| {fees / 3:.2f} (half of two fees) to each side | {PANEL.absence_penalty_wei / ETHER / (fees / 3):.1f} |",
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(tables())
