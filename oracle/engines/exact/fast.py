@@ -1,0 +1,217 @@
+"""The forward pass on CPUs: `model.Reference` again, bit for bit, by the C kernels.
+
+Weights are packed once when a model is loaded. Linear layers take the tokens of all sequences together, attention each
+sequence alone. Nothing depends on the variant, the number of threads or how tokens are cut into chunks but speed.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.engines.exact import blocks
+from oracle.engines.exact import reference as ops
+from oracle.engines.exact.architecture import Architecture, epsilon_units
+from oracle.engines.exact.constants import (
+    ACT_BITS,
+    INNER_BITS,
+    MAX_CONTEXT,
+    NORMED_BITS,
+    RESIDUAL_BITS,
+    WEIGHT_BITS,
+)
+from oracle.engines.exact.fast_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.model import Chunk, Logits
+from oracle.engines.exact.tables import Rotations, powers, score_scale
+from oracle.engines.exact.weights import Layer, Weights
+
+TOGETHER = 512  # most tokens in one pass: bounds the memory of activations
+
+Int32s = npt.NDArray[np.int32]
+
+
+class FastCache:
+    """Keys and values of one sequence, as the kernels read them; memory is taken as tokens come."""
+
+    def __init__(self, a: Architecture, capacity: int) -> None:
+        if not 0 < capacity <= MAX_CONTEXT:
+            raise ValueError(f"no context of {capacity} tokens")
+        self.capacity, self.length = capacity, 0
+        self.room = -(-capacity // GROUP) * GROUP
+        half, padded = -(-a.head_width // 2), -(-a.head_width // GROUP) * GROUP
+        shape = a.layers, a.kv_heads, self.room
+        self.keys = np.zeros((*shape, 2 * half), np.int16)
+        self.key_shift = np.zeros(shape, np.int32)
+        self.values = np.zeros((*shape, padded), np.int32)
+
+    def truncate(self, length: int) -> None:
+        self.length = min(self.length, length)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    plain: Layer
+    q: Packed
+    k: Packed
+    v: Packed
+    attn_output: Packed
+    gate: Packed
+    up: Packed
+    down: Packed
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """The part of a chunk that one pass takes."""
+
+    chunk: int
+    tokens: Sequence[int]
+    cache: FastCache
+    rows: int
+    """How many of its last tokens want logits."""
+
+
+class Fast:
+    """Forward by the C kernels. Not thread-safe."""
+
+    def __init__(self, weights: Weights, threads: int | None = None, variant: int | None = None) -> None:
+        a = weights.architecture
+        threads = default_threads() if threads is None else threads
+        self.weights, self.architecture = weights, a
+        self._kernels = Kernels(best_variant() if variant is None else variant, threads)
+        self._powers, self._rotations = powers(), Rotations(a, weights.rope_factors)
+        self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
+        self._layers = [
+            _Layer(
+                layer,
+                *(
+                    Packed(matrix, threads)
+                    for matrix in (layer.attn_q, layer.attn_k, layer.attn_v, layer.attn_output)
+                    + (layer.ffn_gate, layer.ffn_up, layer.ffn_down)
+                ),
+            )
+            for layer in weights.layers
+        ]
+        self._output = Packed(weights.output, threads)
+        self._buffers = _Buffers(0, a)
+
+    def cache(self, capacity: int) -> FastCache:
+        return FastCache(self.architecture, capacity)
+
+    def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        for chunk in chunks:
+            assert isinstance(chunk.cache, FastCache)
+            if chunk.cache.length + len(chunk.tokens) > chunk.cache.capacity:
+                raise ValueError("more tokens than the cache holds")
+        found: list[list[Int32s]] = [[] for _ in chunks]
+        for pieces in _passes(chunks):
+            for piece, logits in zip(pieces, self._pass(pieces), strict=True):
+                found[piece.chunk].append(logits)
+        return [np.concatenate(parts) if len(parts) != 1 else parts[0] for parts in found]
+
+    def _pass(self, pieces: Sequence[_Piece]) -> list[Int32s]:
+        count = sum(len(piece.tokens) for piece in pieces)
+        if count > self._buffers.capacity:
+            self._buffers = _Buffers(count, self.architecture)
+        residual = self._embed([token for piece in pieces for token in piece.tokens])
+        for index in range(len(self._layers)):
+            self._layer(index, residual, pieces)
+        for piece in pieces:
+            piece.cache.length += len(piece.tokens)
+        return self._end(residual, pieces)
+
+    def _embed(self, tokens: Sequence[int]) -> Int32s:
+        matrix = self.weights.embedding
+        weights = blocks.integers(matrix.kind, matrix.raw[np.asarray(tokens)])
+        return ops.embed(weights).astype(np.int32)
+
+    def _layer(self, index: int, residual: Int32s, pieces: Sequence[_Piece]) -> None:
+        """Updates `residual` in place."""
+        layer, run, b, count = self._layers[index], self._kernels, self._buffers, len(residual)
+        plain = layer.plain
+        down = WEIGHT_BITS + NORMED_BITS - INNER_BITS
+        rows = run.normalize(residual, plain.attn_norm, self._epsilon, NORMED_BITS, b.width)
+        q = run.linear(layer.q, rows, count, down, plain.q_bias, b.q[:count])
+        k = run.linear(layer.k, rows, count, down, plain.k_bias, b.k[:count])
+        v = run.linear(layer.v, rows, count, down, plain.v_bias, b.v[:count])
+        first = 0
+        for piece in pieces:
+            part = slice(first, first + len(piece.tokens))
+            tables = (*self._rotations(piece.cache.length, len(piece.tokens)), self._powers)
+            heads = self._heads(plain, piece.cache, index)
+            run.attend(heads, piece.cache.length, (q[part], k[part], v[part]), tables, b.context[part])
+            first = part.stop
+        rows = run.quantize(b.context[:count], b.heads)
+        run.linear(layer.attn_output, rows, count, WEIGHT_BITS + INNER_BITS - RESIDUAL_BITS, None, residual, add=True)
+        rows = run.normalize(residual, plain.ffn_norm, self._epsilon, NORMED_BITS, b.width)
+        gate = run.linear(layer.gate, rows, count, down, None, b.gate[:count])
+        up = run.linear(layer.up, rows, count, down, None, b.up[:count])
+        rows = run.gate(gate, up, self._powers, b.hidden)
+        run.linear(layer.down, rows, count, WEIGHT_BITS + ACT_BITS - RESIDUAL_BITS, None, residual, add=True)
+
+    def _heads(self, layer: Layer, cache: FastCache, index: int) -> Heads:
+        a = self.architecture
+        norms = (None if norm is None else norm.ctypes.data for norm in (layer.q_norm, layer.k_norm))
+        return Heads(
+            a.heads,
+            a.kv_heads,
+            a.head_width,
+            a.rope_width // 2,
+            a.interleaved,
+            cache.keys.shape[-1] // 2,
+            cache.values.shape[-1],
+            cache.room,
+            score_scale(a.head_width),
+            epsilon_units(a.epsilon, INNER_BITS),
+            *norms,
+            cache.keys[index].ctypes.data,
+            cache.key_shift[index].ctypes.data,
+            cache.values[index].ctypes.data,
+        )
+
+    def _end(self, residual: Int32s, pieces: Sequence[_Piece]) -> list[Int32s]:
+        ends = np.cumsum([len(piece.tokens) for piece in pieces])
+        wanted = [residual[end - piece.rows : end] for end, piece in zip(ends, pieces, strict=True)]
+        chosen = np.concatenate(wanted)
+        logits = np.empty((len(chosen), self.architecture.vocabulary), np.int32)
+        if len(chosen):
+            rows = self._kernels.normalize(
+                chosen, self.weights.output_norm, self._epsilon, NORMED_BITS, self._buffers.width
+            )
+            down = WEIGHT_BITS + NORMED_BITS - RESIDUAL_BITS
+            self._kernels.linear(self._output, rows, len(chosen), down, None, logits)
+        return np.split(logits, np.cumsum([piece.rows for piece in pieces])[:-1])
+
+
+class _Buffers:
+    """Activations of one pass."""
+
+    def __init__(self, capacity: int, a: Architecture) -> None:
+        self.capacity = capacity
+        heads, keys = a.heads * a.head_width, a.kv_heads * a.head_width
+        self.width, self.heads, self.hidden = (Rows(capacity, n) for n in (a.width, heads, a.hidden))
+        self.q, self.k, self.v, self.context, self.gate, self.up = (
+            np.empty((capacity, columns), np.int32) for columns in (heads, keys, keys, heads, a.hidden, a.hidden)
+        )
+
+
+def _passes(chunks: Sequence[Chunk]) -> Iterator[list[_Piece]]:
+    """The chunks cut into passes of at most TOGETHER tokens; a chunk's parts in order."""
+    pieces: list[_Piece] = []
+    room = TOGETHER
+    for index, chunk in enumerate(chunks):
+        assert isinstance(chunk.cache, FastCache)
+        first = 0
+        while first < len(chunk.tokens):
+            tokens = chunk.tokens[first : first + room]
+            first += len(tokens)
+            room -= len(tokens)
+            later = len(chunk.tokens) - first
+            pieces.append(_Piece(index, tokens, chunk.cache, max(0, min(len(tokens), chunk.rows - later))))
+            if room == 0:
+                yield pieces
+                pieces, room = [], TOGETHER
+    if pieces:
+        yield pieces

@@ -1,0 +1,227 @@
+"""The C kernels of `kernels/`, called through ctypes: loading them, packing weights for them, their plain structures.
+
+The extension is built when the package is installed (`setup.py`). Without it `available` is false, and `fast.py` is
+not used. A variant is the same operators for one instruction set: 0 plain C, 1 AVX2, 2 AVX-512 with VNNI.
+"""
+
+import ctypes
+import functools
+import importlib.util
+import mmap
+import os
+from ctypes import POINTER, Structure, byref, c_int, c_int64, c_void_p
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.weights import Matrix
+
+MODULE = "oracle.engines.exact._kernels"
+VARIANTS = ("plain", "avx2", "avx512")
+GROUP = 16  # kernels.h
+PACKED_AT_ONCE = 16 << 20  # bytes of the file that lie in memory a second time while they are being packed
+
+Array = npt.NDArray[Any]
+
+
+def available() -> bool:
+    return importlib.util.find_spec(MODULE) is not None
+
+
+@functools.cache
+def library() -> ctypes.CDLL:
+    spec = importlib.util.find_spec(MODULE)
+    if spec is None or spec.origin is None:
+        raise RuntimeError("the exact engine's kernels were not built; install the package where a C compiler is")
+    loaded = ctypes.CDLL(spec.origin)
+    loaded.didyma_packed_bytes.restype = c_int64
+    return loaded
+
+
+def best_variant() -> int:
+    """The fastest that this processor runs; those below it run as well."""
+    return int(library().didyma_best_variant())
+
+
+def pointer(array: Array | None) -> c_void_p:
+    """To a contiguous array, which must outlive the call."""
+    if array is None:
+        return c_void_p()
+    assert array.flags.c_contiguous
+    return c_void_p(array.ctypes.data)
+
+
+class _Matrix(Structure):
+    _fields_ = [(name, c_int64) for name in ("kind", "wide", "rows", "columns")] + [
+        ("data", c_void_p),
+        ("fold", c_void_p),
+    ]
+
+
+class _Rows(Structure):
+    _fields_ = [("stride", c_int64)] + [(name, c_void_p) for name in ("x", "split", "sums", "shift")]
+
+
+class Heads(Structure):
+    """One layer's attention; `kernels.c` has the shapes."""
+
+    _fields_ = [
+        (name, c_int64)
+        for name in (
+            "heads",
+            "kv_heads",
+            "width",
+            "pairs",
+            "interleaved",
+            "half",
+            "padded",
+            "capacity",
+            "scale",
+            "epsilon",
+        )
+    ] + [(name, c_void_p) for name in ("q_norm", "k_norm", "keys", "key_shift", "values")]
+
+
+class Packed:
+    """A weight matrix rearranged for the kernels, as large as in the file."""
+
+    def __init__(self, matrix: Matrix, threads: int) -> None:
+        lib = library()
+        self.rows, self.columns = matrix.rows, matrix.columns
+        size = lib.didyma_packed_bytes(c_int64(matrix.kind), c_int64(matrix.rows), c_int64(matrix.columns))
+        self._data = np.empty(size, np.uint8)
+        self._fold = np.empty(-(-matrix.rows // GROUP) * GROUP, np.int64)
+        self._struct = _Matrix(
+            matrix.kind, 0, matrix.rows, matrix.columns, self._data.ctypes.data, self._fold.ctypes.data
+        )
+        step = max(GROUP, PACKED_AT_ONCE // matrix.raw.shape[1] // GROUP * GROUP)
+        for first in range(0, matrix.rows, step):
+            part = matrix.raw[first : first + step]
+            count = c_int64(len(part))
+            lib.didyma_pack(byref(self._struct), pointer(part), c_int64(first), count, c_int(threads))
+            _forget(part)
+
+    @property
+    def wide(self) -> bool:
+        """Some scale does not fit 32 bits, so only the plain variant multiplies it."""
+        return bool(self._struct.wide)
+
+    @property
+    def reference(self) -> Any:
+        return byref(self._struct)
+
+
+def _forget(part: Array) -> None:
+    """Lets the kernel drop a file's pages from this process; they are read again when touched."""
+    base: Any = part
+    while base is not None and not isinstance(base, mmap.mmap):
+        base = getattr(base, "base", None)
+    if base is None or not hasattr(mmap, "MADV_DONTNEED"):
+        return
+    start = part.ctypes.data - np.frombuffer(base, np.uint8).ctypes.data
+    first = start // mmap.PAGESIZE * mmap.PAGESIZE
+    base.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
+
+
+class Rows:
+    """Quantized rows of activations in the forms that the kernels read; reused from call to call."""
+
+    def __init__(self, capacity: int, columns: int) -> None:
+        stride = -(-columns // 32) * 32
+        self.x = np.zeros((capacity, stride), np.int16)
+        self._split = np.zeros((capacity, 2 * stride), np.uint8)
+        self._sums = np.zeros((capacity, stride // 32), np.int32)
+        self.shift = np.zeros(capacity, np.int32)
+        fields = (self.x, self._split, self._sums, self.shift)
+        self._struct = _Rows(stride, *(array.ctypes.data for array in fields))
+
+    @property
+    def reference(self) -> Any:
+        return byref(self._struct)
+
+
+class Kernels:
+    """The operators under one variant and number of threads. x, y, ...: contiguous int32 of (tokens, columns)."""
+
+    def __init__(self, variant: int, threads: int) -> None:
+        if not 0 <= variant <= best_variant():
+            raise ValueError(f"this processor has no variant {variant}")
+        self._how = c_int(variant), c_int(threads)
+        self._lib = library()
+
+    def linear(
+        self, w: Packed, rows: Rows, tokens: int, down: int, bias: Integers | None, into: Array, add: bool = False
+    ) -> Array:
+        """`reference.linear` with down = 24 + bits - to_bits; `add`: then `reference.add` to what `into` holds."""
+        self._lib.didyma_linear(
+            *self._how,
+            w.reference,
+            rows.reference,
+            c_int64(tokens),
+            c_int(down),
+            pointer(bias),
+            c_int(add),
+            pointer(into),
+        )
+        return into
+
+    def normalize(self, x: Array, weight: Integers, epsilon: int, to_bits: int, rows: Rows) -> Rows:
+        tokens, columns = map(c_int64, x.shape)
+        sizes = tokens, columns, pointer(weight), c_int64(epsilon), c_int(to_bits)
+        return _done(self._lib.didyma_normalize(*self._how, pointer(x), *sizes, rows.reference), rows)
+
+    def quantize(self, x: Array, rows: Rows) -> Rows:
+        tokens, columns = map(c_int64, x.shape)
+        self._lib.didyma_quantize(*self._how, pointer(x), tokens, columns, rows.reference)
+        return rows
+
+    def gate(self, gate: Array, up: Array, powers: Integers, rows: Rows) -> Rows:
+        """`reference.gated`, quantized."""
+        tokens, columns = map(c_int64, gate.shape)
+        inputs = pointer(gate), pointer(up), tokens, columns, pointer(powers)
+        return _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference), rows)
+
+    def attend(
+        self, heads: Heads, start: int, inputs: tuple[Array, ...], tables: tuple[Integers, ...], out: Array
+    ) -> None:
+        """Extends one sequence's cache and attends. inputs: q, k, v; tables: cosines, sines, powers."""
+        arrays = [pointer(np.ascontiguousarray(table)) for table in tables]
+        sizes = c_int64(len(out)), c_int64(start)
+        status = self._lib.didyma_attend(*self._how, byref(heads), *sizes, *map(pointer, inputs), *arrays, pointer(out))
+        _done(status, None)
+
+    def draws(self, seed: bytes, position: int, tokens: int) -> npt.NDArray[np.uint32]:
+        """The 32-bit draws of `sampling` for token ids below `tokens`."""
+        eights = -(-tokens // 64)
+        digests = np.empty(eights * 256, np.uint8)
+        head = np.frombuffer(seed + position.to_bytes(32, "big"), np.uint8)
+        self._lib.didyma_draws(*self._how, pointer(head), c_int64(eights), pointer(digests))
+        return digests.view(">u4")[:tokens]
+
+
+def _done(status: int, result: Any) -> Any:
+    if status != 0:
+        raise MemoryError("no memory for a step of the exact engine")
+    return result
+
+
+def default_threads() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+__all__ = [
+    "GROUP",
+    "POINTER",
+    "VARIANTS",
+    "Heads",
+    "Kernels",
+    "Packed",
+    "Rows",
+    "available",
+    "best_variant",
+    "default_threads",
+    "library",
+]

@@ -1,0 +1,94 @@
+/* The exact engine's CPU kernels: shared declarations.
+ *
+ * The operators are those of `reference.py`, and every result equals its bit for bit; docs/numerics.md says why nothing
+ * overflows. A variant (plain C, AVX2, AVX-512 with VNNI) is the same operators for another instruction set: it changes
+ * speed only. Sums that wrap on the way wrap modulo 2^64 and end in range.
+ */
+#ifndef DIDYMA_KERNELS_H
+#define DIDYMA_KERNELS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define INLINE static inline __attribute__((always_inline))
+
+#define GROUP 16 /* weight rows, or positions of keys, side by side: one per 32-bit lane of a 512-bit register */
+#define BLOCK 32 /* columns of a packed block */
+#define TILE 4   /* tokens that a kernel call multiplies with a group while it sits in registers */
+
+enum kind { F16 = 1, Q4_0 = 2, Q8_0 = 8, Q4_K = 12, Q6_K = 14 }; /* GGML's numbers */
+
+/* One weight matrix, its rows packed in groups (layout.h). */
+typedef struct {
+    int64_t kind;
+    int64_t wide; /* some |integer scale| does not fit int32: only the plain variant may multiply */
+    int64_t rows; /* packed up to a multiple of 16 with zero rows */
+    int64_t columns;
+    uint8_t *data;
+    int64_t *fold; /* per packed row: 32768 * sum of its weights, minimums left out, modulo 2^64 */
+} Matrix;
+
+/* Rows of quantized activations, in the forms the variants read. */
+typedef struct {
+    int64_t stride; /* columns rounded up to a multiple of 32; what is beyond the columns holds 0 */
+    int16_t *x;     /* (tokens, stride): mantissas */
+    uint8_t *split; /* (tokens, stride / 32, 64): high bytes of x + 32768, then their low bytes */
+    int32_t *sums;  /* (tokens, stride / 32): sums of x over blocks */
+    int32_t *shift; /* (tokens) */
+} Rows;
+
+/* The operators of one instruction set. */
+typedef struct {
+    /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; tokens <= TILE. */
+    void (*dot)(const Matrix *w, const uint8_t *group, const int64_t *fold, const Rows *rows, int64_t first, int tokens,
+                int64_t acc[TILE][GROUP]);
+    /* y = x / rms(x) * weight, at `to_bits`. */
+    void (*normalize)(const int32_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int to_bits, int32_t *y);
+    /* Row t of `rows` from n numbers. */
+    void (*quantize)(const int32_t *x, int64_t n, const Rows *rows, int64_t t);
+    void (*quantize_wide)(const int64_t *x, int64_t n, const Rows *rows, int64_t t);
+    /* Mantissas of one head; returns the shift. */
+    int (*quantize_head)(const int32_t *x, int64_t n, int16_t *mantissa);
+    /* act = SiLU(gate) * up. */
+    void (*gated)(const int32_t *gate, const int32_t *up, int64_t n, const int64_t *powers, int64_t *act);
+    /* out[query * stride + lane] = query . key of 16 positions; queries in halves (x >> 8, x & 255), keys in pairs. */
+    void (*dots)(const int16_t *high, const int16_t *low, int64_t queries, int64_t pairs, const int16_t *keys,
+                 int64_t *out, int64_t stride);
+    /* z = score of each position, saturated; returns the largest. */
+    int32_t (*score)(const int64_t *dots, int64_t scale, int query_shift, const int32_t *key_shift, int64_t count,
+                     int32_t *z);
+    /* e = 2^22 exp(z - largest), in place; returns their sum. */
+    int64_t (*share)(int32_t *z, int32_t largest, int64_t count, const int64_t *powers);
+    /* out[query][w] = sum over positions of e v. e: rows of `e_stride`; v: (count, width), width a multiple of 16. */
+    void (*mix)(const int32_t *e, int64_t e_stride, int64_t queries, const int32_t *v, int64_t width, int64_t count,
+                int64_t *out);
+    /* out = sum / total, to nearest, halves away from zero; |quotients| < 2^25. */
+    void (*divide)(const int64_t *sum, int64_t total, int64_t n, int32_t *out);
+    /* keccak256 of a padded block with a counter, ..., counter + 7 as 8 big-endian bytes at `at`. */
+    void (*keccak8)(const uint8_t block[136], int at, uint64_t counter, uint8_t digests[8][32]);
+} Variant;
+
+extern const Variant plain_variant;
+#if defined(__x86_64__)
+extern const Variant avx2_variant, avx512_variant;
+#endif
+
+/* Run fn(context, item, thread) for every item in [0, items) on up to `threads` threads. */
+typedef void item_fn(void *context, int64_t item, int thread);
+#define MAX_THREADS 64
+void parallel(int threads, int64_t items, item_fn *fn, void *context);
+
+/* R(v, s) of the reference. */
+INLINE int64_t round_shift(int64_t v, int s) {
+    return s <= 0 ? (int64_t)((uint64_t)v << -s) : (v + ((int64_t)1 << (s - 1))) >> s;
+}
+
+INLINE int64_t saturate(int64_t v, int64_t largest) { return v > largest ? largest : v < -largest ? -largest : v; }
+
+INLINE int bit_length(uint64_t v) { return v ? 64 - __builtin_clzll(v) : 0; }
+
+INLINE uint64_t magnitude(int64_t v) { return v < 0 ? -(uint64_t)v : (uint64_t)v; }
+
+#endif

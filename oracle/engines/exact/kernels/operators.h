@@ -1,0 +1,192 @@
+/* The operators in portable C, compiled once for each instruction set; formulas and bounds: `reference.py`.
+ *
+ * Written for compilers to vectorize: no branches in loops, shifts that are the same for a row. Where the reference
+ * divides, a double gives an estimate and integers correct it, so floating point never decides a bit.
+ */
+#ifndef DIDYMA_OPERATORS_H
+#define DIDYMA_OPERATORS_H
+
+#include "kernels.h"
+
+#include <math.h>
+
+#define MANTISSA 32767
+#define INT32_LIMIT INT32_MAX /* saturated values are never INT32_MIN */
+#define ACT_LIMIT (((int64_t)1 << 47) - 1)
+#define LOG2_E 24204406
+#define PARTIAL 64 /* pairs whose products with a byte stay in int32: 128 * 32767 * 255 < 2^31 */
+
+INLINE int shift_of(uint64_t bits) {
+    int s = bit_length(bits) - 15;
+    return s > 0 ? s : 0;
+}
+
+INLINE int row_shift(const int32_t *x, int64_t n) {
+    uint32_t bits = 0;
+    for (int64_t i = 0; i < n; i++) bits |= (uint32_t)(x[i] < 0 ? -x[i] : x[i]);
+    return shift_of(bits);
+}
+
+/* R(x, s) without leaving int32: floor((floor(x / 2^(s-1)) + 1) / 2). */
+INLINE int16_t mantissa32(int32_t x, int s) {
+    int32_t m = s ? ((x >> (s - 1)) + 1) >> 1 : x;
+    return (int16_t)(m > MANTISSA ? MANTISSA : m < -MANTISSA ? -MANTISSA : m);
+}
+
+INLINE int16_t mantissa64(int64_t x, int s) { return (int16_t)saturate(round_shift(x, s), MANTISSA); }
+
+/* The other forms of row t, from its mantissas. */
+INLINE void complete(const Rows *rows, int64_t n, int64_t t) {
+    int16_t *x = rows->x + t * rows->stride;
+    for (int64_t k = n; k < rows->stride; k++) x[k] = 0;
+    for (int64_t b = 0; b < rows->stride / BLOCK; b++) {
+        uint8_t *split = rows->split + (t * rows->stride + b * BLOCK) * 2;
+        int32_t sum = 0;
+        for (int k = 0; k < BLOCK; k++) {
+            uint16_t offset = (uint16_t)((uint16_t)x[b * BLOCK + k] ^ 0x8000u);
+            split[k] = (uint8_t)(offset >> 8);
+            split[BLOCK + k] = (uint8_t)offset;
+            sum += x[b * BLOCK + k];
+        }
+        rows->sums[t * (rows->stride / BLOCK) + b] = sum;
+    }
+}
+
+static int quantize_head(const int32_t *x, int64_t n, int16_t *mantissa) {
+    int s = row_shift(x, n);
+    for (int64_t i = 0; i < n; i++) mantissa[i] = mantissa32(x[i], s);
+    return s;
+}
+
+static void quantize(const int32_t *x, int64_t n, const Rows *rows, int64_t t) {
+    rows->shift[t] = quantize_head(x, n, rows->x + t * rows->stride);
+    complete(rows, n, t);
+}
+
+static void quantize_wide(const int64_t *x, int64_t n, const Rows *rows, int64_t t) {
+    uint64_t bits = 0;
+    for (int64_t i = 0; i < n; i++) bits |= (uint64_t)(x[i] < 0 ? -x[i] : x[i]);
+    int s = shift_of(bits);
+    int16_t *m = rows->x + t * rows->stride;
+    if (s == 0)
+        for (int64_t i = 0; i < n; i++) m[i] = (int16_t)x[i];
+    else
+        for (int64_t i = 0; i < n; i++) m[i] = mantissa64(x[i], s);
+    rows->shift[t] = s;
+    complete(rows, n, t);
+}
+
+/* floor(sqrt(v)), v < 2^63. */
+INLINE int64_t root(int64_t v) {
+    int64_t r = (int64_t)sqrt((double)v);
+    while ((uint64_t)r * (uint64_t)r > (uint64_t)v) r--;
+    while ((uint64_t)(r + 1) * (uint64_t)(r + 1) <= (uint64_t)v) r++;
+    return r;
+}
+
+static void normalize(const int32_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int to_bits, int32_t *y) {
+    int s = row_shift(x, n);
+    int64_t squares = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int32_t m = mantissa32(x[i], s);
+        squares += m * m;
+    }
+    int64_t r = root(((squares << 18) / n + (epsilon >> 2 * s)) << 14);
+    int b = bit_length((uint64_t)r), by = b + s - 10, down = 48 - to_bits;
+    int64_t inverse = ((int64_t)1 << (30 + b)) / r;
+    int64_t half = by > 0 ? (int64_t)1 << (by - 1) : 0, end = (int64_t)1 << (down - 1);
+    int left = by < 0 ? -by : 0, right = by > 0 ? by : 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t unit = (int64_t)((uint64_t)((x[i] * inverse + half) >> right) << left);
+        y[i] = (int32_t)saturate((unit * weight[i] + end) >> down, INT32_LIMIT);
+    }
+}
+
+/* 2^-t with t at 16 fraction bits, 0 <= t < 2^37: R(E, extra + k). */
+INLINE int64_t power(int64_t t, const int64_t *powers, int extra) {
+    int64_t k = t >> 16, i = t >> 8 & 255, f = t & 255;
+    k = (k < 32 ? k : 32) + extra;
+    int64_t exact = powers[i] + (((powers[i + 1] - powers[i]) * f + 128) >> 8);
+    return (exact + (((int64_t)1 << k) >> 1)) >> k;
+}
+
+static void gated(const int32_t *gate, const int32_t *up, int64_t n, const int64_t *powers, int64_t *act) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t g = gate[i], one = (int64_t)1 << 30;
+        int64_t e = power(((g < 0 ? -g : g) * LOG2_E + (1 << 25)) >> 26, powers, 0);
+        int64_t by = one + e, of = ((g < 0 ? e : one) << 24) + (by >> 1);
+        int64_t sigma = (int64_t)((double)of / (double)by); /* off by one at most: below 2^25 */
+        int64_t rest = of - sigma * by;
+        sigma += (rest >= by) - (rest < 0);
+        int64_t silu = (g * sigma + (1 << 23)) >> 24;
+        act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, ACT_LIMIT);
+    }
+}
+
+static int32_t score(const int64_t *dots, int64_t scale, int query_shift, const int32_t *key_shift, int64_t count,
+                     int32_t *z) {
+    int32_t largest = -INT32_LIMIT;
+    for (int64_t j = 0; j < count; j++) {
+        int64_t down = 44 - query_shift - key_shift[j];
+        int64_t v = saturate((dots[j] * scale + ((int64_t)1 << (down - 1))) >> down, INT32_LIMIT);
+        z[j] = (int32_t)v;
+        largest = z[j] > largest ? z[j] : largest;
+    }
+    return largest;
+}
+
+static int64_t share(int32_t *z, int32_t largest, int64_t count, const int64_t *powers) {
+    int64_t total = 0;
+    for (int64_t j = 0; j < count; j++) {
+        int64_t below = (int64_t)largest - z[j];
+        below = below < 1 << 22 ? below : 1 << 22; /* e^-64 is 0 at 22 bits, and so is all below it */
+        int64_t e = power((below * LOG2_E + (1 << 23)) >> 24, powers, 8);
+        z[j] = (int32_t)e;
+        total += e;
+    }
+    return total;
+}
+
+__attribute__((unused)) static void dots(const int16_t *high, const int16_t *low, int64_t queries, int64_t pairs,
+                                         const int16_t *keys, int64_t *out, int64_t stride) {
+    for (int64_t q = 0; q < queries; q++) {
+        int64_t *sum = out + q * stride;
+        for (int i = 0; i < GROUP; i++) sum[i] = 0;
+        for (int64_t first = 0; first < pairs; first += PARTIAL) {
+            int32_t a[GROUP] = {0}, b[GROUP] = {0};
+            for (int64_t p = first; p < pairs && p < first + PARTIAL; p++) {
+                const int16_t *h = high + (q * pairs + p) * 2, *l = low + (q * pairs + p) * 2, *k = keys + p * 2 * GROUP;
+                for (int i = 0; i < GROUP; i++) {
+                    a[i] += h[0] * k[2 * i] + h[1] * k[2 * i + 1];
+                    b[i] += l[0] * k[2 * i] + l[1] * k[2 * i + 1];
+                }
+            }
+            for (int i = 0; i < GROUP; i++) sum[i] += (int64_t)a[i] * 256 + b[i];
+        }
+    }
+}
+
+__attribute__((unused)) static void mix(const int32_t *e, int64_t e_stride, int64_t queries, const int32_t *v,
+                                        int64_t width, int64_t count, int64_t *out) {
+    for (int64_t q = 0; q < queries; q++)
+        for (int64_t w = 0; w < width; w += GROUP) {
+            int64_t sum[GROUP] = {0};
+            for (int64_t j = 0; j < count; j++) {
+                int64_t share = e[q * e_stride + j];
+                for (int i = 0; i < GROUP; i++) sum[i] += share * v[j * width + w + i];
+            }
+            memcpy(out + q * width + w, sum, sizeof sum);
+        }
+}
+
+static void divide(const int64_t *sum, int64_t total, int64_t n, int32_t *out) {
+    for (int64_t i = 0; i < n; i++) {
+        int64_t of = (sum[i] < 0 ? -sum[i] : sum[i]) + (total >> 1);
+        int64_t quotient = (int64_t)((double)of / (double)total); /* off by one at most: below 2^26 */
+        int64_t rest = of - quotient * total;
+        quotient += (rest >= total) - (rest < 0);
+        out[i] = (int32_t)(sum[i] < 0 ? -quotient : quotient);
+    }
+}
+
+#endif
