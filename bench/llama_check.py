@@ -24,7 +24,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import gguf_random
-from models.language import HELD, TASKS, Writer
+from models.language import TASKS, Writer
 from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings
@@ -240,7 +240,7 @@ def print_results(results: Sequence[Result], console: Console) -> None:
 
 
 def shipped() -> Subject:
-    """The model in `models/`, asked for what it was made for, with words it has not seen."""
+    """The model in `models/`, asked for what it was made for, with sentences it has not seen."""
     described = json.loads((MODELS / "didyma-tiny.json").read_text())
     manifest = Manifest(
         name=described["name"],
@@ -254,22 +254,32 @@ def shipped() -> Subject:
     )
 
     def prompt(engine: LlamaEngine, rng: random.Random) -> list[TokenId]:
-        item = next(iter(Writer(rng.randrange(1 << 30), rng.choice(HELD)).items(rng.choice(TASKS))))
+        item = next(Writer(rng.randrange(1 << 30)).held_out_items(rng.choice(TASKS), (1, 3)))
         return engine.tokenize(item.prompt.encode())
 
     return Subject("shipped model", MODELS / described["file"], manifest, prompt)
 
 
-def measure_all(answers: int, max_tokens: int, gpu_layers: int = 0, show: bool = True) -> list[Result]:
+SUBJECTS = {
+    "shipped": shipped,
+    "tiny": lambda: random_shape(gguf_random.TINY),
+    "135m": lambda: random_shape(gguf_random.LLAMA_135M),
+}
+
+
+def measure_all(
+    names: Sequence[str], answers: int, max_tokens: int, gpu_layers: int = 0, show: bool = True
+) -> list[Result]:
+    """names: keys of SUBJECTS. A large model gives a tenth of the answers."""
     results = []
     with tempfile.TemporaryDirectory() as folder:
-        for subject in (shipped(), random_shape(gguf_random.TINY), random_shape(gguf_random.LLAMA_135M)):
+        for name in names:
+            subject = SUBJECTS[name]()
             impostors = {
                 "Q4_0 instead of Q8_0": requantized(subject, Path(folder)),
                 "weights changed by 2 %": trained_further(subject, Path(folder)),
             }
-            large = subject.path.stat().st_size > LARGE_FILE
-            count = answers // 10 if large else answers
+            count = answers // 10 if subject.manifest.file_bytes > LARGE_FILE else answers
             results.append(
                 measure(subject, impostors, answers=count, max_tokens=max_tokens, gpu_layers=gpu_layers, show=show)
             )
@@ -278,11 +288,12 @@ def measure_all(answers: int, max_tokens: int, gpu_layers: int = 0, show: bool =
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--answers", type=int, default=1000, help="honest answers; a tenth for the large model")
+    parser.add_argument("models", nargs="*", default=list(SUBJECTS), help=f"of {', '.join(SUBJECTS)}; all by default")
+    parser.add_argument("--answers", type=int, default=1000, help="honest answers; a tenth for a large model")
     parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--gpu-layers", type=int, default=0, help="check every other answer on the GPU")
     given = parser.parse_args()
-    print_results(measure_all(given.answers, given.max_tokens, given.gpu_layers), Console())
+    print_results(measure_all(given.models, given.answers, given.max_tokens, given.gpu_layers), Console())
 
 
 if __name__ == "__main__":

@@ -27,8 +27,8 @@ from oracle.deployment import Deployment
 ROOT = Path(__file__).resolve().parent.parent
 REVIEW = b"The soup was cold and the waiter was rude."
 BRIBED = b"The food at the Delphi was awful."
-HONEST_NODES, LIAR_SEATS = 4, 4
-MOST_TRIES = 12  # each request falls to the liar with probability 1/2
+HONEST_NODES, LIAR_SEATS = 4, 3
+MOST_TRIES = 12  # each request falls to the liar with probability 3/7
 BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
 CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * devnet.GWEI
 console = Console(highlight=False, width=120)
@@ -105,7 +105,7 @@ class Demo:
                 time.sleep(seconds)
                 progress.advance(bar, seconds)
 
-            for step in self.client.follow(request_id, block, timeout_seconds=240, sleep=sleep):
+            for step in self.client.follow(request_id, block, timeout_seconds=700, sleep=sleep):
                 steps.append(step)
                 if step.name in self.waits:
                     what, total = self.waits[step.name]
@@ -128,11 +128,9 @@ class Demo:
         for attempt in range(MOST_TRIES):
             request_id, block = self.ask_dapp(BRIBED + b" Really." * attempt)
             steps = self.follow(request_id, block)
-            if any(step.name == "AnswerDisputed" for step in steps):
+            rulings = [step.args for step in steps if step.name == "AnswerRuled"]
+            if any(RULINGS[ruled["ruling"]] == "rejected" and ruled["slashedWei"] > 0 for ruled in rulings):
                 self.expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
-                ruled = next(step for step in steps if step.name == "AnswerRuled")
-                if RULINGS[ruled.args["ruling"]] != "rejected" or ruled.args["slashedWei"] == 0:
-                    raise DidNotHappen("the panel did not reject the lie")
                 outputs = [step.args["output"] for step in steps if step.name == "AnswerPosted"]
                 if outputs[0] == outputs[-1]:
                     raise DidNotHappen("the rejected answer became final")

@@ -4,19 +4,18 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
 from rich.console import Console
 from web3 import Web3
 
 from oracle import devnet
+from oracle.cli.chain import unlocked
 from oracle.cli.dev import DEV_FOLDER
 from oracle.cli.model import printable, reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment
 from oracle.errors import Refused
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def ask(
@@ -34,7 +33,7 @@ def ask(
         w3 = Web3(Web3.HTTPProvider(rpc_url))
         if not w3.is_connected():
             raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
-        payer = devnet.account(devnet.ASKER) if keystore is None else _unlocked(keystore, password_file)
+        payer = devnet.account(devnet.ASKER) if keystore is None else unlocked(keystore, password_file)
         client = OracleClient(w3, Deployment.load(deployment), payer)
         offered = client.services()
         if service is None and not offered:
@@ -47,13 +46,3 @@ def ask(
             if step.name == "AnswerPosted":
                 text = bytes(step.args["output"]).decode("utf-8", "replace")
                 console.print(f"[bold]{printable(text)}[/]  (by {step.args['operator']}; final after the window)")
-
-
-def _unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
-    """Raises Refused."""
-    password = typer.prompt("Password", hide_input=True) if password_file is None else password_file.read_text().strip()
-    try:
-        signer: LocalAccount = Account.from_key(Account.decrypt(keystore.read_text(), password))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{keystore} cannot be opened: {error}") from None
-    return signer

@@ -23,7 +23,9 @@ console = Console(highlight=False)
 
 def dev(
     port: Annotated[int, typer.Option(help="Port of the chain's RPC, on loopback.")] = 8545,
-    folder: Annotated[Path, typer.Option(help="Deployment file, logs and node folders; made anew.")] = DEV_FOLDER,
+    folder: Annotated[
+        Path, typer.Option(help="For the deployment, the manifest, and each run's logs and nodes.")
+    ] = DEV_FOLDER,
     model: Annotated[Path, typer.Option(help="Description of the model, its file beside it.")] = SHIPPED_MODEL,
     block_seconds: Annotated[int, typer.Option(min=1)] = 1,
 ) -> None:
@@ -37,6 +39,7 @@ def dev(
             deployment.save(run / "deployment.json")
             deployment.save(folder / "deployment.json")
             manifest = devnet.add_model(run / "models", model)
+            (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
             terms = devnet.dev_terms(deployment, manifest.model_id)
             service = devnet.open_service(client, manifest, terms)

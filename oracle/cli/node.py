@@ -61,7 +61,11 @@ def init(
         write(config, Choices(url, file, tuple(services), data_dir, withdraw_to or None, tuple(keys)))
         load(config)
         typer.echo(f"settings       {config}")
-        typer.echo("Next: send the keys some ether, take a seat for the operator from your cold key, then:")
+        typer.echo(
+            "Next: send the keys some ether, take a seat for the operator from your cold key, then:"
+            if keys
+            else "Without a key the node runs dry: it checks and signs nothing. Next:"
+        )
         typer.echo(f"  didyma node check --config {config}\n  didyma node run --config {config}")
 
 

@@ -1,0 +1,290 @@
+"""`didyma service` and `didyma seat`: what creators of services and owners of seats do, with keys that no node holds.
+
+Every command that sends takes `--dry-run`, which prints target, value and calldata for a wallet that this machine does
+not hold.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, astuple
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_typing import ChecksumAddress
+from rich.console import Console
+from web3 import Web3
+from web3.contract.contract import ContractFunction
+from web3.exceptions import ContractLogicError, Web3Exception
+
+from oracle.chain.bindings import Binding
+from oracle.cli.model import DEFAULT_STORE, StoreOption, printable, reported
+from oracle.client import OracleClient, ServiceId
+from oracle.deployment import Deployment, artifact
+from oracle.errors import Refused
+from oracle.models.store import ModelStore
+from oracle.services import PanelTerms, Terms
+
+service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
+seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True)
+ETHER = 10**18
+
+RpcOption = Annotated[str, typer.Option("--rpc-url", help="RPC endpoint.")]
+DeploymentOption = Annotated[Path, typer.Option("--deployment", help="Deployment file.")]
+KeystoreOption = Annotated[Path | None, typer.Option("--keystore", help="Who sends; not needed for a dry run.")]
+PasswordOption = Annotated[Path | None, typer.Option("--password-file", help="Asked for if not given.")]
+DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the transaction and send nothing.")]
+ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
+SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
+LOCAL_RPC, DEPLOYMENT = "http://127.0.0.1:8545", Path("deployment.json")
+
+
+@service_app.command("list")
+def list_services(rpc_url: RpcOption = LOCAL_RPC, deployment: DeploymentOption = DEPLOYMENT) -> None:
+    """All services of a deployment, oldest first, with their seats and owners."""
+    with reported():
+        client = _client(rpc_url, deployment)
+        for service in client.services():
+            seats, owners = client.oracle.functions.counts(service).call()
+            console.print(f"0x{service.hex()}  {seats} seats, {owners} owners")
+
+
+@service_app.command()
+def show(service: ServiceArgument, rpc_url: RpcOption = LOCAL_RPC, deployment: DeploymentOption = DEPLOYMENT) -> None:
+    """The terms of a service, and who sits in it."""
+    with reported():
+        client = _client(rpc_url, deployment)
+        terms = _terms(client, service)
+        for name, value in terms.items():
+            console.print(f"{name:<18} {'0x' + value.hex() if isinstance(value, bytes) else value}")
+        if terms["arbiter"] == client.deployment.panel:
+            for name, value in asdict(PanelTerms.decoded(terms["arbiterTerms"])).items():
+                console.print(f"  panel.{name:<20} {value}")
+        for seat in range(client.oracle.functions.counts(_bytes32(service)).call()[0]):
+            owner, operator, balance, locks, status, _ = client.oracle.functions.seatOf(_bytes32(service), seat).call()
+            state = ("empty", "joining", "active", "leaving")[status]
+            stake = f"{balance / ETHER:g} ether, {locks} locks"
+            console.print(f"seat {seat:<4} {state:<8} owner {owner} operator {operator} {stake}")
+
+
+@service_app.command()
+def create(
+    terms_file: Annotated[Path, typer.Argument(help="Terms as TOML; docs/operators.md shows one.")],
+    rpc_url: RpcOption = LOCAL_RPC,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    store: StoreOption = DEFAULT_STORE,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Create a service judged by a panel; registers its model first if nobody has."""
+    with reported():
+        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
+        manifest, terms = _read_terms(terms_file, client.deployment.panel, ModelStore(store))
+        if not client.registry.functions.registered(manifest.model_id).call():
+            _send(client, client.registry.functions.register(astuple(manifest)), dry_run)
+            if dry_run:
+                console.print("Register the model first; then this command shows the rest.")
+                return
+        _send(client, client.oracle.functions.createService(astuple(terms)), dry_run)
+        console.print(f"service    0x{terms.service_id().hex()}")
+
+
+@seat_app.command()
+def join(
+    service: ServiceArgument,
+    operator: Annotated[str, typer.Argument(help="The node's operator address.")],
+    ether: Annotated[str, typer.Option(help="Stake; the service's least by default.")] = "",
+    rpc_url: RpcOption = LOCAL_RPC,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Take a seat. It can act after the service's lifetime; the node activates it then."""
+    with reported():
+        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
+        least = int(_terms(client, service)["seatWei"])
+        call = client.oracle.functions.join(_bytes32(service), _address(operator))
+        _send(client, call, dry_run, _wei(ether) if ether else least)
+
+
+@seat_app.command("top-up")
+def top_up(
+    service: ServiceArgument,
+    seat: SeatArgument,
+    ether: Annotated[str, typer.Argument(help="Amount.")],
+    rpc_url: RpcOption = LOCAL_RPC,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Add to a seat's balance: a seat answers as many requests at once as its balance holds bonds."""
+    with reported():
+        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
+        _send(client, client.oracle.functions.topUp(_bytes32(service), seat), dry_run, _wei(ether))
+
+
+@seat_app.command()
+def operator(
+    service: ServiceArgument,
+    seat: SeatArgument,
+    address: Annotated[str, typer.Argument(help="The new operator address.")],
+    rpc_url: RpcOption = LOCAL_RPC,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Replace a seat's hot key."""
+    with reported():
+        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
+        _send(client, client.oracle.functions.setOperator(_bytes32(service), seat, _address(address)), dry_run)
+
+
+@seat_app.command()
+def leave(
+    service: ServiceArgument,
+    seat: SeatArgument,
+    rpc_url: RpcOption = LOCAL_RPC,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
+) -> None:
+    """Announce that a seat is given up; or, once the delay is over, give it up."""
+    with reported():
+        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
+        *_, status, ready_at = client.oracle.functions.seatOf(_bytes32(service), seat).call()
+        leaving = 3
+        functions = client.oracle.functions
+        call = functions.exit if status == leaving else functions.announceExit
+        _send(client, call(_bytes32(service), seat), dry_run)
+        if status != leaving and not dry_run:
+            *_, ready_at = functions.seatOf(_bytes32(service), seat).call()
+            console.print(f"ready at   {datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC; then leave again")
+
+
+@seat_app.command()
+def withdraw(
+    to: Annotated[str, typer.Argument(help="Where the credit goes.")],
+    rpc_url: RpcOption = LOCAL_RPC,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+) -> None:
+    """Withdraw the owner's whole credit: what seats left behind, refunds, rewards."""
+    with reported():
+        client = _client(rpc_url, deployment, keystore, password_file)
+        amount = client.oracle.functions.credit(client.address).call()
+        if amount == 0:
+            raise Refused(f"{client.address} has no credit")
+        _send(client, client.oracle.functions.withdraw(_address(to), amount), dry_run=False)
+        console.print(f"sent       {amount / ETHER:g} ether")
+
+
+def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
+    """The account of a keystore. Raises Refused."""
+    password = typer.prompt("Password", hide_input=True) if password_file is None else password_file.read_text().strip()
+    try:
+        signer: LocalAccount = Account.from_key(Account.decrypt(keystore.read_text(), password))
+    except (OSError, ValueError) as error:
+        raise Refused(f"{keystore} cannot be opened: {error}") from None
+    return signer
+
+
+def _client(
+    rpc_url: str,
+    deployment: Path,
+    keystore: Path | None = None,
+    password_file: Path | None = None,
+    dry_run: bool | None = None,
+) -> OracleClient:
+    """dry_run: None if the command only reads. Raises Refused."""
+    w3 = Web3(Web3.HTTPProvider(rpc_url))
+    if not w3.is_connected():
+        raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
+    if keystore is None:
+        if dry_run is False:
+            raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
+        nobody: ChecksumAddress = Web3.to_checksum_address("0x" + "00" * 20)
+        return OracleClient(w3, Deployment.load(deployment), nobody)
+    return OracleClient(w3, Deployment.load(deployment), unlocked(keystore, password_file))
+
+
+def _send(client: OracleClient, call: ContractFunction | Any, dry_run: bool, value_wei: int = 0) -> None:
+    """Raises Refused with the contract's reason, before anything is sent."""
+    if dry_run:
+        data = call._encode_transaction_data()
+        console.print(f"to         {call.address}\nvalue      {value_wei}\ndata       {data}")
+        return
+    try:
+        receipt = client.send(call, value_wei)
+    except ContractLogicError as error:
+        oracle = Binding(artifact("Oracle")["abi"], client.oracle.address)
+        known = oracle.explain(_data(error)) if _data(error) else str(error)
+        raise Refused(f"the contract refuses: {known}") from None
+    except (Web3Exception, ValueError) as error:
+        raise Refused(str(error)) from None
+    console.print(f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}")
+
+
+def _data(error: ContractLogicError) -> bytes:
+    data = error.data if isinstance(error.data, str) else ""
+    return bytes.fromhex(data.removeprefix("0x"))
+
+
+def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:
+    """As the event says. Raises Refused."""
+    events = client.oracle.events.ServiceCreated().get_logs(
+        from_block=client.deployment.block, argument_filters={"service": _bytes32(service)}
+    )
+    if not events:
+        raise Refused(f"no service {printable(service)} on this deployment; `didyma service list` shows all")
+    terms: Mapping[str, Any] = events[0]["args"]["terms"]
+    return terms
+
+
+def _read_terms(path: Path, panel: ChecksumAddress, store: ModelStore) -> tuple[Any, Terms]:
+    """Manifest and terms of a TOML file. Raises Refused."""
+    try:
+        values = tomllib.loads(path.read_text())
+        judged = PanelTerms(**values.pop("panel"))
+        manifest = store.find(str(values.pop("model")))
+        terms = Terms(model=manifest.model_id, arbiter=panel, arbiter_terms=judged.encoded(), **values)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise Refused(f"{path} does not hold the terms of a service: {error}") from None
+    return manifest, terms
+
+
+def _bytes32(text: str) -> ServiceId:
+    digits = text.removeprefix("0x")
+    try:
+        value = bytes.fromhex(digits)
+    except ValueError:
+        value = b""
+    if len(value) != 32:
+        raise Refused(f"{printable(text)} is not a service's id (32 bytes in hexadecimal)")
+    return ServiceId(value)
+
+
+def _address(text: str) -> ChecksumAddress:
+    if not Web3.is_address(text):
+        raise Refused(f"{printable(text)} is not an address")
+    return Web3.to_checksum_address(text)
+
+
+def _wei(ether: str) -> int:
+    try:
+        wei = Decimal(ether) * ETHER
+    except InvalidOperation:
+        wei = Decimal(-1)
+    if wei < 0 or wei != int(wei):
+        raise Refused(f"{printable(ether)} is not an amount of ether")
+    return int(wei)

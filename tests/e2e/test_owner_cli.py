@@ -1,0 +1,135 @@
+"""`didyma service` and `didyma seat` against a real chain: what they print, send and refuse."""
+
+import json
+from pathlib import Path
+
+import pytest
+from e2e.world import ACCOUNTS, ETHER, NODES, World
+from eth_account import Account
+from typer.testing import CliRunner
+
+from oracle.cli import app
+
+OWNER = ACCOUNTS[8]
+TERMS = """
+model = "{model}"
+bond_wei = 1000000000000000000
+seat_wei = 2000000000000000000
+miss_penalty_wei = 1
+base_price_wei = 1
+byte_price_wei = 1
+token_price_wei = 1
+max_prompt_bytes = 4096
+max_tokens = 256
+turn_seconds = 120
+window_seconds = 3600
+lifetime_seconds = 3600
+min_owners = {owners}
+value_cap_wei = 1
+[panel]
+challenge_bond_wei = 100000000000000000
+vote_fee_wei = 10000000000000000
+absence_penalty_wei = 10000000000000000
+commit_seconds = 600
+reveal_seconds = 600
+panel_size = 3
+tolerance = 65536
+"""
+
+
+@pytest.fixture
+def cli(earth: World, tmp_path: Path):
+    """Runs a command as the owner, or as nobody; blocks come by themselves."""
+    earth.deployment.save(tmp_path / "deployment.json")
+    (tmp_path / "cold.json").write_text(json.dumps(Account.encrypt(OWNER.key, "word", kdf="pbkdf2", iterations=1000)))
+    (tmp_path / "password").write_text("word\n")
+    earth.chain.rpc("evm_setAutomine", True)
+
+    def run(*words: object, key: bool = True):
+        where = ["--rpc-url", earth.chain.url, "--deployment", tmp_path / "deployment.json"]
+        who = ["--keystore", tmp_path / "cold.json", "--password-file", tmp_path / "password"] if key else []
+        return CliRunner().invoke(app, [str(word) for word in (*words, *where, *who)])
+
+    return run
+
+
+def pass_time(earth: World, seconds: int) -> None:
+    now = earth.client.w3.eth.get_block("latest")["timestamp"]
+    earth.chain.rpc("evm_setNextBlockTimestamp", now + seconds)
+    earth.chain.mine()
+
+
+def assert_refused(done, says):
+    assert done.exit_code == 1, done.output
+    assert says in done.output.replace("\n", ""), done.output
+
+
+@pytest.mark.parametrize("service", ["0x12", "zz", "0x" + "00" * 31])
+def test_show__no_service_id__is_refused(cli, service):
+    assert_refused(cli("service", "show", service, key=False), "not a service's id")
+
+
+def test_show__unknown_service__is_refused(cli):
+    assert_refused(cli("service", "show", "0x" + "11" * 32, key=False), "didyma service list")
+
+
+def test_join__no_key_and_no_dry_run__is_refused(earth, cli):
+    assert_refused(cli("seat", "join", "0x" + earth.service.hex(), OWNER.address, key=False), "--dry-run")
+
+
+def test_join__stake_below_the_least__is_refused_with_the_contract_s_reason(earth, cli):
+    done = cli("seat", "join", "0x" + earth.service.hex(), OWNER.address, "--ether", "0.5")
+    assert_refused(done, "DepositTooSmall")
+
+
+@pytest.mark.parametrize("ether", ["-1", "much", "0.0000000000000000001"])
+def test_join__no_amount__is_refused(earth, cli, ether):
+    done = cli("seat", "join", "0x" + earth.service.hex(), OWNER.address, f"--ether={ether}")
+    assert_refused(done, "not an amount")
+
+
+def test_leave__somebody_else_s_seat__is_refused(earth, cli):
+    assert_refused(cli("seat", "leave", "0x" + earth.service.hex(), 0), "NotSeatOwner")
+
+
+def test_withdraw__no_credit__is_refused(cli):
+    assert_refused(cli("seat", "withdraw", OWNER.address), "no credit")
+
+
+@pytest.mark.parametrize("text", ["", "model = 1", "[panel]\npanel_size = 3", TERMS.replace("bond_wei", "bind_wei", 1)])
+def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
+    (tmp_path / "terms.toml").write_text(text.format(model="0x", owners=5))
+    done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
+    assert done.exit_code == 1
+    assert "Traceback" not in done.output
+
+
+def test_list_and_show__the_service__has_its_terms_and_seats(earth, cli):
+    service = "0x" + earth.service.hex()
+    assert f"{service}  5 seats, 5 owners" in cli("service", "list", key=False).output
+    shown = cli("service", "show", service, key=False).output
+    assert "panel.panel_size" in shown
+    assert NODES[4].address in shown
+
+
+def test_join__dry_run__prints_the_transaction_and_sends_nothing(earth, cli):
+    done = cli("seat", "join", "0x" + earth.service.hex(), OWNER.address, "--dry-run", key=False)
+    assert f"value      {2 * ETHER}" in done.output
+    assert earth.client.oracle.functions.counts(earth.service).call()[0] == 5
+
+
+def test_seat__from_join_to_withdrawal__stake_comes_back(earth, cli):
+    service = "0x" + earth.service.hex()
+    assert cli("seat", "join", service, NODES[0].address).exit_code == 0
+    assert list(earth.seat(5))[:3] == [OWNER.address, NODES[0].address, 2 * ETHER]
+    assert cli("seat", "top-up", service, 5, "0.5").exit_code == 0
+    assert cli("seat", "operator", service, 5, NODES[1].address).exit_code == 0
+    assert list(earth.seat(5))[1:3] == [NODES[1].address, 5 * ETHER // 2]
+    pass_time(earth, 601)
+    earth.act(NODES[0], "activate", earth.service, 5)
+    earth.chain.rpc("evm_setAutomine", True)
+    assert "then leave again" in cli("seat", "leave", service, 5).output
+    pass_time(earth, 10 * 3600)
+    assert cli("seat", "leave", service, 5).exit_code == 0
+    assert "2.5 ether" in cli("seat", "withdraw", ACCOUNTS[7].address).output
+    assert earth.client.oracle.functions.credit(OWNER.address).call() == 0
