@@ -21,9 +21,11 @@ test: install contracts-built ## all tests
 	$(if $(wildcard tests/contracts/test_*.py),ape test tests/contracts)
 
 check: install contracts-built ## linters, types, static analysis
-	ruff check . && ruff format --check .
+	ruff check .
+	ruff format --check .
 	mypy
-	slither .
+	forge fmt --check contracts tests/invariants
+	slither . --config-file slither.config.json
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
 	$(PY) -m bench
@@ -48,8 +50,8 @@ contracts-built: node_modules/installed .venv/installed
 .venv/installed: requirements/dev.lock pyproject.toml $(wildcard setup.py oracle/engines/exact/*.c)
 	@test -x $(PY) || python3 -m venv .venv
 	@echo "Installing Python packages; llama.cpp is compiled once, in about five minutes."
-	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	@$(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(PY) -m pip install --disable-pip-version-check torch==2.13.0
 	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 

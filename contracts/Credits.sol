@@ -47,6 +47,8 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
     }
 
     function _send(address payable to, uint256 amountWei) private {
+        // The caller's own credit, or what is burnt.
+        // slither-disable-next-line arbitrary-send-eth
         (bool sent,) = to.call{value: amountWei}("");
         if (!sent) revert TransferFailed(to, amountWei);
     }

@@ -179,13 +179,11 @@ contract Oracle is IOracle, Services {
     }
 
     /// @inheritdoc IOracle
-    function rule(
-        Request calldata req,
-        Answer calldata ans,
-        Ruling ruling,
-        uint72 slashWei,
-        Payout[] calldata payouts
-    ) external payable onlyArbiter(req.service) {
+    function rule(Request calldata req, Answer calldata ans, Ruling ruling, uint72 slashWei, Payout[] calldata payouts)
+        external
+        payable
+        onlyArbiter(req.service)
+    {
         RequestId requestId = req.id();
         _expect(requestId, Status.Disputed, ans);
         uint256 slashableWei = ruling == Ruling.Upheld ? 0 : req.bondWei();
@@ -452,6 +450,8 @@ contract Oracle is IOracle, Services {
         pure
         returns (uint16)
     {
+        // Who could influence the seed is said in docs/protocol.md; the remainder's bias is below 2^-240.
+        // slither-disable-next-line weak-prng
         return uint16(uint256(keccak256(abi.encode(seedBlockHash, requestId, turn))) % req.seatCount());
     }
 }

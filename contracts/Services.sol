@@ -113,6 +113,8 @@ abstract contract Services is IServices, Credits {
         s.seatWei = terms.seatWei;
         emit ServiceCreated(service, terms.model, msg.sender, terms);
 
+        // Nothing about the service can be changed meanwhile, and whatever it is asked for fails without seats.
+        // slither-disable-next-line reentrancy-no-eth
         uint32 disputeSeconds = terms.arbiter.adopt(service, terms);
         s.leaveSeconds = uint32(terms.lifetimeSeconds) + terms.windowSeconds + disputeSeconds;
     }
@@ -149,10 +151,7 @@ abstract contract Services is IServices, Credits {
         uint48 readyAt = uint48(block.timestamp) + s.rules.lifetimeSeconds;
         _seats[service][seat] = SeatState({
             money: SeatMoney({
-                operator: operator,
-                balanceWei: _toBalance(msg.value),
-                locks: 0,
-                status: SeatStatus.Joining
+                operator: operator, balanceWei: _toBalance(msg.value), locks: 0, status: SeatStatus.Joining
             }),
             owner: msg.sender,
             readyAt: readyAt

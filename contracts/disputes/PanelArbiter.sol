@@ -135,8 +135,7 @@ contract PanelArbiter is IPanelArbiter {
         }
         Ballot storage ballot = _ballots[caseId][seat];
         if (
-            vote == Vote.None || ballot.vote != Vote.None
-                || ballot.commitment != commitmentOf(caseId, seat, vote, salt)
+            vote == Vote.None || ballot.vote != Vote.None || ballot.commitment != commitmentOf(caseId, seat, vote, salt)
         ) revert WrongReveal(caseId, seat);
 
         ballot.vote = vote;
@@ -162,9 +161,8 @@ contract PanelArbiter is IPanelArbiter {
             revert VotesOutstanding(caseId, revealEndsAt);
         }
 
-        IOracle.Ruling ruling = right == wrong
-            ? IOracle.Ruling.Annulled
-            : right > wrong ? IOracle.Ruling.Upheld : IOracle.Ruling.Rejected;
+        IOracle.Ruling ruling =
+            right == wrong ? IOracle.Ruling.Annulled : right > wrong ? IOracle.Ruling.Upheld : IOracle.Ruling.Rejected;
         _rule(caseId, c, req, ans, ruling, right, wrong, _terms[req.service].absencePenaltyWei);
     }
 

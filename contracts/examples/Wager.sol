@@ -106,6 +106,8 @@ contract Wager is OracleConsumer {
 
         b.outcome = Outcome.Asked;
         b.staleAt = uint48(block.timestamp) + PATIENCE;
+        // The oracle is trusted, and its callback comes in a later transaction.
+        // slither-disable-next-line reentrancy-eth
         RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei), msg.value);
         b.requestId = requestId;
         _betOf[requestId] = bet;
@@ -117,8 +119,7 @@ contract Wager is OracleConsumer {
     function void(uint256 bet) external {
         Bet storage b = _bets[bet];
         bool untaken = b.outcome == Outcome.Open && b.no == address(0) && msg.sender == b.yes;
-        bool unanswered =
-            b.outcome == Outcome.Asked && oracle.statusOf(b.requestId) == IOracle.Status.Refunded;
+        bool unanswered = b.outcome == Outcome.Asked && oracle.statusOf(b.requestId) == IOracle.Status.Refunded;
         bool stale = b.no != address(0) && b.outcome <= Outcome.Asked && block.timestamp > b.staleAt;
         if (!untaken && !unanswered && !stale) revert NotVoidable(bet);
 
@@ -155,8 +156,8 @@ contract Wager is OracleConsumer {
         uint256 bet = _betOf[requestId];
         if (_bets[bet].outcome != Outcome.Asked) return;
         bytes32 word = keccak256(output);
-        Outcome outcome =
-            word == keccak256(" yes") || word == keccak256("yes") ? Outcome.Yes
+        Outcome outcome = word == keccak256(" yes") || word == keccak256("yes")
+            ? Outcome.Yes
             : word == keccak256(" no") || word == keccak256("no") ? Outcome.No : Outcome.Void;
         _settle(bet, _bets[bet], outcome);
     }

@@ -232,13 +232,9 @@ interface IOracle is IServices, ICredits {
 
     /// @notice Ends a dispute. Takes `slashWei` of the bond, adds the ether sent along, credits `payouts`, burns the rest.
     /// @dev Only the service's arbiter. Payouts from a rejected answer's bond are at most half of it.
-    function rule(
-        Request calldata req,
-        Answer calldata ans,
-        Ruling ruling,
-        uint72 slashWei,
-        Payout[] calldata payouts
-    ) external payable;
+    function rule(Request calldata req, Answer calldata ans, Ruling ruling, uint72 slashWei, Payout[] calldata payouts)
+        external
+        payable;
 
     /* VIEWS */
 
@@ -252,10 +248,7 @@ interface IOracle is IServices, ICredits {
 
     /// @notice The entitled seat now. `operator` is zero if the seat is vacant or not active.
     /// @dev Reverts with SeedMismatch before block `blockNumber + SEED_DELAY` has a successor.
-    function turnOf(Request calldata req)
-        external
-        view
-        returns (uint32 turn, uint16 seat, address operator);
+    function turnOf(Request calldata req) external view returns (uint32 turn, uint16 seat, address operator);
 
     function statusOf(RequestId requestId) external view returns (Status);
 

@@ -37,15 +37,14 @@ library RequestLib {
 
     /* REQUEST: rules */
 
-    function packRules(
-        IOracle.Params calldata p,
-        uint256 turnSeconds_,
-        uint256 windowSeconds_,
-        uint256 seatCount_
-    ) internal pure returns (uint256) {
-        return uint256(p.maxTokens) | uint256(p.temperature) << 24 | uint256(p.cutoff) << 56
-            | uint256(p.callbackGas) << 88 | uint256(p.callbackGasPriceWei) << 120 | turnSeconds_ << 184
-            | windowSeconds_ << 208 | seatCount_ << 232;
+    function packRules(IOracle.Params calldata p, uint256 turnSeconds_, uint256 windowSeconds_, uint256 seatCount_)
+        internal
+        pure
+        returns (uint256)
+    {
+        return uint256(p.maxTokens) | uint256(p.temperature) << 24 | uint256(p.cutoff) << 56 | uint256(p.callbackGas)
+            << 88 | uint256(p.callbackGasPriceWei) << 120 | turnSeconds_ << 184 | windowSeconds_ << 208 | seatCount_
+            << 232;
     }
 
     function maxTokens(IOracle.Request calldata r) internal pure returns (uint256) {

@@ -140,7 +140,8 @@ contract Handler is World {
             vm.prank(state.owner);
             oracle.exit(service, seat);
             _join(owners[seat]); // takes the seat just given up
-        } else if (deed == 2 && state.status == IServices.SeatStatus.Joining && vm.getBlockTimestamp() >= state.readyAt) {
+        } else if (deed == 2 && state.status == IServices.SeatStatus.Joining && vm.getBlockTimestamp() >= state.readyAt)
+        {
             oracle.activate(service, seat);
         } else if (deed == 3 && state.balanceWei > terms.seatWei) {
             vm.prank(state.owner);

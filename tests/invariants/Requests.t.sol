@@ -109,10 +109,12 @@ contract RequestProperties is World {
         oracle.answer(request, "x", 1, 0, seed);
     }
 
-    function testFuzz_answer_head__any_fields__unpack_as_packed(uint32 turn, uint16 seat, uint48 closesAt, uint24 tokens)
-        external
-        view
-    {
+    function testFuzz_answer_head__any_fields__unpack_as_packed(
+        uint32 turn,
+        uint16 seat,
+        uint48 closesAt,
+        uint24 tokens
+    ) external view {
         IOracle.Answer memory ans = IOracle.Answer({
             head: RequestLib.packAnswerHead(turn, seat, closesAt, tokens),
             outputHash: 0,
