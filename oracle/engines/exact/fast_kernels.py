@@ -56,12 +56,11 @@ def pointer(array: Array | None) -> c_void_p:
 class _Matrix(Structure):
     _fields_ = [(name, c_int64) for name in ("kind", "wide", "rows", "columns")] + [
         ("data", c_void_p),
-        ("fold", c_void_p),
     ]
 
 
 class _Rows(Structure):
-    _fields_ = [("stride", c_int64)] + [(name, c_void_p) for name in ("x", "split", "sums", "shift")]
+    _fields_ = [("stride", c_int64)] + [(name, c_void_p) for name in ("x", "sums", "shift")]
 
 
 class Heads(Structure):
@@ -92,10 +91,7 @@ class Packed:
         self.rows, self.columns = matrix.rows, matrix.columns
         size = lib.didyma_packed_bytes(c_int64(matrix.kind), c_int64(matrix.rows), c_int64(matrix.columns))
         self._data = np.empty(size, np.uint8)
-        self._fold = np.empty(-(-matrix.rows // GROUP) * GROUP, np.int64)
-        self._struct = _Matrix(
-            matrix.kind, 0, matrix.rows, matrix.columns, self._data.ctypes.data, self._fold.ctypes.data
-        )
+        self._struct = _Matrix(matrix.kind, 0, matrix.rows, matrix.columns, self._data.ctypes.data)
         step = max(GROUP, PACKED_AT_ONCE // matrix.raw.shape[1] // GROUP * GROUP)
         for first in range(0, matrix.rows, step):
             part = matrix.raw[first : first + step]
@@ -131,10 +127,9 @@ class Rows:
     def __init__(self, capacity: int, columns: int) -> None:
         stride = -(-columns // 32) * 32
         self.x = np.zeros((capacity, stride), np.int16)
-        self._split = np.zeros((capacity, 2 * stride), np.uint8)
         self._sums = np.zeros((capacity, stride // 32), np.int32)
         self.shift = np.zeros(capacity, np.int32)
-        fields = (self.x, self._split, self._sums, self.shift)
+        fields = (self.x, self._sums, self.shift)
         self._struct = _Rows(stride, *(array.ctypes.data for array in fields))
 
     @property

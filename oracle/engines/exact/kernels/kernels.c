@@ -53,10 +53,10 @@ static void linear(void *context, int64_t item, int thread) {
     int64_t groups = (w->rows + GROUP - 1) / GROUP, bytes = group_bytes(w->kind, w->columns);
     int64_t end = (item + 1) * GROUPS_AT_ONCE < groups ? (item + 1) * GROUPS_AT_ONCE : groups;
     for (int64_t g = item * GROUPS_AT_ONCE; g < end; g++)
-        for (int64_t first = 0; first < l->tokens; first += TILE) {
-            int64_t acc[TILE][GROUP];
-            int tokens = (int)(l->tokens - first < TILE ? l->tokens - first : TILE);
-            l->variant->dot(w, w->data + g * bytes, w->fold + g * GROUP, l->rows, first, tokens, acc);
+        for (int64_t first = 0, tokens; first < l->tokens; first += tokens) {
+            int64_t acc[TILE][GROUP], left = l->tokens - first;
+            tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+            l->variant->dot(w, w->data + g * bytes, l->rows, first, (int)tokens, acc);
             for (int t = 0; t < tokens; t++) {
                 int32_t *out = l->out + (first + t) * w->rows;
                 int s = l->down - l->rows->shift[first + t];

@@ -2,7 +2,7 @@
  *
  * The operators are those of `reference.py`, and every result equals its bit for bit; docs/numerics.md says why nothing
  * overflows. A variant (plain C, AVX2, AVX-512 with VNNI) is the same operators for another instruction set: it changes
- * speed only. Sums that wrap on the way wrap modulo 2^64 and end in range.
+ * speed only. Whatever is added up in int32 says why it fits.
  */
 #ifndef DIDYMA_KERNELS_H
 #define DIDYMA_KERNELS_H
@@ -16,7 +16,7 @@
 
 #define GROUP 16 /* weight rows, or positions of keys, side by side: one per 32-bit lane of a 512-bit register */
 #define BLOCK 32 /* columns of a packed block */
-#define TILE 4   /* tokens that a kernel call multiplies with a group while it sits in registers */
+#define TILE 8   /* most tokens that a kernel call multiplies with a group */
 
 enum kind { F16 = 1, Q4_0 = 2, Q8_0 = 8, Q4_K = 12, Q6_K = 14 }; /* GGML's numbers */
 
@@ -27,22 +27,20 @@ typedef struct {
     int64_t rows; /* packed up to a multiple of 16 with zero rows */
     int64_t columns;
     uint8_t *data;
-    int64_t *fold; /* per packed row: 32768 * sum of its weights, minimums left out, modulo 2^64 */
 } Matrix;
 
-/* Rows of quantized activations, in the forms the variants read. */
+/* Rows of quantized activations. */
 typedef struct {
     int64_t stride; /* columns rounded up to a multiple of 32; what is beyond the columns holds 0 */
     int16_t *x;     /* (tokens, stride): mantissas */
-    uint8_t *split; /* (tokens, stride / 32, 64): high bytes of x + 32768, then their low bytes */
     int32_t *sums;  /* (tokens, stride / 32): sums of x over blocks */
     int32_t *shift; /* (tokens) */
 } Rows;
 
 /* The operators of one instruction set. */
 typedef struct {
-    /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; tokens <= TILE. */
-    void (*dot)(const Matrix *w, const uint8_t *group, const int64_t *fold, const Rows *rows, int64_t first, int tokens,
+    /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; 1, 2, 4 or 8 tokens. */
+    void (*dot)(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]);
     /* y = x / rms(x) * weight, at `to_bits`. */
     void (*normalize)(const int32_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int to_bits, int32_t *y);

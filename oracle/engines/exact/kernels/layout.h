@@ -1,19 +1,19 @@
 /* How weight rows are packed, and how to read a packed block.
  *
- * Rows are packed 16 at a time, a vector lane each, with the bytes of four neighbouring columns together, because
- * that is the shape the dot-product instructions read. The packed matrix is as large as the original:
+ * Rows are packed 16 at a time, a vector lane each, with the bytes of two neighbouring columns together, because that
+ * is the shape the dot-product instructions read. The packed matrix is as large as the original:
  *   F16    per column: half[16]
- *   Q8_0   per 32 columns: half scale[16], int8 q[8][16][4]
- *   Q4_0   per 32 columns: half scale[16], nibbles[4][16][4] (low: columns 0-15, high: 16-31)
- *   Q4_K   per 256 columns: half d[16], half dmin[16], then 8 of {uint8 scale[16], min[16], nibbles[4][16][4]}
- *   Q6_K   per 256 columns: half d[16], then 8 of {int8 scale[2][16], nibbles[4][16][4], bit pairs[2][16][4]}
+ *   Q8_0   per 32 columns: half scale[16], int8 q[16][16][2]
+ *   Q4_0   per 32 columns: half scale[16], nibbles[8][16][2] (low: columns 0-15, high: 16-31)
+ *   Q4_K   per 256 columns: half d[16], half dmin[16], then 8 of {uint8 scale[16], min[16], nibbles[8][16][2]}
+ *   Q6_K   per 256 columns: half d[16], then 8 of {int8 scale[2][16], nibbles[8][16][2], bit pairs[4][16][2]}
  */
 #ifndef DIDYMA_LAYOUT_H
 #define DIDYMA_LAYOUT_H
 
 #include "kernels.h"
-#define NIBBLES (4 * GROUP * 4)
-#define PAIRS (2 * GROUP * 4)
+#define NIBBLES (8 * GROUP * 2)
+#define PAIRS (4 * GROUP * 2)
 #define Q8_BLOCK (2 * GROUP + BLOCK * GROUP)
 #define Q4_BLOCK (2 * GROUP + NIBBLES)
 #define Q4K_SUB (2 * GROUP + NIBBLES)
@@ -60,38 +60,24 @@ INLINE const uint8_t *super_start(int64_t kind, const uint8_t *group, int64_t b)
     return group + b / 8 * (kind == Q4_K ? Q4K_SUPER : Q6K_SUPER);
 }
 
-/* Block b of a packed group in plain form: quants, integer scale of each half block, integer minimum. */
-INLINE void unpack(int64_t kind, const uint8_t *group, int64_t b, int8_t q[8][GROUP * 4], int64_t scale[2][GROUP],
-                   int64_t min[GROUP]) {
-    const uint8_t *p = block_start(kind, group, b), *super = super_start(kind, group, b);
-    for (int r = 0; r < GROUP; r++) {
-        int64_t d = half_integer(load16((kind == Q8_0 || kind == Q4_0 ? p : super) + 2 * r));
-        min[r] = 0;
-        if (kind == Q4_K) {
-            min[r] = half_integer(load16(super + 2 * GROUP + 2 * r)) * p[GROUP + r];
-            d *= p[r];
-        }
-        scale[0][r] = kind == Q6_K ? d * (int8_t)p[r] : d;
-        scale[1][r] = kind == Q6_K ? d * (int8_t)p[GROUP + r] : d;
-    }
-    p += 2 * GROUP;
-    if (kind == Q8_0) {
-        memcpy(q, p, BLOCK * GROUP);
-        return;
-    }
-    for (int i = 0; i < 4; i++)
-        for (int j = 0; j < GROUP * 4; j++) {
-            uint8_t byte = p[i * GROUP * 4 + j];
-            int low = byte & 15, high = byte >> 4;
-            if (kind == Q6_K) {
-                const uint8_t *pairs = p + NIBBLES + j;
-                low |= (pairs[0] >> 2 * i & 3) << 4;
-                high |= (pairs[GROUP * 4] >> 2 * i & 3) << 4;
+/* Where the sixteen fp16 scales of block b are, before what K-quants multiply them with. */
+INLINE const uint8_t *scales_start(int64_t kind, const uint8_t *group, int64_t b) {
+    return kind == Q8_0 || kind == Q4_0 ? block_start(kind, group, b) : super_start(kind, group, b);
+}
+
+/* Block b's quants as [16 column pairs][16 rows][2]: where they lie, or unpacked into `buffer`. */
+INLINE const int8_t *quants(int64_t kind, const uint8_t *group, int64_t b, int8_t buffer[BLOCK * GROUP]) {
+    const uint8_t *p = block_start(kind, group, b) + 2 * GROUP;
+    if (kind == Q8_0) return (const int8_t *)p;
+    int offset = kind == Q6_K ? 32 : kind == Q4_0 ? 8 : 0;
+    for (int half = 0; half < 2; half++)
+        for (int part = 0; part < 2; part++)
+            for (int j = 0; j < PAIRS; j++) {
+                int q = p[part * PAIRS + j] >> 4 * half & 15;
+                if (kind == Q6_K) q |= (p[NIBBLES + j] >> 2 * (2 * half + part) & 3) << 4;
+                buffer[half * NIBBLES + part * PAIRS + j] = (int8_t)(q - offset);
             }
-            int offset = kind == Q6_K ? 32 : kind == Q4_0 ? 8 : 0;
-            q[i][j] = (int8_t)(low - offset);
-            q[i + 4][j] = (int8_t)(high - offset);
-        }
+    return buffer;
 }
 
 #endif

@@ -35,19 +35,13 @@ INLINE int16_t mantissa32(int32_t x, int s) {
 
 INLINE int16_t mantissa64(int64_t x, int s) { return (int16_t)saturate(round_shift(x, s), MANTISSA); }
 
-/* The other forms of row t, from its mantissas. */
+/* Row t's padding and block sums, from its mantissas. */
 INLINE void complete(const Rows *rows, int64_t n, int64_t t) {
     int16_t *x = rows->x + t * rows->stride;
     for (int64_t k = n; k < rows->stride; k++) x[k] = 0;
     for (int64_t b = 0; b < rows->stride / BLOCK; b++) {
-        uint8_t *split = rows->split + (t * rows->stride + b * BLOCK) * 2;
         int32_t sum = 0;
-        for (int k = 0; k < BLOCK; k++) {
-            uint16_t offset = (uint16_t)((uint16_t)x[b * BLOCK + k] ^ 0x8000u);
-            split[k] = (uint8_t)(offset >> 8);
-            split[BLOCK + k] = (uint8_t)offset;
-            sum += x[b * BLOCK + k];
-        }
+        for (int k = 0; k < BLOCK; k++) sum += x[b * BLOCK + k];
         rows->sums[t * (rows->stride / BLOCK) + b] = sum;
     }
 }

@@ -66,7 +66,6 @@ typedef struct {
 INLINE void pack_row(int64_t kind, const Matrix *w, int64_t at_row, const uint8_t *row, int *wide) {
     int64_t r = at_row % GROUP;
     uint8_t *group = w->data + at_row / GROUP * group_bytes(kind, w->columns);
-    uint64_t fold = 0;
     for (int64_t k = 0; kind == F16 && k < w->columns; k++) {
         uint16_t h = row ? load16(row + 2 * k) : 0;
         memcpy(group + (k * GROUP + r) * 2, &h, 2);
@@ -87,27 +86,23 @@ INLINE void pack_row(int64_t kind, const Matrix *w, int64_t at_row, const uint8_
             p[GROUP + r] = x.scale[1];
         }
         p += 2 * GROUP;
-        for (int i = 0; kind == Q8_0 && i < BLOCK; i += 4) memcpy(p + i * GROUP + r * 4, x.q + i, 4);
+        for (int i = 0; kind == Q8_0 && i < BLOCK; i += 2) memcpy(p + i * GROUP + r * 2, x.q + i, 2);
         for (int i = 0; kind != Q8_0 && i < BLOCK; i++) {
-            int64_t at = i / 4 * GROUP * 4 + r * 4 + i % 4, low = at % NIBBLES;
+            int64_t at = i / 2 * GROUP * 2 + r * 2 + i % 2, low = at % NIBBLES;
             uint8_t q = (uint8_t)x.q[i];
             p[low] = (uint8_t)(i < 16 ? q & 15 : p[low] | (q & 15) << 4);
             if (kind != Q6_K) continue;
-            uint8_t *pair = p + NIBBLES + i / 16 * GROUP * 4 + at % (GROUP * 4);
-            int shift = 2 * (i / 4 % 4);
+            uint8_t *pair = p + NIBBLES + at % PAIRS;
+            int shift = 2 * (int)(at / PAIRS);
             *pair = (uint8_t)((shift ? *pair : 0) | (q >> 4) << shift);
         }
-        int offset = kind == Q6_K ? 32 : kind == Q4_0 ? 8 : 0;
-        int64_t min = half_integer(x.dmin) * x.min, d = half_integer(x.d);
-        *wide |= magnitude(min) > INT32_MAX;
+        int64_t d = half_integer(x.d);
+        *wide |= magnitude(half_integer(x.dmin) * x.min) > INT32_MAX;
         for (int half = 0; half < 2; half++) {
-            int64_t sum = 0, scale = kind == Q6_K ? d * (int8_t)x.scale[half] : kind == Q4_K ? d * x.scale[0] : d;
-            for (int i = 16 * half; i < 16 * half + 16; i++) sum += x.q[i] - offset;
-            fold += (uint64_t)scale * (uint64_t)sum;
+            int64_t scale = kind == Q6_K ? d * (int8_t)x.scale[half] : kind == Q4_K ? d * x.scale[0] : d;
             *wide |= magnitude(scale) > INT32_MAX;
         }
     }
-    w->fold[at_row] = (int64_t)(fold * 32768);
 }
 
 static void pack_groups(void *context, int64_t item, int thread) {
