@@ -47,7 +47,7 @@ install: .venv/installed node_modules/installed
 contracts-built: node_modules/installed .venv/installed
 	@forge build contracts
 
-.venv/installed: requirements/dev.lock pyproject.toml $(wildcard setup.py oracle/engines/exact/*.c)
+.venv/installed: requirements/dev.lock pyproject.toml $(wildcard setup.py oracle/engines/exact/kernels/*)
 	@test -x $(PY) || python3 -m venv .venv
 	@echo "Installing Python packages; llama.cpp is compiled once, in about five minutes."
 	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements/dev.lock

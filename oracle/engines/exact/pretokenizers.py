@@ -1,0 +1,154 @@
+"""Cutting a text into pieces within which byte pairs are merged: a cutter for each `tokenizer.ggml.pre` that is read.
+
+They follow llama.cpp, which cuts by regular expressions over Unicode classes. Written out here, since the classes of
+Python's modules change with Python, and because llama.cpp's own reading of them counts. A text is a list of code
+points; a cutter returns the lengths of the pieces. Where an expression looks ahead, a text's end is no character.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from oracle.engines.exact.unicode_classes import is_letter, is_number, is_punctuation, is_space
+
+Cutter = Callable[[Sequence[int]], list[int]]
+
+NOTHING = -1  # "the code point" beyond the end: in no class
+APOSTROPHE, SPACE, RETURN, NEWLINE = ord("'"), ord(" "), ord("\r"), ord("\n")
+SUFFIXES = {tuple(map(ord, text)) for text in ("s", "t", "m", "d", "re", "ve", "ll")}
+OPERATORS = frozenset(map(ord, "$+<=>^~|"))
+
+
+def _is_other(code: int) -> bool:
+    """Neither letter, number nor space."""
+    return code != NOTHING and not (is_letter(code) or is_number(code) or is_space(code))
+
+
+def _run(text: Sequence[int], start: int, belongs: Callable[[int], bool]) -> int:
+    """Where the run of code points that belong, from `start` on, ends."""
+    while start < len(text) and belongs(text[start]):
+        start += 1
+    return start
+
+
+def _suffix(text: Sequence[int], at: int, any_case: bool) -> int:
+    """The length of 's 't 'm 'd 're 've 'll at `at`, or 0."""
+    if text[at] != APOSTROPHE:
+        return 0
+    after = tuple(code + 32 if any_case and 65 <= code <= 90 else code for code in text[at + 1 : at + 3])
+    return next((1 + length for length in (1, 2) if after[:length] in SUFFIXES), 0)
+
+
+def _gpt2_end(text: Sequence[int], at: int) -> int:
+    r"""'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
+    if suffix := _suffix(text, at, any_case=False):
+        return at + suffix
+    start = at + (text[at] == SPACE)
+    for belongs in (is_letter, is_number, _is_other):
+        if start < len(text) and belongs(text[start]):
+            return _run(text, start, belongs)
+    return _spaces_end(text, at)
+
+
+def _spaces_end(text: Sequence[int], at: int) -> int:
+    r"""\s+(?!\S)|\s+: all spaces but the last when something follows and there are several."""
+    end = _run(text, at, is_space)
+    return end - 1 if end < len(text) and end - at > 1 else end
+
+
+def _modern_end(text: Sequence[int], at: int, digits: int) -> int:
+    r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*
+    |\s*[\r\n]+|\s+(?!\S)|\s+
+    """
+    code = text[at]
+    if suffix := _suffix(text, at, any_case=True):
+        return at + suffix
+    start = at if is_letter(code) or code in (RETURN, NEWLINE) or is_number(code) else at + 1
+    if start < len(text) and is_letter(text[start]):
+        return _run(text, start, is_letter)
+    if is_number(code):
+        return min(_run(text, at, is_number), at + digits)
+    start = at + (code == SPACE)
+    if start < len(text) and _is_other(text[start]):
+        return _run(text, _run(text, start, _is_other), (RETURN, NEWLINE).__contains__)
+    end = _run(text, at, is_space)
+    for last in range(end, at, -1):
+        if text[last - 1] in (RETURN, NEWLINE):
+            return last
+    return _spaces_end(text, at)
+
+
+def _cut(text: Sequence[int], end_of: Callable[[Sequence[int], int], int]) -> list[int]:
+    lengths, at = [], 0
+    while at < len(text):
+        end = end_of(text, at)
+        lengths.append(end - at)
+        at = end
+    return lengths
+
+
+def gpt2(text: Sequence[int]) -> list[int]:
+    return _cut(text, _gpt2_end)
+
+
+def llama3(text: Sequence[int]) -> list[int]:
+    return _cut(text, lambda text, at: _modern_end(text, at, 3))
+
+
+def qwen2(text: Sequence[int]) -> list[int]:
+    return _cut(text, lambda text, at: _modern_end(text, at, 1))
+
+
+def _within(text: Sequence[int], lengths: Sequence[int], cutter: Cutter) -> list[int]:
+    """Every piece cut further, each as a text of its own."""
+    result, at = [], 0
+    for length in lengths:
+        result += cutter(text[at : at + length])
+        at += length
+    return result
+
+
+def _runs(belongs: Callable[[int], bool], longest: int | None = None, shortest: int = 1) -> Cutter:
+    """Cuts out runs of what belongs, of `shortest` to `longest` code points; what lies between stays in one piece."""
+
+    def cut(text: Sequence[int]) -> list[int]:
+        bounds, at = [0], 0
+        while at < len(text):
+            end = _run(text, at, belongs)
+            end = end if longest is None else min(end, at + longest)
+            if end - at >= shortest:
+                bounds += [at, end]
+                at = end
+            else:
+                at += 1
+        bounds.append(len(text))
+        return [b - a for a, b in pairwise(bounds) if b > a]
+
+    return cut
+
+
+def smollm(text: Sequence[int]) -> list[int]:
+    r"""\p{N}, then as gpt-2."""
+    return _within(text, _runs(is_number, longest=1)(text), gpt2)
+
+
+def default(text: Sequence[int]) -> list[int]:
+    r"""[\p{P}$+<=>^~|]+, then as gpt-2, then \p{N}+, then [0-9][0-9][0-9]."""
+    lengths = _runs(lambda code: is_punctuation(code) or code in OPERATORS)(text)
+    for cutter in (gpt2, _runs(is_number), _runs(range(48, 58).__contains__, longest=3, shortest=3)):
+        lengths = _within(text, lengths, cutter)
+    return lengths
+
+
+CUTTERS: dict[str, Cutter] = {
+    "default": default,
+    "gpt-2": gpt2,
+    "llama-bpe": llama3,
+    "llama3": llama3,
+    "llama-v3": llama3,
+    "qwen2": qwen2,
+    "smollm": smollm,
+}
+"""By `tokenizer.ggml.pre`."""
+
+WHOLE_WORDS = frozenset(["llama-bpe", "llama3", "llama-v3"])
+"""Those that take a piece which is a token as it is, whatever its merges would give."""

@@ -1,0 +1,296 @@
+"""From bytes to token ids and back, as the GGUF's vocabulary says and llama.cpp does it.
+
+Two kinds: SentencePiece vocabularies with scores ("llama") and byte-level BPE with ranked merges ("gpt2"). Text that
+spells a control token stays text: control tokens never come out of `encode`. User-defined tokens do, wherever their
+text occurs. The tokenizer knows nothing of wrappers, beginnings and ends; those are the manifest's.
+"""
+
+import heapq
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+from oracle.engines.exact.pretokenizers import CUTTERS, WHOLE_WORDS
+from oracle.errors import BadModelFile
+from oracle.models.gguf import Gguf
+
+NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
+SPACE_MARK = "▁".encode()
+
+# llama.cpp takes these for control tokens whatever type the file gives them.
+ENDS = """<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> <|endoftext|> </s>
+<|eom_id|> <EOT> _<EOT> [EOT] [EOS] <|end_of_text|> <end_of_utterance> <eos> <turn|> <|tool_response>
+<｜end▁of▁sentence｜> [e~["""
+FILLS = {
+    "fim_pre": "<|fim_prefix|> <fim-prefix> <fim_prefix> <｜fim▁begin｜> <PRE> ▁<PRE> <|code_prefix|> <|prefix|>",
+    "fim_suf": "<|fim_suffix|> <fim-suffix> <fim_suffix> <｜fim▁hole｜> <SUF> ▁<SUF> <|code_suffix|> <|suffix|>",
+    "fim_mid": "<|fim_middle|> <fim-middle> <fim_middle> <｜fim▁end｜> <MID> ▁<MID> <|code_middle|> <|middle|>",
+    "fim_pad": "<|fim_pad|> <fim-pad> <fim_pad> <PAD> [PAD]",
+    "fim_rep": "<|fim_repo|> <|repo_name|> <fim-repo> <REPO> <reponame>",
+    "fim_sep": "<|file_sep|>",
+}  # unless the file names another token under tokenizer.ggml.<key>_token_id
+UNREAD_NAMES = ("phi-3", "phi3")  # models so named have tokens that swallow spaces
+UNREAD_TOKENS = (b"<|channel|>", b"<|message|>", b"<|start|>", b"<|constrain|>")  # of a family that is not served
+
+
+class _Merger(Protocol):
+    def encode(self, text: bytes, after_special: bool) -> Iterator[int]:
+        """text: not empty. after_special: whether it stands at the beginning or after a user-defined token."""
+
+
+class Tokenizer:
+    """One file's vocabulary."""
+
+    def __init__(self, header: Gguf) -> None:
+        """Raises BadModelFile for vocabularies that are not read."""
+        model = header.metadata.get("tokenizer.ggml.model")
+        if model not in ("llama", "gpt2"):
+            raise BadModelFile(f"tokenizers of kind {model!r} are not read (llama and gpt2 are)")
+        name = str(header.metadata.get("general.name", "")).lower()
+        if any(part in name for part in UNREAD_NAMES):
+            raise BadModelFile(f"the tokenizer of {name!r} is not read")
+        texts = [text or f"[EMPTY_{token}]".encode() for token, text in enumerate(header.vocabulary)]
+        types = _types(header, texts)
+        ids = {text: token for token, text in enumerate(texts)}
+        if len(ids) != len(texts):
+            raise BadModelFile("two tokens have the same text")
+        if any(text in ids for text in UNREAD_TOKENS):
+            raise BadModelFile("a vocabulary of a family that is not read")
+        spelling = {text: token for text, token in ids.items() if types[token] not in (CONTROL, UNKNOWN)}
+        self._defined = sorted(
+            ((texts[token], token) for token, kind in enumerate(types) if kind == USER_DEFINED),
+            key=lambda entry: -len(entry[0]),
+        )
+        self._merger: _Merger = _SentencePiece(header, spelling) if model == "llama" else _BytePairs(header, spelling)
+        decode = _plain_piece if model == "llama" else _byte_level_piece
+        self.pieces = [decode(text, kind) for text, kind in zip(texts, types, strict=True)]
+        """What each token spells; control tokens spell nothing."""
+
+    def encode(self, text: bytes) -> list[int]:
+        result: list[int] = []
+        after_special = True
+        for part in self._parts(text):
+            if isinstance(part, int):
+                result.append(part)
+            else:
+                result.extend(self._merger.encode(part, after_special))
+            after_special = isinstance(part, int)
+        return result
+
+    def _parts(self, text: bytes) -> list[bytes | int]:
+        """The text cut at user-defined tokens, the longest tokens first."""
+        parts: list[bytes | int] = [text] if text else []
+        for spelled, token in self._defined:
+            if spelled in text:
+                parts = [piece for part in parts for piece in _split(part, spelled, token)]
+        return parts
+
+
+def _split(part: bytes | int, spelled: bytes, token: int) -> list[bytes | int]:
+    if isinstance(part, int):
+        return [part]
+    between: list[bytes | int] = []
+    for piece in part.split(spelled):
+        between += [piece, token]
+    return [piece for piece in between[:-1] if piece != b""]
+
+
+def _types(header: Gguf, texts: Sequence[bytes]) -> list[int]:
+    """Each token's type, corrected as llama.cpp does."""
+    types = list(header.metadata.get("tokenizer.ggml.token_type", [NORMAL] * len(texts)))
+    absent = [names for key, names in FILLS.items() if f"tokenizer.ggml.{key}_token_id" not in header.metadata]
+    control = {name.encode() for name in " ".join([ENDS, *absent]).split()}
+    return [CONTROL if text in control else kind for text, kind in zip(texts, types, strict=True)]
+
+
+def _plain_piece(text: bytes, kind: int) -> bytes:
+    if kind == BYTE:
+        return bytes([_byte_of(text)])
+    if kind == USER_DEFINED:
+        return text
+    return text.replace(SPACE_MARK, b" ") if kind == NORMAL else b""
+
+
+def _byte_of(text: bytes) -> int:
+    try:
+        if len(text) == 6 and text.startswith(b"<0x") and text.endswith(b">"):
+            return int(text[3:5], 16)
+    except ValueError:
+        pass
+    raise BadModelFile(f"a byte token is called {text!r}")
+
+
+class _SentencePiece:
+    """Merges the pair of neighbours whose union has the highest score, the leftmost on a tie, until none is a token."""
+
+    def __init__(self, header: Gguf, ids: dict[bytes, int]) -> None:
+        self._ids = ids
+        self._scores = header.metadata.get("tokenizer.ggml.scores", [0.0] * len(header.vocabulary))
+        if any(math.isnan(score) for score in self._scores):
+            raise BadModelFile("a score is not a number")
+        prefix = header.metadata.get("tokenizer.ggml.add_space_prefix", True)
+        self._prefix = b" " if prefix else b""
+        self._bytes = [ids.get(b"<0x%02X>" % byte, ids.get(bytes([byte]))) for byte in range(256)]
+        if None in self._bytes:
+            raise BadModelFile(f"no token spells the byte {self._bytes.index(None)}")
+
+    def encode(self, text: bytes, after_special: bool) -> Iterator[int]:
+        text = ((self._prefix if after_special else b"") + text).replace(b" ", SPACE_MARK)
+        symbols = _Symbols(list(_characters(text)))
+        queue: list[tuple[float, int, int, int]] = []  # (-score, left, right, length of the union)
+
+        def offer(left: int, right: int) -> None:
+            if left >= 0 and right >= 0:
+                union = symbols.texts[left] + symbols.texts[right]
+                token = self._ids.get(union)
+                if token is not None:
+                    heapq.heappush(queue, (-self._scores[token], left, right, len(union)))
+
+        for left in range(len(symbols.texts) - 1):
+            offer(left, left + 1)
+        while queue:
+            _, left, right, length = heapq.heappop(queue)
+            a, b = symbols.texts[left], symbols.texts[right]
+            if a and b and len(a) + len(b) == length:
+                symbols.merge(left, right)
+                offer(symbols.before[left], left)
+                offer(left, symbols.after[left])
+        for symbol in symbols.texts:
+            token = self._ids.get(symbol)
+            if token is not None:
+                yield token
+            else:
+                yield from (self._bytes[byte] or 0 for byte in symbol)
+
+
+class _BytePairs:
+    """Within each piece that a cutter makes, merges the neighbours of the lowest rank, the leftmost on a tie."""
+
+    def __init__(self, header: Gguf, ids: dict[bytes, int]) -> None:
+        name = header.metadata.get("tokenizer.ggml.pre", "default")
+        if name not in CUTTERS:
+            raise BadModelFile(f"texts cut as {name!r} are not read ({', '.join(CUTTERS)} are)")
+        merges = header.metadata.get("tokenizer.ggml.merges")
+        if not isinstance(merges, list) or not all(isinstance(merge, bytes) for merge in merges):
+            raise BadModelFile("the file has no merges")
+        self._cut, self._whole, self._ids = CUTTERS[name], name in WHOLE_WORDS, ids
+        self._ranks: dict[tuple[bytes, bytes], int] = {}
+        for rank, merge in enumerate(merges):
+            space = merge.find(b" ", 1)
+            pair = (merge[:space], merge[space + 1 :]) if space > 0 else (b"", b"")
+            self._ranks.setdefault(pair, rank)
+
+    def encode(self, text: bytes, after_special: bool) -> Iterator[int]:
+        codes = code_points(text)
+        at = 0
+        for length in self._cut(codes):
+            spelled = "".join(map(chr, codes[at : at + length])).encode("utf-8", "surrogatepass")
+            at += length
+            for symbol in self._symbols([BYTE_LETTERS[byte] for byte in spelled]):
+                token = self._ids.get(symbol)
+                if token is not None:
+                    yield token
+                else:
+                    letters = (bytes([byte]) for byte in symbol)
+                    yield from (self._ids[letter] for letter in letters if letter in self._ids)
+
+    def _symbols(self, letters: list[bytes]) -> list[bytes]:
+        word = b"".join(letters)
+        if self._whole and word in self._ids:
+            return [word]
+        symbols = _Symbols(letters)
+        queue: list[tuple[int, int, int, bytes]] = []  # (rank, left, right, union)
+
+        def offer(left: int, right: int) -> None:
+            if left >= 0 and right >= 0:
+                pair = symbols.texts[left], symbols.texts[right]
+                rank = self._ranks.get(pair)
+                if rank is not None:
+                    heapq.heappush(queue, (rank, left, right, pair[0] + pair[1]))
+
+        for left in range(len(letters) - 1):
+            offer(left, left + 1)
+        while queue:
+            _, left, right, union = heapq.heappop(queue)
+            a, b = symbols.texts[left], symbols.texts[right]
+            if a and b and a + b == union:
+                symbols.merge(left, right)
+                offer(symbols.before[left], left)
+                offer(left, symbols.after[left])
+        return [symbol for symbol in symbols.texts if symbol]
+
+
+class _Symbols:
+    """A row of texts of which neighbours merge; a merged one is empty. -1: no neighbour."""
+
+    def __init__(self, texts: list[bytes]) -> None:
+        count = len(texts)
+        self.texts = texts
+        self.before = list(range(-1, count - 1))
+        self.after = [*range(1, count), -1]
+
+    def merge(self, left: int, right: int) -> None:
+        self.texts[left] += self.texts[right]
+        self.texts[right] = b""
+        self.after[left] = self.after[right]
+        if self.after[right] >= 0:
+            self.before[self.after[right]] = left
+
+
+def _characters(text: bytes) -> Iterator[bytes]:
+    """Cut by what each first byte says of its character's length, right or wrong."""
+    at = 0
+    while at < len(text):
+        length = (1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 3, 4)[text[at] >> 4]
+        yield text[at : at + length]
+        at += length
+
+
+def code_points(text: bytes) -> list[int]:
+    """UTF-8 decoded leniently, byte by byte: a byte that starts no character becomes U+FFFD."""
+    result, at = [], 0
+    while at < len(text):
+        code, length = _code_point(text, at)
+        result.append(code)
+        at += length
+    return result
+
+
+def _code_point(text: bytes, at: int) -> tuple[int, int]:
+    """A code point and its length. Continuation bytes are checked, overlong forms and surrogates are not."""
+    first = text[at]
+    if first < 0x80:
+        return first, 1
+    for length, lead, bits in ((2, 0xC0, 0x1F), (3, 0xE0, 0x0F), (4, 0xF0, 0x07)):
+        rest = text[at + 1 : at + length]
+        if first & ~bits & 0xFF == lead and len(rest) == length - 1 and all(byte & 0xC0 == 0x80 for byte in rest):
+            code = first & bits
+            for byte in rest:
+                code = code << 6 | byte & 0x3F
+            return code, length
+    return 0xFFFD, 1
+
+
+def _byte_letters() -> list[bytes]:
+    """The letter that stands for each byte in byte-level vocabularies: itself where printable, else from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    spare = itertools.count(0x100)
+    return [chr(byte if byte in printable else next(spare)).encode() for byte in range(256)]
+
+
+BYTE_LETTERS = _byte_letters()
+_BYTES = {letter: byte for byte, letter in enumerate(BYTE_LETTERS)}
+
+
+def _byte_level_piece(text: bytes, kind: int) -> bytes:
+    if kind == USER_DEFINED:
+        return text
+    if kind != NORMAL:
+        return b""
+    result = b""
+    for code in code_points(text):
+        letter = chr(code).encode("utf-8", "surrogatepass")
+        byte = _BYTES.get(letter)
+        result += bytes([byte]) if byte is not None else b"[UNK_BYTE_0x" + letter.hex().encode() + text + b"]"
+    return result

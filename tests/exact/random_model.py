@@ -1,0 +1,140 @@
+"""Random GGUF files of every family and tensor type that the exact engine serves, of sizes as odd as types allow."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gguf
+import numpy as np
+from rig.tiny_gguf import vocabulary
+
+Kind = gguf.GGMLQuantizationType
+BLOCK = {Kind.F16: 1, Kind.Q8_0: 32, Kind.Q4_0: 32, Kind.Q4_K: 256, Kind.Q6_K: 256}
+BYTES = {Kind.F16: 2, Kind.Q8_0: 34, Kind.Q4_0: 18, Kind.Q4_K: 144, Kind.Q6_K: 210}
+SCALES = {Kind.F16: (0,), Kind.Q8_0: (0,), Kind.Q4_0: (0,), Kind.Q4_K: (0, 2), Kind.Q6_K: (208,)}
+
+
+@dataclass(frozen=True)
+class Shape:
+    family: str = "llama"
+    kind: Kind = Kind.Q8_0
+    layers: int = 2
+    width: int = 64
+    hidden: int = 96
+    heads: int = 4
+    kv_heads: int = 2
+    head_width: int = 16
+    rope_width: int = 16
+    rope_factors: bool = False
+    tied: bool = False
+    gain: float = 1.0
+    """Of all weights: large ones drive activations into saturation."""
+    zero_rows: bool = False
+    context: int = 128
+    extra: tuple[str, ...] = ()
+    """Header entries of the family that say 8."""
+
+
+def raw_rows(rng: np.random.Generator, kind: Kind, rows: int, columns: int, gain: float, zero_rows: bool) -> np.ndarray:
+    """Blocks of random bits, but for the scales, which are small finite fp16 numbers of either sign."""
+    blocks = columns // BLOCK[kind]
+    if kind == Kind.F16:
+        values = (rng.standard_normal((rows, columns)) * gain / np.sqrt(columns)).astype(np.float16)
+        raw = values.view(np.uint8).reshape(rows, -1)
+    else:
+        raw = rng.integers(0, 256, (rows, blocks, BYTES[kind]), dtype=np.uint8)
+        spread = {Kind.Q8_0: 128, Kind.Q4_0: 8, Kind.Q4_K: 500, Kind.Q6_K: 2000}[kind]
+        for at in SCALES[kind]:
+            scale = rng.standard_normal((rows, blocks)) * gain / spread / np.sqrt(columns)
+            raw[:, :, at : at + 2] = scale.astype(np.float16)[..., None].view(np.uint8)
+        raw = raw.reshape(rows, -1)
+    if zero_rows:
+        raw[:: max(1, rows // 3)] = 0
+    return raw
+
+
+def write(path: Path, shape: Shape, seed: int = 0) -> Path:
+    """Writes the file; the same seed gives the same file."""
+    out = gguf.GGUFWriter(str(path), shape.family)
+    _add_header(out, shape)
+    _add_tensors(out, shape, np.random.default_rng(seed))
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return path
+
+
+def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
+    texts, scores, types = vocabulary()
+    out.add_name("random")
+    out.add_context_length(shape.context)
+    out.add_embedding_length(shape.width)
+    out.add_block_count(shape.layers)
+    out.add_feed_forward_length(shape.hidden)
+    out.add_head_count(shape.heads)
+    out.add_head_count_kv(shape.kv_heads)
+    out.add_key_length(shape.head_width)
+    out.add_value_length(shape.head_width)
+    out.add_rope_dimension_count(shape.rope_width)
+    out.add_rope_freq_base(10_000.0)
+    out.add_layer_norm_rms_eps(1e-5)
+    out.add_vocab_size(len(texts))
+    for name in shape.extra:
+        out.add_uint32(f"{shape.family}.{name}", 8)
+    out.add_tokenizer_model("llama")
+    out.add_token_list(texts)
+    out.add_token_scores(scores)
+    out.add_token_types(types)
+    out.add_bos_token_id(1)
+    out.add_eos_token_id(2)
+    out.add_add_space_prefix(False)
+
+
+def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -> None:
+    def matrix(name: str, rows: int, columns: int, gain: float = 1.0) -> None:
+        raw = raw_rows(rng, shape.kind, rows, columns, gain * shape.gain, shape.zero_rows)
+        if shape.kind == Kind.F16:
+            out.add_tensor(name, raw.view(np.float16))
+        else:
+            out.add_tensor(name, raw, raw_dtype=shape.kind)
+
+    def vector(name: str, length: int, middle: float = 1.0) -> None:
+        out.add_tensor(name, (middle + 0.3 * rng.standard_normal(length)).astype(np.float32))
+
+    tokens, queries, keys = len(vocabulary()[0]), shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    matrix("token_embd.weight", tokens, shape.width, 8.0)
+    if not shape.tied:
+        matrix("output.weight", tokens, shape.width, 4.0)
+    vector("output_norm.weight", shape.width)
+    if shape.rope_factors:
+        out.add_tensor("rope_freqs.weight", rng.uniform(1, 8, shape.rope_width // 2).astype(np.float32))
+    for layer in range(shape.layers):
+        at = f"blk.{layer}."
+        vector(at + "attn_norm.weight", shape.width)
+        matrix(at + "attn_q.weight", queries, shape.width, 2.0)
+        matrix(at + "attn_k.weight", keys, shape.width, 2.0)
+        matrix(at + "attn_v.weight", keys, shape.width)
+        if shape.family == "qwen2":
+            for name, length in (("q", queries), ("k", keys), ("v", keys)):
+                vector(f"{at}attn_{name}.bias", length, 0.0)
+        if shape.family == "qwen3":
+            vector(at + "attn_q_norm.weight", shape.head_width)
+            vector(at + "attn_k_norm.weight", shape.head_width)
+        matrix(at + "attn_output.weight", shape.width, queries)
+        vector(at + "ffn_norm.weight", shape.width)
+        matrix(at + "ffn_gate.weight", shape.hidden, shape.width, 2.0)
+        matrix(at + "ffn_up.weight", shape.hidden, shape.width)
+        matrix(at + "ffn_down.weight", shape.width, shape.hidden)
+
+
+SHAPES = {
+    "llama": Shape(),
+    "llama-f16-odd": Shape(kind=Kind.F16, width=50, hidden=37, heads=3, kv_heads=1, head_width=14, rope_width=10),
+    "llama-q4_0-factors": Shape(kind=Kind.Q4_0, rope_factors=True, tied=True),
+    "llama-q4_k": Shape(kind=Kind.Q4_K, width=256, hidden=256, heads=4, kv_heads=4, head_width=64, rope_width=64),
+    "llama-q6_k": Shape(kind=Kind.Q6_K, width=256, hidden=256, heads=8, kv_heads=2, head_width=32, rope_width=32),
+    "llama-loud": Shape(gain=60.0),
+    "llama-zeros": Shape(zero_rows=True),
+    "qwen2": Shape(family="qwen2", hidden=160),
+    "qwen3": Shape(family="qwen3", heads=6, kv_heads=3, head_width=32, rope_width=32),
+}

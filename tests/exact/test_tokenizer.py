@@ -1,0 +1,191 @@
+"""Tokenizers from the GGUF give what llama.cpp gives, on texts made to confuse them; and control tokens in a text stay
+text."""
+
+import gguf
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from llama_cpp import Llama
+from rig.tiny_gguf import vocabulary
+
+from models.language import Writer
+from models.tokenizer import LETTERS, learn
+from oracle.engines.exact.pretokenizers import CUTTERS
+from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.errors import BadModelFile
+from oracle.models.gguf import read
+
+Type = gguf.TokenType
+CONTROL, DEFINED = ["<|begin|>", "<|end|>"], ["<tool>", "<tool_x>"]
+
+WORDS = [
+    "the",
+    "The",
+    " soup",
+    "it's",
+    "we'll",
+    "WE'RE",
+    "don't",
+    "I'm",
+    "x'd",
+    "'",
+    "1",
+    "12345",
+    "3.14",
+    "½",
+    "²",
+    "Ⅷ",
+]
+SPACES = [" ", "  ", "   ", "\n", "\r\n", "\t", "\u00a0", "\u2003", "\u3000", "\v"]
+SIGNS = [
+    "!",
+    "...",
+    "$",
+    "+",
+    "^",
+    "~",
+    "|",
+    "_",
+    "-",
+    "—",
+    "“",
+    "”",
+    "€",
+    "©",
+    "<tool>",
+    "<tool_x>",
+    "<|end|>",
+    "<s>",
+    "<unk>",
+]
+SCRIPTS = [
+    "café",
+    "naïve",
+    "ÀÉÎ",
+    "über",
+    "привет",
+    "日本語",
+    "한국어",
+    "हिन्दी",
+    "العربية",
+    "עברית",
+    "ไทย",
+    "👍🏽",
+    "🇫🇷",
+    "𝔘",
+    "e\u0301",
+    "\u200d",
+    "\ufeff",
+]
+TEXTS = st.lists(
+    st.sampled_from(WORDS + SPACES + SIGNS + SCRIPTS) | st.text(max_size=4), max_size=14
+).map("".join).map(lambda text: text.encode("utf-8", "ignore"))  # fmt: skip
+
+
+def header(path, write_tokenizer):
+    out = gguf.GGUFWriter(str(path), "llama")
+    out.add_context_length(64)
+    out.add_embedding_length(32)
+    out.add_block_count(1)
+    out.add_feed_forward_length(32)
+    out.add_head_count(1)
+    out.add_layer_norm_rms_eps(1e-5)
+    write_tokenizer(out)
+    out.add_tensor("output_norm.weight", np.ones(32, np.float32))
+    out.write_header_to_file()
+    out.write_kv_data_to_file()
+    out.write_tensors_to_file()
+    out.close()
+    return path
+
+
+def byte_pairs(pre):
+    """Merges learned from the shipped model's text and from other scripts, so that all kinds of pieces can merge."""
+
+    def write(out):
+        talks = Writer(3).talks()
+        texts = [item.prompt for _ in range(800) for item in next(talks)] + [" ".join(WORDS + SCRIPTS)] * 40
+        merges = learn(texts, 900).merges
+        spelled = list(dict.fromkeys([*LETTERS, *(a + b for a, b in merges)]))
+        texts = [*CONTROL, *spelled, *DEFINED]
+        types = [Type.CONTROL] * 2 + [Type.NORMAL] * len(spelled) + [Type.USER_DEFINED] * 2
+        out.add_tokenizer_model("gpt2")
+        out.add_tokenizer_pre(pre)
+        out.add_token_list(texts)
+        out.add_token_types(types)
+        out.add_token_merges([f"{a} {b}" for a, b in merges])
+        out.add_bos_token_id(0)
+        out.add_eos_token_id(1)
+
+    return write
+
+
+def sentence_pieces(prefix):
+    def write(out):
+        texts, scores, types = vocabulary()
+        out.add_tokenizer_model("llama")
+        out.add_token_list([*texts, *DEFINED])
+        out.add_token_scores([*scores, 0.0, 0.0])
+        out.add_token_types([*types, int(Type.USER_DEFINED), int(Type.USER_DEFINED)])
+        out.add_bos_token_id(1)
+        out.add_eos_token_id(2)
+        out.add_add_space_prefix(prefix)
+
+    return write
+
+
+KINDS = {name: byte_pairs(name) for name in CUTTERS if name not in ("llama3", "llama-v3")}
+KINDS |= {"spm": sentence_pieces(False), "spm-prefix": sentence_pieces(True)}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def both(request, tmp_path_factory):
+    """Our tokenizer and llama.cpp's on the same file."""
+    path = header(tmp_path_factory.mktemp("vocabulary") / "v.gguf", KINDS[request.param])
+    return Tokenizer(read(path)), Llama(str(path), vocab_only=True, verbose=False)
+
+
+@settings(max_examples=400, deadline=None)
+@given(text=TEXTS)
+@example(text=b"")
+@example(text=b" ")
+@example(text=b"\xff\xfe broken \xc3")
+@example(text="'S 'Ll 'RE '\u017f".encode())
+@example(text=b"  leading and trailing  ")
+@example(text=b"a" * 300)
+def test_encode__any_text__as_llama_cpp(both, text):
+    ours, theirs = both
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return  # llama-cpp-python replaces broken bytes before llama.cpp sees them
+    assert ours.encode(text) == theirs.tokenize(text, add_bos=False, special=False)
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS)
+def test_pieces__of_an_encoded_text__spell_it(both, text):
+    ours, _ = both
+    spelled = b"".join(ours.pieces[token] for token in ours.encode(text))
+    assert spelled.replace(b" ", b"") == text.replace(b" ", b"")  # some vocabularies begin with a space of their own
+
+
+@pytest.mark.parametrize("text", [b"<|begin|>", b"a<|end|>b", b"<s></s><unk>"])
+def test_encode__text_of_control_tokens__stays_text(both, text):
+    ours, theirs = both
+    ids = ours.encode(text)
+    assert ids == theirs.tokenize(text, add_bos=False, special=False)
+    assert b"".join(ours.pieces[token] for token in ids).strip() == text
+
+
+@pytest.mark.parametrize(
+    ("write", "word"),
+    [
+        (lambda out: (out.add_tokenizer_model("bert"), out.add_token_list(["a"])), "bert"),
+        (byte_pairs("unheard-of"), "unheard-of"),
+    ],
+)
+def test_tokenizer__of_another_kind__is_refused(tmp_path, write, word):
+    with pytest.raises(BadModelFile, match=word):
+        Tokenizer(read(header(tmp_path / "v.gguf", write)))
