@@ -2,7 +2,7 @@
 
 OracleError     expected in normal operation; anything else is a bug and may crash
 ├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed, JournalFull
-├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile, CallReverted
+├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile, WrongNumbers, CallReverted
 └─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer, AlreadyRunning
 """
 
@@ -41,6 +41,10 @@ class UnknownModel(Refused):
 
 class BadModelFile(Refused):
     """A model file is malformed, unsupported, or not the file its manifest names."""
+
+
+class WrongNumbers(Refused):
+    """This device does not compute what the exact engine's specification says; nothing it computes may be signed."""
 
 
 class BadManifest(Refused):

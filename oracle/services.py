@@ -25,7 +25,12 @@ class PanelTerms:
     reveal_seconds: int
     panel_size: int
     tolerance: int
-    """Fixed point, 16 fraction bits; see `LlamaEngine.check`."""
+    """Fixed point, 16 fraction bits; see `LlamaEngine.check`. 0: equality, which the exact engine alone can keep."""
+
+    @property
+    def exact(self) -> bool:
+        """Whether nodes answer and check with the exact engine."""
+        return self.tolerance == 0
 
     def encoded(self) -> bytes:
         return encode([PANEL_TERMS], [astuple(self)])

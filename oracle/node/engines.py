@@ -1,9 +1,11 @@
-"""Which engine serves a service: llama.cpp in sandboxed workers, with the operator's model files."""
+"""Which engine serves a service, in sandboxed workers with the operator's model files: llama.cpp, or the exact engine
+where the service tolerates no difference."""
 
 from collections.abc import Callable
 from dataclasses import replace
 
 from oracle.engines.base import Engine
+from oracle.engines.exact.spec import exact_spec
 from oracle.engines.llama_settings import LlamaSettings, worker_spec
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
@@ -30,9 +32,12 @@ def llama_engines(settings: Settings, on_progress: OnProgress = ignore_progress)
     def make(service: ServiceRecord) -> Engine:
         manifest = store.manifest(service.terms.model)
         path = store.file(manifest).path
-        tolerance = service.panel.tolerance
+        panel = service.panel
         gpus: list[str | None] = [*settings.gpus] or [None]
-        specs = [worker_spec(manifest, path, tolerance, llama, gpu) for gpu in gpus]
+        if panel.exact:
+            specs = [exact_spec(manifest, path, settings.threads, gpu) for gpu in gpus]
+        else:
+            specs = [worker_spec(manifest, path, panel.tolerance, llama, gpu) for gpu in gpus]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
         limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))
         return WorkerPool(specs, limits, on_progress)

@@ -22,11 +22,11 @@ from oracle.engines.exact.constants import (
     WEIGHT_BITS,
 )
 from oracle.engines.exact.fast_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads
-from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Chunk, Logits
 from oracle.engines.exact.tables import Rotations, powers, score_scale
 from oracle.engines.exact.weights import Layer, Weights
 
+MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 TOGETHER = 512  # most tokens in one pass: bounds the memory of activations
 
 Int32s = npt.NDArray[np.int32]
@@ -86,11 +86,7 @@ class Fast:
         self._layers = [
             _Layer(
                 layer,
-                *(
-                    Packed(matrix, threads)
-                    for matrix in (layer.attn_q, layer.attn_k, layer.attn_v, layer.attn_output)
-                    + (layer.ffn_gate, layer.ffn_up, layer.ffn_down)
-                ),
+                *(Packed(getattr(layer, name), threads) for name in MATRICES),
             )
             for layer in weights.layers
         ]

@@ -9,7 +9,7 @@ import functools
 import importlib.util
 import mmap
 import os
-from ctypes import POINTER, Structure, byref, c_int, c_int64, c_void_p
+from ctypes import Structure, byref, c_int, c_int64, c_void_p
 from typing import Any
 
 import numpy as np
@@ -165,7 +165,8 @@ class Kernels:
     def normalize(self, x: Array, weight: Integers, epsilon: int, to_bits: int, rows: Rows) -> Rows:
         tokens, columns = map(c_int64, x.shape)
         sizes = tokens, columns, pointer(weight), c_int64(epsilon), c_int(to_bits)
-        return _done(self._lib.didyma_normalize(*self._how, pointer(x), *sizes, rows.reference), rows)
+        _done(self._lib.didyma_normalize(*self._how, pointer(x), *sizes, rows.reference))
+        return rows
 
     def quantize(self, x: Array, rows: Rows) -> Rows:
         tokens, columns = map(c_int64, x.shape)
@@ -176,7 +177,8 @@ class Kernels:
         """`reference.gated`, quantized."""
         tokens, columns = map(c_int64, gate.shape)
         inputs = pointer(gate), pointer(up), tokens, columns, pointer(powers)
-        return _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference), rows)
+        _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference))
+        return rows
 
     def attend(
         self, heads: Heads, start: int, inputs: tuple[Array, ...], tables: tuple[Integers, ...], out: Array
@@ -185,7 +187,7 @@ class Kernels:
         arrays = [pointer(np.ascontiguousarray(table)) for table in tables]
         sizes = c_int64(len(out)), c_int64(start)
         status = self._lib.didyma_attend(*self._how, byref(heads), *sizes, *map(pointer, inputs), *arrays, pointer(out))
-        _done(status, None)
+        _done(status)
 
     def draws(self, seed: bytes, position: int, tokens: int) -> npt.NDArray[np.uint32]:
         """The 32-bit draws of `sampling` for token ids below `tokens`."""
@@ -196,27 +198,11 @@ class Kernels:
         return digests.view(">u4")[:tokens]
 
 
-def _done(status: int, result: Any) -> Any:
+def _done(status: int) -> None:
     if status != 0:
         raise MemoryError("no memory for a step of the exact engine")
-    return result
 
 
 def default_threads() -> int:
     """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-__all__ = [
-    "GROUP",
-    "POINTER",
-    "VARIANTS",
-    "Heads",
-    "Kernels",
-    "Packed",
-    "Rows",
-    "available",
-    "best_variant",
-    "default_threads",
-    "library",
-]

@@ -33,6 +33,9 @@ EXPORT int didyma_best_variant(void) {
 #endif
 }
 
+/* Threads that are worth waking for so many multiplications or so. */
+static int worth(int threads, int64_t work) { return work < 1 << 17 ? 1 : threads; }
+
 /* LINEAR */
 
 typedef struct {
@@ -74,7 +77,7 @@ EXPORT void didyma_linear(int variant, int threads, const Matrix *w, const Rows 
                           const int64_t *bias, int add, int32_t *out) {
     Linear l = {VARIANTS[w->wide ? 0 : variant], w, rows, tokens, down, bias, add, out};
     int64_t groups = (w->rows + GROUP - 1) / GROUP;
-    parallel(threads, (groups + GROUPS_AT_ONCE - 1) / GROUPS_AT_ONCE, linear, &l);
+    parallel(worth(threads, tokens * w->rows * w->columns), (groups + GROUPS_AT_ONCE - 1) / GROUPS_AT_ONCE, linear, &l);
 }
 
 /* ROWS */
@@ -115,7 +118,7 @@ EXPORT int didyma_normalize(int variant, int threads, const int32_t *x, int64_t 
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
     Each e = {VARIANTS[variant], x, NULL, columns, epsilon, weight, to_bits, rows, wide};
-    parallel(threads, tokens, normalize_row, &e);
+    parallel(worth(threads, 8 * tokens * columns), tokens, normalize_row, &e);
     free(wide);
     return 0;
 }
@@ -123,7 +126,7 @@ EXPORT int didyma_normalize(int variant, int threads, const int32_t *x, int64_t 
 EXPORT void didyma_quantize(int variant, int threads, const int32_t *x, int64_t tokens, int64_t columns,
                             const Rows *rows) {
     Each e = {VARIANTS[variant], x, NULL, columns, 0, NULL, 0, rows, NULL};
-    parallel(threads, tokens, quantize_row, &e);
+    parallel(worth(threads, 4 * tokens * columns), tokens, quantize_row, &e);
 }
 
 /* rows = quantized SiLU(gate) * up. gate, up: (tokens, columns). Returns 0, or -1 without memory. */
@@ -132,7 +135,7 @@ EXPORT int didyma_gate(int variant, int threads, const int32_t *gate, const int3
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
     Each e = {VARIANTS[variant], gate, up, columns, 0, powers, 0, rows, wide};
-    parallel(threads, tokens, gate_row, &e);
+    parallel(worth(threads, 16 * tokens * columns), tokens, gate_row, &e);
     free(wide);
     return 0;
 }
@@ -255,8 +258,9 @@ EXPORT int didyma_attend(int variant, int threads, const Heads *h, int64_t token
     if (a.scratch && a.high) {
         a.low = a.high + queries;
         a.query_shift = (int32_t *)(a.low + queries);
-        parallel(threads, tokens, prepare, &a);
-        parallel(threads, tokens * h->kv_heads, attend, &a);
+        int64_t work = tokens * h->heads * h->width;
+        parallel(worth(threads, 8 * work), tokens, prepare, &a);
+        parallel(worth(threads, work * (start + tokens)), tokens * h->kv_heads, attend, &a);
     }
     int failed = !a.scratch || !a.high;
     free(a.scratch);

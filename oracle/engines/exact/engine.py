@@ -1,0 +1,158 @@
+"""The exact engine as nodes use it: answers in integers, checked by equality in one batched pass.
+
+Whoever holds the same model file computes the same tokens, whatever the device, the batch or the number of threads. An
+answer is therefore right or wrong; there is no tolerance. Before an engine is made, its device must give the known
+answer (`fast_known.py`); one that does not is refused, so that nothing it computes is ever signed.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.exact import fast_known
+from oracle.engines.exact.fast_device import Device
+from oracle.engines.exact.model import Chunk
+from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.weights import load as load_weights
+from oracle.engines.merkle import tokens_root
+from oracle.engines.sampling import gumbel, inverse_temperature
+from oracle.errors import BadModelFile, PromptTooLong
+from oracle.models import gguf
+from oracle.models.files import ModelFile
+from oracle.models.manifest import Manifest
+
+JUDGED_TOGETHER = 256  # output tokens whose logits lie in memory at a time
+
+OnProgress = Callable[[str, int, int], None]
+"""(hash, load, generate or check; units done; units in all)."""
+
+
+class ExactEngine:
+    """One loaded model under one manifest. Not thread-safe."""
+
+    def __init__(
+        self,
+        file: ModelFile,
+        manifest: Manifest,
+        device: Device,
+        on_progress: OnProgress = lambda what, done, total: None,
+    ) -> None:
+        """Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
+        self._file, self._manifest, self._device = file, manifest, device
+        self._on_progress = on_progress
+        fast_known.check(device.forward)
+        file.verify(self._on_hash)
+        on_progress("load", 0, 1)
+        weights = load_weights(file.path)
+        self._vocabulary = weights.architecture.vocabulary
+        wrapper = (*manifest.prefix_tokens, *manifest.suffix_tokens, *manifest.stop_tokens)
+        if max(wrapper) >= self._vocabulary:
+            raise BadModelFile(f"the manifest names token {max(wrapper)}, the file has {self._vocabulary}")
+        if manifest.context_length > weights.architecture.context:
+            raise BadModelFile(
+                f"the manifest's context of {manifest.context_length} tokens is longer than the model's "
+                f"{weights.architecture.context}"
+            )
+        self._tokenizer = Tokenizer(gguf.read(file.path))
+        self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
+        self._forward = device.forward(weights)
+        self._cache = self._forward.cache(manifest.context_length)
+        file.verify(self._on_hash)  # not replaced while it was being loaded
+        on_progress("load", 1, 1)
+
+    def tokenize(self, prompt: bytes) -> list[TokenId]:
+        context = self._manifest.context_length
+        if len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
+            raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
+        middle = self._tokenizer.encode(prompt)
+        ids = [TokenId(token) for token in (*self._manifest.prefix_tokens, *middle, *self._manifest.suffix_tokens)]
+        output_limit(ids, context, Params(1))
+        return ids
+
+    def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
+        tokens = self._generated(prompt, params, None)
+        return Completion(tuple(tokens), self.detokenize(tokens))
+
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+        limit = self._begin(prompt, params)
+        shape = well_formed(output, limit, self._manifest.stop_tokens, self._vocabulary)
+        judged = output[: shape.position]
+        fed = [*prompt, *judged[:-1]]
+        done, position = 0, 0
+        while position < len(judged):
+            rows = min(JUDGED_TOGETHER, len(judged) - position)
+            upto = len(prompt) + position + rows - 1
+            (logits,) = self._forward.run([Chunk(fed[done:upto], self._cache, rows)])
+            for row in logits:
+                right = self._pick(row, params, position)
+                if right != judged[position]:
+                    return Verdict(False, position, f"token {judged[position]} where the model gives {right}")
+                position += 1
+            done = upto
+            self._on_progress("check", position, len(judged))
+        return Verdict(True, None, "every token is the model's") if shape.correct else shape
+
+    def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
+        pieces, stops = self._tokenizer.pieces, self._manifest.stop_tokens
+        return b"".join(pieces[token] for token in tokens if token not in stops)
+
+    def recover(
+        self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
+    ) -> list[TokenId] | None:
+        """As the protocol says; the model goes one way only, so there is nothing to search."""
+        limit = output_limit(prompt, self._manifest.context_length, params)
+        if not 1 <= count <= limit or len(text) > count * self._longest_piece:
+            return None
+        usual = [TokenId(token) for token in self._tokenizer.encode(text)]
+        for tokens in (usual, *([*usual, TokenId(stop)] for stop in self._manifest.stop_tokens)):
+            if len(tokens) == count and self.detokenize(tokens) == text and tokens_root(tokens) == root:
+                return tokens
+        tokens = self._generated(prompt, params, text)
+        return tokens if len(tokens) == count and tokens_root(tokens) == root else None
+
+    def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
+        """The model's output; if `text` is given, no further than it spells that."""
+        limit = self._begin(prompt, params)
+        tokens: list[TokenId] = []
+        spelled, fed = b"", list(prompt)
+        while True:
+            (logits,) = self._forward.run([Chunk(fed, self._cache, 1)])
+            tokens.append(TokenId(self._pick(logits[0], params, len(tokens))))
+            self._on_progress("generate", len(tokens), limit)
+            spelled += self.detokenize(tokens[-1:])
+            strayed = text is not None and not text.startswith(spelled)
+            if strayed or tokens[-1] in self._manifest.stop_tokens or len(tokens) == limit:
+                return tokens
+            fed = tokens[-1:]
+
+    def _begin(self, prompt: Sequence[TokenId], params: Params) -> int:
+        """Empties the cache; returns the most tokens an output may hold."""
+        self._file.verify(self._on_hash)
+        limit = output_limit(prompt, self._manifest.context_length, params)
+        if not all(0 <= token < self._vocabulary for token in prompt):
+            raise BadModelFile("the prompt holds tokens that the model has not")
+        self._cache.truncate(0)
+        return limit
+
+    def _pick(self, logits: Any, params: Params, position: int) -> int:
+        """The token of the largest logit or, where sampled, the largest score (`sampling.py`); lowest id on a tie."""
+        if params.temperature == 0:
+            return int(logits.argmax())
+        wide = logits.astype(np.int64)
+        scores = (wide - wide.max()) * inverse_temperature(params.temperature)
+        scores += gumbel(self._device.draws(params.seed, position, len(wide))) << 8
+        if params.cutoff:
+            scores[wide < wide.max() - params.cutoff] = np.iinfo(np.int64).min
+        return int(scores.argmax())
+
+    def _on_hash(self, done: int, total: int) -> None:
+        self._on_progress("hash", done, total)
+
+
+def load(arguments: dict[str, Any], on_progress: OnProgress) -> ExactEngine:
+    """In a worker: the engine that `spec.exact_spec` describes."""
+    manifest = Manifest.from_json(arguments["manifest"])
+    device = Device.named(arguments["device"], arguments["threads"])
+    return ExactEngine(ModelFile.of(manifest, arguments["path"]), manifest, device, on_progress)

@@ -1,0 +1,45 @@
+"""What computes: C kernels on the CPU, torch where they were not built, or torch with Triton kernels on a GPU."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from eth_hash.auto import keccak
+
+from oracle.engines.exact import fast_kernels
+from oracle.engines.exact.fast import Fast
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.model import Forward
+from oracle.engines.exact.weights import Weights
+from oracle.engines.sampling import DRAWS_PER_HASH
+
+
+@dataclass(frozen=True)
+class Device:
+    name: str
+    forward: Callable[[Weights], Forward]
+    """Loads a model."""
+    kernels: fast_kernels.Kernels | None
+    """The C kernels, if they were built."""
+
+    @classmethod
+    def named(cls, name: str, threads: int | None = None) -> "Device":
+        """name: "cpu" or, as torch names them, a GPU; threads: of the CPU, all of them if None."""
+        threads = fast_kernels.default_threads() if threads is None else threads
+        built = fast_kernels.available()
+        kernels = fast_kernels.Kernels(fast_kernels.best_variant(), threads) if built else None
+        if name == "cpu" and built:
+            return cls(name, lambda weights: Fast(weights, threads), kernels)
+        from oracle.engines.exact.fast_torch import TorchForward  # noqa: PLC0415  torch takes a second and 200 MB
+
+        return cls(name, lambda weights: TorchForward(weights, name), kernels)
+
+    def draws(self, seed: bytes, position: int, tokens: int) -> Integers:
+        """The 32-bit draws of `sampling` for all token ids below `tokens`."""
+        if self.kernels is not None:
+            return self.kernels.draws(seed, position, tokens).astype(np.int64)
+        head = seed + position.to_bytes(32, "big")
+        hashes = b"".join(keccak(head + block.to_bytes(32, "big")) for block in range(-(-tokens // DRAWS_PER_HASH)))
+        numbers: npt.NDArray[np.int64] = np.frombuffer(hashes, ">u4")[:tokens].astype(np.int64)
+        return numbers

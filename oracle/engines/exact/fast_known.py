@@ -1,0 +1,111 @@
+"""The start-up test: two small models made of hash output, whose logits' digest every right device computes.
+
+They hold all matrix types and both families' operators. The digests were computed by the reference; a test holds them.
+"""
+
+import hashlib
+from collections.abc import Callable
+from fractions import Fraction
+
+import numpy as np
+
+from oracle.engines.exact.architecture import Architecture
+from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT, Bytes
+from oracle.engines.exact.constants import INNER_BITS, SCALE_BITS
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.model import Chunk, Forward
+from oracle.engines.exact.weights import Layer, Matrix, Weights
+from oracle.errors import WrongNumbers
+from oracle.models.gguf import BLOCKS
+
+WIDTH, HIDDEN, HEADS, KV_HEADS, HEAD_WIDTH, VOCABULARY = 256, 512, 6, 2, 40, 99
+KNOWN = {
+    "llama": "a2dd0c8a44e2bf81c443c6c38365054f9b80f6030bc8f99e31df12dac5824aa6",
+    "qwen3": "403028df543678b080ddbf91caf8ce77eef63bd738eb9775bfd224db7d3b6747",
+}
+
+
+def check(make: Callable[[Weights], Forward]) -> None:
+    """Raises WrongNumbers."""
+    for family, expected in KNOWN.items():
+        if digest(make(model(family))) != expected:
+            raise WrongNumbers("this device fails the exact engine's known-answer test")
+
+
+def digest(forward: Forward) -> str:
+    """SHA-256 of all logits of two sequences: prefilled side by side, then extended token by token."""
+    caches = [forward.cache(64), forward.cache(64)]
+    tokens = [list(_bytes(f"tokens {index}", 48) % VOCABULARY) for index in range(2)]
+    hashed = hashlib.sha256()
+    for start, end in ((0, 41), (41, 42), (42, 44), (44, 48)):
+        chunks = [Chunk(ids[start:end], cache, end - start) for ids, cache in zip(tokens, caches, strict=True)]
+        for logits in forward.run(chunks):
+            hashed.update(logits.astype("<i4").tobytes())
+    return hashed.hexdigest()
+
+
+def model(family: str) -> Weights:
+    norms = family == "qwen3"
+    queries, keys = HEADS * HEAD_WIDTH, KV_HEADS * HEAD_WIDTH
+    layers = tuple(
+        Layer(
+            attn_norm=vector(f"{family} {kind} 0", WIDTH, SCALE_BITS),
+            attn_q=matrix(f"{family} {kind} q", kind, queries, WIDTH),
+            attn_k=matrix(f"{family} {kind} k", kind, keys, WIDTH),
+            attn_v=matrix(f"{family} {kind} v", kind, keys, WIDTH),
+            q_bias=None if norms else vector("qb", queries, INNER_BITS),
+            k_bias=None if norms else vector("kb", keys, INNER_BITS),
+            v_bias=None if norms else vector("vb", keys, INNER_BITS),
+            q_norm=vector("qn", HEAD_WIDTH, SCALE_BITS) if norms else None,
+            k_norm=vector("kn", HEAD_WIDTH, SCALE_BITS) if norms else None,
+            attn_output=matrix(f"{family} {kind} o", F16, WIDTH, queries),
+            ffn_norm=vector(f"{family} {kind} 1", WIDTH, SCALE_BITS),
+            ffn_gate=matrix(f"{family} {kind} gate", kind, HIDDEN, WIDTH),
+            ffn_up=matrix(f"{family} {kind} up", kind, HIDDEN, WIDTH),
+            ffn_down=matrix(f"{family} {kind} down", kind, WIDTH, HIDDEN),
+        )
+        for kind in (Q8_0, Q4_K, Q6_K, Q4_0, F16)
+    )
+    return Weights(
+        architecture=Architecture(
+            family=family,
+            layers=len(layers),
+            width=WIDTH,
+            hidden=HIDDEN,
+            heads=HEADS,
+            kv_heads=KV_HEADS,
+            head_width=HEAD_WIDTH,
+            rope_width=HEAD_WIDTH,
+            rope_base=Fraction(10_000),
+            rope_divisor=Fraction(1),
+            epsilon=Fraction(1, 100_000),
+            context=64,
+            vocabulary=VOCABULARY,
+        ),
+        embedding=matrix("embedding", Q8_0, VOCABULARY, WIDTH),
+        layers=layers,
+        output_norm=vector("end", WIDTH, SCALE_BITS),
+        output=matrix("output", Q6_K, VOCABULARY, WIDTH),
+        rope_factors=None,
+    )
+
+
+def matrix(name: str, kind: int, rows: int, columns: int) -> Matrix:
+    """Of hash output, but for the exponents of its fp16 numbers, which keep weights near 1 / sqrt(width)."""
+    weights, size = BLOCKS[kind]
+    raw = _bytes(name, rows * columns // weights * size)
+    blocks = raw.reshape(-1, size)
+    exponent = {F16: 0x2800, Q8_0: 0x1000, Q4_0: 0x1C00, Q4_K: 0x0400, Q6_K: 0x0400}[kind]
+    for at in SCALES_AT[kind]:
+        bits = np.ascontiguousarray(blocks[:, at : at + 2]).view("<u2") & 0x83FF | exponent
+        blocks[:, at : at + 2] = bits.astype("<u2").view(np.uint8)
+    return Matrix(name, kind, rows, columns, raw.reshape(rows, -1))
+
+
+def vector(name: str, length: int, bits: int) -> Integers:
+    """Between -1/2 and 3/2."""
+    return (_bytes(name, 4 * length).view("<u4").astype(np.int64) >> (31 - bits)) - (1 << (bits - 1))
+
+
+def _bytes(name: str, count: int) -> Bytes:
+    return np.frombuffer(hashlib.shake_256(f"didyma known answer {name}".encode()).digest(count), np.uint8).copy()

@@ -1,0 +1,362 @@
+"""The forward pass on torch: on GPUs, and on CPUs without the C kernels. `model.Reference` again, bit for bit.
+
+Integers are int64 tensors. A product of two integer matrices is taken in float64 wherever a bound below 2^53 proves
+that exact: then every partial sum is an integer that float64 holds, in whatever order it is added. Quantized matrices
+lie on the device as small integers with integer scales; on a GPU, Triton kernels multiply them (`fast_triton.py`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from oracle.engines.exact import blocks
+from oracle.engines.exact import reference as ops
+from oracle.engines.exact.architecture import epsilon_units
+from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q8_0, Bytes, halves
+from oracle.engines.exact.constants import (
+    ACT_BITS,
+    EXP_BITS,
+    EXP_STEPS,
+    INNER_BITS,
+    INT32,
+    LARGEST_ACT,
+    LARGEST_MANTISSA,
+    LARGEST_VALUE,
+    LOG2_E,
+    MANTISSA_BITS,
+    MAX_CONTEXT,
+    NORMED_BITS,
+    RESIDUAL_BITS,
+    SCALE_BITS,
+    SHARE_BITS,
+    WEIGHT_BITS,
+)
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.model import Chunk, Logits
+from oracle.engines.exact.reference import INVERSE_BITS, ROOT_BITS, UNIT_BITS
+from oracle.engines.exact.tables import Rotations, powers, score_scale
+from oracle.engines.exact.weights import Layer, Matrix, Weights, row_weight
+from oracle.models.gguf import BLOCKS
+
+AT_ONCE = 1 << 24  # numbers of an intermediate tensor
+EXACT = 1 << 53
+SPLIT_BITS = 18  # of weights whose sums could reach 2^53; see `_product`
+VALUE_SPLIT_BITS = 13
+
+
+@dataclass
+class TorchCache:
+    keys: Tensor
+    """(layers, kv heads, capacity, width), int16."""
+    key_shift: Tensor
+    """(layers, kv heads, capacity), int64."""
+    values: Tensor
+    """(layers, kv heads, capacity, width), int32."""
+    length: int = 0
+
+    def truncate(self, length: int) -> None:
+        self.length = min(self.length, length)
+
+
+@dataclass(frozen=True)
+class _Row:
+    mantissa: Tensor
+    """(..., N), int64."""
+    shift: Tensor
+    """(...)."""
+
+
+class Quants:
+    """A matrix on the device: weight = scale * q - minimum, in units of 2^-24."""
+
+    def __init__(self, matrix: Matrix, device: str) -> None:
+        self.rows, self.columns = matrix.rows, matrix.columns
+        self.split = LARGEST_MANTISSA * row_weight(matrix) >= EXACT
+        """Whether one float64 sum could be inexact."""
+        self.half: Tensor | None = None
+        if matrix.kind == F16:
+            self.half = _tensor(np.ascontiguousarray(matrix.raw).view(np.float16), device)
+            return
+        q, scale, minimum = unpacked(matrix.kind, matrix.raw)
+        self.q = _tensor(q, device)
+        """(rows, columns), int8."""
+        self.scale = _tensor(scale, device)
+        """(rows, columns / 32, or / 16 for Q6_K), int32 where they fit."""
+        self.minimum = None if minimum is None else _tensor(minimum, device)
+        """(rows, columns / 32), for Q4_K."""
+
+    def weights(self, first: int, count: int) -> Tensor:
+        """(count, columns), float64, exact."""
+        part = slice(first, first + count)
+        if self.half is not None:
+            return self.half[part].double() * 2.0**WEIGHT_BITS
+        scale = self.scale[part].double()
+        q = self.q[part].double().reshape(*scale.shape, -1) * scale[..., None]
+        q = q.reshape(len(q), self.columns)
+        if self.minimum is not None:
+            q = (q.reshape(len(q), -1, 32) - self.minimum[part].double()[..., None]).reshape(q.shape)
+        return q
+
+
+def unpacked(kind: int, raw: Bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
+    """q, scale and minimum of `Quants`, as `blocks.integers` has them; scales in int32 unless too large."""
+    rows = raw.reshape(len(raw), -1, BLOCKS[kind][1])
+    minimum = None
+    if kind == Q8_0:
+        q, scale = rows[..., 2:].view(np.int8), halves(rows[..., :2])
+    elif kind == Q4_0:
+        nibbles = rows[..., 2:]
+        q, scale = np.concatenate([nibbles & 15, nibbles >> 4], axis=-1).view(np.int8) - 8, halves(rows[..., :2])
+    elif kind == Q4_K:
+        a, b, c = rows[..., 4:8], rows[..., 8:12], rows[..., 12:16]
+        factors = np.concatenate([a & 63, (c & 15) | (a >> 6 << 4)], axis=-1).astype(np.int64)
+        offsets = np.concatenate([b & 63, (c >> 4) | (b >> 6 << 4)], axis=-1).astype(np.int64)
+        scale, minimum = factors * halves(rows[..., 0:2]), offsets * halves(rows[..., 2:4])
+        nibbles = rows[..., 16:].reshape(*rows.shape[:-1], 4, 1, 32)
+        q = np.concatenate([nibbles & 15, nibbles >> 4], axis=-2).view(np.int8)
+    else:
+        low = rows[..., :128].reshape(*rows.shape[:-1], 2, 64)
+        high = rows[..., 128:192].reshape(*rows.shape[:-1], 2, 32)
+        nibbles = np.concatenate([low & 15, low >> 4], axis=-1)
+        upper = np.concatenate([(high >> s) & 3 for s in (0, 2, 4, 6)], axis=-1)
+        q = (nibbles | (upper << 4)).view(np.int8) - 32
+        scale = rows[..., 192:208].view(np.int8).astype(np.int64) * halves(rows[..., 208:210])
+    scale, minimum = _narrow(scale.reshape(len(raw), -1)), None if minimum is None else minimum.reshape(len(raw), -1)
+    return np.ascontiguousarray(q.reshape(len(raw), -1), np.int8), scale, minimum
+
+
+def _narrow(scale: Integers) -> np.ndarray[Any, Any]:
+    return scale.astype(np.int32) if np.abs(scale).max(initial=0) <= INT32 else scale
+
+
+@dataclass(frozen=True)
+class _Layer:
+    matrices: dict[str, Quants]
+    vectors: dict[str, Tensor | None]
+
+
+class TorchForward:
+    """Forward by torch on `device`. Not thread-safe."""
+
+    def __init__(self, weights: Weights, device: str, kernels: bool | None = None) -> None:
+        """kernels: whether to multiply by the Triton kernels; on GPUs unless said otherwise."""
+        a = weights.architecture
+        self.weights, self.architecture, self._device = weights, a, device
+        self._triton: Any = None
+        if device.startswith("cuda") if kernels is None else kernels:
+            from oracle.engines.exact import fast_triton  # noqa: PLC0415  absent where there is no GPU
+
+            self._triton = fast_triton
+        self._powers = _tensor(powers(), device)
+        self._rotations = Rotations(a, weights.rope_factors)
+        self._score_scale = score_scale(a.head_width)
+        self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
+        self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
+        self._layers = [self._load(layer) for layer in weights.layers]
+        self._output_norm = _tensor(weights.output_norm, device)
+        self._output = Quants(weights.output, device)
+
+    def cache(self, capacity: int) -> TorchCache:
+        if not 0 < capacity <= MAX_CONTEXT:
+            raise ValueError(f"no context of {capacity} tokens")
+        a = self.architecture
+        shape = a.layers, a.kv_heads, capacity
+        return TorchCache(
+            torch.zeros(*shape, a.head_width, dtype=torch.int16, device=self._device),
+            torch.zeros(shape, dtype=torch.int64, device=self._device),
+            torch.zeros(*shape, a.head_width, dtype=torch.int32, device=self._device),
+        )
+
+    @torch.no_grad()
+    def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        tokens = [token for chunk in chunks for token in chunk.tokens]
+        embedding = self.weights.embedding
+        rows = ops.embed(blocks.integers(embedding.kind, embedding.raw[np.asarray(tokens)]))
+        residual = _tensor(rows, self._device)
+        for index in range(len(self._layers)):
+            residual = self._layer(index, residual, chunks)
+        results = []
+        end = 0
+        for chunk in chunks:
+            assert isinstance(chunk.cache, TorchCache)
+            chunk.cache.length += len(chunk.tokens)
+            end += len(chunk.tokens)
+            row = self._norm(residual[end - chunk.rows : end], self._output_norm)
+            logits = self._linear(row, self._output, NORMED_BITS, RESIDUAL_BITS)
+            results.append(logits.to(torch.int32).cpu().numpy())
+        return results
+
+    def _load(self, layer: Layer) -> _Layer:
+        matrices, vectors = {}, {}
+        for name, value in vars(layer).items():
+            if isinstance(value, Matrix):
+                matrices[name] = Quants(value, self._device)
+            else:
+                vectors[name] = None if value is None else _tensor(value, self._device)
+        return _Layer(matrices, vectors)
+
+    def _layer(self, index: int, residual: Tensor, chunks: Sequence[Chunk]) -> Tensor:
+        layer, a = self._layers[index], self.architecture
+        m, v = layer.matrices, layer.vectors
+        row = self._norm(residual, v["attn_norm"])
+        q = self._linear(row, m["attn_q"], NORMED_BITS, INNER_BITS, v["q_bias"])
+        k = self._linear(row, m["attn_k"], NORMED_BITS, INNER_BITS, v["k_bias"])
+        value = self._linear(row, m["attn_v"], NORMED_BITS, INNER_BITS, v["v_bias"]).clamp(
+            -LARGEST_VALUE, LARGEST_VALUE
+        )
+        parts, first = [], 0
+        for chunk in chunks:
+            cache, part = chunk.cache, slice(first, first + len(chunk.tokens))
+            assert isinstance(cache, TorchCache)
+            new = slice(cache.length, cache.length + len(chunk.tokens))
+            query = self._head_rows(q[part], v["q_norm"], cache.length)
+            key = self._head_rows(k[part], v["k_norm"], cache.length)
+            cache.keys[index, :, new] = key.mantissa.transpose(0, 1).to(torch.int16)
+            cache.key_shift[index, :, new] = key.shift.T
+            cache.values[index, :, new] = value[part].reshape(-1, a.kv_heads, a.head_width).transpose(0, 1).int()
+            parts.append(self._attention(index, query, cache, new.stop))
+            first = part.stop
+        row = _quantize(torch.cat(parts))
+        residual = _add(residual, self._linear(row, m["attn_output"], INNER_BITS, RESIDUAL_BITS))
+        row = self._norm(residual, v["ffn_norm"])
+        gate = self._linear(row, m["ffn_gate"], NORMED_BITS, INNER_BITS)
+        up = self._linear(row, m["ffn_up"], NORMED_BITS, INNER_BITS)
+        row = _quantize(self._gated(gate, up))
+        return _add(residual, self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS))
+
+    def _linear(self, row: _Row, w: Quants, bits: int, to_bits: int, bias: Tensor | None = None) -> Tensor:
+        if self._triton is not None and w.half is None:
+            sums = self._triton.product(row.mantissa, w.q, w.scale, w.minimum)
+        else:
+            sums = _product(row.mantissa, w)
+        y = _shift(sums, WEIGHT_BITS + bits - row.shift[:, None] - to_bits)
+        return (y if bias is None else y + bias).clamp(-INT32, INT32)
+
+    def _norm(self, x: Tensor, weight: Tensor | None) -> _Row:
+        assert weight is not None
+        return _quantize(_normalize(x, weight, self._epsilon, NORMED_BITS))
+
+    def _head_rows(self, x: Tensor, weight: Tensor | None, start: int) -> _Row:
+        a = self.architecture
+        heads = x.reshape(len(x), -1, a.head_width)
+        if weight is not None:
+            heads = _normalize(heads, weight, self._head_epsilon, INNER_BITS)
+        c, s = (_tensor(table, self._device)[:, None] for table in self._rotations(start, len(x)))
+        pairs = a.rope_width // 2
+        first = slice(0, 2 * pairs, 2) if a.interleaved else slice(0, pairs)
+        second = slice(1, 2 * pairs, 2) if a.interleaved else slice(pairs, 2 * pairs)
+        u, v = heads[..., first], heads[..., second]
+        rotated = heads.clone()
+        rotated[..., first] = _shift(u * c - v * s, SCALE_BITS).clamp(-INT32, INT32)
+        rotated[..., second] = _shift(u * s + v * c, SCALE_BITS).clamp(-INT32, INT32)
+        return _quantize(rotated)
+
+    def _attention(self, index: int, query: _Row, cache: TorchCache, length: int) -> Tensor:
+        """(T, heads * width), some key heads at a time."""
+        a, count = self.architecture, len(query.shift)
+        seen = torch.arange(length, device=self._device) <= torch.arange(
+            length - count, length, device=self._device
+        ).unsqueeze(1)
+        q = query.mantissa.reshape(count, a.kv_heads, a.group, a.head_width).permute(1, 2, 0, 3)
+        q_shift = query.shift.reshape(count, a.kv_heads, a.group).permute(1, 2, 0)
+        step = max(1, AT_ONCE // (a.group * count * length))
+        parts = []
+        for first in range(0, a.kv_heads, step):
+            kv = slice(first, first + step)
+            keys = cache.keys[index, kv, None, :length].double()
+            dots = (q[kv].double() @ keys.transpose(-1, -2)).long()  # below 2^10 * 2^30: exact
+            down = 2 * INNER_BITS + SCALE_BITS - RESIDUAL_BITS - q_shift[kv, ..., None]
+            z = _shift(dots * self._score_scale, down - cache.key_shift[index, kv, None, None, :length])
+            z = torch.where(seen, z.clamp(-INT32, INT32), -INT32)
+            t = _shift((z.amax(-1, keepdim=True) - z) * LOG2_E, SCALE_BITS)
+            e = torch.where(seen, self._power(t, SHARE_BITS), 0)
+            v = cache.values[index, kv, None, :length].long()
+            high = v >> VALUE_SPLIT_BITS
+            low = v - (high << VALUE_SPLIT_BITS)  # sums below 2^16 * 2^22 * 2^13 in both parts: exact
+            mixed = ((e.double() @ high.double()).long() << VALUE_SPLIT_BITS) + (e.double() @ low.double()).long()
+            parts.append(_divide(mixed, e.sum(-1, keepdim=True)))
+        return torch.cat(parts).permute(2, 0, 1, 3).reshape(count, -1)
+
+    def _power(self, t: Tensor, to_bits: int) -> Tensor:
+        k = (t >> 16).clamp(max=32)
+        i, f = (t >> 8) & (EXP_STEPS - 1), t & 255
+        low = self._powers[i]
+        return _shift(low + _shift((self._powers[i + 1] - low) * f, 8), EXP_BITS - to_bits + k)
+
+    def _gated(self, gate: Tensor, up: Tensor) -> Tensor:
+        e = self._power(_shift(gate.abs() * LOG2_E, SCALE_BITS + INNER_BITS - 16), EXP_BITS)
+        one = 1 << EXP_BITS
+        sigma = _divide(torch.where(gate >= 0, one, e) << SCALE_BITS, one + e)
+        silu = _shift(gate * sigma, SCALE_BITS)
+        return _shift(silu * up, 2 * INNER_BITS - ACT_BITS).clamp(-LARGEST_ACT, LARGEST_ACT)
+
+
+def _tensor(array: np.ndarray[Any, Any], device: str) -> Tensor:
+    writable = array if array.flags.writeable and array.flags.c_contiguous else np.array(array)
+    return torch.from_numpy(writable).to(device)
+
+
+def _product(mantissa: Tensor, w: Quants) -> Tensor:
+    """Exact (T, rows) in int64.
+
+    Where sums could reach 2^53, weights are taken apart as high * 2^18 + low: |low| <= 2^17 and at most 2^20 columns
+    keep the low sums below 2^52, and magnitudes that sum to 2^48 keep the high ones below 2^46.
+    """
+    x, step = mantissa.double(), max(1, AT_ONCE // w.columns)
+    parts = []
+    for first in range(0, w.rows, step):
+        weights = w.weights(first, step)
+        if not w.split:
+            parts.append((x @ weights.T).long())
+            continue
+        high = torch.floor(weights / 2.0**SPLIT_BITS + 0.5)
+        low = weights - high * 2.0**SPLIT_BITS
+        parts.append(((x @ high.T).long() << SPLIT_BITS) + (x @ low.T).long())
+    return torch.cat(parts, -1)
+
+
+def _shift(value: Tensor, by: Tensor | int) -> Tensor:
+    by = torch.as_tensor(by, device=value.device)
+    right, left = by.clamp(min=0), (-by).clamp(min=0)
+    return ((value + ((1 << right) >> 1)) >> right) << left
+
+
+def _divide(value: Tensor, by: Tensor) -> Tensor:
+    return value.sign() * torch.div(value.abs() + (by >> 1), by, rounding_mode="floor")
+
+
+def _bit_length(value: Tensor) -> Tensor:
+    """Of integers from 0 to 2^53."""
+    return torch.frexp(value.double()).exponent.long()
+
+
+def _root(value: Tensor) -> Tensor:
+    """floor(sqrt(v)) for v < 2^62.6: the double is off by one at most."""
+    r = value.double().sqrt().long()
+    r = r - (r * r > value).long()
+    return r + ((r + 1) * (r + 1) <= value).long()
+
+
+def _quantize(x: Tensor) -> _Row:
+    s = (_bit_length(x.abs().amax(-1)) - MANTISSA_BITS).clamp(min=0)
+    return _Row(_shift(x, s[..., None]).clamp(-LARGEST_MANTISSA, LARGEST_MANTISSA), s)
+
+
+def _normalize(x: Tensor, weight: Tensor, epsilon: int, to_bits: int) -> Tensor:
+    row = _quantize(x)
+    squares = (row.mantissa * row.mantissa).sum(-1)
+    mean = torch.div(squares << 18, x.shape[-1], rounding_mode="floor") + (epsilon >> (2 * row.shift))
+    r = _root(mean << 14)
+    b = _bit_length(r)
+    inverse = torch.div(1 << (INVERSE_BITS + b), r, rounding_mode="floor")
+    by = b + row.shift + (INVERSE_BITS - ROOT_BITS - UNIT_BITS)
+    unit = _shift(x * inverse[..., None], by[..., None])
+    return _shift(unit * weight, UNIT_BITS + SCALE_BITS - to_bits).clamp(-INT32, INT32)
+
+
+def _add(residual: Tensor, update: Tensor) -> Tensor:
+    return (residual + update).clamp(-INT32, INT32)

@@ -1,0 +1,102 @@
+"""Quantized matrix products on GPUs: Triton kernels, exact in int64 whatever the tiling.
+
+Imported only where it is used, since Triton exists only where there is a GPU. Weights are `fast_torch.Quants`. Within a
+block of 32 columns sums stay in int32 (32 * 32767 * 128 < 2^31); across blocks they are added in int64, times scales.
+With TRITON_INTERPRET=1 the same kernels run on a CPU, slowly.
+"""
+
+# mypy: disable-error-code="no-untyped-def,untyped-decorator,import-not-found,import-untyped"
+# What Triton compiles is no Python, and its parameters have no Python types.
+
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+COLUMNS = 32  # of a step: one block of Q8_0, Q4_0, Q4_K, two of Q6_K
+FEW = 8  # tokens up to which each is multiplied alone, so that weights stream once and no lane idles
+VECTOR_ROWS = 16
+TILE_TOKENS, TILE_ROWS = 32, 64
+
+
+@triton.jit
+def _vector(
+    x, q, scale, minimum, out, rows, columns, per_step: tl.constexpr, height: tl.constexpr, width: tl.constexpr
+):
+    """out[token, row] for one token and `height` rows. per_step: scales in 32 columns."""
+    row = tl.program_id(0) * height + tl.arange(0, height)
+    token = tl.program_id(1)
+    inside = row < rows
+    at = row.to(tl.int64) * columns
+    step = tl.arange(0, width)
+    total = tl.zeros((height,), tl.int64)
+    for block in range(0, columns // width):
+        column = block * width + step
+        a = tl.load(x + token * columns + column).to(tl.int32)
+        w = tl.load(q + at[:, None] + column[None, :], mask=inside[:, None], other=0).to(tl.int32)
+        products = w * a[None, :]
+        for part in tl.static_range(per_step):
+            chosen = (step // (width // per_step)) == part
+            partial = tl.sum(tl.where(chosen[None, :], products, 0), axis=1).to(tl.int64)
+            factor = row.to(tl.int64) * (columns // width * per_step) + block * per_step + part
+            total += partial * tl.load(scale + factor, mask=inside, other=0).to(tl.int64)
+        if minimum is not None:
+            least = tl.load(minimum + row.to(tl.int64) * (columns // width) + block, mask=inside, other=0)
+            total -= least.to(tl.int64) * tl.sum(a, axis=0).to(tl.int64)
+    tl.store(out + token * rows + row, total, mask=inside)
+
+
+@triton.jit
+def _tile(
+    high, low, sums, q, scale, minimum, out,
+    tokens, rows, columns, per_step: tl.constexpr, height: tl.constexpr, breadth: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """out for `height` tokens and `breadth` rows. x = 256 high + low + 128, both int8; sums: of x over blocks."""
+    token = tl.program_id(1) * height + tl.arange(0, height)
+    row = tl.program_id(0) * breadth + tl.arange(0, breadth)
+    some, inside = token < tokens, row < rows
+    step = tl.arange(0, width)
+    total = tl.zeros((height, breadth), tl.int64)
+    for block in range(0, columns // width):
+        column = block * width + step
+        x_at = token.to(tl.int64)[:, None] * columns + column[None, :]
+        h = tl.load(high + x_at, mask=some[:, None], other=0)
+        l = tl.load(low + x_at, mask=some[:, None], other=0)  # noqa: E741
+        w_at = row.to(tl.int64)[None, :] * columns + column[:, None]
+        w = tl.load(q + w_at, mask=inside[None, :], other=0)
+        for part in tl.static_range(per_step):
+            chosen = (step // (width // per_step)) == part
+            v = tl.where(chosen[:, None], w, 0).to(tl.int8)
+            partial = tl.dot(h, v, out_dtype=tl.int32) * 256 + tl.dot(l, v, out_dtype=tl.int32)
+            partial += 128 * tl.sum(v.to(tl.int32), axis=0)[None, :]
+            factor = row.to(tl.int64) * (columns // width * per_step) + block * per_step + part
+            factors = tl.load(scale + factor, mask=inside, other=0).to(tl.int64)
+            total += partial.to(tl.int64) * factors[None, :]
+        if minimum is not None:
+            least = tl.load(minimum + row.to(tl.int64) * (columns // width) + block, mask=inside, other=0).to(tl.int64)
+            of = tl.load(sums + token.to(tl.int64) * (columns // width) + block, mask=some, other=0).to(tl.int64)
+            total -= of[:, None] * least[None, :]
+    tl.store(out + token.to(tl.int64)[:, None] * rows + row[None, :], total, mask=some[:, None] & inside[None, :])
+
+
+def product(mantissa: Tensor, q: Tensor, scale: Tensor, minimum: Tensor | None) -> Tensor:
+    """Exact (T, rows) in int64. mantissa: (T, columns); the rest as in `Quants`."""
+    tokens, (rows, columns) = len(mantissa), q.shape
+    out = torch.empty(tokens, rows, dtype=torch.int64, device=q.device)
+    if tokens == 0:
+        return out
+    per_step = scale.shape[1] * COLUMNS // columns
+    if tokens <= FEW:
+        grid: Any = (triton.cdiv(rows, VECTOR_ROWS), tokens)
+        x = mantissa.to(torch.int16)
+        _vector[grid](x, q, scale, minimum, out, rows, columns, per_step, VECTOR_ROWS, COLUMNS)
+        return out
+    high = mantissa >> 8
+    low = (mantissa - (high << 8) - 128).to(torch.int8)
+    sums = mantissa.reshape(tokens, -1, COLUMNS).sum(-1).to(torch.int32)
+    grid = (triton.cdiv(rows, TILE_ROWS), triton.cdiv(tokens, TILE_TOKENS))
+    shape = tokens, rows, columns, per_step, TILE_TOKENS, TILE_ROWS, COLUMNS
+    _tile[grid](high.to(torch.int8), low, sums, q, scale, minimum, out, *shape)
+    return out

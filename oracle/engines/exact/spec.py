@@ -1,0 +1,20 @@
+"""How to start a worker with the exact engine; apart from `engine.py`, so that the daemon loads no native code."""
+
+from pathlib import Path
+
+from oracle.engines.worker import EngineSpec
+from oracle.models.manifest import Manifest
+
+
+def exact_spec(manifest: Manifest, path: Path, threads: int | None = None, gpu: str | None = None) -> EngineSpec:
+    """A worker that serves `manifest` from `path` in integers.
+
+    threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
+    """
+    arguments = {
+        "manifest": manifest.to_json(),
+        "path": str(path.resolve()),
+        "threads": threads,
+        "device": "cpu" if gpu is None else "cuda",
+    }
+    return EngineSpec("oracle.engines.exact.engine:load", arguments, model_file=path, gpu=gpu)
