@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import gguf_random, llama_check
+from bench import exact_quality, gguf_random, llama_check
 from models.evaluate import ITEMS_EACH, accuracies
 from oracle.engines.base import Params, TokenId
 
@@ -66,7 +66,17 @@ def check_speed() -> Figures:
     return figures
 
 
-PARTS: dict[str, Callable[[], Figures]] = {"accuracy": accuracy, "panel": panel, "check_speed": check_speed}
+def exact() -> Figures:
+    """The exact engine beside float64 and llama.cpp."""
+    return exact_quality.run(console)
+
+
+PARTS: dict[str, Callable[[], Figures]] = {
+    "accuracy": accuracy,
+    "panel": panel,
+    "check_speed": check_speed,
+    "exact_quality": exact,
+}
 
 
 def show(title: str, figures: Figures) -> None:
