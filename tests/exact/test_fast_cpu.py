@@ -1,0 +1,257 @@
+"""The C kernels against the reference, bit for bit: every variant, batch, number of threads and kind of matrix."""
+
+import numpy as np
+import pytest
+from exact.random_model import SHAPES, Kind, Shape, write
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from oracle.engines.exact import fast, fast_known
+from oracle.engines.exact import reference as ops
+from oracle.engines.exact.blocks import F16, LARGEST_FACTOR, MATRIX_TYPES, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT
+from oracle.engines.exact.constants import LARGEST_MANTISSA, MAX_ROW_WEIGHT
+from oracle.engines.exact.fast import Fast
+from oracle.engines.exact.fast_kernels import VARIANTS, Kernels, Packed, Rows, best_variant
+from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.weights import Matrix, check_bound, load
+from oracle.engines.sampling import gumbel, noise
+from oracle.errors import BadModelFile
+from oracle.models.gguf import BLOCKS
+
+LENGTH = 512
+EVERY_VARIANT = pytest.mark.parametrize("variant", range(len(VARIANTS)), ids=VARIANTS)
+EVERY_KIND = pytest.mark.parametrize("kind", MATRIX_TYPES, ids=MATRIX_TYPES.values())
+
+
+@pytest.fixture(autouse=True)
+def runnable(request):
+    variant = request.node.callspec.params.get("variant", 0) if hasattr(request.node, "callspec") else 0
+    if variant > best_variant():
+        pytest.skip(f"this processor cannot run {VARIANTS[variant]}")
+
+
+@pytest.fixture(scope="module", params=["llama", "qwen3"])
+def known(request):
+    """A model with every kind of matrix, tokens, and the reference's logits after each."""
+    weights = fast_known.model(request.param)
+    tokens = np.random.default_rng(3).integers(0, weights.architecture.vocabulary, LENGTH).tolist()
+    reference = Reference(weights)
+    (logits,) = reference.run([Chunk(tokens, reference.cache(LENGTH), LENGTH)])
+    return weights, tokens, logits
+
+
+# WHAT IS REFUSED
+
+
+def test_cache__too_short__refuses_to_run(known):
+    model = Fast(known[0], 1)
+    with pytest.raises(ValueError, match="more tokens than the cache holds"):
+        model.run([Chunk([1, 2, 3], model.cache(2), 1)])
+
+
+def test_kernels__variant_that_does_not_exist__is_refused():
+    with pytest.raises(ValueError, match="no variant"):
+        Kernels(best_variant() + 1, 1)
+
+
+# WHOLE MODELS
+
+
+@EVERY_VARIANT
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [1, 2, 7, 64, 512])
+def test_forward__any_batch_and_threads__same_logits(known, variant, threads, batch):
+    weights, tokens, logits = known
+    length = LENGTH if batch > 2 else 70
+    model = Fast(weights, threads, variant)
+    cache = model.cache(LENGTH)
+    for first in range(0, length, batch):
+        part = tokens[first : min(first + batch, length)]
+        (found,) = model.run([Chunk(part, cache, len(part))])
+        assert (found == logits[first : first + len(part)]).all()
+
+
+@EVERY_VARIANT
+def test_forward__sequences_side_by_side__as_alone(known, variant, monkeypatch):
+    weights, tokens, logits = known
+    monkeypatch.setattr(fast, "TOGETHER", 24)  # so that passes end within sequences
+    model = Fast(weights, 2, variant)
+    caches = [model.cache(64) for _ in range(3)]
+    for first, lengths in ((0, (30, 1, 13)), (1, (1, 1, 1)), (2, (5, 17, 40))):
+        starts = [cache.length for cache in caches]
+        assert first == 0 or all(starts)
+        chunks = [
+            Chunk(tokens[start : start + length], cache, min(length, 9))
+            for start, length, cache in zip(starts, lengths, caches, strict=True)
+        ]
+        for start, chunk, found in zip(starts, chunks, model.run(chunks), strict=True):
+            end = start + len(chunk.tokens)
+            assert found.shape == (chunk.rows, weights.architecture.vocabulary)
+            assert (found == logits[end - chunk.rows : end]).all()
+
+
+def test_forward__truncated_and_extended__as_if_never_longer(known):
+    weights, tokens, logits = known
+    model = Fast(weights, 2)
+    cache = model.cache(100)
+    model.run([Chunk([5] * 100, cache, 0)])
+    cache.truncate(0)
+    model.run([Chunk([*tokens[:20], 9, 9, 9], cache, 1)])
+    cache.truncate(20)
+    (found,) = model.run([Chunk(tokens[20:50], cache, 30)])
+    assert (found == logits[20:50]).all()
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@EVERY_VARIANT
+def test_forward__every_family_and_kind__same_logits(tmp_path, name, variant):
+    weights = load(write(tmp_path / "model.gguf", SHAPES[name], seed=5))
+    assert_same(weights, variant)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    family=st.sampled_from(["llama", "qwen2", "qwen3"]),
+    kind=st.sampled_from([Kind.F16, Kind.Q8_0, Kind.Q4_0]),
+    width=st.integers(1, 4),
+    hidden=st.integers(1, 5),
+    kv_heads=st.integers(1, 3),
+    group=st.integers(1, 6),
+    half=st.integers(1, 20),
+    unrotated=st.integers(0, 3),
+    gain=st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e4]),
+    zero_rows=st.booleans(),
+    seed=st.integers(0, 1000),
+    variant=st.integers(0, best_variant()),
+)
+def test_forward__random_models__same_logits(
+    tmp_path_factory, family, kind, width, hidden, kv_heads, group, half, unrotated, gain, zero_rows, seed, variant
+):
+    heads, head_width = kv_heads * group, 2 * half
+    while kind != Kind.F16 and heads * head_width % 32:
+        head_width += 2
+    odd = 3 if kind == Kind.F16 else 0
+    shape = Shape(
+        family,
+        kind,
+        layers=1,
+        width=32 * width + odd,
+        hidden=32 * hidden + odd,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=head_width,
+        rope_width=max(2, head_width - 2 * unrotated),
+        gain=gain,
+        zero_rows=zero_rows,
+    )
+    path = write(tmp_path_factory.mktemp("random") / "m.gguf", shape, seed)
+    try:
+        weights = load(path)
+    except BadModelFile as error:
+        assert gain > 1000 and "64 bits" in str(error)
+        return
+    assert_same(weights, variant)
+
+
+def assert_same(weights, variant):
+    tokens = np.random.default_rng(1).integers(0, weights.architecture.vocabulary, 23).tolist()
+    reference, model = Reference(weights), Fast(weights, 2, variant)
+    (want,) = reference.run([Chunk(tokens, reference.cache(23), 23)])
+    cache = model.cache(23)
+    parts = [model.run([Chunk(tokens[a:b], cache, b - a)])[0] for a, b in ((0, 17), (17, 18), (18, 23))]
+    assert (np.concatenate(parts) == want).all()
+
+
+# MATRICES
+
+
+def extreme(kind, rows, columns, seed):
+    """Rows of quants at their ends and random ones, with scales from the smallest to the largest that load."""
+    rng = np.random.default_rng(seed)
+    weights, size = BLOCKS[kind]
+    blocks = rng.integers(0, 256, (rows, columns // weights, size), dtype=np.uint8)
+    blocks[rng.random(blocks.shape[:2]) < 0.3] = rng.choice([0x00, 0xFF, 0x80, 0x7F])
+    fine = int(np.log2(MAX_ROW_WEIGHT / columns / LARGEST_FACTOR[kind])) - 1  # bits of the largest scale
+    for at in SCALES_AT[kind]:
+        exponents = rng.integers(0, min(30, max(1, fine - 9)), blocks.shape[:2])
+        bits = exponents << 10 | rng.integers(0, 1024, blocks.shape[:2]) | rng.integers(0, 2, blocks.shape[:2]) << 15
+        bits = np.where(rng.random(bits.shape) < 0.1, rng.choice([0, 1, 0x8000, 0x83FF]), bits)
+        blocks[..., at : at + 2] = bits.astype("<u2")[..., None].view(np.uint8)
+    if kind == F16:
+        blocks[:, 1:][blocks[:, 1:, 1] & 0x60 == 0x60] = 0  # few large ones
+    raw = blocks.reshape(rows, -1)
+    raw[3] = 0
+    return Matrix(f"of {MATRIX_TYPES[kind]}", kind, rows, columns, raw)
+
+
+@EVERY_VARIANT
+@EVERY_KIND
+@pytest.mark.parametrize("seed", range(4))
+def test_linear__extreme_weights_and_activations__as_the_reference(kind, variant, seed):
+    columns = 1024
+    matrix = extreme(kind, 37, columns, seed)
+    check_bound(matrix)
+    rng = np.random.default_rng(seed)
+    kernels, packed = Kernels(variant, 2), Packed(matrix, 2)
+    x = rng.integers(-(2**31) + 1, 2**31, (13, columns)) >> rng.integers(0, 31, (13, 1))
+    x[0], x[1], x[2] = 2**31 - 1, -(2**31) + 1, 0
+    bias = rng.integers(-(2**31), 2**31, 37)
+    rows, quantized = kernels.quantize(x.astype(np.int32), Rows(13, columns)), ops.quantize(x)
+    assert (rows.x[:13, :columns] == quantized.mantissa).all()
+    assert (rows.shift[:13] == quantized.shift).all()
+    for bits, to_bits in ((20, 18), (18, 16)):
+        down = 24 + bits - to_bits
+        want = ops.linear(quantized, matrix.integers(), bits, to_bits, bias)
+        got = kernels.linear(packed, rows, 13, down, bias, np.empty((13, 37), np.int32))
+        assert (got == want).all()
+        residual = rng.integers(-(2**31) + 1, 2**31, (13, 37)).astype(np.int32)
+        want = ops.add(residual.astype(np.int64), ops.linear(quantized, matrix.integers(), bits, to_bits))
+        assert (kernels.linear(packed, rows, 13, down, None, residual, add=True) == want).all()
+
+
+ONE_WEIGHT = {F16: {}, Q8_0: {2: 127}, Q4_0: {2: 0x89}, Q4_K: {4: 1, 16: 1}, Q6_K: {0: 1, 192: 1}}
+"""Bytes of a block that make its first weight the scale, for Q8_0 127 times that, and leave the others 0."""
+
+
+@EVERY_VARIANT
+@EVERY_KIND
+def test_linear__largest_scale__as_the_reference(kind, variant):
+    """One weight of the largest fp16 scale in a row: as far as a file may go, and too wide for 32-bit scales."""
+    raw = np.zeros((3, 256 // BLOCKS[kind][0], BLOCKS[kind][1]), np.uint8)
+    if kind == Q4_0:
+        raw[..., 2:] = 0x88
+    if kind == Q6_K:
+        raw[..., 128:192] = 0xAA
+    for at, byte in ONE_WEIGHT[kind].items():
+        raw[:, 0, at] = byte
+    at = SCALES_AT[kind][0]
+    raw[:, 0, at : at + 2] = np.array([[0xFF, 0x7B], [0xFF, 0xFB], [1, 0]], np.uint8)
+    matrix = Matrix("largest", kind, 3, 256, raw.reshape(3, -1))
+    check_bound(matrix)
+    packed, kernels = Packed(matrix, 1), Kernels(variant, 1)
+    assert packed.wide
+    x = np.stack([np.full(256, LARGEST_MANTISSA), np.full(256, -LARGEST_MANTISSA)])
+    rows = kernels.quantize(x.astype(np.int32), Rows(2, 256))
+    want = ops.linear(ops.quantize(x), matrix.integers(), 20, 16)
+    assert want.any()
+    assert (kernels.linear(packed, rows, 2, 28, None, np.empty((2, 3), np.int32)) == want).all()
+
+
+def test_pack__scales_beyond_int32__only_the_plain_variant_multiplies():
+    raw = np.zeros((2, 34), np.uint8)
+    raw[0, :3] = 0xFF, 0x7B, 1
+    assert Packed(Matrix("wide", Q8_0, 2, 32, raw), 1).wide
+    raw[0, 1] = 0x3B
+    assert not Packed(Matrix("narrow", Q8_0, 2, 32, raw), 1).wide
+
+
+# SAMPLING
+
+
+@EVERY_VARIANT
+def test_draws__any_position__give_the_noise_of_sampling(variant):
+    seed, tokens = bytes(range(32)), 1000
+    kernels = Kernels(variant, 2)
+    for position in (0, 7, 1 << 20):
+        draws = kernels.draws(seed, position, tokens).astype(np.int64)
+        assert (gumbel(draws) == noise(seed, position, np.arange(tokens))).all()

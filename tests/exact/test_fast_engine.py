@@ -1,0 +1,205 @@
+"""The exact engine as nodes use it: answers, checks by equality, recovery, and the start-up test."""
+
+import random
+from dataclasses import replace
+from types import SimpleNamespace
+
+import gguf
+import numpy as np
+import pytest
+from rig import tiny_gguf
+from rig.tiny_gguf import CONTEXT_LENGTH, END, TURN_END
+
+from oracle.engines.base import Params, TokenId
+from oracle.engines.exact import engine as engine_module
+from oracle.engines.exact import fast_known
+from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.fast import Fast
+from oracle.engines.exact.fast_device import Device
+from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.spec import exact_spec
+from oracle.engines.margins import pick
+from oracle.engines.merkle import tokens_root
+from oracle.engines.worker import WorkerEngine
+from oracle.engines.worker_pool import WorkerPool
+from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
+from oracle.models.files import ModelFile
+from oracle.node.engines import llama_engines
+from oracle.node.settings import Settings
+from oracle.services import PanelTerms
+
+GREEDY = Params(max_tokens=24)
+SAMPLED = Params(max_tokens=24, temperature=1 << 16, seed=bytes(range(32)))
+CUT = replace(SAMPLED, temperature=2 << 16, cutoff=3 << 16)
+ALL_PARAMS = pytest.mark.parametrize("params", [GREEDY, SAMPLED, CUT], ids=["greedy", "sampled", "cut"])
+PROMPT = b"the answer is in here"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "tiny.gguf"
+    return path, tiny_gguf.write(path)
+
+
+@pytest.fixture(scope="module")
+def engine(tiny):
+    path, manifest = tiny
+    return ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 2))
+
+
+# WHAT IS REFUSED
+
+
+def test_engine__device_that_computes_otherwise__is_refused(tiny):
+    """One wrong bit of one logit."""
+
+    class Flawed(Fast):
+        def run(self, chunks):
+            results = super().run(chunks)
+            results[-1][-1, -1] ^= 1
+            return results
+
+    path, manifest = tiny
+    device = replace(Device.named("cpu", 1), forward=lambda weights: Flawed(weights, 1))
+    with pytest.raises(WrongNumbers, match="known-answer test"):
+        ExactEngine(ModelFile.of(manifest, path), manifest, device)
+
+
+def test_worker__device_that_computes_otherwise__says_so_to_its_parent(tiny, tmp_path):
+    path, manifest = tiny
+    (tmp_path / "flawed.py").write_text(
+        "from oracle.engines.exact import engine, fast_known\nfast_known.KNOWN['llama'] = '00'\nload = engine.load\n"
+    )
+    spec = replace(exact_spec(manifest, path, 1), factory="flawed:load", python_path=(tmp_path,))
+    worker = WorkerEngine(spec)
+    with pytest.raises(WrongNumbers):
+        worker.start()
+    assert worker.pid is None
+
+
+def test_engine__file_of_another_manifest__is_refused(tiny):
+    path, manifest = tiny
+    other = replace(manifest, file_sha256=bytes(31) + b"\x01")
+    with pytest.raises(BadModelFile, match="SHA-256"):
+        ExactEngine(ModelFile.of(other, path), other, Device.named("cpu", 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"), [({"stop_tokens": (100_000,)}, "token 100000"), ({"context_length": 4096}, "context of 4096")]
+)
+def test_engine__manifest_that_does_not_fit_the_file__is_refused(tiny, change, word):
+    path, manifest = tiny
+    other = replace(manifest, **change)
+    with pytest.raises(BadModelFile, match=word):
+        ExactEngine(ModelFile.of(other, path), other, Device.named("cpu", 1))
+
+
+def test_tokenize__longer_than_the_context__is_refused(engine):
+    for prompt in (b"x" * CONTEXT_LENGTH, b"x" * 100_000):
+        with pytest.raises(PromptTooLong):
+            engine.tokenize(prompt)
+
+
+# ANSWERS
+
+
+@ALL_PARAMS
+def test_generate__any_params__is_what_reference_and_sampling_say(engine, tiny, params):
+    weights = engine_module.load_weights(tiny[0])
+    reference = Reference(weights)
+    cache = reference.cache(CONTEXT_LENGTH)
+    fed, expected = engine.tokenize(PROMPT), []
+    while True:
+        (logits,) = reference.run([Chunk(fed, cache, 1)])
+        expected.append(pick(logits[0].astype(np.int64), params, len(expected)))
+        if expected[-1] in (END, TURN_END) or len(expected) == params.max_tokens:
+            break
+        fed = expected[-1:]
+    completion = engine.generate(engine.tokenize(PROMPT), params)
+    assert list(completion.tokens) == expected
+    assert completion.text == engine.detokenize(completion.tokens)
+
+
+@ALL_PARAMS
+def test_check__honest_answers__are_correct(engine, params, monkeypatch):
+    monkeypatch.setattr(engine_module, "JUDGED_TOGETHER", 5)
+    for prompt in prompts(engine, 8):
+        assert engine.check(prompt, engine.generate(prompt, params).tokens, params).correct
+
+
+@ALL_PARAMS
+def test_check__one_token_changed__names_the_place(engine, params):
+    rng = random.Random(3)
+    for prompt in prompts(engine, 8):
+        tokens = list(engine.generate(prompt, params).tokens)
+        place = rng.randrange(len(tokens))
+        tokens[place] = TokenId((tokens[place] + 1 + rng.randrange(300)) % 350)
+        verdict = engine.check(prompt, tokens, params)
+        assert not verdict.correct
+        assert verdict.position == place
+
+
+def test_check__cut_or_drawn_out__is_wrong(engine):
+    prompt = engine.tokenize(PROMPT)
+    tokens = engine.generate(prompt, GREEDY).tokens
+    assert tokens[-1] not in (END, TURN_END), "this prompt is to run to its limit"
+    assert engine.check(prompt, tokens[:-1], GREEDY).position == len(tokens) - 1
+    assert engine.check(prompt, (), GREEDY).position == 0
+    assert engine.check(prompt, (*tokens, tokens[-1]), GREEDY).position == len(tokens)
+    assert engine.check(prompt, (*tokens[:-1], TokenId(1 << 20)), GREEDY).position == len(tokens) - 1
+
+
+@ALL_PARAMS
+def test_recover__honest_text__gives_the_tokens(engine, params):
+    for prompt in prompts(engine, 8):
+        completion = engine.generate(prompt, params)
+        root, count = tokens_root(completion.tokens), len(completion.tokens)
+        assert engine.recover(prompt, completion.text, count, root, params) == list(completion.tokens)
+        assert engine.recover(prompt, completion.text, count, bytes(32), params) is None
+        assert engine.recover(prompt, completion.text + b"!", count, root, params) is None
+        assert engine.recover(prompt, completion.text, 10_000, root, params) is None
+
+
+def test_recover__usual_tokens_the_model_would_not_give__are_found(engine):
+    prompt = engine.tokenize(PROMPT)
+    tokens = [*engine._tokenizer.encode(b"something else"), END]
+    assert engine.recover(prompt, b"something else", len(tokens), tokens_root(tokens), GREEDY) == tokens
+    assert not engine.check(prompt, tokens, GREEDY).correct
+
+
+@pytest.mark.parametrize("kind", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.F16])
+def test_worker__other_tensor_types__answers_and_checks(tmp_path, kind):
+    manifest = tiny_gguf.write(tmp_path / "tiny.gguf", kind)
+    worker = WorkerEngine(exact_spec(manifest, tmp_path / "tiny.gguf", 2))
+    try:
+        prompt = worker.tokenize(PROMPT)
+        completion = worker.generate(prompt, SAMPLED)
+        assert worker.check(prompt, completion.tokens, SAMPLED).correct
+    finally:
+        worker.close()
+
+
+# THE START-UP TEST AND THE CHOICE OF ENGINE
+
+
+@pytest.mark.parametrize("family", fast_known.KNOWN)
+def test_known_answer__by_the_reference__is_the_one_recorded(family):
+    assert fast_known.digest(Reference(fast_known.model(family))) == fast_known.KNOWN[family]
+
+
+@pytest.mark.parametrize(("tolerance", "module"), [(0, "exact.engine"), (1, "llama")])
+def test_factory__by_tolerance__picks_the_engine(tiny, tmp_path, monkeypatch, tolerance, module):
+    path, manifest = tiny
+    terms = SimpleNamespace(model=manifest.model_id, turn_seconds=60, window_seconds=60)
+    service = SimpleNamespace(terms=terms, panel=PanelTerms(1, 1, 1, 1, 1, 3, tolerance))
+    store = SimpleNamespace(manifest=lambda model: manifest, file=lambda manifest: SimpleNamespace(path=path))
+    monkeypatch.setattr("oracle.node.engines.ModelStore", lambda folder: store)
+    settings = Settings(rpc_urls=["http://127.0.0.1:1"], deployment=tmp_path / "d.json", services=["0x" + "ab" * 32])
+    pool = llama_engines(settings)(service)
+    assert isinstance(pool, WorkerPool)
+    assert [worker.spec.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
+
+
+def prompts(engine, count, seed=1):
+    rng = random.Random(seed)
+    return [engine.tokenize(rng.randbytes(rng.randrange(1, 40))) for _ in range(count)]

@@ -1,0 +1,118 @@
+"""The torch engine against the reference, bit for bit: on the CPU here, on a GPU where there is one."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from exact.random_model import SHAPES, write
+
+from oracle.engines.exact import fast_known, fast_torch
+from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q6_K, Q8_0, integers
+from oracle.engines.exact.fast import Fast
+from oracle.engines.exact.fast_device import Device
+from oracle.engines.exact.fast_torch import Quants, TorchForward, unpacked
+from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.weights import Matrix, load
+
+QUANTIZED = (Q8_0, Q4_0, Q4_K, Q6_K)
+ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
+DEVICES = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_GPU)])
+
+
+@pytest.mark.parametrize("kind", QUANTIZED)
+def test_unpacked__any_blocks__scale_times_q_is_the_weight(kind):
+    matrix = fast_known.matrix("some", kind, 9, 512)
+    q, scale, minimum = unpacked(kind, matrix.raw)
+    weights = q.reshape(*scale.shape, -1).astype(np.int64) * scale[..., None]
+    weights = weights.reshape(9, -1, 32) - (0 if minimum is None else minimum[..., None])
+    assert (weights.reshape(9, -1) == integers(kind, matrix.raw)).all()
+
+
+@DEVICES
+@pytest.mark.parametrize("kind", [*QUANTIZED, F16])
+def test_product__sums_beyond_float64__are_exact(kind, device):
+    raw = fast_known.matrix("big", kind, 20, 512).raw.copy()
+    if kind == F16:
+        raw[:, 1:8:2] = 0x7B  # a few weights near 65504
+    if kind == Q8_0:
+        raw[:, 1:34:34] = 0x7B
+    matrix = Matrix("big", kind, 20, 512, raw)
+    x = np.random.default_rng(2).integers(-32767, 32768, (6, 512))
+    x[0] = 32767
+    w = Quants(matrix, device)
+    assert w.split == (kind in (F16, Q8_0))
+    got = fast_torch._product(torch.from_numpy(x).to(device), w)
+    assert (got.cpu().numpy() == x @ matrix.integers().T).all()
+
+
+@DEVICES
+@pytest.mark.parametrize("name", SHAPES)
+def test_forward__every_family_and_kind__same_logits(tmp_path, name, device):
+    weights = load(write(tmp_path / "model.gguf", SHAPES[name], seed=5))
+    tokens = np.random.default_rng(1).integers(0, weights.architecture.vocabulary, 23).tolist()
+    reference, model = Reference(weights), TorchForward(weights, device)
+    (want,) = reference.run([Chunk(tokens, reference.cache(23), 23)])
+    cache, other = model.cache(23), model.cache(10)
+    found = [model.run([Chunk(tokens[:17], cache, 17), Chunk(tokens[:10], other, 2)])]
+    found += [model.run([Chunk(tokens[a:b], cache, b - a)]) for a, b in ((17, 18), (18, 23))]
+    assert (found[0][1] == want[8:10]).all()
+    assert (np.concatenate([each[0] for each in found]) == want).all()
+    cache.truncate(5)
+    (again,) = model.run([Chunk(tokens[5:9], cache, 4)])
+    assert (again == want[5:9]).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("batch", [1, 2, 7, 64, 512])
+def test_forward__gpu_in_any_batch__the_cpu_s_logits(batch):
+    weights = fast_known.model("qwen3")
+    tokens = np.random.default_rng(3).integers(0, weights.architecture.vocabulary, 512).tolist()
+    cpu, gpu = Fast(weights, 1), TorchForward(weights, "cuda")
+    (want,) = cpu.run([Chunk(tokens, cpu.cache(512), 512)])
+    cache = gpu.cache(512)
+    for first in range(0, 512, batch):
+        part = tokens[first : first + batch]
+        assert (gpu.run([Chunk(part, cache, len(part))])[0] == want[first : first + batch]).all()
+
+
+def test_device__without_kernels__torch_gives_the_known_answer(monkeypatch):
+    monkeypatch.setattr("oracle.engines.exact.fast_kernels.available", lambda: False)
+    device = Device.named("cpu")
+    assert device.kernels is None
+    fast_known.check(device.forward)
+    with_kernels = device.draws(bytes(32), 5, 100)
+    monkeypatch.undo()
+    assert (Device.named("cpu").draws(bytes(32), 5, 100) == with_kernels).all()
+
+
+INTERPRETED = """
+import numpy as np, torch
+from oracle.engines.exact import fast_known, fast_triton
+from oracle.engines.exact.fast_torch import Quants
+for kind in (8, 2, 12, 14):
+    matrix = fast_known.matrix("some", kind, 70, 512)
+    w = Quants(matrix, "cpu")
+    for tokens in (0, 1, 5, 40):
+        x = np.random.default_rng(tokens).integers(-32767, 32768, (tokens, 512))
+        x[:1] = 32767
+        got = fast_triton.product(torch.from_numpy(x), w.q, w.scale, w.minimum)
+        assert (got.numpy() == x @ matrix.integers().T).all(), (kind, tokens)
+print("equal")
+"""
+
+
+def test_triton_kernels__interpreted__are_exact():
+    pytest.importorskip("triton", reason="Triton is not installed: it comes with torch for GPUs alone")
+    run = subprocess.run(
+        [sys.executable, "-c", INTERPRETED],
+        env={**os.environ, "TRITON_INTERPRET": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert run.stdout.strip() == "equal", run.stderr[-2000:]
