@@ -104,7 +104,7 @@ class Follower:
         cursor = await self._cursor(head)
         target, final = head.number - self._confirmations, head.number - self._finality
         behind = max(target - cursor.number, 0)
-        if head.hash == self._seen:
+        if head.hash == self._seen and not behind:
             return Progress(head, cursor, 0, 0, behind)
         if behind == 0 or cursor.number < final:
             depth = await self._undo_reorg(cursor, head)

@@ -20,6 +20,7 @@ from oracle.chain.follower import Follower, LogCounter
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.errors import FinalityViolated, RpcUnavailable
+from oracle.node import ledger
 from oracle.node.journal import Journal
 
 LOOKALIKE = "0x" + "ab" * 20
@@ -274,6 +275,22 @@ async def test_poll__restart__goes_on_where_it_was(chain, tmp_path):
     async with following(tmp_path, chain.url) as rig:
         await catch_up(rig.follower)
         assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+async def test_poll__journal_emptied_beneath_it__reads_again_though_the_head_is_the_same(chain, tmp_path):
+    """A rebuild forgets the cursor: a head seen before must not pass for a chain read before."""
+    say(chain, 1)
+    chain.mine(2)
+    async with following(tmp_path, chain.url) as rig:
+        await catch_up(rig.follower)
+        with rig.journal.write() as tx:
+            ledger.restart(tx)
+        progress = await rig.follower.poll()
+        while progress.behind:
+            before = progress.behind
+            progress = await rig.follower.poll()
+            assert progress.behind < before
+        assert seen(rig.journal) == {1: 2}  # read twice: the recorder's own rows were not emptied
 
 
 # -- property (F28) ----------------------------------------------------------------------------------------------------
