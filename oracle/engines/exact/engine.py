@@ -107,10 +107,13 @@ class ExactEngine:
             return None
         usual = [TokenId(token) for token in self._tokenizer.encode(text)]
         for tokens in (usual, *([*usual, TokenId(stop)] for stop in self._manifest.stop_tokens)):
-            if len(tokens) == count and self.detokenize(tokens) == text and tokens_root(tokens) == root:
+            if self._is(tokens, text, count, root):
                 return tokens
         tokens = self._generated(prompt, params, text)
-        return tokens if len(tokens) == count and tokens_root(tokens) == root else None
+        return tokens if self._is(tokens, text, count, root) else None
+
+    def _is(self, tokens: Sequence[TokenId], text: bytes, count: int, root: bytes) -> bool:
+        return len(tokens) == count and self.detokenize(tokens) == text and tokens_root(tokens) == root
 
     def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""
