@@ -25,6 +25,7 @@ check: install contracts-built ## linters, types, static analysis
 	ruff format --check .
 	mypy
 	forge fmt --check contracts tests/invariants
+	forge lint --deny notes contracts
 	slither . --config-file slither.config.json
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
