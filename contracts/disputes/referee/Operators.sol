@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+
+import {Fixed} from "./Fixed.sol";
+import {Powers} from "./Powers.sol";
+import {Weights} from "./Weights.sol";
+
+/// @title One output element of every operator of the exact engine, as docs/numerics.md defines them.
+/// @notice Each function is one formula of few inputs, or one reduction over one row. Inputs are integers in the page's
+/// formats; who proves that they are the right ones is not this library's business.
+library Operators {
+    using Fixed for int256;
+
+    int256 private constant LOG2_E = 24_204_406;
+    int256 private constant LARGEST_MANTISSA = 2 ** 15 - 1;
+    int256 private constant LARGEST_VALUE = 2 ** 25 - 1;
+    int256 private constant LARGEST_ACT = 2 ** 47 - 1;
+
+    error EmptyRow();
+
+    /* LINEAR */
+
+    /// @notice y = sat(R(sum, 24 + bits - s - toBits) + bias).
+    function linear(int256 sum, uint256 s, uint256 bits, uint256 toBits, int256 bias) internal pure returns (int256) {
+        int256 down = 24 + int256(bits) - int256(s) - int256(toBits);
+        return (sum.shift(down) + bias).saturate(Fixed.INT32);
+    }
+
+    /// @notice A number of the embedding's row as residual.
+    function embed(int256 weight) internal pure returns (int256) {
+        return weight.shift(8).saturate(Fixed.INT32);
+    }
+
+    /// @notice s of a row whose largest magnitude is `most`.
+    function rowShift(uint256 most) internal pure returns (uint256) {
+        uint256 length = Fixed.bitLength(most);
+        return length > 15 ? length - 15 : 0;
+    }
+
+    function mantissa(int256 x, uint256 s) internal pure returns (int256) {
+        return x.shift(int256(s)).saturate(LARGEST_MANTISSA);
+    }
+
+    /* NORM */
+
+    /// @notice Root mean square with 16 fraction bits, in units of 2^s.
+    function meanRoot(uint256 squareSum, uint256 s, uint256 width, uint256 epsilon) internal pure returns (uint256) {
+        return FixedPointMathLib.sqrt(((squareSum << 18) / width + (epsilon >> (2 * s))) << 14);
+    }
+
+    function normalize(int256 x, uint256 root, uint256 s, int256 weight, uint256 toBits)
+        internal
+        pure
+        returns (int256)
+    {
+        uint256 b = Fixed.bitLength(root);
+        int256 inverse = int256((1 << (30 + b)) / root);
+        int256 unit = (x * inverse).shift(int256(b + s) - 10);
+        return (unit * weight).shift(48 - int256(toBits)).saturate(Fixed.INT32);
+    }
+
+    /* ATTENTION */
+
+    /// @notice Both numbers of a rotated pair.
+    function rotate(int256 a, int256 b, int256 cosine, int256 sine) internal pure returns (int256, int256) {
+        return (
+            (a * cosine - b * sine).shift(24).saturate(Fixed.INT32),
+            (a * sine + b * cosine).shift(24).saturate(Fixed.INT32)
+        );
+    }
+
+    function limitValue(int256 v) internal pure returns (int256) {
+        return v.saturate(LARGEST_VALUE);
+    }
+
+    /// @param scale 1 / sqrt(head width), 24 fraction bits.
+    function score(int256 dot, int256 scale, uint256 queryShift, uint256 keyShift) internal pure returns (int256) {
+        return (dot * scale).shift(44 - int256(queryShift) - int256(keyShift)).saturate(Fixed.INT32);
+    }
+
+    /// @notice Largest of a row of int32, big-endian.
+    function largest(bytes calldata row) internal pure returns (int256 most) {
+        if (row.length == 0) revert EmptyRow();
+        most = type(int256).min;
+        for (uint256 at; at < row.length; at += 4) {
+            int256 z = int32(uint32(bytes4(row[at:at + 4])));
+            if (z > most) most = z;
+        }
+    }
+
+    /// @notice exp(z - most) with 22 fraction bits. most: at least z.
+    function share(bytes memory table, int256 z, int256 most) internal pure returns (int256) {
+        return Powers.power(table, uint256(((most - z) * LOG2_E).shift(24)), 22);
+    }
+
+    /// @notice Sum of the shares of a row of scores, int32, big-endian. The reduction that softmax divides by.
+    function shareSum(bytes calldata row, int256 most) internal pure returns (int256 sum) {
+        if (row.length == 0) revert EmptyRow();
+        bytes memory table = Powers.TABLE;
+        for (uint256 at; at < row.length; at += 4) {
+            sum += share(table, int32(uint32(bytes4(row[at:at + 4]))), most);
+        }
+    }
+
+    /// @notice Mean of a row of values weighted by a row of shares; both int32, big-endian.
+    function context(bytes calldata shares, bytes calldata values, int256 total) internal pure returns (int256) {
+        if (shares.length != values.length) revert Weights.WrongLength(shares.length, values.length);
+        int256 sum;
+        assembly ("memory-safe") {
+            for { let at := 0 } lt(at, shares.length) { at := add(at, 4) } {
+                let e := sar(224, calldataload(add(shares.offset, at)))
+                let v := sar(224, calldataload(add(values.offset, at)))
+                sum := add(sum, mul(e, v))
+            }
+        }
+        return sum.divide(total);
+    }
+
+    /* FEED FORWARD */
+
+    /// @notice SiLU(gate) * up with 24 fraction bits.
+    function gated(int256 gate, int256 up) internal pure returns (int256) {
+        bytes memory table = Powers.TABLE;
+        uint256 t = uint256(((gate < 0 ? -gate : gate) * LOG2_E).shift(26));
+        int256 e = Powers.power(table, t, 30);
+        int256 sigma = ((gate >= 0 ? int256(2 ** 30) : e) << 24).divide(2 ** 30 + e);
+        return ((gate * sigma).shift(24) * up).shift(12).saturate(LARGEST_ACT);
+    }
+
+    function add(int256 x, int256 y) internal pure returns (int256) {
+        return (x + y).saturate(Fixed.INT32);
+    }
+
+    /* SAMPLING */
+
+    /// @notice 1 / temperature with 16 fraction bits.
+    function inverseTemperature(uint256 temperature) internal pure returns (int256) {
+        return int256((2 ** 33 / temperature + 1) >> 1);
+    }
+
+    /// @notice The 32-bit draw of a token at an output position.
+    function draw(bytes32 seed, uint256 position, uint256 token) internal pure returns (uint256) {
+        uint256 word = uint256(keccak256(abi.encode(seed, position, token / 8)));
+        return uint32(word >> (224 - 32 * (token % 8)));
+    }
+
+    /// @notice Gumbel noise with 24 fraction bits.
+    /// @param table contract whose code holds two rows of 2049 entries, int32, big-endian.
+    function noise(address table, uint256 drawn) internal view returns (int256) {
+        uint256 odd = 2 * drawn + 1;
+        uint256 side = odd >> 32;
+        uint256 w = side == 0 ? odd : 2 ** 33 - odd;
+        uint256 octave = Fixed.bitLength(w) - 1;
+        uint256 rest = (w - (1 << octave)) << (32 - octave);
+        uint256 index = side * 2049 + (octave << 6) + (rest >> 26);
+        uint256 pair;
+        assembly ("memory-safe") {
+            extcodecopy(table, 0, shl(2, index), 8)
+            pair := mload(0)
+        }
+        int256 here = int32(uint32(pair >> 224));
+        int256 there = int32(uint32(pair >> 192));
+        return here + (((there - here) * int256(rest & (2 ** 26 - 1))) >> 26);
+    }
+
+    /// @notice What a token is chosen by: the largest wins, the lowest id on a tie.
+    function candidate(int256 logit, int256 inverse, int256 gumbel) internal pure returns (int256) {
+        return logit * inverse + (gumbel << 8);
+    }
+}

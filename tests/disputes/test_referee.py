@@ -1,0 +1,249 @@
+"""The referee's arithmetic on chain against the plain reference: the same integers, on random and extreme inputs."""
+
+import json
+
+import numpy as np
+import pytest
+from eth_abi import decode
+from exact.random_model import BLOCK, Kind, raw_rows
+from hypothesis import given
+from hypothesis import strategies as st
+from rig.anvil import ROOT, anvil
+from web3 import Web3
+
+from oracle.disputes import lanes
+from oracle.engines import sampling
+from oracle.engines.exact import blocks, tables
+from oracle.engines.exact import reference as ops
+from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, SHARE_BITS
+from oracle.engines.exact.integers import divide, shift
+from oracle.engines.exact.reference import Row
+
+CASES = 3000
+ARTIFACT = ROOT / ".build" / "forge" / "RefereeHarness.sol" / "RefereeHarness.json"
+TABLE = tables.powers()
+KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
+
+
+@pytest.fixture(scope="module")
+def referee():
+    """The harness on a chain, and a contract whose code is the noise table."""
+    built = json.loads(ARTIFACT.read_text())
+    with anvil() as chain:
+        chain.rpc("evm_setAutomine", True)
+        w3 = Web3(Web3.HTTPProvider(chain.url))
+        w3.eth.default_account = w3.eth.accounts[0]
+        factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
+        receipt = w3.eth.wait_for_transaction_receipt(factory.constructor().transact())
+        noise = "0x" + "70" * 20
+        chain.rpc("anvil_setCode", noise, "0x" + sampling.table().astype(">i4").tobytes().hex())
+        contract = w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
+        contract.noise_table = Web3.to_checksum_address(noise)
+        yield contract
+
+
+def elements(referee, operator: str, *columns) -> np.ndarray:
+    """One result for each row of inputs."""
+    inputs = np.stack([np.asarray(column, object) for column in columns], axis=1).reshape(-1).tolist()
+    name = operator.encode().ljust(32, b"\0")
+    call = referee.functions.elements(name, [int(each) for each in inputs], referee.noise_table)
+    return np.array(call.call({"gas": 1 << 33}), object)
+
+
+def numbers(rng, largest: int, count: int = CASES) -> np.ndarray:
+    """Of all magnitudes up to `largest`, and the extremes."""
+    magnitudes = np.minimum(2.0 ** rng.uniform(0, np.log2(largest), count), largest).astype(np.int64)
+    signed = magnitudes * rng.choice([-1, 1], count)
+    signed[:6] = [0, 1, -1, largest, -largest, largest - 1]
+    return rng.permutation(signed)
+
+
+def same(chain: np.ndarray, reference: np.ndarray) -> None:
+    wrong = np.flatnonzero(chain != reference.astype(object))
+    assert not len(wrong), (int(wrong[0]), chain[wrong[0]], reference[wrong[0]])
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(9)
+
+
+# NUMBERS
+
+
+def test_shift_and_divide__any__as_the_reference(referee, rng):
+    v, s, d = numbers(rng, 2**60), rng.integers(0, 60, CASES), np.abs(numbers(rng, 2**38)) + 1
+    same(elements(referee, "shift", v, s), shift(v, s))
+    small, left = numbers(rng, 2**30), -rng.integers(0, 30, CASES)
+    same(elements(referee, "shift", small, left), shift(small, left))
+    same(elements(referee, "divide", v, d), divide(v, d))
+
+
+def test_quantize__any__as_the_reference(referee, rng):
+    x = numbers(rng, 2**47 - 1)
+    s = ops.row_shift(x[:, None])
+    same(elements(referee, "rowShift", np.abs(x)), s)
+    by = s + rng.integers(0, 3, CASES)
+    same(elements(referee, "mantissa", x, by), np.clip(shift(x, by), -LARGEST_MANTISSA, LARGEST_MANTISSA))
+
+
+# LINEAR
+
+
+@given(st.lists(st.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA), min_size=1, max_size=100))
+def test_lanes__any_row__unpack_as_packed(row):
+    data = lanes.pack(np.array(row, np.int64))
+    assert len(data) == -(-len(row) // 32) * 64
+    assert lanes.unpack(data)[: len(row)].tolist() == row
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dot__random_and_extreme_rows__as_the_reference(referee, rng, kind):
+    columns, count = 512, 100
+    raw = raw_rows(rng, kind, count, columns, 50.0, zero_rows=False)
+    if kind != Kind.F16:
+        raw[:20] = rng.choice(np.array([0, 0x7B, 0x7F, 0x80, 0xFB, 0xFF], np.uint8), (20, raw.shape[1]))
+        size = raw.shape[1] // (columns // BLOCK[kind])
+        by_block = raw[:20].reshape(20, -1, size)
+        for at in {Kind.Q4_K: (1, 3), Kind.Q6_K: (209,)}.get(kind, (1,)):
+            by_block[:, :, at] &= 0xFB  # exponents below infinity
+    mantissas = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (count, columns))
+    mantissas[:10] = rng.choice([-LARGEST_MANTISSA, LARGEST_MANTISSA], (10, columns))
+    wanted = (mantissas.astype(object) * blocks.integers(int(kind), raw).astype(object)).sum(axis=1)
+    packed = [lanes.pack(row) for row in mantissas]
+    got = referee.functions.dots(int(kind), packed, [row.tobytes() for row in raw]).call({"gas": 1 << 33})
+    assert got == wanted.tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dot__wrong_lengths__are_refused(referee, rng, kind):
+    columns = 256
+    row = raw_rows(rng, kind, 1, columns, 1.0, zero_rows=False)[0].tobytes()
+    packed = lanes.pack(np.zeros(columns, np.int64))
+    short = row[:-1] if kind != Kind.F16 else row[:-3]
+    for bad in ((packed, short), (packed[:-64], row), (packed + bytes(64), row), (packed[:-1], row)):
+        with pytest.raises(Exception, match="0x"):
+            referee.functions.dot(int(kind), *bad).call()
+
+
+def test_dot__unknown_type__is_refused(referee):
+    with pytest.raises(Exception, match="0x"):
+        referee.functions.dot(7, b"", b"").call()
+
+
+def test_linear_and_embed__any__as_the_reference(referee, rng):
+    total, bias = numbers(rng, 2**62), numbers(rng, 2**31 - 1)
+    s, bits, to_bits = rng.integers(0, 17, CASES), rng.choice([18, 20, 24], CASES), rng.choice([16, 18], CASES)
+    wanted = np.clip(shift(total, 24 + bits - s - to_bits) + bias, -INT32, INT32)
+    same(elements(referee, "linear", total, s, bits, to_bits, bias), wanted)
+    w = numbers(rng, 2**47)
+    same(elements(referee, "embed", w), ops.embed(w))
+
+
+# NORM
+
+
+def test_norm__any_row__as_the_reference(referee, rng):
+    width = 64
+    x = numbers(rng, INT32, 60 * width).reshape(60, width)
+    x[:15] >>= 24  # rows next to zero
+    epsilon = rng.choice([1, 42_950, 2**47], 60)
+    row = ops.quantize(x)
+    squares = ops.square_sum(row)
+    assert [referee.functions.squares(lanes.pack(each)).call() for each in row.mantissa[:40]] == squares[:40].tolist()
+    roots = np.array(
+        [ops.mean_root(squares[i : i + 1], row.shift[i : i + 1], width, int(epsilon[i]))[0] for i in range(60)]
+    )
+    same(elements(referee, "meanRoot", squares, row.shift, [width] * 60, epsilon), roots)
+    live = roots >= 1
+    weight = numbers(rng, INT32, width)
+    wanted = ops.normalize(x[live], roots[live], row.shift[live], weight, 20)
+    repeated = [np.repeat(each[live], width) for each in (roots, row.shift)]
+    count = int(live.sum())
+    got = elements(referee, "normalize", x[live].reshape(-1), *repeated, np.tile(weight, count), [20] * (count * width))
+    same(got, wanted.reshape(-1))
+
+
+# ATTENTION
+
+
+def test_rotate__any_pair__as_the_reference(referee, rng):
+    a, b = numbers(rng, INT32), numbers(rng, INT32)
+    angle = rng.uniform(0, 7, CASES)
+    c, s = np.rint(np.cos(angle) * 2**24).astype(np.int64), np.rint(np.sin(angle) * 2**24).astype(np.int64)
+    wanted = ops.rotate(np.stack([a, b], axis=1)[:, None], c[:, None], s[:, None], interleaved=True)[:, 0]
+    same(elements(referee, "rotate", a, b, c, s), wanted[:, 0].astype(object) * 2**64 + wanted[:, 1])
+
+
+def test_score__any__as_the_reference(referee, rng):
+    head, scale = 128, tables.score_scale(128)
+    m, n = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (2, 60, head))
+    s_q, s_k = rng.integers(0, 17, (2, 60))
+    wanted = ops.scores(Row(m, s_q), Row(n, s_k), scale)
+    dots = (m @ n.T).reshape(-1)
+    got = elements(referee, "score", dots, [scale] * 3600, np.repeat(s_q, 60), np.tile(s_k, 60))
+    same(got, wanted.reshape(-1))
+
+
+def test_power_and_share__any__as_the_reference(referee, rng):
+    t = np.concatenate([np.abs(numbers(rng, 2**33, 2000)), np.arange(1000)])
+    same(elements(referee, "power", t, [30] * CASES), ops.power(t, TABLE, 30))
+    most = numbers(rng, INT32)
+    z = np.maximum(most - np.abs(numbers(rng, 2**22)), -INT32)
+    same(elements(referee, "share", z, most), ops.shares(z[:, None], most, TABLE)[:, 0])
+
+
+@pytest.mark.parametrize("length", [1, 7, 512])
+def test_softmax__any_row__as_the_reference(referee, rng, length):
+    z = rng.integers(-(2**20), 2**20, (5, length))
+    z[0] = 77  # all equal
+    values = rng.integers(-(2**25) + 1, 2**25, (length, 5))
+    most = z.max(axis=-1)
+    e = ops.shares(z, most, TABLE)
+    total = e.sum(axis=-1)
+    o = ops.context(e, total, values)
+    for i in range(5):
+        row = z[i].astype(">i4").tobytes()
+        assert referee.functions.largest(row).call() == most[i]
+        assert referee.functions.shareSum(row, int(most[i])).call() == total[i]
+        shares, column = e[i].astype(">i4").tobytes(), values[:, i].astype(">i4").tobytes()
+        assert referee.functions.context(shares, column, int(total[i])).call() == o[i, i]
+    assert (e.max(axis=-1) == 1 << SHARE_BITS).all()
+
+
+# FEED FORWARD
+
+
+def test_gated_and_add__any__as_the_reference(referee, rng):
+    gate, up = numbers(rng, INT32), numbers(rng, INT32)
+    same(elements(referee, "gated", gate, up), ops.gated(gate, up, TABLE))
+    same(elements(referee, "add", gate, up), ops.add(gate, up))
+
+
+# SAMPLING
+
+
+def test_noise__any_draw__as_the_reference(referee, rng):
+    draws = np.concatenate([rng.integers(0, 2**32, 2900), [0, 1, 2**31 - 1, 2**31, 2**32 - 1], 2 ** np.arange(32)])
+    same(elements(referee, "noise", draws), sampling.gumbel(draws))
+
+
+def test_candidate__sampled_token__is_the_reference_s(referee, rng):
+    seed, position, tokens = b"\x5e" * 32, 7, np.arange(400)
+    temperature = 45_000
+    logits = rng.integers(-(2**20), 2**20, 400)
+    noise = sampling.noise(seed, position, tokens)
+    drawn = elements(
+        referee, "draw", [int.from_bytes(seed, "big") - 2**256 * (seed[0] >> 7)] * 400, [position] * 400, tokens
+    )
+    same(elements(referee, "noise", drawn), noise)
+    inverse = sampling.inverse_temperature(temperature)
+    assert elements(referee, "inverseTemperature", [temperature])[0] == inverse
+    same(elements(referee, "candidate", logits, [inverse] * 400, noise), logits * inverse + (noise << 8))
+
+
+def test_table__in_the_contract__is_the_reference_s():
+    source = (ROOT / "contracts" / "disputes" / "referee" / "Powers.sol").read_text()
+    entries = bytes.fromhex("".join(part.split('"')[0] for part in source.split('hex"')[1:]))
+    assert entries == TABLE.astype(">u4").tobytes()
+    assert decode(["uint32"], bytes(28) + entries[-4:])[0] == 1 << 29
