@@ -4,7 +4,7 @@
 """
 
 import pytest
-from ape import networks
+from ape import networks, project
 from world import ETHER, GWEI, PANEL_TERMS, WRONG
 
 LIMITS = {"loop_100b": 200_000, "loop_1kb": 225_000, "finalize_batch50_each": 48_000}
@@ -32,6 +32,12 @@ def check(gas_file):
             )
 
     return compare
+
+
+@pytest.fixture
+def referee(people):
+    """The referee's libraries with doors."""
+    return people.deployer.deploy(project.RefereeHarness)
 
 
 @pytest.fixture
@@ -128,6 +134,50 @@ def test_gas__dispute__is_as_committed(steady, panel, people, check):
     # How many of the six seats the draw looks at is chance.
     check("draw", receipts["draw"].gas_used, tolerance=0.15)
     check("dispute_panel_of_3", sum(receipt.gas_used for receipt in everything), tolerance=0.05)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "columns"),
+    [
+        ("referee_linear_q8_0_4096", 8, 4_096),
+        ("referee_linear_q8_0_14336", 8, 14_336),
+        ("referee_linear_q8_0_28672", 8, 28_672),
+        ("referee_linear_q4_0_14336", 2, 14_336),
+        ("referee_linear_q4_k_14336", 12, 14_336),
+        ("referee_linear_q6_k_14336", 14, 14_336),
+        ("referee_linear_f16_4096", 1, 4_096),
+    ],
+)
+def test_gas__referee_s_dot_product__is_as_committed(referee, people, check, name, kind, columns):
+    """Whole transactions, without the proofs that will bind the rows. 28,672 columns: Llama 70B."""
+    size = {
+        8: 34 * columns // 32,
+        2: 18 * columns // 32,
+        12: 144 * columns // 256,
+        14: 210 * columns // 256,
+        1: 2 * columns,
+    }
+    row = bytes((37 * k + 11) % 256 & 0x7B for k in range(size[kind]))
+    call = referee.dot.encode_input(kind, b"\x81\x7f" * columns, row)
+    check(name, people.stranger.transfer(referee, 0, data=call).gas_used)
+
+
+@pytest.mark.parametrize(
+    ("name", "function"), [("referee_norm_sum_4096", "squares"), ("referee_share_sum_512", "shareSum")]
+)
+def test_gas__referee_s_reductions__are_as_committed(referee, people, check, name, function):
+    inputs = (
+        (b"\x81\x7f" * 4_096,) if function == "squares" else (bytes((k * 7) % 256 % 3 for k in range(2_048)), 1 << 20)
+    )
+    call = getattr(referee, function).encode_input(*inputs)
+    check(name, people.stranger.transfer(referee, 0, data=call).gas_used)
+
+
+def test_gas__referee_s_context__is_as_committed(referee, people, check):
+    """One number of the attention's output over 512 positions."""
+    shares, values = (bytes((k * step) % 250 % 64 for k in range(2_048)) for step in (7, 11))
+    call = referee.context.encode_input(shares, values, 1 << 30)
+    check("referee_context_512", people.stranger.transfer(referee, 0, data=call).gas_used)
 
 
 def test_gas__bytecode__fits_eip_170(oracle, panel, registry, check):

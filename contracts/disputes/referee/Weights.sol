@@ -129,9 +129,25 @@ library Weights {
 
     function _f16(bytes calldata lanes, bytes calldata row) private pure returns (int256 sum) {
         uint256 count = _blocks(lanes, row, 1, 2);
-        for (uint256 k; k < count; ++k) {
+        uint256 whole = count / 32 * 32;
+        for (uint256 at; at < whole; at += 32) {
+            uint256 first = _word(lanes, 2 * at);
+            uint256 second = _word(lanes, 2 * at + 32);
+            for (uint256 k = at; k < at + 32; k += 4) {
+                // The lowest slots of both words hold mantissas k to k + 3.
+                sum += half(row, 2 * k) * _signed(first >> 16) + half(row, 2 * k + 2) * _signed(first)
+                + half(row, 2 * k + 4) * _signed(second >> 16) + half(row, 2 * k + 6) * _signed(second);
+                first >>= 32;
+                second >>= 32;
+            }
+        }
+        for (uint256 k = whole; k < count; ++k) {
             sum += half(row, 2 * k) * mantissa(lanes, k);
         }
+    }
+
+    function _signed(uint256 low) private pure returns (int256) {
+        return int256(low & 0xffff) - 2 ** 15;
     }
 
     /// @notice Mantissa k of a row in lanes.
@@ -151,10 +167,14 @@ library Weights {
             let end := add(lanes.offset, lanes.length)
             for { let at := lanes.offset } lt(at, end) { at := add(at, 32) } {
                 let word := calldataload(at)
-                for { let k := 0 } lt(k, 16) { k := add(k, 1) } {
+                for { let k := 0 } lt(k, 4) { k := add(k, 1) } {
                     let m := sub(and(word, 0xffff), 0x8000)
-                    sum := add(sum, mul(m, m))
-                    word := shr(16, word)
+                    let n := sub(and(shr(16, word), 0xffff), 0x8000)
+                    sum := add(sum, add(mul(m, m), mul(n, n)))
+                    m := sub(and(shr(32, word), 0xffff), 0x8000)
+                    n := sub(and(shr(48, word), 0xffff), 0x8000)
+                    sum := add(sum, add(mul(m, m), mul(n, n)))
+                    word := shr(64, word)
                 }
             }
         }
