@@ -21,7 +21,7 @@ from oracle.engines.exact.constants import (
     RESIDUAL_BITS,
     WEIGHT_BITS,
 )
-from oracle.engines.exact.fast_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads
+from oracle.engines.exact.fast_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads, paired
 from oracle.engines.exact.model import Chunk, Logits
 from oracle.engines.exact.tables import Rotations, powers, score_scale
 from oracle.engines.exact.weights import Layer, Weights
@@ -81,7 +81,7 @@ class Fast:
         threads = default_threads() if threads is None else threads
         self.weights, self.architecture = weights, a
         self._kernels = Kernels(best_variant() if variant is None else variant, threads)
-        self._powers, self._rotations = powers(), Rotations(a, weights.rope_factors)
+        self._powers, self._rotations = paired(powers()), Rotations(a, weights.rope_factors)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._layers = [
             _Layer(

@@ -53,6 +53,11 @@ def pointer(array: Array | None) -> c_void_p:
     return c_void_p(array.ctypes.data)
 
 
+def paired(powers: Integers) -> Integers:
+    """(256,): each entry of the table below its difference to the next, so that one look-up finds both."""
+    return (np.diff(powers) << 32) + powers[:-1]
+
+
 class _Matrix(Structure):
     _fields_ = [(name, c_int64) for name in ("kind", "wide", "rows", "columns")] + [
         ("data", c_void_p),
@@ -174,7 +179,7 @@ class Kernels:
         return rows
 
     def gate(self, gate: Array, up: Array, powers: Integers, rows: Rows) -> Rows:
-        """`reference.gated`, quantized."""
+        """`reference.gated`, quantized. powers: `paired`."""
         tokens, columns = map(c_int64, gate.shape)
         inputs = pointer(gate), pointer(up), tokens, columns, pointer(powers)
         _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference))
@@ -183,7 +188,7 @@ class Kernels:
     def attend(
         self, heads: Heads, start: int, inputs: tuple[Array, ...], tables: tuple[Integers, ...], out: Array
     ) -> None:
-        """Extends one sequence's cache and attends. inputs: q, k, v; tables: cosines, sines, powers."""
+        """Extends one sequence's cache and attends. inputs: q, k, v; tables: cosines, sines, `paired`."""
         arrays = [pointer(np.ascontiguousarray(table)) for table in tables]
         sizes = c_int64(len(out)), c_int64(start)
         status = self._lib.didyma_attend(*self._how, byref(heads), *sizes, *map(pointer, inputs), *arrays, pointer(out))

@@ -96,47 +96,68 @@ static void normalize(const int32_t *x, int64_t n, const int64_t *weight, int64_
     }
 }
 
-/* 2^-t with t at 16 fraction bits, 0 <= t < 2^37: R(E, extra + k). */
-INLINE int64_t power(int64_t t, const int64_t *powers, int extra) {
-    int64_t k = t >> 16, i = t >> 8 & 255, f = t & 255;
-    k = (k < 32 ? k : 32) + extra;
-    int64_t exact = powers[i] + (((powers[i + 1] - powers[i]) * f + 128) >> 8);
-    return (exact + (((int64_t)1 << k) >> 1)) >> k;
+/* Look-ups do not vectorize, what is around them does: so numbers are taken in pieces. */
+#define PIECE 64
+
+/* Entry i of powers: T[i+1] - T[i] above T[i]. */
+INLINE void look_up(const int64_t *t, int64_t count, const int64_t *powers, int64_t *entry) {
+    for (int64_t i = 0; i < count; i++) entry[i] = powers[t[i] >> 8 & 255];
 }
 
-static void gated(const int32_t *gate, const int32_t *up, int64_t n, const int64_t *powers, int64_t *act) {
-    for (int64_t i = 0; i < n; i++) {
-        int64_t g = gate[i], one = (int64_t)1 << 30;
-        int64_t e = power(((g < 0 ? -g : g) * LOG2_E + (1 << 25)) >> 26, powers, 0);
-        int64_t by = one + e, of = ((g < 0 ? e : one) << 24) + (by >> 1);
-        int64_t sigma = (int64_t)((double)of / (double)by); /* off by one at most: below 2^25 */
-        int64_t rest = of - sigma * by;
-        sigma += (rest >= by) - (rest < 0);
-        int64_t silu = (g * sigma + (1 << 23)) >> 24;
-        act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, ACT_LIMIT);
+/* 2^-t with t at 16 fraction bits, 0 <= t < 2^37: R(E, extra + k). */
+INLINE int64_t power(int64_t t, int64_t entry, int extra) {
+    int64_t k = t >> 16, f = t & 255;
+    k = (k < 32 ? k : 32) + extra;
+    int64_t exact = (entry & UINT32_MAX) + (((entry >> 32) * f + 128) >> 8);
+    return ((2 * exact >> k) + 1) >> 1;
+}
+
+static void gated(const int32_t *restrict gate, const int32_t *restrict up, int64_t n, const int64_t *restrict powers,
+                  int64_t *restrict act) {
+    int64_t t[PIECE], entry[PIECE];
+    for (int64_t first = 0; first < n; first += PIECE, gate += PIECE, up += PIECE, act += PIECE) {
+        int64_t count = n - first < PIECE ? n - first : PIECE;
+        for (int64_t i = 0; i < count; i++) t[i] = ((int64_t)(gate[i] < 0 ? -gate[i] : gate[i]) * LOG2_E + (1 << 25)) >> 26;
+        look_up(t, count, powers, entry);
+        for (int64_t i = 0; i < count; i++) {
+            int64_t g = gate[i], one = (int64_t)1 << 30, e = power(t[i], entry[i], 0);
+            int64_t by = one + e, of = ((g < 0 ? e : one) << 24) + (by >> 1);
+            int64_t sigma = (int64_t)((double)of / (double)by); /* off by one at most: below 2^25 */
+            int64_t rest = of - sigma * by;
+            sigma += (rest >= by) - (rest < 0);
+            int64_t silu = (g * sigma + (1 << 23)) >> 24;
+            act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, ACT_LIMIT);
+        }
     }
 }
 
-static int32_t score(const int64_t *dots, int64_t scale, int query_shift, const int32_t *key_shift, int64_t count,
-                     int32_t *z) {
+static int32_t score(const int64_t *restrict dots, int64_t scale, int query_shift, const int32_t *restrict key_shift,
+                     int64_t count, int32_t *restrict z) {
     int32_t largest = -INT32_LIMIT;
     for (int64_t j = 0; j < count; j++) {
         int64_t down = 44 - query_shift - key_shift[j];
-        int64_t v = saturate((dots[j] * scale + ((int64_t)1 << (down - 1))) >> down, INT32_LIMIT);
+        int64_t v = saturate(((dots[j] * scale >> (down - 1)) + 1) >> 1, INT32_LIMIT);
         z[j] = (int32_t)v;
         largest = z[j] > largest ? z[j] : largest;
     }
     return largest;
 }
 
-static int64_t share(int32_t *z, int32_t largest, int64_t count, const int64_t *powers) {
-    int64_t total = 0;
-    for (int64_t j = 0; j < count; j++) {
-        int64_t below = (int64_t)largest - z[j];
-        below = below < 1 << 22 ? below : 1 << 22; /* e^-64 is 0 at 22 bits, and so is all below it */
-        int64_t e = power((below * LOG2_E + (1 << 23)) >> 24, powers, 8);
-        z[j] = (int32_t)e;
-        total += e;
+static int64_t share(int32_t *restrict z, int32_t largest, int64_t count, const int64_t *restrict powers) {
+    int64_t t[PIECE], entry[PIECE], total = 0;
+    for (int64_t first = 0; first < count; first += PIECE, z += PIECE) {
+        int64_t some = count - first < PIECE ? count - first : PIECE;
+        for (int64_t j = 0; j < some; j++) {
+            int64_t below = (int64_t)largest - z[j];
+            below = below < 1 << 22 ? below : 1 << 22; /* e^-64 is 0 at 22 bits, and so is all below it */
+            t[j] = (below * LOG2_E + (1 << 23)) >> 24;
+        }
+        look_up(t, some, powers, entry);
+        for (int64_t j = 0; j < some; j++) {
+            int64_t e = power(t[j], entry[j], 8);
+            z[j] = (int32_t)e;
+            total += e;
+        }
     }
     return total;
 }

@@ -100,6 +100,33 @@ static void dot(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t
     switch (w->kind) { EACH(F16) EACH(Q4_0) EACH(Q8_0) EACH(Q4_K) EACH(Q6_K) }
 }
 
+#define QUERIES 4
+
+INLINE void mix_of(int queries, const int32_t *e, int64_t e_stride, const int32_t *v, int64_t width, int64_t count,
+                   int64_t *out) {
+    for (int64_t w = 0; w < width; w += 8) {
+        __m256i sum[QUERIES][2];
+        for (int q = 0; q < queries; q++) sum[q][0] = sum[q][1] = _mm256_setzero_si256();
+        for (int64_t j = 0; j < count; j++) {
+            __m256i value = _mm256_loadu_si256((const __m256i *)(v + j * width + w));
+            for (int q = 0; q < queries; q++) accumulate(sum[q], value, _mm256_set1_epi32(e[q * e_stride + j]));
+        }
+        for (int q = 0; q < queries; q++)
+            for (int i = 0; i < 2; i++) {
+                int64_t lanes[4];
+                _mm256_storeu_si256((__m256i *)lanes, sum[q][i]);
+                for (int j = 0; j < 4; j++) out[q * width + w + j * 2 + i] = lanes[j];
+            }
+    }
+}
+
+static void mix256(const int32_t *e, int64_t e_stride, int64_t queries, const int32_t *v, int64_t width, int64_t count,
+                   int64_t *out) {
+    int64_t q = 0;
+    for (; q + 4 <= queries; q += 4) mix_of(4, e + q * e_stride, e_stride, v, width, count, out + q * width);
+    for (; q < queries; q++) mix_of(1, e + q * e_stride, e_stride, v, width, count, out + q * width);
+}
+
 const Variant avx2_variant = {dot,  normalize, quantize, quantize_wide, quantize_head, gated,
-                              dots, score,     share,    mix,           divide,        keccak8};
+                              dots, score,     share,    mix256,        divide,        keccak8};
 #endif
