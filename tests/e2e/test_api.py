@@ -112,6 +112,8 @@ async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, t
 
 async def test_jobs_and_request__answered_one__show_digests_and_never_texts(earth, node, api):
     prompt = b"<script>alert(1)</script>\x1b[31m"
+    for seat in range(1, 5):  # whoever is drawn, it is this node
+        earth.act(NODES[seat], "setOperator", earth.service, seat, NODES[0].address)
     asked = earth.ask(prompt)
     await drive(earth, [node], lambda: earth.status(asked) != "open")
     await step(earth, node, blocks=3)
