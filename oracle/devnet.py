@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 
 from eth_account import Account
@@ -134,12 +134,13 @@ def add_model(store: Path, described: Path) -> Manifest:
     return manifest
 
 
-def dev_terms(deployment: Deployment, model: bytes) -> Terms:
-    """Short windows and round prices, judged by a panel of three."""
+def dev_terms(deployment: Deployment, model: bytes, exact: bool = False) -> Terms:
+    """Short windows and round prices, judged by a panel of three. exact: by the exact engine, without tolerance."""
+    panel = replace(PANEL, tolerance=0) if exact else PANEL
     return Terms(
         model=model,
         arbiter=deployment.panel,
-        arbiter_terms=PANEL.encoded(),
+        arbiter_terms=panel.encoded(),
         bond_wei=ETHER,
         seat_wei=2 * ETHER,
         miss_penalty_wei=ETHER // 1000,

@@ -28,6 +28,7 @@ def dev(
     ] = DEV_FOLDER,
     model: Annotated[Path, typer.Option(help="Description of the model, its file beside it.")] = SHIPPED_MODEL,
     block_seconds: Annotated[int, typer.Option(min=1)] = 1,
+    exact: Annotated[bool, typer.Option("--exact", help="Answer and check with the exact engine.")] = False,
 ) -> None:
     """Keep a local testnet with the whole oracle running."""
     with reported(), contextlib.ExitStack() as stack:
@@ -41,7 +42,7 @@ def dev(
             manifest = devnet.add_model(run / "models", model)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
-            terms = devnet.dev_terms(deployment, manifest.model_id)
+            terms = devnet.dev_terms(deployment, manifest.model_id, exact)
             service = devnet.open_service(client, manifest, terms)
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
             devnet.take_seats(w3, deployment, service, plans, terms)

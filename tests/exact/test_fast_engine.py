@@ -10,6 +10,8 @@ import pytest
 from rig import tiny_gguf
 from rig.tiny_gguf import CONTEXT_LENGTH, END, TURN_END
 
+from oracle import devnet
+from oracle.cli.dev import SHIPPED_MODEL
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact import engine as engine_module
 from oracle.engines.exact import fast_known
@@ -26,6 +28,7 @@ from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
 from oracle.models.files import ModelFile
 from oracle.node.engines import llama_engines
 from oracle.node.settings import Settings
+from oracle.node.workshop import _answer, _judge
 from oracle.services import PanelTerms
 
 GREEDY = Params(max_tokens=24)
@@ -198,6 +201,39 @@ def test_factory__by_tolerance__picks_the_engine(tiny, tmp_path, monkeypatch, to
     pool = llama_engines(settings)(service)
     assert isinstance(pool, WorkerPool)
     assert [worker.spec.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
+
+
+@pytest.mark.parametrize("tolerance", [0, 65536], ids=["exact", "panel"])
+def test_service__in_either_mode__shipped_model_answers_and_watchers_judge(tmp_path, tolerance):
+    """The node's own steps, with engines in workers: a watcher accepts the answer and no other."""
+    manifest = devnet.add_model(tmp_path / "models", SHIPPED_MODEL)
+    settings = Settings(
+        rpc_urls=["http://127.0.0.1:1"],
+        deployment=tmp_path / "d.json",
+        services=["0x" + "ab" * 32],
+        models=tmp_path / "models",
+        threads=1,
+    )
+    terms = SimpleNamespace(model=manifest.model_id, turn_seconds=60, window_seconds=60)
+    service = SimpleNamespace(terms=terms, panel=PanelTerms(1, 1, 1, 1, 1, 3, tolerance))
+    node, watcher = (llama_engines(settings)(service) for _ in range(2))
+    request = SimpleNamespace(engine_params=lambda prev_randao: Params(24, 1 << 16, seed=prev_randao))
+    record = SimpleNamespace(request=request, prompt=b"The soup was cold.")
+    block = SimpleNamespace(prev_randao=bytes(range(32)))
+
+    def judged(output):
+        answer = SimpleNamespace(token_count=output.token_count, tokens_root=output.tokens_root)
+        posted = SimpleNamespace(answer=answer, output=output.text)
+        return _judge(watcher, SimpleNamespace(record=record, posted=posted, seed_block=block))[0].correct
+
+    try:
+        output = _answer(node, SimpleNamespace(record=record, seed_block=block))
+        assert judged(output)
+        lie = list(watcher.tokenize(b"x"))
+        assert not judged(replace(output, text=b"x", token_count=len(lie), tokens_root=tokens_root(lie)))
+    finally:
+        node.close()
+        watcher.close()
 
 
 def prompts(engine, count, seed=1):
