@@ -4,9 +4,11 @@ Every command that sends takes `--dry-run`, which prints target, value and calld
 not hold.
 """
 
+import functools
+import inspect
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, astuple
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, astuple, dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
@@ -34,159 +36,186 @@ seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a 
 console = Console(highlight=False, soft_wrap=True)
 ETHER = 10**18
 
-RpcOption = Annotated[str, typer.Option("--rpc-url", help="RPC endpoint.")]
-DeploymentOption = Annotated[Path, typer.Option("--deployment", help="Deployment file.")]
-KeystoreOption = Annotated[Path | None, typer.Option("--keystore", help="Who sends; not needed for a dry run.")]
-PasswordOption = Annotated[Path | None, typer.Option("--password-file", help="Asked for if not given.")]
-DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Print the transaction and send nothing.")]
 ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
-LOCAL_RPC, DEPLOYMENT = "http://127.0.0.1:8545", Path("deployment.json")
+READING = {
+    "rpc_url": (Annotated[str, typer.Option(help="RPC endpoint.")], "http://127.0.0.1:8545"),
+    "deployment": (Annotated[Path, typer.Option(help="Deployment file.")], Path("deployment.json")),
+}
+SENDING = READING | {
+    "keystore": (Annotated[Path | None, typer.Option(help="Who sends; not needed for a dry run.")], None),
+    "password_file": (Annotated[Path | None, typer.Option(help="Asked for if not given.")], None),
+    "dry_run": (Annotated[bool, typer.Option(help="Print the transaction and send nothing.")], False),
+}
+"""Options that commands share: name -> type, default."""
+
+
+@dataclass(frozen=True)
+class Wallet:
+    """A client that sends what it is given, or prints it."""
+
+    client: OracleClient
+    dry_run: bool
+
+    def send(self, call: ContractFunction | Any, value_wei: int = 0) -> None:
+        """Raises Refused with the contract's reason, before anything is sent."""
+        if self.dry_run:
+            data = call._encode_transaction_data()
+            console.print(f"to         {call.address}\nvalue      {value_wei}\ndata       {data}")
+            return
+        try:
+            receipt = self.client.send(call, value_wei)
+        except ContractLogicError as error:
+            oracle = Binding(artifact("Oracle")["abi"], self.client.oracle.address)
+            known = oracle.explain(_data(error)) if _data(error) else str(error)
+            raise Refused(f"the contract refuses: {known}") from None
+        except (Web3Exception, ValueError) as error:
+            raise Refused(str(error)) from None
+        console.print(f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}")
+
+
+def _with(shared: Mapping[str, tuple[Any, Any]], connect: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator: the command gets what `connect` makes of the shared options as its first argument."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**given: Any) -> None:
+            with reported():
+                command(connect(**{name: given.pop(name) for name in shared}), **given)
+
+        own = list(inspect.signature(command).parameters.values())[1:]
+        options = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in shared.items()
+        ]
+        run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
+        run.__annotations__ = {each.name: each.annotation for each in (*own, *options)}
+        return run
+
+    return decorate
+
+
+def _reader(rpc_url: str, deployment: Path) -> OracleClient:
+    return _client(rpc_url, deployment, Web3.to_checksum_address("0x" + "00" * 20))
+
+
+def _wallet(rpc_url: str, deployment: Path, keystore: Path | None, password_file: Path | None, dry_run: bool) -> Wallet:
+    if keystore is not None:
+        return Wallet(_client(rpc_url, deployment, unlocked(keystore, password_file)), dry_run)
+    if not dry_run:
+        raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
+    return Wallet(_reader(rpc_url, deployment), dry_run)
+
+
+reading, sending = _with(READING, _reader), _with(SENDING, _wallet)
 
 
 @service_app.command("list")
-def list_services(rpc_url: RpcOption = LOCAL_RPC, deployment: DeploymentOption = DEPLOYMENT) -> None:
+@reading
+def list_services(client: OracleClient) -> None:
     """All services of a deployment, oldest first, with their seats and owners."""
-    with reported():
-        client = _client(rpc_url, deployment)
-        for service in client.services():
-            seats, owners = client.oracle.functions.counts(service).call()
-            console.print(f"0x{service.hex()}  {seats} seats, {owners} owners")
+    for service in client.services():
+        seats, owners = client.oracle.functions.counts(service).call()
+        console.print(f"0x{service.hex()}  {seats} seats, {owners} owners")
 
 
 @service_app.command()
-def show(service: ServiceArgument, rpc_url: RpcOption = LOCAL_RPC, deployment: DeploymentOption = DEPLOYMENT) -> None:
+@reading
+def show(client: OracleClient, service: ServiceArgument) -> None:
     """The terms of a service, and who sits in it."""
-    with reported():
-        client = _client(rpc_url, deployment)
-        terms = _terms(client, service)
-        for name, value in terms.items():
-            console.print(f"{name:<18} {'0x' + value.hex() if isinstance(value, bytes) else value}")
-        if terms["arbiter"] == client.deployment.panel:
-            for name, value in asdict(PanelTerms.decoded(terms["arbiterTerms"])).items():
-                console.print(f"  panel.{name:<20} {value}")
-        for seat in range(client.oracle.functions.counts(_bytes32(service)).call()[0]):
-            owner, operator, balance, locks, status, _ = client.oracle.functions.seatOf(_bytes32(service), seat).call()
-            state = ("empty", "joining", "active", "leaving")[status]
-            stake = f"{balance / ETHER:g} ether, {locks} locks"
-            console.print(f"seat {seat:<4} {state:<8} owner {owner} operator {operator} {stake}")
+    terms, functions = _terms(client, service), client.oracle.functions
+    for name, value in terms.items():
+        console.print(f"{name:<18} {'0x' + value.hex() if isinstance(value, bytes) else value}")
+    if terms["arbiter"] == client.deployment.panel:
+        for name, value in asdict(PanelTerms.decoded(terms["arbiterTerms"])).items():
+            console.print(f"  panel.{name:<20} {value}")
+    for seat in range(functions.counts(_bytes32(service)).call()[0]):
+        owner, operator, balance, locks, status, _ = functions.seatOf(_bytes32(service), seat).call()
+        state = ("empty", "joining", "active", "leaving")[status]
+        stake = f"{balance / ETHER:g} ether, {locks} locks"
+        console.print(f"seat {seat:<4} {state:<8} owner {owner} operator {operator} {stake}")
 
 
 @service_app.command()
+@sending
 def create(
+    wallet: Wallet,
     terms_file: Annotated[Path, typer.Argument(help="Terms as TOML; docs/operators.md shows one.")],
-    rpc_url: RpcOption = LOCAL_RPC,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: KeystoreOption = None,
-    password_file: PasswordOption = None,
     store: StoreOption = DEFAULT_STORE,
-    dry_run: DryRunOption = False,
 ) -> None:
     """Create a service judged by a panel; registers its model first if nobody has."""
-    with reported():
-        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
-        manifest, terms = _read_terms(terms_file, client.deployment.panel, ModelStore(store))
-        if not client.registry.functions.registered(manifest.model_id).call():
-            _send(client, client.registry.functions.register(astuple(manifest)), dry_run)
-            if dry_run:
-                console.print("Register the model first; then this command shows the rest.")
-                return
-        _send(client, client.oracle.functions.createService(astuple(terms)), dry_run)
-        console.print(f"service    0x{terms.service_id().hex()}")
+    client = wallet.client
+    manifest, terms = _read_terms(terms_file, client.deployment.panel, ModelStore(store))
+    if not client.registry.functions.registered(manifest.model_id).call():
+        wallet.send(client.registry.functions.register(astuple(manifest)))
+        if wallet.dry_run:
+            console.print("Register the model first; then this command shows the rest.")
+            return
+    wallet.send(client.oracle.functions.createService(astuple(terms)))
+    console.print(f"service    0x{terms.service_id().hex()}")
 
 
 @seat_app.command()
+@sending
 def join(
+    wallet: Wallet,
     service: ServiceArgument,
     operator: Annotated[str, typer.Argument(help="The node's operator address.")],
     ether: Annotated[str, typer.Option(help="Stake; the service's least by default.")] = "",
-    rpc_url: RpcOption = LOCAL_RPC,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: KeystoreOption = None,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
 ) -> None:
     """Take a seat. It can act after the service's lifetime; the node activates it then."""
-    with reported():
-        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
-        least = int(_terms(client, service)["seatWei"])
-        call = client.oracle.functions.join(_bytes32(service), _address(operator))
-        _send(client, call, dry_run, _wei(ether) if ether else least)
+    least = int(_terms(wallet.client, service)["seatWei"])
+    call = wallet.client.oracle.functions.join(_bytes32(service), _address(operator))
+    wallet.send(call, _wei(ether) if ether else least)
 
 
 @seat_app.command("top-up")
+@sending
 def top_up(
+    wallet: Wallet,
     service: ServiceArgument,
     seat: SeatArgument,
     ether: Annotated[str, typer.Argument(help="Amount.")],
-    rpc_url: RpcOption = LOCAL_RPC,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: KeystoreOption = None,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
 ) -> None:
     """Add to a seat's balance: a seat answers as many requests at once as its balance holds bonds."""
-    with reported():
-        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
-        _send(client, client.oracle.functions.topUp(_bytes32(service), seat), dry_run, _wei(ether))
+    wallet.send(wallet.client.oracle.functions.topUp(_bytes32(service), seat), _wei(ether))
 
 
 @seat_app.command()
+@sending
 def operator(
+    wallet: Wallet,
     service: ServiceArgument,
     seat: SeatArgument,
     address: Annotated[str, typer.Argument(help="The new operator address.")],
-    rpc_url: RpcOption = LOCAL_RPC,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: KeystoreOption = None,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
 ) -> None:
     """Replace a seat's hot key."""
-    with reported():
-        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
-        _send(client, client.oracle.functions.setOperator(_bytes32(service), seat, _address(address)), dry_run)
+    wallet.send(wallet.client.oracle.functions.setOperator(_bytes32(service), seat, _address(address)))
 
 
 @seat_app.command()
-def leave(
-    service: ServiceArgument,
-    seat: SeatArgument,
-    rpc_url: RpcOption = LOCAL_RPC,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: KeystoreOption = None,
-    password_file: PasswordOption = None,
-    dry_run: DryRunOption = False,
-) -> None:
+@sending
+def leave(wallet: Wallet, service: ServiceArgument, seat: SeatArgument) -> None:
     """Announce that a seat is given up; or, once the delay is over, give it up."""
-    with reported():
-        client = _client(rpc_url, deployment, keystore, password_file, dry_run)
-        *_, status, ready_at = client.oracle.functions.seatOf(_bytes32(service), seat).call()
-        leaving = 3
-        functions = client.oracle.functions
-        call = functions.exit if status == leaving else functions.announceExit
-        _send(client, call(_bytes32(service), seat), dry_run)
-        if status != leaving and not dry_run:
-            *_, ready_at = functions.seatOf(_bytes32(service), seat).call()
-            console.print(f"ready at   {datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC; then leave again")
+    functions, leaving = wallet.client.oracle.functions, 3
+    *_, status, _ = functions.seatOf(_bytes32(service), seat).call()
+    call = functions.exit if status == leaving else functions.announceExit
+    wallet.send(call(_bytes32(service), seat))
+    if status != leaving and not wallet.dry_run:
+        *_, ready_at = functions.seatOf(_bytes32(service), seat).call()
+        console.print(f"ready at   {datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC; then leave again")
 
 
 @seat_app.command()
-def withdraw(
-    to: Annotated[str, typer.Argument(help="Where the credit goes.")],
-    rpc_url: RpcOption = LOCAL_RPC,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: KeystoreOption = None,
-    password_file: PasswordOption = None,
-) -> None:
+@sending
+def withdraw(wallet: Wallet, to: Annotated[str, typer.Argument(help="Where the credit goes.")]) -> None:
     """Withdraw the owner's whole credit: what seats left behind, refunds, rewards."""
-    with reported():
-        client = _client(rpc_url, deployment, keystore, password_file)
-        amount = client.oracle.functions.credit(client.address).call()
-        if amount == 0:
-            raise Refused(f"{client.address} has no credit")
-        _send(client, client.oracle.functions.withdraw(_address(to), amount), dry_run=False)
-        console.print(f"sent       {amount / ETHER:g} ether")
+    client = wallet.client
+    amount = client.oracle.functions.credit(client.address).call()
+    if amount == 0:
+        raise Refused(f"{client.address} has no credit")
+    wallet.send(client.oracle.functions.withdraw(_address(to), amount))
+    console.print(f"{amount / ETHER:g} ether to {to}")
 
 
 def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
@@ -199,40 +228,12 @@ def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
     return signer
 
 
-def _client(
-    rpc_url: str,
-    deployment: Path,
-    keystore: Path | None = None,
-    password_file: Path | None = None,
-    dry_run: bool | None = None,
-) -> OracleClient:
-    """dry_run: None if the command only reads. Raises Refused."""
+def _client(rpc_url: str, deployment: Path, account: LocalAccount | ChecksumAddress) -> OracleClient:
+    """Raises Refused."""
     w3 = Web3(Web3.HTTPProvider(rpc_url))
     if not w3.is_connected():
         raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
-    if keystore is None:
-        if dry_run is False:
-            raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
-        nobody: ChecksumAddress = Web3.to_checksum_address("0x" + "00" * 20)
-        return OracleClient(w3, Deployment.load(deployment), nobody)
-    return OracleClient(w3, Deployment.load(deployment), unlocked(keystore, password_file))
-
-
-def _send(client: OracleClient, call: ContractFunction | Any, dry_run: bool, value_wei: int = 0) -> None:
-    """Raises Refused with the contract's reason, before anything is sent."""
-    if dry_run:
-        data = call._encode_transaction_data()
-        console.print(f"to         {call.address}\nvalue      {value_wei}\ndata       {data}")
-        return
-    try:
-        receipt = client.send(call, value_wei)
-    except ContractLogicError as error:
-        oracle = Binding(artifact("Oracle")["abi"], client.oracle.address)
-        known = oracle.explain(_data(error)) if _data(error) else str(error)
-        raise Refused(f"the contract refuses: {known}") from None
-    except (Web3Exception, ValueError) as error:
-        raise Refused(str(error)) from None
-    console.print(f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}")
+    return OracleClient(w3, Deployment.load(deployment), account)
 
 
 def _data(error: ContractLogicError) -> bytes:
