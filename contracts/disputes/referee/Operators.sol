@@ -98,6 +98,8 @@ library Operators {
     }
 
     /// @notice Sum of the shares of a row of scores, int32, big-endian. The reduction that softmax divides by.
+    /// @dev The rounding half is a one, shifted up.
+    // slither-disable-next-line incorrect-shift
     function shareSum(bytes calldata row, int256 most) internal pure returns (int256 sum) {
         _checkRow(row);
         bytes memory table = Powers.TABLE;
