@@ -27,7 +27,7 @@ from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 
 THREADS = 2
-ROUNDS = 7
+ROUNDS = 5
 PROMPT, DECODED, ANSWER = 512, 24, 128
 CONTEXT = 1024
 
@@ -41,7 +41,10 @@ def run(report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds:
     path = gguf_random.cached(shape)
     figures = side_by_side(path, rounds) | checking(path, shape) | memory(path)
     report(f"The exact engine on {shape.name}, Q8_0, {THREADS} threads", figures)
-    return figures
+    on_gpu = gpu_decoding(path) if Path("/dev/nvidia0").exists() else {}
+    if on_gpu:
+        report(f"The exact engine on a GPU, {shape.name}, Q8_0", on_gpu)
+    return figures | on_gpu
 
 
 def side_by_side(path: Path, rounds: int) -> Figures:
@@ -130,6 +133,36 @@ def fill(path: Path) -> None:
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
     peak = int(status["VmHWM"].split()[0]) * 1024  # getrusage would count the parent before exec, too
     print(peak, cache.keys.nbytes + cache.key_shift.nbytes + cache.values.nbytes)
+
+
+def gpu_decoding(path: Path, device: str = "cuda") -> Figures:
+    """Share of the device's copy bandwidth that decoding reaches, counting each weight's bytes in the file once."""
+    import torch  # noqa: PLC0415  it would count as the engine's memory
+
+    from oracle.engines.exact.fast_torch import TorchForward  # noqa: PLC0415
+
+    model = TorchForward(load(path), device)
+    cache = model.cache(CONTEXT)
+    model.run([Chunk(list(range(PROMPT)), cache, 1)])
+
+    def decode() -> None:
+        for token in range(DECODED):
+            model.run([Chunk([token], cache, 1)])  # its logits come back, so the device is done
+
+    source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+
+    def copy() -> None:
+        for _ in range(10):
+            target.copy_(source)
+        target[:1].cpu()
+
+    tokens_per_s = DECODED / statistics.median(timed(decode) for _ in range(ROUNDS))
+    bandwidth = 10 * 2 * source.nbytes / statistics.median(timed(copy) for _ in range(ROUNDS))
+    return {
+        "gpu_decode_tokens_per_s": tokens_per_s,
+        "gpu_decode_bandwidth_share": tokens_per_s * path.stat().st_size / bandwidth,
+    }
 
 
 def timed(work: Callable[[], None]) -> float:

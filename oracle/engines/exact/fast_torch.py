@@ -16,7 +16,7 @@ from torch import Tensor
 from oracle.engines.exact import blocks
 from oracle.engines.exact import reference as ops
 from oracle.engines.exact.architecture import epsilon_units
-from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q8_0, Bytes, halves
+from oracle.engines.exact.blocks import F16, LARGEST_FACTOR, Q4_0, Q4_K, Q8_0, Bytes, halves, scales
 from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
@@ -75,7 +75,7 @@ class Quants:
 
     def __init__(self, matrix: Matrix, device: str) -> None:
         self.rows, self.columns = matrix.rows, matrix.columns
-        self.split = LARGEST_MANTISSA * row_weight(matrix) >= EXACT
+        self.split = not _fits_float64(matrix)
         """Whether one float64 sum could be inexact."""
         self.half: Tensor | None = None
         if matrix.kind == F16:
@@ -298,6 +298,15 @@ class TorchForward:
 def _tensor(array: np.ndarray[Any, Any], device: str) -> Tensor:
     writable = array if array.flags.writeable and array.flags.c_contiguous else np.array(array)
     return torch.from_numpy(writable).to(device)
+
+
+def _fits_float64(matrix: Matrix) -> bool:
+    """Whether no sum of a product reaches 2^53: by the largest scale if that proves it, else by the rows themselves."""
+    largest = (scales(matrix.kind, matrix.raw) & 0x7FFF).max()
+    factor = int(halves(np.array([largest], "<u2").view(np.uint8))[0])
+    if LARGEST_MANTISSA * factor * LARGEST_FACTOR[matrix.kind] * matrix.columns < EXACT:
+        return True
+    return LARGEST_MANTISSA * row_weight(matrix) < EXACT
 
 
 def _product(mantissa: Tensor, w: Quants) -> Tensor:

@@ -12,7 +12,7 @@
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
 #define LARGEST_VALUE ((1 << 25) - 1)
 
-#if defined(__x86_64__)
+#if defined(VECTOR_VARIANTS)
 static const Variant *const VARIANTS[] = {&plain_variant, &avx2_variant, &avx512_variant};
 #else
 static const Variant *const VARIANTS[] = {&plain_variant};
@@ -20,7 +20,7 @@ static const Variant *const VARIANTS[] = {&plain_variant};
 
 /* The number of the fastest variant that this processor runs; those below it run as well. */
 EXPORT int didyma_best_variant(void) {
-#if defined(__x86_64__)
+#if defined(VECTOR_VARIANTS)
     __builtin_cpu_init(); /* every processor with AVX2 and FMA also has F16C */
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");

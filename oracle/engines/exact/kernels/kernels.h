@@ -69,7 +69,8 @@ typedef struct {
 } Variant;
 
 extern const Variant plain_variant;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) /* clang does not know `#pragma GCC target` */
+#define VECTOR_VARIANTS
 extern const Variant avx2_variant, avx512_variant;
 #endif
 

@@ -1,4 +1,5 @@
-#if defined(__x86_64__)
+#include "kernels.h"
+#if defined(VECTOR_VARIANTS)
 /* The AVX2 variant. */
 #pragma GCC target("avx2,f16c,fma,bmi,bmi2,popcnt")
 #include "keccak.h"

@@ -1,4 +1,5 @@
-#if defined(__x86_64__)
+#include "kernels.h"
+#if defined(VECTOR_VARIANTS)
 /* The AVX-512 VNNI variant. */
 #pragma GCC target("avx2,f16c,fma,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "keccak.h"
