@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import exact_quality, gguf_random, llama_check
+from bench import exact_quality, exact_speed, gguf_random, llama_check
 from models.evaluate import ITEMS_EACH, accuracies
 from oracle.engines.base import Params, TokenId
 
@@ -66,16 +66,22 @@ def check_speed() -> Figures:
     return figures
 
 
-def exact() -> Figures:
-    """The exact engine beside float64 and llama.cpp."""
+def quality() -> Figures:
+    """The exact engine's logits, and llama.cpp's, beside float64."""
     return exact_quality.run(console)
+
+
+def speed() -> Figures:
+    """The exact engine's speed and memory beside llama.cpp's."""
+    return exact_speed.run(show)
 
 
 PARTS: dict[str, Callable[[], Figures]] = {
     "accuracy": accuracy,
     "panel": panel,
     "check_speed": check_speed,
-    "exact_quality": exact,
+    "exact_quality": quality,
+    "exact_speed": speed,
 }
 
 
