@@ -1,14 +1,17 @@
 """`didyma service` and `didyma seat` against a real chain: what they print, send and refuse."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from e2e.world import ACCOUNTS, ETHER, NODES, World
 from eth_account import Account
+from rig.anvil import ROOT
 from typer.testing import CliRunner
 
 from oracle.cli import app
+from oracle.devnet import add_model
 
 OWNER = ACCOUNTS[8]
 TERMS = """
@@ -102,6 +105,17 @@ def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
     done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
     assert done.exit_code == 1
     assert "Traceback" not in done.output
+
+
+def test_create__terms_of_the_operators_page__make_a_service(earth, cli, tmp_path):
+    manifest = add_model(tmp_path / "models", ROOT / "models" / "didyma-tiny.json")
+    (page,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    (tmp_path / "terms.toml").write_text(page.replace("0x…", "0x" + manifest.model_id.hex()[:12]))
+    done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
+    assert done.exit_code == 0, done.output
+    made = done.output.rsplit(maxsplit=1)[-1]
+    assert f"{made}  0 seats, 0 owners" in cli("service", "list", key=False).output
+    assert "windowSeconds      3600" in cli("service", "show", made, key=False).output
 
 
 def test_list_and_show__the_service__has_its_terms_and_seats(earth, cli):
