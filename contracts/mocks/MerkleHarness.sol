@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {MerkleTree} from "../libraries/MerkleTree.sol";
+
+/// @title The library of Merkle trees with doors, for the tests that compare it with Python's.
+contract MerkleHarness {
+    function hashLeaf(bytes calldata leaf) external pure returns (bytes32) {
+        return MerkleTree.hashLeaf(leaf);
+    }
+
+    function hashNode(bytes32 left, bytes32 right) external pure returns (bytes32) {
+        return MerkleTree.hashNode(left, right);
+    }
+
+    function depth(uint256 count) external pure returns (uint256) {
+        return MerkleTree.depth(count);
+    }
+
+    function empty(uint256 level) external pure returns (bytes32) {
+        return MerkleTree.empty(level);
+    }
+
+    function check(bytes32 root, uint256 count, uint256 index, bytes32 leaf, bytes32[] calldata proof) external pure {
+        MerkleTree.check(root, count, index, leaf, proof);
+    }
+
+    function checkOpening(bytes32 node, bytes32[] calldata children, uint256 down, uint256 level, uint256 present)
+        external
+        pure
+    {
+        MerkleTree.checkOpening(node, children, down, level, present);
+    }
+}

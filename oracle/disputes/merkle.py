@@ -1,0 +1,95 @@
+"""The one kind of Merkle tree that disputes use: over weights, tables, vocabularies and traces.
+
+A leaf hashes as keccak256(0x00 || leaf), an inner node as keccak256(0x01 || left || right), so that neither passes for
+the other. A tree of N leaves has the least depth that holds them; leaves beyond N hash as 32 zero bytes do. N is not in
+the root: it is arithmetic on a model's architecture, and whoever checks a proof brings it. The same rules in Solidity:
+`contracts/libraries/MerkleTree.sol`; vectors that both must agree with: `tests/vectors/merkle.json`.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from eth_hash.auto import keccak
+
+from oracle.engines.merkle import LEAF_TAG, NODE_TAG
+
+HASH_BYTES = 32
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    return keccak(LEAF_TAG + leaf)
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return keccak(NODE_TAG + left + right)
+
+
+def depth(count: int) -> int:
+    """Of a tree of `count` leaves, at least one."""
+    if count < 1:
+        raise ValueError("a tree has at least one leaf")
+    return (count - 1).bit_length()
+
+
+def empty(level: int) -> bytes:
+    """Node `level` steps above leaves that are all missing."""
+    node = leaf_hash(bytes(HASH_BYTES))
+    for _ in range(level):
+        node = node_hash(node, node)
+    return node
+
+
+def fold(children: Sequence[bytes]) -> bytes:
+    """Root over a power of two of neighbouring nodes."""
+    level = list(children)
+    if len(level) < 1 or len(level) & (len(level) - 1):
+        raise ValueError(f"{len(level)} nodes are no power of two")
+    while len(level) > 1:
+        level = [node_hash(left, right) for left, right in zip(level[::2], level[1::2], strict=True)]
+    return level[0]
+
+
+def climb(leaf: bytes, index: int, proof: Sequence[bytes]) -> bytes:
+    """Root that `proof` leads to. leaf: a leaf's hash."""
+    node = leaf
+    for level, sibling in enumerate(proof):
+        node = node_hash(sibling, node) if index >> level & 1 else node_hash(node, sibling)
+    return node
+
+
+class Tree:
+    """All nodes of a tree, 64 bytes a leaf: an 8 GB model has some 1.7 million."""
+
+    def __init__(self, leaves: Iterable[bytes]) -> None:
+        """leaves: hashes, at least one."""
+        self._levels = [b"".join(leaves)]
+        self.count = len(self._levels[0]) // HASH_BYTES
+        self.depth = depth(self.count)
+        padding = empty(0)
+        for _ in range(self.depth):
+            below = self._levels[-1]
+            if len(below) // HASH_BYTES % 2:
+                below += padding
+            step = 2 * HASH_BYTES
+            self._levels.append(b"".join(keccak(NODE_TAG + below[at : at + step]) for at in range(0, len(below), step)))
+            padding = node_hash(padding, padding)
+
+    @property
+    def root(self) -> bytes:
+        return self._levels[-1]
+
+    def node(self, level: int, index: int) -> bytes:
+        """A node `level` steps above the leaves; nodes over missing leaves alone included. Raises IndexError."""
+        if not 0 <= level <= self.depth or not 0 <= index < 1 << (self.depth - level):
+            raise IndexError(f"no node {index} at level {level} of a tree of depth {self.depth}")
+        at = index * HASH_BYTES
+        return self._levels[level][at : at + HASH_BYTES] or empty(level)
+
+    def proof(self, index: int) -> list[bytes]:
+        """Siblings of leaf `index` and of the nodes above it, lowest first. Raises IndexError."""
+        if not 0 <= index < self.count:
+            raise IndexError(f"no leaf {index} among {self.count}")
+        return [self.node(level, index >> level ^ 1) for level in range(self.depth)]
+
+    def opening(self, level: int, index: int, down: int) -> list[bytes]:
+        """The 2^down nodes that stand `down` levels below a node; `fold` of them is the node. Raises IndexError."""
+        return [self.node(level - down, (index << down) + child) for child in range(1 << down)]
