@@ -5,6 +5,8 @@ that exact: then every partial sum is an integer that float64 holds, in whatever
 lie on the device as small integers with integer scales; on a GPU, Triton kernels multiply them (`fast_triton.py`).
 """
 
+import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -148,6 +150,8 @@ class TorchForward:
         self.weights, self.architecture, self._device = weights, a, device
         self._triton: Any = None
         if device.startswith("cuda") if kernels is None else kernels:
+            # A worker has no home; and what a private folder holds, nobody else has compiled.
+            os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp(prefix="didyma-triton-"))
             from oracle.engines.exact import fast_triton  # noqa: PLC0415  absent where there is no GPU
 
             self._triton = fast_triton
