@@ -1,0 +1,147 @@
+"""What an exact model's manifest commits to, so that a contract can compute with the model: made from its file alone.
+
+The weights root stands over the file's raw bytes: a leaf is one row of a matrix, or 256 numbers of a vector. Tensors
+follow each other in the order of the forward pass, not of the file, so that a leaf's index is arithmetic on numbers of
+the architecture. Cosines and sines, and what each token spells, have roots of their own. The other tables are the same
+for all models and part of the referee.
+
+One pass over the file, hashing as it reads: memory is 64 bytes a leaf. Nothing here checks the file against a manifest.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from eth_abi.abi import encode
+
+from oracle.disputes.merkle import Tree, leaf_hash
+from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
+from oracle.engines.exact.blocks import Bytes
+from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS
+from oracle.engines.exact.tables import Rotations
+from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.weights import load
+from oracle.errors import BadModelFile
+from oracle.models.gguf import BLOCKS, Gguf, Tensor, read
+
+VECTOR_LEAF = 256  # numbers
+LAYER_ROLES = (
+    "attn_norm.weight", "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_q.bias", "attn_k.bias", "attn_v.bias",
+    "attn_q_norm.weight", "attn_k_norm.weight", "attn_output.weight",
+    "ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
+)  # fmt: skip
+ABSENT = 255
+NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", "bytes")
+"""ABI types of a manifest's architecture: index in FAMILIES; layers, width, hidden, heads, key heads, head width, rope
+width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; `kinds`."""
+
+OnProgress = Callable[[int, int], None]
+"""(bytes of weights hashed, bytes in all)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One tensor's place among the leaves."""
+
+    tensor: Tensor
+    first: int
+    """Index of its first leaf."""
+    leaves: int
+    leaf_bytes: int
+    """Of each leaf; a vector's last may be shorter."""
+
+
+@dataclass(frozen=True)
+class Commitments:
+    """For a manifest."""
+
+    weights_root: bytes
+    architecture: bytes
+
+
+def parts(header: Gguf, a: Architecture) -> list[Part]:
+    """All committed tensors in the order of their leaves. Raises BadModelFile if layers differ in what they have."""
+    names = ["token_embd.weight"]
+    present = [role for role in LAYER_ROLES if f"blk.0.{role}" in header.tensors]
+    for layer in range(a.layers):
+        if [role for role in LAYER_ROLES if f"blk.{layer}.{role}" in header.tensors] != present:
+            raise BadModelFile(f"layer {layer} has other tensors than layer 0")
+        names += [f"blk.{layer}.{role}" for role in present]
+    names.append("output_norm.weight")
+    if "output.weight" in header.tensors:
+        names.append("output.weight")
+    placed, first = [], 0
+    for name in names:
+        placed.append(_part(header.tensors[name], first))
+        first += placed[-1].leaves
+    return placed
+
+
+def _part(tensor: Tensor, first: int) -> Part:
+    block, size = BLOCKS[tensor.type]
+    if len(tensor.shape) == 1:
+        return Part(tensor, first, -(-tensor.shape[0] // VECTOR_LEAF), VECTOR_LEAF // block * size)
+    return Part(tensor, first, tensor.shape[1], tensor.shape[0] // block * size)
+
+
+def leaf(data: Bytes, part: Part, index: int) -> bytes:
+    """Raw bytes of leaf `index` of a part. data: the whole file."""
+    if not 0 <= index < part.leaves:
+        raise IndexError(f"no leaf {index} among {part.leaves} of {part.tensor.name}")
+    start, end = part.tensor.start + index * part.leaf_bytes, part.tensor.start + part.tensor.size
+    return bytes(data[start : min(start + part.leaf_bytes, end)])
+
+
+def weights_tree(path: Path, placed: list[Part], on_progress: OnProgress = lambda done, total: None) -> Tree:
+    """Calls `on_progress` after each tensor."""
+    data = np.memmap(path, np.uint8, mode="r")
+    total = sum(part.tensor.size for part in placed)
+
+    def hashes() -> Iterator[bytes]:
+        done = 0
+        for part in placed:
+            yield from (leaf_hash(leaf(data, part, index)) for index in range(part.leaves))
+            done += part.tensor.size
+            on_progress(done, total)
+
+    return Tree(hashes())
+
+
+def rotation_leaf(rotations: Rotations, position: int) -> bytes:
+    """Cosines, then sines, of a position: int32, big-endian, 24 fraction bits."""
+    cosines, sines = rotations(position, 1)
+    return np.concatenate([cosines[0], sines[0]]).astype(">i4").tobytes()
+
+
+def rotations_tree(rotations: Rotations, context: int) -> Tree:
+    """A leaf for each position."""
+    return Tree(leaf_hash(rotation_leaf(rotations, position)) for position in range(context))
+
+
+def vocabulary_tree(tokenizer: Tokenizer) -> Tree:
+    """A leaf for each token id: the bytes that the token spells. Stop tokens are the manifest's business."""
+    return Tree(leaf_hash(piece) for piece in tokenizer.pieces)
+
+
+def kinds(header: Gguf, a: Architecture) -> bytes:
+    """GGML types: embedding, output norm, output matrix, then `LAYER_ROLES` of each layer; `ABSENT` for none."""
+    names = ["token_embd.weight", "output_norm.weight", "output.weight"]
+    names += [f"blk.{layer}.{role}" for layer in range(a.layers) for role in LAYER_ROLES]
+    return bytes(header.tensors[name].type if name in header.tensors else ABSENT for name in names)
+
+
+def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Commitments:
+    """All of a file's commitments. Raises BadModelFile for files that the exact engine does not compute."""
+    weights, header = load(path), read(path)
+    a = weights.architecture
+    numbers = (
+        FAMILIES.index(a.family),
+        *(a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.rope_width, a.context, a.vocabulary),
+        *(epsilon_units(a.epsilon, bits) for bits in (RESIDUAL_BITS, INNER_BITS)),
+        rotations_tree(Rotations(a, weights.rope_factors), a.context).root,
+        vocabulary_tree(Tokenizer(header)).root,
+        kinds(header, a),
+    )
+    tree = weights_tree(path, parts(header, a), on_progress)
+    return Commitments(tree.root, encode(NUMBERS, numbers))
