@@ -111,7 +111,7 @@ def weights_tree(path: Path, placed: list[Part], on_progress: OnProgress = lambd
 def rotation_leaf(rotations: Rotations, position: int) -> bytes:
     """Cosines, then sines, of a position: int32, big-endian, 24 fraction bits."""
     cosines, sines = rotations(position, 1)
-    return np.concatenate([cosines[0], sines[0]]).astype(">i4").tobytes()
+    return bytes(np.concatenate([cosines[0], sines[0]]).astype(">i4"))
 
 
 def rotations_tree(rotations: Rotations, context: int) -> Tree:

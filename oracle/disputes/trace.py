@@ -1,0 +1,197 @@
+"""What a forward pass over p positions commits to when somebody disputes it: which tensors, in which order and layout.
+
+Two levels of lists. The steps: embedding, each layer, the end; a step's root is that of its last operator's output (the
+residual stream, or the logits of the last position). A step's operators: every tensor that the step makes, in order of
+computing, each with the names of those it is computed from; "residual.before" is the step before. So whoever finds the
+first root that differs from its own agrees with every input of the operator behind it. All of it is arithmetic on the
+architecture and p; no party supplies a program.
+
+A tensor is a matrix in the orientation that keeps proofs short: whatever a reduction reads is one row (attention values
+are transposed, one row a number of a head). A row is cut into leaves of 256 numbers (fewer where rows are shorter), the
+last filled with zeros, and padded to a power of two of leaves with empty ones, so that a row is a subtree and its proof
+has one hash for each level above it. Where a position sees no score or share, 0 stands.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from oracle.disputes import lanes
+from oracle.disputes.merkle import Tree, depth, empty, leaf_hash
+from oracle.engines.exact.architecture import Architecture
+from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.model import FullTrace, Trace
+
+LEAF_NUMBERS = 256
+BEFORE = "residual.before"
+
+
+class Width(Enum):
+    """How a number lies in a leaf, and the bytes it takes; big-endian."""
+
+    SHIFT = 1
+    LANE = 2  # a mantissa, packed by 32 as `lanes.py` says
+    INT32 = 4
+    INT64 = 8
+
+
+@dataclass(frozen=True)
+class Operator:
+    """One tensor and where it comes from."""
+
+    name: str
+    """As in `model.Trace`."""
+    inputs: tuple[str, ...]
+    rows: int
+    columns: int
+    width: Width = Width.INT32
+    transposed: bool = False
+    """The trace holds columns first."""
+
+    @property
+    def leaf_numbers(self) -> int:
+        return min(self.columns, LEAF_NUMBERS)
+
+    @property
+    def leaf_bytes(self) -> int:
+        numbers = self.leaf_numbers
+        return -(-numbers // lanes.BLOCK) * lanes.BLOCK * 2 if self.width is Width.LANE else numbers * self.width.value
+
+    @property
+    def row_leaves(self) -> int:
+        """Leaves that hold numbers of a row."""
+        return -(-self.columns // self.leaf_numbers)
+
+    @property
+    def row_depth(self) -> int:
+        """Levels from leaves to a row's subtree."""
+        return depth(self.row_leaves)
+
+    @property
+    def depth(self) -> int:
+        return self.row_depth + depth(self.rows)
+
+    def leaf_of(self, row: int, column: int) -> int:
+        """Index in the tree of the leaf with a number. Raises IndexError."""
+        if not 0 <= row < self.rows or not 0 <= column < self.columns:
+            raise IndexError(f"{self.name} has no number at ({row}, {column})")
+        return (row << self.row_depth) + column // self.leaf_numbers
+
+
+def steps(a: Architecture) -> int:
+    """How many roots the first list has."""
+    return a.layers + 2
+
+
+def operators(a: Architecture, step: int, positions: int) -> list[Operator]:
+    """The second list. step: 0 for the embedding, 1 to `a.layers` for layers, then the end. Raises IndexError."""
+    if not 0 <= step < steps(a):
+        raise IndexError(f"no step {step} among {steps(a)}")
+    if positions < 1:
+        raise ValueError("a pass has at least one position")
+    if step == 0:
+        return [Operator("embedding", (), positions, a.width)]
+    if step == a.layers + 1:
+        return [*_norm("output_norm", BEFORE, 1, a.width), Operator("logits", _row("output_norm"), 1, a.vocabulary)]
+    return [*_attention(a, positions), *_feed_forward(a, positions)]
+
+
+def _attention(a: Architecture, p: int) -> Iterator[Operator]:
+    width, queries, keys = a.width, a.heads * a.head_width, a.kv_heads * a.head_width
+    yield from _norm("attn_norm", BEFORE, p, width)
+    yield Operator("q", _row("attn_norm"), p, queries)
+    yield Operator("k", _row("attn_norm"), p, keys)
+    yield Operator("v", _row("attn_norm"), keys, p, transposed=True)
+    yield from _rotated("q", p, a.heads, a)
+    yield from _rotated("k", p, a.kv_heads, a)
+    yield Operator("score", (*_row("q_rope"), *_row("k_rope")), a.heads * p, p)
+    yield Operator("score.max", ("score",), a.heads, p)
+    yield Operator("share", ("score", "score.max"), a.heads * p, p)
+    yield Operator("share.sum", ("share",), a.heads, p, Width.INT64)
+    yield Operator("context", ("share", "v", "share.sum"), p, queries)
+    yield from _quantized("context", p, queries)
+    yield Operator("attn_output", _row("context"), p, width)
+    yield Operator("attn_residual", (BEFORE, "attn_output"), p, width)
+
+
+def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
+    yield from _norm("ffn_norm", "attn_residual", p, a.width)
+    yield Operator("gate", _row("ffn_norm"), p, a.hidden)
+    yield Operator("up", _row("ffn_norm"), p, a.hidden)
+    yield Operator("act", ("gate", "up"), p, a.hidden, Width.INT64)
+    yield from _quantized("act", p, a.hidden)
+    yield Operator("down", _row("act"), p, a.width)
+    yield Operator("residual", ("attn_residual", "down"), p, a.width)
+
+
+def _row(name: str) -> tuple[str, str]:
+    return name + ".shift", name + ".mantissa"
+
+
+def _quantized(name: str, rows: int, columns: int, of: str | None = None, per_row: int = 1) -> Iterator[Operator]:
+    """Shifts, a row for each position: one number, or one for each of `per_row` heads; then mantissas."""
+    yield Operator(name + ".shift", (of or name,), rows // per_row, per_row, Width.SHIFT)
+    yield Operator(name + ".mantissa", (of or name, name + ".shift"), rows, columns, Width.LANE)
+
+
+def _norm(name: str, of: str, rows: int, columns: int, per_row: int = 1) -> Iterator[Operator]:
+    """The root's sum of squares is a reduction of its own; heads are rows."""
+    yield from _quantized(name + ".in", rows, columns, of, per_row)
+    yield Operator(name + ".sum", (name + ".in.mantissa",), rows // per_row, per_row, Width.INT64)
+    yield Operator(name + ".root", (name + ".sum", name + ".in.shift"), rows // per_row, per_row, Width.INT64)
+    yield Operator(name, (of, name + ".root", name + ".in.shift"), rows, columns)
+    if per_row == 1:
+        yield from _quantized(name, rows, columns)
+
+
+def _rotated(name: str, p: int, heads: int, a: Architecture) -> Iterator[Operator]:
+    if a.head_norms:
+        yield from _norm(name + "_norm", name, p * heads, a.head_width, heads)
+    of = name + "_norm" if a.head_norms else name
+    yield Operator(name + "_rope", (of,), p * heads, a.head_width)
+    yield from _quantized(name + "_rope", p * heads, a.head_width, per_row=heads)
+
+
+def step_trace(full: FullTrace, step: int) -> Trace:
+    """The outputs of one step; the end's of the last position alone."""
+    if step == 0:
+        return {"embedding": full.embedding}
+    if step <= len(full.layers):
+        return full.layers[step - 1]
+    return {name: values[-1:] for name, values in full.end.items()}
+
+
+def matrix(operator: Operator, trace: Trace) -> Integers:
+    """(rows, columns) of an operator's output."""
+    values = trace[operator.name]
+    return (values.T if operator.transposed else values).reshape(operator.rows, operator.columns)
+
+
+def leaf(operator: Operator, row: Integers, chunk: int) -> bytes:
+    """`leaf_bytes` bytes. row: (columns,). chunk: which leaf of the row."""
+    numbers = np.zeros(operator.leaf_numbers, np.int64)
+    part = row[chunk * operator.leaf_numbers :][: operator.leaf_numbers]
+    numbers[: len(part)] = part
+    if operator.width is Width.LANE:
+        return lanes.pack(numbers)
+    return numbers.astype(f">i{operator.width.value}").tobytes()
+
+
+def tree(operator: Operator, values: Integers) -> Tree:
+    """values: (rows, columns). Its depth is `operator.depth`, its root what a party opens."""
+    padding = [empty(0)] * ((1 << operator.row_depth) - operator.row_leaves)
+
+    def hashes() -> Iterator[bytes]:
+        for row in values:
+            yield from (leaf_hash(leaf(operator, row, chunk)) for chunk in range(operator.row_leaves))
+            yield from padding
+
+    return Tree(hashes())
+
+
+def step_root(a: Architecture, step: int, trace: Trace, positions: int) -> bytes:
+    """A step's entry in the first list: the root of its last operator."""
+    last = operators(a, step, positions)[-1]
+    return tree(last, matrix(last, trace)).root
