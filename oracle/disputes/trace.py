@@ -94,13 +94,13 @@ def operators(a: Architecture, step: int, positions: int) -> list[Operator]:
     if step == 0:
         return [Operator("embedding", (), positions, a.width)]
     if step == a.layers + 1:
-        return [*_norm("output_norm", BEFORE, 1, a.width), Operator("logits", _row("output_norm"), 1, a.vocabulary)]
+        return [*_norm_row("output_norm", BEFORE, 1, a.width), Operator("logits", _row("output_norm"), 1, a.vocabulary)]
     return [*_attention(a, positions), *_feed_forward(a, positions)]
 
 
 def _attention(a: Architecture, p: int) -> Iterator[Operator]:
     width, queries, keys = a.width, a.heads * a.head_width, a.kv_heads * a.head_width
-    yield from _norm("attn_norm", BEFORE, p, width)
+    yield from _norm_row("attn_norm", BEFORE, p, width)
     yield Operator("q", _row("attn_norm"), p, queries)
     yield Operator("k", _row("attn_norm"), p, keys)
     yield Operator("v", _row("attn_norm"), keys, p, transposed=True)
@@ -117,7 +117,7 @@ def _attention(a: Architecture, p: int) -> Iterator[Operator]:
 
 
 def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
-    yield from _norm("ffn_norm", "attn_residual", p, a.width)
+    yield from _norm_row("ffn_norm", "attn_residual", p, a.width)
     yield Operator("gate", _row("ffn_norm"), p, a.hidden)
     yield Operator("up", _row("ffn_norm"), p, a.hidden)
     yield Operator("act", ("gate", "up"), p, a.hidden, Width.INT64)
@@ -142,8 +142,12 @@ def _norm(name: str, of: str, rows: int, columns: int, per_row: int = 1) -> Iter
     yield Operator(name + ".sum", (name + ".in.mantissa",), rows // per_row, per_row, Width.INT64)
     yield Operator(name + ".root", (name + ".sum", name + ".in.shift"), rows // per_row, per_row, Width.INT64)
     yield Operator(name, (of, name + ".root", name + ".in.shift"), rows, columns)
-    if per_row == 1:
-        yield from _quantized(name, rows, columns)
+
+
+def _norm_row(name: str, of: str, rows: int, columns: int) -> Iterator[Operator]:
+    """A normalised residual row and what linear layers take of it."""
+    yield from _norm(name, of, rows, columns)
+    yield from _quantized(name, rows, columns)
 
 
 def _rotated(name: str, p: int, heads: int, a: Architecture) -> Iterator[Operator]:

@@ -15,9 +15,10 @@ SHAPES = [
     Shape(family=family, heads=4, kv_heads=2, head_width=16, rope_width=8, width=288, hidden=544)
     for family in ("llama", "qwen2", "qwen3")
 ]
+SHAPES.append(Shape(family="qwen3", heads=1, kv_heads=1, head_width=32))
 
 
-@pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: shape.family)
+@pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: f"{shape.family}-{shape.heads}")
 def traced(request, tmp_path_factory):
     """An architecture and the reference's full trace."""
     weights = load(write(tmp_path_factory.mktemp("model") / "model.gguf", request.param))
