@@ -21,12 +21,6 @@ library MerkleTree {
     /// @notice Thrown when a proof leads to another root.
     error WrongRoot(bytes32 expected, bytes32 computed);
 
-    /// @notice Thrown when the number of opened nodes is not the one that was due.
-    error WrongOpeningLength(uint256 expected, uint256 given);
-
-    /// @notice Thrown when a node over missing leaves alone is not what such nodes are.
-    error PaddingNotEmpty(uint256 child);
-
     function hashLeaf(bytes calldata leaf) internal pure returns (bytes32 hash) {
         assembly ("memory-safe") {
             let free := mload(0x40)
@@ -72,28 +66,19 @@ library MerkleTree {
         if (node != root) revert WrongRoot(root, node);
     }
 
-    /// @notice Reverts unless `children` are all the nodes `down` levels below `node`.
-    /// @param level how far the children stand above the leaves.
-    /// @param present how many of them stand over any leaf; the others must be empty, or an honest party would find
-    /// nothing to say about a wrong one.
-    function checkOpening(bytes32 node, bytes32[] calldata children, uint256 down, uint256 level, uint256 present)
-        internal
-        pure
-    {
-        uint256 width = 1 << down;
-        if (children.length != width) revert WrongOpeningLength(width, children.length);
-        bytes32[] memory row = children;
-        if (present < width) {
-            bytes32 padding = empty(level);
-            for (uint256 child = present; child < width; ++child) {
-                if (row[child] != padding) revert PaddingNotEmpty(child);
-            }
-        }
-        for (; width != 1; width /= 2) {
+    /// @notice Root over neighbouring nodes, filled up to a power of two with missing leaves. Overwrites `nodes`.
+    function rootOf(bytes32[] memory nodes) internal pure returns (bytes32) {
+        uint256 width = nodes.length;
+        if (width == 0) revert EmptyTree();
+        bytes32 padding = empty(0);
+        while (width != 1) {
             for (uint256 i; i < width / 2; ++i) {
-                row[i] = hashNode(row[2 * i], row[2 * i + 1]);
+                nodes[i] = hashNode(nodes[2 * i], nodes[2 * i + 1]);
             }
+            if (width % 2 == 1) nodes[width / 2] = hashNode(nodes[width - 1], padding);
+            width = (width + 1) / 2;
+            padding = hashNode(padding, padding);
         }
-        if (row[0] != node) revert WrongRoot(node, row[0]);
+        return nodes[0];
     }
 }

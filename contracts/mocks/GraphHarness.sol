@@ -16,7 +16,7 @@ contract GraphHarness {
         pure
         returns (Graph.Tensor memory)
     {
-        return Graph.tensor(m, step, index, positions);
+        return Graph.tensor(m, step, Graph.named(m, step, index), positions);
     }
 
     /// @notice Rows, columns, bytes of a number, of a leaf, levels of a row and of the tree, of each operator of a step.
@@ -27,7 +27,7 @@ contract GraphHarness {
     {
         made = new uint256[6][](Graph.operators(m, step));
         for (uint256 i; i < made.length; ++i) {
-            Graph.Tensor memory t = Graph.tensor(m, step, i, positions);
+            Graph.Tensor memory t = Graph.tensor(m, step, Graph.named(m, step, i), positions);
             made[i] = [t.rows, t.columns, t.numberBytes, t.leafBytes(), t.rowDepth(), t.depth()];
         }
     }

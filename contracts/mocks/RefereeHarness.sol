@@ -37,8 +37,28 @@ contract RefereeHarness {
         return Weights.dot(kind, lanes, row);
     }
 
-    function squares(bytes calldata lanes) external pure returns (uint256) {
-        return Weights.squares(lanes);
+    function product(bytes calldata x, bytes calldata y) external pure returns (int256) {
+        return Weights.product(x, y);
+    }
+
+    /// @notice All of a row's weights, one by one.
+    function weights(uint256 kind, bytes calldata row, uint256 columns) external pure returns (int256[] memory y) {
+        if (row.length != Weights.rowBytes(kind, columns)) revert Weights.WrongLength(0, row.length);
+        y = new int256[](columns);
+        for (uint256 k; k < columns; ++k) {
+            y[k] = Weights.weight(kind, row, k);
+        }
+    }
+
+    function fixedPoints(uint256 kind, bytes calldata vector, uint256 count, uint256 bits)
+        external
+        pure
+        returns (int256[] memory y)
+    {
+        y = new int256[](count);
+        for (uint256 k; k < count; ++k) {
+            y[k] = Weights.fixedPoint(kind, vector, k, bits);
+        }
     }
 
     function mantissa(bytes calldata lanes, uint256 k) external pure returns (int256) {
@@ -49,12 +69,12 @@ contract RefereeHarness {
         return Operators.largest(row);
     }
 
-    function shareSum(bytes calldata row, int256 most) external pure returns (int256) {
-        return Operators.shareSum(row, most);
+    function total(bytes calldata row) external pure returns (int256) {
+        return Operators.total(row);
     }
 
-    function context(bytes calldata shares, bytes calldata values, int256 total) external pure returns (int256) {
-        return Operators.context(shares, values, total);
+    function context(bytes calldata shares, bytes calldata values, int256 sum) external pure returns (int256) {
+        return Operators.context(shares, values, sum);
     }
 
     function _arity(bytes32 operator) private pure returns (uint256) {

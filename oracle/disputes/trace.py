@@ -1,7 +1,7 @@
 """What a forward pass over p positions commits to when somebody disputes it: which tensors, in which order and layout.
 
 Two levels of lists. The steps: embedding, each layer, the end; a step's root is that of its last operator's output (the
-residual stream, or the logits of the last position). A step's operators: every tensor that the step makes, in order of
+residual stream, or the last position's largest logit). A step's operators: every tensor that it makes, in order of
 computing, each with the names of those it is computed from; "residual.before" is the step before. So whoever finds the
 first root that differs from its own agrees with every input of the operator behind it. All of it is arithmetic on the
 architecture and p; no party supplies a program.
@@ -94,7 +94,7 @@ def operators(a: Architecture, step: int, positions: int) -> list[Operator]:
     if step == 0:
         return [Operator("embedding", (), positions, a.width)]
     if step == a.layers + 1:
-        return [*_norm_row("output_norm", BEFORE, 1, a.width), Operator("logits", _row("output_norm"), 1, a.vocabulary)]
+        return [*_norm_row("output_norm", BEFORE, 1, a.width), *_logits(a)]
     return [*_attention(a, positions), *_feed_forward(a, positions)]
 
 
@@ -126,13 +126,29 @@ def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
     yield Operator("residual", ("attn_residual", "down"), p, a.width)
 
 
+def _logits(a: Architecture) -> Iterator[Operator]:
+    """With the largest logit, by leaves and of all: which tokens may be sampled depends on it."""
+    yield Operator("logits", _row("output_norm"), 1, a.vocabulary)
+    yield Operator("logits.peak", ("logits",), 1, _leaves(a.vocabulary), Width.INT64)
+    yield Operator("logits.max", ("logits.peak",), 1, 1)
+
+
+def _leaves(columns: int) -> int:
+    return -(-columns // LEAF_NUMBERS)
+
+
 def _row(name: str) -> tuple[str, str]:
     return name + ".shift", name + ".mantissa"
 
 
 def _quantized(name: str, rows: int, columns: int, of: str | None = None, per_row: int = 1) -> Iterator[Operator]:
-    """Shifts, a row for each position: one number, or one for each of `per_row` heads; then mantissas."""
-    yield Operator(name + ".shift", (of or name,), rows // per_row, per_row, Width.SHIFT)
+    """The largest magnitude of each 256 numbers, shifts, mantissas.
+
+    Shifts have a row for each position: one number, or one for each of `per_row` heads. With the peaks in between, a
+    shift is shown wrong by a short row, however wide what it is the shift of.
+    """
+    yield Operator(name + ".peak", (of or name,), rows, _leaves(columns), Width.INT64)
+    yield Operator(name + ".shift", (name + ".peak",), rows // per_row, per_row, Width.SHIFT)
     yield Operator(name + ".mantissa", (of or name, name + ".shift"), rows, columns, Width.LANE)
 
 
@@ -158,13 +174,45 @@ def _rotated(name: str, p: int, heads: int, a: Architecture) -> Iterator[Operato
     yield from _quantized(name + "_rope", p * heads, a.head_width, per_row=heads)
 
 
-def step_trace(full: FullTrace, step: int) -> Trace:
+def step_trace(a: Architecture, full: FullTrace, step: int) -> Trace:
     """The outputs of one step; the end's of the last position alone."""
     if step == 0:
         return {"embedding": full.embedding}
+    before = residual(full, step - 1)
     if step <= len(full.layers):
-        return full.layers[step - 1]
-    return {name: values[-1:] for name, values in full.end.items()}
+        return with_peaks(a, step, full.layers[step - 1], before)
+    return with_peaks(a, step, {name: values[-1:] for name, values in full.end.items()}, before[-1:])
+
+
+def residual(full: FullTrace, step: int) -> Integers:
+    """The residual stream after the embedding or a layer. (p, width)."""
+    return full.embedding if step == 0 else full.layers[step - 1]["residual"]
+
+
+def with_peaks(a: Architecture, step: int, trace: Trace, before: Integers | None) -> Trace:
+    """A step's trace with the reductions that the reference has no use for. before: the step before's residual."""
+    made = dict(trace)
+    for operator in operators(a, step, 1):
+        name = operator.name
+        if name.endswith(".peak"):
+            of = operator.inputs[0]
+            values = before if of == BEFORE else trace[of]
+            assert values is not None
+            if name == "logits.peak":
+                made[name] = _by_leaf(values).max(axis=-1)
+                made["logits.max"] = made[name].max(axis=-1, keepdims=True)
+            else:
+                width = trace[name.removesuffix(".peak") + ".mantissa"].shape[-1]
+                made[name] = _by_leaf(np.abs(values.reshape(-1, width))).max(axis=-1)
+    return made
+
+
+def _by_leaf(rows: Integers) -> Integers:
+    """(..., N) -> (..., leaves, 256); the last leaf repeats its last number."""
+    missing = -rows.shape[-1] % LEAF_NUMBERS
+    padded = np.concatenate([rows, np.repeat(rows[..., -1:], missing, axis=-1)], axis=-1)
+    result: Integers = padded.reshape(*rows.shape[:-1], -1, LEAF_NUMBERS)
+    return result
 
 
 def matrix(operator: Operator, trace: Trace) -> Integers:

@@ -163,11 +163,11 @@ def test_gas__referee_s_dot_product__is_as_committed(referee, people, check, nam
 
 
 @pytest.mark.parametrize(
-    ("name", "function"), [("referee_norm_sum_4096", "squares"), ("referee_share_sum_512", "shareSum")]
+    ("name", "function"), [("referee_norm_sum_4096", "product"), ("referee_share_sum_512", "total")]
 )
 def test_gas__referee_s_reductions__are_as_committed(referee, people, check, name, function):
     inputs = (
-        (b"\x81\x7f" * 4_096,) if function == "squares" else (bytes((k * 7) % 256 % 3 for k in range(2_048)), 1 << 20)
+        (b"\x81\x7f" * 4_096,) * 2 if function == "product" else (bytes((k * 7) % 256 % 3 for k in range(2_048)),)
     )
     call = getattr(referee, function).encode_input(*inputs)
     check(name, people.stranger.transfer(referee, 0, data=call).gas_used)

@@ -108,15 +108,8 @@ def test_depth__of_nothing__is_refused(contract):
         Tree([])
 
 
-def test_opening__wrong_width_or_node_or_padding__is_refused(contract, tree):
-    children = tree.opening(3, 0, 3)
-    check = contract.functions.checkOpening
-    refused(contract, check(tree.root, children[:4], 3, 0, 5), "WrongOpeningLength", 8, 4)
-    refused(contract, check(tree.root, [*children, bytes(32)], 3, 0, 5), "WrongOpeningLength", 8, 9)
-    swapped = [children[1], children[0], *children[2:]]
-    refused(contract, check(tree.root, swapped, 3, 0, 5), "WrongRoot", tree.root, fold(swapped))
-    filled = [*children[:6], b"\7" * 32, children[7]]
-    refused(contract, check(fold(filled), filled, 3, 0, 5), "PaddingNotEmpty", 6)
+def test_root_of__no_nodes__is_refused(contract):
+    refused(contract, contract.functions.rootOf([]), "EmptyTree")
 
 
 @pytest.mark.parametrize("index", [-1, 5, 8])
@@ -161,8 +154,7 @@ def test_vectors__python_and_solidity__agree(contract, vector):
         assert ["0x" + node.hex() for node in tree.proof(index)] == proof
         assert contract.functions.hashLeaf(raw(vector["leaves"][index])).call() == leaves[index]
         contract.functions.check(root, len(leaves), index, leaves[index], [raw(node) for node in proof]).call()
-    children = tree.opening(tree.depth, 0, tree.depth)
-    contract.functions.checkOpening(root, children, tree.depth, 0, len(leaves)).call()
+    assert contract.functions.rootOf(tree.opening(tree.depth, 0, tree.depth)[: len(leaves)]).call() == root
 
 
 def test_empty__every_level__agrees(contract):
@@ -170,8 +162,7 @@ def test_empty__every_level__agrees(contract):
         assert empty(level) == raw(node) == contract.functions.empty(level).call()
 
 
-def test_opening__of_128_nodes_above_the_leaves__is_accepted(contract):
-    tree = Tree(hashes(300))
-    assert tree.depth == 9
-    children = tree.opening(9, 0, 7)
-    contract.functions.checkOpening(tree.root, children, 7, 2, 75).call()
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 34, 47, 128])
+def test_root_of__any_number_of_nodes__is_python_s(contract, count):
+    nodes = [leaf_hash(bytes([index])) for index in range(count)]
+    assert contract.functions.rootOf(nodes).call() == Tree(nodes).root

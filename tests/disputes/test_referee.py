@@ -20,6 +20,7 @@ from oracle.engines.exact.integers import divide, shift
 from oracle.engines.exact.reference import Row
 
 CASES = 3000
+LARGE = {"gas": 1 << 33}
 ARTIFACT = ROOT / ".build" / "forge" / "RefereeHarness.sol" / "RefereeHarness.json"
 TABLE = tables.powers()
 KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
@@ -131,6 +132,31 @@ def test_dot__unknown_type__is_refused(referee):
         referee.functions.dot(7, b"", b"").call()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_weight__each_of_a_row__is_the_reference_s(referee, rng, kind):
+    columns = 512
+    raw = raw_rows(rng, kind, 3, columns, 50.0, zero_rows=False)
+    for row, wanted in zip(raw, blocks.integers(int(kind), raw), strict=True):
+        assert referee.functions.weights(int(kind), row.tobytes(), columns).call(LARGE) == wanted.tolist()
+
+
+@pytest.mark.parametrize("bits", [18, 24])
+def test_fixed_point__vector_of_floats__rounds_as_the_reference(referee, rng, bits):
+    values = rng.standard_normal(CASES).astype(np.float32) * 2.0 ** rng.uniform(-40, 6, CASES).astype(np.float32)
+    values[:6] = [0, -0.0, 0.5 / 2**bits, -0.5 / 2**bits, 1.5 / 2**bits, np.float32(1e-45)]
+    for kind, vector in ((0, values.astype("<f4")), (1, values.astype("<f2"))):
+        wanted = np.floor(vector.astype(np.float64) * 2.0**bits + 0.5).astype(np.int64)
+        got = referee.functions.fixedPoints(kind, vector.tobytes(), CASES, bits).call(LARGE)
+        assert got == wanted.tolist()
+
+
+def test_product__any_rows__is_exact(referee, rng):
+    x, y = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (2, 96))
+    assert referee.functions.product(lanes.pack(x), lanes.pack(y)).call() == int(x @ y)
+    with pytest.raises(Exception, match="0x"):
+        referee.functions.product(lanes.pack(x), lanes.pack(y)[:64]).call()
+
+
 def test_linear_and_embed__any__as_the_reference(referee, rng):
     total, bias = numbers(rng, 2**62), numbers(rng, 2**31 - 1)
     s, bits, to_bits = rng.integers(0, 17, CASES), rng.choice([18, 20, 24], CASES), rng.choice([16, 18], CASES)
@@ -150,7 +176,8 @@ def test_norm__any_row__as_the_reference(referee, rng):
     epsilon = rng.choice([1, 42_950, 2**47], 60)
     row = ops.quantize(x)
     squares = ops.square_sum(row)
-    assert [referee.functions.squares(lanes.pack(each)).call() for each in row.mantissa[:40]] == squares[:40].tolist()
+    packed = [lanes.pack(each) for each in row.mantissa[:40]]
+    assert [referee.functions.product(each, each).call() for each in packed] == squares[:40].tolist()
     roots = np.array(
         [ops.mean_root(squares[i : i + 1], row.shift[i : i + 1], width, int(epsilon[i]))[0] for i in range(60)]
     )
@@ -205,8 +232,8 @@ def test_softmax__any_row__as_the_reference(referee, rng, length):
     for i in range(5):
         row = z[i].astype(">i4").tobytes()
         assert referee.functions.largest(row).call() == most[i]
-        assert referee.functions.shareSum(row, int(most[i])).call() == total[i]
         shares, column = e[i].astype(">i4").tobytes(), values[:, i].astype(">i4").tobytes()
+        assert referee.functions.total(shares).call() == total[i]
         assert referee.functions.context(shares, column, int(total[i])).call() == o[i, i]
     assert (e.max(axis=-1) == 1 << SHARE_BITS).all()
 

@@ -29,7 +29,7 @@ def each(traced):
     """All operators with their values and the step they belong to."""
     a, full = traced
     for step in range(trace.steps(a)):
-        values = trace.step_trace(full, step)
+        values = trace.step_trace(a, full, step)
         for operator in trace.operators(a, step, len(TOKENS)):
             yield step, operator, trace.matrix(operator, values)
 
@@ -54,8 +54,10 @@ def test_operators__every_step__name_all_that_the_reference_computes_in_its_orde
     for step in range(trace.steps(a)):
         names = [operator.name for operator in trace.operators(a, step, len(TOKENS))]
         assert len(set(names)) == len(names)
-        assert set(names) == set(trace.step_trace(full, step))
-        assert names[-1] == ("embedding" if step == 0 else "residual" if step <= a.layers else "logits")
+        assert set(names) == set(trace.step_trace(a, full, step))
+        reference = {"embedding"} if step == 0 else set(full.layers[step - 1] if step <= a.layers else full.end)
+        assert {name for name in names if not name.endswith(".peak") and name != "logits.max"} == reference
+        assert names[-1] == ("embedding" if step == 0 else "residual" if step <= a.layers else "logits.max")
 
 
 def test_operators__inputs__come_before(traced):

@@ -70,7 +70,7 @@ def refused(call, signature: str, *arguments: int) -> None:
 def test_tensor__no_such_step_or_operator_or_position__is_refused(contract):
     m = model(LLAMA_8B)
     refused(contract.functions.tensor(m, 34, 0, 1), "NoSuchStep(uint256,uint256)", 34, 34)
-    for step, count in ((0, 1), (1, 39), (32, 39), (33, 8)):
+    for step, count in ((0, 1), (1, 47), (32, 47), (33, 12)):
         refused(contract.functions.tensor(m, step, count, 1), "NoSuchOperator(uint256,uint256)", count, count)
     refused(contract.functions.tensor(m, 1, 0, 0), "NoPositions()")
 

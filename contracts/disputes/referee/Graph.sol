@@ -35,24 +35,43 @@ library Graph {
     /// @notice Thrown for a pass over no tokens.
     error NoPositions();
 
-    uint256 private constant LEAF_NUMBERS = 256;
-    uint256 private constant NORM = 7;
+    uint256 internal constant LEAF_NUMBERS = 256;
 
-    // The first operator of each group, in a layer with head norms.
-    uint256 private constant Q = 7;
-    uint256 private constant V = 9;
-    uint256 private constant Q_NORM = 10;
-    uint256 private constant Q_ROPE = 15;
-    uint256 private constant K_NORM = 18;
-    uint256 private constant K_ROPE = 23;
-    uint256 private constant SCORE = 26;
-    uint256 private constant CONTEXT = 30;
-    uint256 private constant ATTN_OUTPUT = 33;
-    uint256 private constant FFN_NORM = 35;
-    uint256 private constant GATE = 42;
-    uint256 private constant ACT = 44;
-    uint256 private constant DOWN = 47;
-    uint256 private constant LAYER = 49;
+    // Operators of a layer with head norms, by their index there: the first of each group. Of each group, in order, as far
+    // as it has them: the peaks of the input's leaves, the input's shift and mantissas, their sum of squares, its root,
+    // the result, and the result's peaks, shift and mantissas.
+    uint256 internal constant NORM = 0;
+    uint256 internal constant Q = 9;
+    uint256 internal constant K = 10;
+    uint256 internal constant V = 11;
+    uint256 internal constant Q_NORM = 12;
+    uint256 internal constant Q_ROPE = 18;
+    uint256 internal constant K_NORM = 22;
+    uint256 internal constant K_ROPE = 28;
+    uint256 internal constant SCORE = 32;
+    uint256 internal constant SCORE_MAX = 33;
+    uint256 internal constant SHARE = 34;
+    uint256 internal constant SHARE_SUM = 35;
+    uint256 internal constant CONTEXT = 36;
+    uint256 internal constant ATTN_OUTPUT = 40;
+    uint256 internal constant ATTN_RESIDUAL = 41;
+    uint256 internal constant FFN_NORM = 42;
+    uint256 internal constant GATE = 51;
+    uint256 internal constant UP = 52;
+    uint256 internal constant ACT = 53;
+    uint256 internal constant DOWN = 57;
+    uint256 internal constant RESIDUAL = 58;
+    uint256 private constant LAYER = 59;
+    uint256 private constant HEAD_NORM = 6;
+
+    /// @notice The output of the step before, where an operator's input is meant.
+    uint256 internal constant BEFORE = type(uint256).max;
+
+    // Operators of the end, after those of its norm.
+    uint256 internal constant LOGITS = 9;
+    uint256 internal constant LOGITS_PEAK = 10;
+    uint256 internal constant LOGITS_MAX = 11;
+    uint256 private constant END = 12;
 
     /// @notice Embedding, layers, end.
     function steps(Model memory m) internal pure returns (uint256) {
@@ -63,27 +82,40 @@ library Graph {
     function operators(Model memory m, uint256 step) internal pure returns (uint256) {
         if (step >= steps(m)) revert NoSuchStep(step, steps(m));
         if (step == 0) return 1;
-        if (step > m.layers) return NORM + 1;
-        return m.headNorms ? LAYER : LAYER - 10;
+        if (step > m.layers) return END;
+        return m.headNorms ? LAYER : LAYER - 2 * HEAD_NORM;
     }
 
-    /// @notice The output of operator `index` of `step`.
+    /// @notice What operator `index` of `step` is called in a layer with head norms.
+    /// @dev Without them their operators are missing, once before each rotation.
+    function named(Model memory m, uint256 step, uint256 index) internal pure returns (uint256) {
+        uint256 count = operators(m, step);
+        if (index >= count) revert NoSuchOperator(index, count);
+        if (m.headNorms || step == 0 || step > m.layers || index < Q_NORM) return index;
+        return index < K_NORM - HEAD_NORM ? index + HEAD_NORM : index + 2 * HEAD_NORM;
+    }
+
+    /// @notice The inverse of `named`, for operators that are there.
+    function indexOf(Model memory m, uint256 step, uint256 name) internal pure returns (uint256) {
+        if (m.headNorms || step == 0 || step > m.layers || name < Q_NORM) return name;
+        return name < K_NORM ? name - HEAD_NORM : name - 2 * HEAD_NORM;
+    }
+
+    /// @notice The output of the operator called `name`.
     /// @param positions p: tokens of the pass.
-    function tensor(Model memory m, uint256 step, uint256 index, uint256 positions)
+    function tensor(Model memory m, uint256 step, uint256 name, uint256 positions)
         internal
         pure
         returns (Tensor memory)
     {
-        uint256 count = operators(m, step);
-        if (index >= count) revert NoSuchOperator(index, count);
         if (positions == 0) revert NoPositions();
         if (step == 0) return Tensor(positions, m.width, 4);
-        if (step > m.layers) return index == NORM ? Tensor(1, m.vocabulary, 4) : _norm(index, 1, m.width, 1);
-        if (!m.headNorms && index >= Q_NORM) {
-            // Without head norms their five operators are missing, once before each rotation.
-            index += index < Q_NORM + 3 ? 5 : 10;
+        if (step > m.layers) {
+            if (name == LOGITS) return Tensor(1, m.vocabulary, 4);
+            if (name == LOGITS_PEAK) return Tensor(1, _leaves(m.vocabulary), 8);
+            return name == LOGITS_MAX ? Tensor(1, 1, 4) : _norm(name, 1, m.width, 1);
         }
-        return index < FFN_NORM ? _attention(m, index, positions) : _feedForward(m, index, positions);
+        return name < FFN_NORM ? _attention(m, name, positions) : _feedForward(m, name, positions);
     }
 
     /// @notice Numbers in a leaf.
@@ -108,48 +140,64 @@ library Graph {
         return rowDepth(t) + MerkleTree.depth(t.rows);
     }
 
-    function _attention(Model memory m, uint256 index, uint256 p) private pure returns (Tensor memory) {
+    /// @notice Whether the tree has numbers in leaf `leaf`: rows are filled up to powers of two, and so is their number.
+    function holds(Tensor memory t, uint256 leaf) internal pure returns (bool) {
+        uint256 levels = rowDepth(t);
+        return leaf >> levels < t.rows && (leaf & ((1 << levels) - 1)) * leafNumbers(t) < t.columns;
+    }
+
+    /// @notice Row and column of the first number of a leaf.
+    function position(Tensor memory t, uint256 leaf) internal pure returns (uint256 row, uint256 column) {
+        uint256 levels = rowDepth(t);
+        return (leaf >> levels, (leaf & ((1 << levels) - 1)) * leafNumbers(t));
+    }
+
+    /// @notice The leaf with a number.
+    function leafOf(Tensor memory t, uint256 row, uint256 column) internal pure returns (uint256) {
+        return (row << rowDepth(t)) + column / leafNumbers(t);
+    }
+
+    function _attention(Model memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
         uint256 queries = m.heads * m.headWidth;
         uint256 keys = m.kvHeads * m.headWidth;
-        if (index < Q) return _norm(index, p, m.width, 1);
-        if (index == Q) return Tensor(p, queries, 4);
-        if (index < V) return Tensor(p, keys, 4);
-        if (index == V) return Tensor(keys, p, 4);
-        if (index < Q_ROPE) return _norm(index - Q_NORM, p * m.heads, m.headWidth, m.heads);
-        if (index < K_NORM) return _quantized(index - Q_ROPE, p * m.heads, m.headWidth, m.heads);
-        if (index < K_ROPE) return _norm(index - K_NORM, p * m.kvHeads, m.headWidth, m.kvHeads);
-        if (index < SCORE) return _quantized(index - K_ROPE, p * m.kvHeads, m.headWidth, m.kvHeads);
-        if (index < CONTEXT) {
-            // Scores, their maxima, shares, their sums.
-            uint256 which = index - SCORE;
-            return which % 2 == 0 ? Tensor(m.heads * p, p, 4) : Tensor(m.heads, p, which == 1 ? 4 : 8);
-        }
-        if (index < ATTN_OUTPUT) return _quantized(index - CONTEXT, p, queries, 1);
+        if (name < Q) return _norm(name, p, m.width, 1);
+        if (name == Q) return Tensor(p, queries, 4);
+        if (name == K) return Tensor(p, keys, 4);
+        if (name == V) return Tensor(keys, p, 4);
+        if (name < Q_ROPE) return _norm(name - Q_NORM, p * m.heads, m.headWidth, m.heads);
+        if (name < K_NORM) return _quantized(name - Q_ROPE, p * m.heads, m.headWidth, m.heads);
+        if (name < K_ROPE) return _norm(name - K_NORM, p * m.kvHeads, m.headWidth, m.kvHeads);
+        if (name < SCORE) return _quantized(name - K_ROPE, p * m.kvHeads, m.headWidth, m.kvHeads);
+        if (name == SCORE || name == SHARE) return Tensor(m.heads * p, p, 4);
+        if (name == SCORE_MAX) return Tensor(m.heads, p, 4);
+        if (name == SHARE_SUM) return Tensor(m.heads, p, 8);
+        if (name < ATTN_OUTPUT) return _quantized(name - CONTEXT, p, queries, 1);
         return Tensor(p, m.width, 4);
     }
 
-    function _feedForward(Model memory m, uint256 index, uint256 p) private pure returns (Tensor memory) {
-        if (index < GATE) return _norm(index - FFN_NORM, p, m.width, 1);
-        if (index < ACT) return Tensor(p, m.hidden, 4);
-        if (index == ACT) return Tensor(p, m.hidden, 8);
-        if (index < DOWN) return _quantized(index - ACT, p, m.hidden, 1);
+    function _feedForward(Model memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
+        if (name < GATE) return _norm(name - FFN_NORM, p, m.width, 1);
+        if (name < ACT) return Tensor(p, m.hidden, 4);
+        if (name == ACT) return Tensor(p, m.hidden, 8);
+        if (name < DOWN) return _quantized(name - ACT, p, m.hidden, 1);
         return Tensor(p, m.width, 4);
     }
 
-    /// @dev Shift and mantissa of the input, sum, root, the normalised row, its shift and mantissa.
-    function _norm(uint256 index, uint256 rows, uint256 columns, uint256 perRow) private pure returns (Tensor memory) {
-        if (index < 2) return _quantized(index + 1, rows, columns, perRow);
-        if (index < 4) return Tensor(rows / perRow, perRow, 8);
-        return _quantized(index - 4, rows, columns, perRow);
+    /// @dev Peaks, shift and mantissas of the input, sum, root, then the normalised row and its peaks, shift, mantissas.
+    function _norm(uint256 k, uint256 rows, uint256 columns, uint256 perRow) private pure returns (Tensor memory) {
+        if (k < 3) return _quantized(k + 1, rows, columns, perRow);
+        if (k < 5) return Tensor(rows / perRow, perRow, 8);
+        return _quantized(k - 5, rows, columns, perRow);
     }
 
-    /// @dev A row of 32-bit numbers, its shift, its mantissas.
-    function _quantized(uint256 index, uint256 rows, uint256 columns, uint256 perRow)
-        private
-        pure
-        returns (Tensor memory)
-    {
-        if (index == 0) return Tensor(rows, columns, 4);
-        return index == 1 ? Tensor(rows / perRow, perRow, 1) : Tensor(rows, columns, 2);
+    /// @dev A row of 32-bit numbers, the peaks of its leaves, its shift, its mantissas.
+    function _quantized(uint256 k, uint256 rows, uint256 columns, uint256 perRow) private pure returns (Tensor memory) {
+        if (k == 0) return Tensor(rows, columns, 4);
+        if (k == 1) return Tensor(rows, _leaves(columns), 8);
+        return k == 2 ? Tensor(rows / perRow, perRow, 1) : Tensor(rows, columns, 2);
+    }
+
+    function _leaves(uint256 columns) private pure returns (uint256) {
+        return (columns + LEAF_NUMBERS - 1) / LEAF_NUMBERS;
     }
 }

@@ -97,25 +97,12 @@ library Operators {
         return Powers.power(table, uint256(((most - z) * LOG2_E).shift(24)), 22);
     }
 
-    /// @notice Sum of the shares of a row of scores, int32, big-endian. The reduction that softmax divides by.
-    /// @dev The rounding half is a one, shifted up.
-    // slither-disable-next-line incorrect-shift
-    function shareSum(bytes calldata row, int256 most) internal pure returns (int256 sum) {
+    /// @notice Sum of a row of int32, big-endian: what softmax divides by.
+    function total(bytes calldata row) internal pure returns (int256 sum) {
         _checkRow(row);
-        bytes memory table = Powers.TABLE;
-        // `share`, written out for speed; tests hold both to the reference.
         assembly ("memory-safe") {
             for { let at := 0 } lt(at, row.length) { at := add(at, 4) } {
-                let z := sar(224, calldataload(add(row.offset, at)))
-                let t := shr(24, add(mul(sub(most, z), LOG2_E), 0x800000))
-                let down := add(8, shr(16, t))
-                if lt(down, 64) {
-                    let pair := mload(add(add(table, 0x20), shl(2, and(shr(8, t), 255))))
-                    let here := shr(224, pair)
-                    let step := sub(and(shr(192, pair), 0xffffffff), here)
-                    let exact := add(here, sar(8, add(mul(step, and(t, 255)), 128)))
-                    sum := add(sum, shr(down, add(exact, shl(sub(down, 1), 1))))
-                }
+                sum := add(sum, sar(224, calldataload(add(row.offset, at))))
             }
         }
     }
@@ -126,7 +113,7 @@ library Operators {
     }
 
     /// @notice Mean of a row of values weighted by a row of shares; both int32, big-endian.
-    function context(bytes calldata shares, bytes calldata values, int256 total) internal pure returns (int256) {
+    function context(bytes calldata shares, bytes calldata values, int256 sumOfShares) internal pure returns (int256) {
         _checkRow(shares);
         if (shares.length != values.length) revert Weights.WrongLength(shares.length, values.length);
         int256 sum;
@@ -137,7 +124,7 @@ library Operators {
                 sum := add(sum, mul(e, v))
             }
         }
-        return sum.divide(total);
+        return sum.divide(sumOfShares);
     }
 
     /* FEED FORWARD */

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {Fixed} from "./Fixed.sol";
+
 /// @title Dot products of a quantized activation row with one raw row of a GGUF matrix.
 /// @notice Weights are integers in units of 2^-24 (docs/numerics.md, "Weights"); the block layouts are those of
 /// ggml-common.h of ggml.
@@ -12,6 +14,7 @@ library Weights {
     error UnknownType(uint256 kind);
     error WrongLength(uint256 expected, uint256 given);
 
+    uint256 internal constant F32 = 0;
     uint256 internal constant F16 = 1;
     uint256 internal constant Q4_0 = 2;
     uint256 internal constant Q8_0 = 8;
@@ -48,6 +51,62 @@ library Weights {
             if exponent { value := shl(sub(exponent, 1), add(value, 1024)) }
             if shr(7, high) { value := sub(0, value) }
         }
+    }
+
+    /// @notice Bytes of `columns` weights in a file. Whole blocks only.
+    function rowBytes(uint256 kind, uint256 columns) internal pure returns (uint256) {
+        if (kind == F32) return 4 * columns;
+        if (kind == F16) return 2 * columns;
+        if (kind == Q8_0) return columns / 32 * 34;
+        if (kind == Q4_0) return columns / 32 * 18;
+        if (kind == Q4_K) return columns / 256 * 144;
+        if (kind == Q6_K) return columns / 256 * 210;
+        revert UnknownType(kind);
+    }
+
+    /// @notice Weight k of a row, in units of 2^-24.
+    function weight(uint256 kind, bytes calldata row, uint256 k) internal pure returns (int256) {
+        if (kind == F16) return half(row, 2 * k);
+        if (kind == Q8_0) {
+            uint256 block_ = k / 32 * 34;
+            return half(row, block_) * int8(uint8(row[block_ + 2 + k % 32]));
+        }
+        if (kind == Q4_0) {
+            uint256 block_ = k / 32 * 18;
+            uint256 pair = uint8(row[block_ + 2 + k % 16]);
+            return half(row, block_) * (int256(k % 32 < 16 ? pair & 15 : pair >> 4) - 8);
+        }
+        if (kind == Q4_K) {
+            uint256 block_ = k / 256 * 144;
+            uint256 g = k % 256 / 32;
+            (uint256 scale, uint256 minimum) = _scalesQ4K(_word(row, block_ + 4), g);
+            uint256 pair = uint8(row[block_ + 16 + 32 * (g / 2) + k % 32]);
+            int256 q = int256(g % 2 == 0 ? pair & 15 : pair >> 4);
+            return half(row, block_) * int256(scale) * q - half(row, block_ + 2) * int256(minimum);
+        }
+        if (kind == Q6_K) {
+            uint256 block_ = k / 256 * 210;
+            uint256 g = k % 256 / 32;
+            uint256 low = uint8(row[block_ + 64 * (g / 4) + 32 * (g % 2) + k % 32]);
+            uint256 high = uint8(row[block_ + 128 + 32 * (g / 4) + k % 32]) >> (2 * (g % 4)) & 3;
+            int256 q = int256((g % 4 < 2 ? low & 15 : low >> 4) | high << 4) - 32;
+            return half(row, block_ + 208) * int8(uint8(row[block_ + 192 + k % 256 / 16])) * q;
+        }
+        revert UnknownType(kind);
+    }
+
+    /// @notice Number k of an unquantized vector with `bits` fraction bits, to nearest, halves upward. Must be finite.
+    function fixedPoint(uint256 kind, bytes calldata vector, uint256 k, uint256 bits) internal pure returns (int256) {
+        if (kind == F16) return Fixed.shift(half(vector, 2 * k), 24 - int256(bits));
+        if (kind != F32) revert UnknownType(kind);
+        uint256 word = _word(vector, 4 * k);
+        // Little-endian: the sign and the exponent come last.
+        uint256 raw = word >> 248 | (word >> 240 & 0xff) << 8 | (word >> 232 & 0xff) << 16 | (word >> 224 & 0xff) << 24;
+        uint256 exponent = raw >> 23 & 0xff;
+        int256 value = int256(raw & 0x7fffff);
+        if (exponent == 0) exponent = 1;
+        else value += 0x800000;
+        return Fixed.shift(raw >> 31 == 1 ? -value : value, 150 - int256(exponent) - int256(bits));
     }
 
     function _blocks(bytes calldata lanes, bytes calldata row, uint256 columns, uint256 size)
@@ -160,21 +219,27 @@ library Weights {
         return int256((word >> (32 * i + (j % 2 == 0 ? 16 : 0))) & 0xffff) - 2 ** 15;
     }
 
-    /// @notice Sum of the squares of a row's mantissas.
-    function squares(bytes calldata lanes) internal pure returns (uint256 sum) {
-        if (lanes.length % 64 != 0) revert WrongLength(lanes.length / 64 * 64, lanes.length);
+    /// @notice Sum of the products of two rows' mantissas.
+    function product(bytes calldata x, bytes calldata y) internal pure returns (int256 sum) {
+        if (x.length % 64 != 0) revert WrongLength(x.length / 64 * 64, x.length);
+        if (y.length != x.length) revert WrongLength(x.length, y.length);
         assembly ("memory-safe") {
-            let end := add(lanes.offset, lanes.length)
-            for { let at := lanes.offset } lt(at, end) { at := add(at, 32) } {
-                let word := calldataload(at)
+            for { let at := 0 } lt(at, x.length) { at := add(at, 32) } {
+                let a := calldataload(add(x.offset, at))
+                let b := calldataload(add(y.offset, at))
                 for { let k := 0 } lt(k, 4) { k := add(k, 1) } {
-                    let m := sub(and(word, 0xffff), 0x8000)
-                    let n := sub(and(shr(16, word), 0xffff), 0x8000)
-                    sum := add(sum, add(mul(m, m), mul(n, n)))
-                    m := sub(and(shr(32, word), 0xffff), 0x8000)
-                    n := sub(and(shr(48, word), 0xffff), 0x8000)
-                    sum := add(sum, add(mul(m, m), mul(n, n)))
-                    word := shr(64, word)
+                    sum := add(sum, mul(sub(and(a, 0xffff), 0x8000), sub(and(b, 0xffff), 0x8000)))
+                    sum := add(
+                        sum, mul(sub(and(shr(16, a), 0xffff), 0x8000), sub(and(shr(16, b), 0xffff), 0x8000))
+                    )
+                    sum := add(
+                        sum, mul(sub(and(shr(32, a), 0xffff), 0x8000), sub(and(shr(32, b), 0xffff), 0x8000))
+                    )
+                    sum := add(
+                        sum, mul(sub(and(shr(48, a), 0xffff), 0x8000), sub(and(shr(48, b), 0xffff), 0x8000))
+                    )
+                    a := shr(64, a)
+                    b := shr(64, b)
                 }
             }
         }

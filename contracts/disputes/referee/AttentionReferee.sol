@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
+
+import {IFamily} from "../../interfaces/IFamily.sol";
+import {IReferee} from "../../interfaces/IReferee.sol";
+import {Graph} from "./Graph.sol";
+import {Operators} from "./Operators.sol";
+import {Powers} from "./Powers.sol";
+import {Reader} from "./Reader.sol";
+import {Weights} from "./Weights.sol";
+
+/// @title AttentionReferee
+/// @notice Rotation, scores, softmax, context.
+contract AttentionReferee is IFamily, Reader {
+    /// @inheritdoc IFamily
+    function compute(IReferee.Question calldata question, IReferee.Input[] calldata inputs)
+        external
+        pure
+        returns (int256)
+    {
+        IReferee.Question memory q = question;
+        uint256 name = q.name;
+        Graph.Model memory g = q.n.graph;
+        if (name == Graph.Q_ROPE) return _rotated(q, inputs, g.heads, g.headNorms ? name - 1 : Graph.Q);
+        if (name == Graph.K_ROPE) return _rotated(q, inputs, g.kvHeads, g.headNorms ? name - 1 : Graph.K);
+        if (name == Graph.SCORE) return _score(q, inputs);
+        if (name == Graph.CONTEXT) return _context(q, inputs);
+        return _softmax(q, inputs);
+    }
+
+    /// @dev Of a pair that is turned, both; of a number that is not, that one alone.
+    function _rotated(IReferee.Question memory q, IReferee.Input[] calldata inputs, uint256 heads, uint256 source)
+        private
+        pure
+        returns (int256)
+    {
+        uint256 width = q.n.graph.headWidth;
+        uint256 pairs = q.n.ropeWidth / 2;
+        uint256 column = q.column;
+        if (column >= 2 * pairs) {
+            _expectInputs(inputs, 1);
+            (uint256 row_, uint256 column_) = _within(q, source, width);
+            return _at(q, source, row_, column_, inputs[0]);
+        }
+        _expectInputs(inputs, 3);
+        bool second = q.n.interleaved ? column % 2 == 1 : column >= pairs;
+        uint256 pair = q.n.interleaved ? column / 2 : column % pairs;
+        q.column = q.n.interleaved ? 2 * pair : pair;
+        (uint256 row, uint256 first) = _within(q, source, width);
+        int256 a = _at(q, source, row, first, inputs[0]);
+        int256 b = _at(q, source, row, first + (q.n.interleaved ? 1 : pairs), inputs[1]);
+        (int256 cosine, int256 sine) = _rotation(q, q.row / heads, pair, inputs[2]);
+        (int256 x, int256 y) = Operators.rotate(a, b, cosine, sine);
+        return second ? y : x;
+    }
+
+    function _score(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+        Graph.Model memory g = q.n.graph;
+        uint256 head = q.row / q.positions;
+        uint256 position = q.row % q.positions;
+        if (q.column > position) return 0;
+        _expectInputs(inputs, 4);
+        uint256 query = position * g.heads + head;
+        uint256 key = q.column * g.kvHeads + head / (g.heads / g.kvHeads);
+        bytes calldata queries = _row(q, Graph.Q_ROPE + 3, query, inputs[0]);
+        bytes calldata keys = _row(q, Graph.K_ROPE + 3, key, inputs[1]);
+        uint256 s = uint256(_ofRow(q, Graph.Q_ROPE + 2, query, inputs[2]));
+        uint256 t = uint256(_ofRow(q, Graph.K_ROPE + 2, key, inputs[3]));
+        // 1 / sqrt(head width) with 24 fraction bits, to nearest.
+        int256 scale = int256((FixedPointMathLib.sqrt(2 ** 50 / g.headWidth) + 1) >> 1);
+        return Operators.score(Weights.product(queries, keys), scale, s, t);
+    }
+
+    /// @dev Largest score, shares, their sum. A position sees itself and those before.
+    function _softmax(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+        if (q.name == Graph.SHARE) {
+            uint256 head = q.row / q.positions;
+            uint256 position = q.row % q.positions;
+            if (q.column > position) return 0;
+            _expectInputs(inputs, 2);
+            int256 z = _at(q, Graph.SCORE, q.row, q.column, inputs[0]);
+            return Operators.share(Powers.TABLE, z, _at(q, Graph.SCORE_MAX, head, position, inputs[1]));
+        }
+        _expectInputs(inputs, 1);
+        bytes calldata row = _row(q, q.name - 1, q.row * q.positions + q.column, inputs[0]);
+        row = row[:4 * (q.column + 1)];
+        return q.name == Graph.SCORE_MAX ? Operators.largest(row) : Operators.total(row);
+    }
+
+    function _context(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+        _expectInputs(inputs, 3);
+        Graph.Model memory g = q.n.graph;
+        uint256 head = q.column / g.headWidth;
+        uint256 value = head / (g.heads / g.kvHeads) * g.headWidth + q.column % g.headWidth;
+        bytes calldata shares = _row(q, Graph.SHARE, head * q.positions + q.row, inputs[0]);
+        bytes calldata values = _row(q, Graph.V, value, inputs[1]);
+        uint256 seen = 4 * (q.row + 1);
+        return Operators.context(shares[:seen], values[:seen], _at(q, Graph.SHARE_SUM, head, q.row, inputs[2]));
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {SSTORE2} from "solady/utils/SSTORE2.sol";
+
+import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
+import {Graph} from "./Graph.sol";
+
+/// @title What the referee knows of a model: its manifest's numbers, kept as the code of a contract, its `pointer`.
+/// @dev The numbers come from `oracle/disputes/commitments.py`. A manifest that lies about its file harms nobody but who
+/// serves it, and nodes check before they do.
+library Models {
+    /// @param context positions that there are cosines for. @param contextLength most tokens, as the manifest says.
+    /// @param layerLeaves leaves of one layer's weights. @param prefixCount of the prompt's wrapper; so `suffixCount`.
+    struct Numbers {
+        Graph.Model graph;
+        bool interleaved;
+        uint256 ropeWidth;
+        uint256 context;
+        uint256 contextLength;
+        uint256 epsilon;
+        uint256 headEpsilon;
+        bytes32 rotationsRoot;
+        bytes32 vocabularyRoot;
+        bytes32 weightsRoot;
+        uint256 layerLeaves;
+        uint256 weightLeaves;
+        uint256 prefixCount;
+        uint256 suffixCount;
+        uint256 stopCount;
+    }
+
+    /// @notice The tensors of a layer in the order of their leaves.
+    enum Role {
+        AttnNorm,
+        AttnQ,
+        AttnK,
+        AttnV,
+        AttnQBias,
+        AttnKBias,
+        AttnVBias,
+        AttnQNorm,
+        AttnKNorm,
+        AttnOutput,
+        FfnNorm,
+        FfnGate,
+        FfnUp,
+        FfnDown
+    }
+
+    uint256 internal constant ROLES = 14;
+    uint256 internal constant ABSENT = 255;
+    uint256 internal constant VECTOR_LEAF = 256;
+    uint256 private constant NUMBERS_BYTES = 22 * 32;
+
+    // Kinds start with those of the tensors outside layers.
+    uint256 internal constant EMBEDDING = 0;
+    uint256 internal constant OUTPUT_NORM = 1;
+    uint256 internal constant OUTPUT = 2;
+    uint256 private constant LAYERS = 3;
+
+    /// @notice Thrown when architecture numbers make no model; `reason` says which.
+    error BadArchitecture(string reason);
+
+    /// @notice Keeps a manifest's numbers.
+    function write(IModelRegistry.Manifest calldata manifest) internal returns (address pointer) {
+        (Numbers memory n, bytes memory kinds) = _decode(manifest);
+        return SSTORE2.write(
+            bytes.concat(
+                abi.encode(n),
+                kinds,
+                _packed(manifest.prefixTokens),
+                _packed(manifest.suffixTokens),
+                _packed(manifest.stopTokens)
+            )
+        );
+    }
+
+    function numbers(address pointer) internal view returns (Numbers memory) {
+        return abi.decode(SSTORE2.read(pointer, 0, NUMBERS_BYTES), (Numbers));
+    }
+
+    /// @notice The GGML type of a tensor outside layers.
+    function kind(address pointer, uint256 which) internal view returns (uint256) {
+        return uint8(SSTORE2.read(pointer, NUMBERS_BYTES + which, NUMBERS_BYTES + which + 1)[0]);
+    }
+
+    /// @notice The GGML type of a layer's tensor, or ABSENT. layer: from 0.
+    function kind(address pointer, uint256 layer, Role role) internal view returns (uint256) {
+        return kind(pointer, LAYERS + ROLES * layer + uint256(role));
+    }
+
+    /// @notice Token `index` of prefix, suffix and stop tokens, one after the other.
+    function wrapperToken(address pointer, Numbers memory n, uint256 index) internal view returns (uint256) {
+        uint256 start = NUMBERS_BYTES + LAYERS + ROLES * n.graph.layers + 4 * index;
+        return uint32(bytes4(SSTORE2.read(pointer, start, start + 4)));
+    }
+
+    function isStop(address pointer, Numbers memory n, uint256 token) internal view returns (bool) {
+        for (uint256 i; i < n.stopCount; ++i) {
+            if (wrapperToken(pointer, n, n.prefixCount + n.suffixCount + i) == token) return true;
+        }
+        return false;
+    }
+
+    /// @notice Index among all weight leaves of the first one of a layer's tensor. layer: from 0.
+    function firstLeaf(address pointer, Numbers memory n, uint256 layer, Role role) internal view returns (uint256 first) {
+        first = n.graph.vocabulary + layer * n.layerLeaves;
+        for (uint256 before; before < uint256(role); ++before) {
+            if (kind(pointer, 0, Role(before)) != ABSENT) first += _leaves(n.graph, Role(before));
+        }
+    }
+
+    function _leaves(Graph.Model memory g, Role role) private pure returns (uint256) {
+        uint256 queries = g.heads * g.headWidth;
+        uint256 keys = g.kvHeads * g.headWidth;
+        if (role == Role.AttnNorm || role == Role.FfnNorm) return vectorLeaves(g.width);
+        if (role == Role.AttnQ) return queries;
+        if (role == Role.AttnK || role == Role.AttnV) return keys;
+        if (role == Role.AttnQBias) return vectorLeaves(queries);
+        if (role == Role.AttnKBias || role == Role.AttnVBias) return vectorLeaves(keys);
+        if (role == Role.AttnQNorm || role == Role.AttnKNorm) return vectorLeaves(g.headWidth);
+        if (role == Role.FfnGate || role == Role.FfnUp) return g.hidden;
+        return g.width;
+    }
+
+    function vectorLeaves(uint256 length) internal pure returns (uint256) {
+        return (length + VECTOR_LEAF - 1) / VECTOR_LEAF;
+    }
+
+    function _decode(IModelRegistry.Manifest calldata manifest)
+        private
+        pure
+        returns (Numbers memory n, bytes memory kinds)
+    {
+        uint256 family;
+        (family, n, kinds) = _architecture(manifest.architecture);
+        Graph.Model memory g = n.graph;
+        if (family > 2) revert BadArchitecture("family");
+        if (g.layers == 0 || g.layers > 1000) revert BadArchitecture("layers");
+        if (g.width == 0 || g.hidden == 0 || g.headWidth == 0 || g.vocabulary == 0) revert BadArchitecture("width");
+        if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) revert BadArchitecture("heads");
+        if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) revert BadArchitecture("rope");
+        if (manifest.contextLength > n.context) revert BadArchitecture("context");
+        if (kinds.length != LAYERS + ROLES * g.layers) revert BadArchitecture("kinds");
+        n.interleaved = family == 0;
+        g.headNorms = family == 2;
+        n.weightsRoot = manifest.weightsRoot;
+        for (uint256 role; role < ROLES; ++role) {
+            if (uint8(kinds[LAYERS + role]) != ABSENT) n.layerLeaves += _leaves(g, Role(role));
+        }
+        n.weightLeaves = g.vocabulary + g.layers * n.layerLeaves + vectorLeaves(g.width);
+        if (uint8(kinds[OUTPUT]) != ABSENT) n.weightLeaves += g.vocabulary;
+        n.contextLength = manifest.contextLength;
+        n.prefixCount = manifest.prefixTokens.length;
+        n.suffixCount = manifest.suffixTokens.length;
+        n.stopCount = manifest.stopTokens.length;
+    }
+
+    /// @dev `oracle/disputes/commitments.NUMBERS`.
+    function _architecture(bytes calldata encoded)
+        private
+        pure
+        returns (uint256 family, Numbers memory n, bytes memory kinds)
+    {
+        uint256[10] memory a;
+        (a, n.epsilon, n.headEpsilon, n.rotationsRoot, n.vocabularyRoot, kinds) =
+            abi.decode(encoded, (uint256[10], uint256, uint256, bytes32, bytes32, bytes));
+        family = a[0];
+        n.graph = Graph.Model(false, a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
+        n.ropeWidth = a[7];
+        n.context = a[8];
+    }
+
+    function _packed(uint32[] calldata tokens) private pure returns (bytes memory packed) {
+        packed = new bytes(4 * tokens.length);
+        for (uint256 i; i < tokens.length; ++i) {
+            uint256 token = tokens[i];
+            assembly ("memory-safe") {
+                let at := add(add(packed, 0x20), shl(2, i))
+                mstore8(at, shr(24, token))
+                mstore8(add(at, 1), shr(16, token))
+                mstore8(add(at, 2), shr(8, token))
+                mstore8(add(at, 3), token)
+            }
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IReferee} from "../../interfaces/IReferee.sol";
+import {MerkleTree} from "../../libraries/MerkleTree.sol";
+import {Fixed} from "./Fixed.sol";
+import {Graph} from "./Graph.sol";
+import {Models} from "./Models.sol";
+import {Weights} from "./Weights.sol";
+
+/// @title What a party shows, read only where it hashes to a root that is agreed upon.
+abstract contract Reader {
+    using Graph for Graph.Tensor;
+
+    uint256 private constant ENTRIES = 4;
+    uint256 private constant ENTRY_BYTES = 8;
+
+    /* TENSORS */
+
+    function _tensor(IReferee.Question memory q, uint256 name) internal pure returns (Graph.Tensor memory) {
+        if (name == Graph.BEFORE) return Graph.Tensor(q.positions, q.n.graph.width, 4);
+        return Graph.tensor(q.n.graph, q.step, name, q.positions);
+    }
+
+    /// @notice The leaf that holds a number of operator `name`, or of the step before.
+    function _leaf(IReferee.Question memory q, uint256 name, uint256 row, uint256 column, IReferee.Input calldata input)
+        internal
+        pure
+        returns (bytes calldata)
+    {
+        Graph.Tensor memory t = _tensor(q, name);
+        _checkRoot(q, name, input);
+        if (input.data.length != t.leafBytes()) revert IReferee.WrongDataLength(t.leafBytes(), input.data.length);
+        bytes32 hash = MerkleTree.hashLeaf(input.data);
+        MerkleTree.check(input.root, 1 << t.depth(), t.leafOf(row, column), hash, input.proof);
+        return input.data;
+    }
+
+    function _at(IReferee.Question memory q, uint256 name, uint256 row, uint256 column, IReferee.Input calldata input)
+        internal
+        pure
+        returns (int256)
+    {
+        Graph.Tensor memory t = _tensor(q, name);
+        return _number(t, _leaf(q, name, row, column, input), column % t.leafNumbers());
+    }
+
+    /// @notice The number that belongs to row `row`, where a tensor has one for each, some to a row of its own.
+    function _ofRow(IReferee.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input) internal pure returns (int256) {
+        uint256 columns = _tensor(q, name).columns;
+        return _at(q, name, row / columns, row % columns, input);
+    }
+
+    /// @notice All leaves of a row, one after the other.
+    function _row(IReferee.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input)
+        internal
+        pure
+        returns (bytes calldata)
+    {
+        Graph.Tensor memory t = _tensor(q, name);
+        _checkRoot(q, name, input);
+        uint256 size = t.leafBytes();
+        uint256 leaves = (t.columns + t.leafNumbers() - 1) / t.leafNumbers();
+        if (input.data.length != leaves * size) revert IReferee.WrongDataLength(leaves * size, input.data.length);
+        bytes32[] memory nodes = new bytes32[](leaves);
+        for (uint256 i; i < leaves; ++i) {
+            nodes[i] = MerkleTree.hashLeaf(input.data[i * size:(i + 1) * size]);
+        }
+        uint256 rows = 1 << MerkleTree.depth(t.rows);
+        MerkleTree.check(input.root, rows, row, MerkleTree.rootOf(nodes), input.proof);
+        return input.data;
+    }
+
+    /// @notice A number of a leaf or a row.
+    function _number(Graph.Tensor memory t, bytes calldata data, uint256 k) internal pure returns (int256 value) {
+        if (t.numberBytes == 2) return Weights.mantissa(data, k);
+        uint256 size = t.numberBytes;
+        assembly ("memory-safe") {
+            value := sar(sub(256, shl(3, size)), calldataload(add(data.offset, mul(size, k))))
+        }
+    }
+
+    /// @notice The largest number, or magnitude, of [from, to).
+    function _largest(Graph.Tensor memory t, bytes calldata data, uint256 from, uint256 to, bool magnitude)
+        internal
+        pure
+        returns (int256 most)
+    {
+        most = type(int256).min;
+        for (uint256 k = from; k < to; ++k) {
+            int256 value = _number(t, data, k);
+            if (magnitude && value < 0) value = -value;
+            if (value > most) most = value;
+        }
+    }
+
+    /// @notice Where a number of a row of `columns` stands in `of`, whose rows may hold several such rows, head after head.
+    /// The end has one row: the last position's.
+    function _within(IReferee.Question memory q, uint256 source, uint256 columns)
+        internal
+        pure
+        returns (uint256 row, uint256 column)
+    {
+        uint256 split = _tensor(q, source).columns / columns;
+        row = q.row / split;
+        column = (q.row % split) * columns + q.column;
+        if (source == Graph.BEFORE && q.step > q.n.graph.layers) row = q.positions - 1;
+    }
+
+    /// @dev That `input.root` is what the node said this operator's output is.
+    function _checkRoot(IReferee.Question memory q, uint256 name, IReferee.Input calldata input) private pure {
+        if (name == Graph.BEFORE) {
+            MerkleTree.check(
+                q.roots.steps, Graph.steps(q.n.graph), q.step - 1, input.root, input.listProof
+            );
+        } else {
+            uint256 count = Graph.operators(q.n.graph, q.step);
+            uint256 index = Graph.indexOf(q.n.graph, q.step, name);
+            MerkleTree.check(q.roots.operators, count, index, input.root, input.listProof);
+        }
+    }
+
+    /* MODEL */
+
+    /// @notice Type and first leaf of the tensor that `role` stands for in this step.
+    function _weights(IReferee.Question memory q, Models.Role role) internal view returns (uint256 kind, uint256 first) {
+        if (q.step <= q.n.graph.layers) {
+            kind = Models.kind(q.pointer, q.step - 1, role);
+            return (kind, kind == Models.ABSENT ? 0 : Models.firstLeaf(q.pointer, q.n, q.step - 1, role));
+        }
+        first = q.n.graph.vocabulary + q.n.graph.layers * q.n.layerLeaves;
+        if (role == Models.Role.AttnNorm) return (Models.kind(q.pointer, Models.OUTPUT_NORM), first);
+        kind = Models.kind(q.pointer, Models.OUTPUT);
+        if (kind == Models.ABSENT) return (Models.kind(q.pointer, Models.EMBEDDING), 0);
+        first += Models.vectorLeaves(q.n.graph.width);
+    }
+
+    /// @notice Reverts unless `input` is leaf `leaf` of the weights, with that many numbers.
+    function _checkWeight(Models.Numbers memory n, uint256 leaf, uint256 kind, uint256 columns, IReferee.Input calldata input)
+        internal
+        pure
+    {
+        uint256 size = Weights.rowBytes(kind, columns);
+        if (input.data.length != size) revert IReferee.WrongDataLength(size, input.data.length);
+        MerkleTree.check(n.weightsRoot, n.weightLeaves, leaf, MerkleTree.hashLeaf(input.data), input.proof);
+    }
+
+    /// @notice Number k of an unquantized vector of `length` numbers.
+    function _vector(IReferee.Question memory q, Models.Role role, uint256 length, uint256 k, uint256 bits, IReferee.Input calldata input)
+        internal
+        view
+        returns (int256)
+    {
+        (uint256 kind, uint256 first) = _weights(q, role);
+        uint256 start = k / Models.VECTOR_LEAF * Models.VECTOR_LEAF;
+        uint256 columns = length - start < Models.VECTOR_LEAF ? length - start : Models.VECTOR_LEAF;
+        _checkWeight(q.n, first + k / Models.VECTOR_LEAF, kind, columns, input);
+        return Weights.fixedPoint(kind, input.data, k % Models.VECTOR_LEAF, bits);
+    }
+
+    /// @notice Cosine and sine of a pair at a position.
+    function _rotation(IReferee.Question memory q, uint256 position, uint256 pair, IReferee.Input calldata input)
+        internal
+        pure
+        returns (int256 cosine, int256 sine)
+    {
+        uint256 pairs = q.n.ropeWidth / 2;
+        if (input.data.length != 8 * pairs) revert IReferee.WrongDataLength(8 * pairs, input.data.length);
+        bytes32 hash = MerkleTree.hashLeaf(input.data);
+        MerkleTree.check(q.n.rotationsRoot, q.n.context, position, hash, input.proof);
+        cosine = int32(uint32(bytes4(input.data[4 * pair:4 * pair + 4])));
+        sine = int32(uint32(bytes4(input.data[4 * (pairs + pair):4 * (pairs + pair) + 4])));
+    }
+
+    /* TOKENS */
+
+    /// @notice Id and end of token `index` of `count`.
+    function _entry(IReferee.Tokens calldata tokens, uint256 count, uint256 index, IReferee.Input calldata input)
+        internal
+        pure
+        returns (uint256 token, uint256 end)
+    {
+        if (index >= count) revert IReferee.NoSuchElement(index, count);
+        if (input.data.length != ENTRIES * ENTRY_BYTES) {
+            revert IReferee.WrongDataLength(ENTRIES * ENTRY_BYTES, input.data.length);
+        }
+        uint256 leaves = (count + ENTRIES - 1) / ENTRIES;
+        MerkleTree.check(tokens.root, leaves, index / ENTRIES, MerkleTree.hashLeaf(input.data), input.proof);
+        uint256 start = index % ENTRIES * ENTRY_BYTES;
+        token = uint32(bytes4(input.data[start:start + 4]));
+        end = uint32(bytes4(input.data[start + 4:start + 8]));
+    }
+
+    function _expectInputs(IReferee.Input[] calldata inputs, uint256 count) internal pure {
+        if (inputs.length != count) revert IReferee.WrongInputCount(count, inputs.length);
+    }
+}

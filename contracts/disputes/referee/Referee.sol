@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IFamily} from "../../interfaces/IFamily.sol";
+import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
+import {IReferee} from "../../interfaces/IReferee.sol";
+import {ModelId} from "../../interfaces/Types.sol";
+import {Graph} from "./Graph.sol";
+import {Models} from "./Models.sol";
+import {Operators} from "./Operators.sol";
+import {Reader} from "./Reader.sol";
+import {Weights} from "./Weights.sol";
+
+/// @title Referee
+/// @notice Knows the models, finds the element in question, and asks the family that computes it. It keeps nothing else.
+contract Referee is IReferee, Reader {
+    using Graph for Graph.Tensor;
+
+    IModelRegistry public immutable registry;
+    IFamily public immutable linear;
+    IFamily public immutable rows;
+    IFamily public immutable attention;
+
+    /// @inheritdoc IReferee
+    mapping(ModelId model => address) public pointerOf;
+
+    constructor(IModelRegistry registry_, IFamily linear_, IFamily rows_, IFamily attention_) {
+        registry = registry_;
+        linear = linear_;
+        rows = rows_;
+        attention = attention_;
+    }
+
+    /* MODELS */
+
+    /// @inheritdoc IReferee
+    function enroll(IModelRegistry.Manifest calldata manifest) external {
+        ModelId model = ModelId.wrap(keccak256(abi.encode(manifest)));
+        if (!registry.registered(model)) revert NotRegistered(model);
+        if (enrolled(model)) revert AlreadyEnrolled(model);
+        if (manifest.weightsRoot == 0 || manifest.architecture.length == 0) revert NotExact(model);
+
+        pointerOf[model] = Models.write(manifest);
+        emit ModelEnrolled(model);
+    }
+
+    /// @inheritdoc IReferee
+    function enrolled(ModelId model) public view returns (bool) {
+        return pointerOf[model] != address(0);
+    }
+
+    function _numbers(ModelId model) private view returns (Models.Numbers memory) {
+        if (!enrolled(model)) revert NotEnrolled(model);
+        return Models.numbers(pointerOf[model]);
+    }
+
+    /* SHAPES */
+
+    /// @inheritdoc IReferee
+    function steps(ModelId model) external view returns (uint256) {
+        return Graph.steps(_numbers(model).graph);
+    }
+
+    /// @inheritdoc IReferee
+    function operators(ModelId model, uint256 step) external view returns (uint256) {
+        return Graph.operators(_numbers(model).graph, step);
+    }
+
+    /// @inheritdoc IReferee
+    function depth(ModelId model, Place calldata place) external view returns (uint256) {
+        return _layout(_numbers(model).graph, place).depth();
+    }
+
+    /// @inheritdoc IReferee
+    function leafBytes(ModelId model, Place calldata place) external view returns (uint256) {
+        Graph.Tensor memory t = _layout(_numbers(model).graph, place);
+        return t.holds(place.leaf) ? t.leafBytes() : 32;
+    }
+
+    function _layout(Graph.Model memory g, Place calldata place) private pure returns (Graph.Tensor memory) {
+        return Graph.tensor(g, place.step, Graph.named(g, place.step, place.operator), place.positions);
+    }
+
+    /* RULING */
+
+    /// @inheritdoc IReferee
+    function isWrong(
+        ModelId model,
+        Place calldata place,
+        Roots calldata roots,
+        Tokens calldata tokens,
+        uint256 tokenCount,
+        bytes calldata values,
+        uint256 element,
+        Input[] calldata inputs
+    ) external view returns (bool) {
+        Question memory q;
+        q.pointer = pointerOf[model];
+        q.n = _numbers(model);
+        q.roots = roots;
+        q.positions = place.positions;
+        q.step = place.step;
+        q.name = Graph.named(q.n.graph, place.step, place.operator);
+        Graph.Tensor memory t = _tensor(q, q.name);
+        if (!t.holds(place.leaf)) return keccak256(values) != keccak256(new bytes(32));
+
+        if (values.length != t.leafBytes()) revert WrongDataLength(t.leafBytes(), values.length);
+        uint256 held = t.numberBytes == 2 ? values.length / 2 : t.leafNumbers();
+        if (element >= held) revert NoSuchElement(element, held);
+        int256 given = _number(t, values, element);
+        (q.row, q.column) = t.position(place.leaf);
+        q.column += element;
+        // What fills up a row's last leaf is zero.
+        if (element >= t.leafNumbers() || q.column >= t.columns) return given != 0;
+        if (q.step == 0) return given != _embedding(q, tokens, tokenCount, inputs);
+        return given != _family(q).compute(q, inputs);
+    }
+
+    function _embedding(Question memory q, Tokens calldata tokens, uint256 tokenCount, Input[] calldata inputs)
+        private
+        view
+        returns (int256)
+    {
+        _expectInputs(inputs, 2);
+        (uint256 token,) = _entry(tokens, tokens.promptCount + tokenCount, q.row, inputs[0]);
+        uint256 kind = Models.kind(q.pointer, Models.EMBEDDING);
+        _checkWeight(q.n, token, kind, q.n.graph.width, inputs[1]);
+        return Operators.embed(Weights.weight(kind, inputs[1].data, q.column));
+    }
+
+    function _family(Question memory q) private view returns (IFamily) {
+        uint256 name = q.name;
+        if (q.step > q.n.graph.layers) return name == Graph.LOGITS ? linear : rows;
+        if (
+            (name >= Graph.Q && name <= Graph.V) || name == Graph.ATTN_OUTPUT || name == Graph.GATE || name == Graph.UP
+                || name == Graph.DOWN
+        ) return linear;
+        bool attends = name == Graph.Q_ROPE || name == Graph.K_ROPE || (name >= Graph.SCORE && name <= Graph.CONTEXT);
+        return attends ? attention : rows;
+    }
+}

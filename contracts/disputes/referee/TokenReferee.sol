@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {BlockHeader} from "@openzeppelin/contracts/utils/BlockHeader.sol";
+
+import {IOracle} from "../../interfaces/IOracle.sol";
+import {IReferee} from "../../interfaces/IReferee.sol";
+import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
+import {ModelId} from "../../interfaces/Types.sol";
+import {MerkleTree} from "../../libraries/MerkleTree.sol";
+import {RequestLib} from "../../libraries/RequestLib.sol";
+import {Graph} from "./Graph.sol";
+import {Models} from "./Models.sol";
+import {Operators} from "./Operators.sol";
+import {Reader} from "./Reader.sol";
+
+/// @title TokenReferee
+contract TokenReferee is ITokenReferee, Reader {
+    using RequestLib for IOracle.Request;
+    using RequestLib for IOracle.Answer;
+
+    uint256 private constant PROMPT_TOKEN_BYTES = 3;
+
+    /// @dev keccak256 of the table's code: `oracle/engines/sampling.table()`, int32, big-endian.
+    bytes32 public constant NOISE_TABLE_HASH = 0x96a9cca52b5f68e979aa0c2e8fac0d1ab2e55a0068a3afbfd52b36c219fd57f4;
+
+    IReferee public immutable referee;
+    address public immutable noiseTable;
+
+    constructor(IReferee referee_, address noiseTable_) {
+        referee = referee_;
+        if (noiseTable_.codehash != NOISE_TABLE_HASH) revert WrongNoiseTable(noiseTable_, noiseTable_.codehash);
+        noiseTable = noiseTable_;
+    }
+
+    /// @inheritdoc ITokenReferee
+    function isWrongChoice(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        uint256 positions,
+        bytes32 operators_,
+        uint256 better,
+        IReferee.Input[] calldata inputs
+    ) external view returns (bool) {
+        IReferee.Question memory q;
+        q.pointer = referee.pointerOf(model);
+        q.n = Models.numbers(q.pointer);
+        q.roots.operators = operators_;
+        q.positions = positions;
+        q.step = q.n.graph.layers + 1;
+        bool sampled = req.temperature() != 0;
+        bool limited = sampled && req.cutoff() != 0;
+        _expectInputs(inputs, sampled ? limited ? 5 : 4 : 3);
+        _checkTokens(ans, tokens);
+        (uint256 chosen,) = _entry(tokens, tokens.promptCount + ans.tokenCount(), positions, inputs[0]);
+        if (chosen >= q.n.graph.vocabulary) return true;
+
+        int256 worth = _at(q, Graph.LOGITS, 0, chosen, inputs[1]);
+        int256 other = _at(q, Graph.LOGITS, 0, better, inputs[2]);
+        if (limited) {
+            int256 least = _at(q, Graph.LOGITS_MAX, 0, 0, inputs[4]) - int256(req.cutoff());
+            if (worth < least) return true;
+            if (other < least) return false;
+        }
+        if (sampled) {
+            bytes32 seed = _seed(req, ans, inputs[3].data);
+            int256 inverse = Operators.inverseTemperature(req.temperature());
+            uint256 position = positions - tokens.promptCount;
+            worth = Operators.candidate(worth, inverse, _noise(seed, position, chosen));
+            other = Operators.candidate(other, inverse, _noise(seed, position, better));
+        }
+        return other > worth || (other == worth && better < chosen);
+    }
+
+    /// @inheritdoc ITokenReferee
+    function isMalformed(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external view returns (bool) {
+        address pointer = referee.pointerOf(model);
+        Models.Numbers memory n = Models.numbers(pointer);
+        _checkTokens(ans, tokens);
+        if (fault == Fault.Prompt) return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
+        if (fault == Fault.End) return _isWrongEnd(req, ans, pointer, n, tokens, index, text, inputs);
+        return _isWrongText(ans, pointer, n, tokens, index, text, inputs);
+    }
+
+    /// @dev A prompt is three bytes a token, big-endian, between the wrapper's tokens.
+    function _isWrongPrompt(
+        IOracle.Request calldata req,
+        address pointer,
+        Models.Numbers memory n,
+        IReferee.Tokens calldata tokens,
+        uint256 tokenCount,
+        uint256 index,
+        bytes calldata prompt,
+        IReferee.Input[] calldata inputs
+    ) private view returns (bool) {
+        if (keccak256(prompt) != req.promptHash) revert WrongText(req.promptHash, keccak256(prompt));
+        uint256 middle = prompt.length / PROMPT_TOKEN_BYTES;
+        uint256 count = n.prefixCount + middle + n.suffixCount;
+        if (prompt.length % PROMPT_TOKEN_BYTES != 0 || tokens.promptCount != count || count >= n.contextLength) {
+            return true;
+        }
+        if (index >= count) revert IReferee.NoSuchElement(index, count);
+        _expectInputs(inputs, 1);
+        (uint256 token, uint256 end) = _entry(tokens, count + tokenCount, index, inputs[0]);
+        uint256 asked;
+        if (index < n.prefixCount) {
+            asked = Models.wrapperToken(pointer, n, index);
+        } else if (index < n.prefixCount + middle) {
+            uint256 start = (index - n.prefixCount) * PROMPT_TOKEN_BYTES;
+            asked = uint24(bytes3(prompt[start:start + PROMPT_TOKEN_BYTES]));
+        } else {
+            asked = Models.wrapperToken(pointer, n, index - middle);
+        }
+        return token != asked || asked >= n.graph.vocabulary || end != 0;
+    }
+
+    /// @dev An output ends with its first stop token, or holds as many tokens as it may and none of them is one.
+    function _isWrongEnd(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        address pointer,
+        Models.Numbers memory n,
+        IReferee.Tokens calldata tokens,
+        uint256 index,
+        bytes calldata output,
+        IReferee.Input[] calldata inputs
+    ) private view returns (bool) {
+        uint256 count = tokens.promptCount + ans.tokenCount();
+        if (count > n.contextLength) return true;
+        if (index < tokens.promptCount) revert IReferee.NoSuchElement(index, count);
+        _expectInputs(inputs, 1);
+        (uint256 token, uint256 end) = _entry(tokens, count, index, inputs[0]);
+        bool stops = Models.isStop(pointer, n, token);
+        if (index != count - 1) return stops;
+        if (!stops && ans.tokenCount() < req.maxTokens() && count < n.contextLength) return true;
+        if (keccak256(output) != ans.outputHash) revert WrongText(ans.outputHash, keccak256(output));
+        return end != output.length;
+    }
+
+    function _isWrongText(
+        IOracle.Answer calldata ans,
+        address pointer,
+        Models.Numbers memory n,
+        IReferee.Tokens calldata tokens,
+        uint256 index,
+        bytes calldata output,
+        IReferee.Input[] calldata inputs
+    ) private view returns (bool) {
+        if (keccak256(output) != ans.outputHash) revert WrongText(ans.outputHash, keccak256(output));
+        uint256 count = tokens.promptCount + ans.tokenCount();
+        if (index < tokens.promptCount) revert IReferee.NoSuchElement(index, count);
+        _expectInputs(inputs, 3);
+        (uint256 token, uint256 end) = _entry(tokens, count, index, inputs[0]);
+        uint256 start;
+        if (index > tokens.promptCount) (, start) = _entry(tokens, count, index - 1, inputs[1]);
+        if (token >= n.graph.vocabulary || end > output.length || start > end) return true;
+        if (Models.isStop(pointer, n, token)) return end != start;
+        bytes32 leaf = MerkleTree.hashLeaf(inputs[2].data);
+        MerkleTree.check(n.vocabularyRoot, n.graph.vocabulary, token, leaf, inputs[2].proof);
+        return keccak256(inputs[2].data) != keccak256(output[start:end]);
+    }
+
+    /* TOKENS */
+
+    function _checkTokens(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens) internal pure {
+        bytes32 computed = keccak256(abi.encode(tokens));
+        if (computed != ans.tokensRoot) revert IReferee.WrongTokens(ans.tokensRoot, computed);
+    }
+
+    /* SAMPLING */
+
+    function _seed(IOracle.Request calldata req, IOracle.Answer calldata ans, bytes calldata header)
+        private
+        pure
+        returns (bytes32)
+    {
+        if (keccak256(header) != ans.seedBlockHash) revert WrongHeader(ans.seedBlockHash, keccak256(header));
+        return keccak256(abi.encode(req.id(), BlockHeader.getPrevRandao(header)));
+    }
+
+    function _noise(bytes32 seed, uint256 position, uint256 token) private view returns (int256) {
+        return Operators.noise(noiseTable, Operators.draw(seed, position, token));
+    }
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IOracle} from "./IOracle.sol";
+import {IReferee} from "./IReferee.sol";
+import {ModelId} from "./Types.sol";
+
+/// @title The referee of tokens: which one the logits choose, and what an answer's tokens must look like.
+interface ITokenReferee {
+    /// @dev Prompt: not the tokens that were asked for, or none that the model can take. End: too long, too short, a stop
+    /// token before the end. Text: a token that does not spell its part of the output.
+    enum Fault {
+        Prompt,
+        End,
+        Text
+    }
+
+    /// @notice Thrown when code at the noise table's address is not the table.
+    error WrongNoiseTable(address table, bytes32 codeHash);
+    /// @notice Thrown when prompt or output is not the request's or the answer's.
+    error WrongText(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when a header is not that of the seed's block.
+    error WrongHeader(bytes32 expected, bytes32 computed);
+
+    /// @notice Whether the model chooses another token than the answer's after `positions` tokens, since `better` beats it.
+    /// @param operators_ root over the end's operators' outputs.
+    /// @param inputs the answer's token; its logit; the logit of `better`; if sampled, the seed block's header; if sampled
+    /// with a cutoff, the largest logit.
+    function isWrongChoice(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        uint256 positions,
+        bytes32 operators_,
+        uint256 better,
+        IReferee.Input[] calldata inputs
+    ) external view returns (bool);
+
+    /// @notice Whether an answer's tokens are at fault without any computing.
+    /// @param index of the token in question, among prompt and output.
+    /// @param text Prompt: the request's prompt; Text: the answer's output; End: empty or the output.
+    /// @param inputs the token; for Text, also the token before it and what the token spells.
+    function isMalformed(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external view returns (bool);
+}

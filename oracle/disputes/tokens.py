@@ -1,0 +1,85 @@
+"""An answer's tokens as its `tokensRoot` commits them, so that a contract can ask for any one of them.
+
+The root is keccak256(abi.encode(tokens before the output, Merkle root)); the tree is `merkle.py`'s. A leaf is four
+entries of eight bytes: the id, and the end, which for an output token is the length of the output up to and including
+it, and 0 for a prompt token. With ends, a token that does not spell its part of the output is shown by two entries.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from oracle.disputes.merkle import Tree, leaf_hash
+
+ENTRIES = 4
+PROMPT_TOKEN_BYTES = 3
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Ids of prompt and output, and where each output token ends in the output."""
+
+    prompt: tuple[int, ...]
+    output: tuple[int, ...]
+    ends: tuple[int, ...]
+    """In bytes, one for each of `output`."""
+
+    @classmethod
+    def spelled(cls, prompt: Sequence[int], output: Sequence[int], lengths: Sequence[int]) -> "Tokens":
+        """lengths: of what each output token spells, in bytes; 0 for stop tokens."""
+        return cls(tuple(prompt), tuple(output), tuple(accumulate(lengths)))
+
+    @classmethod
+    def revealed(cls, prompt_count: int, data: bytes) -> "Tokens":
+        """From all entries, as a node reveals them."""
+        ids = [int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 8)]
+        ends = [int.from_bytes(data[at + 4 : at + 8], "big") for at in range(0, len(data), 8)]
+        return cls(tuple(ids[:prompt_count]), tuple(ids[prompt_count:]), tuple(ends[prompt_count:]))
+
+    @property
+    def ids(self) -> tuple[int, ...]:
+        return self.prompt + self.output
+
+    @cached_property
+    def data(self) -> bytes:
+        """All entries."""
+        ends = (0,) * len(self.prompt) + self.ends
+        pairs = zip(self.ids, ends, strict=True)
+        return b"".join(token.to_bytes(4, "big") + end.to_bytes(4, "big") for token, end in pairs)
+
+    def leaf(self, index: int) -> bytes:
+        """With entries 4 * index and following."""
+        size = 8 * ENTRIES
+        return self.data[index * size :][:size].ljust(size, b"\0")
+
+    @cached_property
+    def tree(self) -> Tree:
+        count = -(-len(self.ids) // ENTRIES)
+        return Tree(leaf_hash(self.leaf(index)) for index in range(count))
+
+    @property
+    def words(self) -> tuple[int, bytes]:
+        """IReferee.Tokens"""
+        return (len(self.prompt), self.tree.root)
+
+    @property
+    def root(self) -> bytes:
+        """The answer's `tokensRoot`."""
+        return keccak(encode(["uint256", "bytes32"], self.words))
+
+
+def prompt_bytes(ids: Sequence[int]) -> bytes:
+    """Token ids as a prompt of a service whose answers are judged by the dispute game."""
+    return b"".join(token.to_bytes(PROMPT_TOKEN_BYTES, "big") for token in ids)
+
+
+def prompt_ids(prompt: bytes) -> list[int] | None:
+    """Inverse of `prompt_bytes`; None if no ids are that many bytes."""
+    if len(prompt) % PROMPT_TOKEN_BYTES:
+        return None
+    starts = range(0, len(prompt), PROMPT_TOKEN_BYTES)
+    return [int.from_bytes(prompt[at : at + PROMPT_TOKEN_BYTES], "big") for at in starts]

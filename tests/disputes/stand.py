@@ -1,0 +1,73 @@
+"""The referee's contracts on a chain of their own, and a random model that they know."""
+
+import json
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+from eth_hash.auto import keccak
+from rig.anvil import ROOT
+from web3 import Web3
+
+from oracle.disputes import commitments
+from oracle.engines import sampling
+from oracle.models.manifest import Manifest
+
+FORGE = ROOT / ".build" / "forge"
+LARGE = {"gas": 1 << 33}
+
+
+def artifact(name: str) -> Any:
+    return json.loads((FORGE / f"{name}.sol" / f"{name}.json").read_text())
+
+
+def deploy(w3: Web3, name: str, *args: Any) -> Any:
+    built = artifact(name)
+    factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
+    receipt = w3.eth.wait_for_transaction_receipt(factory.constructor(*args).transact())
+    return w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
+
+
+@dataclass
+class Stand:
+    """Deployed contracts."""
+
+    w3: Web3
+    registry: Any
+    referee: Any
+    tokens: Any
+
+    @classmethod
+    def at(cls, url: str) -> "Stand":
+        w3 = Web3(Web3.HTTPProvider(url))
+        w3.eth.default_account = w3.eth.accounts[0]
+        registry = deploy(w3, "ModelRegistry")
+        families = [deploy(w3, name).address for name in ("LinearReferee", "RowReferee", "AttentionReferee")]
+        referee = deploy(w3, "Referee", registry.address, *families)
+        receipt = w3.eth.wait_for_transaction_receipt(
+            w3.eth.send_transaction({"from": w3.eth.default_account, "data": sampling.table_code()})
+        )
+        return cls(w3, registry, referee, deploy(w3, "TokenReferee", referee.address, receipt["contractAddress"]))
+
+    def register(self, path: Path, **changes: Any) -> Manifest:
+        """Registers and enrolls a model file."""
+        made = commitments.commit(path)
+        fields: dict[str, Any] = {
+            "name": path.name,
+            "file_sha256": keccak(path.read_bytes()),
+            "file_bytes": path.stat().st_size,
+            "uri": "",
+            "context_length": 64,
+            "prefix_tokens": (1,),
+            "suffix_tokens": (5, 6),
+            "stop_tokens": (2,),
+            "weights_root": made.weights_root,
+            "architecture": made.architecture,
+        }
+        manifest = Manifest(**fields | changes)
+        self.send(self.registry.functions.register(astuple(manifest)))
+        self.send(self.referee.functions.enroll(astuple(manifest)))
+        return manifest
+
+    def send(self, call: Any, **options: Any) -> Any:
+        return self.w3.eth.wait_for_transaction_receipt(call.transact(options))

@@ -1,0 +1,143 @@
+"""The whole referee against the reference: every operator of every family, each input bound to what is agreed upon."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+from disputes.stand import LARGE, Stand
+from exact.random_model import Kind, Shape, write
+from rig.anvil import anvil
+
+from oracle.disputes import lanes, trace
+from oracle.disputes.evidence import Entry, ModelExhibits, Number, Step, StepExhibits, WholeRow, entry_input, list_tree
+from oracle.disputes.merkle import Tree
+from oracle.disputes.tokens import Tokens
+from oracle.disputes.trace import Operator, Width
+from oracle.engines.exact.model import Reference
+from oracle.engines.exact.weights import load
+
+PROMPT, OUTPUT = (1, 3, 4, 1, 5, 6), (9, 2, 2)
+POSITIONS = 8
+SHAPES = {
+    "llama": Shape(family="llama", heads=4, kv_heads=2, head_width=16, rope_width=8, width=288, hidden=544),
+    "qwen2": Shape(family="qwen2", kind=Kind.Q4_0, heads=2, kv_heads=1, head_width=320, rope_width=320, layers=3),
+    "qwen3": Shape(family="qwen3", heads=6, kv_heads=3, head_width=96, rope_width=96, width=64, tied=True),
+    "q6_k": Shape(family="llama", kind=Kind.Q6_K, width=256, hidden=256, heads=2, kv_heads=2, head_width=128),
+    "q4_k": Shape(family="qwen3", kind=Kind.Q4_K, width=256, hidden=512, heads=2, kv_heads=1, head_width=256),
+    "f16": Shape(family="qwen2", kind=Kind.F16, width=40, hidden=50, heads=2, kv_heads=1, head_width=20, rope_width=20),
+}
+
+
+@pytest.fixture(scope="module")
+def stand():
+    with anvil() as chain:
+        chain.rpc("evm_setAutomine", True)
+        yield Stand.at(chain.url)
+
+
+@dataclass
+class Case:
+    """A model, its trace, and how to ask the referee about one number."""
+
+    stand: Stand
+    model: bytes
+    exhibits: ModelExhibits
+    steps: list[StepExhibits]
+    tokens: Tokens
+
+    @property
+    def list_of_steps(self) -> Tree:
+        return list_tree([step.roots[-1] for step in self.steps])
+
+    def inputs(self, step: int, operator: Operator, row: int, column: int) -> list[Any]:
+        view = self.steps[step]
+        found = []
+        for wanted in view.layout.reads(operator, row, column, self.tokens.ids):
+            if isinstance(wanted, Number | WholeRow):
+                found.append(view.input(wanted, self.list_of_steps, list_tree(view.roots)))
+            elif isinstance(wanted, Entry):
+                found.append(entry_input(self.tokens, wanted.index))
+            else:
+                found.append(self.exhibits.input(wanted))
+        return found
+
+    def ask(self, step: int, name: str, leaf: int, values: bytes, element: int, inputs: list[Any]) -> Any:
+        view = self.steps[step]
+        place = (POSITIONS, step, view.layout.operators.index(view.layout.operator(name)), leaf)
+        roots = (self.list_of_steps.root, list_tree(view.roots).root)
+        return self.stand.referee.functions.isWrong(
+            self.model, place, roots, self.tokens.words, len(self.tokens.output), values, element, inputs
+        )
+
+
+@pytest.fixture(scope="module", params=SHAPES)
+def case(request, stand, tmp_path_factory):
+    path = write(tmp_path_factory.mktemp("model") / f"{request.param}.gguf", SHAPES[request.param])
+    manifest = stand.register(path)
+    weights = load(path)
+    a, full = weights.architecture, Reference(weights).trace((PROMPT + OUTPUT)[:POSITIONS])
+    exhibits = ModelExhibits(path)
+    steps = [
+        StepExhibits(
+            Step(a, step, POSITIONS, exhibits.tensors),
+            trace.step_trace(a, full, step),
+            None if step == 0 else trace.residual(full, step - 1),
+        )
+        for step in range(trace.steps(a))
+    ]
+    return Case(stand, manifest.model_id, exhibits, steps, Tokens(PROMPT, OUTPUT, (1, 2, 2)))
+
+
+def changed(operator: Operator, data: bytes, element: int, by: int) -> bytes:
+    """A leaf with one number changed."""
+    if operator.width is Width.LANE:
+        numbers = lanes.unpack(data)
+        numbers[element] += by if numbers[element] + by <= 32767 else -by
+        return lanes.pack(numbers)
+    numbers = np.frombuffer(data, f">i{operator.width.value}").astype(np.int64)
+    numbers[element] += by
+    return numbers.astype(f">i{operator.width.value}").tobytes()
+
+
+def places(operator: Operator, rng: np.random.Generator) -> list[tuple[int, int]]:
+    """First, last and random elements."""
+    last = (operator.rows - 1, operator.columns - 1)
+    found = {(0, 0), last, (last[0], 0), (0, last[1])}
+    found |= {(int(rng.integers(operator.rows)), int(rng.integers(operator.columns))) for _ in range(3)}
+    return sorted(found)
+
+
+def test_is_wrong__every_operator_of_first_and_last_layer__tells_the_reference_s_number_from_another(case):
+    rng = np.random.default_rng(4)
+    asked = 0
+    for step in sorted({0, 1, len(case.steps) - 2, len(case.steps) - 1}):
+        view = case.steps[step]
+        for operator in view.layout.operators:
+            for row, column in places(operator, rng):
+                leaf, element = operator.leaf_of(row, column), column % operator.leaf_numbers
+                inputs = case.inputs(step, operator, row, column)
+                data = view.leaf(operator.name, leaf)
+                what = (step, operator.name, row, column)
+                assert not case.ask(step, operator.name, leaf, data, element, inputs).call(LARGE), what
+                lie = changed(operator, data, element, 1 if rng.integers(2) else 3)
+                assert case.ask(step, operator.name, leaf, lie, element, inputs).call(LARGE), what
+                asked += 2
+    assert asked > 500
+
+
+def test_is_wrong__what_fills_a_leaf_or_a_row_up__must_be_zero(case):
+    for step in (1, len(case.steps) - 1):
+        view = case.steps[step]
+        for operator in view.layout.operators:
+            spare = operator.row_leaves * operator.leaf_numbers - operator.columns
+            if spare:
+                leaf = operator.leaf_of(0, operator.columns - 1)
+                data, element = view.leaf(operator.name, leaf), operator.leaf_numbers - 1
+                assert not case.ask(step, operator.name, leaf, data, element, []).call(LARGE)
+                lie = changed(operator, data, element, 1)
+                assert case.ask(step, operator.name, leaf, lie, element, []).call(LARGE), operator
+            beyond = operator.rows << operator.row_depth
+            if beyond < 1 << operator.depth:
+                assert not case.ask(step, operator.name, beyond, bytes(32), 0, []).call(LARGE)
+                assert case.ask(step, operator.name, beyond, bytes(31) + b"\1", 0, []).call(LARGE)
