@@ -20,6 +20,8 @@ import numpy as np
 import numpy.typing as npt
 from eth_hash.auto import keccak
 
+from oracle.engines.base import Params
+
 OCTAVES = 32
 STEP_BITS = 6
 ENTRIES = (OCTAVES << STEP_BITS) + 1
@@ -72,6 +74,18 @@ def noise(seed: bytes, position: int, tokens: Integers) -> Integers:
     hashes = b"".join(keccak(head + block.to_bytes(32, "big")) for block in blocks.tolist())
     draws = np.frombuffer(hashes, ">u4").reshape(-1, DRAWS_PER_HASH)
     return gumbel(draws[block_of, tokens % DRAWS_PER_HASH].astype(np.int64))
+
+
+def choice(logits: Integers, params: Params, position: int) -> int:
+    """The token that a row of logits chooses. logits: (vocabulary,). position: of the output token, from 0."""
+    if params.temperature == 0:
+        return int(logits.argmax())
+    wide = logits.astype(np.int64)
+    scores = (wide - wide.max()) * inverse_temperature(params.temperature)
+    scores += noise(params.seed, position, np.arange(len(wide))) << 8
+    if params.cutoff:
+        scores[wide < wide.max() - params.cutoff] = np.iinfo(np.int64).min
+    return int(scores.argmax())
 
 
 def gumbel(draws: Integers) -> Integers:

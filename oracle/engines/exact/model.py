@@ -120,7 +120,7 @@ class Reference:
         results = []
         for chunk in chunks:
             assert isinstance(chunk.cache, Past)
-            residual = self._embed(chunk.tokens)
+            residual = self.embed(chunk.tokens)
             for layer, past in zip(self.weights.layers, chunk.cache.layers, strict=True):
                 residual = self._layer(layer, residual, past)["residual"]
             chunk.cache.length += len(chunk.tokens)
@@ -129,15 +129,30 @@ class Reference:
 
     def trace(self, tokens: Sequence[int]) -> FullTrace:
         """Everything about `tokens` from an empty cache."""
-        cache = self.cache(len(tokens))
-        embedding = residual = self._embed(tokens)
+        embedding = residual = self.embed(tokens)
         layers = []
-        for layer, past in zip(self.weights.layers, cache.layers, strict=True):
-            layers.append(self._layer(layer, residual, past))
+        for layer in range(self.architecture.layers):
+            layers.append(self.layer(layer, residual))
             residual = layers[-1]["residual"]
         return FullTrace(embedding, layers, self._end(residual))
 
-    def _embed(self, tokens: Sequence[int]) -> Integers:
+    def residuals(self, tokens: Sequence[int]) -> Iterator[Integers]:
+        """From an empty cache: the residual stream after the embedding and after each layer, (T, width) each."""
+        residual = self.embed(tokens)
+        yield residual
+        for layer in range(self.architecture.layers):
+            residual = self.layer(layer, residual)["residual"]
+            yield residual
+
+    def layer(self, layer: int, residual: Integers) -> Trace:
+        """One layer for all positions, from an empty cache. residual: (T, width)."""
+        return self._layer(self.weights.layers[layer], residual, self.cache(len(residual)).layers[layer])
+
+    def end(self, residual: Integers) -> Trace:
+        """Final norm and logits. residual: (T, width)."""
+        return self._end(residual)
+
+    def embed(self, tokens: Sequence[int]) -> Integers:
         return np.concatenate([ops.embed(self.weights.embedding.integers(token, 1)) for token in tokens])
 
     def _layer(self, layer: Layer, residual: Integers, past: PastLayer) -> Trace:

@@ -1,0 +1,576 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IArbiter} from "../interfaces/IArbiter.sol";
+import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {IOracle} from "../interfaces/IOracle.sol";
+import {IReferee} from "../interfaces/IReferee.sol";
+import {IServices} from "../interfaces/IServices.sol";
+import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
+import {ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
+import {MerkleTree} from "../libraries/MerkleTree.sol";
+import {RequestLib} from "../libraries/RequestLib.sol";
+
+/// @title DisputeGame
+contract DisputeGame is IDisputeGame {
+    using RequestLib for IOracle.Request;
+    using RequestLib for IOracle.Answer;
+
+    /// @notice Each open challenge makes the next dearer by bond / RAMP.
+    uint256 public constant RAMP = 16;
+
+    /// @notice Openings that a whole game can need: two lists, three times nodes, values; and the tokens.
+    uint256 public constant OPENINGS = 7;
+
+    /// @dev Levels that one opening of a tree goes down, at most.
+    uint256 private constant LEVELS = 8;
+    uint256 private constant WITNESSES = 8;
+    uint256 private constant REWARD_PERCENT = 30;
+    uint256 private constant WITNESSES_PERCENT = 20;
+    uint256 private constant TOKENS_PER_OPENING = 128;
+    uint256 private constant ENTRY_BYTES = 8;
+    uint256 private constant LEAF_BYTES = 32;
+    address private constant BURN = 0x000000000000000000000000000000000000dEaD;
+
+    /// @dev What the node has shown at a place. root: of a list. openedAt: Unix time in seconds.
+    struct Opening {
+        bytes32 root;
+        uint48 openedAt;
+    }
+
+    struct Service {
+        ServiceId id;
+        ModelId model;
+        GameTerms terms;
+    }
+
+    IOracle public immutable oracle;
+    IReferee public immutable referee;
+    ITokenReferee public immutable tokenReferee;
+
+    Service[] private _services;
+    mapping(ServiceId service => uint256) private _indexOf;
+    mapping(CaseId caseId => Case) private _cases;
+    mapping(bytes32 place => Opening) private _openings;
+    Game[] private _games;
+
+    constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) {
+        oracle = oracle_;
+        referee = referee_;
+        tokenReferee = tokenReferee_;
+        // Games and services count from one.
+        _games.push();
+        _services.push();
+    }
+
+    /// @dev Shares of slashed bonds, on their way to witnesses.
+    receive() external payable {
+        if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
+    }
+
+    /* SERVICES */
+
+    /// @inheritdoc IArbiter
+    function adopt(ServiceId service, IServices.Terms calldata terms) external returns (uint32 disputeSeconds) {
+        if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
+        GameTerms memory game = abi.decode(terms.arbiterTerms, (GameTerms));
+        if (!referee.enrolled(terms.model)) revert BadGameTerms("the referee does not know the model");
+        if (game.moveSeconds == 0 || game.firstMoveSeconds < game.moveSeconds) revert BadGameTerms("moves must last");
+        if (game.clockSeconds < game.firstMoveSeconds) revert BadGameTerms("a clock below the first move");
+        if (game.clockSeconds > 30 days) revert BadGameTerms("a clock above 30 days");
+        if (game.openingWei == 0) revert BadGameTerms("an opening costs something");
+        if (game.challengeBondWei < _gasWei(game, OPENINGS)) {
+            revert BadGameTerms("challenge bond below the node's openings");
+        }
+        if (terms.bondWei * REWARD_PERCENT / 100 < 2 * uint256(game.challengeBondWei)) {
+            revert BadGameTerms("reward below twice the challenge bond");
+        }
+
+        _indexOf[service] = _services.length;
+        _services.push(Service(service, terms.model, game));
+        emit GameServiceAdopted(service, game);
+        return 2 * game.clockSeconds + game.firstMoveSeconds + 2 * uint32(OPENINGS) * game.moveSeconds;
+    }
+
+    /* CHALLENGER */
+
+    /// @inheritdoc IDisputeGame
+    function challenge(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 positions
+    ) external payable returns (GameId) {
+        _checkPosition(ans, tokens, positions);
+        return _challenge(req, ans, Stage.Steps, uint32(positions));
+    }
+
+    /// @inheritdoc IDisputeGame
+    function challengeUnread(IOracle.Request calldata req, IOracle.Answer calldata ans)
+        external
+        payable
+        returns (GameId)
+    {
+        return _challenge(req, ans, Stage.Tokens, 0);
+    }
+
+    function _challenge(IOracle.Request calldata req, IOracle.Answer calldata ans, Stage stage, uint32 positions)
+        private
+        returns (GameId gameId)
+    {
+        CaseId caseId = caseIdOf(req, ans);
+        Case memory c = _cases[caseId];
+        if (c.dead) revert AnswerDead(caseId);
+        GameTerms memory terms = termsOf(req.service);
+        uint256 priceWei = _price(terms, c.open);
+        if (msg.value != priceWei) revert WrongChallengeBond(priceWei, msg.value);
+        bool first = c.open == 0;
+        if (!first && block.timestamp > ans.closesAt()) revert WindowClosed(caseId, ans.closesAt());
+
+        c.service = uint32(_indexOf[req.service]);
+        c.seat = ans.seat();
+        ++c.open;
+        _cases[caseId] = c;
+        Game memory g;
+        g.challenger = msg.sender;
+        g.bondWei = uint72(msg.value);
+        g.stage = stage;
+        g.caseId = caseId;
+        g.positions = positions;
+        g.nodeSeconds = terms.clockSeconds;
+        g.challengerSeconds = terms.clockSeconds;
+        _handOver(g, terms);
+        gameId = GameId.wrap(_games.length);
+        _games.push(g);
+        emit GameOpened(gameId, caseId, req.id(), msg.sender, positions, req, ans);
+
+        // Checks everything about the answer, or reverts.
+        if (first) oracle.dispute(req, ans);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function pickPosition(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 positions
+    ) external {
+        Game memory g = _challengerMoves(gameId);
+        if (g.stage != Stage.Tokens) revert WrongStage(gameId, g.stage);
+        _checkCase(g, req, ans);
+        _checkPosition(ans, tokens, positions);
+
+        g.stage = Stage.Steps;
+        g.positions = uint32(positions);
+        _next(gameId, g);
+        emit PositionPicked(gameId, g.caseId, positions);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function pick(GameId gameId, uint256 child, bytes32 node, bytes32[] calldata proof) external {
+        Game memory g = _challengerMoves(gameId);
+        Stage stage = g.stage;
+        ModelId model = _serviceOf(g).model;
+        if (stage == Stage.Steps) {
+            MerkleTree.check(_openings[_place(g)].root, referee.steps(model), child, node, proof);
+            g.step = uint16(child);
+            g.stage = Stage.Operators;
+        } else if (stage == Stage.Operators) {
+            MerkleTree.check(_openings[_place(g)].root, referee.operators(model, g.step), child, node, proof);
+            g.operator = uint8(child);
+            g.level = uint8(referee.depth(model, _placeOf(g)));
+            g.stage = g.level == 0 ? Stage.Values : Stage.Nodes;
+        } else if (stage == Stage.Nodes) {
+            uint256 down = _down(g.level);
+            MerkleTree.check(g.disputed, 1 << down, child, node, proof);
+            g.level -= uint8(down);
+            g.index = uint40(uint256(g.index) << down | child);
+            if (g.level == 0) g.stage = Stage.Values;
+        } else {
+            revert WrongStage(gameId, stage);
+        }
+        g.disputed = node;
+        _next(gameId, g);
+        emit Picked(gameId, g.caseId, stage, child, node);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function prove(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata values,
+        uint256 element,
+        IReferee.Input[] calldata inputs
+    ) external {
+        Game memory g = _moves(gameId, false);
+        if (g.stage != Stage.Values) revert WrongStage(gameId, g.stage);
+        _checkCase(g, req, ans);
+        _checkTokens(ans, tokens);
+        bytes32 opened = MerkleTree.hashLeaf(values);
+        if (opened != g.disputed) revert WrongOpening(g.disputed, opened);
+        bool wrong = referee.isWrong(
+            _serviceOf(g).model, _placeOf(g), _rootsOf(g), tokens, ans.tokenCount(), values, element, inputs
+        );
+        if (!wrong) revert NothingWrong();
+        _win(gameId, g, req, ans);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function proveChoice(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 better,
+        IReferee.Input[] calldata inputs
+    ) external {
+        Game memory g = _moves(gameId, false);
+        ModelId model = _serviceOf(g).model;
+        if (g.stage != Stage.Operators || g.step + 1 != referee.steps(model)) revert WrongStage(gameId, g.stage);
+        _checkCase(g, req, ans);
+        bytes32 root = _openings[_place(g)].root;
+        if (!tokenReferee.isWrongChoice(req, ans, model, tokens, g.positions, root, better, inputs)) {
+            revert NothingWrong();
+        }
+        _win(gameId, g, req, ans);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function refute(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        ITokenReferee.Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external {
+        CaseId caseId = caseIdOf(req, ans);
+        Case memory c = _cases[caseId];
+        if (c.dead) revert AnswerDead(caseId);
+        ModelId model = _services[_indexOf[req.service]].model;
+        if (!tokenReferee.isMalformed(req, ans, model, tokens, fault, index, text, inputs)) revert NothingWrong();
+        if (c.open == 0) oracle.dispute(req, ans);
+        _kill(caseId, c, req, ans, msg.sender, GameId.wrap(0));
+    }
+
+    /* NODE */
+
+    /// @inheritdoc IDisputeGame
+    function openTokens(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        uint256 promptCount,
+        bytes calldata entries
+    ) external {
+        Game memory g = _nodeMoves(gameId, Stage.Tokens);
+        _checkCase(g, req, ans);
+        uint256 count = promptCount + ans.tokenCount();
+        if (entries.length != ENTRY_BYTES * count) revert WrongOpeningLength(ENTRY_BYTES * count, entries.length);
+        bytes32[] memory leaves = new bytes32[]((entries.length + LEAF_BYTES - 1) / LEAF_BYTES);
+        for (uint256 i; i < leaves.length; ++i) {
+            uint256 end = (i + 1) * LEAF_BYTES;
+            bytes memory leaf = new bytes(LEAF_BYTES);
+            bytes calldata part = entries[i * LEAF_BYTES:end < entries.length ? end : entries.length];
+            assembly ("memory-safe") {
+                calldatacopy(add(leaf, 0x20), part.offset, part.length)
+            }
+            leaves[i] = keccak256(abi.encodePacked(bytes1(0), leaf));
+        }
+        bytes32 root = keccak256(abi.encode(IReferee.Tokens(promptCount, MerkleTree.rootOf(leaves))));
+        if (root != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, root);
+
+        uint256 more = count / TOKENS_PER_OPENING;
+        g.openings = uint8(more > 200 ? 200 : more);
+        emit TokensOpened(gameId, g.caseId, _place(g), promptCount, entries);
+        _opened(gameId, g, root);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function open(GameId gameId, bytes32[] calldata nodes) external {
+        Game memory g = _nodeMoves(gameId, Stage.None);
+        ModelId model = _serviceOf(g).model;
+        uint256 count;
+        if (g.stage == Stage.Steps) count = referee.steps(model);
+        else if (g.stage == Stage.Operators) count = referee.operators(model, g.step);
+        else if (g.stage == Stage.Nodes) count = 1 << _down(g.level);
+        else revert WrongStage(gameId, g.stage);
+        if (nodes.length != count) revert WrongOpeningLength(count, nodes.length);
+        bytes32 root = MerkleTree.rootOf(nodes);
+        if (g.stage != Stage.Steps) {
+            // A step's root is that of its last operator.
+            bytes32 bound = g.stage == Stage.Operators ? nodes[count - 1] : root;
+            if (bound != g.disputed) revert WrongOpening(g.disputed, bound);
+        }
+        emit ListOpened(gameId, g.caseId, _place(g), nodes);
+        _opened(gameId, g, root);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function openValues(GameId gameId, bytes calldata values) external {
+        Game memory g = _nodeMoves(gameId, Stage.Values);
+        uint256 expected = referee.leafBytes(_serviceOf(g).model, _placeOf(g));
+        if (values.length != expected) revert WrongOpeningLength(expected, values.length);
+        bytes32 opened = MerkleTree.hashLeaf(values);
+        if (opened != g.disputed) revert WrongOpening(g.disputed, opened);
+        emit ValuesOpened(gameId, g.caseId, _place(g), values);
+        _opened(gameId, g, opened);
+    }
+
+    /* ANYONE */
+
+    /// @inheritdoc IDisputeGame
+    function timeout(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external {
+        Game memory g = gameOf(gameId);
+        if (g.stage == Stage.None || g.stage == Stage.Over) revert WrongStage(gameId, g.stage);
+        Case memory c = _cases[g.caseId];
+        if (c.dead) revert AnswerDead(g.caseId);
+        if (block.timestamp <= g.deadline) revert ClockRuns(gameId, g.deadline);
+        _checkCase(g, req, ans);
+        if (g.nodeToMove) {
+            _win(gameId, g, req, ans);
+            return;
+        }
+
+        --c.open;
+        _cases[g.caseId] = c;
+        _games[GameId.unwrap(gameId)].stage = Stage.Over;
+        uint256 gasWei = _gasWei(_serviceOf(g).terms, g.openings);
+        if (gasWei > g.bondWei) gasWei = g.bondWei;
+        emit GameEnded(gameId, g.caseId, false, gasWei);
+        _pay(oracle.seatOf(req.service, c.seat).operator, gasWei);
+        _pay(BURN, g.bondWei - gasWei);
+        if (c.open == 0) oracle.rule(req, ans, IOracle.Ruling.Upheld, 0, new IOracle.Payout[](0));
+    }
+
+    /// @inheritdoc IDisputeGame
+    function settle(GameId gameId) external {
+        Game memory g = _games[GameId.unwrap(gameId)];
+        if (g.stage == Stage.None || g.stage == Stage.Over) revert WrongStage(gameId, g.stage);
+        Case memory c = _cases[g.caseId];
+        if (!c.dead) revert AnswerAlive(g.caseId);
+
+        uint256 shareWei;
+        if (c.shares != 0 && _isOnTheWay(g, _games[c.won])) {
+            shareWei = c.shareWei;
+            --c.shares;
+        }
+        --c.open;
+        uint256 leftWei;
+        if (c.open == 0) {
+            leftWei = uint256(c.shares) * c.shareWei;
+            c.shares = 0;
+        }
+        _cases[g.caseId] = c;
+        _games[GameId.unwrap(gameId)].stage = Stage.Over;
+        emit GameSettled(gameId, g.caseId, shareWei);
+        _pay(g.challenger, g.bondWei + shareWei);
+        _pay(BURN, leftWei);
+    }
+
+    /* VIEWS */
+
+    /// @inheritdoc IDisputeGame
+    function termsOf(ServiceId service) public view returns (GameTerms memory) {
+        return _services[_indexOf[service]].terms;
+    }
+
+    /// @inheritdoc IDisputeGame
+    function gameOf(GameId gameId) public view returns (Game memory g) {
+        if (GameId.unwrap(gameId) >= _games.length) return g;
+        g = _games[GameId.unwrap(gameId)];
+        if (!g.nodeToMove || g.stage == Stage.Over) return g;
+        uint48 openedAt = _openings[_place(g)].openedAt;
+        if (openedAt == 0 || openedAt > g.deadline) return g;
+        // Another game's opening serves this one as well.
+        g.nodeSeconds = uint32(g.deadline - openedAt);
+        g.nodeToMove = false;
+        g.deadline = _deadline(openedAt, g.challengerSeconds, _serviceOf(g).terms.moveSeconds);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function caseOf(CaseId caseId) external view returns (Case memory) {
+        return _cases[caseId];
+    }
+
+    /// @inheritdoc IDisputeGame
+    function priceOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external view returns (uint256) {
+        return _price(termsOf(req.service), _cases[caseIdOf(req, ans)].open);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function caseIdOf(IOracle.Request calldata req, IOracle.Answer calldata ans) public pure returns (CaseId) {
+        return CaseId.wrap(keccak256(abi.encode(req.id(), ans.hash())));
+    }
+
+    /* CLOCKS */
+
+    /// @dev A game in which it is this side's move, in time.
+    function _moves(GameId gameId, bool node) private view returns (Game memory g) {
+        g = gameOf(gameId);
+        if (g.stage == Stage.None || g.stage == Stage.Over) revert WrongStage(gameId, g.stage);
+        if (_cases[g.caseId].dead) revert AnswerDead(g.caseId);
+        if (g.nodeToMove != node) revert NotYourMove(gameId, g.nodeToMove);
+        if (block.timestamp > g.deadline) revert ClockRanOut(gameId, g.deadline);
+    }
+
+    function _challengerMoves(GameId gameId) private view returns (Game memory g) {
+        g = _moves(gameId, false);
+        if (msg.sender != g.challenger) revert NotChallenger(msg.sender, g.challenger);
+    }
+
+    /// @param stage that the move is for; None: the move finds out.
+    function _nodeMoves(GameId gameId, Stage stage) private view returns (Game memory g) {
+        g = _moves(gameId, true);
+        if (stage != Stage.None && g.stage != stage) revert WrongStage(gameId, g.stage);
+        address operator = oracle.seatOf(_serviceOf(g).id, _cases[g.caseId].seat).operator;
+        if (msg.sender != operator) revert NotNode(msg.sender, operator);
+    }
+
+    function _deadline(uint256 from, uint256 clock, uint256 least) private pure returns (uint48) {
+        return uint48(from + (clock > least ? clock : least));
+    }
+
+    /// @dev After the challenger's move: the node's turn, unless what it has to show is open already.
+    function _handOver(Game memory g, GameTerms memory terms) private view {
+        g.nodeToMove = _openings[_place(g)].openedAt == 0;
+        bool first = g.stage == Stage.Steps || g.stage == Stage.Tokens;
+        g.deadline = g.nodeToMove
+            ? _deadline(block.timestamp, g.nodeSeconds, first ? terms.firstMoveSeconds : terms.moveSeconds)
+            : _deadline(block.timestamp, g.challengerSeconds, terms.moveSeconds);
+    }
+
+    function _next(GameId gameId, Game memory g) private {
+        g.challengerSeconds = uint32(g.deadline - block.timestamp);
+        _handOver(g, _serviceOf(g).terms);
+        _games[GameId.unwrap(gameId)] = g;
+    }
+
+    /// @dev After the node's move.
+    function _opened(GameId gameId, Game memory g, bytes32 root) private {
+        _openings[_place(g)] = Opening(root, uint48(block.timestamp));
+        ++g.openings;
+        g.nodeSeconds = uint32(g.deadline - block.timestamp);
+        g.nodeToMove = false;
+        g.deadline = _deadline(block.timestamp, g.challengerSeconds, _serviceOf(g).terms.moveSeconds);
+        _games[GameId.unwrap(gameId)] = g;
+    }
+
+    /* PLACES */
+
+    /// @dev Where a game stands, as all games of a case that come the same way call it.
+    function _place(Game memory g) private pure returns (bytes32) {
+        return keccak256(abi.encode(g.caseId, g.stage, g.positions, g.step, g.operator, g.level, g.index));
+    }
+
+    function _placeOf(Game memory g) private pure returns (IReferee.Place memory) {
+        return IReferee.Place(g.positions, g.step, g.operator, g.index);
+    }
+
+    function _rootsOf(Game memory g) private view returns (IReferee.Roots memory roots) {
+        Game memory above;
+        above.caseId = g.caseId;
+        above.positions = g.positions;
+        above.stage = Stage.Steps;
+        roots.steps = _openings[_place(above)].root;
+        above.stage = Stage.Operators;
+        above.step = g.step;
+        roots.operators = _openings[_place(above)].root;
+    }
+
+    /// @dev Levels to the nodes that are opened next: as few openings as LEVELS at a time allow, evenly.
+    function _down(uint256 level) private pure returns (uint256) {
+        uint256 rounds = (level + LEVELS - 1) / LEVELS;
+        return (level + rounds - 1) / rounds;
+    }
+
+    /// @dev Whether `g` is where `won` is or has been.
+    function _isOnTheWay(Game memory g, Game memory won) private pure returns (bool) {
+        if (g.positions != won.positions || g.positions == 0) return false;
+        if (g.stage < Stage.Operators) return true;
+        if (g.step != won.step) return false;
+        if (g.stage == Stage.Operators) return true;
+        return g.operator == won.operator && g.level >= won.level && won.index >> (g.level - won.level) == g.index;
+    }
+
+    function _serviceOf(Game memory g) private view returns (Service memory) {
+        return _services[_cases[g.caseId].service];
+    }
+
+    /* CHECKS */
+
+    function _checkCase(Game memory g, IOracle.Request calldata req, IOracle.Answer calldata ans) private pure {
+        CaseId given = caseIdOf(req, ans);
+        if (CaseId.unwrap(given) != CaseId.unwrap(g.caseId)) revert WrongCase(g.caseId, given);
+    }
+
+    function _checkTokens(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens) private pure {
+        bytes32 computed = keccak256(abi.encode(tokens));
+        if (computed != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, computed);
+    }
+
+    /// @dev The token in question is the one after `positions`, an output token.
+    function _checkPosition(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens, uint256 positions)
+        private
+        pure
+    {
+        _checkTokens(ans, tokens);
+        bool inside = positions >= tokens.promptCount && positions - tokens.promptCount < ans.tokenCount();
+        if (!inside || positions == 0 || positions > type(uint32).max) revert BadPosition(positions);
+    }
+
+    /* MONEY */
+
+    function _price(GameTerms memory terms, uint256 openGames) private pure returns (uint256) {
+        return terms.challengeBondWei + terms.challengeBondWei * openGames / RAMP;
+    }
+
+    /// @dev What a losing challenger owes the node for its openings.
+    function _gasWei(GameTerms memory terms, uint256 openings) private pure returns (uint256) {
+        return uint256(terms.openingWei) * openings * 6 / 5;
+    }
+
+    function _win(GameId gameId, Game memory g, IOracle.Request calldata req, IOracle.Answer calldata ans) private {
+        Case memory c = _cases[g.caseId];
+        --c.open;
+        g.stage = Stage.Over;
+        // The path stays, to tell who was on the way; what was won by the clock ends where it stood.
+        _games[GameId.unwrap(gameId)] = g;
+        emit GameEnded(gameId, g.caseId, true, 0);
+        _kill(g.caseId, c, req, ans, g.challenger, gameId);
+        _pay(g.challenger, g.bondWei);
+    }
+
+    function _kill(
+        CaseId caseId,
+        Case memory c,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        address prover,
+        GameId gameId
+    ) private {
+        uint256 slashWei = req.bondWei();
+        uint256 rewardWei = slashWei * REWARD_PERCENT / 100;
+        c.dead = true;
+        c.won = uint64(GameId.unwrap(gameId));
+        c.shareWei = uint72(slashWei * WITNESSES_PERCENT / 100 / WITNESSES);
+        if (c.won != 0) c.shares = uint8(c.open < WITNESSES ? c.open : WITNESSES);
+        _cases[caseId] = c;
+        emit AnswerKilled(caseId, gameId, prover, rewardWei);
+
+        uint256 sharesWei = uint256(c.shares) * c.shareWei;
+        IOracle.Payout[] memory payouts = new IOracle.Payout[](2);
+        payouts[0] = IOracle.Payout(prover, uint96(rewardWei));
+        payouts[1] = IOracle.Payout(address(this), uint96(sharesWei));
+        oracle.rule(req, ans, IOracle.Ruling.Rejected, uint72(slashWei), payouts);
+        if (sharesWei != 0) oracle.withdraw(payable(address(this)), sharesWei);
+    }
+
+    function _pay(address account, uint256 amountWei) private {
+        if (amountWei != 0) oracle.deposit{value: amountWei}(account);
+    }
+}

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IArbiter} from "./IArbiter.sol";
+import {IOracle} from "./IOracle.sol";
+import {IReferee} from "./IReferee.sol";
+import {ITokenReferee} from "./ITokenReferee.sol";
+import {ModelId, RequestId, ServiceId} from "./Types.sol";
+
+/// @title The dispute game: two parties narrow their disagreement to one number, and the referee computes it.
+/// @notice For services of exact models, whose prompts are token ids of three bytes each. A challenger names the first
+/// output token that it disagrees with. The node opens the roots of all steps of the pass that chose this token, then of
+/// one step's operators, then of one operator's tensor, down to a leaf's numbers; after each opening the challenger
+/// picks the first part that differs from its own. Everything opened must hash to what was picked above it, so that no
+/// party brings in a value that the other has not had the chance to refuse. In the end the challenger shows the referee
+/// the inputs of one number. The burden of proof is the challenger's, silence loses, and anyone may stop the clock.
+///
+/// Games about one answer run side by side. The first that its challenger wins kills the answer, and no other game, lost
+/// or thrown, has any bearing on it. What the node opens belongs to the answer: games that come the same way share it.
+///
+/// Money. A killed answer's bond: 30 % to the challenger of the game that was won; 2.5 % to each of up to eight others
+/// whose games stood on the way to the fault; the rest is burnt, at least half, so that challenging oneself costs. All
+/// open challenges get their bonds back. A lost challenge: the node's openings at the service's price and a fifth more;
+/// the rest is burnt.
+interface IDisputeGame is IArbiter {
+    /// @dev One for each pair of request and answer.
+    type CaseId is bytes32;
+    type GameId is uint256;
+
+    /// @notice `arbiterTerms` of a service whose answers are judged by the game: the ABI encoding of this struct.
+    /// @param challengeBondWei of the first challenge; each open one makes the next dearer by a sixteenth.
+    /// @param openingWei what an opening costs a node, at most. @param clockSeconds each side's for a whole game.
+    /// @param moveSeconds what every move is granted at least; @param firstMoveSeconds the node's first, which needs a
+    /// prefill.
+    struct GameTerms {
+        uint72 challengeBondWei;
+        uint72 openingWei;
+        uint32 clockSeconds;
+        uint32 moveSeconds;
+        uint32 firstMoveSeconds;
+    }
+
+    /// @dev What is to be opened, or has been and waits for a pick. Tokens: the answer's tokens, if the challenger does
+    /// not know them. Steps: the first list. Operators: the second. Nodes: a tree. Values: a leaf. Over: no more moves.
+    enum Stage {
+        None,
+        Tokens,
+        Steps,
+        Operators,
+        Nodes,
+        Values,
+        Over
+    }
+
+    /// @param challenger gets what the game earns, whoever sends the moves that anyone may send.
+    /// @param openings that the node made for this game. @param disputed root of what was picked last.
+    /// @param positions tokens of the pass; 0 as long as the answer's tokens are not open.
+    /// @param level how far the disputed node stands above the leaves; @param index among the nodes of its level.
+    /// @param nodeToMove whose clock runs. @param deadline Unix time in seconds: the last moment to move.
+    /// @param nodeSeconds left to the node when its next turn begins; so `challengerSeconds`.
+    struct Game {
+        address challenger;
+        uint72 bondWei;
+        uint8 openings;
+        Stage stage;
+        CaseId caseId;
+        bytes32 disputed;
+        uint32 positions;
+        uint16 step;
+        uint8 operator;
+        uint8 level;
+        uint40 index;
+        uint48 deadline;
+        uint32 nodeSeconds;
+        uint32 challengerSeconds;
+        bool nodeToMove;
+    }
+
+    /// @param service index of the service. @param seat that answered. @param open games that are not over.
+    /// @param won the game that killed the answer; zero if none did. @param shares still to be had, of `shareWei` each.
+    struct Case {
+        uint32 service;
+        uint16 seat;
+        uint32 open;
+        uint64 won;
+        uint8 shares;
+        uint72 shareWei;
+        bool dead;
+    }
+
+    event GameServiceAdopted(ServiceId indexed service, GameTerms terms);
+    event GameOpened(
+        GameId indexed gameId,
+        CaseId indexed caseId,
+        RequestId indexed requestId,
+        address challenger,
+        uint256 positions,
+        IOracle.Request request,
+        IOracle.Answer answer
+    );
+    /// @notice The node showed the answer's tokens: entries of eight bytes, as `IReferee.Tokens` says.
+    /// @param place hash of case, stage and path: the same for all games that come this way.
+    event TokensOpened(
+        GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, uint256 promptCount, bytes entries
+    );
+    event ListOpened(GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, bytes32[] nodes);
+    event ValuesOpened(GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, bytes values);
+    event PositionPicked(GameId indexed gameId, CaseId indexed caseId, uint256 positions);
+    event Picked(GameId indexed gameId, CaseId indexed caseId, Stage stage, uint256 child, bytes32 node);
+    event GameEnded(GameId indexed gameId, CaseId indexed caseId, bool challengerWon, uint256 toNodeWei);
+    /// @notice An answer was shown wrong. @param gameId the game that did; zero if its tokens alone were at fault.
+    event AnswerKilled(CaseId indexed caseId, GameId indexed gameId, address indexed prover, uint256 rewardWei);
+    event GameSettled(GameId indexed gameId, CaseId indexed caseId, uint256 shareWei);
+
+    error NotOracle(address caller);
+    /// @notice Thrown when terms cannot make an honest party worth its while; `reason` says which.
+    error BadGameTerms(string reason);
+    error WrongChallengeBond(uint256 expectedWei, uint256 givenWei);
+    error WindowClosed(CaseId caseId, uint256 closedAt);
+    /// @notice Thrown when a pass has no tokens, or more than the answer.
+    error BadPosition(uint256 positions);
+    /// @notice Thrown when tokens are not those that the answer commits to.
+    error WrongTokens(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when request and answer are not those of the game.
+    error WrongCase(CaseId expected, CaseId given);
+    error WrongStage(GameId gameId, Stage stage);
+    error NotYourMove(GameId gameId, bool nodeToMove);
+    error NotNode(address caller, address operator);
+    error NotChallenger(address caller, address challenger);
+    error ClockRanOut(GameId gameId, uint256 deadline);
+    error ClockRuns(GameId gameId, uint256 deadline);
+    /// @notice Thrown when a list or a leaf has not the size that arithmetic on the model gives it.
+    error WrongOpeningLength(uint256 expected, uint256 given);
+    /// @notice Thrown when an opening does not hash to what is disputed.
+    error WrongOpening(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when the referee finds nothing wrong.
+    error NothingWrong();
+    error AnswerDead(CaseId caseId);
+    error AnswerAlive(CaseId caseId);
+
+    /* CHALLENGER */
+
+    /// @notice Opens a game about the pass over the first `positions` tokens. Send `priceOf` of the case.
+    /// @param tokens as the answer commits them.
+    function challenge(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 positions
+    ) external payable returns (GameId);
+
+    /// @notice Opens a game about an answer whose tokens the challenger cannot tell: the node must show them first.
+    function challengeUnread(IOracle.Request calldata req, IOracle.Answer calldata ans)
+        external
+        payable
+        returns (GameId);
+
+    /// @notice After `openTokens`: names the pass.
+    function pickPosition(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 positions
+    ) external;
+
+    /// @notice Names the child that the challenger disagrees with.
+    /// @param node the child; @param proof that it is where it is, among the nodes opened.
+    function pick(GameId gameId, uint256 child, bytes32 node, bytes32[] calldata proof) external;
+
+    /// @notice Ends a game at its leaf: shows the referee what number `element` is computed from. Anyone may call.
+    /// @param values the leaf as the node opened it.
+    function prove(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata values,
+        uint256 element,
+        IReferee.Input[] calldata inputs
+    ) external;
+
+    /// @notice Ends a game whose logits nobody disputes: shows that they choose `better`. The end's operators must be open.
+    function proveChoice(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 better,
+        IReferee.Input[] calldata inputs
+    ) external;
+
+    /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock; the caller gets the reward.
+    function refute(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        ITokenReferee.Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external;
+
+    /* NODE */
+
+    /// @notice Shows the answer's tokens. Only the operator of the seat that answered.
+    function openTokens(
+        GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        uint256 promptCount,
+        bytes calldata entries
+    ) external;
+
+    /// @notice Shows the roots of a list, or a tree's nodes. Only the operator of the seat that answered.
+    function open(GameId gameId, bytes32[] calldata nodes) external;
+
+    /// @notice Shows a leaf. Only the operator of the seat that answered.
+    function openValues(GameId gameId, bytes calldata values) external;
+
+    /* ANYONE */
+
+    /// @notice Ends a game whose clock ran out: the side to move has lost.
+    function timeout(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external;
+
+    /// @notice Ends an open game about a dead answer: gives the bond back, with a share if the game was on the way to the
+    /// fault and shares are left.
+    function settle(GameId gameId) external;
+
+    /* VIEWS */
+
+    function termsOf(ServiceId service) external view returns (GameTerms memory);
+
+    /// @notice As it stands now: what another game's opening has brought is counted.
+    function gameOf(GameId gameId) external view returns (Game memory);
+
+    function caseOf(CaseId caseId) external view returns (Case memory);
+
+    /// @notice The bond of the next challenge.
+    function priceOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external view returns (uint256);
+
+    function caseIdOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external pure returns (CaseId);
+}

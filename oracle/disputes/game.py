@@ -1,0 +1,227 @@
+"""The dispute game as a party plays it: from where a game stands and what is open to the next move.
+
+Pure functions of the chain's state and the party's own pass, so that a crash loses nothing: the next move is found
+again. The contract is `IDisputeGame`; names and stages are its.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Protocol
+
+import numpy as np
+from eth_abi.abi import encode
+from eth_hash.auto import keccak
+
+from oracle.disputes import lanes
+from oracle.disputes.evidence import (
+    Entry,
+    Input,
+    ModelExhibits,
+    Number,
+    StepExhibits,
+    WholeRow,
+    entry_input,
+    list_tree,
+    rounds,
+)
+from oracle.disputes.merkle import Tree
+from oracle.disputes.tokens import Tokens
+from oracle.disputes.trace import Operator, Width
+from oracle.engines.base import Params
+from oracle.engines.exact.integers import Integers
+from oracle.engines.sampling import choice
+
+
+class Stage(IntEnum):
+    """IDisputeGame.Stage: what is to be opened, or open and to be picked from."""
+
+    NONE = 0
+    TOKENS = 1
+    STEPS = 2
+    OPERATORS = 3
+    NODES = 4
+    VALUES = 5
+    OVER = 6
+
+
+@dataclass(frozen=True)
+class Game:
+    """IDisputeGame.Game"""
+
+    challenger: str
+    bond_wei: int
+    openings: int
+    stage: Stage
+    case: bytes
+    disputed: bytes
+    positions: int
+    step: int
+    operator: int
+    level: int
+    index: int
+    deadline: int
+    node_seconds: int
+    challenger_seconds: int
+    node_to_move: bool
+
+    @classmethod
+    def from_abi(cls, values: Sequence[Any]) -> "Game":
+        """From a call of `gameOf`."""
+        challenger, bond, openings, stage, *rest = values
+        return cls(challenger, bond, openings, Stage(stage), *rest)
+
+    @property
+    def place(self) -> bytes:
+        """What the contract calls the place where this game stands."""
+        return place(self.case, self.stage, self.positions, self.step, self.operator, self.level, self.index)
+
+
+def place(case: bytes, stage: int, positions: int, *path: int) -> bytes:
+    """path: step, operator, level, index; as far as picked."""
+    words = [stage, positions, *path, *[0] * (4 - len(path))]
+    return keccak(encode(["bytes32", *["uint256"] * 6], [case, *words]))
+
+
+Openings = Mapping[bytes, Sequence[bytes]]
+"""What the node opened, by place: nodes, or a leaf's bytes alone."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A call of the contract, after the game's id."""
+
+    function: str
+    arguments: tuple[Any, ...]
+
+
+class View(Protocol):
+    """What a party says a pass is: `passes.Pass`, or a liar's stand-in."""
+
+    model: ModelExhibits
+    tokens: Tokens
+    positions: int
+
+    @property
+    def roots(self) -> list[bytes]: ...
+    def step(self, step: int) -> StepExhibits: ...
+
+
+@dataclass(frozen=True)
+class Claim:
+    """Request and answer as calls pass them, and how the answer's tokens were to be chosen."""
+
+    request: tuple[Any, ...]
+    answer: tuple[Any, ...]
+    params: Params
+    header: bytes = b""
+    """Of the seed's block, RLP: what a sampled choice is proven with."""
+
+
+def defend(game: Game, view: View) -> Move:
+    """The node's move: it shows what it says stands there."""
+    if game.stage is Stage.STEPS:
+        return Move("open", (view.roots,))
+    step = view.step(game.step)
+    if game.stage is Stage.OPERATORS:
+        return Move("open", (step.roots,))
+    name = step.layout.operators[game.operator].name
+    if game.stage is Stage.VALUES:
+        return Move("openValues", (step.leaf(name, game.index),))
+    return Move("open", (step.tree(name).opening(game.level, game.index, rounds(game.level)[0]),))
+
+
+def reveal(claim: Claim, tokens: Tokens) -> Move:
+    """The node's move where its tokens are asked for."""
+    return Move("openTokens", (claim.request, claim.answer, len(tokens.prompt), tokens.data))
+
+
+def attack(game: Game, openings: Openings, view: View, claim: Claim) -> Move | None:
+    """The challenger's move: the first part that differs from its own, so that all inputs are agreed upon.
+
+    None where nothing differs: the answer is right.
+    """
+    opened = openings[game.place]
+    if game.stage is Stage.STEPS:
+        child = _first_difference(view.roots, opened)
+        return _pick(opened, len(opened) - 1 if child is None else child)
+    step = view.step(game.step)
+    if game.stage is Stage.OPERATORS:
+        child = _first_difference(step.roots, opened)
+        if child is None:
+            return choose(view, list_tree(opened), claim) if game.step == len(view.roots) - 1 else None
+        return _pick(opened, child)
+    operator = step.layout.operators[game.operator]
+    if game.stage is Stage.NODES:
+        own = step.tree(operator.name).opening(game.level, game.index, rounds(game.level)[0])
+        child = _first_difference(own, opened)
+        return None if child is None else _pick(opened, child)
+    return _prove(game, openings, view, claim)
+
+
+def _first_difference(own: Sequence[bytes], opened: Sequence[bytes]) -> int | None:
+    pairs = zip(own, opened, strict=True)
+    return next((index for index, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
+
+
+def _pick(opened: Sequence[bytes], child: int) -> Move:
+    return Move("pick", (child, opened[child], Tree(opened).proof(child)))
+
+
+def _prove(game: Game, openings: Openings, view: View, claim: Claim) -> Move | None:
+    step = view.step(game.step)
+    operator = step.layout.operators[game.operator]
+    (theirs,) = openings[game.place]
+    mine = step.leaf(operator.name, game.index)
+    if mine == theirs:
+        return None
+    row, chunk = game.index >> operator.row_depth, game.index & ((1 << operator.row_depth) - 1)
+    element, inputs = 0, list[Input]()
+    if len(theirs) == operator.leaf_bytes and row < operator.rows and chunk < operator.row_leaves:
+        element = int(np.flatnonzero(numbers(operator, mine) != numbers(operator, theirs))[0])
+        column = chunk * operator.leaf_numbers + element
+        if element < operator.leaf_numbers and column < operator.columns:
+            inputs = element_inputs(game, openings, view, operator, row, column)
+    return Move("prove", (claim.request, claim.answer, view.tokens.words, theirs, element, inputs))
+
+
+def numbers(operator: Operator, leaf: bytes) -> Integers:
+    """All numbers of a leaf, what fills it up included."""
+    if operator.width is Width.LANE:
+        return lanes.unpack(leaf)
+    return np.frombuffer(leaf, f">i{operator.width.value}").astype(np.int64)
+
+
+def element_inputs(
+    game: Game, openings: Openings, view: View, operator: Operator, row: int, column: int
+) -> list[Input]:
+    """What the referee is shown for one number."""
+    steps = list_tree(openings[place(game.case, Stage.STEPS, game.positions)])
+    operators = list_tree(openings[place(game.case, Stage.OPERATORS, game.positions, game.step)])
+    step = view.step(game.step)
+    found = []
+    for wanted in step.layout.reads(operator, row, column, view.tokens.ids):
+        if isinstance(wanted, Number | WholeRow):
+            found.append(step.input(wanted, steps, operators))
+        elif isinstance(wanted, Entry):
+            found.append(entry_input(view.tokens, wanted.index))
+        else:
+            found.append(view.model.input(wanted))
+    return found
+
+
+def choose(view: View, operators: Tree, claim: Claim) -> Move | None:
+    """Shows that agreed logits choose another token than the answer's. None if they do not."""
+    step, params = view.step(len(view.roots) - 1), claim.params
+    logits = step.matrix("logits")[0]
+    position = view.positions - len(view.tokens.prompt)
+    better, chosen = choice(logits, params, position), view.tokens.ids[view.positions]
+    if better == chosen:
+        return None
+    known = [Number("logits", 0, min(each, len(logits) - 1)) for each in (chosen, better)]
+    inputs = [entry_input(view.tokens, view.positions), *(step.input(each, operators, operators) for each in known)]
+    if params.temperature:
+        inputs.append((claim.header, bytes(32), [], []))
+        if params.cutoff:
+            inputs.append(step.input(Number("logits.max", 0, 0), operators, operators))
+    return Move("proveChoice", (claim.request, claim.answer, view.tokens.words, better, inputs))

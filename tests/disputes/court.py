@@ -1,0 +1,250 @@
+"""The real oracle with the dispute game as arbiter, on a chain of its own, and games played to their end."""
+
+from collections.abc import Callable
+from dataclasses import astuple, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from disputes.stand import Stand, deploy
+from eth_abi import encode
+from rig.anvil import Anvil
+from web3.logs import DISCARD
+
+from oracle.chain.requests import Answer, Request
+from oracle.disputes.evidence import ModelExhibits
+from oracle.disputes.game import Claim, Game, Move, Openings, Stage, attack, defend, reveal
+from oracle.disputes.passes import Pass, Tracer
+from oracle.disputes.tokens import Tokens, prompt_bytes
+from oracle.engines.base import Params
+from oracle.models.manifest import Manifest
+from oracle.services import Terms
+
+ETHER = 10**18
+GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600)
+GAME_TERMS_TYPE = "(uint72,uint72,uint32,uint32,uint32)"
+WINDOW = 1200
+UPHELD, REJECTED = 0, 1
+OPEN, ANSWERED, DISPUTED = 1, 2, 3
+BURN = "0x000000000000000000000000000000000000dEaD"
+LIMIT = 16_000_000
+
+
+@dataclass
+class Answered:
+    """An answer on chain."""
+
+    request: Request
+    answer: Answer
+    tokens: Tokens
+    prompt: bytes
+    output: bytes
+    params: Params
+
+    @property
+    def claim(self) -> Claim:
+        return Claim(self.request.words, self.answer.words, self.params)
+
+
+@dataclass
+class Court:
+    """The contracts, a model, a node that answers, and challengers."""
+
+    chain: Anvil
+    stand: Stand
+    oracle: Any
+    game: Any
+    manifest: Manifest
+    model: ModelExhibits
+    tracer: Tracer
+    service: bytes = b""
+    terms: Terms | None = None
+    people: list[str] = field(default_factory=list)
+
+    @classmethod
+    def opened(cls, chain: Anvil, path: Path, **changes: Any) -> "Court":
+        """changes: of the manifest."""
+        chain.rpc("evm_setAutomine", True)
+        stand = Stand.at(chain.url)
+        manifest = stand.register(path, **changes)
+        oracle = deploy(stand.w3, "Oracle", stand.registry.address)
+        game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
+        court = cls(chain, stand, oracle, game, manifest, ModelExhibits(path), Tracer(path))
+        court.people = list(stand.w3.eth.accounts)
+        court._serve()
+        return court
+
+    @property
+    def node(self) -> str:
+        return self.people[1]
+
+    @property
+    def owner(self) -> str:
+        return self.people[2]
+
+    def _serve(self) -> None:
+        self.terms = Terms(
+            model=self.manifest.model_id,
+            arbiter=self.game.address,
+            arbiter_terms=encode([GAME_TERMS_TYPE], [GAME_TERMS]),
+            bond_wei=ETHER,
+            seat_wei=2 * ETHER,
+            miss_penalty_wei=0,
+            base_price_wei=10**12,
+            byte_price_wei=0,
+            token_price_wei=10**9,
+            max_prompt_bytes=4096,
+            max_tokens=32,
+            turn_seconds=600,
+            window_seconds=WINDOW,
+            lifetime_seconds=7200,
+            min_owners=1,
+            value_cap_wei=0,
+        )
+        self.send(self.oracle.functions.createService(astuple(self.terms)), self.people[0])
+        self.service = self.terms.service_id()
+        self.send(self.oracle.functions.join(self.service, self.node), self.owner, 20 * ETHER)
+        self.pass_time(7201)
+        self.send(self.oracle.functions.activate(self.service, 0), self.owner)
+
+    # CHAIN
+
+    def send(self, call: Any, sender: str, value: int = 0) -> Any:
+        """Sends and waits. Raises what the contract reverts with."""
+        tx = call.transact({"from": sender, "value": value, "gas": LIMIT})
+        receipt = self.stand.w3.eth.wait_for_transaction_receipt(tx)
+        if receipt["status"] != 1:
+            call.call({"from": sender, "value": value, "gas": LIMIT})
+            raise AssertionError("reverted once, and not when called again")
+        return receipt
+
+    def pass_time(self, seconds: int) -> None:
+        self.chain.rpc("evm_increaseTime", seconds)
+        self.chain.rpc("evm_mine")
+
+    @property
+    def now(self) -> int:
+        return int(self.stand.w3.eth.get_block("latest")["timestamp"])
+
+    def credit(self, who: str) -> int:
+        return int(self.oracle.functions.credit(who).call())
+
+    def status(self, answered: Answered) -> int:
+        return int(self.oracle.functions.statusOf(answered.request.id).call())
+
+    # ANSWERS
+
+    def honest(self, prompt: list[int], count: int, params: Params) -> list[int]:
+        """What the model answers. count: most tokens."""
+        from oracle.engines.sampling import choice  # noqa: PLC0415
+
+        ids = [*self.manifest.prefix_tokens, *prompt, *self.manifest.suffix_tokens]
+        output: list[int] = []
+        while len(output) < count and not (output and output[-1] in self.manifest.stop_tokens):
+            *_, residual = self.tracer._reference.residuals(ids + output)
+            logits = self.tracer._reference.end(residual[-1:])["logits"][0]
+            output.append(choice(logits, params, len(output)))
+        return output
+
+    def answered(
+        self,
+        prompt: list[int],
+        output: Callable[[Params], list[int]],
+        *,
+        max_tokens: int,
+        temperature: int = 0,
+        cutoff: int = 0,
+        tokens: Callable[[Tokens], Tokens] = lambda tokens: tokens,
+        text: Callable[[bytes], bytes] = lambda text: text,
+    ) -> Answered:
+        """Asks, waits, and lets the node answer whatever it is told to. output: from the parameters, seed included."""
+        asked = prompt_bytes(prompt)
+        deadline = self.now + 3600
+        wanted = (max_tokens, temperature, cutoff, 0, 0, deadline)
+        fee, _ = self.oracle.functions.quote(self.service, len(asked), wanted).call()
+        receipt = self.send(self.oracle.functions.request(self.service, asked, wanted), self.people[0], fee)
+        (event,) = self.oracle.events.RequestPosted().process_receipt(receipt, DISCARD)
+        request = Request.from_abi(event["args"]["request"])
+        self.chain.rpc("anvil_mine", "0x3")
+        seed = self.stand.w3.eth.get_block(request.seed_block)
+        params = request.engine_params(bytes(seed["mixHash"]))
+        ids = output(params)
+        pieces = self.model.tokenizer.pieces
+        spelled = [b"" if token in self.manifest.stop_tokens else pieces[token] for token in ids]
+        whole = [*self.manifest.prefix_tokens, *prompt, *self.manifest.suffix_tokens]
+        made = tokens(Tokens.spelled(whole, ids, [len(piece) for piece in spelled]))
+        said = text(b"".join(spelled))
+        call = self.oracle.functions.answer(request.words, said, len(made.output), made.root, bytes(seed["hash"]))
+        receipt = self.send(call, self.node)
+        (event,) = self.oracle.events.AnswerPosted().process_receipt(receipt, DISCARD)
+        return Answered(request, Answer.from_abi(event["args"]["answer"]), made, asked, said, params)
+
+    # GAMES
+
+    def price(self, answered: Answered) -> int:
+        return int(self.game.functions.priceOf(answered.request.words, answered.answer.words).call())
+
+    def challenge(self, answered: Answered, positions: int, who: str) -> int:
+        call = self.game.functions.challenge(
+            answered.request.words, answered.answer.words, answered.tokens.words, positions
+        )
+        return self._game_of(self.send(call, who, self.price(answered)))
+
+    def challenge_unread(self, answered: Answered, who: str) -> int:
+        call = self.game.functions.challengeUnread(answered.request.words, answered.answer.words)
+        return self._game_of(self.send(call, who, self.price(answered)))
+
+    def _game_of(self, receipt: Any) -> int:
+        (event,) = self.game.events.GameOpened().process_receipt(receipt, DISCARD)
+        return int(event["args"]["gameId"])
+
+    def state(self, game: int) -> Game:
+        return Game.from_abi(self.game.functions.gameOf(game).call())
+
+    def case(self, answered: Answered) -> Any:
+        case_id = self.game.functions.caseIdOf(answered.request.words, answered.answer.words).call()
+        return self.game.functions.caseOf(case_id).call()
+
+    def openings(self) -> Openings:
+        """All that nodes ever opened, from events alone."""
+        found: dict[bytes, list[bytes]] = {}
+        for log in self.game.events.ListOpened().get_logs(from_block=0):
+            found[bytes(log["args"]["place"])] = [bytes(node) for node in log["args"]["nodes"]]
+        for log in self.game.events.ValuesOpened().get_logs(from_block=0):
+            found[bytes(log["args"]["place"])] = [bytes(log["args"]["values"])]
+        return found
+
+    def move(self, game: int, move: Move, who: str) -> Any:
+        return self.send(getattr(self.game.functions, move.function)(game, *move.arguments), who)
+
+    def timeout(self, game: int, answered: Answered) -> Any:
+        """Waits until the clock has run out, and stops it."""
+        left = self.state(game).deadline - self.now
+        self.pass_time(max(left, 0) + 1)
+        call = self.game.functions.timeout(game, answered.request.words, answered.answer.words)
+        return self.send(call, self.people[9])
+
+    def view(self, answered: Answered, positions: int) -> Pass:
+        """The honest view."""
+        return Pass(self.model, self.tracer, answered.tokens, positions)
+
+    def play(self, game: int, answered: Answered, node: Any, challenger: Any, who: str) -> list[Any]:
+        """To the end. node, challenger: views, or functions from a game to a move; None: silence. Returns receipts."""
+        receipts = []
+        while (state := self.state(game)).stage is not Stage.OVER and not self.case(answered)[6]:
+            if state.node_to_move:
+                if state.stage is Stage.TOKENS:
+                    move: Move | None = reveal(answered.claim, answered.tokens)
+                else:
+                    move = node(state) if callable(node) else defend(state, node)
+                mover = self.node
+            else:
+                mover = who
+                if callable(challenger):
+                    move = challenger(state)
+                else:
+                    move = attack(state, self.openings(), challenger, answered.claim)
+            if move is None:
+                receipts.append(self.timeout(game, answered))
+            else:
+                receipts.append(self.move(game, move, mover))
+        return receipts

@@ -1,0 +1,85 @@
+"""Whole games on chain: whoever lies loses, whatever the lie, and loses to one challenger who computes for itself."""
+
+import numpy as np
+import pytest
+from disputes.court import ANSWERED, ETHER, OPEN, Court
+from disputes.liars import Liar
+from exact.random_model import Shape, write
+from rig.anvil import anvil
+
+from oracle.disputes import trace
+from oracle.disputes.game import Stage
+
+PROMPT = [9, 4, 11, 7]
+SHAPE = Shape(family="qwen3", layers=3, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
+
+
+@pytest.fixture(scope="module")
+def court(tmp_path_factory):
+    with anvil() as chain:
+        yield Court.opened(chain, write(tmp_path_factory.mktemp("model") / "model.gguf", SHAPE))
+
+
+@pytest.fixture
+def fresh(court):
+    """Undoes what a test did to the chain."""
+    snapshot = court.chain.rpc("evm_snapshot")
+    yield court
+    court.chain.rpc("evm_revert", snapshot)
+
+
+@pytest.fixture(scope="module")
+def wrong(court):
+    """An answer whose second token is wrong."""
+    return court.answered(PROMPT, lambda params: wrong_at(court, params, 1), max_tokens=3)
+
+
+def wrong_at(court, params, index):
+    output = court.honest(PROMPT, params.max_tokens, params)
+    output[index] = next(token for token in range(10, 100) if token != output[index])
+    return output
+
+
+def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wrong):
+    court, a = fresh, fresh.tracer.architecture
+    rng = np.random.default_rng(2)
+    positions = len(wrong.tokens.prompt) + 1
+    honest = court.view(wrong, positions)
+    snapshot = court.chain.rpc("evm_snapshot")
+    played = 0
+    for step in range(trace.steps(a)):
+        for operator in trace.operators(a, step, positions):
+            row, column = int(rng.integers(operator.rows)), int(rng.integers(operator.columns))
+            row = [0, operator.rows - 1, row][played % 3]
+            liar = Liar(honest, step, operator.name, row, column, by=int(rng.integers(1, 5)))
+            who = court.people[5]
+            before = court.credit(who)
+            game = court.challenge(wrong, positions, who)
+            court.play(game, wrong, liar, honest, who)
+            assert court.status(wrong) == OPEN, (step, operator.name, row, column)
+            assert court.state(game).stage is Stage.OVER
+            assert court.credit(who) - before == ETHER * 3 // 10 + ETHER // 10
+            court.chain.rpc("evm_revert", snapshot)
+            snapshot = court.chain.rpc("evm_snapshot")
+            played += 1
+    assert played == 1 + 3 * 59 + 12
+
+
+def test_play__logits_admitted__the_choice_loses(fresh, wrong):
+    positions = len(wrong.tokens.prompt) + 1
+    honest = fresh.view(wrong, positions)
+    game = fresh.challenge(wrong, positions, fresh.people[5])
+    receipts = fresh.play(game, wrong, honest, honest, fresh.people[5])
+    assert fresh.status(wrong) == OPEN
+    assert len(receipts) == 4  # steps, pick, operators, choice
+
+
+def test_play__right_token_challenged__the_node_stands(fresh, wrong):
+    positions = len(wrong.tokens.prompt)
+    honest = fresh.view(wrong, positions)
+    game = fresh.challenge(wrong, positions, fresh.people[5])
+    before = fresh.credit(fresh.node)
+    fresh.play(game, wrong, honest, honest, fresh.people[5])
+    assert fresh.status(wrong) == ANSWERED
+    assert fresh.credit(fresh.node) - before == ETHER // 100 * 2 * 6 // 5
+    assert fresh.credit(fresh.people[5]) == 0
