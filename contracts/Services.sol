@@ -256,6 +256,11 @@ abstract contract Services is IServices, Credits {
         });
     }
 
+    /// @inheritdoc IServices
+    function operatorOf(ServiceId service, uint16 seat) external view returns (address) {
+        return _seats[service][seat].money.operator;
+    }
+
     /* INTERNALS */
 
     modifier onlyArbiter(ServiceId service) {

@@ -29,38 +29,36 @@ contract DisputeGame is IDisputeGame {
     uint256 private constant WITNESSES_PERCENT = 20;
     uint256 private constant TOKENS_PER_OPENING = 128;
     uint256 private constant ENTRY_BYTES = 8;
-    uint256 private constant LEAF_BYTES = 32;
     address private constant BURN = 0x000000000000000000000000000000000000dEaD;
 
-    /// @dev What the node has shown at a place. root: of a list. openedAt: Unix time in seconds.
-    struct Opening {
-        bytes32 root;
-        uint48 openedAt;
-    }
-
+    /// @param steps of the model's passes.
     struct Service {
         ServiceId id;
         ModelId model;
         GameTerms terms;
+        uint256 steps;
     }
+
+    /// @dev That something was shown which what was picked above it binds.
+    bytes32 private constant SHOWN = bytes32(uint256(1));
+    uint256 private constant MAX_LEAF_BYTES = 2048;
 
     IOracle public immutable oracle;
     IReferee public immutable referee;
     ITokenReferee public immutable tokenReferee;
 
-    Service[] private _services;
+    uint32 private _serviceCount;
+    mapping(uint256 index => Service) private _services;
     mapping(ServiceId service => uint256) private _indexOf;
     mapping(CaseId caseId => Case) private _cases;
-    mapping(bytes32 place => Opening) private _openings;
-    Game[] private _games;
+    /// @dev What has been shown at a place: the root of a list, or SHOWN.
+    mapping(bytes32 place => bytes32) private _openings;
+    mapping(GameId gameId => Game) private _games;
 
     constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) {
         oracle = oracle_;
         referee = referee_;
         tokenReferee = tokenReferee_;
-        // Games and services count from one.
-        _games.push();
-        _services.push();
     }
 
     /// @dev Shares of slashed bonds, on their way to witnesses.
@@ -86,8 +84,8 @@ contract DisputeGame is IDisputeGame {
             revert BadGameTerms("reward below twice the challenge bond");
         }
 
-        _indexOf[service] = _services.length;
-        _services.push(Service(service, terms.model, game));
+        _indexOf[service] = ++_serviceCount;
+        _services[_serviceCount] = Service(service, terms.model, game, referee.steps(terms.model));
         emit GameServiceAdopted(service, game);
         return 2 * game.clockSeconds + game.firstMoveSeconds + 2 * uint32(OPENINGS) * game.moveSeconds;
     }
@@ -130,19 +128,21 @@ contract DisputeGame is IDisputeGame {
         c.service = uint32(_indexOf[req.service]);
         c.seat = ans.seat();
         ++c.open;
+        ++c.count;
         _cases[caseId] = c;
         Game memory g;
-        g.challenger = msg.sender;
-        g.bondWei = uint72(msg.value);
-        g.stage = stage;
+        g.turn.stage = stage;
         g.caseId = caseId;
-        g.positions = positions;
-        g.nodeSeconds = terms.clockSeconds;
-        g.challengerSeconds = terms.clockSeconds;
+        g.turn.positions = positions;
+        g.turn.nodeSeconds = terms.clockSeconds;
+        g.turn.challengerSeconds = terms.clockSeconds;
         _handOver(g, terms);
-        gameId = GameId.wrap(_games.length);
-        _games.push(g);
-        emit GameOpened(gameId, caseId, req.id(), msg.sender, positions, req, ans);
+        gameId = _gameId(caseId, c.count);
+        Game storage stored = _games[gameId];
+        (stored.challenger, stored.bondWei, stored.number) = (msg.sender, uint72(msg.value), c.count);
+        stored.caseId = caseId;
+        stored.turn = g.turn;
+        emit GameOpened(gameId, caseId, req.id(), msg.sender, positions);
 
         // Checks everything about the answer, or reverts.
         if (first) oracle.dispute(req, ans);
@@ -157,12 +157,12 @@ contract DisputeGame is IDisputeGame {
         uint256 positions
     ) external {
         Game memory g = _challengerMoves(gameId);
-        if (g.stage != Stage.Tokens) revert WrongStage(gameId, g.stage);
+        if (g.turn.stage != Stage.Tokens) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         _checkPosition(ans, tokens, positions);
 
-        g.stage = Stage.Steps;
-        g.positions = uint32(positions);
+        g.turn.stage = Stage.Steps;
+        g.turn.positions = uint32(positions);
         _next(gameId, g);
         emit PositionPicked(gameId, g.caseId, positions);
     }
@@ -170,27 +170,26 @@ contract DisputeGame is IDisputeGame {
     /// @inheritdoc IDisputeGame
     function pick(GameId gameId, uint256 child, bytes32 node, bytes32[] calldata proof) external {
         Game memory g = _challengerMoves(gameId);
-        Stage stage = g.stage;
-        ModelId model = _serviceOf(g).model;
+        Stage stage = g.turn.stage;
         if (stage == Stage.Steps) {
-            MerkleTree.check(_openings[_place(g)].root, referee.steps(model), child, node, proof);
-            g.step = uint16(child);
-            g.stage = Stage.Operators;
+            MerkleTree.check(_openings[_place(g)], _serviceOf(g).steps, child, node, proof);
+            g.turn.step = uint16(child);
+            g.turn.stage = Stage.Operators;
         } else if (stage == Stage.Operators) {
-            MerkleTree.check(_openings[_place(g)].root, referee.operators(model, g.step), child, node, proof);
-            g.operator = uint8(child);
-            g.level = uint8(referee.depth(model, _placeOf(g)));
-            g.stage = g.level == 0 ? Stage.Values : Stage.Nodes;
+            bytes32 root = _openings[_place(g)];
+            g.turn.operator = uint8(child);
+            g.turn.level = uint8(referee.pick(_serviceOf(g).model, _placeOf(g), root, node, proof));
+            g.turn.stage = g.turn.level == 0 ? Stage.Values : Stage.Nodes;
         } else if (stage == Stage.Nodes) {
-            uint256 down = _down(g.level);
+            uint256 down = _down(g.turn.level);
             MerkleTree.check(g.disputed, 1 << down, child, node, proof);
-            g.level -= uint8(down);
-            g.index = uint40(uint256(g.index) << down | child);
-            if (g.level == 0) g.stage = Stage.Values;
+            g.turn.level -= uint8(down);
+            g.turn.index = uint40(uint256(g.turn.index) << down | child);
+            if (g.turn.level == 0) g.turn.stage = Stage.Values;
         } else {
             revert WrongStage(gameId, stage);
         }
-        g.disputed = node;
+        _games[gameId].disputed = node;
         _next(gameId, g);
         emit Picked(gameId, g.caseId, stage, child, node);
     }
@@ -206,7 +205,7 @@ contract DisputeGame is IDisputeGame {
         IReferee.Input[] calldata inputs
     ) external {
         Game memory g = _moves(gameId, false);
-        if (g.stage != Stage.Values) revert WrongStage(gameId, g.stage);
+        if (g.turn.stage != Stage.Values) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         _checkTokens(ans, tokens);
         bytes32 opened = MerkleTree.hashLeaf(values);
@@ -228,11 +227,13 @@ contract DisputeGame is IDisputeGame {
         IReferee.Input[] calldata inputs
     ) external {
         Game memory g = _moves(gameId, false);
-        ModelId model = _serviceOf(g).model;
-        if (g.stage != Stage.Operators || g.step + 1 != referee.steps(model)) revert WrongStage(gameId, g.stage);
+        Service storage service = _serviceOf(g);
+        if (g.turn.stage != Stage.Operators || g.turn.step + 1 != service.steps) {
+            revert WrongStage(gameId, g.turn.stage);
+        }
         _checkCase(g, req, ans);
-        bytes32 root = _openings[_place(g)].root;
-        if (!tokenReferee.isWrongChoice(req, ans, model, tokens, g.positions, root, better, inputs)) {
+        bytes32 root = _openings[_place(g)];
+        if (!tokenReferee.isWrongChoice(req, ans, service.model, tokens, g.turn.positions, root, better, inputs)) {
             revert NothingWrong();
         }
         _win(gameId, g, req, ans);
@@ -267,58 +268,55 @@ contract DisputeGame is IDisputeGame {
         uint256 promptCount,
         bytes calldata entries
     ) external {
-        Game memory g = _nodeMoves(gameId, Stage.Tokens);
+        Game memory g = _moves(gameId, true);
+        if (g.turn.stage != Stage.Tokens) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         uint256 count = promptCount + ans.tokenCount();
         if (entries.length != ENTRY_BYTES * count) revert WrongOpeningLength(ENTRY_BYTES * count, entries.length);
-        bytes32[] memory leaves = new bytes32[]((entries.length + LEAF_BYTES - 1) / LEAF_BYTES);
-        for (uint256 i; i < leaves.length; ++i) {
-            uint256 end = (i + 1) * LEAF_BYTES;
-            bytes memory leaf = new bytes(LEAF_BYTES);
-            bytes calldata part = entries[i * LEAF_BYTES:end < entries.length ? end : entries.length];
-            assembly ("memory-safe") {
-                calldatacopy(add(leaf, 0x20), part.offset, part.length)
-            }
-            leaves[i] = keccak256(abi.encodePacked(bytes1(0), leaf));
-        }
-        bytes32 root = keccak256(abi.encode(IReferee.Tokens(promptCount, MerkleTree.rootOf(leaves))));
+        bytes32 root = tokenReferee.rootOf(promptCount, entries);
         if (root != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, root);
 
         uint256 more = count / TOKENS_PER_OPENING;
-        g.openings = uint8(more > 200 ? 200 : more);
+        g.turn.openings = uint8(more > 200 ? 200 : more);
         emit TokensOpened(gameId, g.caseId, _place(g), promptCount, entries);
-        _opened(gameId, g, root);
+        _opened(gameId, g, SHOWN);
     }
 
     /// @inheritdoc IDisputeGame
     function open(GameId gameId, bytes32[] calldata nodes) external {
-        Game memory g = _nodeMoves(gameId, Stage.None);
-        ModelId model = _serviceOf(g).model;
+        Game memory g = _moves(gameId, true);
+        Stage stage = g.turn.stage;
         uint256 count;
-        if (g.stage == Stage.Steps) count = referee.steps(model);
-        else if (g.stage == Stage.Operators) count = referee.operators(model, g.step);
-        else if (g.stage == Stage.Nodes) count = 1 << _down(g.level);
-        else revert WrongStage(gameId, g.stage);
+        if (stage == Stage.Nodes) {
+            count = 1 << _down(g.turn.level);
+        } else {
+            // The only openings that nothing above binds.
+            _checkNode(g);
+            if (stage == Stage.Steps) count = _serviceOf(g).steps;
+            else if (stage == Stage.Operators) count = referee.operators(_serviceOf(g).model, g.turn.step);
+            else revert WrongStage(gameId, stage);
+        }
         if (nodes.length != count) revert WrongOpeningLength(count, nodes.length);
+        emit ListOpened(gameId, g.caseId, _place(g), nodes);
         bytes32 root = MerkleTree.rootOf(nodes);
-        if (g.stage != Stage.Steps) {
+        if (stage != Stage.Steps) {
             // A step's root is that of its last operator.
-            bytes32 bound = g.stage == Stage.Operators ? nodes[count - 1] : root;
+            bytes32 bound = stage == Stage.Operators ? nodes[count - 1] : root;
             if (bound != g.disputed) revert WrongOpening(g.disputed, bound);
         }
-        emit ListOpened(gameId, g.caseId, _place(g), nodes);
-        _opened(gameId, g, root);
+        _opened(gameId, g, stage == Stage.Nodes ? SHOWN : root);
     }
 
     /// @inheritdoc IDisputeGame
     function openValues(GameId gameId, bytes calldata values) external {
-        Game memory g = _nodeMoves(gameId, Stage.Values);
-        uint256 expected = referee.leafBytes(_serviceOf(g).model, _placeOf(g));
-        if (values.length != expected) revert WrongOpeningLength(expected, values.length);
+        Game memory g = _moves(gameId, true);
+        if (g.turn.stage != Stage.Values) revert WrongStage(gameId, g.turn.stage);
+        // No leaf is longer; a wrong length in these bounds is the referee's business.
+        if (values.length > MAX_LEAF_BYTES) revert WrongOpeningLength(MAX_LEAF_BYTES, values.length);
         bytes32 opened = MerkleTree.hashLeaf(values);
         if (opened != g.disputed) revert WrongOpening(g.disputed, opened);
         emit ValuesOpened(gameId, g.caseId, _place(g), values);
-        _opened(gameId, g, opened);
+        _opened(gameId, g, SHOWN);
     }
 
     /* ANYONE */
@@ -326,36 +324,36 @@ contract DisputeGame is IDisputeGame {
     /// @inheritdoc IDisputeGame
     function timeout(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external {
         Game memory g = gameOf(gameId);
-        if (g.stage == Stage.None || g.stage == Stage.Over) revert WrongStage(gameId, g.stage);
+        if (g.turn.stage == Stage.None || g.turn.stage == Stage.Over) revert WrongStage(gameId, g.turn.stage);
         Case memory c = _cases[g.caseId];
         if (c.dead) revert AnswerDead(g.caseId);
-        if (block.timestamp <= g.deadline) revert ClockRuns(gameId, g.deadline);
+        if (block.timestamp <= g.turn.deadline) revert ClockRuns(gameId, g.turn.deadline);
         _checkCase(g, req, ans);
-        if (g.nodeToMove) {
+        if (g.turn.nodeToMove) {
             _win(gameId, g, req, ans);
             return;
         }
 
         --c.open;
         _cases[g.caseId] = c;
-        _games[GameId.unwrap(gameId)].stage = Stage.Over;
-        uint256 gasWei = _gasWei(_serviceOf(g).terms, g.openings);
+        _games[gameId].turn.stage = Stage.Over;
+        uint256 gasWei = _gasWei(_serviceOf(g).terms, g.turn.openings);
         if (gasWei > g.bondWei) gasWei = g.bondWei;
         emit GameEnded(gameId, g.caseId, false, gasWei);
-        _pay(oracle.seatOf(req.service, c.seat).operator, gasWei);
+        _pay(oracle.operatorOf(req.service, c.seat), gasWei);
         _pay(BURN, g.bondWei - gasWei);
         if (c.open == 0) oracle.rule(req, ans, IOracle.Ruling.Upheld, 0, new IOracle.Payout[](0));
     }
 
     /// @inheritdoc IDisputeGame
     function settle(GameId gameId) external {
-        Game memory g = _games[GameId.unwrap(gameId)];
-        if (g.stage == Stage.None || g.stage == Stage.Over) revert WrongStage(gameId, g.stage);
+        Game memory g = _stored(gameId);
+        if (g.turn.stage == Stage.None || g.turn.stage == Stage.Over) revert WrongStage(gameId, g.turn.stage);
         Case memory c = _cases[g.caseId];
         if (!c.dead) revert AnswerAlive(g.caseId);
 
         uint256 shareWei;
-        if (c.shares != 0 && _isOnTheWay(g, _games[c.won])) {
+        if (c.shares != 0 && _isOnTheWay(g, _stored(_gameId(g.caseId, c.won)))) {
             shareWei = c.shareWei;
             --c.shares;
         }
@@ -366,9 +364,9 @@ contract DisputeGame is IDisputeGame {
             c.shares = 0;
         }
         _cases[g.caseId] = c;
-        _games[GameId.unwrap(gameId)].stage = Stage.Over;
+        _games[gameId].turn.stage = Stage.Over;
         emit GameSettled(gameId, g.caseId, shareWei);
-        _pay(g.challenger, g.bondWei + shareWei);
+        _pay(_games[gameId].challenger, _games[gameId].bondWei + shareWei);
         _pay(BURN, leftWei);
     }
 
@@ -381,15 +379,9 @@ contract DisputeGame is IDisputeGame {
 
     /// @inheritdoc IDisputeGame
     function gameOf(GameId gameId) public view returns (Game memory g) {
-        if (GameId.unwrap(gameId) >= _games.length) return g;
-        g = _games[GameId.unwrap(gameId)];
-        if (!g.nodeToMove || g.stage == Stage.Over) return g;
-        uint48 openedAt = _openings[_place(g)].openedAt;
-        if (openedAt == 0 || openedAt > g.deadline) return g;
-        // Another game's opening serves this one as well.
-        g.nodeSeconds = uint32(g.deadline - openedAt);
-        g.nodeToMove = false;
-        g.deadline = _deadline(openedAt, g.challengerSeconds, _serviceOf(g).terms.moveSeconds);
+        g = _current(gameId);
+        Game storage stored = _games[gameId];
+        (g.challenger, g.bondWei, g.number) = (stored.challenger, stored.bondWei, stored.number);
     }
 
     /// @inheritdoc IDisputeGame
@@ -407,28 +399,43 @@ contract DisputeGame is IDisputeGame {
         return CaseId.wrap(keccak256(abi.encode(req.id(), ans.hash())));
     }
 
+    /* GAMES */
+
+    function _gameId(CaseId caseId, uint256 number) private pure returns (GameId) {
+        return GameId.wrap(uint256(keccak256(abi.encode(caseId, number))));
+    }
+
+    /// @dev Without challenger, bond and number, which most moves have no use for.
+    function _stored(GameId gameId) private view returns (Game memory g) {
+        Game storage stored = _games[gameId];
+        (g.caseId, g.disputed, g.turn) = (stored.caseId, stored.disputed, stored.turn);
+    }
+
+    /// @dev As it stands now.
+    function _current(GameId gameId) private view returns (Game memory g) {
+        g = _stored(gameId);
+        if (!g.turn.nodeToMove || g.turn.stage == Stage.Over || _openings[_place(g)] == 0) return g;
+        // Another game's opening serves this one as well, as if the node had made it at the last moment.
+        g.turn.nodeSeconds = 0;
+        g.turn.nodeToMove = false;
+        g.turn.deadline = _deadline(g.turn.deadline, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
+    }
+
     /* CLOCKS */
 
     /// @dev A game in which it is this side's move, in time.
     function _moves(GameId gameId, bool node) private view returns (Game memory g) {
-        g = gameOf(gameId);
-        if (g.stage == Stage.None || g.stage == Stage.Over) revert WrongStage(gameId, g.stage);
+        g = _current(gameId);
+        if (g.turn.stage == Stage.None || g.turn.stage == Stage.Over) revert WrongStage(gameId, g.turn.stage);
         if (_cases[g.caseId].dead) revert AnswerDead(g.caseId);
-        if (g.nodeToMove != node) revert NotYourMove(gameId, g.nodeToMove);
-        if (block.timestamp > g.deadline) revert ClockRanOut(gameId, g.deadline);
+        if (g.turn.nodeToMove != node) revert NotYourMove(gameId, g.turn.nodeToMove);
+        if (block.timestamp > g.turn.deadline) revert ClockRanOut(gameId, g.turn.deadline);
     }
 
     function _challengerMoves(GameId gameId) private view returns (Game memory g) {
         g = _moves(gameId, false);
-        if (msg.sender != g.challenger) revert NotChallenger(msg.sender, g.challenger);
-    }
-
-    /// @param stage that the move is for; None: the move finds out.
-    function _nodeMoves(GameId gameId, Stage stage) private view returns (Game memory g) {
-        g = _moves(gameId, true);
-        if (stage != Stage.None && g.stage != stage) revert WrongStage(gameId, g.stage);
-        address operator = oracle.seatOf(_serviceOf(g).id, _cases[g.caseId].seat).operator;
-        if (msg.sender != operator) revert NotNode(msg.sender, operator);
+        address challenger = _games[gameId].challenger;
+        if (msg.sender != challenger) revert NotChallenger(msg.sender, challenger);
     }
 
     function _deadline(uint256 from, uint256 clock, uint256 least) private pure returns (uint48) {
@@ -437,49 +444,53 @@ contract DisputeGame is IDisputeGame {
 
     /// @dev After the challenger's move: the node's turn, unless what it has to show is open already.
     function _handOver(Game memory g, GameTerms memory terms) private view {
-        g.nodeToMove = _openings[_place(g)].openedAt == 0;
-        bool first = g.stage == Stage.Steps || g.stage == Stage.Tokens;
-        g.deadline = g.nodeToMove
-            ? _deadline(block.timestamp, g.nodeSeconds, first ? terms.firstMoveSeconds : terms.moveSeconds)
-            : _deadline(block.timestamp, g.challengerSeconds, terms.moveSeconds);
+        g.turn.nodeToMove = _openings[_place(g)] == 0;
+        bool first = g.turn.stage == Stage.Steps || g.turn.stage == Stage.Tokens;
+        g.turn.deadline = g.turn.nodeToMove
+            ? _deadline(block.timestamp, g.turn.nodeSeconds, first ? terms.firstMoveSeconds : terms.moveSeconds)
+            : _deadline(block.timestamp, g.turn.challengerSeconds, terms.moveSeconds);
     }
 
     function _next(GameId gameId, Game memory g) private {
-        g.challengerSeconds = uint32(g.deadline - block.timestamp);
+        g.turn.challengerSeconds = uint32(g.turn.deadline - block.timestamp);
         _handOver(g, _serviceOf(g).terms);
-        _games[GameId.unwrap(gameId)] = g;
+        _games[gameId].turn = g.turn;
     }
 
     /// @dev After the node's move.
-    function _opened(GameId gameId, Game memory g, bytes32 root) private {
-        _openings[_place(g)] = Opening(root, uint48(block.timestamp));
-        ++g.openings;
-        g.nodeSeconds = uint32(g.deadline - block.timestamp);
-        g.nodeToMove = false;
-        g.deadline = _deadline(block.timestamp, g.challengerSeconds, _serviceOf(g).terms.moveSeconds);
-        _games[GameId.unwrap(gameId)] = g;
+    function _opened(GameId gameId, Game memory g, bytes32 shown) private {
+        _openings[_place(g)] = shown;
+        ++g.turn.openings;
+        g.turn.nodeSeconds = uint32(g.turn.deadline - block.timestamp);
+        g.turn.nodeToMove = false;
+        g.turn.deadline = _deadline(block.timestamp, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
+        _games[gameId].turn = g.turn;
     }
 
     /* PLACES */
 
     /// @dev Where a game stands, as all games of a case that come the same way call it.
     function _place(Game memory g) private pure returns (bytes32) {
-        return keccak256(abi.encode(g.caseId, g.stage, g.positions, g.step, g.operator, g.level, g.index));
+        return keccak256(
+            abi.encode(
+                g.caseId, g.turn.stage, g.turn.positions, g.turn.step, g.turn.operator, g.turn.level, g.turn.index
+            )
+        );
     }
 
     function _placeOf(Game memory g) private pure returns (IReferee.Place memory) {
-        return IReferee.Place(g.positions, g.step, g.operator, g.index);
+        return IReferee.Place(g.turn.positions, g.turn.step, g.turn.operator, g.turn.index);
     }
 
     function _rootsOf(Game memory g) private view returns (IReferee.Roots memory roots) {
         Game memory above;
         above.caseId = g.caseId;
-        above.positions = g.positions;
-        above.stage = Stage.Steps;
-        roots.steps = _openings[_place(above)].root;
-        above.stage = Stage.Operators;
-        above.step = g.step;
-        roots.operators = _openings[_place(above)].root;
+        above.turn.positions = g.turn.positions;
+        above.turn.stage = Stage.Steps;
+        roots.steps = _openings[_place(above)];
+        above.turn.stage = Stage.Operators;
+        above.turn.step = g.turn.step;
+        roots.operators = _openings[_place(above)];
     }
 
     /// @dev Levels to the nodes that are opened next: as few openings as LEVELS at a time allow, evenly.
@@ -490,18 +501,24 @@ contract DisputeGame is IDisputeGame {
 
     /// @dev Whether `g` is where `won` is or has been.
     function _isOnTheWay(Game memory g, Game memory won) private pure returns (bool) {
-        if (g.positions != won.positions || g.positions == 0) return false;
-        if (g.stage < Stage.Operators) return true;
-        if (g.step != won.step) return false;
-        if (g.stage == Stage.Operators) return true;
-        return g.operator == won.operator && g.level >= won.level && won.index >> (g.level - won.level) == g.index;
+        if (g.turn.positions != won.turn.positions || g.turn.positions == 0) return false;
+        if (g.turn.stage < Stage.Operators) return true;
+        if (g.turn.step != won.turn.step) return false;
+        if (g.turn.stage == Stage.Operators) return true;
+        return g.turn.operator == won.turn.operator && g.turn.level >= won.turn.level
+            && won.turn.index >> (g.turn.level - won.turn.level) == g.turn.index;
     }
 
-    function _serviceOf(Game memory g) private view returns (Service memory) {
+    function _serviceOf(Game memory g) private view returns (Service storage) {
         return _services[_cases[g.caseId].service];
     }
 
     /* CHECKS */
+
+    function _checkNode(Game memory g) private view {
+        address operator = oracle.operatorOf(_serviceOf(g).id, _cases[g.caseId].seat);
+        if (msg.sender != operator) revert NotNode(msg.sender, operator);
+    }
 
     function _checkCase(Game memory g, IOracle.Request calldata req, IOracle.Answer calldata ans) private pure {
         CaseId given = caseIdOf(req, ans);
@@ -537,12 +554,14 @@ contract DisputeGame is IDisputeGame {
     function _win(GameId gameId, Game memory g, IOracle.Request calldata req, IOracle.Answer calldata ans) private {
         Case memory c = _cases[g.caseId];
         --c.open;
-        g.stage = Stage.Over;
+        c.won = _games[gameId].number;
+        g.turn.stage = Stage.Over;
         // The path stays, to tell who was on the way; what was won by the clock ends where it stood.
-        _games[GameId.unwrap(gameId)] = g;
+        Game storage stored = _games[gameId];
+        stored.turn = g.turn;
         emit GameEnded(gameId, g.caseId, true, 0);
-        _kill(g.caseId, c, req, ans, g.challenger, gameId);
-        _pay(g.challenger, g.bondWei);
+        _kill(g.caseId, c, req, ans, stored.challenger, gameId);
+        _pay(stored.challenger, stored.bondWei);
     }
 
     function _kill(
@@ -556,7 +575,6 @@ contract DisputeGame is IDisputeGame {
         uint256 slashWei = req.bondWei();
         uint256 rewardWei = slashWei * REWARD_PERCENT / 100;
         c.dead = true;
-        c.won = uint64(GameId.unwrap(gameId));
         c.shareWei = uint72(slashWei * WITNESSES_PERCENT / 100 / WITNESSES);
         if (c.won != 0) c.shares = uint8(c.open < WITNESSES ? c.open : WITNESSES);
         _cases[caseId] = c;

@@ -115,7 +115,7 @@ contract PanelArbiter is IPanelArbiter {
         Case storage c = _cases[caseId];
         if (c.phase != Phase.Voting) revert WrongPhase(caseId, c.phase);
         if (block.timestamp > c.commitEndsAt) revert CommitClosed(caseId, c.commitEndsAt);
-        if (!_isMember(c, seat) || msg.sender != oracle.seatOf(c.service, seat).operator) {
+        if (!_isMember(c, seat) || msg.sender != oracle.operatorOf(c.service, seat)) {
             revert NotMember(caseId, seat, msg.sender);
         }
         Ballot storage ballot = _ballots[caseId][seat];

@@ -23,8 +23,9 @@ import {ModelId, RequestId, ServiceId} from "./Types.sol";
 /// open challenges get their bonds back. A lost challenge: the node's openings at the service's price and a fifth more;
 /// the rest is burnt.
 interface IDisputeGame is IArbiter {
-    /// @dev One for each pair of request and answer.
+    /// @dev One for each pair of request and answer: the hash of both ids.
     type CaseId is bytes32;
+    /// @dev Hash of the case and the game's number within it.
     type GameId is uint256;
 
     /// @notice `arbiterTerms` of a service whose answers are judged by the game: the ABI encoding of this struct.
@@ -53,18 +54,25 @@ interface IDisputeGame is IArbiter {
     }
 
     /// @param challenger gets what the game earns, whoever sends the moves that anyone may send.
-    /// @param openings that the node made for this game. @param disputed root of what was picked last.
-    /// @param positions tokens of the pass; 0 as long as the answer's tokens are not open.
-    /// @param level how far the disputed node stands above the leaves; @param index among the nodes of its level.
-    /// @param nodeToMove whose clock runs. @param deadline Unix time in seconds: the last moment to move.
-    /// @param nodeSeconds left to the node when its next turn begins; so `challengerSeconds`.
+    /// @param number among the games of the case, from one. @param disputed root of what was picked last.
     struct Game {
         address challenger;
         uint72 bondWei;
-        uint8 openings;
-        Stage stage;
+        uint24 number;
         CaseId caseId;
         bytes32 disputed;
+        Turn turn;
+    }
+
+    /// @notice All that every move changes.
+    /// @param openings that the node made for this game.
+    /// @param positions tokens of the pass; 0 as long as the answer's tokens are not open.
+    /// @param level how far the disputed node stands above the leaves; @param index among the nodes of its level.
+    /// @param deadline Unix time in seconds: the last moment to move. @param nodeToMove whose clock runs.
+    /// @param nodeSeconds left to the node when its next turn begins; so `challengerSeconds`.
+    struct Turn {
+        Stage stage;
+        uint8 openings;
         uint32 positions;
         uint16 step;
         uint8 operator;
@@ -76,13 +84,15 @@ interface IDisputeGame is IArbiter {
         bool nodeToMove;
     }
 
-    /// @param service index of the service. @param seat that answered. @param open games that are not over.
-    /// @param won the game that killed the answer; zero if none did. @param shares still to be had, of `shareWei` each.
+    /// @param service index of the service. @param seat that answered. @param count games so far. @param open those that
+    /// are not over. @param won number of the game that killed the answer, from one; zero if none did.
+    /// @param shares still to be had, of `shareWei` each.
     struct Case {
         uint32 service;
         uint16 seat;
-        uint32 open;
-        uint64 won;
+        uint24 count;
+        uint24 open;
+        uint24 won;
         uint8 shares;
         uint72 shareWei;
         bool dead;
@@ -90,13 +100,7 @@ interface IDisputeGame is IArbiter {
 
     event GameServiceAdopted(ServiceId indexed service, GameTerms terms);
     event GameOpened(
-        GameId indexed gameId,
-        CaseId indexed caseId,
-        RequestId indexed requestId,
-        address challenger,
-        uint256 positions,
-        IOracle.Request request,
-        IOracle.Answer answer
+        GameId indexed gameId, CaseId indexed caseId, RequestId indexed requestId, address challenger, uint256 positions
     );
     /// @notice The node showed the answer's tokens: entries of eight bytes, as `IReferee.Tokens` says.
     /// @param place hash of case, stage and path: the same for all games that come this way.
@@ -203,7 +207,7 @@ interface IDisputeGame is IArbiter {
 
     /* NODE */
 
-    /// @notice Shows the answer's tokens. Only the operator of the seat that answered.
+    /// @notice Shows the answer's tokens. Anyone may call: they are bound by the answer.
     function openTokens(
         GameId gameId,
         IOracle.Request calldata req,
@@ -212,10 +216,11 @@ interface IDisputeGame is IArbiter {
         bytes calldata entries
     ) external;
 
-    /// @notice Shows the roots of a list, or a tree's nodes. Only the operator of the seat that answered.
+    /// @notice Shows the roots of a list: only the operator of the seat that answered. Or a tree's nodes, which are bound by
+    /// what was picked: anyone may call.
     function open(GameId gameId, bytes32[] calldata nodes) external;
 
-    /// @notice Shows a leaf. Only the operator of the seat that answered.
+    /// @notice Shows a leaf. Anyone may call: it is bound by what was picked.
     function openValues(GameId gameId, bytes calldata values) external;
 
     /* ANYONE */

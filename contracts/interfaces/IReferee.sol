@@ -101,15 +101,17 @@ interface IReferee {
     /// @notice Roots in the second list; the last is the step's.
     function operators(ModelId model, uint256 step) external view returns (uint256);
 
-    /// @notice Levels of the tree of an operator's output.
-    function depth(ModelId model, Place calldata place) external view returns (uint256);
-
-    /// @notice Bytes of a leaf. Leaves that the layout leaves out have 32, all zero.
-    function leafBytes(ModelId model, Place calldata place) external view returns (uint256);
+    /// @notice Reverts unless `root` is the place's operator's in a list of the step's. Returns the levels of its tree.
+    /// @param list root over the list.
+    function pick(ModelId model, Place calldata place, bytes32 list, bytes32 root, bytes32[] calldata proof)
+        external
+        view
+        returns (uint256 levels);
 
     /* RULINGS */
 
-    /// @notice Whether number `element` of the leaf `values` is not what the operator makes of its inputs.
+    /// @notice Whether number `element` of the leaf `values` is not what the operator makes of its inputs, or `values` not of
+    /// a leaf's size. Leaves that the layout leaves out are 32 zero bytes.
     /// @param inputs in the order in which `Referee` reads them, which `oracle/disputes/evidence.py` follows.
     /// @param tokenCount output tokens of the answer.
     function isWrong(

@@ -134,6 +134,8 @@ interface IServices {
     /// @notice One seat; all zero if nobody holds it.
     function seatOf(ServiceId service, uint16 seat) external view returns (Seat memory);
 
+    function operatorOf(ServiceId service, uint16 seat) external view returns (address);
+
     /// @notice Seats ever taken: draws go over [0, seatCount).
     /// @return seatCount seats, held or not.
     /// @return ownerCount distinct owners of active seats.

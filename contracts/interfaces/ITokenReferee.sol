@@ -51,4 +51,7 @@ interface ITokenReferee {
         bytes calldata text,
         IReferee.Input[] calldata inputs
     ) external view returns (bool);
+
+    /// @notice What an answer with these tokens commits to. entries: eight bytes a token, as `IReferee.Tokens` says.
+    function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32);
 }

@@ -67,18 +67,30 @@ library MerkleTree {
     }
 
     /// @notice Root over neighbouring nodes, filled up to a power of two with missing leaves. Overwrites `nodes`.
-    function rootOf(bytes32[] memory nodes) internal pure returns (bytes32) {
-        uint256 width = nodes.length;
-        if (width == 0) revert EmptyTree();
+    function rootOf(bytes32[] memory nodes) internal pure returns (bytes32 root) {
+        if (nodes.length == 0) revert EmptyTree();
         bytes32 padding = empty(0);
-        while (width != 1) {
-            for (uint256 i; i < width / 2; ++i) {
-                nodes[i] = hashNode(nodes[2 * i], nodes[2 * i + 1]);
+        assembly ("memory-safe") {
+            let first := add(nodes, 0x20)
+            let free := mload(0x40)
+            mstore8(free, 1)
+            let left := add(free, 1)
+            let right := add(free, 0x21)
+            for { let width := mload(nodes) } gt(width, 1) {} {
+                let end := add(first, shl(5, width))
+                let to := first
+                for { let from := first } lt(from, end) { from := add(from, 0x40) } {
+                    mcopy(left, from, 0x40)
+                    if eq(add(from, 0x20), end) { mstore(right, padding) }
+                    mstore(to, keccak256(free, 0x41))
+                    to := add(to, 0x20)
+                }
+                mstore(left, padding)
+                mstore(right, padding)
+                padding := keccak256(free, 0x41)
+                width := shr(1, add(width, 1))
             }
-            if (width % 2 == 1) nodes[width / 2] = hashNode(nodes[width - 1], padding);
-            width = (width + 1) / 2;
-            padding = hashNode(padding, padding);
+            root := mload(first)
         }
-        return nodes[0];
     }
 }

@@ -51,10 +51,11 @@ class Game:
 
     challenger: str
     bond_wei: int
-    openings: int
-    stage: Stage
+    number: int
     case: bytes
     disputed: bytes
+    stage: Stage
+    openings: int
     positions: int
     step: int
     operator: int
@@ -68,8 +69,8 @@ class Game:
     @classmethod
     def from_abi(cls, values: Sequence[Any]) -> "Game":
         """From a call of `gameOf`."""
-        challenger, bond, openings, stage, *rest = values
-        return cls(challenger, bond, openings, Stage(stage), *rest)
+        challenger, bond, number, case, disputed, (stage, *turn) = values
+        return cls(challenger, bond, number, case, disputed, Stage(stage), *turn)
 
     @property
     def place(self) -> bytes:

@@ -16,6 +16,15 @@ from world import MODEL, World, terms
 SEATS = 6
 ROOT = Path(__file__).resolve().parents[2]
 GAS_FILE = ROOT / "gas.json"
+LIMITS = {
+    "loop_100b": 200_000,
+    "loop_1kb": 225_000,
+    "finalize_batch50_each": 48_000,
+    "dispute_8b_transactions": 12,
+    "dispute_8b_total": 3_000_000,
+    "dispute_8b_largest": 2_000_000,
+}
+TOLERANCE = 0.005
 
 
 def pytest_addoption(parser):
@@ -30,6 +39,22 @@ def gas_file(request):
     yield SimpleNamespace(committed=committed, measured=measured, writing=request.config.getoption("--write-gas"))
     if request.config.getoption("--write-gas"):
         GAS_FILE.write_text(json.dumps(dict(sorted(measured.items())), indent=2) + "\n")
+
+
+@pytest.fixture
+def check(gas_file):
+    """Compares a measurement with the committed one and its limit."""
+
+    def compare(name: str, measured: int, tolerance: float = TOLERANCE) -> None:
+        gas_file.measured[name] = measured
+        assert measured <= LIMITS.get(name, measured), f"{name}: {measured} is above the limit {LIMITS[name]}"
+        if not gas_file.writing:
+            committed = gas_file.committed[name]
+            assert abs(measured - committed) <= max(100, tolerance * committed), (
+                f"{name}: {measured}, gas.json says {committed}; if that is meant, run `make gas`"
+            )
+
+    return compare
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,31 +7,13 @@ import pytest
 from ape import networks, project
 from world import ETHER, GWEI, PANEL_TERMS, WRONG
 
-LIMITS = {"loop_100b": 200_000, "loop_1kb": 225_000, "finalize_batch50_each": 48_000}
 EIP_170 = 24_576
-TOLERANCE = 0.005
 
 PROMPT_100 = (
     b"Is the following review positive or negative? Answer with one word. Review: I liked this film a lot." * 11
 )[:100]
 PROMPT_1K = (PROMPT_100 * 11)[:1_024]
 OUTPUT_256 = (b"The review is positive, for its author says that the film was a pleasure to watch. " * 4)[:256]
-
-
-@pytest.fixture
-def check(gas_file):
-    """Compares a measurement with the committed one and its limit."""
-
-    def compare(name: str, measured: int, tolerance: float = TOLERANCE) -> None:
-        gas_file.measured[name] = measured
-        assert measured <= LIMITS.get(name, measured), f"{name}: {measured} is above the limit {LIMITS[name]}"
-        if not gas_file.writing:
-            committed = gas_file.committed[name]
-            assert abs(measured - committed) <= max(100, tolerance * committed), (
-                f"{name}: {measured}, gas.json says {committed}; if that is meant, run `make gas`"
-            )
-
-    return compare
 
 
 @pytest.fixture
@@ -166,9 +148,7 @@ def test_gas__referee_s_dot_product__is_as_committed(referee, people, check, nam
     ("name", "function"), [("referee_norm_sum_4096", "product"), ("referee_share_sum_512", "total")]
 )
 def test_gas__referee_s_reductions__are_as_committed(referee, people, check, name, function):
-    inputs = (
-        (b"\x81\x7f" * 4_096,) * 2 if function == "product" else (bytes((k * 7) % 256 % 3 for k in range(2_048)),)
-    )
+    inputs = (b"\x81\x7f" * 4_096,) * 2 if function == "product" else (bytes((k * 7) % 256 % 3 for k in range(2_048)),)
     call = getattr(referee, function).encode_input(*inputs)
     check(name, people.stranger.transfer(referee, 0, data=call).gas_used)
 
@@ -185,11 +165,3 @@ def test_gas__bytecode__fits_eip_170(oracle, panel, registry, check):
         size = len(networks.provider.get_code(contract.address))
         assert size <= EIP_170
         check(f"bytecode_{name}", size)
-
-
-def test_gas_file__exists__names_only_what_is_measured(gas_file):
-    """Runs last: no figure without its measurement."""
-    if gas_file.writing:
-        return
-    assert set(gas_file.committed) == set(gas_file.measured)
-    assert set(LIMITS) <= set(gas_file.committed)

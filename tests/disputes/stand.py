@@ -5,9 +5,12 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
+from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from rig.anvil import ROOT
 from web3 import Web3
+from web3.exceptions import ContractLogicError
 
 from oracle.disputes import commitments
 from oracle.engines import sampling
@@ -26,6 +29,15 @@ def deploy(w3: Web3, name: str, *args: Any) -> Any:
     factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
     receipt = w3.eth.wait_for_transaction_receipt(factory.constructor(*args).transact())
     return w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
+
+
+def refused(call: Any, error: str, *arguments: Any) -> None:
+    """Asserts that a call reverts with exactly this custom error. error: its signature."""
+    with pytest.raises(ContractLogicError) as caught:
+        call.call(LARGE)
+    kinds = error[error.index("(") + 1 : -1]
+    encoded = encode(kinds.split(","), arguments) if kinds else b""
+    assert caught.value.data == "0x" + (keccak(error.encode())[:4] + encoded).hex(), (error, arguments)
 
 
 @dataclass

@@ -44,11 +44,12 @@ contract LinearReferee is IFamily, Reader {
     }
 
     /// @dev Queries, keys or values of the normalised row.
-    function _projection(IReferee.Question memory q, IReferee.Input[] calldata inputs, Models.Role role, Models.Role biasRole)
-        private
-        view
-        returns (int256)
-    {
+    function _projection(
+        IReferee.Question memory q,
+        IReferee.Input[] calldata inputs,
+        Models.Role role,
+        Models.Role biasRole
+    ) private view returns (int256) {
         if (Models.kind(q.pointer, q.step - 1, biasRole) == Models.ABSENT) {
             return _linear(q, inputs, Graph.Q, role, NORMED_BITS, INNER_BITS);
         }

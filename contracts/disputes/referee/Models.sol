@@ -52,6 +52,7 @@ library Models {
     uint256 internal constant ABSENT = 255;
     uint256 internal constant VECTOR_LEAF = 256;
     uint256 private constant NUMBERS_BYTES = 22 * 32;
+    uint256 private constant GRAPH_BYTES = 8 * 32;
 
     // Kinds start with those of the tensors outside layers.
     uint256 internal constant EMBEDDING = 0;
@@ -80,6 +81,11 @@ library Models {
         return abi.decode(SSTORE2.read(pointer, 0, NUMBERS_BYTES), (Numbers));
     }
 
+    /// @notice The first of them, for layouts alone.
+    function graph(address pointer) internal view returns (Graph.Model memory) {
+        return abi.decode(SSTORE2.read(pointer, 0, GRAPH_BYTES), (Graph.Model));
+    }
+
     /// @notice The GGML type of a tensor outside layers.
     function kind(address pointer, uint256 which) internal view returns (uint256) {
         return uint8(SSTORE2.read(pointer, NUMBERS_BYTES + which, NUMBERS_BYTES + which + 1)[0]);
@@ -104,7 +110,11 @@ library Models {
     }
 
     /// @notice Index among all weight leaves of the first one of a layer's tensor. layer: from 0.
-    function firstLeaf(address pointer, Numbers memory n, uint256 layer, Role role) internal view returns (uint256 first) {
+    function firstLeaf(address pointer, Numbers memory n, uint256 layer, Role role)
+        internal
+        view
+        returns (uint256 first)
+    {
         first = n.graph.vocabulary + layer * n.layerLeaves;
         for (uint256 before; before < uint256(role); ++before) {
             if (kind(pointer, 0, Role(before)) != ABSENT) first += _leaves(n.graph, Role(before));

@@ -46,7 +46,11 @@ abstract contract Reader {
     }
 
     /// @notice The number that belongs to row `row`, where a tensor has one for each, some to a row of its own.
-    function _ofRow(IReferee.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input) internal pure returns (int256) {
+    function _ofRow(IReferee.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input)
+        internal
+        pure
+        returns (int256)
+    {
         uint256 columns = _tensor(q, name).columns;
         return _at(q, name, row / columns, row % columns, input);
     }
@@ -110,9 +114,7 @@ abstract contract Reader {
     /// @dev That `input.root` is what the node said this operator's output is.
     function _checkRoot(IReferee.Question memory q, uint256 name, IReferee.Input calldata input) private pure {
         if (name == Graph.BEFORE) {
-            MerkleTree.check(
-                q.roots.steps, Graph.steps(q.n.graph), q.step - 1, input.root, input.listProof
-            );
+            MerkleTree.check(q.roots.steps, Graph.steps(q.n.graph), q.step - 1, input.root, input.listProof);
         } else {
             uint256 count = Graph.operators(q.n.graph, q.step);
             uint256 index = Graph.indexOf(q.n.graph, q.step, name);
@@ -123,7 +125,11 @@ abstract contract Reader {
     /* MODEL */
 
     /// @notice Type and first leaf of the tensor that `role` stands for in this step.
-    function _weights(IReferee.Question memory q, Models.Role role) internal view returns (uint256 kind, uint256 first) {
+    function _weights(IReferee.Question memory q, Models.Role role)
+        internal
+        view
+        returns (uint256 kind, uint256 first)
+    {
         if (q.step <= q.n.graph.layers) {
             kind = Models.kind(q.pointer, q.step - 1, role);
             return (kind, kind == Models.ABSENT ? 0 : Models.firstLeaf(q.pointer, q.n, q.step - 1, role));
@@ -136,21 +142,27 @@ abstract contract Reader {
     }
 
     /// @notice Reverts unless `input` is leaf `leaf` of the weights, with that many numbers.
-    function _checkWeight(Models.Numbers memory n, uint256 leaf, uint256 kind, uint256 columns, IReferee.Input calldata input)
-        internal
-        pure
-    {
+    function _checkWeight(
+        Models.Numbers memory n,
+        uint256 leaf,
+        uint256 kind,
+        uint256 columns,
+        IReferee.Input calldata input
+    ) internal pure {
         uint256 size = Weights.rowBytes(kind, columns);
         if (input.data.length != size) revert IReferee.WrongDataLength(size, input.data.length);
         MerkleTree.check(n.weightsRoot, n.weightLeaves, leaf, MerkleTree.hashLeaf(input.data), input.proof);
     }
 
     /// @notice Number k of an unquantized vector of `length` numbers.
-    function _vector(IReferee.Question memory q, Models.Role role, uint256 length, uint256 k, uint256 bits, IReferee.Input calldata input)
-        internal
-        view
-        returns (int256)
-    {
+    function _vector(
+        IReferee.Question memory q,
+        Models.Role role,
+        uint256 length,
+        uint256 k,
+        uint256 bits,
+        IReferee.Input calldata input
+    ) internal view returns (int256) {
         (uint256 kind, uint256 first) = _weights(q, role);
         uint256 start = k / Models.VECTOR_LEAF * Models.VECTOR_LEAF;
         uint256 columns = length - start < Models.VECTOR_LEAF ? length - start : Models.VECTOR_LEAF;

@@ -5,6 +5,7 @@ import {IFamily} from "../../interfaces/IFamily.sol";
 import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {ModelId} from "../../interfaces/Types.sol";
+import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Graph} from "./Graph.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
@@ -58,27 +59,29 @@ contract Referee is IReferee, Reader {
 
     /// @inheritdoc IReferee
     function steps(ModelId model) external view returns (uint256) {
-        return Graph.steps(_numbers(model).graph);
+        return Graph.steps(_graph(model));
     }
 
     /// @inheritdoc IReferee
     function operators(ModelId model, uint256 step) external view returns (uint256) {
-        return Graph.operators(_numbers(model).graph, step);
+        return Graph.operators(_graph(model), step);
     }
 
     /// @inheritdoc IReferee
-    function depth(ModelId model, Place calldata place) external view returns (uint256) {
-        return _layout(_numbers(model).graph, place).depth();
+    function pick(ModelId model, Place calldata place, bytes32 list, bytes32 root, bytes32[] calldata proof)
+        external
+        view
+        returns (uint256 levels)
+    {
+        Graph.Model memory g = _graph(model);
+        uint256 name = Graph.named(g, place.step, place.operator);
+        MerkleTree.check(list, Graph.operators(g, place.step), place.operator, root, proof);
+        return Graph.tensor(g, place.step, name, place.positions).depth();
     }
 
-    /// @inheritdoc IReferee
-    function leafBytes(ModelId model, Place calldata place) external view returns (uint256) {
-        Graph.Tensor memory t = _layout(_numbers(model).graph, place);
-        return t.holds(place.leaf) ? t.leafBytes() : 32;
-    }
-
-    function _layout(Graph.Model memory g, Place calldata place) private pure returns (Graph.Tensor memory) {
-        return Graph.tensor(g, place.step, Graph.named(g, place.step, place.operator), place.positions);
+    function _graph(ModelId model) private view returns (Graph.Model memory) {
+        if (!enrolled(model)) revert NotEnrolled(model);
+        return Models.graph(pointerOf[model]);
     }
 
     /* RULING */
@@ -104,7 +107,7 @@ contract Referee is IReferee, Reader {
         Graph.Tensor memory t = _tensor(q, q.name);
         if (!t.holds(place.leaf)) return keccak256(values) != keccak256(new bytes(32));
 
-        if (values.length != t.leafBytes()) revert WrongDataLength(t.leafBytes(), values.length);
+        if (values.length != t.leafBytes()) return true;
         uint256 held = t.numberBytes == 2 ? values.length / 2 : t.leafNumbers();
         if (element >= held) revert NoSuchElement(element, held);
         int256 given = _number(t, values, element);

@@ -132,7 +132,11 @@ contract RowReferee is IFamily, Reader {
         return _largest(t, _leaf(q, Graph.LOGITS, 0, start, inputs[0]), 0, count, false);
     }
 
-    function _sum(IReferee.Question memory q, IReferee.Input[] calldata inputs, uint256 x, uint256 y) private pure returns (int256) {
+    function _sum(IReferee.Question memory q, IReferee.Input[] calldata inputs, uint256 x, uint256 y)
+        private
+        pure
+        returns (int256)
+    {
         _expectInputs(inputs, 2);
         return Operators.add(_at(q, x, q.row, q.column, inputs[0]), _at(q, y, q.row, q.column, inputs[1]));
     }

@@ -20,6 +20,7 @@ contract TokenReferee is ITokenReferee, Reader {
     using RequestLib for IOracle.Answer;
 
     uint256 private constant PROMPT_TOKEN_BYTES = 3;
+    uint256 private constant LEAF_BYTES = 32;
 
     /// @dev keccak256 of the table's code: `oracle/engines/sampling.table()`, int32, big-endian.
     bytes32 public constant NOISE_TABLE_HASH = 0x96a9cca52b5f68e979aa0c2e8fac0d1ab2e55a0068a3afbfd52b36c219fd57f4;
@@ -88,9 +89,23 @@ contract TokenReferee is ITokenReferee, Reader {
         address pointer = referee.pointerOf(model);
         Models.Numbers memory n = Models.numbers(pointer);
         _checkTokens(ans, tokens);
-        if (fault == Fault.Prompt) return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
+        if (fault == Fault.Prompt) {
+            return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
+        }
         if (fault == Fault.End) return _isWrongEnd(req, ans, pointer, n, tokens, index, text, inputs);
         return _isWrongText(ans, pointer, n, tokens, index, text, inputs);
+    }
+
+    /// @inheritdoc ITokenReferee
+    function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32) {
+        bytes32[] memory leaves = new bytes32[]((entries.length + LEAF_BYTES - 1) / LEAF_BYTES);
+        for (uint256 i; i < leaves.length; ++i) {
+            uint256 start = i * LEAF_BYTES;
+            uint256 end = start + LEAF_BYTES < entries.length ? start + LEAF_BYTES : entries.length;
+            bytes memory padding = new bytes(start + LEAF_BYTES - end);
+            leaves[i] = keccak256(abi.encodePacked(bytes1(0), entries[start:end], padding));
+        }
+        return keccak256(abi.encode(IReferee.Tokens(promptCount, MerkleTree.rootOf(leaves))));
     }
 
     /// @dev A prompt is three bytes a token, big-endian, between the wrapper's tokens.
@@ -157,7 +172,9 @@ contract TokenReferee is ITokenReferee, Reader {
         bytes calldata output,
         IReferee.Input[] calldata inputs
     ) private view returns (bool) {
-        if (keccak256(output) != ans.outputHash) revert WrongText(ans.outputHash, keccak256(output));
+        if (keccak256(output) != ans.outputHash) {
+            revert WrongText(ans.outputHash, keccak256(output));
+        }
         uint256 count = tokens.promptCount + ans.tokenCount();
         if (index < tokens.promptCount) revert IReferee.NoSuchElement(index, count);
         _expectInputs(inputs, 3);

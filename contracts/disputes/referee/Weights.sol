@@ -229,15 +229,9 @@ library Weights {
                 let b := calldataload(add(y.offset, at))
                 for { let k := 0 } lt(k, 4) { k := add(k, 1) } {
                     sum := add(sum, mul(sub(and(a, 0xffff), 0x8000), sub(and(b, 0xffff), 0x8000)))
-                    sum := add(
-                        sum, mul(sub(and(shr(16, a), 0xffff), 0x8000), sub(and(shr(16, b), 0xffff), 0x8000))
-                    )
-                    sum := add(
-                        sum, mul(sub(and(shr(32, a), 0xffff), 0x8000), sub(and(shr(32, b), 0xffff), 0x8000))
-                    )
-                    sum := add(
-                        sum, mul(sub(and(shr(48, a), 0xffff), 0x8000), sub(and(shr(48, b), 0xffff), 0x8000))
-                    )
+                    sum := add(sum, mul(sub(and(shr(16, a), 0xffff), 0x8000), sub(and(shr(16, b), 0xffff), 0x8000)))
+                    sum := add(sum, mul(sub(and(shr(32, a), 0xffff), 0x8000), sub(and(shr(32, b), 0xffff), 0x8000)))
+                    sum := add(sum, mul(sub(and(shr(48, a), 0xffff), 0x8000), sub(and(shr(48, b), 0xffff), 0x8000)))
                     a := shr(64, a)
                     b := shr(64, b)
                 }

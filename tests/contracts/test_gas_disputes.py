@@ -1,0 +1,136 @@
+"""Gas of disputes about large models: one whole game, and the referee's transaction for every operator."""
+
+import pytest
+from ape import networks, project
+from eth_abi import encode
+from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
+from world import ETHER, terms
+
+from oracle.disputes.evidence import Step, rounds
+from oracle.disputes.merkle import Tree
+from oracle.disputes.tokens import prompt_bytes
+from oracle.engines.sampling import table_code
+
+GAME_TERMS = (ETHER // 10, ETHER // 100, 3_600, 300, 600)
+LAYER = 17
+NAMES = [operator.name for operator in Step(LLAMA_8B, LAYER, POSITIONS, frozenset()).operators]
+END = ["logits", "logits.peak", "logits.max"]
+
+
+@pytest.fixture(scope="module")
+def referee(registry, people):
+    families = [
+        each.deploy(sender=people.deployer)
+        for each in (project.LinearReferee, project.RowReferee, project.AttentionReferee)
+    ]
+    return project.Referee.deploy(registry, *families, sender=people.deployer)
+
+
+@pytest.fixture(scope="module")
+def token_referee(referee, people):
+    eth = networks.provider.web3.eth
+    sent = eth.send_transaction({"from": people.deployer.address, "data": table_code()})
+    table = eth.wait_for_transaction_receipt(sent)["contractAddress"]
+    return project.TokenReferee.deploy(referee, table, sender=people.deployer)
+
+
+@pytest.fixture(scope="module")
+def game(oracle, referee, token_referee, people):
+    return project.DisputeGame.deploy(oracle, referee, token_referee, sender=people.deployer)
+
+
+def enrolled(registry, referee, people, made):
+    receipt = registry.register(made.manifest(), sender=people.deployer)
+    referee.enroll(made.manifest(), sender=people.deployer)
+    return registry.ModelRegistered.from_receipt(receipt)[0].model
+
+
+def judged(registry, referee, people, made):
+    """Gas of the referee's whole transaction: data, proofs and the disputed leaf."""
+    model = enrolled(registry, referee, people, made)
+    roots = (Tree(made.steps).root, Tree(made.operators).root)
+    arguments = (model, made.place, roots, made.tokens.words, 16, made.values, made.element, made.inputs)
+    assert referee.isWrong(*arguments)
+    return people.stranger.transfer(referee, 0, data=referee.isWrong.encode_input(*arguments)).gas_used
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gas__referee_on_8b__is_as_committed(registry, referee, people, check, name):
+    operator = Step(LLAMA_8B, LAYER, POSITIONS, frozenset()).operator(name)
+    row = operator.rows - 1
+    column = 3 if name in ("score", "share") else operator.columns // 2
+    made = SparsePass(LLAMA_8B, LAYER, name, row, min(column, operator.columns - 1))
+    check(f"referee_8b_{name.replace('.', '_')}", judged(registry, referee, people, made))
+
+
+@pytest.mark.parametrize("name", END)
+def test_gas__referee_on_the_end__is_as_committed(registry, referee, people, check, name):
+    made = SparsePass(LLAMA_8B, LLAMA_8B.layers + 1, name, 0, 0)
+    check(f"referee_8b_{name.replace('.', '_')}", judged(registry, referee, people, made))
+
+
+def test_gas__referee_on_the_embedding__is_as_committed(registry, referee, people, check):
+    made = SparsePass(LLAMA_8B, 0, "embedding", 300, 1000)
+    check("referee_8b_embedding", judged(registry, referee, people, made))
+
+
+def test_gas__row_of_70b__fits_one_transaction(registry, referee, people, check):
+    made = SparsePass(LLAMA_70B, 40, "down", 511, 4000)
+    check("referee_70b_down", judged(registry, referee, people, made))
+
+
+def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, game, people, check):
+    made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
+    model = enrolled(registry, referee, people, made)
+    arbiter_terms = encode(["(uint72,uint72,uint32,uint32,uint32)"], [GAME_TERMS])
+    wanted = terms(model, game, arbiterTerms=arbiter_terms, minOwners=1, seatWei=2 * ETHER)
+    world.service = world.create_service(wanted)
+    seat = world.join(people.owners[0], people.operators[0], 5 * ETHER)
+    world.pass_time(wanted["lifetimeSeconds"])
+    world.oracle.activate(world.service, seat, sender=people.stranger)
+    asked = world.ask(prompt_bytes(made.tokens.prompt[1:-2]), maxTokens=64)
+    node, watcher = people.operators[0], people.challenger
+    receipt = world.oracle.answer(
+        asked.request, bytes(50), len(made.tokens.output), made.tokens.root, world.seed(asked), sender=node
+    )
+    answer = world.oracle.AnswerPosted.from_receipt(receipt)[0].answer
+
+    bond = GAME_TERMS[0]
+    sent = [game.challenge(asked.request, answer, made.tokens.words, POSITIONS, value=bond, sender=watcher)]
+    game_id = game.GameOpened.from_receipt(sent[0])[0].gameId
+
+    def narrow(nodes, child):
+        sent.append(game.open(game_id, nodes, sender=node))
+        sent.append(game.pick(game_id, child, nodes[child], Tree(nodes).proof(child), sender=watcher))
+
+    narrow(made.steps, made.step)
+    narrow(made.operators, made.place[2])
+    level = made.operator.depth
+    for nodes, down in zip(made.openings, rounds(made.operator.depth), strict=True):
+        level -= down
+        narrow(nodes, made.leaf >> level & ((1 << down) - 1))
+    sent.append(game.openValues(game_id, made.values, sender=node))
+    proof = (made.tokens.words, made.values, made.element, made.inputs)
+    sent.append(game.prove(game_id, asked.request, answer, *proof, sender=watcher))
+
+    assert world.oracle.statusOf(asked.id) == 1  # open again, for the next turn
+    gas = [receipt.gas_used for receipt in sent]
+    check("dispute_8b_transactions", len(gas))
+    check("dispute_8b_total", sum(gas))
+    check("dispute_8b_largest", max(gas))
+    steps = ("challenge", "open_steps", "pick", "open_operators")
+    for name, used in zip(steps, gas, strict=False):
+        check(f"dispute_8b_{name}", used)
+    check("dispute_8b_open_128_nodes", max(gas[5], gas[7]))
+    check("dispute_8b_open_values", gas[-2])
+
+
+def test_gas__bytecode_of_the_game__fits_eip_170(game, referee, token_referee, check):
+    contracts = {"game": game, "referee": referee, "token_referee": token_referee}
+    families = {"linear": "LinearReferee", "rows": "RowReferee", "attention": "AttentionReferee"}
+    for name, kind in families.items():
+        contracts[f"referee_{name}"] = project.get_contract(kind).at(getattr(referee, name)())
+    for name, contract in contracts.items():
+        size = len(networks.provider.get_code(contract.address))
+        assert size <= 24_576
+        check(f"bytecode_{name}", size)
