@@ -55,6 +55,10 @@ class EmptyPrompt(Refused):
     """Wrapper and prompt together hold no token to start from."""
 
 
+class MalformedPrompt(Refused):
+    """A prompt that must be token ids and is not."""
+
+
 class JobQuarantined(Refused):
     """This job killed the engine's worker twice; it is not tried again."""
 

@@ -1,4 +1,4 @@
-"""Terms of services and panels as Python values, in the layout of `IServices.Terms` and `IPanelArbiter.PanelTerms`.
+"""Terms of services and arbiters as Python values, in the layout of the interfaces' structs.
 
 Amounts in wei, times in seconds, as the NatSpec says. The service's id is the hash of its terms.
 """
@@ -10,6 +10,7 @@ from eth_typing import ChecksumAddress
 from web3 import Web3
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
+GAME_TERMS = "(uint72,uint72,uint32,uint32,uint32)"
 TERMS = (
     "(bytes32,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,"
     "uint32,uint24,uint24,uint24,uint24,uint16,uint128)"
@@ -38,6 +39,24 @@ class PanelTerms:
     @classmethod
     def decoded(cls, data: bytes) -> "PanelTerms":
         return cls(*decode([PANEL_TERMS], data)[0])
+
+
+@dataclass(frozen=True)
+class GameTerms:
+    """`IDisputeGame.GameTerms`"""
+
+    challenge_bond_wei: int
+    opening_wei: int
+    clock_seconds: int
+    move_seconds: int
+    first_move_seconds: int
+
+    def encoded(self) -> bytes:
+        return encode([GAME_TERMS], [astuple(self)])
+
+    @classmethod
+    def decoded(cls, data: bytes) -> "GameTerms":
+        return cls(*decode([GAME_TERMS], data)[0])
 
 
 @dataclass(frozen=True)

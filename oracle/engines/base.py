@@ -41,6 +41,8 @@ class Completion:
     """Output token ids; the last is a stop token unless `max_tokens` was reached first."""
     text: bytes
     """What the tokens spell. Stop tokens spell nothing. Not necessarily valid UTF-8."""
+    root: bytes
+    """What an answer with these tokens commits to: 32 bytes."""
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ class LlamaEngine:
             tokens.append(TokenId(pick(logits, params, len(tokens))))
             self._on_progress("generate", len(tokens), limit)
             if tokens[-1] in self._manifest.stop_tokens or len(tokens) == limit:
-                return Completion(tuple(tokens), self.detokenize(tokens))
+                return Completion(tuple(tokens), self.detokenize(tokens), tokens_root(tokens))
             logits = self._after(tokens[-1:])
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:

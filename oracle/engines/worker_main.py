@@ -76,7 +76,7 @@ def perform(engine: Any, message: Message) -> Any:
             return engine.detokenize([TokenId(token) for token in message["tokens"]]).hex()
         case "generate":
             completion = engine.generate(message["prompt"], params_from_wire(message["params"]))
-            return {"tokens": list(completion.tokens), "text": completion.text.hex()}
+            return {"tokens": list(completion.tokens), "text": completion.text.hex(), "root": completion.root.hex()}
         case "check":
             verdict = engine.check(message["prompt"], message["output"], params_from_wire(message["params"]))
             return {"correct": verdict.correct, "position": verdict.position, "reason": verdict.reason}

@@ -122,7 +122,10 @@ def completion_from_wire(data: Any, params: Params) -> Completion:
     tokens = tokens_from_wire(data.get("tokens"), params.max_tokens)
     if not tokens:
         raise BadMessage("a completion holds at least one token")
-    return Completion(tuple(tokens), bytes_from_wire(data.get("text")))
+    root = bytes_from_wire(data.get("root"))
+    if len(root) != 32:
+        raise BadMessage("a root is 32 bytes")
+    return Completion(tuple(tokens), bytes_from_wire(data.get("text")), root)
 
 
 def description_from_wire(data: Any) -> Description:

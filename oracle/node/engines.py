@@ -1,5 +1,5 @@
 """Which engine serves a service, in sandboxed workers with the operator's model files: llama.cpp, or the exact engine
-where the service tolerates no difference."""
+where the dispute game judges, or a panel that tolerates no difference."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -20,8 +20,10 @@ The engine must bear calls from as many threads as the settings name GPUs. One w
 """
 
 
-def llama_engines(settings: Settings, on_progress: OnProgress = ignore_progress) -> EngineFactory:
-    """The product's factory."""
+def llama_engines(
+    settings: Settings, plays: Callable[[str], bool], on_progress: OnProgress = ignore_progress
+) -> EngineFactory:
+    """The product's factory. plays: whether an arbiter is the dispute game."""
     store = ModelStore(settings.models)
     llama = LlamaSettings(gpu_layers=settings.gpu_layers)
     if settings.threads is not None:
@@ -32,12 +34,13 @@ def llama_engines(settings: Settings, on_progress: OnProgress = ignore_progress)
     def make(service: ServiceRecord) -> Engine:
         manifest = store.manifest(service.terms.model)
         path = store.file(manifest).path
-        panel = service.panel
         gpus: list[str | None] = [*settings.gpus] or [None]
-        if panel.exact:
+        if plays(service.terms.arbiter):
+            specs = [exact_spec(manifest, path, settings.threads, gpu, prompt_ids=True) for gpu in gpus]
+        elif service.panel.exact:
             specs = [exact_spec(manifest, path, settings.threads, gpu) for gpu in gpus]
         else:
-            specs = [worker_spec(manifest, path, panel.tolerance, llama, gpu) for gpu in gpus]
+            specs = [worker_spec(manifest, path, service.panel.tolerance, llama, gpu) for gpu in gpus]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
         limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))
         return WorkerPool(specs, limits, on_progress)

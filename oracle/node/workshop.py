@@ -23,8 +23,7 @@ import structlog
 
 from oracle.chain.requests import MAX_OUTPUT_BYTES
 from oracle.engines.base import Engine
-from oracle.engines.merkle import tokens_root
-from oracle.errors import EmptyPrompt, OracleError, PromptTooLong, Refused, Transient
+from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, Refused, Transient
 from oracle.node import evidence
 from oracle.node.crashpoints import crashpoint
 from oracle.node.engines import EngineFactory
@@ -87,6 +86,10 @@ class Workshop:
     def running(self) -> list[str]:
         """Keys of the jobs in hand."""
         return list(self._running)
+
+    def engine(self, service: bytes) -> Engine | None:
+        """A service's engine, once it is loaded."""
+        return self._engines.get(service)
 
     @property
     def restarts(self) -> int:
@@ -212,7 +215,7 @@ class Workshop:
         engine = self._factory(service)
         try:
             engine.tokenize(b"?")  # the first call loads the model
-        except (PromptTooLong, EmptyPrompt):
+        except (PromptTooLong, EmptyPrompt, MalformedPrompt):
             pass
         except OracleError:
             _close(engine)
@@ -245,7 +248,7 @@ def _answer(engine: Engine, item: Compute) -> Output:
         raise SelfCheckFailed(f"the engine rejects its own answer at token {verdict.position}: {verdict.reason}")
     if len(completion.text) > MAX_OUTPUT_BYTES:
         raise Refused(f"an output of {len(completion.text)} bytes cannot be posted")
-    return Output(completion.text, len(completion.tokens), tokens_root(completion.tokens))
+    return Output(completion.text, len(completion.tokens), completion.root)
 
 
 def _judge(engine: Engine, item: Judge) -> tuple[Judgement, dict[str, Any]]:
@@ -254,7 +257,7 @@ def _judge(engine: Engine, item: Judge) -> tuple[Judgement, dict[str, Any]]:
     params = request.engine_params(item.seed_block.prev_randao)
     try:
         prompt = engine.tokenize(item.record.prompt)
-    except (PromptTooLong, EmptyPrompt) as error:
+    except (PromptTooLong, EmptyPrompt, MalformedPrompt) as error:
         return Judgement(False, f"this prompt has no answer: {error}"), {"reason": str(error)}
     try:
         tokens = engine.recover(prompt, text, answer.token_count, answer.tokens_root, params)

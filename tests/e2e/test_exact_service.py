@@ -11,6 +11,7 @@ from oracle.devnet import add_model
 from oracle.engines.base import Completion, Params
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
+from oracle.engines.merkle import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
@@ -42,7 +43,7 @@ class OneTokenOff:
     def generate(self, prompt, params: Params) -> Completion:
         first = self._inner.generate(prompt, params).tokens[0]
         tokens = (first + 1, *self._inner.generate([*prompt, first + 1], params).tokens)[: params.max_tokens]
-        return Completion(tokens, self._inner.detokenize(tokens))
+        return Completion(tokens, self._inner.detokenize(tokens), tokens_root(tokens))
 
     def check(self, prompt, output, params: Params):
         own = list(self.generate(prompt, params).tokens)

@@ -12,6 +12,7 @@ from rig.tiny_gguf import CONTEXT_LENGTH, END, TURN_END
 
 from oracle import devnet
 from oracle.cli.dev import SHIPPED_MODEL
+from oracle.disputes.tokens import prompt_bytes
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact import engine as engine_module
 from oracle.engines.exact import fast_known
@@ -24,7 +25,7 @@ from oracle.engines.margins import pick
 from oracle.engines.merkle import tokens_root
 from oracle.engines.worker import WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
-from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
+from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong, WrongNumbers
 from oracle.models.files import ModelFile
 from oracle.node.engines import llama_engines
 from oracle.node.settings import Settings
@@ -36,6 +37,16 @@ SAMPLED = Params(max_tokens=24, temperature=1 << 16, seed=bytes(range(32)))
 CUT = replace(SAMPLED, temperature=2 << 16, cutoff=3 << 16)
 ALL_PARAMS = pytest.mark.parametrize("params", [GREEDY, SAMPLED, CUT], ids=["greedy", "sampled", "cut"])
 PROMPT = b"the answer is in here"
+PANEL, GAME = "0xaa", "0xbb"
+
+
+def plays(arbiter):
+    return arbiter == GAME
+
+
+def service_of(manifest, arbiter, tolerance):
+    terms = SimpleNamespace(model=manifest.model_id, turn_seconds=60, window_seconds=60, arbiter=arbiter)
+    return SimpleNamespace(terms=terms, panel=PanelTerms(1, 1, 1, 1, 1, 3, tolerance))
 
 
 @pytest.fixture(scope="module")
@@ -190,21 +201,27 @@ def test_known_answer__by_the_reference__is_the_one_recorded(family):
     assert fast_known.digest(Reference(fast_known.model(family))) == fast_known.KNOWN[family]
 
 
-@pytest.mark.parametrize(("tolerance", "module"), [(0, "exact.engine"), (1, "llama")])
-def test_factory__by_tolerance__picks_the_engine(tiny, tmp_path, monkeypatch, tolerance, module):
+@pytest.mark.parametrize(
+    ("arbiter", "tolerance", "module", "prompt_ids"),
+    [(PANEL, 0, "exact.engine", False), (PANEL, 1, "llama", None), (GAME, 1, "exact.engine", True)],
+)
+def test_factory__by_arbiter_and_tolerance__picks_the_engine(
+    tiny, tmp_path, monkeypatch, arbiter, tolerance, module, prompt_ids
+):
     path, manifest = tiny
-    terms = SimpleNamespace(model=manifest.model_id, turn_seconds=60, window_seconds=60)
-    service = SimpleNamespace(terms=terms, panel=PanelTerms(1, 1, 1, 1, 1, 3, tolerance))
     store = SimpleNamespace(manifest=lambda model: manifest, file=lambda manifest: SimpleNamespace(path=path))
     monkeypatch.setattr("oracle.node.engines.ModelStore", lambda folder: store)
     settings = Settings(rpc_urls=["http://127.0.0.1:1"], deployment=tmp_path / "d.json", services=["0x" + "ab" * 32])
-    pool = llama_engines(settings)(service)
+    pool = llama_engines(settings, plays)(service_of(manifest, arbiter, tolerance))
     assert isinstance(pool, WorkerPool)
     assert [worker.spec.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
+    assert [worker.spec.arguments.get("prompt_ids") for worker in pool.workers] == [prompt_ids]
 
 
-@pytest.mark.parametrize("tolerance", [0, 65536], ids=["exact", "panel"])
-def test_service__in_either_mode__shipped_model_answers_and_watchers_judge(tmp_path, tolerance):
+@pytest.mark.parametrize(
+    ("arbiter", "tolerance"), [(PANEL, 0), (PANEL, 65536), (GAME, 0)], ids=["exact", "panel", "game"]
+)
+def test_service__in_each_mode__shipped_model_answers_and_watchers_judge(tmp_path, arbiter, tolerance):
     """The node's own steps, with engines in workers: a watcher accepts the answer and no other."""
     manifest = devnet.add_model(tmp_path / "models", SHIPPED_MODEL)
     settings = Settings(
@@ -214,11 +231,11 @@ def test_service__in_either_mode__shipped_model_answers_and_watchers_judge(tmp_p
         models=tmp_path / "models",
         threads=1,
     )
-    terms = SimpleNamespace(model=manifest.model_id, turn_seconds=60, window_seconds=60)
-    service = SimpleNamespace(terms=terms, panel=PanelTerms(1, 1, 1, 1, 1, 3, tolerance))
-    node, watcher = (llama_engines(settings)(service) for _ in range(2))
+    service = service_of(manifest, arbiter, tolerance)
+    node, watcher = (llama_engines(settings, plays)(service) for _ in range(2))
     request = SimpleNamespace(engine_params=lambda prev_randao: Params(24, 1 << 16, seed=prev_randao))
-    record = SimpleNamespace(request=request, prompt=b"The soup was cold.")
+    prompt, other = (text if arbiter == PANEL else prompt_bytes(range(9)) for text in (b"The soup was cold.", b"x"))
+    record = SimpleNamespace(request=request, prompt=prompt)
     block = SimpleNamespace(prev_randao=bytes(range(32)))
 
     def judged(output):
@@ -229,11 +246,21 @@ def test_service__in_either_mode__shipped_model_answers_and_watchers_judge(tmp_p
     try:
         output = _answer(node, SimpleNamespace(record=record, seed_block=block))
         assert judged(output)
-        lie = list(watcher.tokenize(b"x"))
+        lie = list(watcher.tokenize(other))
         assert not judged(replace(output, text=b"x", token_count=len(lie), tokens_root=tokens_root(lie)))
     finally:
         node.close()
         watcher.close()
+
+
+def test_prompt_ids__of_no_token__is_malformed(tiny):
+    path, manifest = tiny
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), prompt_ids=True)
+    wrapped = engine.tokenize(prompt_bytes([4, 5]))
+    assert wrapped == [*manifest.prefix_tokens, 4, 5, *manifest.suffix_tokens]
+    for prompt in (b"ab", b"\xff\xff\xff"):
+        with pytest.raises(MalformedPrompt):
+            engine.tokenize(prompt)
 
 
 def prompts(engine, count, seed=1):

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.merkle import tokens_root
 from oracle.errors import BadModelFile, EmptyPrompt, PromptTooLong
 
 STOP = TokenId(256)
@@ -61,10 +62,10 @@ class FakeEngine:
             case "wrong token":
                 tokens = (TokenId(tokens[0] ^ 1), *tokens[1:])
             case "babble":
-                return Completion((TokenId(-1),), b"")
+                return Completion((TokenId(-1),), b"", bytes(32))
             case "too long":
                 tokens = (TokenId(65),) * (params.max_tokens + 1)
-        return Completion(tokens, self.detokenize(tokens))
+        return Completion(tokens, self.detokenize(tokens), tokens_root(tokens) if tokens else bytes(32))
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         self._act(prompt)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from oracle.disputes.tokens import PROMPT_TOKEN_BYTES, Tokens, prompt_ids
 from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact import fast_known
 from oracle.engines.exact.fast_device import Device
@@ -18,7 +19,7 @@ from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load as load_weights
 from oracle.engines.merkle import tokens_root
 from oracle.engines.sampling import gumbel, inverse_temperature
-from oracle.errors import BadModelFile, PromptTooLong
+from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong
 from oracle.models import gguf
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
@@ -38,10 +39,14 @@ class ExactEngine:
         manifest: Manifest,
         device: Device,
         on_progress: OnProgress = lambda what, done, total: None,
+        *,
+        prompt_ids: bool = False,
     ) -> None:
-        """Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
+        """prompt_ids: prompts are token ids (`disputes/tokens.py`), as the dispute game wants them.
+
+        Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
         self._file, self._manifest, self._device = file, manifest, device
-        self._on_progress = on_progress
+        self._on_progress, self._prompt_ids = on_progress, prompt_ids
         fast_known.check(device.forward)
         file.verify(self._on_hash)
         on_progress("load", 0, 1)
@@ -64,16 +69,17 @@ class ExactEngine:
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length
-        if len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
+        longest = PROMPT_TOKEN_BYTES if self._prompt_ids else self._longest_piece
+        if len(prompt) > context * longest:  # before the tokenizer spends time on it
             raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
-        middle = self._tokenizer.encode(prompt)
+        middle = self._tokenizer.encode(prompt) if not self._prompt_ids else self._ids(prompt)
         ids = [TokenId(token) for token in (*self._manifest.prefix_tokens, *middle, *self._manifest.suffix_tokens)]
         output_limit(ids, context, Params(1))
         return ids
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         tokens = self._generated(prompt, params, None)
-        return Completion(tuple(tokens), self.detokenize(tokens))
+        return Completion(tuple(tokens), self.detokenize(tokens), self._root(prompt, tokens))
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         limit = self._begin(prompt, params)
@@ -107,13 +113,23 @@ class ExactEngine:
             return None
         usual = [TokenId(token) for token in self._tokenizer.encode(text)]
         for tokens in (usual, *([*usual, TokenId(stop)] for stop in self._manifest.stop_tokens)):
-            if self._is(tokens, text, count, root):
+            if len(tokens) == count and self.detokenize(tokens) == text and self._root(prompt, tokens) == root:
                 return tokens
         tokens = self._generated(prompt, params, text)
-        return tokens if self._is(tokens, text, count, root) else None
+        same = len(tokens) == count and self.detokenize(tokens) == text and self._root(prompt, tokens) == root
+        return tokens if same else None
 
-    def _is(self, tokens: Sequence[TokenId], text: bytes, count: int, root: bytes) -> bool:
-        return len(tokens) == count and self.detokenize(tokens) == text and tokens_root(tokens) == root
+    def _root(self, prompt: Sequence[TokenId], tokens: Sequence[TokenId]) -> bytes:
+        if not self._prompt_ids:
+            return tokens_root(tokens)
+        return Tokens.spelled(prompt, tokens, [len(self.detokenize([token])) for token in tokens]).root
+
+    def _ids(self, prompt: bytes) -> list[int]:
+        """Raises MalformedPrompt."""
+        ids = prompt_ids(prompt)
+        if ids is None or not all(token < self._vocabulary for token in ids):
+            raise MalformedPrompt(f"{len(prompt)} bytes are not ids below {self._vocabulary}, three bytes each")
+        return ids
 
     def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""
@@ -158,4 +174,5 @@ def load(arguments: dict[str, Any], on_progress: OnProgress) -> ExactEngine:
     """In a worker: the engine that `spec.exact_spec` describes."""
     manifest = Manifest.from_json(arguments["manifest"])
     device = Device.named(arguments["device"], arguments["threads"])
-    return ExactEngine(ModelFile.of(manifest, arguments["path"]), manifest, device, on_progress)
+    file = ModelFile.of(manifest, arguments["path"])
+    return ExactEngine(file, manifest, device, on_progress, prompt_ids=arguments["prompt_ids"])

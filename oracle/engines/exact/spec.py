@@ -6,15 +6,19 @@ from oracle.engines.worker import EngineSpec
 from oracle.models.manifest import Manifest
 
 
-def exact_spec(manifest: Manifest, path: Path, threads: int | None = None, gpu: str | None = None) -> EngineSpec:
+def exact_spec(
+    manifest: Manifest, path: Path, threads: int | None = None, gpu: str | None = None, *, prompt_ids: bool = False
+) -> EngineSpec:
     """A worker that serves `manifest` from `path` in integers.
 
     threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
+    prompt_ids: prompts are token ids.
     """
     arguments = {
         "manifest": manifest.to_json(),
         "path": str(path.resolve()),
         "threads": threads,
         "device": "cpu" if gpu is None else "cuda",
+        "prompt_ids": prompt_ids,
     }
     return EngineSpec("oracle.engines.exact.engine:load", arguments, model_file=path, gpu=gpu)
