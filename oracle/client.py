@@ -57,6 +57,22 @@ class OracleClient:
         self.oracle = self.contract("Oracle", deployment.oracle)
         self.panel = self.contract("PanelArbiter", deployment.panel)
 
+    @cached_property
+    def referee(self) -> Contract:
+        """Raises Refused where the deployment has none."""
+        return self.contract("Referee", self._deployed(self.deployment.referee))
+
+    @cached_property
+    def game(self) -> Contract:
+        """Raises Refused where the deployment has none."""
+        return self.contract("DisputeGame", self._deployed(self.deployment.game))
+
+    @staticmethod
+    def _deployed(address: ChecksumAddress | None) -> ChecksumAddress:
+        if address is None:
+            raise Refused("this deployment has no dispute game")
+        return address
+
     def contract(self, name: str, address: ChecksumAddress) -> Contract:
         return self.w3.eth.contract(address=address, abi=artifact(name)["abi"])
 

@@ -15,6 +15,8 @@ from web3 import Web3
 
 from oracle.errors import Fatal
 
+GAME_CONTRACTS = ("game", "referee", "token_referee")
+
 
 class BadDeployment(Fatal):
     """The deployment file is missing or is not one."""
@@ -29,6 +31,10 @@ class Deployment:
     registry: ChecksumAddress
     oracle: ChecksumAddress
     panel: ChecksumAddress
+    game: ChecksumAddress | None = None
+    """The dispute game of exact models; None in deployments without one. So the others."""
+    referee: ChecksumAddress | None = None
+    token_referee: ChecksumAddress | None = None
 
     @classmethod
     def load(cls, path: Path) -> "Deployment":
@@ -41,6 +47,7 @@ class Deployment:
                 registry=Web3.to_checksum_address(fields["registry"]),
                 oracle=Web3.to_checksum_address(fields["oracle"]),
                 panel=Web3.to_checksum_address(fields["panel"]),
+                **{name: Web3.to_checksum_address(fields[name]) for name in GAME_CONTRACTS if fields.get(name)},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadDeployment(

@@ -22,6 +22,7 @@ from web3.types import RPCEndpoint
 
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
+from oracle.engines.sampling import table_code
 from oracle.errors import Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -98,8 +99,13 @@ def deploy(w3: Web3) -> Deployment:
     registry = create("ModelRegistry")
     oracle = create("Oracle", registry)
     panel = create("PanelArbiter", oracle)
-    to_address = Web3.to_checksum_address
-    return Deployment(w3.eth.chain_id, block, to_address(registry), to_address(oracle), to_address(panel))
+    referee = create("Referee", registry, *map(create, ("LinearReferee", "RowReferee", "AttentionReferee")))
+    table_made = w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(table_code())})
+    table = w3.eth.wait_for_transaction_receipt(table_made)
+    token_referee = create("TokenReferee", referee, str(table["contractAddress"]))
+    game = create("DisputeGame", oracle, referee, token_referee)
+    addresses = (registry, oracle, panel, game, referee, token_referee)
+    return Deployment(w3.eth.chain_id, block, *map(Web3.to_checksum_address, addresses))
 
 
 def mine_every(w3: Web3, seconds: int) -> None:
@@ -158,9 +164,11 @@ def dev_terms(deployment: Deployment, model: bytes, exact: bool = False) -> Term
 
 
 def open_service(client: OracleClient, manifest: Manifest, terms: Terms) -> ServiceId:
-    """Register the model if need be, and create the service. Returns its id."""
+    """Register the model if need be, enroll it if the dispute game judges, and create the service. Returns its id."""
     if not client.registry.functions.registered(manifest.model_id).call():
         client.send(client.registry.functions.register(astuple(manifest)))
+    if terms.arbiter == client.deployment.game and not client.referee.functions.enrolled(manifest.model_id).call():
+        client.send(client.referee.functions.enroll(astuple(manifest)))
     client.send(client.oracle.functions.createService(astuple(terms)))
     return ServiceId(terms.service_id())
 

@@ -1,7 +1,7 @@
 """Deploy the contracts: `ape run deploy --network NETWORK --account ALIAS [--out FILE]`.
 
 Writes a deployment file that the node, the client and the development tools read. The contracts take no
-parameters that could be got wrong: the oracle knows its registry, the panel its oracle.
+parameters that could be got wrong: each knows those that it calls, and the token referee checks its noise table.
 """
 
 import json
@@ -11,12 +11,14 @@ import click
 from ape import accounts, networks, project
 from ape.cli import ConnectedProviderCommand
 
+from oracle.engines.sampling import table_code
+
 
 @click.command(cls=ConnectedProviderCommand)
 @click.option("--account", "alias", default="TEST::0", help="Ape account; TEST::N is a development account.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("deployment.json"), show_default=True)
 def cli(alias: str, out: Path) -> None:
-    """Deploy ModelRegistry, Oracle and PanelArbiter."""
+    """Deploy registry, oracle, panel, referees and dispute game."""
     deployer = (
         accounts.test_accounts[int(alias.removeprefix("TEST::"))]
         if alias.startswith("TEST::")
@@ -26,7 +28,18 @@ def cli(alias: str, out: Path) -> None:
     oracle = project.Oracle.deploy(registry, sender=deployer)
     panel = project.PanelArbiter.deploy(oracle, sender=deployer)
 
-    if oracle.models() != registry.address or panel.oracle() != oracle.address:
+    families = [
+        family.deploy(sender=deployer)
+        for family in (project.LinearReferee, project.RowReferee, project.AttentionReferee)
+    ]
+    referee = project.Referee.deploy(registry, *families, sender=deployer)
+    table = deployer.provider.network.ecosystem.create_transaction(data=table_code(), sender=deployer.address)
+    table_address = deployer.call(table).contract_address
+    token_referee = project.TokenReferee.deploy(referee, table_address, sender=deployer)
+    game = project.DisputeGame.deploy(oracle, referee, token_referee, sender=deployer)
+
+    known = (oracle.models(), panel.oracle(), referee.registry(), token_referee.referee(), game.oracle())
+    if known != (registry.address, oracle.address, registry.address, referee.address, oracle.address):
         raise click.ClickException("the contracts do not know each other; deploy again")
     deployment = {
         "chain_id": networks.provider.chain_id,
@@ -34,6 +47,9 @@ def cli(alias: str, out: Path) -> None:
         "registry": registry.address,
         "oracle": oracle.address,
         "panel": panel.address,
+        "game": game.address,
+        "referee": referee.address,
+        "token_referee": token_referee.address,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(deployment, indent=2) + "\n")

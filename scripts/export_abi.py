@@ -9,8 +9,11 @@ from pathlib import Path
 from eth_utils.crypto import keccak
 
 ROOT = Path(__file__).resolve().parent.parent
-# The node talks to the first three; a development chain also deploys the examples.
-CONTRACTS = ("ModelRegistry", "Oracle", "PanelArbiter", "Correspondent", "Wager")
+# The node talks to the first six; a development chain also deploys the families of operators and the examples.
+CONTRACTS = (
+    *("ModelRegistry", "Oracle", "PanelArbiter", "DisputeGame", "Referee", "TokenReferee"),
+    *("LinearReferee", "RowReferee", "AttentionReferee", "Correspondent", "Wager"),
+)
 
 
 def exported(name: str) -> str:
