@@ -8,6 +8,8 @@ from pathlib import Path
 
 import typer
 
+from oracle.chain.contracts import Contracts
+from oracle.deployment import Deployment
 from oracle.engines.base import Completion, Engine, Params, TokenId, Verdict
 from oracle.node.engines import llama_engines
 from oracle.node.records import ServiceRecord
@@ -44,7 +46,7 @@ class BribedEngine:
 
 def main(config: Path = typer.Option(...)) -> None:  # noqa: B008
     settings = load(config)
-    honest = llama_engines(settings)
+    honest = llama_engines(settings, Contracts.at(Deployment.load(settings.deployment)).plays)
 
     def bribed(service: ServiceRecord) -> Engine:
         return BribedEngine(honest(service))

@@ -40,6 +40,17 @@ PANEL_EVENTS = (
 )
 
 
+GAME_EVENTS = (
+    "GameOpened",
+    "TokensOpened",
+    "ListOpened",
+    "ValuesOpened",
+    "GameEnded",
+    "AnswerKilled",
+    "GameSettled",
+)
+
+
 @dataclass(frozen=True)
 class Contracts:
     """Bindings at a deployment's addresses."""
@@ -47,6 +58,8 @@ class Contracts:
     deployment: Deployment
     oracle: Binding
     panel: Binding
+    game: Binding | None = None
+    """None where the deployment has no dispute game."""
 
     @classmethod
     def at(cls, deployment: Deployment) -> "Contracts":
@@ -55,26 +68,38 @@ class Contracts:
             deployment,
             Binding(artifact("Oracle")["abi"], deployment.oracle),
             Binding(artifact("PanelArbiter")["abi"], deployment.panel),
+            None if deployment.game is None else Binding(_game_abi(), deployment.game),
         )
 
     @property
     def addresses(self) -> list[str]:
         """Whose events are read."""
-        return [self.oracle.address, self.panel.address]
+        return [binding.address for binding in self._bindings]
 
     @property
     def topics(self) -> list[bytes]:
         """Which events are read."""
-        return [*map(self.oracle.topic, ORACLE_EVENTS), *map(self.panel.topic, PANEL_EVENTS)]
+        wanted = (ORACLE_EVENTS, PANEL_EVENTS, GAME_EVENTS)
+        return [
+            binding.topic(event) for binding, events in zip(self._bindings, wanted, strict=False) for event in events
+        ]
+
+    @property
+    def _bindings(self) -> list[Binding]:
+        return [self.oracle, self.panel, *([] if self.game is None else [self.game])]
+
+    def plays(self, arbiter: str) -> bool:
+        """Whether that is the dispute game."""
+        return self.game is not None and arbiter.lower() == self.game.address.lower()
 
     def event(self, log: Log) -> Event | None:
         """Decodes a log; None if it is not one of ours."""
-        return self.oracle.event(log) or self.panel.event(log)
+        return next((event for binding in self._bindings if (event := binding.event(log)) is not None), None)
 
     def explain(self, data: bytes) -> str:
         """A revert as text, whichever contract it comes from."""
-        text = self.oracle.explain(data)
-        return self.panel.explain(data) if text.startswith("0x") else text
+        texts = [binding.explain(data) for binding in self._bindings]
+        return next((text for text in texts if not text.startswith("0x")), texts[0])
 
     async def check(self, rpc: Rpc, block: Block) -> None:
         """Compares the code at the addresses with this package's. Raises ContractVersionMismatch."""
@@ -82,12 +107,28 @@ class Contracts:
             ("ModelRegistry", self.deployment.registry),
             ("Oracle", self.deployment.oracle),
             ("PanelArbiter", self.deployment.panel),
+            ("DisputeGame", self.deployment.game),
+            ("Referee", self.deployment.referee),
+            ("TokenReferee", self.deployment.token_referee),
         )
         for name, address in wanted:
-            if not same_code(await rpc.code(address, block), artifact(name)):
+            if address is not None and not same_code(await rpc.code(address, block), artifact(name)):
                 raise ContractVersionMismatch(
                     f"{address} holds no {name} of this version: wrong deployment file, or a node too old or too new"
                 )
+
+
+def _game_abi() -> list[Any]:
+    """The game's own, and what the referees that it asks may revert with."""
+    errors = {
+        entry["name"]: entry
+        for name in ("Referee", "TokenReferee")
+        for entry in artifact(name)["abi"]
+        if entry["type"] == "error"
+    }
+    own = artifact("DisputeGame")["abi"]
+    names = {entry["name"] for entry in own if entry["type"] == "error"}
+    return [*own, *(entry for name, entry in errors.items() if name not in names)]
 
 
 def same_code(code: bytes, built: Mapping[str, Any]) -> bool:

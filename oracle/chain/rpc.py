@@ -24,6 +24,7 @@ from web3 import AsyncHTTPProvider
 from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
+from oracle.chain import headers
 from oracle.chain.rpc_errors import SendOutcome, classify_send, is_missing_block, is_revert
 from oracle.chain.types import (
     Block,
@@ -202,6 +203,10 @@ class Rpc:
     async def block_by_hash(self, block_hash: bytes) -> Block | None:
         """That block, canonical or not; None if no endpoint has it."""
         return await self._read("eth_getBlockByHash", [_hex(block_hash), False], parse_block)
+
+    async def header(self, block_hash: bytes) -> bytes | None:
+        """That block's header as it is hashed; None if no endpoint has the block. Raises UnknownHeader."""
+        return await self._read("eth_getBlockByHash", [_hex(block_hash), False], headers.encode)
 
     async def logs(self, block: Block, addresses: Sequence[str]) -> tuple[Log, ...]:
         """All logs of `addresses` in exactly this block, in order.

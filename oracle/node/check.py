@@ -53,7 +53,7 @@ async def everything(settings: Settings, engine_factory: EngineFactory | None = 
             if signer is not None:
                 found.append(await _balance(name, signer, settings, rpc, head))
         for service in await read_services(settings, contracts, rpc, head):
-            factory = engine_factory or llama_engines(settings)
+            factory = engine_factory or llama_engines(settings, contracts.plays)
             found.append(await _try("model", _model(settings, service, engine_factory is None)))
             found.append(await _try("inference", _inference(service, factory)))
     except OracleError as error:

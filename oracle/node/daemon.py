@@ -24,20 +24,24 @@ from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.deployment import Deployment
 from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
+from oracle.models.store import ModelStore
 from oracle.node import ledger, salts
 from oracle.node.crashpoints import crashpoint
 from oracle.node.engines import EngineFactory, llama_engines
-from oracle.node.journal import Journal, Tx
+from oracle.node.journal import BlockRef, Journal, Tx
 from oracle.node.journal_outbox import LIVE, Outbox
 from oracle.node.journal_schema import jobs
 from oracle.node.ledger import Ledger
+from oracle.node.litigant import Litigant
 from oracle.node.outgoing import Outgoing
-from oracle.node.planner import Planner, Rules, View
+from oracle.node.planner import Planner, Rules, View, Wanted
 from oracle.node.records import (
     CLOSED_REQUEST,
     LIVE_CASE,
+    LIVE_GAME,
     LIVE_REQUEST,
     CaseRecord,
+    GameRecord,
     Judgement,
     Output,
     RequestRecord,
@@ -127,6 +131,7 @@ class Node:
             width=max(1, len(settings.gpus)),
             wake=self._wake.set,
         )
+        self._litigant = Litigant(contracts, rpc, ModelStore(settings.models), self.workshop.engine, self._wake.set)
         self._seeds: dict[int, Block] = {}
         self._done: bytes | None = None  # hash of the head that the last complete round was about
         self._kept_house_at = 0
@@ -138,6 +143,11 @@ class Node:
         """The addresses of the node's keys."""
         found = {"operator": self._operator.address}
         return found if self._operator is self._disputer else {**found, "dispute": self._disputer.address}
+
+    @property
+    def busy(self) -> bool:
+        """Whether anything is being computed."""
+        return bool(self.workshop.running or self._litigant.running)
 
     def stop(self) -> None:
         """Asks the loop to end after the round in hand."""
@@ -188,7 +198,8 @@ class Node:
         plan = self._planner.plan(view)
         if not self._stop.is_set():
             self.workshop.offer(plan.work, view.services)
-        self.outgoing.enter(plan.wanted, head)
+        wanted = [*plan.wanted, *await self._litigate(view, progress.cursor)]
+        self.outgoing.enter(wanted, head, self._litigant.undecided)
         crashpoint("after_wanted")
         await self._send(head)
         if head.number - self._kept_house_at >= HOUSEKEEPING_BLOCKS or not self._kept_house_at:
@@ -256,6 +267,18 @@ class Node:
     def _sampled(self, request: RequestId) -> bool:
         percent = self.settings.watch_percent
         return percent == 100 if self._secrets is None else self._secrets.sampled(request, percent)
+
+    async def _litigate(self, view: View, at: BlockRef) -> list[Wanted]:
+        """What this node's dispute games need."""
+        with self.journal.read() as tx:
+            games = [GameRecord.of(job) for job in tx.jobs("game", LIVE_GAME)]
+            cases = {game.case.hex() for game in games}
+            openings = {
+                bytes.fromhex(job.key.removeprefix("opening:")): [bytes.fromhex(node) for node in job.payload["nodes"]]
+                for job in tx.jobs("opening")
+                if job.payload["case"] in cases
+            }
+        return await self._litigant.wanted(view, games, openings, at, watch=self.settings.watch)
 
     async def _learn_seeds(self, view: View, progress: Progress) -> bool:
         """Fetches confirmed headers that live requests need. Returns whether there were any."""
@@ -330,6 +353,7 @@ class Node:
     async def _wind_up(self) -> None:
         """Finishes what is in hand, at most for the grace, and hands its result to the sender once more."""
         log.info("stopping", jobs=len(self.workshop.running))
+        self._litigant.close()
         await self.workshop.close(self.settings.grace_seconds)
         self._done = None
         try:
@@ -390,13 +414,13 @@ def open_journal(settings: Settings, deployment: Deployment) -> Journal:
 
 
 async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> None:
-    """Raises BadSettings for a service that does not exist or has another arbiter than this deployment's panel."""
+    """Raises BadSettings for a service that does not exist or has an arbiter other than this deployment's."""
     for service in settings.service_ids:
         data = contracts.oracle.encode("arbiterOf", service)
         arbiter = contracts.oracle.result("arbiterOf", await rpc.call(contracts.oracle.address, data, head))
         if int(arbiter, 16) == 0:
             raise BadSettings(f"service 0x{service.hex()} does not exist at {contracts.oracle.address}")
-        if arbiter.lower() != contracts.panel.address.lower():
+        if arbiter.lower() != contracts.panel.address.lower() and not contracts.plays(arbiter):
             raise BadSettings(f"service 0x{service.hex()} is judged by {arbiter}, which this node cannot serve")
 
 
@@ -440,7 +464,7 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
         operator=operator,
         disputer=disputer,
         secrets=secrets,
-        engine_factory=engine_factory or llama_engines(settings),
+        engine_factory=engine_factory or llama_engines(settings, Contracts.at(deployment).plays),
     )
 
 

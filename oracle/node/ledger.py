@@ -20,11 +20,14 @@ from oracle.node.journal_schema import blocks, jobs, undo
 from oracle.node.records import (
     CHAIN_KINDS,
     CaseRecord,
+    GameRecord,
     PostedAnswer,
     RequestRecord,
     SeatRecord,
     ServiceRecord,
     case_key,
+    game_key,
+    opening_key,
     request_key,
     seat_key,
     service_key,
@@ -220,6 +223,37 @@ class Ledger:
     def _put_case(tx: Tx, block: BlockRef, case: CaseRecord) -> None:
         tx.put_job("case", case.key, case.state, case.payload(), block.number)
 
+    # -- games ---------------------------------------------------------------------------------------------------
+
+    def game_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if self._request(tx, e["requestId"]) is not None:
+            game = GameRecord(e["gameId"], "live", e["caseId"], RequestId(e["requestId"]), e["challenger"])
+            tx.put_job("game", game.key, game.state, game.payload(), block.number)
+
+    def tokens_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._put_opening(tx, block, e, [e["promptCount"].to_bytes(32, "big"), e["entries"]])
+
+    def list_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._put_opening(tx, block, e, e["nodes"])
+
+    def values_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._put_opening(tx, block, e, [e["values"]])
+
+    def game_ended(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        job = tx.job(game_key(e["gameId"]))
+        if job is not None:
+            tx.put_job("game", job.key, "over", job.payload, block.number)
+
+    def answer_killed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        for job in tx.jobs("game", ("live",)):
+            if job.payload["case"] == e["caseId"].hex():
+                tx.put_job("game", job.key, "stranded", job.payload, block.number)
+
+    def _put_opening(self, tx: Tx, block: BlockRef, e: Mapping[str, Any], nodes: Sequence[bytes]) -> None:
+        if tx.job(game_key(e["gameId"])) is not None:
+            payload = {"case": e["caseId"].hex(), "nodes": [node.hex() for node in nodes]}
+            tx.put_job("opening", opening_key(e["place"]), "open", payload, block.number)
+
 
 APPLY: dict[str, Apply] = {
     "ServiceCreated": Ledger.service_created,
@@ -244,6 +278,13 @@ APPLY: dict[str, Apply] = {
     "VoteCommitted": Ledger.vote_committed,
     "VoteRevealed": Ledger.vote_revealed,
     "CaseDecided": Ledger.case_decided,
+    "GameOpened": Ledger.game_opened,
+    "TokensOpened": Ledger.tokens_opened,
+    "ListOpened": Ledger.list_opened,
+    "ValuesOpened": Ledger.values_opened,
+    "GameEnded": Ledger.game_ended,
+    "GameSettled": Ledger.game_ended,
+    "AnswerKilled": Ledger.answer_killed,
 }
 
 _LOGGED = (

@@ -4,7 +4,7 @@ An intent that the chain refused in simulation is tried again later and later; o
 no effect, gets another key, a few times. Answers never do: one payload for a request and turn, signed once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -46,15 +46,19 @@ class Outgoing:
         same = self._operator is self._disputer
         return [self._operator] if same else [self._disputer, self._operator]
 
-    def enter(self, wanted: Sequence[Wanted], head: Block) -> None:
-        """Makes the journal's intents agree with a plan. Raises ConflictingAnswer."""
+    def enter(self, wanted: Sequence[Wanted], head: Block, undecided: Collection[str] = ()) -> None:
+        """Makes the journal's intents agree with a plan. Raises ConflictingAnswer.
+
+        undecided: beginnings of keys that are not dropped though nobody wants them yet.
+        """
+        kept = (*KEPT, *undecided)
         with self._journal.read() as tx:
             steps, keep = self._steps(tx, wanted, head)
             useless = [
                 (sender, row.intent.key)
                 for sender in self.senders
                 for row in Outbox(tx, sender.address).intents("planned", "sent")
-                if row.intent.key not in keep and not row.intent.key.startswith(KEPT)
+                if row.intent.key not in keep and not row.intent.key.startswith(kept)
             ]
         if not steps and not useless:
             return

@@ -136,6 +136,7 @@ class Planner:
     def __init__(self, contracts: Contracts, rules: Rules) -> None:
         self._oracle = contracts.oracle
         self._panel = contracts.panel
+        self._plays = contracts.plays
         self._chain_id = contracts.deployment.chain_id
         self._rules = rules
 
@@ -147,7 +148,12 @@ class Planner:
         for record in view.requests:
             if record.request.service not in view.services:
                 continue
-            if record.state == "open":
+            steps: Iterator[Compute | Judge | Wanted]
+            if record.state != "open" and self._plays(view.services[record.request.service].terms.arbiter):
+                steps = self._judged(view, record)
+                if record.state == "answered" and self._is_ripe(view, record):
+                    ready.append(record)
+            elif record.state == "open":
                 steps = self._open(view, record)
             elif record.state == "answered":
                 steps = self._answered(view, record)
@@ -228,6 +234,15 @@ class Planner:
                 urgent=True,
                 by_disputer=True,
             )
+
+    def _judged(self, view: View, record: RequestRecord) -> Iterator[Judge]:
+        """An answer that the dispute game would judge: no game about it, lost or thrown, says anything about it."""
+        posted, seed = record.posted, view.seeds.get(record.request.seed_block)
+        if posted is None or seed is None or not self._rules.watch or view.head.timestamp >= posted.answer.closes_at:
+            return
+        known = (record.id, posted.answer.hash) in view.verdicts
+        if not known and not self._is_own(view, posted) and view.sampled(record.id):
+            yield Judge(record, posted, seed, urgent=False)
 
     def _is_ripe(self, view: View, record: RequestRecord) -> bool:
         """Whether this node should see to the end of an answer."""

@@ -10,12 +10,13 @@ from typing import Any
 
 from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
 from oracle.node.journal import Job
-from oracle.services import PanelTerms, Terms
+from oracle.services import GameTerms, PanelTerms, Terms
 
-CHAIN_KINDS = ("service", "seat", "request", "case")
+CHAIN_KINDS = ("service", "seat", "request", "case", "game", "opening")
 LIVE_REQUEST = ("open", "answered", "disputed")
 CLOSED_REQUEST = ("final", "undelivered", "refunded", "cancelled")
 LIVE_CASE = ("undrawn", "voting")
+LIVE_GAME = ("live", "stranded")
 
 
 @dataclass(frozen=True)
@@ -160,6 +161,30 @@ class CaseRecord:
 
 
 @dataclass(frozen=True)
+class GameRecord:
+    """A dispute game. state: live; stranded, where another game has killed the answer; or over."""
+
+    id: int
+    state: str
+    case: bytes
+    request: RequestId
+    challenger: str
+
+    @property
+    def key(self) -> str:
+        return game_key(self.id)
+
+    def payload(self) -> dict[str, Any]:
+        return {"case": self.case.hex(), "request": f"{self.request:064x}", "challenger": self.challenger}
+
+    @classmethod
+    def of(cls, job: Job) -> "GameRecord":
+        p = job.payload
+        game = int(job.key.removeprefix("game:"), 16)
+        return cls(game, job.state, bytes.fromhex(p["case"]), RequestId(int(p["request"], 16)), p["challenger"])
+
+
+@dataclass(frozen=True)
 class Tally:
     """What a seat has done and earned since it was taken. Amounts in wei."""
 
@@ -218,6 +243,11 @@ class ServiceRecord:
     def panel(self) -> PanelTerms:
         """Its terms for disputes."""
         return PanelTerms.decoded(self.terms.arbiter_terms)
+
+    @property
+    def game(self) -> GameTerms:
+        """Its terms for disputes, if the dispute game judges it."""
+        return GameTerms.decoded(self.terms.arbiter_terms)
 
     def payload(self) -> dict[str, Any]:
         return {
@@ -281,6 +311,15 @@ def request_key(request_id: int) -> str:
 
 def case_key(case: bytes) -> str:
     return f"case:{case.hex()}"
+
+
+def game_key(game: int) -> str:
+    return f"game:{game:064x}"
+
+
+def opening_key(place: bytes) -> str:
+    """What a node opened at a place of the dispute game."""
+    return f"opening:{place.hex()}"
 
 
 def seat_key(service: bytes, seat: int) -> str:

@@ -7,7 +7,7 @@ made of bytes. Nothing here waits for real time to pass, except for engine threa
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rig.anvil import CHAIN_ID, Anvil, anvil
 from rig.fake_engine import STOP, FakeEngine
 from web3 import Web3
 
+from oracle import devnet
 from oracle.chain.contracts import Contracts
 from oracle.chain.keys import LocalSigner
 from oracle.chain.requests import Request
@@ -55,7 +56,8 @@ class LyingEngine(FakeEngine):
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         tokens = (*(TokenId(byte) for byte in self.LIE), STOP)
-        return Completion(tokens[: params.max_tokens], self.LIE[: params.max_tokens])
+        tokens = tokens[: params.max_tokens]
+        return Completion(tokens, self.LIE[: params.max_tokens], tokens_root(tokens))
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         if self.detokenize(output) == self.LIE:
@@ -93,10 +95,12 @@ class World:
         }
         return Settings(**values)
 
-    def ask(self, prompt: bytes = b"is water wet?", *, max_tokens: int = 16, lifetime: int = 500) -> RequestId:
+    def ask(
+        self, prompt: bytes = b"is water wet?", *, max_tokens: int = 16, temperature: int = 0, lifetime: int = 500
+    ) -> RequestId:
         """A request of a dapp without a callback, mined at once."""
         now = self.client.w3.eth.get_block("latest")["timestamp"]
-        params = (max_tokens, 0, 0, 0, 0, now + lifetime)
+        params = (max_tokens, temperature, 0, 0, 0, now + lifetime)
         self.chain.rpc("evm_setAutomine", True)
         try:
             return self.client.ask(ServiceId(self.service), prompt, params)[0]
@@ -197,10 +201,10 @@ async def settle(node: Node) -> None:
             await node.round()
         except ReorgedAway:
             continue  # half of a reorg was seen; the next round sees it whole
-        if not node.workshop.running:
+        if not node.busy:
             node.again()
             await node.round()
-            if not node.workshop.running:
+            if not node.busy:
                 return
         await asyncio.sleep(0.005)
         node.again()
@@ -220,25 +224,23 @@ async def _no_sleep(_seconds: float) -> None:
     """Back-off without waiting."""
 
 
+def by_panel(deployment: Deployment) -> dict[str, Any]:
+    panel = PanelTerms(ETHER // 10, ETHER // 100, ETHER // 100, COMMIT, REVEAL, 1, 1 << 16)
+    return {"arbiter": deployment.panel, "arbiter_terms": panel.encoded()}
+
+
 @contextmanager
-def world() -> Iterator[World]:
-    """Anvil with the contracts, and five active seats of five owners."""
+def world(manifest: Manifest = MANIFEST, judged: Callable[[Deployment], dict[str, Any]] = by_panel) -> Iterator[World]:
+    """Anvil with the contracts, and five active seats of five owners. judged: a service's arbiter and its terms."""
     with anvil() as chain:
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         chain.rpc("evm_setAutomine", True)
         w3 = Web3(Web3.HTTPProvider(chain.url))
-        zero = Web3.to_checksum_address("0x" + "00" * 20)
-        deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero), DEPLOYER)
-        registry = deployer.deploy("ModelRegistry")
-        oracle = deployer.deploy("Oracle", registry.address)
-        panel = deployer.deploy("PanelArbiter", oracle.address)
-        deployment = Deployment(CHAIN_ID, 1, registry.address, oracle.address, panel.address)
+        deployment = devnet.deploy(w3)
         client = OracleClient(w3, deployment, DAPP)
-        client.send(client.registry.functions.register(astuple(MANIFEST)))
         terms = Terms(
-            model=MANIFEST.model_id,
-            arbiter=panel.address,
-            arbiter_terms=PanelTerms(ETHER // 10, ETHER // 100, ETHER // 100, COMMIT, REVEAL, 1, 1 << 16).encoded(),
+            model=manifest.model_id,
+            **judged(deployment),
             bond_wei=ETHER,
             seat_wei=2 * ETHER,
             miss_penalty_wei=ETHER // 100,
@@ -253,7 +255,7 @@ def world() -> Iterator[World]:
             min_owners=3,
             value_cap_wei=ETHER,
         )
-        client.send(client.oracle.functions.createService(astuple(terms)))
+        devnet.open_service(client, manifest, terms)
         for account in NODES:
             own = OracleClient(w3, deployment, account)
             own.send(own.oracle.functions.join(terms.service_id(), account.address), 3 * ETHER)

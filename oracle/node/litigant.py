@@ -1,0 +1,386 @@
+"""The litigant: this node's side in dispute games, defending its own answers and attacking wrong ones.
+
+Every move follows from the chain's state and the node's own computing, so that nothing needs to be remembered: after a
+crash the same move is found again. What costs time (a prefill, one step's trace, trees) runs in one thread of its own;
+a move is wanted as soon as it is found, for as long as the chain waits for it, and clocks are looked at first.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import structlog
+
+from oracle.chain.bindings import Binding
+from oracle.chain.contracts import Contracts
+from oracle.chain.requests import RequestId
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block
+from oracle.disputes import faults
+from oracle.disputes.evidence import ModelExhibits
+from oracle.disputes.game import Claim, Game, Move, Stage, attack, defend, reveal
+from oracle.disputes.passes import Pass, Tracer
+from oracle.disputes.tokens import Tokens
+from oracle.engines.base import Engine
+from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, ReorgedAway, Transient
+from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
+from oracle.node.journal import BlockRef
+from oracle.node.planner import View, Wanted
+from oracle.node.records import GameRecord, PostedAnswer, RequestRecord
+
+log = structlog.get_logger()
+
+KEPT_PASSES = 4
+
+Openings = Mapping[bytes, Sequence[bytes]]
+EngineOf = Callable[[bytes], Engine | None]
+"""The engine of a service, once it is loaded."""
+
+
+@dataclass(frozen=True)
+class _Knowledge:
+    """One model, as the referee knows it."""
+
+    manifest: Manifest
+    exhibits: ModelExhibits
+    tracer: Tracer
+
+
+@dataclass(frozen=True)
+class _Matter:
+    """An answer in question and all that a move about it may need."""
+
+    record: RequestRecord
+    posted: PostedAnswer
+    model: bytes
+    engine: Engine
+    prev_randao: bytes
+    header: bytes
+    openings: Openings
+
+    @property
+    def key(self) -> tuple[RequestId, bytes]:
+        return self.record.id, self.posted.answer.hash
+
+    @property
+    def claim(self) -> Claim:
+        params = self.record.request.engine_params(self.prev_randao)
+        return Claim(self.record.request.words, self.posted.answer.words, params, self.header)
+
+
+class Litigant:
+    """Finds moves. `wanted` is called with every new head."""
+
+    def __init__(
+        self, contracts: Contracts, rpc: Rpc, store: ModelStore, engine_of: EngineOf, wake: Callable[[], None]
+    ) -> None:
+        self._contracts, self._rpc, self._store = contracts, rpc, store
+        self._engine_of, self._wake = engine_of, wake
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="litigant")
+        self._running: dict[str, asyncio.Future[Move | None]] = {}
+        self._found: dict[str, Move | None] = {}
+        self.undecided: set[str] = set()
+        """Beginnings of the keys of moves that may be wanted, as far as the last call could tell."""
+        self._headers: dict[bytes, bytes] = {}
+        self._known: dict[bytes, _Knowledge] = {}
+        self._tokens: dict[tuple[RequestId, bytes], Tokens | None] = {}
+        self._passes: dict[tuple[RequestId, bytes, int], Pass] = {}
+
+    @property
+    def running(self) -> list[str]:
+        """Names of the moves in hand."""
+        return list(self._running)
+
+    async def wanted(
+        self, view: View, games: Sequence[GameRecord], openings: Openings, at: BlockRef, *, watch: bool
+    ) -> list[Wanted]:
+        """The transactions that this node's games need now.
+
+        at: the block up to which `games` and `openings` go. watch: whether to attack wrong answers.
+        """
+        binding = self._contracts.game
+        self.undecided = set()
+        if binding is None:
+            return []
+        self._collect()
+        found: list[Wanted] = []
+        asked: set[str] = set()
+        requests = {record.id: record for record in view.requests}
+        if not games and not requests:
+            return []
+        confirmed = await self._rpc.block_by_hash(at.hash)
+        if confirmed is None:
+            raise ReorgedAway(f"block {at.number} left the chain")
+        for game in games:
+            found += await self._game(view, binding, game, requests.get(game.request), openings, confirmed, asked)
+        if watch:
+            own = {game.case for game in games if game.challenger.lower() == view.disputer.lower()}
+            for record in view.requests:
+                found += await self._watched(view, binding, record, openings, own, confirmed, asked)
+        self._forget(asked, requests)
+        return found
+
+    def close(self) -> None:
+        """Lets the thread end after the move in hand."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    # -- one game --------------------------------------------------------------------------------------------------
+
+    async def _game(
+        self,
+        view: View,
+        binding: Binding,
+        game: GameRecord,
+        record: RequestRecord | None,
+        openings: Openings,
+        confirmed: Block,
+        asked: set[str],
+    ) -> list[Wanted]:
+        mine = game.challenger.lower() == view.disputer.lower()
+        if game.state == "stranded":
+            data = binding.encode("settle", game.id)
+            return [self._wanted(f"settle:{game.id:x}", binding, data, view, 0)] if mine else []
+        matter = None if record is None else await self._matter(view, record, openings)
+        if matter is None:
+            self.undecided.add(f"move:{game.id:x}:")
+            return []
+        defends = matter.posted.operator.lower() == view.operator.lower()
+        if not (mine or defends):
+            return []
+        state = await self._state(binding, game.id, confirmed)
+        my_turn = defends if state.node_to_move else mine
+        return [*self._turn(view, binding, game.id, state, matter, asked, my_turn=my_turn)]
+
+    def _turn(
+        self, view: View, binding: Binding, game: int, state: Game, matter: _Matter, asked: set[str], *, my_turn: bool
+    ) -> Iterator[Wanted]:
+        """This node's move, or the end of a game that the other side let run out of time."""
+        stake = matter.record.request.bond_wei
+        if state.stage in (Stage.NONE, Stage.OVER):
+            return
+        if view.head.timestamp > state.deadline:
+            if not my_turn:
+                data = binding.encode("timeout", game, *self._words(matter))
+                yield self._wanted(f"timeout:{game:x}", binding, data, view, stake)
+        elif my_turn and (state.node_to_move or state.place in matter.openings):
+            name = f"move:{game:x}:{state.place.hex()}:{int(state.node_to_move)}"
+            move = self._move(name, asked, matter, partial(self._answered_move, matter, state))
+            if move is not None:
+                arguments = move.arguments if move.function == "refute" else (game, *move.arguments)
+                data = binding.encode(move.function, *arguments)
+                defends = state.node_to_move
+                yield self._wanted(name, binding, data, view, stake, deadline=state.deadline, defends=defends)
+
+    def _answered_move(self, matter: _Matter, state: Game) -> Move | None:
+        """In the thread."""
+        tokens = self._tokens_of(matter)
+        if state.stage is Stage.TOKENS:
+            if state.node_to_move:
+                return None if tokens is None else reveal(matter.claim, tokens)
+            promised, entries = matter.openings[state.place]
+            tokens = Tokens.revealed(int.from_bytes(promised, "big"), entries)
+            self._tokens[matter.key] = tokens
+            return self._accusation(matter, tokens, "pickPosition")
+        if tokens is None:
+            return None
+        view = self._pass(matter, tokens, state.positions)
+        return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, matter.claim)
+
+    # -- one answer ------------------------------------------------------------------------------------------------
+
+    async def _watched(
+        self,
+        view: View,
+        binding: Binding,
+        record: RequestRecord,
+        openings: Openings,
+        own: set[bytes],
+        confirmed: Block,
+        asked: set[str],
+    ) -> list[Wanted]:
+        """A challenge, where this node has found an answer wrong and has no game about it yet."""
+        posted = record.posted
+        if posted is None or record.state not in ("answered", "disputed"):
+            return []
+        verdict = view.verdicts.get((record.id, posted.answer.hash))
+        if verdict is None or verdict.correct is not False or view.head.timestamp > posted.answer.closes_at:
+            return []
+        name = f"challenge:{record.id:064x}:{posted.answer.hash.hex()}:"
+        matter = await self._matter(view, record, openings)
+        if matter is None:
+            self.undecided.add(name)
+        if matter is None or posted.operator.lower() == view.operator.lower():
+            return []
+        case = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *self._words(matter)))
+        if case in own:
+            return []
+        move = self._move(name, asked, matter, partial(self._first_move, matter))
+        if move is None:
+            return []
+        price = 0
+        if move.function != "refute":
+            reply = await self._call(binding, confirmed, "priceOf", *self._words(matter))
+            price = int(binding.result("priceOf", reply))
+        data = binding.encode(move.function, *move.arguments)
+        stake = record.request.bond_wei * 3 // 10
+        key = f"{name}{move.function}:{price}"
+        return [self._wanted(key, binding, data, view, stake, deadline=posted.answer.closes_at + 1, value=price)]
+
+    def _first_move(self, matter: _Matter) -> Move | None:
+        """In the thread."""
+        tokens = self._tokens_of(matter)
+        if tokens is None:
+            return Move("challengeUnread", self._words(matter))
+        return self._accusation(matter, tokens, "challenge")
+
+    def _accusation(self, matter: _Matter, tokens: Tokens, function: str) -> Move | None:
+        """Refutes tokens that are at fault; else names the first that the model does not choose."""
+        request, known = matter.record.request, self._knowledge(matter)
+        fault = faults.find(
+            tokens, matter.record.prompt, matter.posted.output, known.manifest, known.exhibits, request.max_tokens
+        )
+        if fault is not None:
+            shown = (int(fault.fault), fault.index, fault.text, list(fault.inputs))
+            return Move("refute", (*self._words(matter), tokens.words, *shown))
+        verdict = matter.engine.check(list(map(_id, tokens.prompt)), list(map(_id, tokens.output)), matter.claim.params)
+        if verdict.position is None:
+            return None
+        return Move(function, (*self._words(matter), tokens.words, len(tokens.prompt) + verdict.position))
+
+    # -- what moves are found from ---------------------------------------------------------------------------------
+
+    def _tokens_of(self, matter: _Matter) -> Tokens | None:
+        """The ids that the answer commits to, as far as they can be told from its text."""
+        if matter.key not in self._tokens:
+            answer, claim = matter.posted.answer, matter.claim
+            text, root = matter.posted.output, answer.tokens_root
+            try:
+                prompt = matter.engine.tokenize(matter.record.prompt)
+            except (EmptyPrompt, PromptTooLong, MalformedPrompt):
+                output = None  # no tokens answer this prompt, whatever the node committed to
+            else:
+                output = matter.engine.recover(prompt, text, answer.token_count, root, claim.params)
+            self._tokens[matter.key] = None
+            if output is not None:
+                lengths = [len(matter.engine.detokenize([token])) for token in output]
+                self._tokens[matter.key] = Tokens.spelled(prompt, output, lengths)
+        return self._tokens[matter.key]
+
+    def _knowledge(self, matter: _Matter) -> _Knowledge:
+        if matter.model not in self._known:
+            manifest = self._store.manifest(matter.model)
+            path = self._store.file(manifest).path
+            self._known[matter.model] = _Knowledge(manifest, ModelExhibits(path), Tracer(path))
+        return self._known[matter.model]
+
+    def _pass(self, matter: _Matter, tokens: Tokens, positions: int) -> Pass:
+        key = (*matter.key, positions)
+        if key not in self._passes:
+            known = self._knowledge(matter)
+            self._passes[key] = Pass(known.exhibits, known.tracer, tokens, positions)
+            while len(self._passes) > KEPT_PASSES:
+                del self._passes[next(iter(self._passes))]
+        return self._passes[key]
+
+    async def _matter(self, view: View, record: RequestRecord, openings: Openings) -> _Matter | None:
+        service = view.services.get(record.request.service)
+        seed = view.seeds.get(record.request.seed_block)
+        if service is None or seed is None or record.posted is None:
+            return None
+        engine = self._engine_of(service.id)
+        if engine is None or not self._contracts.plays(service.terms.arbiter):
+            return None
+        header = b""
+        if record.request.temperature:
+            if seed.hash not in self._headers:
+                found = await self._rpc.header(seed.hash)
+                if found is None:
+                    raise ReorgedAway(f"block {seed.number} left the chain")
+                self._headers[seed.hash] = found
+            header = self._headers[seed.hash]
+        return _Matter(record, record.posted, service.terms.model, engine, seed.prev_randao, header, openings)
+
+    async def _state(self, binding: Binding, game: int, head: Block) -> Game:
+        values = binding.result("gameOf", await self._call(binding, head, "gameOf", game))
+        return Game.from_abi(_flat(values))
+
+    async def _call(self, binding: Binding, head: Block, function: str, *arguments: Any) -> bytes:
+        return await self._rpc.call(binding.address, binding.encode(function, *arguments), head)
+
+    @staticmethod
+    def _words(matter: _Matter) -> tuple[Any, Any]:
+        return matter.record.request.words, matter.posted.answer.words
+
+    # -- the thread ------------------------------------------------------------------------------------------------
+
+    def _move(self, name: str, asked: set[str], matter: _Matter, find: Callable[[], Move | None]) -> Move | None:
+        """What has been found; starts looking if nobody has."""
+        asked.add(name)
+        if name in self._found:
+            return self._found[name]
+        self.undecided.add(name)
+        if name not in self._running:
+            log.info("looking for a move", request_id=f"0x{matter.record.id:064x}", move=name)
+            future = asyncio.get_running_loop().run_in_executor(self._thread, find)
+            future.add_done_callback(lambda _: self._wake())
+            self._running[name] = future
+        return None
+
+    def _collect(self) -> None:
+        """Keeps what was found; raises bugs, and lets what may succeed later be tried again."""
+        for name, future in list(self._running.items()):
+            if not future.done():
+                continue
+            del self._running[name]
+            try:
+                self._found[name] = future.result()
+                found = self._found[name]
+                log.info("move found", move=name, function=None if found is None else found.function)
+            except Transient as error:
+                log.warning("move to be looked for again", move=name, reason=str(error))
+            except OracleError as error:
+                log.error("no move", move=name, reason=f"{type(error).__name__}: {error}")
+                self._found[name] = None
+
+    def _forget(self, asked: set[str], requests: Mapping[RequestId, RequestRecord]) -> None:
+        self._found = {name: move for name, move in self._found.items() if name in asked}
+        self._tokens = {key: tokens for key, tokens in self._tokens.items() if key[0] in requests}
+        self._passes = {key: made for key, made in self._passes.items() if key[0] in requests}
+
+    def _wanted(
+        self,
+        key: str,
+        binding: Binding,
+        data: bytes,
+        view: View,
+        stake: int,
+        *,
+        deadline: int | None = None,
+        value: int = 0,
+        defends: bool = False,
+    ) -> Wanted:
+        """defends: the operator's key must sign; else the dispute key does."""
+        return Wanted(
+            key=key,
+            to=binding.address,
+            data=data,
+            stake_wei=stake,
+            value_wei=value,
+            deadline=None if deadline is None else deadline + 1,
+            urgent=deadline is not None,
+            by_disputer=not defends and view.operator != view.disputer,
+        )
+
+
+def _id(token: int) -> Any:
+    return token
+
+
+def _flat(values: Any) -> list[Any]:
+    """A decoded struct as a list, the struct within as one of its values."""
+    items = list(values.values()) if isinstance(values, Mapping) else list(values)
+    return [*items[:-1], list(items[-1].values()) if isinstance(items[-1], Mapping) else list(items[-1])]

@@ -1,0 +1,344 @@
+"""Dispute games between daemons: a service that arithmetic judges, its nodes, liars and puppets."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disputes.liars import Liar
+from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, make_node, rewound, settle, step, team, world
+from exact.random_model import Shape, write
+from rig.anvil import CHAIN_ID
+from rig.child import KILLED, run_child
+
+from oracle.chain.requests import Answer
+from oracle.client import OracleClient
+from oracle.deployment import Deployment
+from oracle.disputes import commitments
+from oracle.disputes.game import Game, Stage
+from oracle.disputes.merkle import Tree
+from oracle.disputes.tokens import Tokens, prompt_bytes
+from oracle.engines.base import Completion, Params, Verdict
+from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.fast_device import Device
+from oracle.models.download import file_sha256
+from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
+from oracle.node.journal import Journal
+from oracle.node.journal_outbox import Outbox
+from oracle.services import GameTerms
+
+SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
+GAME = GameTerms(ETHER // 10, ETHER // 100, clock_seconds=600, move_seconds=60, first_move_seconds=120)
+PROMPT = prompt_bytes([9, 4, 11, 7])
+PUPPET = ACCOUNTS[7]
+WON = ["RequestPosted", "AnswerPosted", "AnswerDisputed", "AnswerRuled"]
+
+
+def by_game(deployment: Deployment) -> dict[str, Any]:
+    return {"arbiter": deployment.game, "arbiter_terms": GAME.encoded()}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory) -> ModelStore:
+    """With one model, its commitments in its manifest."""
+    folder = tmp_path_factory.mktemp("models")
+    path = write(folder / "model.gguf", SHAPE)
+    made = commitments.commit(path)
+    models = ModelStore(folder / "store")
+    models.take_copy(path)
+    models.allow(
+        Manifest(
+            name="random",
+            file_sha256=file_sha256(path),
+            file_bytes=path.stat().st_size,
+            uri="",
+            context_length=64,
+            prefix_tokens=(1,),
+            suffix_tokens=(5, 6),
+            stop_tokens=(2,),
+            weights_root=made.weights_root,
+            architecture=made.architecture,
+        )
+    )
+    return models
+
+
+@pytest.fixture(scope="module")
+def built(store: ModelStore) -> Iterator[World]:
+    (manifest,) = store.manifests()
+    with world(manifest, by_game) as made:
+        for seat in range(2, 5):  # the second seat is another's
+            made.act(NODES[seat], "setOperator", made.service, seat, NODES[0].address)
+        yield made
+
+
+@pytest.fixture
+def earth(built: World) -> Iterator[World]:
+    with rewound(built) as fresh:
+        yield fresh
+
+
+def exact(store: ModelStore) -> ExactEngine:
+    (manifest,) = store.manifests()
+    return ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), prompt_ids=True)
+
+
+class SecondTokenOff:
+    """Answers with another second token than the model's and finds that right; everything else is honest."""
+
+    def __init__(self, inner: ExactEngine) -> None:
+        self._inner = inner
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def generate(self, prompt: Any, params: Params) -> Completion:
+        first, second = self._inner.generate(prompt, params).tokens[:2]
+        start = (first, second + 1 if second < 100 else 10)
+        rest = self._inner.generate([*prompt, *start], params).tokens
+        tokens = (*start, *rest)[: params.max_tokens]
+        lengths = [len(self._inner.detokenize([token])) for token in tokens]
+        root = Tokens.spelled(prompt, tokens, lengths).root
+        return Completion(tokens, self._inner.detokenize(tokens), root)
+
+    def check(self, prompt: Any, output: Any, params: Params) -> Verdict:
+        if list(output) == list(self.generate(prompt, params).tokens):
+            return Verdict(True, None, "says the liar")
+        return self._inner.check(prompt, output, params)
+
+    def recover(self, prompt: Any, text: bytes, count: int, root: bytes, params: Params) -> Any:
+        own = self.generate(prompt, params)
+        return list(own.tokens) if own.root == root else self._inner.recover(prompt, text, count, root, params)
+
+
+def corrupted(node: Any, at_step: int, name: str) -> None:
+    """Makes a node defend with a number changed at this operator."""
+    true = node._litigant._pass
+    node._litigant._pass = lambda *about: Liar(true(*about), at_step, name, 0, 0)
+
+
+def posted(earth: World, request: int) -> list[Any]:
+    return [s.args for s in earth.client.steps(request, 1) if s.name == "AnswerPosted"]
+
+
+def is_final(earth: World, request: int) -> bool:
+    return earth.status(request) == "final"
+
+
+async def asked_of(earth: World, nodes: Any, operator: str, **params: Any) -> int:
+    """A request that falls to `operator`, answered."""
+    for n in range(60):
+        request = earth.ask(prompt_bytes([9, 4, 11, 7 + n]), max_tokens=3, **params)
+        await step(earth, *nodes, blocks=5)
+        answers = posted(earth, request)
+        if answers and answers[0]["operator"] == operator:
+            return request
+        await drive(earth, nodes, partial(is_final, earth, request), blocks=300)
+    raise AssertionError("the turn never fell to it")
+
+
+def pass_time(earth: World, seconds: int) -> None:
+    earth.chain.rpc("evm_setNextBlockTimestamp", earth.client.w3.eth.get_block("latest")["timestamp"] + seconds)
+    earth.chain.mine()
+
+
+def games(earth: World, event: str = "GameOpened") -> list[Any]:
+    return [log["args"] for log in earth.client.game.events[event]().get_logs(from_block=0)]
+
+
+@pytest.mark.parametrize(
+    ("at_step", "name"),
+    [(1, "attn_norm"), (2, "score"), (2, "down"), (3, "logits"), (None, "choice")],
+)
+async def test_lie__anywhere_in_the_pass__loses_to_one_watcher(earth, tmp_path, store, at_step, name):
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        if at_step is not None:
+            corrupted(nodes[0], at_step, name)
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
+    assert earth.steps(request)[:4] == WON
+    (ended,) = games(earth, "GameEnded")
+    assert ended["challengerWon"]
+    credit = earth.client.oracle.functions.credit(NODES[1].address).call()
+    assert credit >= ETHER * 3 // 10 + ETHER // 10
+    opened = len(games(earth, "ListOpened")) + len(games(earth, "ValuesOpened"))
+    assert opened == 2 if at_step is None else 3 <= opened <= 7
+
+
+async def test_lie__then_silence__loses_by_the_clock(earth, tmp_path, store):
+    async with team(earth, tmp_path, SecondTokenOff(exact(store)), exact(store), models=store.root) as nodes:
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes[1:], lambda: bool(games(earth)), blocks=30)
+        pass_time(earth, GAME.clock_seconds + 1)
+        await drive(earth, nodes[1:], lambda: "AnswerRuled" in earth.steps(request), blocks=30)
+    assert earth.steps(request)[:4] == WON
+
+
+async def test_lie__under_tokens_that_nobody_can_tell__is_opened_and_loses(earth, tmp_path, store):
+    """The text fits the tokens, but no watcher finds them from it: the node must show them first."""
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        nodes[1].workshop._factory = lambda service: Unread(exact(store))
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
+    assert earth.steps(request)[:4] == WON
+    assert games(earth)[0]["positions"] == 0
+    assert len(games(earth, "TokensOpened")) == 1
+
+
+class Unread(SecondTokenOff):
+    """An honest engine that cannot tell what tokens a liar's text was made of."""
+
+    def generate(self, prompt: Any, params: Params) -> Completion:
+        return self._inner.generate(prompt, params)
+
+    def recover(self, prompt: Any, text: bytes, count: int, root: bytes, params: Params) -> Any:
+        own = self.generate(prompt, params)
+        return list(own.tokens) if own.root == root else None
+
+
+async def test_sampled_lie__admitted_up_to_the_logits__loses_to_the_choice(earth, tmp_path, store):
+    """The referee draws the token's noise from the block header that the watcher shows."""
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        request = await asked_of(earth, nodes, NODES[0].address, temperature=1 << 16)
+        await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
+    assert earth.steps(request)[:4] == WON
+
+
+# A PUPPET CHALLENGES A RIGHT ANSWER
+
+
+def puppet(earth: World) -> OracleClient:
+    return OracleClient(earth.client.w3, earth.deployment, PUPPET)
+
+
+def challenged(earth: World, request: int) -> int:
+    """The puppet disputes the first token; returns the game's id."""
+    client, words = puppet(earth), earth.request(request).words
+    (args,) = posted(earth, request)
+    answer = Answer.from_abi(args["answer"]).words
+    price = client.game.functions.priceOf(words, answer).call()
+    earth.chain.rpc("evm_setAutomine", True)
+    try:
+        client.send(client.game.functions.challengeUnread(words, answer), price)
+    finally:
+        earth.chain.rpc("evm_setAutomine", False)
+    return int(games(earth)[-1]["gameId"])
+
+
+def puppet_moves(earth: World, game: int, request: int) -> None:
+    """Down the last child of whatever is open, as long as anything is: the puppet has nothing to prove."""
+    client = puppet(earth)
+    state = Game.from_abi(client.game.functions.gameOf(game).call())
+    if state.node_to_move or state.stage not in (Stage.TOKENS, Stage.STEPS, Stage.OPERATORS, Stage.NODES):
+        return
+    if state.stage is Stage.TOKENS:
+        (shown,) = games(earth, "TokensOpened")
+        tokens = Tokens.revealed(shown["promptCount"], shown["entries"])
+        answer = Answer.from_abi(posted(earth, request)[0]["answer"]).words
+        words = (earth.request(request).words, answer, tokens.words, len(tokens.prompt))
+        call = client.game.functions.pickPosition(game, *words)
+    else:
+        nodes = next(args["nodes"] for args in games(earth, "ListOpened") if args["place"] == state.place)
+        child = {Stage.STEPS: 1, Stage.OPERATORS: 3}.get(state.stage, 0)
+        call = client.game.functions.pick(game, child, nodes[child], Tree(nodes).proof(child))
+    earth.chain.rpc("evm_setAutomine", True)
+    try:
+        client.send(call)
+    finally:
+        earth.chain.rpc("evm_setAutomine", False)
+
+
+def state_of(earth: World, game: int) -> Game:
+    return Game.from_abi(earth.client.game.functions.gameOf(game).call())
+
+
+async def test_right_answer__challenged_down_to_its_values__stands_and_its_node_is_paid(earth, tmp_path, store):
+    async with team(earth, tmp_path, exact(store), exact(store), models=store.root) as nodes:
+        request = earth.ask(PROMPT, max_tokens=3)
+        await drive(earth, nodes, lambda: earth.status(request) == "answered")
+        game = challenged(earth, request)
+        for _ in range(40):
+            await step(earth, *nodes)
+            puppet_moves(earth, game, request)
+            if state_of(earth, game).stage is Stage.VALUES and not state_of(earth, game).node_to_move:
+                break
+        pass_time(earth, GAME.clock_seconds + 1)
+        await drive(earth, nodes, lambda: earth.status(request) == "final")
+    (ended,) = games(earth, "GameEnded")
+    assert not ended["challengerWon"]
+    assert ended["toNodeWei"] > 0
+    assert earth.client.oracle.functions.credit(PUPPET.address).call() == 0
+
+
+# kill -9 IN THE MIDDLE OF A GAME
+
+
+def live(earth: World, folder: Path, store: ModelStore, request: int, game: int) -> None:
+    """The whole life of a daemon process that defends an answer, until the game is over."""
+
+    async def main() -> None:
+        node = await make_node(earth, folder, NODES[0], exact(store), models=store.root)
+        try:
+            for _ in range(80):
+                await settle(node)
+                earth.chain.mine()
+                puppet_moves(earth, game, request)
+                state = state_of(earth, game)
+                if state.stage is Stage.VALUES and not state.node_to_move:
+                    break
+            else:
+                raise AssertionError("the game does not come to its values")
+            pass_time(earth, GAME.clock_seconds + 1)
+            await drive(earth, [node], lambda: earth.status(request) == "final")
+            for _ in range(node.settings.finality + 2):
+                await settle(node)
+                earth.chain.mine()
+            await settle(node)
+        finally:
+            await node.workshop.close(1)
+            await node.close()
+
+    asyncio.run(main())
+
+
+POINTS = [
+    *(f"after_persist:{n}" for n in (1, 2, 3, 5)),
+    *(f"after_wanted:{n}" for n in (2, 9)),
+    *(f"after_send:{n}" for n in (1, 4)),
+]
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_defence__killed_at_any_step__goes_on_and_moves_once(built, tmp_path, store, point):
+    with rewound(built) as earth:
+        earth.act(NODES[1], "setOperator", earth.service, 1, NODES[0].address)
+        request = earth.ask(PROMPT, max_tokens=3)
+
+        async def answered() -> None:
+            node = await make_node(earth, tmp_path / "node", NODES[0], exact(store), models=store.root)
+            try:
+                await drive(earth, [node], lambda: earth.status(request) == "answered")
+                await step(earth, node, blocks=3)
+            finally:
+                await node.workshop.close(1)
+                await node.close()
+
+        asyncio.run(answered())
+        game = challenged(earth, request)
+        work: Callable[[], None] = partial(live, earth, tmp_path / "node", store, request, game)
+        assert run_child(work, {"DIDYMA_CRASH_AT": point}) == KILLED
+        assert run_child(work) == 0
+        assert earth.status(request) == "final"
+        kinds = []
+        with Journal(tmp_path / "node" / "journal.sqlite", f"{CHAIN_ID}:{earth.deployment.oracle}").read() as tx:
+            for row in Outbox(tx, NODES[0].address).intents("final", "mined"):
+                kinds.append(row.intent.key)
+        moves = [key for key in kinds if key.startswith("move:")]
+        assert len(moves) == len(set(moves)) == 1 + len(games(earth, "ListOpened")) + len(games(earth, "ValuesOpened"))
+        assert [key for key in kinds if key.startswith("timeout:")]
