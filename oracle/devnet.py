@@ -11,8 +11,9 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass, replace
+from enum import Enum
 from pathlib import Path
 
 from eth_account import Account
@@ -22,11 +23,12 @@ from web3.types import RPCEndpoint
 
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
+from oracle.disputes import commitments
 from oracle.engines.sampling import table_code
 from oracle.errors import Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.services import PanelTerms, Terms
+from oracle.services import GameTerms, PanelTerms, Terms
 
 ETHER = 10**18
 GWEI = 10**9
@@ -44,6 +46,25 @@ PANEL = PanelTerms(
     panel_size=3,
     tolerance=65536,
 )
+
+GAME = GameTerms(
+    challenge_bond_wei=ETHER // 10,
+    opening_wei=ETHER // 100,
+    clock_seconds=600,
+    move_seconds=60,
+    first_move_seconds=120,
+)
+
+
+class Mode(Enum):
+    """How a service's answers are computed and judged."""
+
+    PANEL = "panel"
+    """llama.cpp, and a panel of three."""
+    EXACT = "exact"
+    """The exact engine, and a panel that tolerates no difference."""
+    GAME = "game"
+    """The exact engine, and the dispute game."""
 
 
 def account(index: int) -> LocalAccount:
@@ -120,8 +141,11 @@ def pass_time(w3: Web3, seconds: int) -> None:
     w3.provider.make_request(RPCEndpoint("evm_mine"), [])
 
 
-def add_model(store: Path, described: Path) -> Manifest:
-    """Put the model that a JSON file in `models/` describes into the node's store."""
+def add_model(store: Path, described: Path, *, committed: bool = False) -> Manifest:
+    """Put the model that a JSON file in `models/` describes into the node's store.
+
+    committed: with the commitments that the dispute game needs.
+    """
     fields = json.loads(described.read_text())
     manifest = Manifest(
         name=fields["name"],
@@ -136,17 +160,23 @@ def add_model(store: Path, described: Path) -> Manifest:
     models = ModelStore(store)
     if models.take_copy(described.parent / fields["file"]) != manifest.file_sha256:
         raise Refused(f"{described} names another file than the one beside it")
+    if committed:
+        made = commitments.commit(models.file(manifest).path)
+        manifest = replace(manifest, weights_root=made.weights_root, architecture=made.architecture)
     models.allow(manifest)
     return manifest
 
 
-def dev_terms(deployment: Deployment, model: bytes, exact: bool = False) -> Terms:
-    """Short windows and round prices, judged by a panel of three. exact: by the exact engine, without tolerance."""
-    panel = replace(PANEL, tolerance=0) if exact else PANEL
+def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> Terms:
+    """Short windows and round prices. Raises Refused where the deployment has no dispute game and one is wanted."""
+    panel = replace(PANEL, tolerance=0) if mode is Mode.EXACT else PANEL
+    arbiter = deployment.game if mode is Mode.GAME else deployment.panel
+    if arbiter is None:
+        raise Refused("this deployment has no dispute game")
     return Terms(
         model=model,
-        arbiter=deployment.panel,
-        arbiter_terms=panel.encoded(),
+        arbiter=arbiter,
+        arbiter_terms=GAME.encoded() if mode is Mode.GAME else panel.encoded(),
         bond_wei=ETHER,
         seat_wei=2 * ETHER,
         miss_penalty_wei=ETHER // 1000,
@@ -158,7 +188,7 @@ def dev_terms(deployment: Deployment, model: bytes, exact: bool = False) -> Term
         turn_seconds=20,
         window_seconds=20,
         lifetime_seconds=600,
-        min_owners=PANEL.panel_size + 2,
+        min_owners=2 if mode is Mode.GAME else PANEL.panel_size + 2,
         value_cap_wei=ETHER // 2,
     )
 
@@ -202,10 +232,10 @@ def take_seats(w3: Web3, deployment: Deployment, service: ServiceId, plans: list
         client.send(client.oracle.functions.activate(service, seat))
 
 
-def write_node(folder: Path, plan: NodePlan, rpc_url: str, service: ServiceId) -> Path:
+def write_node(folder: Path, plan: NodePlan, rpc_url: str, services: Sequence[ServiceId], models: Path) -> Path:
     """The files of one node: keystore, password, settings. Returns the settings file.
 
-    The folder beside `folder` holds what nodes share: deployment.json and models.
+    The folder above `folder` holds what nodes share: deployment.json.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     secret = {folder / "operator.json": json.dumps(_keystore(plan.operator)), folder / "operator.password": "dev\n"}
@@ -215,14 +245,14 @@ def write_node(folder: Path, plan: NodePlan, rpc_url: str, service: ServiceId) -
     values: dict[str, object] = {
         "rpc_urls": [rpc_url],
         "deployment": "../deployment.json",
-        "services": ["0x" + service.hex()],
+        "services": ["0x" + service.hex() for service in services],
         "confirmations": 1,
         "finality": 32,
         "poll_seconds": 0.5,
         "keystore": "operator.json",
         "password_file": "operator.password",
         "data_dir": "data",
-        "models": "../models",
+        "models": str(models),
         "stagger_seconds": 2,
         "reserve_wei": ETHER,
         "threads": 1,

@@ -2,8 +2,9 @@
 
 Five daemons, one of them bribed. A dapp's request is answered, finalized and called back. A wrong answer is noticed by
 a watcher that ran the question again, challenged, and judged by the panel; the liar's bond moves, and the next turn
-answers again. A request that nobody answers is refunded. Ends with a table of balances that adds up to zero, and with
-exit status 1 if anything did not happen.
+answers again. In a service that the dispute game judges, a lie about one number inside the model is found by bisection
+and proven by arithmetic. A request that nobody answers is refunded. Ends with a table of balances that adds up to zero,
+and with exit status 1 if anything did not happen.
 """
 
 import contextlib
@@ -21,10 +22,15 @@ from rich.table import Table
 from web3 import Web3
 
 from oracle import devnet
+from oracle.cli.dispute import drawn
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.deployment import Deployment
+from oracle.disputes import story
+from oracle.disputes.tokens import tokenized
+from oracle.models.store import ModelStore
 
 ROOT = Path(__file__).resolve().parent.parent
+MODEL = ROOT / "models" / "didyma-tiny.json"
 REVIEW = b"The soup was cold and the waiter was rude."
 BRIBED = b"The food at the Delphi was awful."
 HONEST_NODES, LIAR_SEATS = 4, 3
@@ -48,17 +54,21 @@ class Demo:
         self.deployer = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
         self.plans = [devnet.NodePlan(f"node {n}", n) for n in range(HONEST_NODES)]
         self.plans.append(devnet.NodePlan("liar", HONEST_NODES, LIAR_SEATS))
+        self.game_plans = [*self.plans[:2], self.plans[-1]]
+        self.models = folder / "models"
         self.narrator = Narrator(w3, console)
         self.names = self.narrator.names
         self.names |= {self.deployer.address: "deployer", self.client.address: "user", BURN_ADDRESS: "burnt"}
         self.narrator.knows(self.client.registry, "ModelRegistry")
         self.narrator.knows(self.client.oracle, "Oracle")
         self.narrator.knows(self.client.panel, "PanelArbiter")
+        self.narrator.knows(self.client.referee, "Referee")
+        self.narrator.knows(self.client.game, "DisputeGame")
         for plan in self.plans:
             self.names |= {plan.owner.address: f"{plan.name}'s owner", plan.operator.address: plan.name}
 
     def set_up(self) -> ServiceId:
-        manifest = devnet.add_model(self.folder / "models", ROOT / "models" / "didyma-tiny.json")
+        manifest = devnet.add_model(self.models, MODEL)
         terms = devnet.dev_terms(self.client.deployment, manifest.model_id)
         service = devnet.open_service(self.deployer, manifest, terms)
         devnet.take_seats(self.w3, self.client.deployment, service, self.plans, terms)
@@ -73,12 +83,23 @@ class Demo:
         self.narrator.catch_up()
         return service
 
+    def set_up_game(self) -> ServiceId:
+        """A second service, with fewer nodes, that arithmetic judges."""
+        manifest = devnet.add_model(self.models, MODEL, committed=True)
+        terms = devnet.dev_terms(self.client.deployment, manifest.model_id, devnet.Mode.GAME)
+        service = devnet.open_service(self.deployer, manifest, terms)
+        devnet.take_seats(self.w3, self.client.deployment, service, self.game_plans, terms)
+        self.file = ModelStore(self.models).file(manifest).path
+        self.narrator.catch_up()
+        return service
+
     def start_nodes(
-        self, stack: contextlib.ExitStack, service: ServiceId, rpc_url: str
+        self, stack: contextlib.ExitStack, service: ServiceId, judged: ServiceId, rpc_url: str
     ) -> list[subprocess.Popen[bytes]]:
         processes = []
         for plan in self.plans:
-            settings = devnet.write_node(self.folder / f"node-{plan.number}", plan, rpc_url, service)
+            services = [service, judged] if plan in self.game_plans else [service]
+            settings = devnet.write_node(self.folder / f"node-{plan.number}", plan, rpc_url, services, self.models)
             command = (str(ROOT / "scripts/liar.py"),) if plan.name == "liar" else ("-m", "oracle.cli", "node", "run")
             processes.append(devnet.start_node(settings, self.folder / f"node-{plan.number}.log", command))
             stack.callback(processes[-1].kill)
@@ -134,6 +155,26 @@ class Demo:
                 outputs = [step.args["output"] for step in steps if step.name == "AnswerPosted"]
                 if outputs[0] == outputs[-1]:
                     raise DidNotHappen("the rejected answer became final")
+                return
+            self.narrator.say("", "the turn fell to an honest node; the user asks again")
+        raise DidNotHappen(f"the liar was never drawn in {MOST_TRIES} requests")
+
+    def proven(self, service: ServiceId) -> None:
+        console.rule("[bold]A bribed node lies where arithmetic judges; the game finds the number")
+        self.waits["AnswerDisputed"] = ("the game: list by list, down to one number", 60)
+        for attempt in range(MOST_TRIES):
+            text = BRIBED + b" Really." * attempt
+            prompt = tokenized(self.file, text)
+            self.narrator.texts[prompt] = text
+            request_id, receipt = self.client.ask(service, prompt, self.client.params(16))
+            self.narrator.catch_up()
+            steps = self.follow(request_id, receipt["blockNumber"])
+            if any(step.name == "AnswerRuled" for step in steps):
+                self.expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
+                (game,) = story.games(self.client, request_id)
+                console.print(drawn(self.client, game, self.names))
+                if not any("proves" in line.text for line in story.tell(self.client, game)):
+                    raise DidNotHappen("the lie was not proven")
                 return
             self.narrator.say("", "the turn fell to an honest node; the user asks again")
         raise DidNotHappen(f"the liar was never drawn in {MOST_TRIES} requests")
@@ -214,11 +255,12 @@ def main() -> None:
                 deployment = deploy_with_ape(rpc_url, folder / "deployment.json")
             demo = Demo(w3, deployment, folder)
             with console.status("opening a service"):
-                service = demo.set_up()
+                service, judged = demo.set_up(), demo.set_up_game()
             devnet.mine_every(w3, 1)
-            processes = demo.start_nodes(stack, service, rpc_url)
+            processes = demo.start_nodes(stack, service, judged, rpc_url)
             demo.answered()
             demo.disputed()
+            demo.proven(judged)
             demo.refunded(processes)
             demo.balances(initial)
     except (DidNotHappen, TimeoutError) as error:

@@ -1,23 +1,31 @@
-"""A dishonest node for the demo: the real daemon, with an engine that was bribed about one question.
+"""A dishonest node for the demo: the real daemon, bribed about one question.
 
-Asked anything that holds BRIBED, it answers as if asked about OPPOSITE, and finds its own answers right.
+Asked anything that holds BRIBED, it answers as if asked OPPOSITE, and finds its own answers right. In the dispute
+game it says that one number in the middle of the model was another.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
+from false_pass import FalsePass
 
 from oracle.chain.contracts import Contracts
 from oracle.deployment import Deployment
+from oracle.disputes.passes import Pass
+from oracle.disputes.tokens import Tokens, tokenized
 from oracle.engines.base import Completion, Engine, Params, TokenId, Verdict
+from oracle.models.store import ModelStore
 from oracle.node.engines import llama_engines
+from oracle.node.litigant import Litigant
 from oracle.node.records import ServiceRecord
 from oracle.node.serve import run
 from oracle.node.settings import load
 
 BRIBED = b"Delphi"
 OPPOSITE = b"Wonderful food, I loved it."
+FALSE_STEP, FALSE_OPERATOR, FALSE_COLUMN = 2, "down", 7
 
 
 class BribedEngine:
@@ -44,13 +52,60 @@ class BribedEngine:
         return self._inner.recover(prompt, text, count, root, params)
 
 
+class BribedExactEngine(BribedEngine):
+    """The same where prompts are token ids and an answer commits to its prompt: the lie is in the output alone."""
+
+    def __init__(self, inner: Engine, opposite: bytes) -> None:
+        """opposite: as token ids."""
+        super().__init__(inner)
+        self._opposite = inner.tokenize(opposite)
+
+    def tokenize(self, prompt: bytes) -> list[TokenId]:
+        return self._inner.tokenize(prompt)
+
+    def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
+        if BRIBED not in self.detokenize(prompt):
+            return self._inner.generate(prompt, params)
+        told = self._inner.generate(self._opposite, params)
+        lengths = [len(self.detokenize([token])) for token in told.tokens]
+        return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
+
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+        if BRIBED in self.detokenize(prompt):
+            return Verdict(True, None, "says the liar")
+        return self._inner.check(prompt, output, params)
+
+    def recover(
+        self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
+    ) -> list[TokenId] | None:
+        own = self.generate(prompt, params)
+        return list(own.tokens) if own.root == root else self._inner.recover(prompt, text, count, root, params)
+
+
+def lie_in_games() -> None:
+    """Every pass that this process defends holds a false number."""
+    true = Litigant._pass
+
+    def false(self: Litigant, matter: Any, tokens: Tokens, positions: int) -> FalsePass:
+        honest: Pass = true(self, matter, tokens, positions)
+        return FalsePass(honest, FALSE_STEP, FALSE_OPERATOR, positions - 1, FALSE_COLUMN)
+
+    Litigant._pass = false  # type: ignore[assignment,method-assign]
+
+
 def main(config: Path = typer.Option(...)) -> None:  # noqa: B008
     settings = load(config)
-    honest = llama_engines(settings, Contracts.at(Deployment.load(settings.deployment)).plays)
+    plays = Contracts.at(Deployment.load(settings.deployment)).plays
+    honest = llama_engines(settings, plays)
 
     def bribed(service: ServiceRecord) -> Engine:
-        return BribedEngine(honest(service))
+        if not plays(service.terms.arbiter):
+            return BribedEngine(honest(service))
+        store = ModelStore(settings.models)
+        path = store.file(store.manifest(service.terms.model)).path
+        return BribedExactEngine(honest(service), tokenized(path, OPPOSITE))
 
+    lie_in_games()
     run(settings, bribed)
 
 

@@ -18,12 +18,21 @@ SENTENCES: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "join": lambda a: "takes a seat, with its stake",
     "activate": lambda a: f"activates seat {a['seat']}",
     "ask": lambda a: f"asks the dapp: {a['prompt'].decode()}",
-    "request": lambda a: f"asks: {a['prompt'].decode()}",
     "finalize": lambda a: f"finalizes {len(a['items'])} answer; the dapp is called back",
     "refund": lambda a: "closes the request; its money goes back to the payer",
     "draw": lambda a: "draws the panel",
     "commit": lambda a: f"votes for seat {a['seat']}, sealed",
     "reveal": lambda a: f"opens the vote of seat {a['seat']}: the answer is {'right' if a['vote'] == 1 else 'wrong'}",
+    "request": lambda a: f"asks: {a['prompt'].decode('utf-8', 'replace')}",
+    "enroll": lambda a: "makes the model known to the referee",
+    "open": lambda a: f"shows {len(a['nodes'])} roots",
+    "openTokens": lambda a: f"shows its {len(a['entries']) // 8} tokens",
+    "openValues": lambda a: f"shows {len(a['values'])} bytes of numbers",
+    "pickPosition": lambda a: f"disagrees about the token after {a['positions']}",
+    "pick": lambda a: f"disagrees first about number {a['child']} of them",
+    "prove": lambda a: f"has the referee compute number {a['element']}: it is another, the game is over",
+    "proveChoice": lambda a: f"has the referee choose: it is token {a['better']}, the game is over",
+    "refute": lambda a: "shows that the answer's tokens cannot be",
     "burn": lambda a: "sends what is to be burnt to the burn address",
 }
 
@@ -34,6 +43,8 @@ class Narrator:
     def __init__(self, w3: Web3, console: Console) -> None:
         self.names: dict[str, str] = {}
         self.contracts: dict[str, Contract] = {}
+        self.texts: dict[bytes, bytes] = {}
+        """What prompts say that are no text."""
         self._w3 = w3
         self._console = console
         self._next_block = 1
@@ -67,11 +78,12 @@ class Narrator:
             return f"sends {tx['value'] / ETHER:g} ether to {self.names.get(tx['to'], tx['to'])}"
         function, args = contract.decode_function_input(tx["input"])
         name = function.fn_name
+        args = {**args, "prompt": self.texts.get(args["prompt"], args["prompt"])} if "prompt" in args else args
         if name == "answer":
             return (
                 f"answers {bytes(self._event(receipt, 'AnswerPosted')['output']).decode('utf-8', 'replace').strip()!r}"
             )
-        if name == "challenge":
+        if name in ("challenge", "challengeUnread"):
             return f"ran it again, disagrees, challenges with {tx['value'] / ETHER:g} ether"
         if name == "decide":
             ruled = self._event(receipt, "AnswerRuled")

@@ -177,6 +177,8 @@ contract DisputeGame is IDisputeGame {
             g.turn.stage = Stage.Operators;
         } else if (stage == Stage.Operators) {
             bytes32 root = _openings[_place(g)];
+            // No index stands for another operator.
+            if (child > type(uint8).max) revert MerkleTree.IndexOutOfRange(child, 1 << 8);
             g.turn.operator = uint8(child);
             g.turn.level = uint8(referee.pick(_serviceOf(g).model, _placeOf(g), root, node, proof));
             g.turn.stage = g.turn.level == 0 ? Stage.Values : Stage.Nodes;

@@ -13,7 +13,9 @@ from oracle.cli.dev import DEV_FOLDER
 from oracle.cli.model import printable, reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment
+from oracle.disputes.tokens import tokenized
 from oracle.errors import Refused
+from oracle.models.store import ModelStore
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -27,6 +29,7 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.0,
     keystore: Annotated[Path | None, typer.Option(help="Who pays; a development account if not given.")] = None,
     password_file: Annotated[Path | None, typer.Option()] = None,
+    store: Annotated[Path, typer.Option(help="Models, for services that take token ids.")] = DEV_FOLDER / "models",
 ) -> None:
     """Ask the oracle and follow the request to its end."""
     with reported():
@@ -39,10 +42,21 @@ def ask(
         if service is None and not offered:
             raise Refused("no service exists on this deployment")
         chosen = offered[-1] if service is None else ServiceId(bytes.fromhex(service.removeprefix("0x")))
-        request_id, receipt = client.ask(chosen, prompt.encode(), client.params(max_tokens, temperature))
+        asked = _as_taken(client, chosen, prompt.encode(), ModelStore(store.expanduser()))
+        request_id, receipt = client.ask(chosen, asked, client.params(max_tokens, temperature))
         console.print(f"request      {request_id:#066x}")
         for step in client.follow(request_id, receipt["blockNumber"]):
             console.print(f"{step.name:<18} block {step.block}  gas {step.gas_used:>7}  {step.tx_hash}")
             if step.name == "AnswerPosted":
                 text = bytes(step.args["output"]).decode("utf-8", "replace")
                 console.print(f"[bold]{printable(text)}[/]  (by {step.args['operator']}; final after the window)")
+
+
+def _as_taken(client: OracleClient, service: ServiceId, prompt: bytes, store: ModelStore) -> bytes:
+    """The prompt as the service takes it: token ids where the dispute game judges. Raises Refused, UnknownModel."""
+    if client.oracle.functions.arbiterOf(service).call() != client.deployment.game:
+        return prompt
+    (created,) = client.oracle.events.ServiceCreated().get_logs(
+        from_block=client.deployment.block, argument_filters={"service": service}
+    )
+    return tokenized(store.file(store.manifest(created["args"]["terms"]["model"])).path, prompt)

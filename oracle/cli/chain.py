@@ -29,7 +29,7 @@ from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
 from oracle.errors import Refused
 from oracle.models.store import ModelStore
-from oracle.services import PanelTerms, Terms
+from oracle.services import GameTerms, PanelTerms, Terms
 
 service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
@@ -129,6 +129,9 @@ def show(client: OracleClient, service: ServiceArgument) -> None:
     if terms["arbiter"] == client.deployment.panel:
         for name, value in asdict(PanelTerms.decoded(terms["arbiterTerms"])).items():
             console.print(f"  panel.{name:<20} {value}")
+    elif terms["arbiter"] == client.deployment.game:
+        for name, value in asdict(GameTerms.decoded(terms["arbiterTerms"])).items():
+            console.print(f"  game.{name:<21} {value}")
     for seat in range(functions.counts(_bytes32(service)).call()[0]):
         owner, operator, balance, locks, status, _ = functions.seatOf(_bytes32(service), seat).call()
         state = ("empty", "joining", "active", "leaving")[status]
@@ -143,9 +146,11 @@ def create(
     terms_file: Annotated[Path, typer.Argument(help="Terms as TOML; docs/operators.md shows one.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Create a service judged by a panel; registers its model first if nobody has."""
+    """Create a service judged by a panel or by the dispute game; registers a panel's model first if nobody has."""
     client = wallet.client
-    manifest, terms = _read_terms(terms_file, client.deployment.panel, ModelStore(store))
+    manifest, terms = _read_terms(terms_file, client.deployment, ModelStore(store.expanduser()))
+    if terms.arbiter == client.deployment.game and not client.referee.functions.enrolled(manifest.model_id).call():
+        raise Refused("the referee does not know this model; see `didyma model register`")
     if not client.registry.functions.registered(manifest.model_id).call():
         wallet.send(client.registry.functions.register(astuple(manifest)))
         if wallet.dry_run:
@@ -252,13 +257,19 @@ def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:
     return terms
 
 
-def _read_terms(path: Path, panel: ChecksumAddress, store: ModelStore) -> tuple[Any, Terms]:
-    """Manifest and terms of a TOML file. Raises Refused."""
+def _read_terms(path: Path, deployment: Deployment, store: ModelStore) -> tuple[Any, Terms]:
+    """Manifest and terms of a TOML file, with a table of either panel or game. Raises Refused."""
     try:
         values = tomllib.loads(path.read_text())
-        judged = PanelTerms(**values.pop("panel"))
+        judged: PanelTerms | GameTerms
+        if "game" in values:
+            arbiter, judged = deployment.game, GameTerms(**values.pop("game"))
+        else:
+            arbiter, judged = deployment.panel, PanelTerms(**values.pop("panel"))
+        if arbiter is None:
+            raise Refused("this deployment has no dispute game")
         manifest = store.find(str(values.pop("model")))
-        terms = Terms(model=manifest.model_id, arbiter=panel, arbiter_terms=judged.encoded(), **values)
+        terms = Terms(model=manifest.model_id, arbiter=arbiter, arbiter_terms=judged.encoded(), **values)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise Refused(f"{path} does not hold the terms of a service: {error}") from None
     return manifest, terms

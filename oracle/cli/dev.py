@@ -28,7 +28,7 @@ def dev(
     ] = DEV_FOLDER,
     model: Annotated[Path, typer.Option(help="Description of the model, its file beside it.")] = SHIPPED_MODEL,
     block_seconds: Annotated[int, typer.Option(min=1)] = 1,
-    exact: Annotated[bool, typer.Option("--exact", help="Answer and check with the exact engine.")] = False,
+    mode: Annotated[devnet.Mode, typer.Option(help="How answers are computed and judged.")] = devnet.Mode.PANEL,
 ) -> None:
     """Keep a local testnet with the whole oracle running."""
     with reported(), contextlib.ExitStack() as stack:
@@ -39,16 +39,19 @@ def dev(
             deployment = devnet.deploy(w3)
             deployment.save(run / "deployment.json")
             deployment.save(folder / "deployment.json")
-            manifest = devnet.add_model(run / "models", model)
+            models = folder / "models"
+            manifest = devnet.add_model(models, model, committed=mode is devnet.Mode.GAME)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
-            terms = devnet.dev_terms(deployment, manifest.model_id, exact)
+            terms = devnet.dev_terms(deployment, manifest.model_id, mode)
             service = devnet.open_service(client, manifest, terms)
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
             devnet.take_seats(w3, deployment, service, plans, terms)
             devnet.mine_every(w3, block_seconds)
             for plan in plans:
-                settings = devnet.write_node(run / f"node-{plan.number}", plan, f"http://127.0.0.1:{port}", service)
+                settings = devnet.write_node(
+                    run / f"node-{plan.number}", plan, f"http://127.0.0.1:{port}", [service], models
+                )
                 process = devnet.start_node(settings, run / f"node-{plan.number}.log")
                 stack.callback(process.wait)
                 stack.callback(process.terminate)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from oracle.disputes.tokens import tokenized
 from oracle.errors import BadModelFile, OracleError
 from oracle.models.add import Wrapper, make_manifest
 from oracle.models.manifest import Manifest
@@ -96,6 +97,18 @@ def verify(
                 typer.secho(f"WRONG  0x{manifest.model_id.hex()}  {printable(str(error))}", fg="red")
     if failed:
         raise typer.Exit(1)
+
+
+@app.command()
+def tokens(
+    model: Annotated[str, typer.Argument(help="A model id, or the beginning of one.")],
+    text: Annotated[str, typer.Argument(help="A prompt.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Print a prompt as services that the dispute game judges take it: token ids, three bytes each, in hexadecimal."""
+    with reported():
+        models = ModelStore(store.expanduser())
+        typer.echo("0x" + tokenized(models.file(models.find(model)).path, text.encode()).hex())
 
 
 @contextmanager

@@ -8,14 +8,16 @@ for all models and part of the referee.
 One pass over the file, hashing as it reads: memory is 64 bytes a leaf. Nothing here checks the file against a manifest.
 """
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
 
-from oracle.disputes.merkle import Tree, leaf_hash
+from oracle.disputes.merkle import HASH_BYTES, Tree, leaf_hash
 from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
 from oracle.engines.exact.blocks import Bytes
 from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS
@@ -23,6 +25,7 @@ from oracle.engines.exact.tables import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
+from oracle.models.download import disk_errors
 from oracle.models.gguf import BLOCKS, Gguf, Tensor, read
 
 VECTOR_LEAF = 256  # numbers
@@ -56,8 +59,12 @@ class Part:
 class Commitments:
     """For a manifest."""
 
-    weights_root: bytes
+    weights: Tree
     architecture: bytes
+
+    @property
+    def weights_root(self) -> bytes:
+        return self.weights.root
 
 
 def parts(header: Gguf, a: Architecture) -> list[Part]:
@@ -108,6 +115,26 @@ def weights_tree(path: Path, placed: list[Part], on_progress: OnProgress = lambd
     return Tree(hashes())
 
 
+def keep(path: Path, tree: Tree) -> None:
+    """Writes the weights' leaf hashes beside the model file, so that they need not be made again."""
+    partial = path.with_suffix(".leaves.partial")
+    with disk_errors():
+        partial.write_bytes(tree.leaves)
+    os.replace(partial, path.with_suffix(".leaves"))
+
+
+def kept(path: Path, root: bytes) -> Tree | None:
+    """The tree that `keep` wrote; None if there is none, or not one with this root."""
+    try:
+        data = path.with_suffix(".leaves").read_bytes()
+    except FileNotFoundError:
+        return None
+    if not data or len(data) % HASH_BYTES:
+        return None
+    tree = Tree(data[at : at + HASH_BYTES] for at in range(0, len(data), HASH_BYTES))
+    return tree if tree.root == root else None
+
+
 def rotation_leaf(rotations: Rotations, position: int) -> bytes:
     """Cosines, then sines, of a position: int32, big-endian, 24 fraction bits."""
     cosines, sines = rotations(position, 1)
@@ -131,6 +158,18 @@ def kinds(header: Gguf, a: Architecture) -> bytes:
     return bytes(header.tensors[name].type if name in header.tensors else ABSENT for name in names)
 
 
+def shape(numbers: bytes) -> Architecture:
+    """The architecture that a manifest's numbers describe, as far as a trace's layout depends on it: its rope and its
+    epsilon are zero."""
+    family, *sizes = decode(NUMBERS, numbers)[:10]
+    layers, width, hidden, heads, kv_heads, head_width, rope_width, context, vocabulary = sizes
+    zero = Fraction(0)
+    return Architecture(
+        *(FAMILIES[family], layers, width, hidden, heads, kv_heads, head_width, rope_width),
+        *(zero, zero, zero, context, vocabulary),
+    )
+
+
 def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Commitments:
     """All of a file's commitments. Raises BadModelFile for files that the exact engine does not compute."""
     weights, header = load(path), read(path)
@@ -144,4 +183,4 @@ def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Co
         kinds(header, a),
     )
     tree = weights_tree(path, parts(header, a), on_progress)
-    return Commitments(tree.root, encode(NUMBERS, numbers))
+    return Commitments(tree, encode(NUMBERS, numbers))

@@ -215,8 +215,9 @@ class Step:
 class ModelExhibits:
     """Trees over a model file and its tables, made when first needed. An 8 GB file takes a minute, once."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, weights_root: bytes | None = None) -> None:
+        """weights_root: what a kept tree must have; None to make it anew in any case."""
+        self._path, self._weights_root = path, weights_root
         self.header = read(path)
         self.architecture = architecture(self.header)
         self._data = np.memmap(path, np.uint8, mode="r")
@@ -227,7 +228,13 @@ class ModelExhibits:
 
     @cached_property
     def weights(self) -> Tree:
-        return commitments.weights_tree(self._path, self._placed)
+        if self._weights_root is None:
+            return commitments.weights_tree(self._path, self._placed)
+        known = commitments.kept(self._path, self._weights_root)
+        if known is None:
+            known = commitments.weights_tree(self._path, self._placed)
+            commitments.keep(self._path, known)
+        return known
 
     @cached_property
     def _rotations(self) -> Rotations:

@@ -77,6 +77,11 @@ class Tree:
     def root(self) -> bytes:
         return self._levels[-1]
 
+    @property
+    def leaves(self) -> bytes:
+        """Hashes of all leaves."""
+        return self._levels[0]
+
     def node(self, level: int, index: int) -> bytes:
         """A node `level` steps above the leaves; nodes over missing leaves alone included. Raises IndexError."""
         if not 0 <= level <= self.depth or not 0 <= index < 1 << (self.depth - level):

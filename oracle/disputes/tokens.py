@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from pathlib import Path
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from oracle.disputes.merkle import Tree, leaf_hash
+from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.models.gguf import read
 
 ENTRIES = 4
 PROMPT_TOKEN_BYTES = 3
@@ -75,6 +78,11 @@ class Tokens:
 def prompt_bytes(ids: Sequence[int]) -> bytes:
     """Token ids as a prompt of a service whose answers are judged by the dispute game."""
     return b"".join(token.to_bytes(PROMPT_TOKEN_BYTES, "big") for token in ids)
+
+
+def tokenized(path: Path, text: bytes) -> bytes:
+    """A text as such a prompt, by the model file's own tokenizer. Raises BadModelFile."""
+    return prompt_bytes(Tokenizer(read(path)).encode(text))
 
 
 def prompt_ids(prompt: bytes) -> list[int] | None:

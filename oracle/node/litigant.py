@@ -274,7 +274,7 @@ class Litigant:
         if matter.model not in self._known:
             manifest = self._store.manifest(matter.model)
             path = self._store.file(manifest).path
-            self._known[matter.model] = _Knowledge(manifest, ModelExhibits(path), Tracer(path))
+            self._known[matter.model] = _Knowledge(manifest, ModelExhibits(path, manifest.weights_root), Tracer(path))
         return self._known[matter.model]
 
     def _pass(self, matter: _Matter, tokens: Tokens, positions: int) -> Pass:

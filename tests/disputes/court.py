@@ -230,7 +230,7 @@ class Court:
     def play(self, game: int, answered: Answered, node: Any, challenger: Any, who: str) -> list[Any]:
         """To the end. node, challenger: views, or functions from a game to a move; None: silence. Returns receipts."""
         receipts = []
-        while (state := self.state(game)).stage is not Stage.OVER and not self.case(answered)[6]:
+        while (state := self.state(game)).stage is not Stage.OVER and not self.case(answered)[7]:
             if state.node_to_move:
                 if state.stage is Stage.TOKENS:
                     move: Move | None = reveal(answered.claim, answered.tokens)

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 from disputes.court import ANSWERED, ETHER, OPEN, Court
-from disputes.liars import Liar
 from exact.random_model import Shape, write
 from rig.anvil import anvil
 
 from oracle.disputes import trace
 from oracle.disputes.game import Stage
+from scripts.false_pass import FalsePass
 
 PROMPT = [9, 4, 11, 7]
 SHAPE = Shape(family="qwen3", layers=3, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
@@ -51,7 +51,7 @@ def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wro
         for operator in trace.operators(a, step, positions):
             row, column = int(rng.integers(operator.rows)), int(rng.integers(operator.columns))
             row = [0, operator.rows - 1, row][played % 3]
-            liar = Liar(honest, step, operator.name, row, column, by=int(rng.integers(1, 5)))
+            liar = FalsePass(honest, step, operator.name, row, column, by=int(rng.integers(1, 5)))
             who = court.people[5]
             before = court.credit(who)
             game = court.challenge(wrong, positions, who)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from disputes.liars import Liar
 from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, make_node, rewound, settle, step, team, world
 from exact.random_model import Shape, write
 from rig.anvil import CHAIN_ID
@@ -29,6 +28,7 @@ from oracle.models.store import ModelStore
 from oracle.node.journal import Journal
 from oracle.node.journal_outbox import Outbox
 from oracle.services import GameTerms
+from scripts.false_pass import FalsePass
 
 SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
 GAME = GameTerms(ETHER // 10, ETHER // 100, clock_seconds=600, move_seconds=60, first_move_seconds=120)
@@ -117,7 +117,7 @@ class SecondTokenOff:
 def corrupted(node: Any, at_step: int, name: str) -> None:
     """Makes a node defend with a number changed at this operator."""
     true = node._litigant._pass
-    node._litigant._pass = lambda *about: Liar(true(*about), at_step, name, 0, 0)
+    node._litigant._pass = lambda *about: FalsePass(true(*about), at_step, name, 0, 0)
 
 
 def posted(earth: World, request: int) -> list[Any]:

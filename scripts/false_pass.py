@@ -1,4 +1,4 @@
-"""Nodes that lie: a number changed somewhere in the pass, and everything after it made up."""
+"""What a dishonest node says its pass was: one number changed, and everything after it made up."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +12,7 @@ from oracle.disputes.trace import BEFORE, Width
 
 
 @dataclass
-class Liar:
+class FalsePass:
     """The honest pass up to one number, which it changes; no root behind it is the honest one.
 
     Whoever compares with the honest pass finds that number first, as with a liar who computes on from the lie.

@@ -1,0 +1,57 @@
+"""`didyma model register`: a model's commitments, and its place on the chain."""
+
+from dataclasses import astuple, replace
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from oracle.cli.chain import Wallet, sending
+from oracle.cli.model import DEFAULT_STORE, StoreOption, printable, progress
+from oracle.disputes import commitments
+from oracle.errors import BadModelFile
+from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+@sending
+def register(
+    wallet: Wallet,
+    model: Annotated[str, typer.Argument(help="A model id of the store, or the beginning of one.")],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Commit to a model's weights and numbers, register it, and let the referee know it.
+
+    The model with its commitments is another model than the one without, and is added to the store.
+    """
+    models = ModelStore(store.expanduser())
+    manifest = committed(models, models.find(model))
+    console.print(f"model      0x{manifest.model_id.hex()}")
+    client = wallet.client
+    if not client.registry.functions.registered(manifest.model_id).call():
+        wallet.send(client.registry.functions.register(astuple(manifest)))
+    if not client.referee.functions.enrolled(manifest.model_id).call():
+        if wallet.dry_run and not client.registry.functions.registered(manifest.model_id).call():
+            console.print("Register the model first; then this command shows the rest.")
+            return
+        wallet.send(client.referee.functions.enroll(astuple(manifest)))
+
+
+def committed(models: ModelStore, manifest: Manifest) -> Manifest:
+    """The manifest with its file's commitments, added to the store. Raises BadModelFile.
+
+    Memory is 64 bytes for each row of the weights, whatever the file's size.
+    """
+    path = models.file(manifest).path
+    with progress(f"committing to {printable(manifest.name)}") as on_bytes:
+        made = commitments.commit(path, on_bytes)
+    if manifest.weights_root != bytes(32):
+        if (made.weights_root, made.architecture) != (manifest.weights_root, manifest.architecture):
+            raise BadModelFile(f"the manifest of {manifest.name} commits to other weights than its file holds")
+        return manifest
+    commitments.keep(path, made.weights)
+    full = replace(manifest, weights_root=made.weights_root, architecture=made.architecture)
+    models.allow(full)
+    return full

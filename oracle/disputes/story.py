@@ -1,0 +1,197 @@
+"""A dispute game told from the chain's events alone: what was opened, what was picked, and how it ended.
+
+What the numbers are called follows from the model's registered architecture; values are decoded as the trace's layout
+says. Whoever tells a story needs no model file.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from web3 import Web3
+from web3.contract import Contract
+
+from oracle.client import OracleClient
+from oracle.deployment import artifact
+from oracle.disputes import commitments, trace
+from oracle.disputes.game import Stage, numbers
+from oracle.disputes.trace import Operator
+from oracle.engines.exact.architecture import Architecture
+
+SHOWN_NUMBERS = 6
+Args = Mapping[str, Any]
+"""Of an event."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One step of the story."""
+
+    depth: int
+    text: str
+    who: str
+    block: int
+    tx_hash: str
+    gas_used: int
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A game as its first event says."""
+
+    game: int
+    case: bytes
+    request: int
+    challenger: str
+    positions: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a game stands."""
+
+    positions: int
+    step: int = 0
+    operator: Operator | None = None
+    level: int = 0
+    index: int = 0
+
+
+def games(client: OracleClient, wanted: int) -> list[Opened]:
+    """The game with that id, or all games about the request with that id, oldest first. Raises Refused."""
+    found = []
+    for log in client.game.events.GameOpened().get_logs(from_block=client.deployment.block):
+        args = log["args"]
+        if wanted in (args["gameId"], args["requestId"]):
+            case = bytes(args["caseId"])
+            opened = Opened(args["gameId"], case, args["requestId"], args["challenger"], args["positions"])
+            found.append(opened)
+    return found
+
+
+def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
+    """Every step of a game so far, in order."""
+    a = _architecture(client, opened.request)
+    place = _Place(opened.positions)
+    depth = 0
+    for log in _logs(client, opened.case):
+        event, args = log["event"], log["args"]
+        if args["gameId"] != opened.game and event != "AnswerKilled":
+            continue
+        if event == "PositionPicked":
+            place = replace(place, positions=args["positions"])
+        elif event == "Picked":
+            place = _picked(a, place, Stage(args["stage"]), args["child"])
+            depth += 1
+        text = _end(client, args, place, log) if event == "GameEnded" else SENTENCES[event](args, place, a)
+        tx = client.w3.eth.get_transaction(log["transactionHash"])
+        gas = client.w3.eth.get_transaction_receipt(log["transactionHash"])["gasUsed"]
+        yield Line(depth, text, tx["from"], log["blockNumber"], log["transactionHash"].to_0x_hex(), gas)
+
+
+def _logs(client: OracleClient, case: bytes) -> list[Any]:
+    """All decoded events about a case."""
+    names = [entry["name"] for entry in artifact("DisputeGame")["abi"] if entry["type"] == "event"]
+    game: Contract = client.game
+    known: Mapping[bytes, Any] = {
+        bytes(Web3.keccak(text=event.signature)): event for event in (game.events[name]() for name in names)
+    }
+    about = {"address": game.address, "fromBlock": client.deployment.block, "topics": [None, None, "0x" + case.hex()]}
+    killed = {**about, "topics": [game.events.AnswerKilled().topic, "0x" + case.hex()]}
+    logs = [*client.w3.eth.get_logs(about), *client.w3.eth.get_logs(killed)]  # type: ignore[arg-type]
+    decoded = [known[bytes(log["topics"][0])].process_log(log) for log in logs if bytes(log["topics"][0]) in known]
+    return sorted(decoded, key=lambda log: (log["blockNumber"], log["logIndex"]))
+
+
+def _architecture(client: OracleClient, request: int) -> Architecture:
+    """Of the model that a request was for."""
+    (posted,) = client.oracle.events.RequestPosted().get_logs(
+        from_block=client.deployment.block, argument_filters={"requestId": request}
+    )
+    (created,) = client.oracle.events.ServiceCreated().get_logs(
+        from_block=client.deployment.block, argument_filters={"service": posted["args"]["request"]["service"]}
+    )
+    (registered,) = client.registry.events.ModelRegistered().get_logs(
+        from_block=client.deployment.block, argument_filters={"model": created["args"]["terms"]["model"]}
+    )
+    return commitments.shape(registered["args"]["manifest"]["architecture"])
+
+
+def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:
+    if stage is Stage.STEPS:
+        return replace(place, step=child)
+    if stage is Stage.OPERATORS:
+        operator = trace.operators(a, place.step, place.positions)[child]
+        return replace(place, operator=operator, level=operator.depth)
+    rounds = -(-place.level // 8)
+    down = -(-place.level // rounds)
+    return replace(place, level=place.level - down, index=place.index << down | child)
+
+
+def _shown_list(args: Args, place: _Place, a: Architecture) -> str:
+    if place.operator is not None:
+        of = f"nodes of {place.operator.name}"
+    else:
+        of = "roots, one a step" if len(args["nodes"]) == trace.steps(a) else "roots, one an operator"
+    return f"shows {len(args['nodes'])} {of}"
+
+
+def _shown_values(args: Args, place: _Place, a: Architecture) -> str:
+    shown = [] if place.operator is None else list(numbers(place.operator, bytes(args["values"])))
+    start = ", ".join(str(number) for number in shown[:SHOWN_NUMBERS])
+    return f"shows {len(shown)} numbers: {start}{', …' if len(shown) > SHOWN_NUMBERS else ''}"
+
+
+SENTENCES: Mapping[str, Callable[[Args, _Place, Architecture], str]] = {
+    "GameOpened": lambda args, place, a: (
+        f"challenges the token after {args['positions']}" if args["positions"] else "challenges tokens it cannot tell"
+    ),
+    "TokensOpened": lambda args, place, a: f"shows {len(args['entries']) // 8} tokens, {args['promptCount']} before",
+    "PositionPicked": lambda args, place, a: f"disagrees first about the token after {args['positions']}",
+    "ListOpened": _shown_list,
+    "Picked": lambda args, place, a: f"disagrees first at {_where(place, a)}",
+    "ValuesOpened": _shown_values,
+    "AnswerKilled": lambda args, place, a: (
+        f"has the answer rejected; {args['rewardWei'] / 10**18:g} ether of its bond to {args['prover']}"
+    ),
+    "GameSettled": lambda args, place, a: f"settles with a share of {args['shareWei'] / 10**18:g} ether",
+}
+
+
+def _where(place: _Place, a: Architecture) -> str:
+    step = {0: "the embedding", a.layers + 1: "the end"}.get(place.step, f"layer {place.step - 1}")
+    if place.operator is None:
+        return f"step {place.step}, {step}"
+    first, last = place.index << place.level, ((place.index + 1) << place.level) - 1
+    if place.level == place.operator.depth:
+        return f"{place.operator.name}, {place.operator.rows} x {place.operator.columns} numbers"
+    return f"leaves {first} to {last} of {place.operator.name}" if last > first else _leaf(place.operator, first)
+
+
+def _leaf(operator: Operator, index: int) -> str:
+    row, chunk = index >> operator.row_depth, index & ((1 << operator.row_depth) - 1)
+    start = chunk * operator.leaf_numbers
+    last = min(start + operator.leaf_numbers, operator.columns) - 1
+    return f"row {row}, numbers {start} to {last} of {operator.name}"
+
+
+def _end(client: OracleClient, args: Mapping[str, Any], place: _Place, log: Any) -> str:
+    if not args["challengerWon"]:
+        return f"ends the game: the challenger was silent; {args['toNodeWei'] / 10**18:g} ether to the node"
+    tx = client.w3.eth.get_transaction(log["transactionHash"])
+    try:
+        function, given = client.game.decode_function_input(tx["input"])
+    except ValueError:  # through somebody's contract
+        return "proves the answer wrong"
+    if function.fn_name == "timeout":
+        return "ends the game: the node was silent"
+    if function.fn_name == "proveChoice":
+        return f"proves that token {given['better']} was to be chosen"
+    operator = place.operator
+    assert operator is not None
+    row, chunk = place.index >> operator.row_depth, place.index & ((1 << operator.row_depth) - 1)
+    column = chunk * operator.leaf_numbers + given["element"]
+    shown = numbers(operator, given["values"])
+    if given["element"] >= len(shown):
+        return f"proves that {operator.name} has no such numbers"
+    return f"proves that {operator.name}[{row}, {column}] is not {shown[given['element']]}"
