@@ -18,7 +18,7 @@ SENTENCES: Mapping[str, Callable[[dict[str, Any]], str]] = {
     "join": lambda a: "takes a seat, with its stake",
     "activate": lambda a: f"activates seat {a['seat']}",
     "ask": lambda a: f"asks the dapp: {a['prompt'].decode()}",
-    "finalize": lambda a: f"finalizes {len(a['items'])} answer; the dapp is called back",
+    "finalize": lambda a: f"finalizes {len(a['items'])} answer",
     "refund": lambda a: "closes the request; its money goes back to the payer",
     "draw": lambda a: "draws the panel",
     "commit": lambda a: f"votes for seat {a['seat']}, sealed",

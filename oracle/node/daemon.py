@@ -131,7 +131,14 @@ class Node:
             width=max(1, len(settings.gpus)),
             wake=self._wake.set,
         )
-        self._litigant = Litigant(contracts, rpc, ModelStore(settings.models), self.workshop.engine, self._wake.set)
+        self._litigant = Litigant(
+            contracts,
+            rpc,
+            ModelStore(settings.models),
+            self.workshop.engine,
+            self._planner.challenge_due,
+            self._wake.set,
+        )
         self._seeds: dict[int, Block] = {}
         self._done: bytes | None = None  # hash of the head that the last complete round was about
         self._kept_house_at = 0

@@ -76,10 +76,17 @@ class Litigant:
     """Finds moves. `wanted` is called with every new head."""
 
     def __init__(
-        self, contracts: Contracts, rpc: Rpc, store: ModelStore, engine_of: EngineOf, wake: Callable[[], None]
+        self,
+        contracts: Contracts,
+        rpc: Rpc,
+        store: ModelStore,
+        engine_of: EngineOf,
+        due: Callable[[View, RequestRecord, PostedAnswer], int],
+        wake: Callable[[], None],
     ) -> None:
+        """due: from when on to challenge a wrong answer that nobody has challenged."""
         self._contracts, self._rpc, self._store = contracts, rpc, store
-        self._engine_of, self._wake = engine_of, wake
+        self._engine_of, self._due, self._wake = engine_of, due, wake
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="litigant")
         self._running: dict[str, asyncio.Future[Move | None]] = {}
         self._found: dict[str, Move | None] = {}
@@ -118,9 +125,11 @@ class Litigant:
         for game in games:
             found += await self._game(view, binding, game, requests.get(game.request), openings, confirmed, asked)
         if watch:
-            own = {game.case for game in games if game.challenger.lower() == view.disputer.lower()}
+            challengers: dict[bytes, set[str]] = {}
+            for game in games:
+                challengers.setdefault(game.case, set()).add(game.challenger.lower())
             for record in view.requests:
-                found += await self._watched(view, binding, record, openings, own, confirmed, asked)
+                found += await self._watched(view, binding, record, openings, challengers, confirmed, asked)
         self._forget(asked, requests)
         return found
 
@@ -142,11 +151,10 @@ class Litigant:
     ) -> list[Wanted]:
         mine = game.challenger.lower() == view.disputer.lower()
         if game.state == "stranded":
-            data = binding.encode("settle", game.id)
-            return [self._wanted(f"settle:{game.id:x}", binding, data, view, 0)] if mine else []
+            return await self._settled(view, binding, game, confirmed) if mine else []
         matter = None if record is None else await self._matter(view, record, openings)
         if matter is None:
-            self.undecided.add(f"move:{game.id:x}:")
+            self.undecided.add("move:")
             return []
         defends = matter.posted.operator.lower() == view.operator.lower()
         if not (mine or defends):
@@ -154,6 +162,14 @@ class Litigant:
         state = await self._state(binding, game.id, confirmed)
         my_turn = defends if state.node_to_move else mine
         return [*self._turn(view, binding, game.id, state, matter, asked, my_turn=my_turn)]
+
+    async def _settled(self, view: View, binding: Binding, game: GameRecord, confirmed: Block) -> list[Wanted]:
+        """The bond back, and perhaps a share, where another game has killed the answer."""
+        state = await self._state(binding, game.id, confirmed)
+        if state.stage in (Stage.NONE, Stage.OVER):
+            return []
+        data = binding.encode("settle", game.id)
+        return [self._wanted(f"settle:{game.id:x}", binding, data, view, state.bond_wei)]
 
     def _turn(
         self, view: View, binding: Binding, game: int, state: Game, matter: _Matter, asked: set[str], *, my_turn: bool
@@ -167,7 +183,10 @@ class Litigant:
                 data = binding.encode("timeout", game, *self._words(matter))
                 yield self._wanted(f"timeout:{game:x}", binding, data, view, stake)
         elif my_turn and (state.node_to_move or state.place in matter.openings):
-            name = f"move:{game:x}:{state.place.hex()}:{int(state.node_to_move)}"
+            side = "node" if state.node_to_move else f"{game:x}"  # one opening serves all games that come this way
+            name = f"move:{state.place.hex()}:{side}"
+            if name in asked:
+                return
             move = self._move(name, asked, matter, partial(self._answered_move, matter, state))
             if move is not None:
                 arguments = move.arguments if move.function == "refute" else (game, *move.arguments)
@@ -198,11 +217,14 @@ class Litigant:
         binding: Binding,
         record: RequestRecord,
         openings: Openings,
-        own: set[bytes],
+        challengers: Mapping[bytes, set[str]],
         confirmed: Block,
         asked: set[str],
     ) -> list[Wanted]:
-        """A challenge, where this node has found an answer wrong and has no game about it yet."""
+        """A challenge, where this node has found an answer wrong and has no game about it yet.
+
+        Where others have one it waits for the window's last quarter, but no longer: they may lose on purpose.
+        """
         posted = record.posted
         if posted is None or record.state not in ("answered", "disputed"):
             return []
@@ -216,7 +238,10 @@ class Litigant:
         if matter is None or posted.operator.lower() == view.operator.lower():
             return []
         case = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *self._words(matter)))
-        if case in own:
+        playing = challengers.get(case, set())
+        closes_at = posted.answer.closes_at
+        due = closes_at - record.request.window_seconds // 4 if playing else self._due(view, record, posted)
+        if view.disputer.lower() in playing or view.head.timestamp < due:
             return []
         move = self._move(name, asked, matter, partial(self._first_move, matter))
         if move is None:
@@ -228,7 +253,7 @@ class Litigant:
         data = binding.encode(move.function, *move.arguments)
         stake = record.request.bond_wei * 3 // 10
         key = f"{name}{move.function}:{price}"
-        return [self._wanted(key, binding, data, view, stake, deadline=posted.answer.closes_at + 1, value=price)]
+        return [self._wanted(key, binding, data, view, stake, deadline=closes_at + 1, value=price)]
 
     def _first_move(self, matter: _Matter) -> Move | None:
         """In the thread."""

@@ -219,10 +219,7 @@ class Planner:
             yield Judge(record, posted, seed, urgent=False)
         if verdict is None or verdict.correct is not False:
             return
-        opened_at = posted.answer.closes_at - record.request.window_seconds
-        seat = min(self._own_seats(view, record.request.service), default=None)
-        delay = min(self._delay(record.request, seat), record.request.window_seconds // 4)
-        if now >= opened_at + delay:
+        if now >= self.challenge_due(view, record, posted):
             panel = view.services[record.request.service].panel
             yield Wanted(
                 key=f"challenge:{record.id:064x}:{posted.answer.hash.hex()}",
@@ -234,6 +231,12 @@ class Planner:
                 urgent=True,
                 by_disputer=True,
             )
+
+    def challenge_due(self, view: View, record: RequestRecord, posted: PostedAnswer) -> int:
+        """From when on this node challenges a wrong answer: watchers let each other go first."""
+        opened_at = posted.answer.closes_at - record.request.window_seconds
+        seat = min(self._own_seats(view, record.request.service), default=None)
+        return opened_at + min(self._delay(record.request, seat), record.request.window_seconds // 4)
 
     def _judged(self, view: View, record: RequestRecord) -> Iterator[Judge]:
         """An answer that the dispute game would judge: no game about it, lost or thrown, says anything about it."""

@@ -169,6 +169,24 @@ async def test_lie__anywhere_in_the_pass__loses_to_one_watcher(earth, tmp_path, 
     assert opened == 2 if at_step is None else 3 <= opened <= 7
 
 
+async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond_and_share(earth, tmp_path, store):
+    """The second joins before the window closes, for the first might lose on purpose; it follows the same path."""
+    engines = [SecondTokenOff(exact(store)), exact(store), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        corrupted(nodes[0], 2, "down")
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes, lambda: bool(games(earth, "GameSettled")), blocks=100)
+    assert earth.steps(request)[:4] == WON
+    assert {args["challenger"] for args in games(earth)} == {NODES[1].address, NODES[2].address}
+    (settled,) = games(earth, "GameSettled")
+    assert settled["shareWei"] == ETHER // 5 // 8
+    credit = earth.client.oracle.functions.credit
+    rewards = sorted(credit(NODES[n].address).call() for n in (1, 2))
+    bonds = GAME.challenge_bond_wei, GAME.challenge_bond_wei * 17 // 16
+    assert rewards[0] in [bond + ETHER // 40 for bond in bonds]
+    assert rewards[1] in [bond + ETHER * 3 // 10 for bond in bonds]
+
+
 async def test_lie__then_silence__loses_by_the_clock(earth, tmp_path, store):
     async with team(earth, tmp_path, SecondTokenOff(exact(store)), exact(store), models=store.root) as nodes:
         request = await asked_of(earth, nodes, NODES[0].address)
