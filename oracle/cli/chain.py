@@ -35,6 +35,7 @@ service_app = typer.Typer(help="Services: offers to answer for a model.", no_arg
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
 ETHER = 10**18
+NOBODY = "0x" + "00" * 20
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
@@ -66,9 +67,7 @@ class Wallet:
         try:
             receipt = self.client.send(call, value_wei)
         except ContractLogicError as error:
-            oracle = Binding(artifact("Oracle")["abi"], self.client.oracle.address)
-            known = oracle.explain(_data(error)) if _data(error) else str(error)
-            raise Refused(f"the contract refuses: {known}") from None
+            raise Refused(f"the contract refuses: {_explained(error)}") from None
         except (Web3Exception, ValueError) as error:
             raise Refused(str(error)) from None
         console.print(f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}")
@@ -96,7 +95,7 @@ def _with(shared: Mapping[str, tuple[Any, Any]], connect: Callable[..., Any]) ->
 
 
 def _reader(rpc_url: str, deployment: Path) -> OracleClient:
-    return _client(rpc_url, deployment, Web3.to_checksum_address("0x" + "00" * 20))
+    return _client(rpc_url, deployment, Web3.to_checksum_address(NOBODY))
 
 
 def _wallet(rpc_url: str, deployment: Path, keystore: Path | None, password_file: Path | None, dry_run: bool) -> Wallet:
@@ -241,9 +240,14 @@ def _client(rpc_url: str, deployment: Path, account: LocalAccount | ChecksumAddr
     return OracleClient(w3, Deployment.load(deployment), account)
 
 
-def _data(error: ContractLogicError) -> bytes:
-    data = error.data if isinstance(error.data, str) else ""
-    return bytes.fromhex(data.removeprefix("0x"))
+def _explained(error: ContractLogicError) -> str:
+    """A revert as text, whichever contract it comes from."""
+    data = bytes.fromhex(error.data.removeprefix("0x")) if isinstance(error.data, str) else b""
+    if not data:
+        return str(error)
+    names = ("Oracle", "ModelRegistry", "Referee", "DisputeGame", "PanelArbiter")
+    texts = [Binding(artifact(name)["abi"], NOBODY).explain(data) for name in names]
+    return next((text for text in texts if not text.startswith("0x")), texts[0])
 
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:

@@ -217,7 +217,7 @@ class SparsePass:
             "fileSha256": keccak(b"file"),
             "fileBytes": 8_000_000_000,
             "uri": "",
-            "contextLength": 8_192,
+            "contextLength": self.a.context,
             "prefixTokens": [128_000],
             "suffixTokens": [128_009, 128_006],
             "stopTokens": [128_009],

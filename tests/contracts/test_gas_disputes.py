@@ -1,5 +1,7 @@
 """Gas of disputes about large models: one whole game, and the referee's transaction for every operator."""
 
+from dataclasses import replace
+
 import pytest
 from ape import networks, project
 from eth_abi import encode
@@ -13,6 +15,7 @@ from oracle.engines.sampling import table_code
 
 GAME_TERMS = (ETHER // 10, ETHER // 100, 3_600, 300, 600)
 LAYER = 17
+TRANSACTION_GAS = 1 << 24  # EIP-7825
 NAMES = [operator.name for operator in Step(LLAMA_8B, LAYER, POSITIONS, frozenset()).operators]
 END = ["logits", "logits.peak", "logits.max"]
 
@@ -77,6 +80,33 @@ def test_gas__referee_on_the_embedding__is_as_committed(registry, referee, peopl
 def test_gas__row_of_70b__fits_one_transaction(registry, referee, people, check):
     made = SparsePass(LLAMA_70B, 40, "down", 511, 4000)
     check("referee_70b_down", judged(registry, referee, people, made))
+
+
+MOST = 16_384
+WIDEST = replace(LLAMA_8B, layers=1, width=65_536, hidden=65_536, heads=512)
+LONGEST = replace(LLAMA_8B, layers=1, context=MOST)
+
+
+@pytest.mark.parametrize(
+    ("a", "name", "row", "positions"),
+    [
+        (WIDEST, "down", 3, 4),
+        (WIDEST, "attn_norm.sum", 3, 4),
+        (LONGEST, "score.max", 0, MOST - 8),
+        (LONGEST, "share.sum", 0, MOST - 8),
+        (LONGEST, "context", MOST - 9, MOST - 8),
+        (LONGEST, "score", MOST - 9, MOST - 8),
+    ],
+)
+def test_gas__referee_on_the_largest_shapes__fits_one_transaction(
+    registry, referee, people, check, a, name, row, positions
+):
+    """A model that could not be judged is refused when it is enrolled: these are the bounds."""
+    operator = Step(a, 1, positions, frozenset()).operator(name)
+    made = SparsePass(a, 1, name, row, operator.columns - 1, positions)
+    gas = judged(registry, referee, people, made)
+    assert gas < TRANSACTION_GAS
+    check(f"referee_most_{name.replace('.', '_')}", gas)
 
 
 def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, game, people, check):

@@ -8,6 +8,7 @@ from rig.anvil import anvil
 
 from oracle.disputes import trace
 from oracle.disputes.game import Stage
+from oracle.disputes.passes import Pass
 from scripts.false_pass import FalsePass
 
 PROMPT = [9, 4, 11, 7]
@@ -63,6 +64,38 @@ def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wro
             snapshot = court.chain.rpc("evm_snapshot")
             played += 1
     assert played == 1 + 3 * 59 + 12
+
+
+def test_play__whole_game__takes_each_side_one_prefill_and_one_layer(fresh, wrong):
+    """And the end, whose root stands in the first list."""
+    court, positions = fresh, len(wrong.tokens.prompt) + 1
+    sides = {}
+    for side in ("node", "challenger"):
+        tracer = Counting(court.tracer)
+        sides[side] = (tracer, Pass(court.model, tracer, wrong.tokens, positions))
+    liar = FalsePass(sides["node"][1], 2, "down", 1, 5)
+    game = court.challenge(wrong, positions, court.people[5])
+    court.play(game, wrong, liar, sides["challenger"][1], court.people[5])
+    assert court.status(wrong) == OPEN
+    for tracer, _ in sides.values():
+        assert tracer.prefills == 1
+        assert tracer.steps == [court.tracer.architecture.layers + 1, 2]
+
+
+class Counting:
+    """A tracer that counts what it is asked to compute."""
+
+    def __init__(self, tracer):
+        self._tracer, self.architecture = tracer, tracer.architecture
+        self.prefills, self.steps = 0, []
+
+    def residuals(self, tokens):
+        self.prefills += 1
+        return self._tracer.residuals(tokens)
+
+    def step(self, step, before, tokens):
+        self.steps.append(step)
+        return self._tracer.step(step, before, tokens)
 
 
 def test_play__logits_admitted__the_choice_loses(fresh, wrong):

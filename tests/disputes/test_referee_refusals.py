@@ -613,6 +613,9 @@ BAD = [
     ("context", {CONTEXT: 63}),
     ("kinds", {LAYER_COUNT: 1}),
     ("kinds", {LAYER_COUNT: 3}),
+    ("rows too long for a transaction", {WIDTH: 65_537}),
+    ("rows too long for a transaction", {HIDDEN: 65_537}),
+    ("rows too long for a transaction", {HEADS: 65_536, HEAD_WIDTH: 17}),
 ]
 
 
@@ -631,3 +634,25 @@ def test_enroll__one_kind_too_few_or_many__is_refused(stand, known):
     for bad in (kinds[:-1], kinds + b"\0", b""):
         manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, [*numbers, bad])))
         refused(enroll(stand, manifest), "BadArchitecture(string)", "kinds")
+
+
+def test_enroll__rows_of_halves_longer_than_a_transaction_bears__is_refused(stand, known):
+    """F16 is the dearest type: its rows may have a quarter of the columns."""
+    numbers = list(decode(commitments.NUMBERS, known.architecture))
+    numbers[-1] = bytes(1 if kind == 8 else kind for kind in numbers[-1])
+    for hidden, fits in ((16_384, True), (16_385, False)):
+        numbers[HIDDEN] = hidden
+        manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
+        if fits:
+            stand.send(enroll(stand, manifest))
+        else:
+            refused(enroll(stand, manifest), "BadArchitecture(string)", "rows too long for a transaction")
+
+
+def test_enroll__context_longer_than_a_transaction_bears__is_refused(stand, known):
+    numbers = list(decode(commitments.NUMBERS, known.architecture))
+    numbers[CONTEXT] = 32_768
+    architecture = encode(commitments.NUMBERS, numbers)
+    manifest = registered(stand, replace(known, context_length=16_385, architecture=architecture))
+    refused(enroll(stand, manifest), "BadArchitecture(string)", "context too long for a transaction")
+    stand.send(enroll(stand, registered(stand, replace(known, context_length=16_384, architecture=architecture))))

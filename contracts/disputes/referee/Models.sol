@@ -5,6 +5,7 @@ import {SSTORE2} from "solady/utils/SSTORE2.sol";
 
 import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
 import {Graph} from "./Graph.sol";
+import {Weights} from "./Weights.sol";
 
 /// @title What the referee knows of a model: its manifest's numbers, kept as the code of a contract, its `pointer`.
 /// @dev The numbers come from `oracle/disputes/commitments.py`. A manifest that lies about its file harms nobody but who
@@ -51,6 +52,10 @@ library Models {
     uint256 internal constant ROLES = 14;
     uint256 internal constant ABSENT = 255;
     uint256 internal constant VECTOR_LEAF = 256;
+    /// @dev Longest passes and rows whose every operator fits a transaction; measured, keys `referee_most_` in gas.json.
+    uint256 private constant MAX_POSITIONS = 16_384;
+    uint256 private constant MAX_COLUMNS = 65_536;
+    uint256 private constant MAX_F16_COLUMNS = 16_384;
     uint256 private constant NUMBERS_BYTES = 22 * 32;
     uint256 private constant GRAPH_BYTES = 8 * 32;
 
@@ -152,9 +157,11 @@ library Models {
         if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) revert BadArchitecture("heads");
         if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) revert BadArchitecture("rope");
         if (manifest.contextLength > n.context) revert BadArchitecture("context");
+        if (manifest.contextLength > MAX_POSITIONS) revert BadArchitecture("context too long for a transaction");
         if (kinds.length != LAYERS + ROLES * g.layers) revert BadArchitecture("kinds");
         n.interleaved = family == 0;
         g.headNorms = family == 2;
+        _checkRows(g, kinds);
         n.weightsRoot = manifest.weightsRoot;
         for (uint256 role; role < ROLES; ++role) {
             if (uint8(kinds[LAYERS + role]) != ABSENT) n.layerLeaves += _leaves(g, Role(role));
@@ -165,6 +172,18 @@ library Models {
         n.prefixCount = manifest.prefixTokens.length;
         n.suffixCount = manifest.suffixTokens.length;
         n.stopCount = manifest.stopTokens.length;
+    }
+
+    /// @dev No operator of a model that can be asked about costs more than a transaction may.
+    function _checkRows(Graph.Model memory g, bytes memory kinds) private pure {
+        uint256 widest = g.heads * g.headWidth;
+        if (g.width > widest) widest = g.width;
+        if (g.hidden > widest) widest = g.hidden;
+        uint256 most = MAX_COLUMNS;
+        for (uint256 i; i < kinds.length; ++i) {
+            if (uint8(kinds[i]) == Weights.F16) most = MAX_F16_COLUMNS;
+        }
+        if (widest > most) revert BadArchitecture("rows too long for a transaction");
     }
 
     /// @dev `oracle/disputes/commitments.NUMBERS`.
