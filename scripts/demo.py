@@ -175,7 +175,7 @@ class Demo:
                 self.expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
                 for game in story.games(self.client, request_id):
                     if any(line.text.startswith("proves") for line in story.tell(self.client, game)):
-                        console.print(drawn(self.client, game, self.names))
+                        console.print(drawn(self.client, game, self.names), soft_wrap=True, markup=False)
                         return
                 raise DidNotHappen("the lie was not proven")
             self.narrator.say("", "the turn fell to an honest node; the user asks again")

@@ -1,11 +1,10 @@
 """`didyma dispute`: dispute games as text."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.tree import Tree
 
 from oracle.cli.chain import reading
 from oracle.client import OracleClient
@@ -14,7 +13,8 @@ from oracle.disputes.game import Game, Stage
 from oracle.errors import Refused
 
 app = typer.Typer(help="Disputes that end in arithmetic.", no_args_is_help=True)
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
+BAR, BRANCH = "│   ", "├── "
 
 
 @app.command()
@@ -35,22 +35,17 @@ def show(
         console.print(drawn(client, opened))
 
 
-def drawn(client: OracleClient, opened: story.Opened, names: dict[str, str] | None = None) -> Tree:
-    """A game as a tree that grows with every round. names: of addresses."""
+def drawn(client: OracleClient, opened: story.Opened, names: Mapping[str, str] | None = None) -> str:
+    """A game as text that goes one step in with every round. names: of addresses."""
     names = names or {}
     state = Game.from_abi(client.game.functions.gameOf(opened.game).call())
-    tree = Tree(f"[bold]game {opened.game:#066x}[/]\nabout request {opened.request:#066x}")
-    branches = [tree]
+    lines = [f"game {opened.game:#066x}", f"about request {opened.request:#066x}"]
     for line in story.tell(client, opened):
-        while len(branches) > line.depth + 1:
-            branches.pop()
-        while len(branches) < line.depth + 1:
-            branches.append(branches[-1].children[-1] if branches[-1].children else branches[-1])
-        who, what = names.get(line.who, line.who), line.text
+        said = f"{line.who} {line.text}"
         for address, name in names.items():
-            what = what.replace(address, name)
-        branches[-1].add(f"{escape(f'{who} {what}')}  [dim]block {line.block}, gas {line.gas_used:,}[/]")
+            said = said.replace(address, name)
+        lines.append(f"{BAR * line.depth}{BRANCH}{said}  (block {line.block}, gas {line.gas_used:,})")
     if state.stage is not Stage.OVER:
         side = "the node" if state.node_to_move else "the challenger"
-        tree.add(f"[bold]{side} is to move until {state.deadline}[/] (Unix time)")
-    return tree
+        lines.append(f"{side} is to move until {state.deadline} (Unix time)")
+    return "\n".join(lines)

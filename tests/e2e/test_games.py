@@ -11,8 +11,10 @@ from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, make_node, rewound, 
 from exact.random_model import Shape, write
 from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
+from typer.testing import CliRunner
 
 from oracle.chain.requests import Answer
+from oracle.cli import app
 from oracle.client import OracleClient
 from oracle.deployment import Deployment
 from oracle.disputes import commitments
@@ -167,6 +169,47 @@ async def test_lie__anywhere_in_the_pass__loses_to_one_watcher(earth, tmp_path, 
     assert credit >= ETHER * 3 // 10 + ETHER // 10
     opened = len(games(earth, "ListOpened")) + len(games(earth, "ValuesOpened"))
     assert opened == 2 if at_step is None else 3 <= opened <= 7
+
+
+async def test_dispute_show__a_game__is_drawn_down_to_the_number(earth, tmp_path, store):
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        corrupted(nodes[0], 2, "down")
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes, lambda: bool(games(earth, "ListOpened")), blocks=60)
+        middle = shown(earth, tmp_path, f"{request:#x}")
+        await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
+    assert "is to move until" in middle
+    assert "proves" not in middle
+    drawn = shown(earth, tmp_path, f"{request:#x}")
+    for line in (
+        f"{NODES[1].address} challenges",
+        f"{NODES[0].address} shows 4 roots, one a step",
+        "disagrees first at step 2, layer 1",
+        "roots, one an operator",
+        "disagrees first at down, ",
+        "disagrees first at row 0, numbers 0 to 63 of down",
+        "shows 64 numbers: ",
+        "proves that down[0, 0] is not ",
+        "0.3 ether of its bond to " + NODES[1].address,
+    ):
+        assert line in drawn, (line, drawn)
+    (game,) = {args["gameId"] for args in games(earth)}
+    assert shown(earth, tmp_path, f"{game:#x}") == drawn
+
+
+def shown(earth: World, folder: Path, identity: str, status: int = 0) -> str:
+    """What `didyma dispute show` prints."""
+    earth.deployment.save(folder / "deployment.json")
+    where = ["--rpc-url", earth.chain.url, "--deployment", str(folder / "deployment.json")]
+    done = CliRunner().invoke(app, ["dispute", "show", identity, *where])
+    assert done.exit_code == status, done.output
+    return done.output
+
+
+def test_dispute_show__unknown_or_no_id__is_refused(earth, tmp_path):
+    assert "no dispute game about" in shown(earth, tmp_path, "0x12", status=1)
+    assert "is not an id" in shown(earth, tmp_path, "somewhere", status=1)
 
 
 async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond_and_share(earth, tmp_path, store):

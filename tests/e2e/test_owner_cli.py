@@ -12,6 +12,12 @@ from typer.testing import CliRunner
 
 from oracle.cli import app
 from oracle.devnet import add_model
+from oracle.disputes import commitments
+from oracle.disputes.tokens import prompt_ids
+from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.fast_device import Device
+from oracle.models.files import ModelFile
+from oracle.models.store import ModelStore
 
 OWNER = ACCOUNTS[8]
 TERMS = """
@@ -54,6 +60,57 @@ def cli(earth: World, tmp_path: Path):
         return CliRunner().invoke(app, [str(word) for word in (*words, *where, *who)])
 
     return run
+
+
+GAME = """
+[game]
+challenge_bond_wei = 100000000000000000
+opening_wei = 10000000000000000
+clock_seconds = 3600
+move_seconds = 300
+first_move_seconds = 600
+"""
+
+
+def test_model_register__then_a_service_that_the_game_judges__is_created_and_shown(earth, cli, tmp_path):
+    """From a manifest without commitments to a service; registered twice, nothing is sent again."""
+    store = tmp_path / "models"
+    plain = add_model(store, ROOT / "models" / "didyma-tiny.json")
+    done = cli("model", "register", plain.model_id.hex()[:12], "--store", store)
+    assert done.exit_code == 0, done.output
+    model = re.search(r"model +0x(\w{64})", done.output).group(1)
+    assert model != plain.model_id.hex()
+    assert len(re.findall(r"^(register|enroll) ", done.output, re.MULTILINE)) == 2
+    committed = ModelStore(store).find(model)
+    assert committed == add_model(tmp_path / "others", ROOT / "models" / "didyma-tiny.json", committed=True)
+    assert commitments.kept(ModelStore(store).file(committed).path, committed.weights_root) is not None
+    again = cli("model", "register", model[:12], "--store", store)
+    assert again.exit_code == 0, again.output
+    assert "register " not in again.output
+    (tmp_path / "terms.toml").write_text(TERMS.format(model=model[:12], owners=2).split("[panel]")[0] + GAME)
+    created = cli("service", "create", tmp_path / "terms.toml", "--store", store)
+    assert created.exit_code == 0, created.output
+    service = re.search(r"service +(0x\w{64})", created.output).group(1)
+    assert "game.clock_seconds" in cli("service", "show", service, key=False).output
+
+
+def test_service_create__model_that_the_referee_does_not_know__is_refused(earth, cli, tmp_path):
+    plain = add_model(tmp_path / "models", ROOT / "models" / "didyma-tiny.json")
+    terms = TERMS.format(model=plain.model_id.hex()[:12], owners=2).split("[panel]")[0] + GAME
+    (tmp_path / "terms.toml").write_text(terms)
+    done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
+    assert_refused(done, "didyma model register")
+
+
+def test_model_tokens__a_text__is_what_the_exact_engine_reads(tmp_path):
+    manifest = add_model(tmp_path, ROOT / "models" / "didyma-tiny.json", committed=True)
+    words = ["model", "tokens", manifest.model_id.hex()[:12], "The soup was cold.", "--store", str(tmp_path)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, done.output
+    path = ModelStore(tmp_path).file(manifest).path
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1))
+    ids = prompt_ids(bytes.fromhex(done.output.strip()[2:]))
+    assert [*manifest.prefix_tokens, *ids, *manifest.suffix_tokens] == engine.tokenize(b"The soup was cold.")
 
 
 def pass_time(earth: World, seconds: int) -> None:

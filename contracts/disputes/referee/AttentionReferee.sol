@@ -93,7 +93,8 @@ contract AttentionReferee is IFamily, Reader {
         _expectInputs(inputs, 3);
         Graph.Model memory g = q.n.graph;
         uint256 head = q.column / g.headWidth;
-        uint256 value = head / (g.heads / g.kvHeads) * g.headWidth + q.column % g.headWidth;
+        uint256 keyHead = head / (g.heads / g.kvHeads);
+        uint256 value = keyHead * g.headWidth + q.column % g.headWidth;
         bytes calldata shares = _row(q, Graph.SHARE, head * q.positions + q.row, inputs[0]);
         bytes calldata values = _row(q, Graph.V, value, inputs[1]);
         uint256 seen = 4 * (q.row + 1);
