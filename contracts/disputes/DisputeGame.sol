@@ -256,6 +256,8 @@ contract DisputeGame is IDisputeGame {
         if (c.dead) revert AnswerDead(caseId);
         ModelId model = _services[_indexOf[req.service]].model;
         if (!tokenReferee.isMalformed(req, ans, model, tokens, fault, index, text, inputs)) revert NothingWrong();
+        // The oracle calls nobody back when it disputes.
+        // slither-disable-next-line reentrancy-no-eth
         if (c.open == 0) oracle.dispute(req, ans);
         _kill(caseId, c, req, ans, msg.sender, GameId.wrap(0));
     }

@@ -103,7 +103,7 @@ contract TokenReferee is ITokenReferee, Reader {
             uint256 start = i * LEAF_BYTES;
             uint256 end = start + LEAF_BYTES < entries.length ? start + LEAF_BYTES : entries.length;
             bytes memory padding = new bytes(start + LEAF_BYTES - end);
-            leaves[i] = keccak256(abi.encodePacked(bytes1(0), entries[start:end], padding));
+            leaves[i] = keccak256(bytes.concat(bytes1(0), entries[start:end], padding));
         }
         return keccak256(abi.encode(IReferee.Tokens(promptCount, MerkleTree.rootOf(leaves))));
     }
