@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IDcapCollateral} from "../interfaces/IDcapCollateral.sol";
+import {P256} from "./P256.sol";
+import {TcbLevels} from "./TcbLevels.sol";
+import {X509} from "./X509.sol";
+import {SSTORE2} from "solady/utils/SSTORE2.sol";
+
+/// @title DcapCollateral
+contract DcapCollateral is IDcapCollateral {
+    /// @dev Id of the root, which stands for its key and has no certificate here.
+    bytes32 private constant ROOT = 0;
+
+    /// @dev Public key of "Intel SGX Root CA", SHA-256 of its certificate
+    /// 44a0196b2b99f889b8e149e95b807a350e7424964399e885a7cbb8ccfab674d3.
+    bytes32 private constant INTEL_X = 0x0ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5;
+    bytes32 private constant INTEL_Y = 0x67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394;
+
+    /// @inheritdoc IDcapCollateral
+    bool public immutable isDev;
+
+    mapping(bytes32 id => Certificate) private _certificates;
+    mapping(bytes32 issuer => Crl) private _crls;
+    mapping(Tee => mapping(bytes6 fmspc => mapping(uint16 pceId => Document))) private _tcbInfos;
+    mapping(Tee => Document) private _qeIdentities;
+
+    /// @param x with `y` the root's public key: Intel's, or on a development chain any.
+    constructor(bytes32 x, bytes32 y) {
+        if (!P256.works()) revert NoP256Precompile();
+        isDev = x != INTEL_X || y != INTEL_Y;
+        // The chain ids that local test chains use: Anvil and Hardhat; Geth's and Ganache's development modes.
+        if (isDev && block.chainid != 31337 && block.chainid != 1337) revert DevRootOnPublicChain(block.chainid);
+
+        Certificate storage root = _certificates[ROOT];
+        (root.role, root.x, root.y, root.notAfter) = (Role.Root, x, y, type(uint40).max);
+    }
+
+    /* POSTING */
+
+    /// @inheritdoc IDcapCollateral
+    function postCertificate(bytes32 issuer, bytes calldata der) external returns (bytes32 id) {
+        X509.Certificate memory c = X509.readCertificate(der);
+        Role role = _roleUnder(issuer, c);
+        _checkSignature(issuer, c.digest, c.r, c.s);
+        id = certificateId(issuer, c.serial);
+        Certificate storage stored = _certificates[id];
+        if (stored.revoked) revert Revoked(id);
+        if (stored.role != Role.None) revert AlreadyPosted(id);
+
+        (stored.notBefore, stored.notAfter, stored.role) = (c.notBefore, c.notAfter, role);
+        (stored.issuer, stored.x, stored.y) = (issuer, c.x, c.y);
+        if (role == Role.Platform) {
+            X509.Sgx memory sgx = X509.readSgx(der, c.sgxStart, c.sgxEnd);
+            (stored.fmspc, stored.pceId, stored.pceSvn) = (sgx.fmspc, sgx.pceId, sgx.pceSvn);
+            (stored.cpuSvn, stored.ppid) = (sgx.cpuSvn, sgx.ppid);
+        }
+        emit CertificatePosted(id, issuer, role, c.serial, c.notAfter);
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function postCrl(bytes32 issuer, bytes calldata der) external {
+        Role role = _certificates[issuer].role;
+        if (role != Role.Root && role != Role.Authority) revert WrongRole(issuer, role);
+        X509.Crl memory c = X509.readCrl(der);
+        _checkSignature(issuer, c.digest, c.r, c.s);
+        _checkIsCurrent(c.thisUpdate, c.nextUpdate);
+        Crl storage stored = _crls[issuer];
+        if (c.thisUpdate <= stored.thisUpdate) revert NotNewer(stored.thisUpdate, 0);
+
+        (stored.thisUpdate, stored.nextUpdate) = (c.thisUpdate, c.nextUpdate);
+        emit CrlPosted(issuer, c.thisUpdate, c.nextUpdate);
+        for (uint256 at = c.entriesAt; at < c.entriesEnd;) {
+            uint256 serial;
+            (serial, at) = X509.readEntry(der, at, c.entriesEnd);
+            bytes32 id = certificateId(issuer, serial);
+            if (_certificates[id].revoked) continue;
+            _certificates[id].revoked = true;
+            emit CertificateRevoked(id, issuer, serial);
+        }
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function postTcbInfo(bytes calldata json, bytes32 r, bytes32 s, bytes32 signer) external {
+        _checkSigner(signer, sha256(json), r, s);
+        (Tee tee, TcbLevels.Head memory head, bytes memory packed) = TcbLevels.packTcbInfo(json);
+        _store(_tcbInfos[tee][head.fmspc][head.pceId], head, packed, signer);
+        emit TcbInfoPosted(tee, head.fmspc, head.pceId, uint16(head.evalNumber), head.issueDate, head.nextUpdate);
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function postQeIdentity(bytes calldata json, bytes32 r, bytes32 s, bytes32 signer) external {
+        _checkSigner(signer, sha256(json), r, s);
+        (Tee tee, TcbLevels.Head memory head, bytes memory packed) = TcbLevels.packQeIdentity(json);
+        _store(_qeIdentities[tee], head, packed, signer);
+        emit QeIdentityPosted(tee, uint16(head.evalNumber), head.issueDate, head.nextUpdate);
+    }
+
+    /* READING */
+
+    /// @inheritdoc IDcapCollateral
+    function certificateId(bytes32 issuer, uint256 serial) public pure returns (bytes32) {
+        return keccak256(abi.encode(issuer, serial)) & ~bytes32(uint256(0xff));
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function platform(Tee tee, bytes32 id) external view returns (Platform memory p) {
+        Certificate storage leaf = _certificates[id];
+        bytes32 issuer = leaf.issuer;
+        Document storage info = _tcbInfos[tee][leaf.fmspc][leaf.pceId];
+        Document storage qe = _qeIdentities[tee];
+        if (leaf.role == Role.Platform && info.pointer == address(0)) {
+            revert TcbInfoMissing(tee, leaf.fmspc, leaf.pceId);
+        }
+        if (qe.pointer == address(0)) revert QeIdentityMissing(tee);
+        if (qe.evalNumber < info.evalNumber) revert QeIdentityOlder(qe.evalNumber, info.evalNumber);
+
+        uint256 expiry = _checkedUntil(id, Role.Platform);
+        expiry = _earlier(expiry, _checkedUntil(issuer, Role.Authority));
+        expiry = _earlier(expiry, _checkedUntil(info.signer, Role.TcbSigner));
+        if (qe.signer != info.signer) expiry = _earlier(expiry, _checkedUntil(qe.signer, Role.TcbSigner));
+        expiry = _earlier(expiry, _crlUntil(ROOT));
+        expiry = _earlier(expiry, _crlUntil(issuer));
+        _checkIsCurrent(info.issueDate, info.nextUpdate);
+        _checkIsCurrent(qe.issueDate, qe.nextUpdate);
+        expiry = _earlier(expiry, _earlier(info.nextUpdate, qe.nextUpdate));
+
+        (p.x, p.y, p.cpuSvn, p.pceSvn, p.ppid) = (leaf.x, leaf.y, leaf.cpuSvn, leaf.pceSvn, leaf.ppid);
+        (p.evalNumber, p.expiresAt) = (info.evalNumber, uint40(expiry));
+        (p.tcbInfo, p.qeIdentity) = (SSTORE2.read(info.pointer), SSTORE2.read(qe.pointer));
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function isCurrent(Tee tee, bytes32 id, uint256 evalNumber) external view returns (bool) {
+        Certificate storage leaf = _certificates[id];
+        return leaf.role == Role.Platform && !leaf.revoked && block.timestamp <= leaf.notAfter
+            && _tcbInfos[tee][leaf.fmspc][leaf.pceId].evalNumber == evalNumber && !_certificates[leaf.issuer].revoked;
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function certificate(bytes32 id) external view returns (Certificate memory) {
+        return _certificates[id];
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function crl(bytes32 issuer) external view returns (Crl memory) {
+        return _crls[issuer];
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function tcbInfo(Tee tee, bytes6 fmspc, uint16 pceId) external view returns (Document memory) {
+        return _tcbInfos[tee][fmspc][pceId];
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function qeIdentity(Tee tee) external view returns (Document memory) {
+        return _qeIdentities[tee];
+    }
+
+    /* INTERNALS */
+
+    /// @dev The root vouches for authorities and for the signers of documents, authorities vouch for platforms; a
+    /// platform, and nothing else, has the SGX extension.
+    function _roleUnder(bytes32 issuer, X509.Certificate memory c) private view returns (Role role) {
+        Role issuerRole = _certificates[issuer].role;
+        if (issuerRole == Role.Root) role = c.isAuthority ? Role.Authority : Role.TcbSigner;
+        else if (issuerRole == Role.Authority && !c.isAuthority) role = Role.Platform;
+        if (role == Role.None || (role == Role.Platform) != (c.sgxStart != 0)) revert WrongRole(issuer, issuerRole);
+    }
+
+    function _checkSignature(bytes32 issuer, bytes32 digest, bytes32 r, bytes32 s) private view {
+        Certificate storage c = _certificates[issuer];
+        if (!P256.verify(digest, r, s, c.x, c.y)) revert BadSignature();
+    }
+
+    function _checkSigner(bytes32 signer, bytes32 digest, bytes32 r, bytes32 s) private view {
+        _checkedUntil(signer, Role.TcbSigner);
+        _checkSignature(signer, digest, r, s);
+    }
+
+    function _store(Document storage stored, TcbLevels.Head memory head, bytes memory packed, bytes32 signer) private {
+        _checkIsCurrent(head.issueDate, head.nextUpdate);
+        if (head.issueDate <= stored.issueDate || head.evalNumber < stored.evalNumber || head.evalNumber > 0xffff) {
+            revert NotNewer(stored.issueDate, stored.evalNumber);
+        }
+        stored.pointer = SSTORE2.write(packed);
+        stored.evalNumber = uint16(head.evalNumber);
+        (stored.issueDate, stored.nextUpdate, stored.signer) = (head.issueDate, head.nextUpdate, signer);
+    }
+
+    /// @dev Reverts unless the certificate is good for that role now; returns its end of validity.
+    function _checkedUntil(bytes32 id, Role role) private view returns (uint256) {
+        Certificate storage c = _certificates[id];
+        if (c.role != role) revert WrongRole(id, c.role);
+        if (c.revoked) revert Revoked(id);
+        if (block.timestamp < c.notBefore || block.timestamp > c.notAfter) {
+            revert OutsideValidity(id, c.notBefore, c.notAfter);
+        }
+        return c.notAfter;
+    }
+
+    function _crlUntil(bytes32 issuer) private view returns (uint256) {
+        Crl storage list = _crls[issuer];
+        if (list.nextUpdate == 0) revert CrlMissing(issuer);
+        _checkIsCurrent(list.thisUpdate, list.nextUpdate);
+        return list.nextUpdate;
+    }
+
+    function _checkIsCurrent(uint40 issueDate, uint40 nextUpdate) private view {
+        if (block.timestamp < issueDate || block.timestamp >= nextUpdate) {
+            revert DocumentOutsideValidity(issueDate, nextUpdate);
+        }
+    }
+
+    function _earlier(uint256 a, uint256 b) private pure returns (uint256) {
+        return a < b ? a : b;
+    }
+}

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IAttestationVerifier, OUT_OF_DATE, REVOKED} from "../interfaces/IAttestationVerifier.sol";
+import {IDcapCollateral} from "../interfaces/IDcapCollateral.sol";
+import {Der} from "./Der.sol";
+import {P256} from "./P256.sol";
+import {TcbLevels} from "./TcbLevels.sol";
+
+/// @title Quotes of Intel DCAP: TDX in versions 4 and 5, SGX in version 3.
+/// @notice Evidence is the quote without its lengths and certificates: header (48 bytes), in version 5 the body's type and
+/// length (6), body (TDX 584, in version 5 648; SGX 384), signature of all that (64), attestation key (64), report of the
+/// quoting enclave (384), its signature (64), length of its authentication data (2) and those, id of the platform's
+/// certificate (32). That certificate, and all else, must stand in the collateral.
+contract DcapVerifier is IAttestationVerifier {
+    uint256 private constant HEADER_BYTES = 48;
+    uint256 private constant SGX_BODY_BYTES = 384;
+    /// @dev Attestation key type 2 (ECDSA P-256) and TEE type, as they stand in the header after the version.
+    bytes32 private constant SGX_HEADER = hex"020000000000";
+    bytes32 private constant TDX_HEADER = hex"020081000000";
+    /// @dev Body type 3 (TD report of TDX 1.5), 648 bytes.
+    bytes32 private constant TDX15_BODY = hex"030088020000";
+    bytes32 private constant INTEL_QE_VENDOR = hex"939a7233f79c4ca9940a0db3957f0607";
+    /// @dev SEPT_VE_DISABLE and nothing else: no debugging, PKS, key locker or performance monitoring.
+    bytes32 private constant TD_ATTRIBUTES = hex"0000001000000000";
+
+    IDcapCollateral public immutable collateral;
+
+    bytes32 private immutable SGX_KIND;
+    bytes32 private immutable TDX_KIND;
+
+    error UnsupportedQuote(uint256 version, bytes6 keyAndTeeType);
+    error WrongVendor(bytes16 vendor);
+    error WrongLength(uint256 expected, uint256 given);
+    /// @notice Thrown when the quoting enclave's report does not carry the hash of the attestation key.
+    error UnboundKey();
+    error BadQeSignature();
+    error BadQuoteSignature();
+    /// @notice Thrown when the quoting enclave is not the one that Intel signed an identity of, or runs in debug mode.
+    error WrongQe(bytes32 signer, uint128 attributes, uint256 product);
+    /// @notice Thrown when a trust domain or enclave is debuggable or otherwise not sealed, or its TDX module not Intel's.
+    error UnsafeAttributes(bytes8 attributes);
+    error ForeignModule();
+    error PlatformRevoked(uint8 status);
+
+    /// @dev Where the parts of evidence begin.
+    struct Layout {
+        IDcapCollateral.Tee tee;
+        uint256 bodyAt;
+        uint256 signatureAt;
+        uint256 qeAt;
+        uint256 authAt;
+        uint256 credentialAt;
+    }
+
+    constructor(IDcapCollateral collateral_) {
+        collateral = collateral_;
+        bool isDev = collateral_.isDev();
+        SGX_KIND = isDev ? bytes32("dev-sgx") : bytes32("dcap-sgx");
+        TDX_KIND = isDev ? bytes32("dev-tdx") : bytes32("dcap-tdx");
+    }
+
+    /// @inheritdoc IAttestationVerifier
+    function verify(bytes calldata evidence) external view returns (Verified memory v) {
+        Layout memory at = _layout(evidence);
+        bytes32 id = Der.word(evidence, at.credentialAt);
+        IDcapCollateral.Platform memory p = collateral.platform(at.tee, id);
+
+        _checkSignatures(evidence, at, p);
+        TcbLevels.Level memory qe = _checkQe(evidence, at, p.qeIdentity);
+        uint128 teeSvn = at.tee == IDcapCollateral.Tee.Tdx ? _checkTd(evidence, at) : _checkEnclave(evidence, at);
+        (TcbLevels.Level memory platform, TcbLevels.Level memory module) =
+            TcbLevels.judge(p.tcbInfo, p.cpuSvn, p.pceSvn, teeSvn);
+
+        v.tcbStatus = platform.status | module.status | qe.status;
+        if (v.tcbStatus & REVOKED != 0) revert PlatformRevoked(v.tcbStatus);
+        v.tcbDate = platform.date;
+        if (v.tcbStatus & OUT_OF_DATE != 0) {
+            v.tcbDate = type(uint40).max;
+            _fellBehind(v, platform);
+            _fellBehind(v, module);
+            _fellBehind(v, qe);
+        }
+        v.advisories = platform.advisories;
+
+        (v.kind, v.measurementId) = _measure(evidence, at);
+        v.platformId = keccak256(abi.encode(p.ppid));
+        v.credential = id | bytes32(uint256(at.tee));
+        uint256 reportDataAt = at.bodyAt + (at.tee == IDcapCollateral.Tee.Tdx ? 520 : 320);
+        (v.reportBinding, v.encryptionKey) = (Der.word(evidence, reportDataAt), Der.word(evidence, reportDataAt + 32));
+        (v.expiresAt, v.evalNumber) = (p.expiresAt, p.evalNumber);
+    }
+
+    /// @inheritdoc IAttestationVerifier
+    function stands(bytes32 credential, uint32 evalNumber) external view returns (bool) {
+        uint256 tee = uint8(uint256(credential));
+        return tee < 2 && collateral.isCurrent(IDcapCollateral.Tee(tee), credential ^ bytes32(tee), evalNumber);
+    }
+
+    /// @dev Checks version, types, vendor, and that the parts fill the evidence exactly.
+    function _layout(bytes calldata evidence) private pure returns (Layout memory at) {
+        if (evidence.length < HEADER_BYTES) revert WrongLength(HEADER_BYTES, evidence.length);
+        uint256 version = _littleEndian16(evidence, 0);
+        bool isTdx = Der.has(evidence, 2, 6, TDX_HEADER);
+        uint256 bodyBytes;
+        at.bodyAt = HEADER_BYTES;
+        if (version == 3 && Der.has(evidence, 2, 6, SGX_HEADER)) {
+            bodyBytes = SGX_BODY_BYTES;
+        } else if (version == 4 && isTdx) {
+            bodyBytes = 584;
+        } else if (version == 5 && isTdx && Der.has(evidence, HEADER_BYTES, 6, TDX15_BODY)) {
+            bodyBytes = 648;
+            at.bodyAt += 6;
+        } else {
+            revert UnsupportedQuote(version, bytes6(evidence[2:8]));
+        }
+        if (!Der.has(evidence, 12, 16, INTEL_QE_VENDOR)) revert WrongVendor(bytes16(evidence[12:28]));
+
+        at.tee = isTdx ? IDcapCollateral.Tee.Tdx : IDcapCollateral.Tee.Sgx;
+        at.signatureAt = at.bodyAt + bodyBytes;
+        at.qeAt = at.signatureAt + 128;
+        at.authAt = at.qeAt + SGX_BODY_BYTES + 64 + 2;
+        if (evidence.length < at.authAt) revert WrongLength(at.authAt, evidence.length);
+        at.credentialAt = at.authAt + _littleEndian16(evidence, at.authAt - 2);
+        if (evidence.length != at.credentialAt + 32) revert WrongLength(at.credentialAt + 32, evidence.length);
+    }
+
+    /// @dev Platform key -> quoting enclave's report -> attestation key -> quote.
+    function _checkSignatures(bytes calldata evidence, Layout memory at, IDcapCollateral.Platform memory p)
+        private
+        view
+    {
+        uint256 keyAt = at.signatureAt + 64;
+        bytes32 keyHash = sha256(bytes.concat(evidence[keyAt:at.qeAt], evidence[at.authAt:at.credentialAt]));
+        if (Der.word(evidence, at.qeAt + 320) != keyHash || Der.word(evidence, at.qeAt + 352) != 0) {
+            revert UnboundKey();
+        }
+
+        uint256 qeEnd = at.qeAt + SGX_BODY_BYTES;
+        bytes32 digest = sha256(evidence[at.qeAt:qeEnd]);
+        if (!P256.verify(digest, Der.word(evidence, qeEnd), Der.word(evidence, qeEnd + 32), p.x, p.y)) {
+            revert BadQeSignature();
+        }
+
+        digest = sha256(evidence[:at.signatureAt]);
+        (bytes32 r, bytes32 s) = (Der.word(evidence, at.signatureAt), Der.word(evidence, at.signatureAt + 32));
+        if (!P256.verify(digest, r, s, Der.word(evidence, keyAt), Der.word(evidence, keyAt + 32))) {
+            revert BadQuoteSignature();
+        }
+    }
+
+    function _checkQe(bytes calldata evidence, Layout memory at, bytes memory identity)
+        private
+        pure
+        returns (TcbLevels.Level memory)
+    {
+        bytes32 signer = Der.word(evidence, at.qeAt + 128);
+        uint128 attributes = uint128(bytes16(Der.word(evidence, at.qeAt + 48)));
+        uint256 product = _littleEndian16(evidence, at.qeAt + 256);
+        bool selectsNothing = Der.has(evidence, at.qeAt + 16, 4, 0);
+        if (!selectsNothing || _isDebug(evidence, at.qeAt) || !TcbLevels.isQe(identity, signer, attributes, product)) {
+            revert WrongQe(signer, attributes, product);
+        }
+        return TcbLevels.judgeQe(identity, _littleEndian16(evidence, at.qeAt + 258));
+    }
+
+    /// @dev Returns the security versions of the TDX module and its loader.
+    function _checkTd(bytes calldata evidence, Layout memory at) private pure returns (uint128 teeSvn) {
+        uint256 body = at.bodyAt;
+        // MRSIGNERSEAM and SEAM attributes; in version 5 also MRSERVICETD: nobody migrates the domain.
+        if (
+            !_isZero(evidence, body + 64, 56)
+                || !_isZero(evidence, body + 584 + 16, at.signatureAt - body == 648 ? 48 : 0)
+        ) {
+            revert ForeignModule();
+        }
+        if (!Der.has(evidence, body + 120, 8, TD_ATTRIBUTES)) {
+            revert UnsafeAttributes(bytes8(evidence[body + 120:body + 128]));
+        }
+        return uint128(bytes16(Der.word(evidence, body)));
+    }
+
+    /// @dev An enclave must be initialised and not debuggable. It has no TDX module.
+    function _checkEnclave(bytes calldata evidence, Layout memory at) private pure returns (uint128) {
+        bytes8 flags = bytes8(Der.word(evidence, at.bodyAt + 48));
+        if (flags[0] & 0x01 == 0 || _isDebug(evidence, at.bodyAt)) revert UnsafeAttributes(flags);
+        return 0;
+    }
+
+    /// @dev TDX: TD attributes, XFAM, MRTD, MRCONFIGID, MROWNER, MROWNERCONFIG and RTMR0 to 3, which are neighbours. SGX:
+    /// all but CPUSVN and report data.
+    function _measure(bytes calldata evidence, Layout memory at) private view returns (bytes32 kind, bytes32 id) {
+        bool isTdx = at.tee == IDcapCollateral.Tee.Tdx;
+        kind = isTdx ? TDX_KIND : SGX_KIND;
+        (uint256 from, uint256 to) = isTdx ? (uint256(120), uint256(520)) : (uint256(16), uint256(320));
+        id = keccak256(bytes.concat(kind, evidence[at.bodyAt + from:at.bodyAt + to]));
+    }
+
+    function _fellBehind(Verified memory v, TcbLevels.Level memory part) private pure {
+        if (part.status & OUT_OF_DATE != 0 && part.newestDate < v.tcbDate) v.tcbDate = part.newestDate;
+    }
+
+    /// @dev The debug flag in the attributes of an enclave's report.
+    function _isDebug(bytes calldata evidence, uint256 reportAt) private pure returns (bool) {
+        return uint8(evidence[reportAt + 48]) & 0x02 != 0;
+    }
+
+    /// @dev At most 64 bytes.
+    function _isZero(bytes calldata evidence, uint256 at, uint256 length) private pure returns (bool) {
+        uint256 first = length > 32 ? 32 : length;
+        return Der.has(evidence, at, first, 0) && Der.has(evidence, at + first, length - first, 0);
+    }
+
+    function _littleEndian16(bytes calldata data, uint256 at) private pure returns (uint256) {
+        return uint256(uint8(data[at])) | uint256(uint8(data[at + 1])) << 8;
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {
+    CONFIGURATION_NEEDED,
+    OUT_OF_DATE,
+    REVOKED,
+    SW_HARDENING_NEEDED,
+    UNLISTABLE_ADVISORIES
+} from "../interfaces/IAttestationVerifier.sol";
+import {DateTimeLib} from "solady/utils/DateTimeLib.sol";
+
+/// @title Reading the JSON that Intel signs, in place.
+/// @notice Intel's documents come without spaces and with their keys in one order, and the signature covers every byte; so
+/// this is no JSON parser but a reader of exactly that text. A document in another form is refused, which in the end lets
+/// keys expire: the safe side.
+library IntelJson {
+    /// @param at where reading goes on, an absolute offset in calldata.
+    struct Cursor {
+        uint256 at;
+        uint256 end;
+    }
+
+    error UnexpectedJson(uint256 bytesLeft);
+
+    function open(bytes calldata json) internal pure returns (Cursor memory c) {
+        assembly ("memory-safe") {
+            mstore(c, json.offset)
+            mstore(add(c, 32), add(json.offset, json.length))
+        }
+    }
+
+    /// @notice Reads over `text`, which must come next. At most 32 characters.
+    function expect(Cursor memory c, bytes32 text) internal pure {
+        if (!skip(c, text)) revert UnexpectedJson(c.end - c.at);
+    }
+
+    /// @notice Reads over `text` if it comes next.
+    function skip(Cursor memory c, bytes32 text) internal pure returns (bool found) {
+        assembly ("memory-safe") {
+            // The text ends at its last byte that is not zero.
+            let unused := and(sub(255, clz(and(text, sub(0, text)))), 0xf8)
+            let at := mload(c)
+            let next := add(at, sub(32, shr(3, unused)))
+            found := and(iszero(shr(unused, xor(calldataload(at), text))), iszero(gt(next, mload(add(c, 32)))))
+            if found { mstore(c, next) }
+        }
+    }
+
+    function expectEnd(Cursor memory c) internal pure {
+        if (c.at != c.end) revert UnexpectedJson(c.end - c.at);
+    }
+
+    /// @notice A decimal number of at most ten digits.
+    function number(Cursor memory c) internal pure returns (uint256 value) {
+        uint256 at = c.at;
+        bytes32 text = _word(at);
+        uint256 digits;
+        while (true) {
+            uint256 digit = uint8(text[digits]) ^ 0x30;
+            if (digit > 9) break;
+            value = 10 * value + digit;
+            if (++digits > 10) revert UnexpectedJson(c.end - at);
+        }
+        if (digits == 0) revert UnexpectedJson(c.end - at);
+        _advance(c, at + digits);
+    }
+
+    /// @notice `length` bytes of hexadecimal, at most 16, in either case; in the lowest bytes of the result.
+    function hexadecimal(Cursor memory c, uint256 length) internal pure returns (uint256 value) {
+        uint256 at = c.at;
+        bytes32 text = _word(at);
+        for (uint256 i; i < 2 * length; i++) {
+            uint256 digit = uint8(text[i]) ^ 0x30;
+            if (digit > 9) {
+                // 'A' to 'F' and 'a' to 'f' differ in one bit.
+                digit = (uint8(text[i]) | 0x20) - 0x57;
+                if (digit < 10 || digit > 15) revert UnexpectedJson(c.end - at);
+            }
+            value = value << 4 | digit;
+        }
+        _advance(c, at + 2 * length);
+    }
+
+    /// @notice A time such as 2025-06-19T10:16:03Z and the quotation mark after it, in Unix seconds.
+    function time(Cursor memory c) internal pure returns (uint40) {
+        uint256 year = number(c);
+        expect(c, "-");
+        uint256 month = number(c);
+        expect(c, "-");
+        uint256 day = number(c);
+        expect(c, "T");
+        uint256 hour = number(c);
+        expect(c, ":");
+        uint256 minute = number(c);
+        expect(c, ":");
+        uint256 second = number(c);
+        expect(c, 'Z"');
+        if (!DateTimeLib.isSupportedDateTime(year, month, day, hour, minute, second) || year > 9999) {
+            revert UnexpectedJson(c.end - c.at);
+        }
+        return uint40(DateTimeLib.dateTimeToTimestamp(year, month, day, hour, minute, second));
+    }
+
+    /// @notice The tail of a TCB level: date, status, and advisories if there are any; as bytes of `TcbLevels`.
+    function verdict(Cursor memory c) internal pure returns (uint8 flags, uint40 date, uint128 advisories) {
+        expect(c, ',"tcbDate":"');
+        date = time(c);
+        expect(c, ',"tcbStatus":"');
+        flags = _status(c);
+        if (skip(c, ',"advisoryIDs":[')) advisories = _advisories(c);
+        expect(c, "}");
+    }
+
+    /// @notice Sixteen TCB components, the first in the highest byte.
+    function components(Cursor memory c) internal pure returns (uint128 svns) {
+        expect(c, "[");
+        for (uint256 i; i < 16; i++) {
+            if (i > 0) expect(c, ",");
+            expect(c, '{"svn":');
+            uint256 svn = number(c);
+            if (svn > 255) revert UnexpectedJson(c.end - c.at);
+            svns = svns << 8 | uint128(svn);
+            // Some components name their category and type, which are for people.
+            if (!skip(c, "}")) _skipPast(c, "}");
+        }
+        expect(c, "]");
+    }
+
+    function _status(Cursor memory c) private pure returns (uint8) {
+        if (skip(c, 'UpToDate"')) return 0;
+        if (skip(c, 'SWHardeningNeeded"')) return SW_HARDENING_NEEDED;
+        if (skip(c, 'ConfigurationNeeded"')) return CONFIGURATION_NEEDED;
+        if (skip(c, 'OutOfDate"')) return OUT_OF_DATE;
+        if (skip(c, 'OutOfDateConfigurationNeeded"')) return OUT_OF_DATE | CONFIGURATION_NEEDED;
+        if (skip(c, 'Revoked"')) return REVOKED;
+        expect(c, "ConfigurationAndSWHardening");
+        expect(c, 'Needed"');
+        return CONFIGURATION_NEEDED | SW_HARDENING_NEEDED;
+    }
+
+    /// @dev Strings like "INTEL-SA-00615", eight at most; with any other the list cannot be accepted by a policy.
+    function _advisories(Cursor memory c) private pure returns (uint128 list) {
+        if (skip(c, "]")) return 0;
+        for (uint256 count = 1;; count++) {
+            if (count > 8 || !skip(c, '"INTEL-SA-')) break;
+            uint256 advisory = number(c);
+            if (advisory == 0 || advisory > 0xfffe || !skip(c, '"')) break;
+            list = list << 16 | uint128(advisory);
+            if (skip(c, "]")) return list;
+            expect(c, ",");
+        }
+        _skipPast(c, "]");
+        return UNLISTABLE_ADVISORIES;
+    }
+
+    /// @dev Reads over everything up to and including the next `mark`.
+    function _skipPast(Cursor memory c, bytes1 mark) private pure {
+        uint256 at = c.at;
+        uint256 pattern = uint256(uint8(mark)) * (type(uint256).max / 0xff);
+        while (true) {
+            // The highest bit of each byte that equals the mark, and of no other (Hacker's Delight, 6-1).
+            uint256 low = type(uint256).max / 0xff * 0x7f;
+            uint256 different = uint256(_word(at)) ^ pattern;
+            uint256 hits = ~(((different & low) + low) | different | low);
+            if (hits != 0) {
+                uint256 leading;
+                assembly ("memory-safe") {
+                    leading := clz(hits)
+                }
+                return _advance(c, at + leading / 8 + 1);
+            }
+            at += 32;
+            if (at > c.end) revert UnexpectedJson(0);
+        }
+    }
+
+    function _advance(Cursor memory c, uint256 at) private pure {
+        if (at > c.end) revert UnexpectedJson(0);
+        c.at = at;
+    }
+
+    function _word(uint256 at) private pure returns (bytes32 value) {
+        assembly ("memory-safe") {
+            value := calldataload(at)
+        }
+    }
+}

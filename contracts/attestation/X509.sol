@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {Der} from "./Der.sol";
+
+/// @title Certificates and revocation lists in the one profile that Intel issues.
+/// @notice Intel's profile fixes algorithm, curve, key usage and basic constraints byte for byte, so this reads no other:
+/// ECDSA P-256 with SHA-256; an authority may sign certificates and lists and has path length zero; any other may only
+/// sign data. Names mean nothing here, only signatures do. Unknown critical extensions are refused.
+library X509 {
+    /// @dev SEQUENCE { ecdsa-with-SHA256 }
+    bytes32 private constant ECDSA_SHA256 = hex"300a06082a8648ce3d040302";
+    /// @dev SEQUENCE { SEQUENCE { id-ecPublicKey, prime256v1 }, BIT STRING { uncompressed point } } up to the point.
+    bytes32 private constant P256_KEY = hex"3059301306072a8648ce3d020106082a8648ce3d03010703420004";
+    /// @dev [0] { INTEGER 2 }: version 3.
+    bytes32 private constant VERSION_3 = hex"a003020102";
+    bytes32 private constant KEY_USAGE = hex"551d0f";
+    bytes32 private constant BASIC_CONSTRAINTS = hex"551d13";
+    /// @dev 1.2.840.113741.1.13.1
+    bytes32 private constant SGX = hex"2a864886f84d010d01";
+
+    error UnsupportedAlgorithm(uint256 at);
+    error UnsupportedExtension(uint256 at);
+    /// @notice Thrown when key usage and basic constraints are neither an authority's nor a data signer's.
+    error UnsupportedUsage();
+    error BadSgxExtension(uint256 at);
+
+    /// @param digest what the signature (r, s) signs.
+    /// @param sgxStart where the content of the SGX extension begins; 0 without one.
+    struct Certificate {
+        bytes32 digest;
+        bytes32 r;
+        bytes32 s;
+        uint256 serial;
+        uint40 notBefore;
+        uint40 notAfter;
+        bytes32 x;
+        bytes32 y;
+        bool isAuthority;
+        uint256 sgxStart;
+        uint256 sgxEnd;
+    }
+
+    /// @param entriesAt where the revoked certificates begin: each a SEQUENCE that starts with the serial.
+    struct Crl {
+        bytes32 digest;
+        bytes32 r;
+        bytes32 s;
+        uint40 thisUpdate;
+        uint40 nextUpdate;
+        uint256 entriesAt;
+        uint256 entriesEnd;
+    }
+
+    /// @notice The SGX extension of a platform certificate.
+    struct Sgx {
+        bytes16 ppid;
+        uint128 cpuSvn;
+        uint16 pceSvn;
+        uint16 pceId;
+        bytes6 fmspc;
+    }
+
+    function readCertificate(bytes calldata der) internal pure returns (Certificate memory c) {
+        uint256 at;
+        uint256 end;
+        (at, end, c.digest, c.r, c.s) = _readSigned(der);
+
+        if (!Der.has(der, at, 5, VERSION_3)) revert Der.BadDer(at);
+        (c.serial, at) = Der.number(der, at + 5, end, 160);
+        at = _expectAlgorithm(der, at);
+        (, at) = Der.open(der, at, end, Der.SEQUENCE); // issuer's name
+        (uint256 validityAt, uint256 validityEnd) = Der.open(der, at, end, Der.SEQUENCE);
+        (c.notBefore, at) = Der.time(der, validityAt, validityEnd);
+        (c.notAfter, at) = Der.time(der, at, validityEnd);
+        if (at != validityEnd) revert Der.BadDer(at);
+        (, at) = Der.open(der, at, end, Der.SEQUENCE); // subject's name
+
+        if (!Der.has(der, at, 27, P256_KEY) || at + 91 > end) revert UnsupportedAlgorithm(at);
+        (c.x, c.y) = (Der.word(der, at + 27), Der.word(der, at + 59));
+        at += 91;
+
+        (at, end) = _openLast(der, at, end, 0xa3);
+        (at, end) = _openLast(der, at, end, Der.SEQUENCE);
+        _readExtensions(der, at, end, c);
+    }
+
+    function readCrl(bytes calldata der) internal pure returns (Crl memory c) {
+        uint256 at;
+        uint256 end;
+        (at, end, c.digest, c.r, c.s) = _readSigned(der);
+
+        uint256 version;
+        (version, at) = Der.number(der, at, end, 8);
+        if (version != 1) revert Der.BadDer(at); // version 2
+        at = _expectAlgorithm(der, at);
+        (, at) = Der.open(der, at, end, Der.SEQUENCE); // issuer's name
+        (c.thisUpdate, at) = Der.time(der, at, end);
+        (c.nextUpdate, at) = Der.time(der, at, end);
+
+        (uint256 tag, uint256 start, uint256 stop) = Der.read(der, at, end);
+        if (tag == Der.SEQUENCE) {
+            (c.entriesAt, c.entriesEnd) = (start, stop);
+            at = stop;
+        }
+        (at, end) = _openLast(der, at, end, 0xa0);
+        (at, end) = _openLast(der, at, end, Der.SEQUENCE);
+        // A critical extension would make the list partial, or another issuer's.
+        while (at < end) {
+            uint256 extensionAt = at;
+            (start, at) = Der.open(der, at, end, Der.SEQUENCE);
+            (, start) = Der.open(der, start, at, Der.OID);
+            if (der[start] != bytes1(uint8(Der.OCTET_STRING))) revert UnsupportedExtension(extensionAt);
+        }
+    }
+
+    /// @notice Serial of the revoked certificate listed at `at`, and where the next begins.
+    function readEntry(bytes calldata der, uint256 at, uint256 end)
+        internal
+        pure
+        returns (uint256 serial, uint256 stop)
+    {
+        uint256 start;
+        (start, stop) = Der.open(der, at, end, Der.SEQUENCE);
+        (serial,) = Der.number(der, start, stop, 160);
+    }
+
+    /// @notice Fields .1 to .4 of the extension, which stand first and in this order.
+    function readSgx(bytes calldata der, uint256 at, uint256 end) internal pure returns (Sgx memory sgx) {
+        (at, end) = _openLast(der, at, end, Der.SEQUENCE);
+
+        uint256 next;
+        (at, next) = _openField(der, at, end, 10, 0x01);
+        sgx.ppid = bytes16(_octets(der, at, next, 16));
+
+        (at, next) = _openField(der, next, end, 10, 0x02);
+        (uint256 componentAt, uint256 componentsEnd) = _openLast(der, at, next, Der.SEQUENCE);
+        uint256 svn;
+        for (uint256 i = 1; i < 18; i++) {
+            (uint256 valueAt, uint256 stop) = _openField(der, componentAt, componentsEnd, 11, 0x0200 | i);
+            (svn, valueAt) = Der.number(der, valueAt, stop, i < 17 ? 8 : 16);
+            if (valueAt != stop) revert BadSgxExtension(valueAt);
+            if (i < 17) sgx.cpuSvn = sgx.cpuSvn << 8 | uint128(svn);
+            componentAt = stop;
+        }
+        sgx.pceSvn = uint16(svn);
+        // Field 18, the raw CPUSVN, says nothing that the components do not.
+        (, componentAt) = _openField(der, componentAt, componentsEnd, 11, 0x0212);
+        if (componentAt != componentsEnd) revert BadSgxExtension(componentAt);
+
+        (at, next) = _openField(der, next, end, 10, 0x03);
+        sgx.pceId = uint16(bytes2(_octets(der, at, next, 2)));
+        (at, next) = _openField(der, next, end, 10, 0x04);
+        sgx.fmspc = bytes6(_octets(der, at, next, 6));
+    }
+
+    /// @dev SEQUENCE { to be signed, algorithm, signature } and nothing after. Returns the content of the first.
+    function _readSigned(bytes calldata der)
+        private
+        pure
+        returns (uint256 start, uint256 stop, bytes32 digest, bytes32 r, bytes32 s)
+    {
+        (uint256 at, uint256 end) = _openLast(der, 0, der.length, Der.SEQUENCE);
+        (start, stop) = Der.open(der, at, end, Der.SEQUENCE);
+        digest = sha256(der[at:stop]);
+
+        (at, end) = _openLast(der, _expectAlgorithm(der, stop), end, Der.BIT_STRING);
+        if (at == end || der[at] != 0) revert Der.BadDer(at); // unused bits
+        (at, end) = _openLast(der, at + 1, end, Der.SEQUENCE);
+        uint256 value;
+        (value, at) = Der.number(der, at, end, 256);
+        r = bytes32(value);
+        (value, at) = Der.number(der, at, end, 256);
+        s = bytes32(value);
+        if (at != end) revert Der.BadDer(at);
+    }
+
+    function _readExtensions(bytes calldata der, uint256 at, uint256 end, Certificate memory c) private pure {
+        bytes32 usage;
+        bytes32 constraints;
+        while (at < end) {
+            (uint256 oidAt, uint256 stop) = Der.open(der, at, end, Der.SEQUENCE);
+            (uint256 start, uint256 oidEnd) = Der.open(der, oidAt, stop, Der.OID);
+            (uint256 tag, uint256 valueAt, uint256 valueEnd) = Der.read(der, oidEnd, stop);
+            bool critical = tag == Der.BOOLEAN;
+            if (critical) (tag, valueAt, valueEnd) = Der.read(der, valueEnd, stop);
+            if (tag != Der.OCTET_STRING || valueEnd != stop) revert Der.BadDer(at);
+
+            uint256 oidLength = oidEnd - start;
+            if (oidLength == 3 && Der.has(der, start, 3, KEY_USAGE)) {
+                usage = _short(der, valueAt, valueEnd);
+            } else if (oidLength == 3 && Der.has(der, start, 3, BASIC_CONSTRAINTS)) {
+                constraints = _short(der, valueAt, valueEnd);
+            } else if (oidLength == 9 && Der.has(der, start, 9, SGX)) {
+                (c.sgxStart, c.sgxEnd) = (valueAt, valueEnd);
+            } else if (critical) {
+                revert UnsupportedExtension(at);
+            }
+            at = stop;
+        }
+        // keyCertSign and cRLSign, CA with path length 0; or digitalSignature and nonRepudiation, not a CA.
+        c.isAuthority = usage == hex"03020106" && constraints == hex"30060101ff020100";
+        if (!c.isAuthority && (usage != hex"030206c0" || constraints != hex"3000")) revert UnsupportedUsage();
+    }
+
+    /// @dev SEQUENCE { OID 1.2.840.113741.1.13.1 . `suffix`, value }: where the value begins and the element ends.
+    function _openField(bytes calldata der, uint256 at, uint256 end, uint256 oidLength, uint256 suffix)
+        private
+        pure
+        returns (uint256 start, uint256 stop)
+    {
+        (start, stop) = Der.open(der, at, end, Der.SEQUENCE);
+        (uint256 oidAt, uint256 oidEnd) = Der.open(der, start, stop, Der.OID);
+        bytes32 oid = SGX | bytes32(suffix) << (256 - 8 * oidLength);
+        if (oidEnd - oidAt != oidLength || !Der.has(der, oidAt, oidLength, oid)) revert BadSgxExtension(at);
+        start = oidEnd;
+    }
+
+    /// @dev An OCTET STRING of `length` bytes that fills [at, end).
+    function _octets(bytes calldata der, uint256 at, uint256 end, uint256 length) private pure returns (bytes32) {
+        (uint256 start, uint256 stop) = _openLast(der, at, end, Der.OCTET_STRING);
+        if (stop - start != length) revert BadSgxExtension(at);
+        return Der.word(der, start);
+    }
+
+    /// @dev As `Der.open`, of an element that ends exactly at `end`.
+    function _openLast(bytes calldata der, uint256 at, uint256 end, uint256 tag)
+        private
+        pure
+        returns (uint256 start, uint256 stop)
+    {
+        (start, stop) = Der.open(der, at, end, tag);
+        if (stop != end) revert Der.BadDer(stop);
+    }
+
+    function _expectAlgorithm(bytes calldata der, uint256 at) private pure returns (uint256) {
+        if (!Der.has(der, at, 12, ECDSA_SHA256)) revert UnsupportedAlgorithm(at);
+        return at + 12;
+    }
+
+    /// @dev Up to 32 bytes, zero padded; longer ones compare unequal to anything.
+    function _short(bytes calldata der, uint256 start, uint256 stop) private pure returns (bytes32) {
+        return stop - start > 31 ? bytes32(type(uint256).max) : bytes32(der[start:stop]);
+    }
+}

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+/* TCB STATUS: what is wrong with a platform, as flags. Zero is up to date; verdicts about parts are joined by `|`. */
+
+/// @dev A newer security version of microcode, firmware or TEE module exists.
+uint8 constant OUT_OF_DATE = 1;
+/// @dev Safe only in a configuration that evidence does not show.
+uint8 constant CONFIGURATION_NEEDED = 2;
+/// @dev Safe only with software that mitigates the advisories named.
+uint8 constant SW_HARDENING_NEEDED = 4;
+uint8 constant REVOKED = 8;
+
+/// @dev In place of a list of advisories that is too long, or not understood. No policy can accept it.
+uint128 constant UNLISTABLE_ADVISORIES = type(uint128).max;
+
+/// @title What a kind of TEE evidence must prove to be believed.
+/// @notice A verifier says what the hardware's vendor vouches for. Which code to believe, and how stale a platform may
+/// be, is for the caller's policy.
+interface IAttestationVerifier {
+    /// @param kind kind of evidence, as a short string; kinds that begin with "dev" prove nothing.
+    /// @param measurementId hash over the kind and every register that tells code and configuration apart.
+    /// @param platformId names the machine, for as long as it lives.
+    /// @param credential what the vendor vouched with: an argument of `stands`.
+    /// @param reportBinding first half of the evidence's report data: what the measured code committed to.
+    /// @param encryptionKey second half of it: the measured code's X25519 public key.
+    /// @param advisories numbers of the security advisories that a platform with SW_HARDENING_NEEDED is open to, 16 bits
+    /// each; or UNLISTABLE_ADVISORIES.
+    /// @param tcbDate Unix time in seconds: of the newest TCB level if the platform is out of date, for that is when it
+    /// fell behind; otherwise of its own level.
+    /// @param expiresAt Unix time in seconds from which the verdict is stale: when the first signed document behind it is.
+    /// @param evidenceTime Unix time in seconds at which the evidence says it was made; 0 if it does not say.
+    /// @param evalNumber number of the vendor's TCB evaluation that judged the platform.
+    /// @param tcbStatus flags; never REVOKED.
+    struct Verified {
+        bytes32 kind;
+        bytes32 measurementId;
+        bytes32 platformId;
+        bytes32 credential;
+        bytes32 reportBinding;
+        bytes32 encryptionKey;
+        uint128 advisories;
+        uint40 tcbDate;
+        uint40 expiresAt;
+        uint40 evidenceTime;
+        uint32 evalNumber;
+        uint8 tcbStatus;
+    }
+
+    /// @notice Checks evidence against the vendor's documents of this moment.
+    /// @dev Reverts on anything but sound evidence of an unrevoked platform. Warning: sound is not acceptable; a platform
+    /// that is out of date or open to advisories passes, and `tcbStatus` says so.
+    function verify(bytes calldata evidence) external view returns (Verified memory);
+
+    /// @notice Whether evidence once verified still stands: nothing behind `credential` is revoked or expired, and the
+    /// vendor has not evaluated platforms anew since `evalNumber`.
+    /// @dev Never reverts: what is unknown does not stand.
+    function stands(bytes32 credential, uint32 evalNumber) external view returns (bool);
+}
