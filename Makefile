@@ -17,7 +17,7 @@ demo: install contracts-built ## the whole oracle on a local chain: answer, disp
 
 test: install contracts-built ## all tests
 	$(if $(wildcard tests/invariants/*.t.sol),forge test)
-	$(PY) -m pytest -p no:ape_test $(wildcard tests/unit tests/exact tests/disputes tests/e2e)
+	$(PY) -m pytest -p no:ape_test $(wildcard tests/unit tests/exact tests/disputes tests/attestation tests/e2e)
 	$(if $(wildcard tests/contracts/test_*.py),ape test tests/contracts)
 
 check: install contracts-built ## linters, types, static analysis
