@@ -81,5 +81,8 @@ class Scraper:
             elif members:
                 games["panel", case.state] += 1
             clocks += [case.commit_ends_at - view.head.timestamp for seat in members if seat not in case.commitments]
+        for game in self._node.games:
+            games[game.side, "waiting" if game.deadline is None else "to move"] += 1
+            clocks += [] if game.deadline is None else [game.deadline - view.head.timestamp]
         set_all(m.games, games)
         m.game_clock.set(min(clocks, default=-1))

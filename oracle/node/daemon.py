@@ -32,7 +32,7 @@ from oracle.node.journal import BlockRef, Journal, Tx
 from oracle.node.journal_outbox import LIVE, Outbox
 from oracle.node.journal_schema import jobs
 from oracle.node.ledger import Ledger
-from oracle.node.litigant import Litigant
+from oracle.node.litigant import Litigant, Standing
 from oracle.node.outgoing import Outgoing
 from oracle.node.planner import Planner, Rules, View, Wanted
 from oracle.node.records import (
@@ -150,6 +150,11 @@ class Node:
         """The addresses of the node's keys."""
         found = {"operator": self._operator.address}
         return found if self._operator is self._disputer else {**found, "dispute": self._disputer.address}
+
+    @property
+    def games(self) -> list[Standing]:
+        """How this node's dispute games stand."""
+        return self._litigant.standings
 
     @property
     def busy(self) -> bool:

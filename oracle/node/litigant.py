@@ -72,6 +72,16 @@ class _Matter:
         return Claim(self.record.request.words, self.posted.answer.words, params, self.header)
 
 
+@dataclass(frozen=True)
+class Standing:
+    """How one of this node's games stands."""
+
+    side: str
+    """challenger or answerer"""
+    deadline: int | None
+    """Unix time of this node's last moment to move; None if it is the other side's turn."""
+
+
 class Litigant:
     """Finds moves. `wanted` is called with every new head."""
 
@@ -92,6 +102,8 @@ class Litigant:
         self._found: dict[str, Move | None] = {}
         self.undecided: set[str] = set()
         """Beginnings of the keys of moves that may be wanted, as far as the last call could tell."""
+        self.standings: list[Standing] = []
+        """Of this node's games that are not over, at the last call."""
         self._headers: dict[bytes, bytes] = {}
         self._known: dict[bytes, _Knowledge] = {}
         self._tokens: dict[tuple[RequestId, bytes], Tokens | None] = {}
@@ -110,7 +122,7 @@ class Litigant:
         at: the block up to which `games` and `openings` go. watch: whether to attack wrong answers.
         """
         binding = self._contracts.game
-        self.undecided = set()
+        self.undecided, self.standings = set(), []
         if binding is None:
             return []
         self._collect()
@@ -161,6 +173,9 @@ class Litigant:
             return []
         state = await self._state(binding, game.id, confirmed)
         my_turn = defends if state.node_to_move else mine
+        if state.stage not in (Stage.NONE, Stage.OVER):
+            side = "challenger" if mine else "answerer"
+            self.standings.append(Standing(side, state.deadline if my_turn else None))
         return [*self._turn(view, binding, game.id, state, matter, asked, my_turn=my_turn)]
 
     async def _settled(self, view: View, binding: Binding, game: GameRecord, confirmed: Block) -> list[Wanted]:

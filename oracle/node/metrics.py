@@ -37,7 +37,9 @@ class Metrics:
         self.credit = gauge("credit_wei", "credit of a key in the oracle", ("key",))
         self.reserve = gauge("reserve_wei", "balance kept for disputes")
         self.games = gauge("games", "open disputes this node has a part in", ("side", "state"))
-        self.game_clock = gauge("game_clock_seconds", "least time left for a vote of this node; -1 if none is due")
+        self.game_clock = gauge(
+            "game_clock_seconds", "least time left for a vote or move of this node; -1 if none is due"
+        )
         self.engine_seconds = Histogram(
             "didyma_engine_seconds",
             "duration of engine jobs",

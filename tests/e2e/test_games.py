@@ -13,6 +13,7 @@ from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
 from typer.testing import CliRunner
 
+from oracle.api.scrape import Scraper
 from oracle.chain.requests import Answer
 from oracle.cli import app
 from oracle.client import OracleClient
@@ -177,6 +178,12 @@ async def test_dispute_show__a_game__is_drawn_down_to_the_number(earth, tmp_path
         corrupted(nodes[0], 2, "down")
         request = await asked_of(earth, nodes, NODES[0].address)
         await drive(earth, nodes, lambda: bool(games(earth, "ListOpened")), blocks=60)
+        await step(earth, *nodes)
+        (defends,), (attacks,) = (node.games for node in nodes)
+        assert (defends.side, attacks.side) == ("answerer", "challenger")
+        assert (defends.deadline is None) != (attacks.deadline is None)
+        moving = "waiting" if attacks.deadline is None else "to move"
+        assert f'didyma_games{{side="challenger",state="{moving}"}} 1.0'.encode() in Scraper(nodes[1]).text()
         middle = shown(earth, tmp_path, f"{request:#x}")
         await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
     assert "is to move until" in middle
