@@ -1,0 +1,74 @@
+"""Quotes from the Linux kernel's configfs-tsm interface, inside a TDX guest (Linux 6.7 and later).
+
+A report is a folder: 64 bytes are written to `inblob`, the quote is read from `outblob`. `generation` counts writes: if
+it is not the one expected after reading, somebody else wrote, and the quote is not ours. Interface: the kernel's
+Documentation/ABI/testing/configfs-tsm. Not tried on hardware; tested on a folder that behaves like the kernel's.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+from oracle.attestation.quote import Quote
+from oracle.errors import Refused, Transient
+
+REPORTS = Path("/sys/kernel/config/tsm/report")
+PROVIDER = "tdx_guest"
+TRIES = 5
+
+
+class NoTee(Refused):
+    """This machine is no trust domain, or its kernel does not say so."""
+
+
+class TeeBusy(Transient):
+    """Others kept writing to the same report."""
+
+
+class ConfigfsTsm:
+    """A `QuoteProducer` of real hardware."""
+
+    def __init__(self, reports: Path = REPORTS, name: str = "") -> None:
+        """name: of this process's report; by default its number."""
+        self._entry = reports / (name or f"didyma-{os.getpid()}")
+
+    def quote(self, report_data: bytes) -> Quote:
+        """report_data: 64 bytes. Raises NoTee, TeeBusy, BadQuote."""
+        if len(report_data) != 64:
+            raise ValueError(f"report data of {len(report_data)} bytes, not 64")
+        try:
+            self._entry.mkdir(exist_ok=True)
+        except OSError as error:
+            raise NoTee(f"{self._entry.parent}: {error.strerror}; is this a TDX guest with Linux 6.7?") from error
+        try:
+            return Quote.parse(self._asked(report_data))
+        except OSError as error:
+            raise NoTee(f"{self._entry}: {error.strerror}") from error
+        finally:
+            self._remove()
+
+    def _asked(self, report_data: bytes) -> bytes:
+        provider = self._read("provider").decode().strip()
+        if provider != PROVIDER:
+            raise NoTee(f"the kernel's provider of reports is {provider}, not {PROVIDER}")
+        for _ in range(TRIES):
+            expected = self._generation() + 1
+            self._write(report_data)
+            quote = self._read("outblob")
+            if self._generation() == expected:
+                return quote
+        raise TeeBusy(f"{self._entry} is written to by others")
+
+    def _generation(self) -> int:
+        return int(self._read("generation"))
+
+    def _read(self, name: str) -> bytes:
+        return (self._entry / name).read_bytes()
+
+    def _write(self, data: bytes) -> None:
+        (self._entry / "inblob").write_bytes(data)
+
+    def _remove(self) -> None:
+        """The kernel's folders go as they come, with all that is in them."""
+        with contextlib.suppress(OSError):  # not the kernel's, or gone
+            self._entry.rmdir()

@@ -1,0 +1,124 @@
+"""Where quotes come from, and what they are worth off chain."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from attestation.samples import SAMPLES, path
+from attestation.test_dev_tee import DAY, HONEST, NOW, REPORT_DATA
+
+from oracle.attestation.collateral import Collateral
+from oracle.attestation.configfs import ConfigfsTsm, NoTee, TeeBusy
+from oracle.attestation.dev import DEBUG, DevTee, Level
+from oracle.attestation.quote import BadQuote, Quote
+from oracle.attestation.verifier import EvidenceRefused, Policy, judge
+
+
+class Kernel(ConfigfsTsm):
+    """A folder that counts writes and answers with quotes of the dev TEE, as the kernel does with the machine's."""
+
+    def __init__(self, reports: Path, intruders: int = 0, provider: str = "tdx_guest", tee: DevTee = HONEST) -> None:
+        super().__init__(reports, "ours")
+        self._intruders, self._tee = intruders, tee
+        self._entry.mkdir(parents=True)
+        (self._entry / "provider").write_text(provider + "\n")
+        (self._entry / "generation").write_text("7\n")
+
+    def _write(self, data: bytes) -> None:
+        super()._write(data)
+        self._count()
+        (self._entry / "outblob").write_bytes(self._tee.quote(data).raw)
+        if self._intruders:
+            self._intruders -= 1
+            (self._entry / "outblob").write_bytes(self._tee.quote(bytes(64)).raw)
+            self._count()
+
+    def _count(self) -> None:
+        file = self._entry / "generation"
+        file.write_text(f"{int(file.read_text()) + 1}\n")
+
+
+def test_configfs__no_trust_domain__is_refused_with_advice(tmp_path):
+    with pytest.raises(NoTee, match="TDX guest"):
+        ConfigfsTsm(tmp_path / "nothing" / "report").quote(REPORT_DATA)
+
+
+def test_configfs__another_provider__is_refused(tmp_path):
+    with pytest.raises(NoTee, match="sev_guest"):
+        Kernel(tmp_path, provider="sev_guest").quote(REPORT_DATA)
+
+
+def test_configfs__somebody_else_writes__is_tried_again_and_never_takes_his_quote(tmp_path):
+    assert Kernel(tmp_path / "a", intruders=3).quote(REPORT_DATA).report_data == REPORT_DATA
+    with pytest.raises(TeeBusy):
+        Kernel(tmp_path / "b", intruders=99).quote(REPORT_DATA)
+
+
+@pytest.mark.parametrize("length", [0, 32, 65])
+def test_quote__report_data_of_other_length__is_refused(tmp_path, length):
+    for producer in (Kernel(tmp_path), HONEST):
+        with pytest.raises(ValueError, match="not 64"):
+            producer.quote(bytes(length))
+
+
+def test_dev_tee__twice__makes_the_same_quote(tmp_path):
+    """No clock and no chance in it."""
+    assert HONEST.quote(REPORT_DATA) == replace(HONEST).quote(REPORT_DATA)
+    assert HONEST.collateral() == replace(HONEST).collateral()
+
+
+def test_parse__version_that_is_not_understood__is_a_bad_quote():
+    with pytest.raises(BadQuote, match="version 9"):
+        Quote.parse(b"\x09\0" + HONEST.quote(REPORT_DATA).raw[2:])
+
+
+# POLICY
+
+
+def judged(tee: DevTee, policy: Policy) -> dict[str, object]:
+    return judge(tee.quote(REPORT_DATA), tee.collateral(), NOW, policy, tee.root)
+
+
+def test_judge__sealed_and_up_to_date__is_accepted():
+    assert judged(HONEST, Policy())
+
+
+def test_judge__debuggable__is_refused_whatever_the_policy():
+    everything = Policy(("UpToDate", "OutOfDate", "SWHardeningNeeded", "ConfigurationNeeded"))
+    with pytest.raises(EvidenceRefused):
+        judged(replace(HONEST, attributes=DEBUG), everything)
+
+
+def test_judge__hardening_needed__is_accepted_only_by_a_policy_that_says_so():
+    tee = replace(HONEST, levels=(Level(5, "SWHardeningNeeded", ("INTEL-SA-00615",), NOW - DAY),))
+    with pytest.raises(EvidenceRefused):
+        judged(tee, Policy())
+    assert judged(tee, Policy(("UpToDate", "SWHardeningNeeded")))
+    with pytest.raises(EvidenceRefused):
+        judged(tee, Policy(("UpToDate", "SWHardeningNeeded"), rejected_advisories=("INTEL-SA-00615",)))
+
+
+def test_judge__out_of_date__is_accepted_for_a_grace_alone():
+    tee = replace(HONEST, levels=(Level(6, date=NOW - 40 * DAY), Level(5, "OutOfDate", (), NOW - 20 * DAY)))
+    with pytest.raises(EvidenceRefused):
+        judged(tee, Policy())
+    lenient = Policy(("UpToDate", "OutOfDate"), grace_seconds=60 * DAY)
+    assert judged(tee, lenient)
+    with pytest.raises(EvidenceRefused):
+        judged(tee, replace(lenient, grace_seconds=10 * DAY))
+
+
+def test_judge__evaluation_too_old__is_refused():
+    assert judged(HONEST, Policy(least_evaluation=HONEST.number))
+    with pytest.raises(EvidenceRefused):
+        judged(HONEST, Policy(least_evaluation=HONEST.number + 1))
+
+
+@pytest.mark.parametrize("sample", SAMPLES, ids=lambda sample: sample.name)
+def test_judge__real_quotes__as_expected(sample):
+    quote = Quote.parse(path(sample.quote).read_bytes())
+    collateral = Collateral.from_json(path(sample.collateral).read_text())
+    if sample.flags:
+        with pytest.raises(EvidenceRefused):
+            judge(quote, collateral, sample.time, Policy())
+    assert judge(quote, collateral, sample.time, Policy(("UpToDate", sample.status)))
