@@ -1,7 +1,8 @@
 """A party's own computing of a disputed pass: one prefill for the first list, then one step's trace at a time.
 
-What is kept is the residual stream after each step (two numbers a byte short of the model's own width, int32) and the
-step that is looked at. The reference computes it, so that what is defended or attacked is the specification itself.
+What is kept is the residual stream after each step (int32, positions by width) and the
+step that is looked at. The reference computes it, so that what is defended or attacked is the specification itself; its
+matrix products are made by the C kernels where there are any.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,8 @@ import numpy.typing as npt
 from oracle.disputes import trace
 from oracle.disputes.evidence import ModelExhibits, Step, StepExhibits
 from oracle.disputes.tokens import Tokens
+from oracle.engines.exact import fast_kernels
+from oracle.engines.exact.fast_linear import FastLinear
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
@@ -24,8 +27,10 @@ Residual = npt.NDArray[np.int32]
 class Tracer:
     """Steps of a model's pass, each from the residual stream before it."""
 
-    def __init__(self, path: Path) -> None:
-        self._reference = Reference(load(path))
+    def __init__(self, path: Path, threads: int | None = None, *, plain: bool = False) -> None:
+        """threads: None for as many as there are processors. plain: without the C kernels; the numbers are the same."""
+        fast = not plain and fast_kernels.available()
+        self._reference = Reference(load(path), FastLinear(threads) if fast else None)
         self.architecture = self._reference.architecture
 
     def residuals(self, tokens: Sequence[int]) -> list[Residual]:

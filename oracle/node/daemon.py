@@ -138,6 +138,7 @@ class Node:
             self.workshop.engine,
             self._planner.challenge_due,
             self._wake.set,
+            settings.threads,
         )
         self._seeds: dict[int, Block] = {}
         self._done: bytes | None = None  # hash of the head that the last complete round was about

@@ -93,8 +93,10 @@ class Litigant:
         engine_of: EngineOf,
         due: Callable[[View, RequestRecord, PostedAnswer], int],
         wake: Callable[[], None],
+        threads: int | None = None,
     ) -> None:
-        """due: from when on to challenge a wrong answer that nobody has challenged."""
+        """due: from when on to challenge a wrong answer that nobody has challenged. threads: for passes."""
+        self._threads = threads
         self._contracts, self._rpc, self._store = contracts, rpc, store
         self._engine_of, self._due, self._wake = engine_of, due, wake
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="litigant")
@@ -314,7 +316,9 @@ class Litigant:
         if matter.model not in self._known:
             manifest = self._store.manifest(matter.model)
             path = self._store.file(manifest).path
-            self._known[matter.model] = _Knowledge(manifest, ModelExhibits(path, manifest.weights_root), Tracer(path))
+            self._known[matter.model] = _Knowledge(
+                manifest, ModelExhibits(path, manifest.weights_root), Tracer(path, self._threads)
+            )
         return self._known[matter.model]
 
     def _pass(self, matter: _Matter, tokens: Tokens, positions: int) -> Pass:

@@ -137,6 +137,14 @@ class Rows:
         fields = (self.x, self._sums, self.shift)
         self._struct = _Rows(stride, *(array.ctypes.data for array in fields))
 
+    def fill(self, mantissa: Integers, shift: Integers) -> "Rows":
+        """With rows that were quantized elsewhere. mantissa: (rows, columns); shift: (rows,)."""
+        count, columns = mantissa.shape
+        self.x[:count, :columns] = mantissa
+        self.shift[:count] = shift
+        self._sums[:count] = self.x[:count].reshape(count, -1, 32).sum(axis=-1, dtype=np.int32)
+        return self
+
     @property
     def reference(self) -> Any:
         return byref(self._struct)

@@ -98,12 +98,20 @@ class FullTrace:
     """Final norm and logits of all rows; ends with "logits"."""
 
 
+class Linear(Protocol):
+    """`reference.linear` of a whole matrix: `plain_linear`, or `fast_linear.FastLinear`."""
+
+    def __call__(self, row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers: ...
+
+
 class Reference:
     """Forward by `reference.py`. Slow; made to be read, traced and compared with."""
 
-    def __init__(self, weights: Weights) -> None:
+    def __init__(self, weights: Weights, linear: Linear | None = None) -> None:
+        """linear: None for the plain one."""
         a = weights.architecture
         self.weights, self.architecture = weights, a
+        self._linear = linear or plain_linear
         self._powers, self._rotations = powers(), Rotations(a, weights.rope_factors)
         self._score_scale = score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
@@ -158,9 +166,9 @@ class Reference:
     def _layer(self, layer: Layer, residual: Integers, past: PastLayer) -> Trace:
         a, values = self.architecture, _Record()
         row = self._norm(values, "attn_norm", residual, layer.attn_norm)
-        q = values.set("q", _linear(row, layer.attn_q, NORMED_BITS, INNER_BITS, layer.q_bias))
-        k = values.set("k", _linear(row, layer.attn_k, NORMED_BITS, INNER_BITS, layer.k_bias))
-        v = values.set("v", ops.limit_values(_linear(row, layer.attn_v, NORMED_BITS, INNER_BITS, layer.v_bias)))
+        q = values.set("q", self._linear(row, layer.attn_q, NORMED_BITS, INNER_BITS, layer.q_bias))
+        k = values.set("k", self._linear(row, layer.attn_k, NORMED_BITS, INNER_BITS, layer.k_bias))
+        v = values.set("v", ops.limit_values(self._linear(row, layer.attn_v, NORMED_BITS, INNER_BITS, layer.v_bias)))
         query = self._head_rows(values, "q", q, layer.q_norm, past.key.shape[1])
         key = self._head_rows(values, "k", k, layer.k_norm, past.key.shape[1])
         past.key = np.concatenate([past.key, key.mantissa.transpose(1, 0, 2)], axis=1)
@@ -168,14 +176,14 @@ class Reference:
         past.value = np.concatenate([past.value, _heads(v, a.head_width).transpose(1, 0, 2)], axis=1)
         o = values.set("context", self._attention(values, query, past))
         row = values.quantize("context", o)
-        attended = values.set("attn_output", _linear(row, layer.attn_output, INNER_BITS, RESIDUAL_BITS))
+        attended = values.set("attn_output", self._linear(row, layer.attn_output, INNER_BITS, RESIDUAL_BITS))
         residual = values.set("attn_residual", ops.add(residual, attended))
 
         row = self._norm(values, "ffn_norm", residual, layer.ffn_norm)
-        gate = values.set("gate", _linear(row, layer.ffn_gate, NORMED_BITS, INNER_BITS))
-        up = values.set("up", _linear(row, layer.ffn_up, NORMED_BITS, INNER_BITS))
+        gate = values.set("gate", self._linear(row, layer.ffn_gate, NORMED_BITS, INNER_BITS))
+        up = values.set("up", self._linear(row, layer.ffn_up, NORMED_BITS, INNER_BITS))
         row = values.quantize("act", values.set("act", ops.gated(gate, up, self._powers)))
-        down = values.set("down", _linear(row, layer.ffn_down, ACT_BITS, RESIDUAL_BITS))
+        down = values.set("down", self._linear(row, layer.ffn_down, ACT_BITS, RESIDUAL_BITS))
         values.set("residual", ops.add(residual, down))
         return values.trace
 
@@ -225,7 +233,7 @@ class Reference:
     def _end(self, residual: Integers) -> Trace:
         values = _Record()
         row = self._norm(values, "output_norm", residual, self.weights.output_norm)
-        values.set("logits", _linear(row, self.weights.output, NORMED_BITS, RESIDUAL_BITS))
+        values.set("logits", self._linear(row, self.weights.output, NORMED_BITS, RESIDUAL_BITS))
         return values.trace
 
 
@@ -248,7 +256,7 @@ def _heads(x: Integers, width: int) -> Integers:
     return x.reshape(len(x), -1, width)
 
 
-def _linear(row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
+def plain_linear(row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
     """`reference.linear`, some rows of the matrix at a time to spare memory."""
     parts = [
         ops.linear(row, matrix.integers(first, count), bits, to_bits, None if bias is None else bias[first:][:count])
