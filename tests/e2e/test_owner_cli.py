@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
 from oracle.models.files import ModelFile
 from oracle.models.store import ModelStore
+from oracle.services import GameTerms
 
 OWNER = ACCOUNTS[8]
 TERMS = """
@@ -166,7 +168,8 @@ def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
 
 def test_create__terms_of_the_operators_page__make_a_service(earth, cli, tmp_path):
     manifest = add_model(tmp_path / "models", ROOT / "models" / "didyma-tiny.json")
-    (page,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    page, game = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    assert GameTerms(**tomllib.loads(game)["game"]).clock_seconds == 3600
     (tmp_path / "terms.toml").write_text(page.replace("0x…", "0x" + manifest.model_id.hex()[:12]))
     done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
     assert done.exit_code == 0, done.output
