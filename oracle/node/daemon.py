@@ -288,7 +288,7 @@ class Node:
             cases = {game.case.hex() for game in games}
             openings = {
                 bytes.fromhex(job.key.removeprefix("opening:")): [bytes.fromhex(node) for node in job.payload["nodes"]]
-                for job in tx.jobs("opening")
+                for job in (tx.jobs("opening") if games else ())
                 if job.payload["case"] in cases
             }
         return await self._litigant.wanted(view, games, openings, at, watch=self.settings.watch)

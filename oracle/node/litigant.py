@@ -16,6 +16,7 @@ import structlog
 
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
+from oracle.chain.headers import UnknownHeader
 from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
@@ -24,7 +25,7 @@ from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import Claim, Game, Move, Stage, attack, defend, reveal
 from oracle.disputes.passes import Pass, Tracer
 from oracle.disputes.tokens import Tokens
-from oracle.engines.base import Engine
+from oracle.engines.base import Engine, TokenId
 from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, ReorgedAway, Transient
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -131,19 +132,20 @@ class Litigant:
         found: list[Wanted] = []
         asked: set[str] = set()
         requests = {record.id: record for record in view.requests}
-        if not games and not requests:
+        wrong = [record for record in view.requests if watch and self._is_wrong(view, record)]
+        if not games and not wrong:
+            self._forget(asked, requests)
             return []
         confirmed = await self._rpc.block_by_hash(at.hash)
         if confirmed is None:
             raise ReorgedAway(f"block {at.number} left the chain")
         for game in games:
             found += await self._game(view, binding, game, requests.get(game.request), openings, confirmed, asked)
-        if watch:
-            challengers: dict[bytes, set[str]] = {}
-            for game in games:
-                challengers.setdefault(game.case, set()).add(game.challenger.lower())
-            for record in view.requests:
-                found += await self._watched(view, binding, record, openings, challengers, confirmed, asked)
+        challengers: dict[bytes, set[str]] = {}
+        for game in games:
+            challengers.setdefault(game.case, set()).add(game.challenger.lower())
+        for record in wrong:
+            found += await self._watched(view, binding, record, openings, challengers, confirmed, asked)
         self._forget(asked, requests)
         return found
 
@@ -228,6 +230,20 @@ class Litigant:
 
     # -- one answer ------------------------------------------------------------------------------------------------
 
+    def _is_wrong(self, view: View, record: RequestRecord) -> bool:
+        """Whether this node has found an answer wrong that the game would judge and that can still be challenged."""
+        posted, service = record.posted, view.services.get(record.request.service)
+        if posted is None or service is None or record.state not in ("answered", "disputed"):
+            return False
+        verdict = view.verdicts.get((record.id, posted.answer.hash))
+        in_time = view.head.timestamp <= posted.answer.closes_at
+        return (
+            in_time
+            and verdict is not None
+            and verdict.correct is False
+            and self._contracts.plays(service.terms.arbiter)
+        )
+
     async def _watched(
         self,
         view: View,
@@ -238,21 +254,17 @@ class Litigant:
         confirmed: Block,
         asked: set[str],
     ) -> list[Wanted]:
-        """A challenge, where this node has found an answer wrong and has no game about it yet.
+        """A challenge of a wrong answer, unless this node has a game about it already.
 
         Where others have one it waits for the window's last quarter, but no longer: they may lose on purpose.
         """
-        posted = record.posted
-        if posted is None or record.state not in ("answered", "disputed"):
-            return []
-        verdict = view.verdicts.get((record.id, posted.answer.hash))
-        if verdict is None or verdict.correct is not False or view.head.timestamp > posted.answer.closes_at:
-            return []
-        name = f"challenge:{record.id:064x}:{posted.answer.hash.hex()}:"
         matter = await self._matter(view, record, openings)
         if matter is None:
-            self.undecided.add(name)
-        if matter is None or posted.operator.lower() == view.operator.lower():
+            self.undecided.add(f"challenge:{record.id:064x}:")
+            return []
+        posted = matter.posted
+        name = f"challenge:{record.id:064x}:{posted.answer.hash.hex()}:"
+        if posted.operator.lower() == view.operator.lower():
             return []
         case = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *self._words(matter)))
         playing = challengers.get(case, set())
@@ -288,7 +300,8 @@ class Litigant:
         if fault is not None:
             shown = (int(fault.fault), fault.index, fault.text, list(fault.inputs))
             return Move("refute", (*self._words(matter), tokens.words, *shown))
-        verdict = matter.engine.check(list(map(_id, tokens.prompt)), list(map(_id, tokens.output)), matter.claim.params)
+        prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
+        verdict = matter.engine.check(prompt, output, matter.claim.params)
         if verdict.position is None:
             return None
         return Move(function, (*self._words(matter), tokens.words, len(tokens.prompt) + verdict.position))
@@ -338,15 +351,21 @@ class Litigant:
         engine = self._engine_of(service.id)
         if engine is None or not self._contracts.plays(service.terms.arbiter):
             return None
-        header = b""
-        if record.request.temperature:
-            if seed.hash not in self._headers:
-                found = await self._rpc.header(seed.hash)
-                if found is None:
-                    raise ReorgedAway(f"block {seed.number} left the chain")
-                self._headers[seed.hash] = found
-            header = self._headers[seed.hash]
+        header = await self._header(seed) if record.request.temperature else b""
         return _Matter(record, record.posted, service.terms.model, engine, seed.prev_randao, header, openings)
+
+    async def _header(self, seed: Block) -> bytes:
+        """Of a seed's block; nothing where headers have another layout, so that only the choice cannot be proven."""
+        if seed.hash not in self._headers:
+            try:
+                found = await self._rpc.header(seed.hash)
+            except UnknownHeader as error:
+                log.error("no sampled choice can be proven on this chain", reason=str(error))
+                found = b""
+            if found is None:
+                raise ReorgedAway(f"block {seed.number} left the chain")
+            self._headers[seed.hash] = found
+        return self._headers[seed.hash]
 
     async def _state(self, binding: Binding, game: int, head: Block) -> Game:
         values = binding.result("gameOf", await self._call(binding, head, "gameOf", game))
@@ -394,6 +413,8 @@ class Litigant:
         self._found = {name: move for name, move in self._found.items() if name in asked}
         self._tokens = {key: tokens for key, tokens in self._tokens.items() if key[0] in requests}
         self._passes = {key: made for key, made in self._passes.items() if key[0] in requests}
+        if not requests:
+            self._headers.clear()
 
     def _wanted(
         self,
@@ -418,10 +439,6 @@ class Litigant:
             urgent=deadline is not None,
             by_disputer=not defends and view.operator != view.disputer,
         )
-
-
-def _id(token: int) -> Any:
-    return token
 
 
 def _flat(values: Any) -> list[Any]:

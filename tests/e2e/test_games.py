@@ -14,6 +14,7 @@ from rig.child import KILLED, run_child
 from typer.testing import CliRunner
 
 from oracle.api.scrape import Scraper
+from oracle.chain import headers
 from oracle.chain.requests import Answer
 from oracle.cli import app
 from oracle.client import OracleClient
@@ -273,6 +274,21 @@ async def test_sampled_lie__admitted_up_to_the_logits__loses_to_the_choice(earth
     """The referee draws the token's noise from the block header that the watcher shows."""
     engines = [SecondTokenOff(exact(store)), exact(store)]
     async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        request = await asked_of(earth, nodes, NODES[0].address, temperature=1 << 16)
+        await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
+    assert earth.steps(request)[:4] == WON
+
+
+async def test_sampled_lie__on_a_chain_with_other_headers__is_still_challenged(earth, tmp_path, store, monkeypatch):
+    """Only the choice needs the header; a lie inside the pass is proven without it, and the node goes on."""
+
+    def unknown(block):
+        raise headers.UnknownHeader("another layout")
+
+    monkeypatch.setattr(headers, "encode", unknown)
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        corrupted(nodes[0], 2, "down")
         request = await asked_of(earth, nodes, NODES[0].address, temperature=1 << 16)
         await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
     assert earth.steps(request)[:4] == WON
