@@ -252,6 +252,7 @@ def write_node(folder: Path, plan: NodePlan, rpc_url: str, services: Sequence[Se
         "keystore": "operator.json",
         "password_file": "operator.password",
         "data_dir": "data",
+        "ballast_mib": 1,
         "models": str(models),
         "stagger_seconds": 2,
         "reserve_wei": ETHER,

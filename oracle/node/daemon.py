@@ -415,7 +415,8 @@ def make_rpc(settings: Settings, deployment: Deployment) -> Rpc:
 
 def open_journal(settings: Settings, deployment: Deployment) -> Journal:
     """The journal of this deployment; read again from its start if the allow-list has grown. Raises as Journal does."""
-    journal = Journal(settings.data_dir / "journal.sqlite", f"{deployment.chain_id}:{deployment.oracle}")
+    identity = f"{deployment.chain_id}:{deployment.oracle}"
+    journal = Journal(settings.data_dir / "journal.sqlite", identity, ballast_bytes=settings.ballast_mib << 20)
     wanted = set(settings.services)
     with journal.write() as tx:
         known = set((tx.get("services") or "").split())

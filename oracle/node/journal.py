@@ -29,8 +29,6 @@ from oracle.node.journal_schema import MIGRATIONS, Migration, blocks, jobs, meta
 
 log = structlog.get_logger()
 
-BALLAST_BYTES = 64 << 20  # some 10,000 dispute moves with their raw transactions
-
 
 @dataclass(frozen=True)
 class Job:
@@ -183,10 +181,11 @@ class Journal:
         path: Path,
         identity: str,
         *,
-        ballast_bytes: int = BALLAST_BYTES,
+        ballast_bytes: int,
         migrations: Sequence[Migration] = MIGRATIONS,
     ) -> None:
         """Opens the file, or makes it. identity: what it is about, e.g. "31337:0xOracle"; a file keeps its first one.
+        ballast_bytes: disk space held back, which urgent intents get when the disk is full; none for 0.
 
         Raises AlreadyRunning, JournalCorrupt, JournalTooNew, JournalFull, or WrongChain for another identity.
         """
@@ -312,6 +311,7 @@ class Journal:
             return
         handle = os.open(self._ballast, os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            os.ftruncate(handle, 0)
             os.posix_fallocate(handle, 0, self._ballast_bytes)
         except OSError:
             self._release()

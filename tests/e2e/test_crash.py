@@ -75,7 +75,7 @@ def killed_and_restarted(work: Callable[[], None], point: str, deaths: int) -> N
 
 def signed(earth: World, folder: Path) -> list[str]:
     """Kinds of the intents that were signed. Each once, all final, no gap in the nonces."""
-    journal = Journal(folder / "journal.sqlite", f"{CHAIN_ID}:{earth.deployment.oracle}")
+    journal = Journal(folder / "journal.sqlite", f"{CHAIN_ID}:{earth.deployment.oracle}", ballast_bytes=0)
     kinds = []
     with journal.read() as tx:
         for key in (OPERATOR, DISPUTER):

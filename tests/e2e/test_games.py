@@ -420,7 +420,9 @@ def test_defence__killed_at_any_step__goes_on_and_moves_once(built, tmp_path, st
         assert run_child(work) == 0
         assert earth.status(request) == "final"
         kinds = []
-        with Journal(tmp_path / "node" / "journal.sqlite", f"{CHAIN_ID}:{earth.deployment.oracle}").read() as tx:
+        with Journal(
+            tmp_path / "node" / "journal.sqlite", f"{CHAIN_ID}:{earth.deployment.oracle}", ballast_bytes=0
+        ).read() as tx:
             for row in Outbox(tx, NODES[0].address).intents("final", "mined"):
                 kinds.append(row.intent.key)
         moves = [key for key in kinds if key.startswith("move:")]

@@ -84,6 +84,7 @@ class World:
             "deployment": file,
             "services": ["0x" + self.service.hex()],
             "data_dir": folder,
+            "ballast_mib": 1,
             "confirmations": 1,
             "finality": 8,
             "poll_seconds": 0.05,

@@ -59,7 +59,7 @@ def test_open__first_process_was_killed__succeeds(tmp_path):
 def test_open__other_chain_or_contract__is_refused(journal, tmp_path):
     journal.close()
     with pytest.raises(WrongChain, match="belongs to 31337:0xOracle, not to 1:0xOracle"):
-        Journal(tmp_path / "j.sqlite", "1:0xOracle")
+        Journal(tmp_path / "j.sqlite", "1:0xOracle", ballast_bytes=0)
     journal.__init__(tmp_path / "j.sqlite", IDENTITY, ballast_bytes=0)  # the refusal left no lock behind
 
 
@@ -141,6 +141,13 @@ def limit_pages(journal: Journal, more: int) -> None:
     with journal.read() as tx:
         pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar_one()
         tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + more}")
+
+
+@pytest.mark.parametrize("size", [1 << 15, 1 << 17])
+def test_open__other_ballast__has_the_new_size(tmp_path, size):
+    open_at(tmp_path).close()
+    open_at(tmp_path, ballast_bytes=size).close()
+    assert (tmp_path / "j.sqlite.ballast").stat().st_size == size
 
 
 def test_write__disk_full__raises_releases_the_ballast_and_undoes(journal, tmp_path):
