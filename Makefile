@@ -32,15 +32,15 @@ bench: install ## speed, memory and accuracy, side by side; writes bench.json
 	$(PY) -m bench
 
 gas: install contracts-built ## gas of every step, from receipts; writes gas.json
-	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_file.py --write-gas
+	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_tee.py tests/contracts/test_gas_file.py --write-gas
 
 abi: install contracts-built ## what the node knows of the contracts
 	$(PY) scripts/export_abi.py
 
 lock: ## pin all dependencies again; torch stays apart, so that each machine gets its own build
-	uv pip compile pyproject.toml --extra dev --extra llamacpp --extra hub --extra tee --python-version 3.11 --no-header \
+	uv pip compile pyproject.toml --extra dev --extra llamacpp --extra hub --python-version 3.11 --no-header \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements/dev.lock
-	uv pip compile pyproject.toml --extra llamacpp --extra hub --extra tee --python-version 3.11 --no-header \
+	uv pip compile pyproject.toml --extra llamacpp --extra hub --python-version 3.11 --no-header \
 	    --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements/node.lock
 
 install: .venv/installed node_modules/installed

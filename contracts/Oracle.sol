@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
 
 import {Services} from "./Services.sol";
+import {IAttester} from "./interfaces/IAttester.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
@@ -58,13 +59,16 @@ contract Oracle is IOracle, Services {
         }
         if (rules.ownerCount < rules.minOwners) revert NotEnoughOwners(service, rules.ownerCount, rules.minOwners);
         if (params.callbackGas > 0 && msg.sender.code.length == 0) revert CallbackTargetWithoutCode(msg.sender);
+        if (params.isPrivate && _services[service].attester == address(0)) {
+            revert PrivateNeedsAttestation(service);
+        }
 
         Request memory req = Request({
             service: service,
             promptHash: keccak256(prompt),
             head: RequestLib.packHead(msg.sender, params.deadline, block.number),
             rules: RequestLib.packRules(params, rules.turnSeconds, rules.windowSeconds, rules.seatCount),
-            money: RequestLib.packMoney(feeWei, prices.tokenWei, rules.bondWei)
+            money: RequestLib.packMoney(feeWei, prices.tokenWei, rules.bondWei, params.valueFinney)
         });
         requestId = req.id();
         if (_state[requestId] != 0) revert DuplicateRequest(requestId);
@@ -120,26 +124,26 @@ contract Oracle is IOracle, Services {
         bytes32 tokensRoot,
         bytes32 seedBlockHash
     ) external {
-        RequestId requestId = req.id();
-        Round memory round = _openRound(requestId);
-        if (block.timestamp > req.deadline()) revert DeadlinePassed(requestId, req.deadline());
-        if (tokenCount == 0 || tokenCount > req.maxTokens()) revert TokensOutOfRange(tokenCount, req.maxTokens());
-        if (output.length > MAX_OUTPUT_BYTES) revert OutputTooLong(output.length, MAX_OUTPUT_BYTES);
-        bytes32 expected = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
-        if (seedBlockHash != expected || expected == 0) revert SeedMismatch(requestId, expected, seedBlockHash);
+        _answer(req, output, tokenCount, tokensRoot, seedBlockHash);
+        if (req.isPrivate()) revert PrivateNeedsAttestation(req.service);
+    }
 
-        uint32 turn = _turn(req, round, block.timestamp);
-        uint16 seat = _draw(req, requestId, seedBlockHash, turn);
-        _lockBond(req, requestId, turn, seat);
-        if (turn > round.firstTurn) _chargeMissed(req, round, requestId, seedBlockHash, turn);
-        Answer memory ans = Answer({
-            head: RequestLib.packAnswerHead(turn, seat, block.timestamp + req.windowSeconds(), tokenCount),
-            outputHash: keccak256(output),
-            tokensRoot: tokensRoot,
-            seedBlockHash: seedBlockHash
-        });
-        _state[requestId] = _answeredState(ans, Status.Answered);
-        emit AnswerPosted(requestId, msg.sender, ans, output);
+    /// @inheritdoc IOracle
+    function answerAttested(
+        Request calldata req,
+        bytes calldata output,
+        uint24 tokenCount,
+        bytes32 tokensRoot,
+        bytes32 seedBlockHash,
+        bytes calldata attestation
+    ) external nonReentrant {
+        address attester = _services[req.service].attester;
+        if (attester == address(0)) revert NoAttester(req.service);
+        (RequestId requestId, Answer memory ans) = _answer(req, output, tokenCount, tokensRoot, seedBlockHash);
+        (address signer, bool atOnce) = IAttester(attester).check(req, ans, attestation);
+        emit AnswerAttested(requestId, signer);
+        if (atOnce) _settle(req, requestId, ans.head, output);
+        else if (req.isPrivate()) revert PrivateNeedsAttestation(req.service);
     }
 
     /// @inheritdoc IOracle
@@ -263,7 +267,9 @@ contract Oracle is IOracle, Services {
                 cutoff: uint32(req.cutoff()),
                 callbackGas: uint32(req.callbackGas()),
                 callbackGasPriceWei: uint64(req.callbackGasPriceWei()),
-                deadline: uint48(req.deadline())
+                deadline: uint48(req.deadline()),
+                valueFinney: uint24(req.valueFinney()),
+                isPrivate: req.isPrivate()
             })
         });
     }
@@ -314,6 +320,35 @@ contract Oracle is IOracle, Services {
         return req.feeWei() + _callbackWei(req);
     }
 
+    function _answer(
+        Request calldata req,
+        bytes calldata output,
+        uint24 tokenCount,
+        bytes32 tokensRoot,
+        bytes32 seedBlockHash
+    ) private returns (RequestId requestId, Answer memory ans) {
+        requestId = req.id();
+        Round memory round = _openRound(requestId);
+        if (block.timestamp > req.deadline()) revert DeadlinePassed(requestId, req.deadline());
+        if (tokenCount == 0 || tokenCount > req.maxTokens()) revert TokensOutOfRange(tokenCount, req.maxTokens());
+        if (output.length > MAX_OUTPUT_BYTES) revert OutputTooLong(output.length, MAX_OUTPUT_BYTES);
+        bytes32 expected = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        if (seedBlockHash != expected || expected == 0) revert SeedMismatch(requestId, expected, seedBlockHash);
+
+        uint32 turn = _turn(req, round, block.timestamp);
+        uint16 seat = _draw(req, requestId, seedBlockHash, turn);
+        _lockBond(req, requestId, turn, seat);
+        if (turn > round.firstTurn) _chargeMissed(req, round, requestId, seedBlockHash, turn);
+        ans = Answer({
+            head: RequestLib.packAnswerHead(turn, seat, block.timestamp + req.windowSeconds(), tokenCount),
+            outputHash: keccak256(output),
+            tokensRoot: tokensRoot,
+            seedBlockHash: seedBlockHash
+        });
+        _state[requestId] = _answeredState(ans, Status.Answered);
+        emit AnswerPosted(requestId, msg.sender, ans, output);
+    }
+
     /// @dev Moves the bond out of the balance of the seat whose turn it is, if the caller operates it.
     function _lockBond(Request calldata req, RequestId requestId, uint32 turn, uint16 seat) private {
         SeatState storage slot = _seats[req.service][seat];
@@ -331,7 +366,8 @@ contract Oracle is IOracle, Services {
     }
 
     /// @dev Fines the active seats of turns [round.firstTurn, endTurn), as far as they were active when it began. The fines
-    /// are burnt: seats can be kept from answering by more requests than they have bonds for, so nobody may gain by it.
+    /// are burnt: seats can be kept from answering by more requests than they have bonds for, so nobody may gain by it. A private prompt
+    /// is sealed to the keys of some seats; the others could not answer it.
     function _chargeMissed(
         Request calldata req,
         Round memory round,
@@ -339,6 +375,7 @@ contract Oracle is IOracle, Services {
         bytes32 seedBlockHash,
         uint32 endTurn
     ) private {
+        if (req.isPrivate()) return;
         uint256 penaltiesWei;
         uint72 missPenaltyWei = _services[req.service].missPenaltyWei;
         for (uint32 turn = round.firstTurn; turn < endTurn; ++turn) {
@@ -374,12 +411,18 @@ contract Oracle is IOracle, Services {
                 || keccak256(item.output) != ans.outputHash
         ) return false;
 
+        _settle(req, requestId, ans.head, item.output);
+        return true;
+    }
+
+    /// @dev Makes the answer that stands final: pays for it, gives its bond back, calls the payer back.
+    function _settle(Request calldata req, RequestId requestId, uint256 head, bytes calldata output) private {
         _setStatus(requestId, Status.Final);
-        uint256 unusedWei = req.tokenPriceWei() * (req.maxTokens() - ans.tokenCount());
+        uint256 unusedWei = req.tokenPriceWei() * (req.maxTokens() - RequestLib.tokenCountIn(head));
         uint256 paidWei = req.feeWei() - unusedWei;
         uint256 callbackWei = _callbackWei(req);
         uint256 toSeatWei = req.bondWei() + paidWei;
-        SeatState storage seat = _seats[req.service][ans.seat()];
+        SeatState storage seat = _seats[req.service][RequestLib.seatIn(head)];
         if (msg.sender == seat.money.operator) {
             toSeatWei += callbackWei;
         } else if (callbackWei > 0) {
@@ -390,11 +433,10 @@ contract Oracle is IOracle, Services {
         emit RequestFinalized(requestId, msg.sender, paidWei);
 
         uint256 callbackGas = req.callbackGas();
-        if (callbackGas > 0 && !_callBack(req.payer(), requestId, item.output, callbackGas)) {
+        if (callbackGas > 0 && !_callBack(req.payer(), requestId, output, callbackGas)) {
             _setStatus(requestId, Status.Undelivered);
             emit CallbackFailed(requestId);
         }
-        return true;
     }
 
     /// @dev Calls `onAnswer` with exactly `callbackGas`, or reverts for lack of gas. Return data is not looked at.

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {Credits} from "./Credits.sol";
 import {IArbiter} from "./interfaces/IArbiter.sol";
+import {IAttester} from "./interfaces/IAttester.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IServices} from "./interfaces/IServices.sol";
 import {ServiceId} from "./interfaces/Types.sol";
@@ -47,6 +48,7 @@ abstract contract Services is IServices, Credits {
         uint72 missPenaltyWei;
         uint72 seatWei;
         uint32 leaveSeconds;
+        address attester;
     }
 
     /// @dev One slot: all that answering and finalizing touch.
@@ -109,6 +111,7 @@ abstract contract Services is IServices, Credits {
             minOwners: terms.minOwners
         });
         s.arbiter = terms.arbiter;
+        s.attester = terms.attester;
         s.missPenaltyWei = terms.missPenaltyWei;
         s.seatWei = terms.seatWei;
         emit ServiceCreated(service, terms.model, msg.sender, terms);
@@ -116,6 +119,7 @@ abstract contract Services is IServices, Credits {
         // Nothing about the service can be changed meanwhile, and whatever it is asked for fails without seats.
         // slither-disable-next-line reentrancy-no-eth
         uint32 disputeSeconds = terms.arbiter.adopt(service, terms);
+        if (terms.attester != address(0)) IAttester(terms.attester).adopt(service, terms);
         s.leaveSeconds = uint32(terms.lifetimeSeconds) + terms.windowSeconds + disputeSeconds;
     }
 
@@ -128,6 +132,11 @@ abstract contract Services is IServices, Credits {
     /// @inheritdoc IServices
     function arbiterOf(ServiceId service) public view returns (IArbiter) {
         return _services[service].arbiter;
+    }
+
+    /// @inheritdoc IServices
+    function attesterOf(ServiceId service) external view returns (address) {
+        return _services[service].attester;
     }
 
     /* SEATS */

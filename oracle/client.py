@@ -16,6 +16,7 @@ from web3.contract import Contract
 from web3.contract.contract import ContractFunction
 from web3.types import TxParams, TxReceipt, Wei
 
+from oracle.chain.requests import FINNEY
 from oracle.deployment import Deployment, artifact
 from oracle.errors import OracleError, Refused
 
@@ -60,17 +61,32 @@ class OracleClient:
     @cached_property
     def referee(self) -> Contract:
         """Raises Refused where the deployment has none."""
-        return self.contract("Referee", self._deployed(self.deployment.referee))
+        return self.contract("Referee", self._deployed(self.deployment.referee, "dispute game"))
 
     @cached_property
     def game(self) -> Contract:
         """Raises Refused where the deployment has none."""
-        return self.contract("DisputeGame", self._deployed(self.deployment.game))
+        return self.contract("DisputeGame", self._deployed(self.deployment.game, "dispute game"))
+
+    @cached_property
+    def attester(self) -> Contract:
+        """Raises Refused where the deployment has none; so do the next."""
+        return self.contract("AttestedAnswers", self._deployed(self.deployment.attester, "attester"))
+
+    @cached_property
+    def verifier(self) -> Contract:
+        """The attester's."""
+        return self.contract("DcapVerifier", self.attester.functions.verifier().call())
+
+    @cached_property
+    def collateral(self) -> Contract:
+        """The verifier's."""
+        return self.contract("DcapCollateral", self.verifier.functions.collateral().call())
 
     @staticmethod
-    def _deployed(address: ChecksumAddress | None) -> ChecksumAddress:
+    def _deployed(address: ChecksumAddress | None, what: str) -> ChecksumAddress:
         if address is None:
-            raise Refused("this deployment has no dispute game")
+            raise Refused(f"this deployment has no {what}")
         return address
 
     def contract(self, name: str, address: ChecksumAddress) -> Contract:
@@ -103,15 +119,34 @@ class OracleClient:
         logs = self.oracle.events.ServiceCreated().get_logs(from_block=self.deployment.block)
         return [ServiceId(bytes(log["args"]["service"])) for log in logs]
 
-    def params(self, max_tokens: int, temperature: float = 0.0, deadline_seconds: int | None = None) -> tuple[int, ...]:
+    def terms(self, service: ServiceId) -> Mapping[str, Any]:
+        """Of a service, as `IServices.Terms` names them. Raises Refused."""
+        created = self.oracle.events.ServiceCreated().get_logs(
+            from_block=self.deployment.block, argument_filters={"service": service}
+        )
+        if not created:
+            raise Refused(f"no service 0x{service.hex()} on this deployment; `didyma service list` shows all")
+        found: Mapping[str, Any] = created[0]["args"]["terms"]
+        return found
+
+    def params(
+        self,
+        max_tokens: int,
+        temperature: float = 0.0,
+        deadline_seconds: int | None = None,
+        *,
+        value_wei: int = 0,
+        is_private: bool = False,
+    ) -> tuple[int, ...]:
         """Parameters of a request without a callback, in the order of `IOracle.Params`.
 
-        deadline_seconds: from the latest block; None for ten minutes.
+        deadline_seconds: from the latest block; None for ten minutes. value_wei: what hangs on the answer.
         """
         deadline = self.w3.eth.get_block("latest")["timestamp"] + (
             600 if deadline_seconds is None else deadline_seconds
         )
-        return (max_tokens, round(temperature * 65536), 0, 0, 0, deadline)
+        finney = min(-(-value_wei // FINNEY), (1 << 24) - 1)
+        return (max_tokens, round(temperature * 65536), 0, 0, 0, deadline, finney, is_private)
 
     def ask(self, service: ServiceId, prompt: bytes, params: tuple[int, ...]) -> tuple[RequestId, TxReceipt]:
         """Send a request and pay exactly what it costs."""

@@ -15,7 +15,7 @@ from web3 import Web3
 
 from oracle.errors import Fatal
 
-GAME_CONTRACTS = ("game", "referee", "token_referee")
+OPTIONAL = ("game", "referee", "token_referee", "attester")
 
 
 class BadDeployment(Fatal):
@@ -35,6 +35,8 @@ class Deployment:
     """The dispute game of exact models; None in deployments without one. So the others."""
     referee: ChecksumAddress | None = None
     token_referee: ChecksumAddress | None = None
+    attester: ChecksumAddress | None = None
+    """`AttestedAnswers`, which knows its verifier; None in deployments without TEEs."""
 
     @classmethod
     def load(cls, path: Path) -> "Deployment":
@@ -47,7 +49,7 @@ class Deployment:
                 registry=Web3.to_checksum_address(fields["registry"]),
                 oracle=Web3.to_checksum_address(fields["oracle"]),
                 panel=Web3.to_checksum_address(fields["panel"]),
-                **{name: Web3.to_checksum_address(fields[name]) for name in GAME_CONTRACTS if fields.get(name)},
+                **{name: Web3.to_checksum_address(fields[name]) for name in OPTIONAL if fields.get(name)},
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise BadDeployment(

@@ -21,6 +21,9 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.types import RPCEndpoint
 
+from oracle.attestation.dev import MACHINE, root_key
+from oracle.attestation.identity import measurement_id, platform_id
+from oracle.attestation.registration import EXACT_ENGINE
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
 from oracle.disputes import commitments
@@ -28,7 +31,7 @@ from oracle.engines.sampling import table_code
 from oracle.errors import Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.services import GameTerms, PanelTerms, Terms
+from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
 ETHER = 10**18
 GWEI = 10**9
@@ -65,6 +68,13 @@ class Mode(Enum):
     """The exact engine, and a panel that tolerates no difference."""
     GAME = "game"
     """The exact engine, and the dispute game."""
+    TEE = "tee"
+    """As the game; and keys inside the dev TEE, whose answers are final at once."""
+
+    @property
+    def plays(self) -> bool:
+        """Whether the dispute game judges."""
+        return self in (Mode.GAME, Mode.TEE)
 
 
 def account(index: int) -> LocalAccount:
@@ -109,7 +119,7 @@ def deploy(w3: Web3) -> Deployment:
     """The contracts, from the first development account."""
     sender = account(DEPLOYER).address
 
-    def create(name: str, *args: str) -> str:
+    def create(name: str, *args: str | bytes) -> str:
         built = artifact(name)
         tx_hash = (
             w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]).constructor(*args).transact({"from": sender})
@@ -125,7 +135,9 @@ def deploy(w3: Web3) -> Deployment:
     table = w3.eth.wait_for_transaction_receipt(table_made)
     token_referee = create("TokenReferee", referee, str(table["contractAddress"]))
     game = create("DisputeGame", oracle, referee, token_referee)
-    addresses = (registry, oracle, panel, game, referee, token_referee)
+    verifier = create("DcapVerifier", create("DcapCollateral", *root_key(w3.eth.chain_id)))
+    attester = create("AttestedAnswers", oracle, verifier)
+    addresses = (registry, oracle, panel, game, referee, token_referee, attester)
     return Deployment(w3.eth.chain_id, block, *map(Web3.to_checksum_address, addresses))
 
 
@@ -170,13 +182,17 @@ def add_model(store: Path, described: Path, *, committed: bool = False) -> Manif
 def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> Terms:
     """Short windows and round prices. Raises Refused where the deployment has no dispute game and one is wanted."""
     panel = replace(PANEL, tolerance=0) if mode is Mode.EXACT else PANEL
-    arbiter = deployment.game if mode is Mode.GAME else deployment.panel
+    arbiter = deployment.game if mode.plays else deployment.panel
     if arbiter is None:
         raise Refused("this deployment has no dispute game")
+    if mode is Mode.TEE and deployment.attester is None:
+        raise Refused("this deployment knows no TEEs")
     return Terms(
         model=model,
         arbiter=arbiter,
-        arbiter_terms=GAME.encoded() if mode is Mode.GAME else panel.encoded(),
+        arbiter_terms=GAME.encoded() if mode.plays else panel.encoded(),
+        attester=deployment.attester if mode is Mode.TEE and deployment.attester else NO_ATTESTER,
+        attester_terms=dev_policy().encoded() if mode is Mode.TEE else b"",
         bond_wei=ETHER,
         seat_wei=2 * ETHER,
         miss_penalty_wei=ETHER // 1000,
@@ -188,8 +204,23 @@ def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> 
         turn_seconds=20,
         window_seconds=20,
         lifetime_seconds=600,
-        min_owners=2 if mode is Mode.GAME else PANEL.panel_size + 2,
+        min_owners=2 if mode.plays else PANEL.panel_size + 2,
         value_cap_wei=ETHER // 2,
+    )
+
+
+def dev_policy() -> Policy:
+    """Believes the machine of development chains, and nothing else."""
+    quote = MACHINE.quote(bytes(64))
+    return Policy(
+        guardian=account(DEPLOYER).address,
+        engine_id=EXACT_ENGINE,
+        accepts_configuration=False,
+        grace_seconds=30 * 86_400,
+        grace_cap_wei=ETHER // 10,
+        advisories=(),
+        measurements=(measurement_id(quote, is_dev=True),),
+        platforms=(platform_id(quote),),
     )
 
 
@@ -232,8 +263,10 @@ def take_seats(w3: Web3, deployment: Deployment, service: ServiceId, plans: list
         client.send(client.oracle.functions.activate(service, seat))
 
 
-def write_node(folder: Path, plan: NodePlan, rpc_url: str, services: Sequence[ServiceId], models: Path) -> Path:
-    """The files of one node: keystore, password, settings. Returns the settings file.
+def write_node(
+    folder: Path, plan: NodePlan, rpc_url: str, services: Sequence[ServiceId], models: Path, *, tee: bool = False
+) -> Path:
+    """The files of one node: keystore, password, settings. tee: in the dev TEE. Returns the settings file.
 
     The folder above `folder` holds what nodes share: deployment.json.
     """
@@ -258,6 +291,7 @@ def write_node(folder: Path, plan: NodePlan, rpc_url: str, services: Sequence[Se
         "reserve_wei": ETHER,
         "threads": 1,
         "api_port": free_port(),
+        "tee": "dev" if tee else "none",
     }
     settings = folder / "didyma.toml"
     settings.touch(mode=0o600)

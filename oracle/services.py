@@ -6,13 +6,15 @@ Amounts in wei, times in seconds, as the NatSpec says. The service's id is the h
 from dataclasses import astuple, dataclass
 
 from eth_abi.abi import decode, encode
-from eth_typing import ChecksumAddress
+from eth_typing import ChecksumAddress, HexAddress, HexStr
 from web3 import Web3
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
 GAME_TERMS = "(uint72,uint72,uint32,uint32,uint32)"
+POLICY = "(address,bytes32,bool,uint32,uint96,uint16[],bytes32[],bytes32[])"
+NO_ATTESTER = ChecksumAddress(HexAddress(HexStr("0x" + "00" * 20)))
 TERMS = (
-    "(bytes32,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,"
+    "(bytes32,address,bytes,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,"
     "uint32,uint24,uint24,uint24,uint24,uint16,uint128)"
 )
 
@@ -60,10 +62,35 @@ class GameTerms:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """`IAttestedAnswers.Policy`"""
+
+    guardian: ChecksumAddress
+    engine_id: bytes
+    accepts_configuration: bool
+    grace_seconds: int
+    grace_cap_wei: int
+    advisories: tuple[int, ...]
+    measurements: tuple[bytes, ...]
+    platforms: tuple[bytes, ...]
+
+    def encoded(self) -> bytes:
+        return encode([POLICY], [astuple(self)])
+
+    @classmethod
+    def decoded(cls, data: bytes) -> "Policy":
+        guardian, *rest = decode([POLICY], data)[0]
+        return cls(Web3.to_checksum_address(guardian), *rest)
+
+
+@dataclass(frozen=True)
 class Terms:
     model: bytes
     arbiter: ChecksumAddress
     arbiter_terms: bytes
+    attester: ChecksumAddress
+    """NO_ATTESTER for none."""
+    attester_terms: bytes
     bond_wei: int
     seat_wei: int
     miss_penalty_wei: int
@@ -81,3 +108,8 @@ class Terms:
     def service_id(self) -> bytes:
         """32 bytes: keccak256 of the ABI encoding."""
         return bytes(Web3.keccak(encode([TERMS], [astuple(self)])))
+
+    @property
+    def policy(self) -> "Policy | None":
+        """What the attester goes by, if there is one."""
+        return Policy.decoded(self.attester_terms) if self.attester != NO_ATTESTER else None

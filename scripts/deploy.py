@@ -1,7 +1,8 @@
 """Deploy the contracts: `ape run deploy --network NETWORK --account ALIAS [--out FILE]`.
 
 Writes a deployment file that the node, the client and the development tools read. The contracts take no
-parameters that could be got wrong: each knows those that it calls, and the token referee checks its noise table.
+parameters that could be got wrong: each knows those that it calls, the token referee checks its noise table, and quotes
+of TEEs go back to Intel's root, or on a local chain to the dev TEE's.
 """
 
 import json
@@ -11,6 +12,7 @@ import click
 from ape import accounts, networks, project
 from ape.cli import ConnectedProviderCommand
 
+from oracle.attestation.dev import root_key
 from oracle.engines.sampling import table_code
 
 
@@ -18,7 +20,7 @@ from oracle.engines.sampling import table_code
 @click.option("--account", "alias", default="TEST::0", help="Ape account; TEST::N is a development account.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("deployment.json"), show_default=True)
 def cli(alias: str, out: Path) -> None:
-    """Deploy registry, oracle, panel, referees and dispute game."""
+    """Deploy registry, oracle, panel, referees, dispute game and attester."""
     deployer = (
         accounts.test_accounts[int(alias.removeprefix("TEST::"))]
         if alias.startswith("TEST::")
@@ -38,6 +40,10 @@ def cli(alias: str, out: Path) -> None:
     token_referee = project.TokenReferee.deploy(referee, table_address, sender=deployer)
     game = project.DisputeGame.deploy(oracle, referee, token_referee, sender=deployer)
 
+    collateral = project.DcapCollateral.deploy(*root_key(networks.provider.chain_id), sender=deployer)
+    verifier = project.DcapVerifier.deploy(collateral, sender=deployer)
+    attester = project.AttestedAnswers.deploy(oracle, verifier, sender=deployer)
+
     known = (oracle.models(), panel.oracle(), referee.registry(), token_referee.referee(), game.oracle())
     if known != (registry.address, oracle.address, registry.address, referee.address, oracle.address):
         raise click.ClickException("the contracts do not know each other; deploy again")
@@ -50,6 +56,7 @@ def cli(alias: str, out: Path) -> None:
         "game": game.address,
         "referee": referee.address,
         "token_referee": token_referee.address,
+        "attester": attester.address,
     }
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(deployment, indent=2) + "\n")

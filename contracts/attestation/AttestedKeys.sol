@@ -8,7 +8,7 @@ import {IAttestationVerifier} from "../interfaces/IAttestationVerifier.sol";
 import {IAttestedKeys} from "../interfaces/IAttestedKeys.sol";
 
 /// @title AttestedKeys
-contract AttestedKeys is IAttestedKeys, EIP712 {
+abstract contract AttestedKeys is IAttestedKeys, EIP712 {
     /// @notice Blocks, the age up to which a challenge proves that evidence is recent.
     uint256 public constant MAX_CHALLENGE_AGE = 256;
     /// @notice Seconds that a key lives at most.
@@ -20,7 +20,7 @@ contract AttestedKeys is IAttestedKeys, EIP712 {
 
     IAttestationVerifier public immutable verifier;
 
-    mapping(address signer => Key) private _keys;
+    mapping(address signer => Key) internal _keys;
 
     constructor(IAttestationVerifier verifier_) {
         verifier = verifier_;
@@ -75,10 +75,9 @@ contract AttestedKeys is IAttestedKeys, EIP712 {
     }
 
     /// @inheritdoc IAttestedKeys
-    function isActive(address signer, Details calldata details) external view returns (bool) {
+    function isActive(address signer, Details calldata details) public view returns (bool) {
         Key storage key = _keys[signer];
-        return block.timestamp < key.expiresAt && key.details == keccak256(abi.encode(details))
-            && verifier.stands(key.credential, key.evalNumber);
+        return key.details == keccak256(abi.encode(details)) && _isActive(key);
     }
 
     /// @inheritdoc IAttestedKeys
@@ -96,7 +95,11 @@ contract AttestedKeys is IAttestedKeys, EIP712 {
         return _hashTypedData(keccak256(abi.encode(REGISTRATION, r)));
     }
 
+    function _isActive(Key storage key) internal view returns (bool) {
+        return block.timestamp < key.expiresAt && verifier.stands(key.credential, key.evalNumber);
+    }
+
     function _domainNameAndVersion() internal pure override returns (string memory name, string memory version) {
-        return ("Didyma attested keys", "1");
+        return ("Didyma attestation", "1");
     }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IRevocations} from "../interfaces/IRevocations.sol";
 import {IDcapCollateral} from "../interfaces/IDcapCollateral.sol";
 import {P256} from "./P256.sol";
 import {TcbLevels} from "./TcbLevels.sol";
@@ -19,6 +20,9 @@ contract DcapCollateral is IDcapCollateral {
 
     /// @inheritdoc IDcapCollateral
     bool public immutable isDev;
+
+    /// @inheritdoc IRevocations
+    uint32 public generation;
 
     mapping(bytes32 id => Certificate) private _certificates;
     mapping(bytes32 issuer => Crl) private _crls;
@@ -70,14 +74,16 @@ contract DcapCollateral is IDcapCollateral {
 
         (stored.thisUpdate, stored.nextUpdate) = (c.thisUpdate, c.nextUpdate);
         emit CrlPosted(issuer, c.thisUpdate, c.nextUpdate);
+        bool isAny;
         for (uint256 at = c.entriesAt; at < c.entriesEnd;) {
             uint256 serial;
             (serial, at) = X509.readEntry(der, at, c.entriesEnd);
             bytes32 id = certificateId(issuer, serial);
             if (_certificates[id].revoked) continue;
-            _certificates[id].revoked = true;
+            _certificates[id].revoked = isAny = true;
             emit CertificateRevoked(id, issuer, serial);
         }
+        if (isAny) ++generation;
     }
 
     /// @inheritdoc IDcapCollateral
@@ -183,6 +189,7 @@ contract DcapCollateral is IDcapCollateral {
         if (head.issueDate <= stored.issueDate || head.evalNumber < stored.evalNumber || head.evalNumber > 0xffff) {
             revert NotNewer(stored.issueDate, stored.evalNumber);
         }
+        if (head.evalNumber > stored.evalNumber && stored.evalNumber > 0) ++generation;
         stored.pointer = SSTORE2.write(packed);
         stored.evalNumber = uint16(head.evalNumber);
         (stored.issueDate, stored.nextUpdate, stored.signer) = (head.issueDate, head.nextUpdate, signer);

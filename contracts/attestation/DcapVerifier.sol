@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {IAttestationVerifier, OUT_OF_DATE, REVOKED} from "../interfaces/IAttestationVerifier.sol";
 import {IDcapCollateral} from "../interfaces/IDcapCollateral.sol";
+import {IRevocations} from "../interfaces/IRevocations.sol";
 import {Der} from "./Der.sol";
 import {P256} from "./P256.sol";
 import {TcbLevels} from "./TcbLevels.sol";
@@ -89,6 +90,11 @@ contract DcapVerifier is IAttestationVerifier {
         uint256 reportDataAt = at.bodyAt + (at.tee == IDcapCollateral.Tee.Tdx ? 520 : 320);
         (v.reportBinding, v.encryptionKey) = (Der.word(evidence, reportDataAt), Der.word(evidence, reportDataAt + 32));
         (v.expiresAt, v.evalNumber) = (p.expiresAt, p.evalNumber);
+    }
+
+    /// @inheritdoc IAttestationVerifier
+    function revocations() external view returns (IRevocations) {
+        return collateral;
     }
 
     /// @inheritdoc IAttestationVerifier

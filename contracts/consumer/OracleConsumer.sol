@@ -45,6 +45,13 @@ abstract contract OracleConsumer is IOracleConsumer {
         return feeWei + callbackWei;
     }
 
+    /// @dev `valueWei` as `Params.valueFinney` has it, rounded up; what is too much for it is the most it can say, which no
+    /// cap allows.
+    function _finney(uint256 valueWei) internal pure returns (uint24) {
+        uint256 finney = (valueWei + 1e15 - 1) / 1e15;
+        return finney < type(uint24).max ? uint24(finney) : type(uint24).max;
+    }
+
     /// @dev Refunds (unused tokens, expired requests) are this contract's credit with the oracle.
     function _withdrawCredit(address payable to) internal {
         oracle.withdraw(to, oracle.credit(address(this)));

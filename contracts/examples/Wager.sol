@@ -71,7 +71,7 @@ contract Wager is OracleConsumer {
     /// @notice Stakes the ether sent on "yes". Reverts if the service would not take the question.
     function offer(bytes calldata question) external payable returns (uint256 bet) {
         if (msg.value == 0) revert NoStake();
-        _price(service, question.length, _params(0));
+        _price(service, question.length, _params(0, msg.value));
 
         bet = _bets.length;
         _bets.push(
@@ -108,7 +108,7 @@ contract Wager is OracleConsumer {
         b.staleAt = uint48(block.timestamp) + PATIENCE;
         // The oracle is trusted, and its callback comes in a later transaction.
         // slither-disable-next-line reentrancy-eth
-        RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei), msg.value);
+        RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei, b.stakeWei), msg.value);
         b.requestId = requestId;
         _betOf[requestId] = bet;
         emit Settling(bet, requestId);
@@ -143,7 +143,7 @@ contract Wager is OracleConsumer {
 
     /// @notice What `settle` must be sent, in wei.
     function price(uint256 bet, uint64 callbackGasPriceWei) external view returns (uint256) {
-        return _price(service, _bets[bet].question.length, _params(callbackGasPriceWei));
+        return _price(service, _bets[bet].question.length, _params(callbackGasPriceWei, _bets[bet].stakeWei));
     }
 
     function betOf(uint256 bet) external view returns (Bet memory) {
@@ -173,14 +173,17 @@ contract Wager is OracleConsumer {
         emit Settled(bet, outcome);
     }
 
-    function _params(uint64 callbackGasPriceWei) private view returns (IOracle.Params memory) {
+    /// @dev Both stakes hang on the answer.
+    function _params(uint64 callbackGasPriceWei, uint256 stakeWei) private view returns (IOracle.Params memory) {
         return IOracle.Params({
             maxTokens: 4,
             temperature: 0,
             cutoff: 0,
             callbackGas: CALLBACK_GAS,
             callbackGasPriceWei: callbackGasPriceWei,
-            deadline: uint48(block.timestamp) + answerSeconds
+            deadline: uint48(block.timestamp) + answerSeconds,
+            valueFinney: _finney(2 * stakeWei),
+            isPrivate: false
         });
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IRevocations} from "./IRevocations.sol";
+
 /* TCB STATUS: what is wrong with a platform, as flags. Zero is up to date; verdicts about parts are joined by `|`. */
 
 /// @dev A newer security version of microcode, firmware or TEE module exists.
@@ -51,6 +53,9 @@ interface IAttestationVerifier {
     /// @dev Reverts on anything but sound evidence of an unrevoked platform. Warning: sound is not acceptable; a platform
     /// that is out of date or open to advisories passes, and `tcbStatus` says so.
     function verify(bytes calldata evidence) external view returns (Verified memory);
+
+    /// @notice Tells when `stands` may say otherwise than before, expiry apart.
+    function revocations() external view returns (IRevocations);
 
     /// @notice Whether evidence once verified still stands: nothing behind `credential` is revoked or expired, and the
     /// vendor has not evaluated platforms anew since `evalNumber`.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IRevocations} from "./IRevocations.sol";
+
 /// @title Intel's signed documents about its platforms: certificates, revocation lists, TCB infos, QE identities.
 /// @notice Anyone may post; the signature decides, back to a root key that is fixed at construction. Documents only ever
 /// get newer: older collateral is a downgrade attack.
-interface IDcapCollateral {
+interface IDcapCollateral is IRevocations {
     enum Tee {
         Sgx,
         Tdx

@@ -25,6 +25,10 @@ interface IOracle is IServices, ICredits {
     /// @param callbackGasPriceWei what the caller pays for each unit of it, and for `CALLBACK_OVERHEAD_GAS`, to whoever
     /// finalizes.
     /// @param deadline Unix time in seconds: the last moment at which an answer may be posted.
+    /// @param valueFinney what hangs on the answer, by the caller's word, in units of 10^15 wei: an attested answer is
+    /// final at once only up to the service's cap.
+    /// @param isPrivate the prompt is sealed to keys inside TEEs: only an attested answer that is final at once counts, for
+    /// nobody else could check it; and seats that let their turns pass are not fined.
     struct Params {
         uint24 maxTokens;
         uint32 temperature;
@@ -32,6 +36,8 @@ interface IOracle is IServices, ICredits {
         uint32 callbackGas;
         uint64 callbackGasPriceWei;
         uint48 deadline;
+        uint24 valueFinney;
+        bool isPrivate;
     }
 
     /// @notice What never changes about a request; the terms it was made under are copied in. Its hash is its id.
@@ -39,8 +45,9 @@ interface IOracle is IServices, ICredits {
     /// @param head payer (160 bits: gets refunds and the callback), deadline (48), blockNumber (48: of the request; the
     /// seed and the turns follow from block `blockNumber + SEED_DELAY`).
     /// @param rules maxTokens (24), temperature (32), cutoff (32), callbackGas (32), callbackGasPriceWei (64),
-    /// turnSeconds (24), windowSeconds (24), seatCount (16: the draws go over seats [0, seatCount)).
-    /// @param money feeWei (96: base, prompt bytes and `maxTokens` tokens), tokenPriceWei (64), bondWei (72).
+    /// turnSeconds (24), windowSeconds (24), seatCount (16: the draws go over seats [0, seatCount)), isPrivate (1).
+    /// @param money feeWei (96: base, prompt bytes and `maxTokens` tokens), tokenPriceWei (64), bondWei (72),
+    /// valueFinney (24).
     /// Fields are packed from the lowest bit up; see `RequestLib`, and `unpackRequest` to read them apart.
     struct Request {
         ServiceId service;
@@ -135,6 +142,8 @@ interface IOracle is IServices, ICredits {
         RequestId indexed requestId, ServiceId indexed service, address indexed payer, Request request, bytes prompt
     );
     event AnswerPosted(RequestId indexed requestId, address indexed operator, Answer answer, bytes output);
+    /// @notice The answer just posted was signed by an attested key; RequestFinalized follows if it is final at once.
+    event AnswerAttested(RequestId indexed requestId, address indexed signer);
     event TurnMissed(RequestId indexed requestId, uint32 turn, uint16 seat, uint256 penaltyWei);
     event AnswerDisputed(RequestId indexed requestId, uint32 turn);
     /// @param slashedWei taken from the answer's bond. @param next the round that follows; all zero if upheld.
@@ -172,6 +181,11 @@ interface IOracle is IServices, ICredits {
     /// @notice Thrown when an answer was computed on another fork, or too early, or too late for the chain to remember.
     error SeedMismatch(RequestId requestId, bytes32 expected, bytes32 given);
     error NotYourTurn(RequestId requestId, uint32 turn, uint16 seat, address operator);
+    /// @notice Thrown when a private prompt is to be answered otherwise than by a key inside a TEE, and at once; or is asked
+    /// of a service that knows no such keys.
+    error PrivateNeedsAttestation(ServiceId service);
+    /// @notice Thrown when an attested answer is posted to a service that has no attester.
+    error NoAttester(ServiceId service);
     error NotPayer(RequestId requestId, address payer);
     /// @notice Thrown when no item of a batch could be finalized: wrong state, wrong calldata, or window still open.
     error NothingToFinalize();
@@ -213,6 +227,18 @@ interface IOracle is IServices, ICredits {
         uint24 tokenCount,
         bytes32 tokensRoot,
         bytes32 seedBlockHash
+    ) external;
+
+    /// @notice Posts an answer that the service's attester vouches for: as far as it does, the answer is final at once, is
+    /// paid and called back like `finalize` does it, and locks no bond. Otherwise it is an answer like any other.
+    /// @dev As `answer`; and reverts as the attester does when `attestation` vouches for nothing.
+    function answerAttested(
+        Request calldata req,
+        bytes calldata output,
+        uint24 tokenCount,
+        bytes32 tokensRoot,
+        bytes32 seedBlockHash,
+        bytes calldata attestation
     ) external;
 
     /// @notice Closes requests whose window passed: pays the node for the tokens really produced, refunds the rest,

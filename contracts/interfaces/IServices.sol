@@ -15,6 +15,8 @@ interface IServices {
     /// @param model the model that answers.
     /// @param arbiter settles disputes about answers of this service.
     /// @param arbiterTerms parameters for the arbiter, in its own ABI encoding.
+    /// @param attester an `IAttester`, which vouches for answers that are final at once; zero for none.
+    /// @param attesterTerms parameters for the attester, in its own ABI encoding.
     /// @param bondWei locked from a seat's balance while its answer can be disputed.
     /// @param seatWei least balance to take a seat and to keep while in it.
     /// @param missPenaltyWei taken from a seat that lets its turn pass, and burnt: paid to anyone, it would reward
@@ -28,11 +30,14 @@ interface IServices {
     /// @param windowSeconds the challenge window.
     /// @param lifetimeSeconds latest deadline of a request, counted from its posting; at most `MAX_LIFETIME`.
     /// @param minOwners requests are refused while fewer distinct owners hold active seats.
-    /// @param valueCapWei the most that should hang on one answer, by the creator's reckoning; for consumers to read.
+    /// @param valueCapWei the most that should hang on one answer, by the creator's reckoning: for consumers to read, and
+    /// for the attester to hold answers to that are final at once.
     struct Terms {
         ModelId model;
         IArbiter arbiter;
         bytes arbiterTerms;
+        address attester;
+        bytes attesterTerms;
         uint72 bondWei;
         uint72 seatWei;
         uint72 missPenaltyWei;
@@ -99,7 +104,7 @@ interface IServices {
     error InsufficientSeatBalance(ServiceId service, uint16 seat, uint256 balanceWei, uint256 neededWei);
 
     /// @notice Creates a service. Its id is the hash of its terms.
-    /// @dev Calls `terms.arbiter.adopt`, which refuses terms that it cannot judge by.
+    /// @dev Calls `adopt` of arbiter and attester, which refuse terms that they cannot judge by.
     function createService(Terms calldata terms) external returns (ServiceId service);
 
     /// @notice Takes a seat: the lowest free index that was given up last, or a new one.
@@ -143,4 +148,7 @@ interface IServices {
 
     /// @notice The service's arbiter; zero if the service does not exist.
     function arbiterOf(ServiceId service) external view returns (IArbiter);
+
+    /// @notice The service's attester; zero if it has none.
+    function attesterOf(ServiceId service) external view returns (address);
 }

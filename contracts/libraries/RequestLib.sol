@@ -44,7 +44,7 @@ library RequestLib {
     {
         return uint256(p.maxTokens) | uint256(p.temperature) << 24 | uint256(p.cutoff) << 56 | uint256(p.callbackGas)
             << 88 | uint256(p.callbackGasPriceWei) << 120 | turnSeconds_ << 184 | windowSeconds_ << 208 | seatCount_
-            << 232;
+            << 232 | (p.isPrivate ? uint256(1) << 248 : 0);
     }
 
     function maxTokens(IOracle.Request calldata r) internal pure returns (uint256) {
@@ -76,13 +76,21 @@ library RequestLib {
     }
 
     function seatCount(IOracle.Request calldata r) internal pure returns (uint256) {
-        return r.rules >> 232;
+        return uint16(r.rules >> 232);
+    }
+
+    function isPrivate(IOracle.Request calldata r) internal pure returns (bool) {
+        return r.rules >> 248 != 0;
     }
 
     /* REQUEST: money */
 
-    function packMoney(uint256 feeWei_, uint256 tokenPriceWei_, uint256 bondWei_) internal pure returns (uint256) {
-        return feeWei_ | tokenPriceWei_ << 96 | bondWei_ << 160;
+    function packMoney(uint256 feeWei_, uint256 tokenPriceWei_, uint256 bondWei_, uint256 valueFinney_)
+        internal
+        pure
+        returns (uint256)
+    {
+        return feeWei_ | tokenPriceWei_ << 96 | bondWei_ << 160 | valueFinney_ << 232;
     }
 
     function feeWei(IOracle.Request calldata r) internal pure returns (uint256) {
@@ -94,7 +102,12 @@ library RequestLib {
     }
 
     function bondWei(IOracle.Request calldata r) internal pure returns (uint256) {
-        return r.money >> 160;
+        return uint72(r.money >> 160);
+    }
+
+    /// @dev In units of 10^15 wei.
+    function valueFinney(IOracle.Request calldata r) internal pure returns (uint256) {
+        return r.money >> 232;
     }
 
     /* ANSWER: head */
@@ -112,7 +125,7 @@ library RequestLib {
     }
 
     function seat(IOracle.Answer calldata a) internal pure returns (uint16) {
-        return uint16(a.head >> 32);
+        return seatIn(a.head);
     }
 
     function closesAt(IOracle.Answer calldata a) internal pure returns (uint256) {
@@ -120,6 +133,14 @@ library RequestLib {
     }
 
     function tokenCount(IOracle.Answer calldata a) internal pure returns (uint256) {
-        return uint24(a.head >> 96);
+        return tokenCountIn(a.head);
+    }
+
+    function seatIn(uint256 head) internal pure returns (uint16) {
+        return uint16(head >> 32);
+    }
+
+    function tokenCountIn(uint256 head) internal pure returns (uint256) {
+        return uint24(head >> 96);
     }
 }

@@ -261,6 +261,24 @@ class DevTee:
         return _signature(self._key(name), data)
 
 
+MACHINE = DevTee(since=1_700_000_000, until=2_400_000_000)
+"""The machine of development chains: all their nodes run on it. Valid from 2023 to 2046."""
+
+LOCAL_CHAINS = (31337, 1337)
+"""Where `DcapCollateral` takes a root that is not Intel's."""
+
+INTEL_ROOT_KEY = (
+    bytes.fromhex("0ba9c4c0c0c86193a3fe23d6b02cda10a8bbd4e88e48b4458561a36e705525f5"),
+    bytes.fromhex("67918e2edc88e40d860bd0cc4ee26aacc988e505a953558c453f6b0904ae7394"),
+)
+"""x and y of "Intel SGX Root CA": the root on every other chain."""
+
+
+def root_key(chain_id: int) -> tuple[bytes, bytes]:
+    """What `DcapCollateral` is deployed with on a chain."""
+    return MACHINE.root_key if chain_id in LOCAL_CHAINS else INTEL_ROOT_KEY
+
+
 def _signature(key: ec.EllipticCurvePrivateKey, data: bytes) -> bytes:
     r, s = decode_dss_signature(key.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True)))
     return r.to_bytes(32, "big") + s.to_bytes(32, "big")

@@ -3,7 +3,7 @@
 The same rules in Solidity: `contracts/attestation/AttestedKeys.sol`.
 """
 
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 from eth_abi.abi import encode
@@ -11,16 +11,12 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 
+from oracle.attestation.eip712 import REGISTRATION, sign
 from oracle.attestation.quote import Quote
 
+EXACT_ENGINE = keccak(b"didyma.engine.exact.v1")
+"""Engine id of the integer engine: the one whose answers the dispute game can judge."""
 BINDING = keccak(b"didyma.attested-key.v1")
-FIELDS = {
-    "node": "address",
-    "signer": "address",
-    "modelRoot": "bytes32",
-    "engineId": "bytes32",
-    "challengeBlock": "uint32",
-}
 
 
 class QuoteProducer(Protocol):
@@ -47,17 +43,10 @@ class Registration:
 
     def binding(self, chain_id: int, registry: ChecksumAddress, challenge_hash: bytes) -> bytes:
         """First half of the report data. registry: the contract that the key is registered with."""
-        kinds = ["bytes32", "uint256", "address", f"({','.join(FIELDS.values())})", "bytes32"]
+        kinds = ["bytes32", "uint256", "address", f"({','.join(REGISTRATION.values())})", "bytes32"]
         return keccak(encode(kinds, [BINDING, chain_id, registry, self.words, challenge_hash]))
 
     def signed(self, key: LocalAccount, chain_id: int, registry: ChecksumAddress) -> bytes:
         """The key's signature: r, s, v."""
-        domain = {
-            "name": "Didyma attested keys",
-            "version": "1",
-            "chainId": chain_id,
-            "verifyingContract": registry,
-        }
-        types = {"Registration": [{"name": name, "type": kind} for name, kind in FIELDS.items()]}
-        message = dict(zip(FIELDS, asdict(self).values(), strict=True))
-        return bytes(key.sign_typed_data(domain, types, message).signature)
+        message = dict(zip(REGISTRATION, self.words, strict=True))
+        return sign(key, chain_id, registry, {"Registration": REGISTRATION}, message)

@@ -60,6 +60,8 @@ class Contracts:
     panel: Binding
     game: Binding | None = None
     """None where the deployment has no dispute game."""
+    attester: Binding | None = None
+    """None where the deployment knows no TEEs. Its events are not read."""
 
     @classmethod
     def at(cls, deployment: Deployment) -> "Contracts":
@@ -68,7 +70,8 @@ class Contracts:
             deployment,
             Binding(artifact("Oracle")["abi"], deployment.oracle),
             Binding(artifact("PanelArbiter")["abi"], deployment.panel),
-            None if deployment.game is None else Binding(_game_abi(), deployment.game),
+            _behind(deployment.game, "DisputeGame", "Referee", "TokenReferee"),
+            _behind(deployment.attester, "AttestedAnswers", "DcapVerifier", "DcapCollateral"),
         )
 
     @property
@@ -98,7 +101,7 @@ class Contracts:
 
     def explain(self, data: bytes) -> str:
         """A revert as text, whichever contract it comes from."""
-        texts = [binding.explain(data) for binding in self._bindings]
+        texts = [binding.explain(data) for binding in (*self._bindings, *filter(None, [self.attester]))]
         return next((text for text in texts if not text.startswith("0x")), texts[0])
 
     async def check(self, rpc: Rpc, block: Block) -> None:
@@ -110,6 +113,7 @@ class Contracts:
             ("DisputeGame", self.deployment.game),
             ("Referee", self.deployment.referee),
             ("TokenReferee", self.deployment.token_referee),
+            ("AttestedAnswers", self.deployment.attester),
         )
         for name, address in wanted:
             if address is not None and not same_code(await rpc.code(address, block), artifact(name)):
@@ -118,17 +122,14 @@ class Contracts:
                 )
 
 
-def _game_abi() -> list[Any]:
-    """The game's own, and what the referees that it asks may revert with."""
-    errors = {
-        entry["name"]: entry
-        for name in ("Referee", "TokenReferee")
-        for entry in artifact(name)["abi"]
-        if entry["type"] == "error"
-    }
-    own = artifact("DisputeGame")["abi"]
+def _behind(address: str | None, name: str, *asked: str) -> Binding | None:
+    """A contract's binding that also knows what the contracts it asks may revert with."""
+    if address is None:
+        return None
+    own = artifact(name)["abi"]
     names = {entry["name"] for entry in own if entry["type"] == "error"}
-    return [*own, *(entry for name, entry in errors.items() if name not in names)]
+    errors = {entry["name"]: entry for other in asked for entry in artifact(other)["abi"] if entry["type"] == "error"}
+    return Binding([*own, *(entry for key, entry in errors.items() if key not in names)], address)
 
 
 def same_code(code: bytes, built: Mapping[str, Any]) -> bool:

@@ -20,6 +20,7 @@ CaseId = NewType("CaseId", bytes)
 SEED_DELAY = 2
 CALLBACK_OVERHEAD_GAS = 60_000
 MAX_OUTPUT_BYTES = 128 * 1024
+FINNEY = 10**15
 
 
 class Ruling(IntEnum):
@@ -130,6 +131,16 @@ class Request:
     @property
     def seat_count(self) -> int:
         return _bits(self.rules, 232, 16)
+
+    @property
+    def is_private(self) -> bool:
+        """Whether the prompt is sealed to keys inside TEEs."""
+        return _bits(self.rules, 248, 8) != 0
+
+    @property
+    def value_finney(self) -> int:
+        """What hangs on the answer, by the payer's word: units of FINNEY wei."""
+        return _bits(self.money, 232, 24)
 
     @property
     def fee_wei(self) -> int:

@@ -258,9 +258,9 @@ class ServiceRecord:
     def of(cls, job: Job) -> "ServiceRecord":
         parsed: dict[str, Any] = {
             name: bytes.fromhex(text)
-            if name in ("model", "arbiter_terms")
+            if name in ("model", "arbiter_terms", "attester_terms")
             else text
-            if name == "arbiter"
+            if name in ("arbiter", "attester")
             else int(text)
             for name, text in job.payload.items()
         }

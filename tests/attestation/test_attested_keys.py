@@ -20,6 +20,7 @@ KEY: LocalAccount = Account.from_key(keccak(b"made inside"))
 ENCRYPTION_KEY = keccak(b"x25519")
 MODEL, ENGINE = keccak(b"model"), keccak(b"engine")
 WEEK = 7 * DAY
+NOBODY = "0x" + "00" * 20
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ class Keys(Bench):
     def __init__(self, chain: Anvil, tee: DevTee = HONEST) -> None:
         super().__init__(chain, tee)
         self.post()
-        self.keys = deploy(self.w3, "AttestedKeys", self.verifier.address)
+        self.keys = deploy(self.w3, "AttestedAnswers", NOBODY, self.verifier.address)
         self.node = self.w3.eth.accounts[3]
         self.relay = self.w3.eth.accounts[4]
 
@@ -123,7 +124,7 @@ def test_register__evidence_for_another_chain_or_registry__is_refused(keys):
     registration = keys.registration()
     block = bytes(keys.w3.eth.get_block(registration.challenge_block)["hash"])
     expected = registration.binding(CHAIN_ID, keys.keys.address, block)
-    other = deploy(keys.w3, "AttestedKeys", keys.verifier.address).address
+    other = deploy(keys.w3, "AttestedAnswers", NOBODY, keys.verifier.address).address
     for elsewhere in ((1, keys.keys.address), (CHAIN_ID, other)):
         given = registration.binding(*elsewhere, block)
         call = keys.registering(registration, keys.evidence(registration, at=elsewhere))
@@ -216,5 +217,5 @@ def test_key__whose_platform_is_revoked__is_dead_at_once(keys):
 
 
 def test_contracts__of_attestation__fit_eip_170():
-    for name in ("AttestedKeys", "DcapVerifier", "DcapCollateral"):
+    for name in ("AttestedAnswers", "DcapVerifier", "DcapCollateral"):
         assert len(artifact(name)["deployedBytecode"]["object"]) // 2 - 1 <= 24_576

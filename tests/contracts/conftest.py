@@ -23,6 +23,9 @@ LIMITS = {
     "dispute_8b_transactions": 12,
     "dispute_8b_total": 3_000_000,
     "dispute_8b_largest": 2_000_000,
+    "tee_register": 260_000,
+    "tee_loop_100b": 160_000,
+    "tee_tcb_info": 700_000,
 }
 TOLERANCE = 0.005
 

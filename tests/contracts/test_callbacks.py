@@ -153,6 +153,9 @@ def test_callback_a4__every_external_function__cannot_take_more_than_its_own(wor
         "answer other": oracle.answer.encode_input(
             open_request.request, b" no", 1, bytes(32), world.seed(open_request)
         ),
+        "answerAttested": oracle.answerAttested.encode_input(
+            open_request.request, b" no", 1, bytes(32), world.seed(open_request), b""
+        ),
         "request": oracle.request.encode_input(service, PROMPT, world.params()),
         "dispute": oracle.dispute.encode_input(request, ans),
         "rule": oracle.rule.encode_input(request, ans, 1, 10**18, payout),

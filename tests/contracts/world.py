@@ -60,6 +60,8 @@ def terms(model: bytes, arbiter: ContractInstance, **changes: Any) -> dict[str, 
         "model": model,
         "arbiter": arbiter,
         "arbiterTerms": panel_terms(),
+        "attester": "0x" + "00" * 20,
+        "attesterTerms": b"",
         "bondWei": ETHER,
         "seatWei": ETHER + ETHER // 2,
         "missPenaltyWei": ETHER // 100,
@@ -183,6 +185,8 @@ class World:
             "callbackGas": 0,
             "callbackGasPriceWei": 0,
             "deadline": self.now() + self.terms["lifetimeSeconds"],
+            "valueFinney": 0,
+            "isPrivate": False,
             **changes,
         }
 

@@ -17,7 +17,7 @@ from oracle.disputes.passes import Pass, Tracer
 from oracle.disputes.tokens import Tokens, prompt_bytes
 from oracle.engines.base import Params
 from oracle.models.manifest import Manifest
-from oracle.services import Terms
+from oracle.services import NO_ATTESTER, Terms
 
 ETHER = 10**18
 GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600)
@@ -86,6 +86,8 @@ class Court:
             model=self.manifest.model_id,
             arbiter=self.game.address,
             arbiter_terms=encode([GAME_TERMS_TYPE], [GAME_TERMS]),
+            attester=NO_ATTESTER,
+            attester_terms=b"",
             bond_wei=ETHER,
             seat_wei=2 * ETHER,
             miss_penalty_wei=0,
@@ -159,7 +161,7 @@ class Court:
         """Asks, waits, and lets the node answer whatever it is told to. output: from the parameters, seed included."""
         asked = prompt_bytes(prompt)
         deadline = self.now + 3600
-        wanted = (max_tokens, temperature, cutoff, 0, 0, deadline)
+        wanted = (max_tokens, temperature, cutoff, 0, 0, deadline, 0, False)
         fee, _ = self.oracle.functions.quote(self.service, len(asked), wanted).call()
         receipt = self.send(self.oracle.functions.request(self.service, asked, wanted), self.people[0], fee)
         (event,) = self.oracle.events.RequestPosted().process_receipt(receipt, DISCARD)

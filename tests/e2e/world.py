@@ -32,7 +32,7 @@ from oracle.models.manifest import Manifest
 from oracle.node import salts
 from oracle.node.daemon import Node, open_journal
 from oracle.node.settings import Settings
-from oracle.services import PanelTerms, Terms
+from oracle.services import NO_ATTESTER, PanelTerms, Terms
 
 ETHER = 10**18
 MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 4096, (), (), (256,))
@@ -97,11 +97,18 @@ class World:
         return Settings(**values)
 
     def ask(
-        self, prompt: bytes = b"is water wet?", *, max_tokens: int = 16, temperature: int = 0, lifetime: int = 500
+        self,
+        prompt: bytes = b"is water wet?",
+        *,
+        max_tokens: int = 16,
+        temperature: int = 0,
+        lifetime: int = 500,
+        value_wei: int = 0,
+        is_private: bool = False,
     ) -> RequestId:
         """A request of a dapp without a callback, mined at once."""
         now = self.client.w3.eth.get_block("latest")["timestamp"]
-        params = (max_tokens, temperature, 0, 0, 0, now + lifetime)
+        params = (max_tokens, temperature, 0, 0, 0, now + lifetime, value_wei // 10**15, is_private)
         self.chain.rpc("evm_setAutomine", True)
         try:
             return self.client.ask(ServiceId(self.service), prompt, params)[0]
@@ -241,7 +248,7 @@ def world(manifest: Manifest = MANIFEST, judged: Callable[[Deployment], dict[str
         client = OracleClient(w3, deployment, DAPP)
         terms = Terms(
             model=manifest.model_id,
-            **judged(deployment),
+            **{"attester": NO_ATTESTER, "attester_terms": b"", **judged(deployment)},
             bond_wei=ETHER,
             seat_wei=2 * ETHER,
             miss_penalty_wei=ETHER // 100,

@@ -33,6 +33,7 @@ contract RequestProperties is World {
         uint32 temperature,
         uint32 cutoff,
         uint48 deadline,
+        uint24 valueFinney,
         uint8 length
     ) external {
         IOracle.Params memory params = IOracle.Params({
@@ -41,7 +42,9 @@ contract RequestProperties is World {
             cutoff: cutoff,
             callbackGas: 0,
             callbackGasPriceWei: 0,
-            deadline: uint48(bound(deadline, vm.getBlockTimestamp(), vm.getBlockTimestamp() + terms.lifetimeSeconds))
+            deadline: uint48(bound(deadline, vm.getBlockTimestamp(), vm.getBlockTimestamp() + terms.lifetimeSeconds)),
+            valueFinney: valueFinney,
+            isPrivate: false
         });
         bytes memory prompt = new bytes(bound(length, 1, terms.maxPromptBytes));
         (uint256 feeWei,) = oracle.quote(service, prompt.length, params);

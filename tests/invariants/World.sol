@@ -49,6 +49,8 @@ abstract contract World is Test {
             model: registry.register(_manifest()),
             arbiter: panel,
             arbiterTerms: abi.encode(panelTerms),
+            attester: address(0),
+            attesterTerms: "",
             bondWei: 1 ether,
             seatWei: 2 ether,
             missPenaltyWei: 0.001 ether,
@@ -88,7 +90,9 @@ abstract contract World is Test {
             cutoff: 0,
             callbackGas: callbackGas,
             callbackGasPriceWei: 1 gwei,
-            deadline: uint48(vm.getBlockTimestamp() + terms.lifetimeSeconds)
+            deadline: uint48(vm.getBlockTimestamp() + terms.lifetimeSeconds),
+            valueFinney: 0,
+            isPrivate: false
         });
     }
 

@@ -22,7 +22,7 @@ from oracle.node.records import (
     ServiceRecord,
 )
 from oracle.node.salts import Salts
-from oracle.services import PanelTerms, Terms
+from oracle.services import NO_ATTESTER, PanelTerms, Terms
 
 ETHER = 10**18
 ME, OTHER, LIAR, CHALLENGER = (to_checksum_address("0x" + digit * 40) for digit in "1234")
@@ -37,6 +37,8 @@ TERMS = Terms(
     model=b"\x01" * 32,
     arbiter=DEPLOYMENT.panel,
     arbiter_terms=PanelTerms(ETHER // 10, ETHER // 100, ETHER // 50, COMMIT, REVEAL, 3, 65536).encoded(),
+    attester=NO_ATTESTER,
+    attester_terms=b"",
     bond_wei=ETHER,
     seat_wei=2 * ETHER,
     miss_penalty_wei=ETHER // 100,

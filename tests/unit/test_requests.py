@@ -57,6 +57,8 @@ def test_request__any_words__reads_apart_as_the_contract_does(client, request):
         request.callback_gas,
         request.callback_gas_price_wei,
         request.deadline,
+        request.value_finney,
+        request.is_private,
     )
 
 

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IAttestedKeys} from "./IAttestedKeys.sol";
+import {IAttester} from "./IAttester.sol";
+import {IOracle} from "./IOracle.sol";
+import {ServiceId} from "./Types.sol";
+
+/// @title Answers signed by attested keys, under the policy of a service.
+/// @notice A policy says which code, which machines and which staleness a service believes, and how much may hang on an
+/// answer that is final at once. It is fixed when the service is created and can only shrink: the guardian takes a
+/// measurement or a machine away, or lowers the caps, at once and for ever.
+///
+/// A key is admitted to a service once for each registration (`admit`, by anyone); then an answer needs its signature
+/// alone. What may end in between is looked at with each answer: the key's life and its platform's standing, and whether
+/// the policy has shrunk.
+///
+/// Warning: whoever holds a machine can take keys out of it through its memory bus. So attestation is never the last
+/// word beyond the caps and the listed machines; there the answer has a challenge window, like any other.
+interface IAttestedAnswers is IAttestedKeys, IAttester {
+    /// @notice `IServices.Terms.attesterTerms`, ABI-encoded.
+    /// @param guardian may shrink the policy; zero for nobody.
+    /// @param engineId the engine that keys must have attested: the one that the service's disputes are judged by.
+    /// @param acceptsConfiguration whether platforms with CONFIGURATION_NEEDED are believed.
+    /// @param graceSeconds how long after `tcbDate` a platform may be OUT_OF_DATE; 0: not at all.
+    /// @param graceCapWei in place of the service's `valueCapWei` for keys of such platforms.
+    /// @param advisories numbers of the security advisories, at most 16, that the measured code mitigates: platforms with
+    /// SW_HARDENING_NEEDED are believed if all theirs are among them.
+    /// @param measurements measurement ids to believe.
+    /// @param platforms platform ids of the machines whose answers may be final at once.
+    struct Policy {
+        address guardian;
+        bytes32 engineId;
+        bool acceptsConfiguration;
+        uint32 graceSeconds;
+        uint96 graceCapWei;
+        uint16[] advisories;
+        bytes32[] measurements;
+        bytes32[] platforms;
+    }
+
+    /// @notice What is left of a policy's caps; how often it has shrunk.
+    struct Caps {
+        uint96 capWei;
+        uint96 graceCapWei;
+        uint32 version;
+    }
+
+    /// @param until Unix time in seconds at which the key's registration or the platform's grace ends.
+    /// @param challengeBlock of the registration that was judged. @param version of the policy that judged.
+    /// @param generation of the vendor's revocations when the key was judged: while it is the same, its platform stands.
+    /// @param isListed whether its machine's answers may be final at once. @param isBehind whether `graceCapWei` holds.
+    struct Admission {
+        uint40 until;
+        uint32 challengeBlock;
+        uint32 version;
+        uint32 generation;
+        bool isListed;
+        bool isBehind;
+    }
+
+    event PolicyAdopted(ServiceId indexed service, Policy policy, uint256 capWei);
+    event KeyAdmitted(ServiceId indexed service, address indexed signer, bytes32 encryptionKey, Admission admission);
+    /// @param ids measurements and platforms that are no longer believed.
+    event PolicyShrunk(ServiceId indexed service, bytes32[] ids, uint256 capWei, uint256 graceCapWei);
+
+    error NotOracle(address caller);
+    /// @notice Thrown when a policy could never work; `reason` says which and why.
+    error BadPolicy(string reason);
+    error NotGuardian(ServiceId service, address caller);
+    /// @notice Thrown when caps are to be raised.
+    error OnlyShrinks(ServiceId service);
+    /// @notice Thrown when a key is not active, or `details` are not its own.
+    error KeyNotActive(address signer);
+    /// @notice Thrown when a key has attested another model or engine than the service's.
+    error WrongModel(bytes32 modelRoot, bytes32 engineId);
+    error UnknownMeasurement(bytes32 measurementId);
+    /// @notice Thrown when the policy does not put up with a platform's TCB status, advisories or age.
+    error UnacceptablePlatform(uint8 tcbStatus, uint128 advisories, uint40 tcbDate);
+    /// @notice Thrown when an answer's signature is not by a key that is admitted to the service and active now.
+    error NotAdmitted(ServiceId service, address signer);
+
+    /// @notice Judges an active key by a service's policy, so that its answers count. Anyone may call.
+    /// @param details as `KeyRegistered` has them.
+    function admit(ServiceId service, address signer, Details calldata details) external;
+
+    /// @notice Takes measurements and platforms out of a policy, and lowers its caps, for ever. Keys must be admitted anew.
+    function shrink(ServiceId service, bytes32[] calldata ids, uint96 capWei, uint96 graceCapWei) external;
+
+    /// @notice Whether a key could sign an answer now.
+    function isAdmitted(ServiceId service, address signer) external view returns (bool);
+
+    function admissionOf(ServiceId service, address signer) external view returns (Admission memory);
+
+    function capsOf(ServiceId service) external view returns (Caps memory);
+
+    /// @notice EIP-712 digest that a key signs: the request, with all its parameters, and what was computed. The service
+    /// in it names the model, for its id is the hash of its terms.
+    function answerDigestOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external view returns (bytes32);
+
+    /// @notice Whether a service believes a measurement, or a machine's answers at once.
+    function isBelieved(ServiceId service, bytes32 id) external view returns (bool);
+}
