@@ -24,20 +24,28 @@ class LlamaSettings:
 
 
 def worker_spec(
-    manifest: Manifest, path: Path, tolerance: int, settings: LlamaSettings, gpu: str | None = None
+    manifest: Manifest,
+    path: Path,
+    tolerance: int,
+    settings: LlamaSettings,
+    gpu: str | None = None,
+    *,
+    model_fd: int | None = None,
 ) -> EngineSpec:
     """A worker that serves `manifest` from `path` with llama.cpp.
 
     tolerance: fixed point, 16 fraction bits of a logit, from the service's terms.
     gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
+    model_fd: what workers inherit; `path` is then its name in them (`MeasuredModel.passed_path`).
     """
     arguments = {
         "manifest": manifest.to_json(),
-        "path": str(path.resolve()),
+        "path": str(path.resolve() if model_fd is None else path),
         "tolerance": tolerance,
         "settings": asdict(settings),
     }
-    return EngineSpec("oracle.engines.llama:load", arguments, model_file=path, gpu=gpu)
+    file = path if model_fd is None else None
+    return EngineSpec("oracle.engines.llama:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
 
 
 def vocabulary_spec(path: Path) -> EngineSpec:

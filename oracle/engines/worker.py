@@ -52,7 +52,7 @@ SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
 REFUSALS = {cls.__name__: cls for cls in errors.Refused.__subclasses__()}
 
 OnProgress = Callable[[str, int, int], None]
-"""(what is being done: hash, load, generate or check; units done; units in all)."""
+"""(what is being done: measure, hash, load, generate or check; units done; units in all)."""
 
 
 def ignore_progress(what: str, done: int, total: int) -> None:
@@ -68,7 +68,10 @@ class EngineSpec:
     arguments: Message
     """Plain JSON values."""
     model_file: Path | None = None
-    """The one file that the sandbox shows, read-only."""
+    """The one file that the sandbox shows, read-only; None with `model_fd`."""
+    model_fd: int | None = None
+    """An open file that each worker inherits under the same number. It must stay open as long as the engine is used:
+    a closed number may come to mean another file."""
     gpu: str | None = None
     """CUDA_VISIBLE_DEVICES of the worker; None for no GPU. One worker per GPU."""
     memory_bytes: int | None = None
@@ -135,7 +138,7 @@ class _Process:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *([] if spec.model_fd is None else [spec.model_fd])],
                 start_new_session=True,  # its own process group: killed whole, and not by the terminal's Ctrl-C
             )
         self._channel = Channel(ours)

@@ -2,8 +2,9 @@
 
 A crafted model file is the largest risk to an operator (llama.cpp's loader has had a dozen memory bugs), so the process
 that maps it is boxed in. With bubblewrap it sees only the system's libraries, this package and the model file, all
-read-only, and no network. Without it, it gets a network namespace where the kernel allows one, and resource limits; it
-could then still read what its user may read, hence the warning. A GPU needs device files, which widen the box.
+read-only, and no network; a model that it inherits as an open file is no file it would have to see. Without bubblewrap
+it gets a network namespace where the kernel allows one, and resource limits; it could then still read what its user may
+read, hence the warning. A GPU needs device files, which widen the box.
 """
 
 import ctypes

@@ -1,29 +1,56 @@
 """Which engine serves a service, in sandboxed workers with the operator's model files: llama.cpp, or the exact engine
-where the dispute game judges, or a panel that tolerates no difference."""
+where the dispute game judges, or a panel that tolerates no difference.
 
+In a TEE, engines never see the disk: they run on a sealed copy of their model that was compared with its manifest, and
+on GPUs only if all of these have just passed NVIDIA's verifier. That is done before an engine is made. A worker that is
+lost starts again on the same copy, but its GPU is not appraised again.
+"""
+
+import threading
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
+from oracle.attestation.gpu import GpuAppraiser, GpuRefused, Nvattest, gate
+from oracle.attestation.measured import MeasuredModel, measure
 from oracle.engines.base import Engine
 from oracle.engines.exact.spec import exact_spec
 from oracle.engines.llama_settings import LlamaSettings, worker_spec
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
+from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
 EngineFactory = Callable[[ServiceRecord], Engine]
-"""Makes the engine of a service; called once for each, in a thread. Raises UnknownModel, BadModelFile.
+"""Makes the engine of a service; called once for each, in a thread. Raises UnknownModel, BadModelFile; in a TEE also
+NotEnoughMemory, GpuRefused.
 
 The engine must bear calls from as many threads as the settings name GPUs. One with a `close` method is closed.
 """
 
+_copies: dict[bytes, MeasuredModel] = {}
+"""Sealed copies by the model's id, which says what is in them: whoever asks in this process gets the same one. They
+are never closed, since workers inherit them by number."""
+_copying = threading.Lock()  # one at a time, so that two of them do not take the same free memory for theirs
+
 
 def llama_engines(
-    settings: Settings, plays: Callable[[str], bool], on_progress: OnProgress = ignore_progress
+    settings: Settings,
+    plays: Callable[[str], bool],
+    on_progress: OnProgress = ignore_progress,
+    *,
+    gpu_nonce: Callable[[bytes], bytes] | None = None,
+    appraiser: GpuAppraiser | None = None,
 ) -> EngineFactory:
-    """The product's factory. plays: whether an arbiter is the dispute game."""
+    """The product's factory.
+
+    plays: whether an arbiter is the dispute game.
+    gpu_nonce: from a model's id, what GPUs' evidence must contain now; in a TEE no GPU is used without it.
+    appraiser: NVIDIA's tools if it is None.
+    """
     store = ModelStore(settings.models)
     llama = LlamaSettings(gpu_layers=settings.gpu_layers)
     if settings.threads is not None:
@@ -34,15 +61,37 @@ def llama_engines(
     def make(service: ServiceRecord) -> Engine:
         manifest = store.manifest(service.terms.model)
         path = store.file(manifest).path
+        fd: int | None = None
+        if settings.tee != "none":
+            if settings.gpus:
+                _pass_gate(settings.gpus, manifest.model_id, gpu_nonce, appraiser or Nvattest())
+            copy = _sealed_copy(manifest, path, on_progress)
+            path, fd = copy.passed_path, copy.fd
         gpus: list[str | None] = [*settings.gpus] or [None]
         if plays(service.terms.arbiter):
-            specs = [exact_spec(manifest, path, settings.threads, gpu, prompt_ids=True) for gpu in gpus]
+            specs = [exact_spec(manifest, path, settings.threads, gpu, prompt_ids=True, model_fd=fd) for gpu in gpus]
         elif service.panel.exact:
-            specs = [exact_spec(manifest, path, settings.threads, gpu) for gpu in gpus]
+            specs = [exact_spec(manifest, path, settings.threads, gpu, model_fd=fd) for gpu in gpus]
         else:
-            specs = [worker_spec(manifest, path, service.panel.tolerance, llama, gpu) for gpu in gpus]
+            specs = [worker_spec(manifest, path, service.panel.tolerance, llama, gpu, model_fd=fd) for gpu in gpus]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
         limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))
         return WorkerPool(specs, limits, on_progress)
 
     return make
+
+
+def _pass_gate(gpus: list[str], model: bytes, nonce: Callable[[bytes], bytes] | None, appraiser: GpuAppraiser) -> None:
+    """Raises GpuRefused unless engines may have the GPUs."""
+    if nonce is None:
+        raise GpuRefused("GPUs cannot be appraised before this node has a key that their evidence can name")
+    value = nonce(model)
+    gate(appraiser.appraise(value), value, gpus)
+
+
+def _sealed_copy(manifest: Manifest, file: Path, on_progress: OnProgress) -> MeasuredModel:
+    """Made from the file when it is first asked for. Raises BadModelFile, NotEnoughMemory."""
+    with _copying:
+        if manifest.model_id not in _copies:
+            _copies[manifest.model_id] = measure(manifest, file, partial(on_progress, "measure"))
+        return _copies[manifest.model_id]

@@ -127,6 +127,13 @@ class Settings(BaseSettings):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     batch: Annotated[int, Field(ge=1, le=8192)] | None = None
 
+    # -- TEE
+    tee: Literal["none", "tdx", "dev"] = "none"
+    """Where this node's keys are made: in a TDX guest, or in software that proves nothing; "none": nowhere. Where there
+    are keys, engines run on a sealed copy of their model, and on GPUs only if these pass NVIDIA's verifier."""
+    collateral_url: str = "https://api.trustedservices.intel.com"
+    """Where Intel's documents come from, up to the path that begins with /sgx or /tdx."""
+
     # -- HTTP
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65_535)] = 8547

@@ -7,18 +7,26 @@ from oracle.models.manifest import Manifest
 
 
 def exact_spec(
-    manifest: Manifest, path: Path, threads: int | None = None, gpu: str | None = None, *, prompt_ids: bool = False
+    manifest: Manifest,
+    path: Path,
+    threads: int | None = None,
+    gpu: str | None = None,
+    *,
+    prompt_ids: bool = False,
+    model_fd: int | None = None,
 ) -> EngineSpec:
     """A worker that serves `manifest` from `path` in integers.
 
     threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
     prompt_ids: prompts are token ids.
+    model_fd: what workers inherit; `path` is then its name in them (`MeasuredModel.passed_path`).
     """
     arguments = {
         "manifest": manifest.to_json(),
-        "path": str(path.resolve()),
+        "path": str(path.resolve() if model_fd is None else path),
         "threads": threads,
         "device": "cpu" if gpu is None else "cuda",
         "prompt_ids": prompt_ids,
     }
-    return EngineSpec("oracle.engines.exact.engine:load", arguments, model_file=path, gpu=gpu)
+    file = path if model_fd is None else None
+    return EngineSpec("oracle.engines.exact.engine:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
