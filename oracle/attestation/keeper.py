@@ -1,0 +1,307 @@
+"""Keeping Intel's documents fresh on chain: what to post because something changed, and how long what stands is valid.
+
+Documents are fetched, verified by `dcap-qvl`, and compared with what `DcapCollateral` holds. Only what is missing or
+newer is posted: the contract refuses the rest, and older documents are a downgrade attack. Verification needs a quote
+of the platform that is kept: documents that revoke or condemn that very platform are refused here, and left to those
+who keep another. Nothing is signed or sent here, and no clock is read: `now` is the time of a block.
+"""
+
+import asyncio
+import json
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+import dcap_qvl  # type: ignore[import-untyped]
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id
+from oracle.attestation.dev import DevTee
+from oracle.attestation.quote import BadQuote, Quote
+from oracle.chain.bindings import Binding
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block
+from oracle.errors import BadSettings, Refused, Transient
+
+ALARM_SECONDS = 7 * 86_400
+"""How long before the end of validity a person should look. Intel's documents are valid for 30 days."""
+FETCH_SECONDS = 60.0
+
+Struct = Mapping[str, Any]
+"""A struct of `IDcapCollateral` by its fields' names."""
+Read = Callable[..., Awaitable[Struct]]
+"""A view call of `DcapCollateral`, by name and arguments, in the state of one block."""
+
+
+class SourceUnavailable(Transient):
+    """Nobody answered with documents; those on chain stay valid for a while."""
+
+
+class CollateralRefused(Refused):
+    """Documents that must not be posted; the message says why."""
+
+
+# SOURCES
+
+
+class Source(Protocol):
+    """Where documents come from. Their signatures decide, so it needs no trust."""
+
+    @property
+    def root(self) -> x509.Certificate | None:
+        """What signatures must go back to; None for Intel's."""
+
+    async def fetch(self, quote: Quote) -> Collateral:
+        """Documents on the quote's platform, not verified. Raises SourceUnavailable."""
+
+
+class Pccs:
+    """Intel's service, or a cache in front of it."""
+
+    root: x509.Certificate | None = None
+
+    def __init__(self, url: str) -> None:
+        """url: up to the path that begins with /sgx or /tdx. Raises BadSettings."""
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname or "")):
+            raise BadSettings("the URL that collateral is fetched from must begin with https://")
+        self._url = url
+
+    async def fetch(self, quote: Quote) -> Collateral:
+        try:
+            async with asyncio.timeout(FETCH_SECONDS):
+                found = await dcap_qvl.get_collateral(self._url, quote.raw)
+        except TimeoutError:
+            raise SourceUnavailable(f"no collateral within {FETCH_SECONDS:.0f} seconds") from None
+        except ValueError as error:  # the library's only kind, for what is unreachable and for what makes no sense
+            # URLs may hold credentials.
+            raise SourceUnavailable(re.sub(r"\(?\S*://\S*", "(not shown)", _line(error))) from None
+        return Collateral(**{field.name: getattr(found, field.name) for field in fields(Collateral)})
+
+
+@dataclass(frozen=True)
+class DevSource:
+    """The vendor of the dev TEE."""
+
+    tee: DevTee
+
+    @property
+    def root(self) -> x509.Certificate:
+        return self.tee.root
+
+    async def fetch(self, quote: Quote) -> Collateral:
+        return self.tee.collateral()
+
+
+# WHAT STANDS
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What stands on chain about one platform. What does not is all zero."""
+
+    authority: bytes
+    """Id of its certificate; so the next."""
+    credential: bytes
+    certificates: Mapping[bytes, Struct]
+    """By id: those two, of the signers of what stands, and of the signers of the collateral it is compared with."""
+    crls: Mapping[bytes, Struct]
+    """By issuer: the root and the authority."""
+    tcb_info: Struct
+    qe_identity: Struct
+
+    @classmethod
+    async def read(cls, read: Read, quote: Quote, collateral: Collateral | None = None) -> "Standing":
+        """collateral: to compare with; without, certificates are those of the quote. Raises BadQuote and as `read`."""
+        tee, fmspc, pce_id = _kind(quote)
+        chain = quote.certificates
+        if len(chain) < 2:
+            raise BadQuote("the quote does not tell who certified its platform")
+        authority = certificate_id(ROOT, chain[1] if collateral is None else collateral.authority)
+        credential = certificate_id(authority, chain[0])
+        ids = {authority, credential}
+        if collateral is not None:
+            calls = _calls(collateral, quote)
+            ids |= {certificate_id(*call.arguments) for call in calls if call.function == "postCertificate"}
+        tcb_info = await read("tcbInfo", tee, fmspc, int.from_bytes(pce_id, "big"))
+        qe_identity = await read("qeIdentity", tee)
+        ids |= {tcb_info["signer"], qe_identity["signer"]}
+        return cls(
+            authority=authority,
+            credential=credential,
+            certificates={id_: await read("certificate", id_) for id_ in sorted(ids)},
+            crls={issuer: await read("crl", issuer) for issuer in (ROOT, authority)},
+            tcb_info=tcb_info,
+            qe_identity=qe_identity,
+        )
+
+    @property
+    def expires_at(self) -> int:
+        """Unix seconds, as `DcapCollateral.platform` tells: the earliest end of all that the platform rests on.
+
+        0 if something is missing, revoked, or of an earlier evaluation than what it belongs to.
+        """
+        signers = {self.tcb_info["signer"], self.qe_identity["signer"]}
+        certificates = [self.certificates[id_] for id_ in {self.authority, self.credential, *signers}]
+        is_older = self.qe_identity["evalNumber"] < self.tcb_info["evalNumber"]
+        if is_older or any(certificate["revoked"] for certificate in certificates):
+            return 0
+        documents = (*self.crls.values(), self.tcb_info, self.qe_identity)
+        ends = [*(one["notAfter"] for one in certificates), *(one["nextUpdate"] for one in documents)]
+        return int(min(ends))
+
+    def alarm_due(self, now: int) -> bool:
+        """Whether the end is so near that a person should look. now: Unix seconds."""
+        return self.expires_at - now <= ALARM_SECONDS
+
+    def lacks(self, posting: Posting) -> bool:
+        """Whether the contract would take it as new, whatever it rests on."""
+        if posting.function == "postCertificate":
+            return not self.certificates[certificate_id(*posting.arguments)]["role"]
+        stated = _stated(posting)
+        if posting.function == "postCrl":
+            return bool(stated.since > self.crls[posting.arguments[0]]["thisUpdate"])
+        stored = self.tcb_info if posting.function == "postTcbInfo" else self.qe_identity
+        return bool(stated.since > stored["issueDate"] and stated.evaluation >= stored["evalNumber"])
+
+
+def view(rpc: Rpc, contract: Binding, block: Block) -> Read:
+    """Reads of the contract in the state after `block`; raise as `Rpc.call`."""
+
+    async def read(function: str, *arguments: Any) -> Struct:
+        data = await rpc.call(contract.address, contract.encode(function, *arguments), block)
+        found: Struct = contract.result(function, data)
+        return found
+
+    return read
+
+
+# WHAT TO DO
+
+
+async def due(source: Source, quote: Quote, read: Read, now: int) -> list[Posting]:
+    """What to post now, in order. Raises SourceUnavailable, CollateralRefused, BadQuote, and as `read`."""
+    collateral = await source.fetch(quote)
+    check(collateral, quote, now, source.root)
+    return needed(collateral, quote, await Standing.read(read, quote, collateral))
+
+
+def check(collateral: Collateral, quote: Quote, now: int, root: x509.Certificate | None = None) -> None:
+    """Whether all of it is signed, valid at `now` (Unix seconds) and about the quote's platform.
+
+    Platforms that fell behind are kept like others; what they are worth is for the contract's policy to say. Raises
+    CollateralRefused, BadQuote.
+    """
+    try:
+        # The library checks the authority of the quote's chain; the one to be posted takes its place.
+        chain = x509.load_der_x509_certificate(collateral.authority).public_bytes(Encoding.PEM)
+        platform = x509.load_der_x509_certificate(quote.certificates[0]).public_bytes(Encoding.PEM)
+        raw, documents = replace(quote, chain=platform + chain).raw, dcap_qvl.QuoteCollateralV3(**vars(collateral))
+        if root is None:
+            dcap_qvl.verify(raw, documents, now)
+        else:
+            dcap_qvl.verify_with_root_ca(raw, documents, root.public_bytes(Encoding.DER), now)
+        # It does not compare the PCE, and has lists and documents hold a little earlier and longer than the contract.
+        if bytes.fromhex(json.loads(collateral.tcb_info)["pceId"]) != _kind(quote)[2]:
+            raise CollateralRefused("the TCB info is about another PCE than the quote's platform has")
+        for posting in _calls(collateral, quote):
+            stated = _stated(posting)
+            if not stated.since <= now < stated.until:
+                raise CollateralRefused(
+                    f"{posting.function}: valid from {stated.since} to {stated.until}, not at {now}; "
+                    "ask again later, or another source"
+                )
+    except ValueError as error:
+        raise CollateralRefused(f"collateral does not verify: {_line(error)}") from error
+
+
+def needed(collateral: Collateral, quote: Quote, standing: Standing) -> list[Posting]:
+    """What the chain lacks of documents that `check` has passed, in the order in which it must get it.
+
+    standing: read with this collateral. Raises CollateralRefused.
+    """
+    wanted: list[Posting] = []
+    for posting in reversed(_calls(collateral, quote)):
+        if posting.function == "postCertificate":
+            id_ = certificate_id(*posting.arguments)
+            if standing.certificates[id_]["revoked"]:
+                raise CollateralRefused(f"certificate {id_.hex()} is revoked on chain; the collateral is too old")
+            # A signer of nothing that is new need not be known.
+            if id_ != standing.credential and not any(id_ in later.arguments for later in wanted):
+                continue
+        if standing.lacks(posting):
+            wanted.insert(0, posting)
+
+    numbers = {call.function: _stated(call).evaluation for call in wanted}
+    identity = max(standing.qe_identity["evalNumber"], numbers.get("postQeIdentity", 0))
+    if numbers.get("postTcbInfo", 0) > identity:
+        raise CollateralRefused(
+            f"the TCB info is of evaluation {numbers['postTcbInfo']}, the QE identity of {identity}: together they "
+            "would end the platform; wait until the source has both"
+        )
+    return wanted
+
+
+@dataclass(frozen=True)
+class _Stated:
+    """What a document says of itself, in Unix seconds."""
+
+    since: int
+    until: int
+    evaluation: int = 0
+
+
+def _stated(posting: Posting) -> _Stated:
+    """Raises ValueError."""
+    if posting.function == "postCertificate":
+        certificate = x509.load_der_x509_certificate(posting.arguments[1])
+        return _Stated(_unix(certificate.not_valid_before_utc), _unix(certificate.not_valid_after_utc))
+    if posting.function == "postCrl":
+        crl = x509.load_der_x509_crl(posting.arguments[1])
+        if crl.next_update_utc is None:
+            raise ValueError("a revocation list without an end")
+        return _Stated(_unix(crl.last_update_utc), _unix(crl.next_update_utc))
+    head = json.loads(posting.arguments[0])
+    since, until = (_unix(datetime.fromisoformat(head[name])) for name in ("issueDate", "nextUpdate"))
+    return _Stated(since, until, head["tcbEvaluationDataNumber"])
+
+
+def _calls(collateral: Collateral, quote: Quote) -> list[Posting]:
+    """All postings. Each document has its own signer: while Intel changes keys they differ.
+
+    The identity goes first: a TCB info of a newer evaluation would leave the platform without one until it follows.
+    """
+    authority, signer, root_crl, crl, tcb_info, _, platform = collateral.postings(quote)
+    by_other = replace(collateral, tcb_info_issuer_chain=collateral.qe_identity_issuer_chain).postings(quote)
+    calls = (authority, signer, by_other[1], root_crl, crl, by_other[5], tcb_info, platform)
+    return list(dict.fromkeys(calls))
+
+
+def _kind(quote: Quote) -> tuple[int, bytes, bytes]:
+    """`IDcapCollateral.Tee`, FMSPC and PCE id of the quote's platform. Raises BadQuote."""
+    try:
+        extension = dcap_qvl.parse_pck_extension_from_pem(quote.chain.rstrip(b"\0"))
+    except ValueError as error:
+        raise BadQuote(f"the quote's certificates name no platform: {_line(error)}") from error
+    return int(quote.version > 3), extension.fmspc, extension.pce_id
+
+
+def _unix(time: datetime) -> int:
+    return int(time.timestamp())
+
+
+def _line(error: Exception) -> str:
+    """The library's messages have several lines."""
+    return " ".join(str(error).split())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
