@@ -8,10 +8,11 @@ from rich.console import Console
 from web3 import Web3
 
 from oracle import devnet
-from oracle.cli.chain import unlocked
+from oracle.attestation.asking import question
+from oracle.cli.chain import unlocked, wei
 from oracle.cli.dev import DEV_FOLDER
 from oracle.cli.model import printable, reported
-from oracle.client import OracleClient, ServiceId
+from oracle.client import OracleClient, ServiceId, Step
 from oracle.deployment import Deployment
 from oracle.disputes.tokens import tokenized
 from oracle.errors import Refused
@@ -27,6 +28,8 @@ def ask(
     service: Annotated[str | None, typer.Option(help="Service id; the newest if not given.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1)] = 24,
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.0,
+    value: Annotated[str, typer.Option(help="Ether that hangs on the answer; TEEs answer at once up to a cap.")] = "0",
+    private: Annotated[bool, typer.Option(help="Seal prompt and answer: only TEEs of the service can read.")] = False,
     keystore: Annotated[Path | None, typer.Option(help="Who pays; a development account if not given.")] = None,
     password_file: Annotated[Path | None, typer.Option()] = None,
     store: Annotated[Path, typer.Option(help="Models, for services that take token ids.")] = DEV_FOLDER / "models",
@@ -43,20 +46,26 @@ def ask(
             raise Refused("no service exists on this deployment")
         chosen = offered[-1] if service is None else ServiceId(bytes.fromhex(service.removeprefix("0x")))
         asked = _as_taken(client, chosen, prompt.encode(), ModelStore(store.expanduser()))
-        request_id, receipt = client.ask(chosen, asked, client.params(max_tokens, temperature))
+        params = client.params(max_tokens, temperature, value_wei=wei(value), is_private=private)
+        sealed = question(client, chosen, asked, params) if private else None
+        request_id, receipt = client.ask(chosen, asked if sealed is None else sealed.sealed, params)
         console.print(f"request      {request_id:#066x}")
+        steps: list[Step] = []
         for step in client.follow(request_id, receipt["blockNumber"]):
+            steps.append(step)
             console.print(f"{step.name:<18} block {step.block}  gas {step.gas_used:>7}  {step.tx_hash}")
-            if step.name == "AnswerPosted":
-                text = bytes(step.args["output"]).decode("utf-8", "replace")
-                console.print(f"[bold]{printable(text)}[/]  (by {step.args['operator']}; final after the window)")
+            if step.name == "AnswerPosted" and sealed is None:
+                _show(step.args["output"], f"by {step.args['operator']}")
+            if step.name == "RequestFinalized" and sealed is not None:
+                _show(sealed.read(request_id, steps), "nobody else can read it")
+
+
+def _show(output: bytes, remark: str) -> None:
+    console.print(f"[bold]{printable(bytes(output).decode('utf-8', 'replace'))}[/]  ({remark})")
 
 
 def _as_taken(client: OracleClient, service: ServiceId, prompt: bytes, store: ModelStore) -> bytes:
     """The prompt as the service takes it: token ids where the dispute game judges. Raises Refused, UnknownModel."""
     if client.oracle.functions.arbiterOf(service).call() != client.deployment.game:
         return prompt
-    (created,) = client.oracle.events.ServiceCreated().get_logs(
-        from_block=client.deployment.block, argument_filters={"service": service}
-    )
-    return tokenized(store.file(store.manifest(created["args"]["terms"]["model"])).path, prompt)
+    return tokenized(store.file(store.manifest(client.terms(service)["model"])).path, prompt)

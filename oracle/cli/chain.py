@@ -23,13 +23,14 @@ from web3 import Web3
 from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, Web3Exception
 
+from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.bindings import Binding
 from oracle.cli.model import DEFAULT_STORE, StoreOption, printable, reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
 from oracle.errors import Refused
 from oracle.models.store import ModelStore
-from oracle.services import GameTerms, PanelTerms, Terms
+from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
 service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
@@ -131,6 +132,9 @@ def show(client: OracleClient, service: ServiceArgument) -> None:
     elif terms["arbiter"] == client.deployment.game:
         for name, value in asdict(GameTerms.decoded(terms["arbiterTerms"])).items():
             console.print(f"  game.{name:<21} {value}")
+    if terms["attester"] != NO_ATTESTER:
+        for name, value in asdict(Policy.decoded(terms["attesterTerms"])).items():
+            console.print(f"  attested.{name:<17} {_shown(value)}")
     for seat in range(functions.counts(_bytes32(service)).call()[0]):
         owner, operator, balance, locks, status, _ = functions.seatOf(_bytes32(service), seat).call()
         state = ("empty", "joining", "active", "leaving")[status]
@@ -170,7 +174,7 @@ def join(
     """Take a seat. It can act after the service's lifetime; the node activates it then."""
     least = int(_terms(wallet.client, service)["seatWei"])
     call = wallet.client.oracle.functions.join(_bytes32(service), _address(operator))
-    wallet.send(call, _wei(ether) if ether else least)
+    wallet.send(call, wei(ether) if ether else least)
 
 
 @seat_app.command("top-up")
@@ -182,7 +186,7 @@ def top_up(
     ether: Annotated[str, typer.Argument(help="Amount.")],
 ) -> None:
     """Add to a seat's balance: a seat answers as many requests at once as its balance holds bonds."""
-    wallet.send(wallet.client.oracle.functions.topUp(_bytes32(service), seat), _wei(ether))
+    wallet.send(wallet.client.oracle.functions.topUp(_bytes32(service), seat), wei(ether))
 
 
 @seat_app.command()
@@ -252,17 +256,11 @@ def _explained(error: ContractLogicError) -> str:
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:
     """As the event says. Raises Refused."""
-    events = client.oracle.events.ServiceCreated().get_logs(
-        from_block=client.deployment.block, argument_filters={"service": _bytes32(service)}
-    )
-    if not events:
-        raise Refused(f"no service {printable(service)} on this deployment; `didyma service list` shows all")
-    terms: Mapping[str, Any] = events[0]["args"]["terms"]
-    return terms
+    return client.terms(_bytes32(service))
 
 
 def _read_terms(path: Path, deployment: Deployment, store: ModelStore) -> tuple[Any, Terms]:
-    """Manifest and terms of a TOML file, with a table of either panel or game. Raises Refused."""
+    """Manifest and terms of a TOML file: a table of panel or game, perhaps one of a policy. Raises Refused."""
     try:
         values = tomllib.loads(path.read_text())
         judged: PanelTerms | GameTerms
@@ -273,10 +271,29 @@ def _read_terms(path: Path, deployment: Deployment, store: ModelStore) -> tuple[
         if arbiter is None:
             raise Refused("this deployment has no dispute game")
         manifest = store.find(str(values.pop("model")))
-        terms = Terms(model=manifest.model_id, arbiter=arbiter, arbiter_terms=judged.encoded(), **values)
+        attested = {"attester": NO_ATTESTER, "attester_terms": b""}
+        if "attested" in values:
+            if deployment.attester is None:
+                raise Refused("this deployment knows no TEEs")
+            attested = {"attester": deployment.attester, "attester_terms": _policy(values.pop("attested")).encoded()}
+        judges = {"arbiter": arbiter, "arbiter_terms": judged.encoded()}
+        terms = Terms(**{"model": manifest.model_id, **judges, **attested, **values})
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise Refused(f"{path} does not hold the terms of a service: {error}") from None
     return manifest, terms
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return ", ".join(str(_shown(each)) for each in value) or "none"
+    return "0x" + value.hex() if isinstance(value, bytes) else value
+
+
+def _policy(values: dict[str, Any]) -> Policy:
+    """Of keys inside TEEs. Raises TypeError, ValueError for what is not one."""
+    listed = {name: tuple(map(_bytes32, values.pop(name))) for name in ("measurements", "platforms")}
+    advisories, guardian = tuple(values.pop("advisories", ())), _address(values.pop("guardian", NO_ATTESTER))
+    return Policy(**{"guardian": guardian, "engine_id": EXACT_ENGINE, "advisories": advisories, **listed, **values})
 
 
 def _bytes32(text: str) -> ServiceId:
@@ -286,7 +303,7 @@ def _bytes32(text: str) -> ServiceId:
     except ValueError:
         value = b""
     if len(value) != 32:
-        raise Refused(f"{printable(text)} is not a service's id (32 bytes in hexadecimal)")
+        raise Refused(f"{printable(text)} is not an id (32 bytes in hexadecimal)")
     return ServiceId(value)
 
 
@@ -296,7 +313,7 @@ def _address(text: str) -> ChecksumAddress:
     return Web3.to_checksum_address(text)
 
 
-def _wei(ether: str) -> int:
+def wei(ether: str) -> int:
     try:
         wei = Decimal(ether) * ETHER
     except InvalidOperation:

@@ -40,7 +40,7 @@ def dev(
             deployment.save(run / "deployment.json")
             deployment.save(folder / "deployment.json")
             models = folder / "models"
-            manifest = devnet.add_model(models, model, committed=mode is devnet.Mode.GAME)
+            manifest = devnet.add_model(models, model, committed=mode.plays)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
             terms = devnet.dev_terms(deployment, manifest.model_id, mode)
@@ -50,7 +50,12 @@ def dev(
             devnet.mine_every(w3, block_seconds)
             for plan in plans:
                 settings = devnet.write_node(
-                    run / f"node-{plan.number}", plan, f"http://127.0.0.1:{port}", [service], models
+                    run / f"node-{plan.number}",
+                    plan,
+                    f"http://127.0.0.1:{port}",
+                    [service],
+                    models,
+                    tee=mode is devnet.Mode.TEE,
                 )
                 process = devnet.start_node(settings, run / f"node-{plan.number}.log")
                 stack.callback(process.wait)

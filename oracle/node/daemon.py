@@ -10,10 +10,16 @@ import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import sqlalchemy as sa
 import structlog
+from web3 import Web3
 
+from oracle.attestation.configfs import ConfigfsTsm
+from oracle.attestation.dev import LOCAL_CHAINS, MACHINE
+from oracle.attestation.keeper import DevSource, Pccs, Source
+from oracle.attestation.registration import QuoteProducer
 from oracle.chain.contracts import Contracts
 from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Follower, Progress
@@ -27,6 +33,7 @@ from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
 from oracle.models.store import ModelStore
 from oracle.node import ledger, salts
 from oracle.node.crashpoints import crashpoint
+from oracle.node.enclave import Enclave
 from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.journal import BlockRef, Journal, Tx
 from oracle.node.journal_outbox import LIVE, Outbox
@@ -95,6 +102,7 @@ class Node:
         disputer: Signer | None,
         secrets: salts.Salts | None,
         engine_factory: EngineFactory,
+        enclave: Enclave | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
@@ -129,6 +137,7 @@ class Node:
             engine_factory,
             settings.data_dir / "evidence",
             width=max(1, len(settings.gpus)),
+            enclave=enclave,
             wake=self._wake.set,
         )
         self._litigant = Litigant(
@@ -140,6 +149,7 @@ class Node:
             self._wake.set,
             settings.threads,
         )
+        self.enclave = enclave
         self._seeds: dict[int, Block] = {}
         self._done: bytes | None = None  # hash of the head that the last complete round was about
         self._kept_house_at = 0
@@ -208,10 +218,11 @@ class Node:
             with self.journal.read() as tx:
                 view = self._view(tx, head)
         self.status.view = view
+        attested = await self._attest(view, progress.cursor)
         plan = self._planner.plan(view)
         if not self._stop.is_set():
             self.workshop.offer(plan.work, view.services)
-        wanted = [*plan.wanted, *await self._litigate(view, progress.cursor)]
+        wanted = [*plan.wanted, *await self._litigate(view, progress.cursor), *attested]
         self.outgoing.enter(wanted, head, self._litigant.undecided)
         crashpoint("after_wanted")
         await self._send(head)
@@ -237,6 +248,8 @@ class Node:
             found.append("the balance is below the reserve for disputes: no turns are taken")
         found += [f"{key} key: {report.holding}" for key, report in self.status.reports.items() if report.holding]
         found += [f"service 0x{service.hex()}: {why}" for service, why in self.workshop.troubles.items()]
+        if self.enclave is not None:
+            found += self.enclave.alarms(self.status.head.timestamp)
         if self.status.stopping:
             found.append("stopping")
         return found
@@ -275,7 +288,13 @@ class Node:
             solvent=report is None or not self.settings.can_sign or report.balance_wei > self.settings.reserve_wei,
             sampled=self._sampled,
             salt=None if self._secrets is None else self._secrets.of,
+            **self._attested,
         )
+
+    @property
+    def _attested(self) -> dict[str, Any]:
+        """What the keys inside a TEE can do, for the plan."""
+        return {} if self.enclave is None else {"opens": self.enclave.opens, "attestation": self.enclave.attestation}
 
     def _sampled(self, request: RequestId) -> bool:
         percent = self.settings.watch_percent
@@ -292,6 +311,10 @@ class Node:
                 if job.payload["case"] in cases
             }
         return await self._litigant.wanted(view, games, openings, at, watch=self.settings.watch)
+
+    async def _attest(self, view: View, at: BlockRef) -> list[Wanted]:
+        """What this node's keys inside a TEE need."""
+        return [] if self.enclave is None or not self.settings.can_sign else await self.enclave.wanted(view, at)
 
     async def _learn_seeds(self, view: View, progress: Progress) -> bool:
         """Fetches confirmed headers that live requests need. Returns whether there were any."""
@@ -427,6 +450,21 @@ def open_journal(settings: Settings, deployment: Deployment) -> Journal:
     return journal
 
 
+def make_enclave(settings: Settings, contracts: Contracts, rpc: Rpc, node: str) -> Enclave | None:
+    """Of the settings; None without a TEE. Raises BadSettings."""
+    if settings.tee == "none":
+        return None
+    if contracts.attester is None:
+        raise BadSettings("this deployment knows no TEEs; leave the setting `tee` out")
+    producer: QuoteProducer = ConfigfsTsm()
+    source: Source = Pccs(settings.collateral_url)
+    if settings.tee == "dev":
+        if contracts.deployment.chain_id not in LOCAL_CHAINS:
+            raise BadSettings("the dev TEE proves nothing: it is for local chains alone")
+        producer, source = MACHINE, DevSource(MACHINE)
+    return Enclave(contracts, rpc, producer, source, Web3.to_checksum_address(node))
+
+
 async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> None:
     """Raises BadSettings for a service that does not exist or has an arbiter other than this deployment's."""
     for service in settings.service_ids:
@@ -470,15 +508,19 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
             secrets = await salts.derive(operator, deployment.chain_id)
         except SignerFailed as error:
             log.error("this node cannot vote on panels", reason=str(error))
+    contracts, rpc = Contracts.at(deployment), make_rpc(settings, deployment)
+    enclave = None if operator is None else make_enclave(settings, contracts, rpc, operator.address)
     return Node(
         settings,
-        Contracts.at(deployment),
-        make_rpc(settings, deployment),
+        contracts,
+        rpc,
         journal,
+        enclave=enclave,
         operator=operator,
         disputer=disputer,
         secrets=secrets,
-        engine_factory=engine_factory or llama_engines(settings, Contracts.at(deployment).plays),
+        engine_factory=engine_factory
+        or llama_engines(settings, contracts.plays, gpu_nonce=None if enclave is None else enclave.gpu_nonce),
     )
 
 

@@ -80,6 +80,10 @@ class View:
     """Whether to check others' answers to that request."""
     salt: Salt | None = None
     """None if the node cannot vote."""
+    opens: Callable[[RequestRecord], bool] = lambda record: False
+    """Whether this node can read a private prompt."""
+    attestation: Callable[[RequestRecord, Output, Block], tuple[str, bytes] | None] = lambda *_: None
+    """Signer and signature inside a TEE that the service counts; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -179,18 +183,25 @@ class Planner:
             return
         turn = record.round.turn(now, request.turn_seconds)
         seat = request.seat_of_turn(seed.hash, turn)
-        if seat not in self._own_seats(view, request.service):
+        if seat not in self._own_seats(view, request.service) or (request.is_private and not view.opens(record)):
             return
         output = view.outputs.get((record.id, seed.hash))
         if output is None:
             if view.solvent:
                 yield Compute(record, seed)
         elif not output.refusal:
-            data = self._oracle.encode(
-                "answer", request.words, output.text, output.token_count, output.tokens_root, seed.hash
-            )
+            key = f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}"
+            words = (request.words, output.text, output.token_count, output.tokens_root, seed.hash)
+            attested = view.attestation(record, output, seed)
+            if attested is not None:
+                signer, signature = attested
+                key, data = f"{key}:{signer}", self._oracle.encode("answerAttested", *words, signature)
+            elif request.is_private:
+                return
+            else:
+                data = self._oracle.encode("answer", *words)
             yield Wanted(
-                key=f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}",
+                key=key,
                 to=self._oracle.address,
                 data=data,
                 stake_wei=request.fee_wei + view.services[request.service].terms.miss_penalty_wei,

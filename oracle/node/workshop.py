@@ -14,7 +14,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -26,6 +26,7 @@ from oracle.engines.base import Engine
 from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, Refused, Transient
 from oracle.node import evidence
 from oracle.node.crashpoints import crashpoint
+from oracle.node.enclave import Enclave
 from oracle.node.engines import EngineFactory
 from oracle.node.journal import Journal
 from oracle.node.planner import Compute, Judge
@@ -63,14 +64,16 @@ class Workshop:
         evidence_folder: Path,
         *,
         width: int = 1,
+        enclave: Enclave | None = None,
         wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """width: jobs at a time for each service's engine."""
+        """width: jobs at a time for each service's engine. enclave: what opens private prompts."""
         self._journal = journal
         self._factory = factory
         self._evidence = evidence_folder
         self._width = width
+        self._enclave = enclave
         self._wake = wake
         self._clock = clock
         self._engines: dict[bytes, Engine] = {}
@@ -169,7 +172,7 @@ class Workshop:
         digest = record.request.prompt_hash.hex()
         log.info("answering", request_id=_id(item), prompt_digest=digest, prompt_bytes=record.prompt_bytes)
         try:
-            output = await self._in_thread(_answer, engine, item)
+            output = await self._in_thread(_answer, engine, item, self._enclave)
         except SelfCheckFailed:
             raise
         except Refused as error:
@@ -235,20 +238,27 @@ class Workshop:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
 
 
-def _answer(engine: Engine, item: Compute) -> Output:
+def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Output:
     """Generates, and checks as a watcher would. Raises Refused and Transient errors."""
-    request = item.record.request
+    record, request = item.record, item.record.request
     params = request.engine_params(item.seed_block.prev_randao)
-    prompt = engine.tokenize(item.record.prompt)
+    text, reply_key = record.prompt, None
+    if request.is_private and enclave is not None:
+        opened = enclave.opened(record)
+        text, reply_key = opened.prompt, opened.reply_key
+    prompt = engine.tokenize(text)
     completion = engine.generate(prompt, params)
     if not 0 < len(completion.tokens) <= params.max_tokens:
         raise SelfCheckFailed(f"the engine gave {len(completion.tokens)} tokens where {params.max_tokens} were allowed")
     verdict = engine.check(prompt, completion.tokens, params)
     if not verdict.correct:
         raise SelfCheckFailed(f"the engine rejects its own answer at token {verdict.position}: {verdict.reason}")
-    if len(completion.text) > MAX_OUTPUT_BYTES:
-        raise Refused(f"an output of {len(completion.text)} bytes cannot be posted")
-    return Output(completion.text, len(completion.tokens), completion.root)
+    output = Output(completion.text, len(completion.tokens), completion.root)
+    if reply_key is not None and enclave is not None:  # a root would let others try what the tokens are
+        output = replace(output, text=enclave.sealed(record, reply_key, output.text), tokens_root=bytes(32))
+    if len(output.text) > MAX_OUTPUT_BYTES:
+        raise Refused(f"an output of {len(output.text)} bytes cannot be posted")
+    return output
 
 
 def _judge(engine: Engine, item: Judge) -> tuple[Judgement, dict[str, Any]]:

@@ -233,7 +233,7 @@ def test_service__in_each_mode__shipped_model_answers_and_watchers_judge(tmp_pat
     )
     service = service_of(manifest, arbiter, tolerance)
     node, watcher = (llama_engines(settings, plays)(service) for _ in range(2))
-    request = SimpleNamespace(engine_params=lambda prev_randao: Params(24, 1 << 16, seed=prev_randao))
+    request = SimpleNamespace(is_private=False, engine_params=lambda prev_randao: Params(24, 1 << 16, seed=prev_randao))
     prompt, other = (text if arbiter == PANEL else prompt_bytes(range(9)) for text in (b"The soup was cold.", b"x"))
     record = SimpleNamespace(request=request, prompt=prompt)
     block = SimpleNamespace(prev_randao=bytes(range(32)))

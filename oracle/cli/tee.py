@@ -1,0 +1,391 @@
+"""`didyma tee`: quotes and what they are worth, Intel's documents on chain, the keys and policies that rest on them.
+
+Evidence is judged here off chain, to tell why; what counts is the contracts' verdict. A service's guardian, a key's
+node, and whoever keeps documents fresh or has keys admitted send from here, with the options of `didyma seat`.
+"""
+
+import asyncio
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from web3 import Web3
+from web3.contract.contract import ContractFunction
+from web3.exceptions import ContractLogicError
+
+from oracle.attestation import identity, keeper
+from oracle.attestation.collateral import ROOT, Collateral
+from oracle.attestation.configfs import ConfigfsTsm
+from oracle.attestation.dev import MACHINE
+from oracle.attestation.keeper import DevSource, Pccs, Read, Source, Standing
+from oracle.attestation.quote import Quote
+from oracle.attestation.registration import QuoteProducer
+from oracle.attestation.verifier import Policy, judge
+from oracle.chain.bindings import Binding
+from oracle.cli.chain import ETHER, NOBODY, ServiceArgument, Wallet, _address, _bytes32, _wallet, reading, sending, wei
+from oracle.cli.model import printable, reported
+from oracle.client import OracleClient, ServiceId
+from oracle.deployment import artifact
+from oracle.errors import Refused
+
+app = typer.Typer(help="Evidence from TEEs: quotes, documents, keys, policies.", no_args_is_help=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
+DAY = 86_400
+
+RpcOption = Annotated[str, typer.Option(help="RPC endpoint.")]
+DeploymentOption = Annotated[Path, typer.Option(help="Deployment file.")]
+DevOption = Annotated[bool, typer.Option("--dev", help="The dev TEE of local chains, which proves nothing.")]
+UrlOption = Annotated[str, typer.Option(help="Intel's service or a cache of it, where documents are fetched.")]
+QuoteArgument = Annotated[Path, typer.Argument(help="A quote, as the machine made it.")]
+SignerArgument = Annotated[str, typer.Argument(help="The key's address.")]
+RPC_URL, DEPLOYMENT = "http://127.0.0.1:8545", Path("deployment.json")
+
+
+class Status(Enum):
+    """TCB statuses that a person may accept, by Intel's names."""
+
+    UP_TO_DATE = "UpToDate"
+    HARDENING = "SWHardeningNeeded"
+    CONFIGURATION = "ConfigurationNeeded"
+    CONFIGURATION_AND_HARDENING = "ConfigurationAndSWHardeningNeeded"
+    BEHIND = "OutOfDate"
+    BEHIND_AND_CONFIGURATION = "OutOfDateConfigurationNeeded"
+
+
+# EVIDENCE
+
+
+@app.command()
+def quote(
+    *,
+    dev: DevOption = False,
+    out: Annotated[Path | None, typer.Option(help="File to write the quote to.")] = None,
+) -> None:
+    """Make a quote on this machine, with report data of zeros: the ids that policies name, and what is in them."""
+    with reported():
+        producer: QuoteProducer = MACHINE if dev else ConfigfsTsm()
+        made = producer.quote(bytes(64))
+        _print_ids(made, dev)
+        for name, value in identity.registers(made).items():
+            console.print(f"  {name:<14} 0x{value.hex()}")
+        if out is not None:
+            out.write_bytes(made.raw)
+
+
+@app.command()
+def verify(
+    file: QuoteArgument,
+    *,
+    collateral: Annotated[
+        Path | None, typer.Option(help="Documents as JSON, in the form that dcap-qvl writes.")
+    ] = None,
+    url: UrlOption = "",
+    dev_root: Annotated[
+        bool, typer.Option("--dev-root", help="Trust the root of the dev TEE; by its documents, if none are given.")
+    ] = False,
+    accept: Annotated[
+        list[Status] | None,
+        typer.Option(
+            help="TCB status to accept besides UpToDate; may be repeated. OutOfDate counts for 30 days, and "
+            "OutOfDateConfigurationNeeded only together with it."
+        ),
+    ] = None,
+    at: Annotated[
+        int | None, typer.Option("--time", min=0, help="Unix time to judge at, instead of the present.")
+    ] = None,
+    rpc_url: Annotated[str, typer.Option(help="RPC endpoint of the chain whose time is the present.")] = "",
+) -> None:
+    """Judge a quote off chain. If it is refused, the reason is printed and the exit status is 1."""
+    with reported():
+        given = _read_quote(file)
+        documents = _documents(given, collateral, url, dev_root)
+        now = _present(rpc_url) if at is None else at
+        policy = Policy(tuple(status.value for status in (Status.UP_TO_DATE, *(accept or ()))))
+        claims = judge(given, documents, now, policy, MACHINE.root if dev_root else None)
+        tcb, ends = claims["tcb"], claims["earliest_expiration_date"]
+        console.print(f"status       {tcb['status']}, by the level of {_utc(claims['platform']['tcb_date_tag'])}")
+        console.print(f"advisories   {printable(', '.join(tcb['advisory_ids'])) or 'none'}")
+        console.print(f"evaluation   {tcb['eval_data_number']}")
+        console.print(f"documents    issued {_utc(claims['latest_issue_date'])}, valid until {_utc(ends)}")
+        console.print(f"judged at    {_utc(now)}")
+        _print_ids(given, dev_root)
+        console.print(f"report data  0x{given.report_data.hex()}")
+
+
+# WHAT STANDS ON CHAIN
+
+
+@app.command()
+@reading
+def status(
+    client: OracleClient,
+    service: Annotated[str, typer.Option(help="A service's id; all that have a policy by default.")] = "",
+) -> None:
+    """The contracts behind attested answers; each service's policy and keys."""
+    wanted = [_policy(client, _bytes32(service))] if service else _policies(client)
+    is_dev = client.collateral.functions.isDev().call()
+    console.print(f"attester     {client.attester.address}")
+    console.print(f"verifier     {client.verifier.address}")
+    console.print(f"collateral   {client.collateral.address}")
+    console.print(
+        f"kind         {'dev: what it verifies proves nothing' if is_dev else 'dcap: under the root of Intel'}"
+    )
+    console.print(f"generation   {client.collateral.functions.generation().call()}")
+    for adopted in wanted:
+        _print_policy(client, ServiceId(adopted["service"]), adopted["policy"])
+        _print_keys(client, ServiceId(adopted["service"]))
+
+
+@app.command()
+def collateral(
+    file: QuoteArgument,
+    *,
+    url: UrlOption = "",
+    dev: DevOption = False,
+    post: Annotated[bool, typer.Option("--post", help="Send what is needed.")] = False,
+    rpc_url: RpcOption = RPC_URL,
+    deployment: DeploymentOption = DEPLOYMENT,
+    keystore: Annotated[Path | None, typer.Option(help="Who posts; not needed for a dry run.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="Asked for if not given.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the transactions and send nothing.")] = False,
+) -> None:
+    """Intel's documents on chain about a quote's platform: what stands, until when, and what is needed."""
+    with reported():
+        if dev == bool(url):
+            raise Refused("give either --url or --dev: where documents come from")
+        wallet = _wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post)
+        given, client = _read_quote(file), wallet.client
+        source: Source = DevSource(MACHINE) if dev else Pccs(url)
+        read, now = _view(client)
+        _print_standing(asyncio.run(Standing.read(read, given)), now)
+        postings = asyncio.run(keeper.due(source, given, read, now))
+        console.print(f"needed       {', '.join(posting.function for posting in postings) or 'nothing'}")
+        if not (post and postings):
+            return
+        for posting in postings:
+            call = client.collateral.functions[posting.function](*posting.arguments)
+            _send(wallet, "DcapCollateral", call)
+        if not dry_run:
+            read, now = _view(client)
+            _print_standing(asyncio.run(Standing.read(read, given)), now)
+
+
+# KEYS AND POLICIES
+
+
+@app.command()
+@sending
+def admit(wallet: Wallet, service: ServiceArgument, signer: SignerArgument) -> None:
+    """Have a registered key judged by a service's policy, so that its answers count. Anyone may."""
+    client, id_, key = wallet.client, _bytes32(service), _address(signer)
+    _policy(client, id_)
+    registered = client.attester.events.KeyRegistered().get_logs(
+        from_block=client.deployment.block, argument_filters={"signer": key}
+    )
+    if not registered:
+        raise Refused(f"nobody has registered {key}; its node does that at start")
+    details = tuple(registered[-1]["args"]["details"].values())
+    _send(wallet, "AttestedAnswers", client.attester.functions.admit(id_, key, details))
+    if not wallet.dry_run:
+        _print_keys(client, id_, key)
+
+
+@app.command()
+@sending
+def revoke(wallet: Wallet, signer: SignerArgument) -> None:
+    """End a key for ever, in every service. Only its node may."""
+    key = _address(signer)
+    node, expires_at, *_ = wallet.client.attester.functions.keyOf(key).call()
+    if node == NOBODY:
+        raise Refused(f"nobody has registered {key}")
+    if expires_at == 0:
+        raise Refused(f"{key} is revoked already")
+    _send(wallet, "AttestedAnswers", wallet.client.attester.functions.revoke(key))
+
+
+@app.command()
+@sending
+def shrink(
+    wallet: Wallet,
+    service: ServiceArgument,
+    id_: Annotated[
+        list[str] | None, typer.Option("--id", help="Measurement or platform to believe no longer; may be repeated.")
+    ] = None,
+    cap: Annotated[str, typer.Option(help="Ether that may hang on an answer that is final at once.")] = "",
+    grace_cap: Annotated[str, typer.Option(help="The same, for platforms that are out of date.")] = "",
+) -> None:
+    """Take trust out of a policy, for ever. Only the service's guardian may. All keys must be admitted anew."""
+    client, which, ids = wallet.client, _bytes32(service), [_bytes32(text) for text in id_ or ()]
+    if not (ids or cap or grace_cap):
+        raise Refused("give --id, --cap or --grace-cap: what to take away")
+    _policy(client, which)
+    for each in ids:
+        if not client.attester.functions.isBelieved(which, each).call():
+            raise Refused(f"the policy does not believe 0x{each.hex()}; `didyma tee status` shows what it does")
+    cap_wei, grace_cap_wei, _ = client.attester.functions.capsOf(which).call()
+    cap_wei, grace_cap_wei = wei(cap) if cap else cap_wei, wei(grace_cap) if grace_cap else grace_cap_wei
+    if grace_cap_wei > cap_wei:
+        raise Refused(
+            f"platforms that are out of date would have the higher cap, {grace_cap_wei / ETHER:g} ether: "
+            "give --grace-cap too"
+        )
+    _send(wallet, "AttestedAnswers", client.attester.functions.shrink(which, ids, cap_wei, grace_cap_wei))
+    if not wallet.dry_run:
+        console.print("All keys must be admitted anew: `didyma tee admit`.")
+
+
+# INTERNALS
+
+
+def _send(wallet: Wallet, contract: str, call: ContractFunction | Any) -> None:
+    """Raises Refused with the words of this contract, before anything is sent."""
+    if not wallet.dry_run:
+        try:
+            call.call({"from": wallet.client.address})
+        except ContractLogicError as error:
+            data = bytes.fromhex(error.data.removeprefix("0x")) if isinstance(error.data, str) else b""
+            told = Binding(artifact(contract)["abi"], NOBODY).explain(data)
+            raise Refused(f"the contract refuses: {told}") from None
+    wallet.send(call)
+
+
+def _view(client: OracleClient) -> tuple[Read, int]:
+    """Reads of the collateral after the latest block, and the time of that block."""
+    block = client.w3.eth.get_block("latest")
+    contract = Binding(artifact("DcapCollateral")["abi"], client.collateral.address)
+
+    async def read(function: str, *arguments: Any) -> keeper.Struct:
+        data = contract.encode(function, *arguments)
+        found = client.w3.eth.call({"to": client.collateral.address, "data": Web3.to_hex(data)}, block["number"])
+        struct: keeper.Struct = contract.result(function, found)
+        return struct
+
+    return read, block["timestamp"]
+
+
+def _policies(client: OracleClient, **which: ServiceId) -> list[Mapping[str, Any]]:
+    events = client.attester.events.PolicyAdopted()
+    return [
+        event["args"] for event in events.get_logs(from_block=client.deployment.block, argument_filters=dict(which))
+    ]
+
+
+def _policy(client: OracleClient, service: ServiceId) -> Mapping[str, Any]:
+    """Raises Refused."""
+    found = _policies(client, service=service)
+    if not found:
+        raise Refused(
+            f"service 0x{service.hex()} has no policy with this deployment's attester; `didyma tee status` shows all"
+        )
+    return found[0]
+
+
+def _print_policy(client: OracleClient, service: ServiceId, policy: Mapping[str, Any]) -> None:
+    cap_wei, grace_cap_wei, version = client.attester.functions.capsOf(service).call()
+    grace = f"out of date for {policy['graceSeconds'] / DAY:g} days" if policy["graceSeconds"] else ""
+    configuration = "configuration needed" if policy["acceptsConfiguration"] else ""
+    advisories = ", ".join(f"INTEL-SA-{number:05}" for number in policy["advisories"])
+    accepted = "; ".join(filter(None, ("up to date", grace, configuration, advisories)))
+    guardian = "nobody" if policy["guardian"] == NOBODY else policy["guardian"]
+    console.print(f"service      0x{service.hex()}")
+    console.print(f"  guardian     {guardian}, has shrunk it {version - 1} times")
+    console.print(f"  caps         {cap_wei / ETHER:g} ether; out of date {grace_cap_wei / ETHER:g} ether")
+    console.print(f"  accepts      {accepted}")
+    console.print(f"  engine       0x{policy['engineId'].hex()}")
+    for name in ("measurement", "platform"):
+        for id_ in policy[f"{name}s"]:
+            is_believed = client.attester.functions.isBelieved(service, id_).call()
+            console.print(f"  {name:<12} 0x{id_.hex()}{'' if is_believed else '  taken away'}")
+
+
+def _print_keys(client: OracleClient, service: ServiceId, signer: str = "") -> None:
+    """signer: alone, if given."""
+    filters = {"service": service, **({"signer": signer} if signer else {})}
+    events = client.attester.events.KeyAdmitted().get_logs(from_block=client.deployment.block, argument_filters=filters)
+    newest = {event["args"]["signer"]: event["args"]["admission"] for event in events}
+    for key, admission in newest.items():
+        is_admitted = client.attester.functions.isAdmitted(service, key).call()
+        console.print(
+            f"  key          {key}  {'admitted' if is_admitted else 'NOT admitted now'}, "
+            f"until {_utc(admission['until'])}, "
+            f"{'listed' if admission['isListed'] else 'not listed: its answers have a window'}"
+            f"{', out of date' if admission['isBehind'] else ''}"
+        )
+
+
+def _print_standing(standing: Standing, now: int) -> None:
+    """now: Unix seconds."""
+    signers = {standing.tcb_info["signer"], standing.qe_identity["signer"]} - {ROOT}
+    parts = [
+        ("authority", standing.certificates[standing.authority]),
+        ("platform", standing.certificates[standing.credential]),
+        *(("signer", standing.certificates[signer]) for signer in sorted(signers)),
+        ("root's list", standing.crls[ROOT]),
+        ("its list", standing.crls[standing.authority]),
+        ("TCB info", standing.tcb_info),
+        ("QE identity", standing.qe_identity),
+    ]
+    for name, part in parts:
+        end = part["notAfter"] if "notAfter" in part else part["nextUpdate"]
+        state = "revoked" if part.get("revoked") else f"until {_utc(end)}" if end else "missing"
+        evaluation = f", evaluation {part['evalNumber']}" if part.get("evalNumber") else ""
+        console.print(f"  {name:<12} {state}{evaluation}")
+    if standing.expires_at <= now:
+        console.print("stands       not now: quotes of this platform are refused")
+    else:
+        soon = "; soon, post newer documents" if standing.alarm_due(now) else ""
+        console.print(f"stands       until {_utc(standing.expires_at)}{soon}")
+
+
+def _print_ids(quote: Quote, is_dev: bool) -> None:
+    console.print(f"kind         {identity.kind(quote, is_dev)}")
+    console.print(f"measurement  0x{identity.measurement_id(quote, is_dev).hex()}")
+    console.print(f"platform     0x{identity.platform_id(quote).hex()}")
+
+
+def _documents(quote: Quote, file: Path | None, url: str, is_dev: bool) -> Collateral:
+    """Raises Refused, and as `Pccs`."""
+    if file is not None and url:
+        raise Refused("give --collateral or --url, not both")
+    if file is not None:
+        try:
+            return Collateral.from_json(_read(file).decode())
+        except (ValueError, KeyError, TypeError) as error:
+            raise Refused(f"{file} does not hold documents as dcap-qvl writes them: {error}") from None
+    if url:
+        return asyncio.run(Pccs(url).fetch(quote))
+    if is_dev:
+        return MACHINE.collateral()
+    raise Refused("give --collateral or --url: the documents to judge by")
+
+
+def _read_quote(file: Path) -> Quote:
+    """Raises Refused."""
+    return Quote.parse(_read(file))
+
+
+def _read(file: Path) -> bytes:
+    """Raises Refused."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise Refused(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _present(rpc_url: str) -> int:
+    """Unix seconds: of the latest block; without an endpoint, this machine's. Raises Refused."""
+    if not rpc_url:
+        return int(time.time())
+    w3 = Web3(Web3.HTTPProvider(rpc_url))
+    if not w3.is_connected():
+        raise Refused("no chain answers at the RPC endpoint")
+    return w3.eth.get_block("latest")["timestamp"]
+
+
+def _utc(seconds: int) -> str:
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"

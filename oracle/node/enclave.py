@@ -1,0 +1,298 @@
+"""This node's keys inside a TEE: made here, registered, admitted, renewed in time; what they sign and what they open.
+
+One pair for each model, in this process's memory alone: keys die with it. The process runs inside the TEE, endpoints
+that it reads the chain from do not. So nothing is signed but what was computed from the request itself: its id, the
+prompt and the block behind the seed are hashed here and compared, whatever an endpoint calls them.
+
+It also keeps the vendor's documents fresh on chain, for no key outlives them. It knows nothing of policies: a service
+that refuses a key says so when the admission is simulated, and the node answers there like any other.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import rlp  # type: ignore[import-untyped]
+import structlog
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from eth_typing import ChecksumAddress
+from eth_utils.address import to_checksum_address
+from eth_utils.crypto import keccak
+
+from oracle.attestation import gpu, private
+from oracle.attestation.collateral import ROOT, Collateral
+from oracle.attestation.eip712 import signed_answer
+from oracle.attestation.keeper import ALARM_SECONDS, Source, Standing, check, needed, view
+from oracle.attestation.quote import Quote
+from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
+from oracle.chain.bindings import Binding
+from oracle.chain.contracts import Contracts
+from oracle.chain.headers import FIELDS, UnknownHeader
+from oracle.chain.requests import Answer
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block
+from oracle.deployment import artifact
+from oracle.errors import OracleError, ReorgedAway
+from oracle.node.journal import BlockRef
+from oracle.node.planner import View, Wanted
+from oracle.node.records import Output, RequestRecord, ServiceRecord
+
+log = structlog.get_logger()
+
+RENEW_SECONDS = 86_400
+"""How long before its end a key is registered again; keys live a week."""
+CHALLENGE_BLOCKS = 128
+"""How old the challenge of a registration on its way may get; `AttestedKeys` takes 256."""
+FETCH_SECONDS = 86_400
+LOOK_SECONDS = 3_600
+"""How often documents are fetched, and how often what stands on chain is looked at."""
+
+
+@dataclass(frozen=True)
+class _Registered:
+    """A registration made here."""
+
+    registration: Registration
+    evidence: bytes
+    signature: bytes
+    details: tuple[Any, ...]
+    made_at: int
+
+
+@dataclass
+class _Keys:
+    """Of one model."""
+
+    account: LocalAccount = field(default_factory=Account.create)
+    encryption: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
+    last: _Registered | None = None
+
+    @property
+    def signer(self) -> ChecksumAddress:
+        return to_checksum_address(self.account.address)
+
+
+class Enclave:
+    """Asked each round what it wants; between rounds it signs and opens by what it saw then."""
+
+    def __init__(
+        self,
+        contracts: Contracts,
+        rpc: Rpc,
+        producer: QuoteProducer,
+        source: Source,
+        node: ChecksumAddress,
+    ) -> None:
+        """node: who may revoke the keys."""
+        self._contracts, self._rpc, self._producer, self._source = contracts, rpc, producer, source
+        self._node, self._stake_wei = node, 0
+        self._keys: dict[bytes, _Keys] = {}
+        self._bindings: tuple[Binding, Binding] | None = None
+        self._platform: Quote | None = None
+        self._collateral: Collateral | None = None
+        self._fetch_at = self._look_at = 0
+        self._served: dict[bytes, ServiceRecord] = {}
+        self._challenge = bytes(32)
+        self._randao: dict[bytes, bytes] = {}
+        self.admitted: dict[bytes, int] = {}
+        """Services that count this node's signatures now, and Unix times at which they cease to."""
+        self.collateral_ends: int | None = None
+        """Unix time; None if not looked at yet."""
+        self.trouble = ""
+        """What keeps keys from being registered; empty if nothing does."""
+
+    # -- each round --------------------------------------------------------------------------------------------------
+
+    async def wanted(self, seen: View, at: BlockRef) -> list[Wanted]:
+        """Documents to post, keys to register and to admit. Raises ReorgedAway and as `Rpc.call`."""
+        attester = self._contracts.attester
+        if attester is None:
+            return []
+        address = attester.address.lower()
+        self._served = {s.id: s for s in seen.services.values() if s.terms.attester.lower() == address}
+        if not self._served:
+            return []
+        self._stake_wei = max(service.terms.bond_wei for service in self._served.values())
+        block = await self._rpc.block_by_hash(at.hash)
+        if block is None:
+            raise ReorgedAway(f"block {at.number} left the chain")
+        self._challenge = block.hash
+        await self._learn_seeds(seen)
+        try:
+            found = await self._keep(attester, block)
+            ready = not found
+            for service in self._served.values():
+                found += await self._admission(attester, service, block, ready=ready)
+        except (ReorgedAway, asyncio.CancelledError):
+            raise
+        except OracleError as error:  # the node answers on, without attestation
+            if (reason := f"{type(error).__name__}: {error}") != self.trouble:
+                log.error("no key can be kept registered", reason=reason)
+            self.trouble = reason
+            return []
+        self.trouble = ""
+        return found
+
+    def alarms(self, now: int) -> list[str]:
+        """What a person should look at."""
+        found = [f"TEE: {self.trouble}"] if self.trouble else []
+        if self.collateral_ends is not None and self.collateral_ends - now <= ALARM_SECONDS:
+            found.append(f"TEE: documents on chain end in {max(0, self.collateral_ends - now) / 86_400:.1f} days")
+        return found
+
+    async def _keep(self, attester: Binding, block: Block) -> list[Wanted]:
+        """The vendor's documents."""
+        if block.timestamp < min(self._fetch_at, self._look_at):
+            return []
+        _, documents = await self._contracts_behind(attester, block)
+        if self._platform is None:
+            self._platform = await asyncio.to_thread(self._producer.quote, bytes(64))
+        if block.timestamp >= self._fetch_at:
+            collateral = await self._source.fetch(self._platform)
+            check(collateral, self._platform, block.timestamp, self._source.root)
+            self._collateral, self._fetch_at = collateral, block.timestamp + FETCH_SECONDS
+        assert self._collateral is not None
+        standing = await Standing.read(view(self._rpc, documents, block), self._platform, self._collateral)
+        self.collateral_ends = standing.expires_at
+        postings = needed(self._collateral, self._platform, standing)
+        if not postings:
+            self._look_at = block.timestamp + LOOK_SECONDS
+        signers = [each for each in postings if each.function == "postCertificate" and each.arguments[0] == ROOT]
+        wanted = []
+        for posting in signers or postings:  # what they sign is refused until they are known
+            data = documents.encode(posting.function, *posting.arguments)
+            wanted.append(Wanted(f"collateral:{keccak(data).hex()}", documents.address, data, self._stake_wei))
+        return wanted
+
+    async def _admission(self, attester: Binding, service: ServiceRecord, block: Block, *, ready: bool) -> list[Wanted]:
+        """ready: whether the documents that a registration needs are on chain."""
+        keys = self._keys.setdefault(service.terms.model, _Keys())
+        admission = await self._call(attester, "admissionOf", block, service.id, keys.signer)
+        is_admitted = await self._call(attester, "isAdmitted", block, service.id, keys.signer)
+        if is_admitted:
+            self.admitted[service.id] = admission["until"]
+        else:
+            self.admitted.pop(service.id, None)
+        ends_soon = admission["until"] - block.timestamp <= RENEW_SECONDS
+        if (is_admitted and not ends_soon) or not ready:
+            return []
+        last, key = keys.last, await self._call(attester, "keyOf", block, keys.signer)
+        if last is not None and key["challengeBlock"] == last.registration.challenge_block:
+            caps = await self._call(attester, "capsOf", block, service.id)
+            judged = (admission["challengeBlock"], admission["version"]) == (key["challengeBlock"], caps["version"])
+            is_active = await self._call(attester, "isActive", block, keys.signer, last.details)
+            if is_active and not judged:
+                name = f"admit:{service.id.hex()}:{keys.signer}:{key['challengeBlock']}:{caps['version']}"
+                return [self._wanted(attester, name, "admit", service.id, keys.signer, last.details)]
+            if is_active and block.timestamp - last.made_at < RENEW_SECONDS:
+                return []  # it ends with the platform's grace: another registration would not help
+            last = None
+        if last is None or block.number - last.registration.challenge_block > CHALLENGE_BLOCKS:
+            keys.last = last = await self._registered(attester, service, keys, block)
+        name = f"register:{keys.signer}:{last.registration.challenge_block}"
+        arguments = (last.registration.words, last.evidence, last.signature)
+        return [self._wanted(attester, name, "register", *arguments)]
+
+    async def _registered(self, attester: Binding, service: ServiceRecord, keys: _Keys, block: Block) -> _Registered:
+        """Evidence of this moment. Raises CallReverted when the verifier refuses it."""
+        verifier, _ = await self._contracts_behind(attester, block)
+        registration = Registration(self._node, keys.signer, service.terms.model, EXACT_ENGINE, block.number)
+        chain_id, address = self._contracts.deployment.chain_id, to_checksum_address(attester.address)
+        binding = registration.binding(chain_id, address, block.hash)
+        report_data = binding + keys.encryption.public_key().public_bytes_raw()
+        quote = await asyncio.to_thread(self._producer.quote, report_data)
+        assert self._collateral is not None
+        evidence = quote.evidence(self._collateral.credential(quote))
+        seen = await self._call(verifier, "verify", block, evidence)
+        details = (
+            *(seen["kind"], seen["measurementId"], seen["platformId"], registration.model_root),
+            *(registration.engine_id, seen["encryptionKey"], seen["advisories"], seen["tcbDate"], seen["tcbStatus"]),
+        )
+        log.info("evidence made", signer=keys.signer, measurement="0x" + seen["measurementId"].hex())
+        signature = registration.signed(keys.account, chain_id, address)
+        return _Registered(registration, evidence, signature, details, block.timestamp)
+
+    async def _contracts_behind(self, attester: Binding, block: Block) -> tuple[Binding, Binding]:
+        """Verifier and collateral."""
+        if self._bindings is None:
+            address = await self._call(attester, "verifier", block)
+            verifier = Binding(artifact("DcapVerifier")["abi"], address)
+            documents = Binding(artifact("DcapCollateral")["abi"], await self._call(verifier, "collateral", block))
+            self._bindings = verifier, documents
+        return self._bindings
+
+    async def _learn_seeds(self, seen: View) -> None:
+        """The seeds of sampled requests, out of headers that hash to what the chain calls them."""
+        wanted = {
+            seed.hash
+            for record in seen.requests
+            if record.request.service in self._served and record.request.temperature
+            if (seed := seen.seeds.get(record.request.seed_block)) is not None
+        }
+        self._randao = {digest: randao for digest, randao in self._randao.items() if digest in wanted}
+        for digest in wanted - self._randao.keys():
+            try:
+                header = await self._rpc.header(digest)
+            except UnknownHeader as error:
+                log.error("no sampled answer can be attested on this chain", reason=str(error))
+                header = None
+            self._randao[digest] = b"" if header is None else rlp.decode(header)[FIELDS.index("mixHash")]
+
+    async def _call(self, contract: Binding, function: str, block: Block, *arguments: Any) -> Any:
+        reply = await self._rpc.call(contract.address, contract.encode(function, *arguments), block)
+        return contract.result(function, reply)
+
+    def _wanted(self, attester: Binding, name: str, function: str, *arguments: Any) -> Wanted:
+        return Wanted(name, attester.address, attester.encode(function, *arguments), self._stake_wei)
+
+    # -- between rounds ----------------------------------------------------------------------------------------------
+
+    def opens(self, record: RequestRecord) -> bool:
+        """Whether a private prompt is sealed to this node's key, which the service counts."""
+        if record.request.service not in self.admitted:
+            return False
+        try:
+            return self._keys_of(record).signer in private.recipients_of(record.prompt)
+        except private.NotPrivate:
+            return False
+
+    def opened(self, record: RequestRecord) -> private.Opened:
+        """What a private prompt says. Raises Refused."""
+        keys, request = self._keys_of(record), record.request
+        deployment = self._contracts.deployment
+        payer = to_checksum_address(request.payer)
+        context = private.Context(
+            deployment.chain_id, deployment.oracle, payer, self._served[request.service].terms.model
+        )
+        sampling = private.Sampling(request.max_tokens, request.temperature, request.cutoff)
+        return private.open_prompt(record.prompt, keys.encryption, keys.signer, context, sampling)
+
+    def sealed(self, record: RequestRecord, reply_key: bytes, output: bytes) -> bytes:
+        """The output for the asker alone; other bytes each time."""
+        deployment, signer = self._contracts.deployment, self._keys_of(record).signer
+        return private.seal_answer(output, reply_key, deployment.chain_id, deployment.oracle, record.id, signer)
+
+    def attestation(self, record: RequestRecord, output: Output, seed: Block) -> tuple[str, bytes] | None:
+        """Signer and signature; None if the service would not count it, or something is not what it is called."""
+        request, attester = record.request, self._contracts.attester
+        if attester is None or request.service not in self.admitted:
+            return None
+        keys, terms = self._keys_of(record), self._served[request.service].terms
+        is_true = request.prompt_hash == keccak(record.prompt) and terms.service_id() == request.service
+        is_seeded = not request.temperature or self._randao.get(seed.hash) == seed.prev_randao
+        if not is_true or not is_seeded:
+            log.error("not attested: the chain's data contradict each other", request_id=f"{record.id:#x}")
+            return None
+        answer = Answer(output.token_count << 96, keccak(output.text), output.tokens_root, seed.hash)
+        address = to_checksum_address(attester.address)
+        signature = signed_answer(keys.account, self._contracts.deployment.chain_id, address, request, answer)
+        return keys.signer, signature
+
+    def _keys_of(self, record: RequestRecord) -> _Keys:
+        return self._keys[self._served[record.request.service].terms.model]
+
+    def gpu_nonce(self, model: bytes) -> bytes:
+        """What the evidence of GPUs for a model must contain."""
+        return gpu.gpu_nonce(self._keys.setdefault(model, _Keys()).signer, self._challenge)

@@ -1,0 +1,306 @@
+"""Nodes in the dev TEE: keys that the daemon registers, answers final at once, prompts that one node reads."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, make_node, rewound, step, world
+from rig.anvil import CHAIN_ID
+from rig.fake_engine import FakeEngine
+
+from oracle.attestation import private
+from oracle.attestation.dev import DevTee, Level
+from oracle.attestation.identity import measurement_id, platform_id
+from oracle.attestation.keeper import DevSource, SourceUnavailable
+from oracle.attestation.registration import EXACT_ENGINE
+from oracle.chain.contracts import Contracts
+from oracle.client import OracleClient
+from oracle.deployment import Deployment
+from oracle.node.daemon import Node
+from oracle.node.enclave import Enclave
+from oracle.node.records import Output
+from oracle.services import Policy
+
+DAY = 86_400
+SINCE = 1_700_000_000
+MACHINE = DevTee(SINCE, 2_400_000_000)
+REVOKER = ACCOUNTS[8]  # not the daemon's key, whose nonces are its own
+CAP, GRACE_CAP = ETHER, ETHER // 10  # the world's value cap
+AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"]
+
+
+def attested(deployment: Deployment) -> dict[str, Any]:
+    """A service that believes the dev machine."""
+    quote = MACHINE.quote(bytes(64))
+    policy = Policy(
+        guardian=NODES[4].address,
+        engine_id=EXACT_ENGINE,
+        accepts_configuration=False,
+        grace_seconds=30 * DAY,
+        grace_cap_wei=GRACE_CAP,
+        advisories=(),
+        measurements=(measurement_id(quote, is_dev=True),),
+        platforms=(platform_id(quote),),
+    )
+    terms = {"attester": deployment.attester, "attester_terms": policy.encoded()}
+    return {**by_panel(deployment), **terms}
+
+
+@pytest.fixture(scope="module")
+def built() -> Iterator[World]:
+    with world(judged=attested) as made:
+        for seat in range(1, 4):
+            made.act(NODES[seat], "setOperator", made.service, seat, NODES[0].address)
+        yield made
+
+
+@pytest.fixture
+def earth(built: World) -> Iterator[World]:
+    with rewound(built) as fresh:
+        yield fresh
+
+
+class Vendor(DevSource):
+    """Documents that a test changes, or holds back."""
+
+    def __init__(self) -> None:
+        super().__init__(MACHINE)
+        self.is_down = False
+
+    def become(self, tee: DevTee) -> None:
+        object.__setattr__(self, "tee", tee)
+
+    async def fetch(self, quote: Any) -> Any:
+        if self.is_down:
+            raise SourceUnavailable("nobody answers")
+        return await super().fetch(quote)
+
+
+async def in_tee(
+    earth: World, folder: Any, account: Any = NODES[0], vendor: Vendor | None = None, **changes: Any
+) -> Node:
+    """A node whose keys are made in the dev TEE."""
+    node = await make_node(earth, folder, account, FakeEngine(), **changes)
+    source = vendor or Vendor()
+    enclave = Enclave(Contracts.at(earth.deployment), node.rpc, source.tee, source, REVOKER.address)
+    node.enclave = node.workshop._enclave = enclave
+    return node
+
+
+@pytest.fixture
+async def node(earth, tmp_path):
+    made = await in_tee(earth, tmp_path / "tee")
+    yield made
+    await made.workshop.close(1)
+    await made.close()
+
+
+async def admitted(earth: World, node: Node) -> None:
+    await drive(earth, [node], lambda: earth.service in node.enclave.admitted, blocks=40)
+
+
+def pass_time(earth: World, seconds: int) -> None:
+    """Mines one block, so much later than the newest."""
+    now = earth.client.w3.eth.get_block("latest")["timestamp"]
+    earth.chain.rpc("evm_setNextBlockTimestamp", now + seconds)
+    earth.chain.mine()
+
+
+def expected(earth: World, request: int, prompt: bytes) -> bytes:
+    """What the model says."""
+    seed = earth.client.w3.eth.get_block(earth.request(request).seed_block)
+    params = earth.request(request).engine_params(bytes(seed["mixHash"]))
+    return FakeEngine().generate(FakeEngine().tokenize(prompt), params).text
+
+
+async def answered(earth: World, node: Node, **asked: Any) -> int:
+    """A request whose turns fall to the node in time."""
+    request = earth.ask(**asked)
+    await drive(earth, [node], lambda: earth.status(request) not in ("none", "open"), blocks=120)
+    return request
+
+
+def signer_of(node: Node) -> str:
+    (keys,) = node.enclave._keys.values()
+    return keys.signer
+
+
+async def test_key__of_a_fresh_node__is_registered_admitted_and_answers_at_once(earth, node):
+    await admitted(earth, node)
+    request = await answered(earth, node)
+    assert earth.status(request) == "final"
+    assert [name for name in earth.steps(request) if name != "TurnMissed"] == AT_ONCE
+    assert earth.client.attester.functions.isAdmitted(earth.service, signer_of(node)).call()
+
+
+async def test_answer__above_the_cap__has_its_window_and_is_finalized_after_it(earth, node):
+    await admitted(earth, node)
+    request = await answered(earth, node, value_wei=CAP + 10**15)
+    assert earth.status(request) == "answered"
+    assert earth.steps(request)[-1] == "AnswerAttested"
+    await drive(earth, [node], lambda: earth.status(request) == "final")
+
+
+async def test_answer__before_the_key_is_admitted__is_one_like_any_other(earth, tmp_path):
+    vendor = Vendor()
+    vendor.is_down = True
+    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
+    try:
+        request = await answered(earth, made)
+        assert earth.status(request) == "answered"
+        assert any("nobody answers" in why for why in made.troubles())
+        vendor.is_down = False
+        await admitted(earth, made)
+        assert not any("TEE" in why for why in made.troubles())
+    finally:
+        await made.workshop.close(1)
+        await made.close()
+
+
+async def test_key__near_its_end__is_renewed_and_goes_on(earth, node):
+    await admitted(earth, node)
+    first = node.enclave.admitted[earth.service]
+    pass_time(earth, 7 * DAY - 3_600)
+    await drive(earth, [node], lambda: node.enclave.admitted.get(earth.service, 0) > first, blocks=40)
+    assert earth.status(await answered(earth, node)) == "final"
+
+
+async def test_key__expired_while_nobody_renewed__does_not_count_until_it_is(earth, node):
+    await admitted(earth, node)
+    signer = signer_of(node)
+    pass_time(earth, 7 * DAY)
+    assert not earth.client.attester.functions.isAdmitted(earth.service, signer).call()
+    await drive(earth, [node], lambda: not node.enclave.admitted, blocks=3)
+    await admitted(earth, node)
+    assert earth.client.attester.functions.isAdmitted(earth.service, signer).call()
+
+
+async def test_key__after_a_tcb_recovery__is_posted_judged_anew_and_has_the_lower_cap(earth, tmp_path):
+    """The keeper itself posts the documents that disable its node's key."""
+    vendor = Vendor()
+    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
+    try:
+        await admitted(earth, made)
+        now = earth.client.w3.eth.get_block("latest")["timestamp"]
+        levels = (Level(6, date=now - DAY), Level(5, "OutOfDate"))
+        vendor.become(replace(MACHINE, number=18, seconds_issued=10, levels=levels))
+        pass_time(earth, DAY)
+        signer = signer_of(made)
+        attester = earth.client.attester.functions
+        await drive(earth, [made], lambda: attester.admissionOf(earth.service, signer).call()[5], blocks=60)
+        await admitted(earth, made)
+        assert earth.status(await answered(earth, made, value_wei=GRACE_CAP)) == "final"
+        assert earth.status(await answered(earth, made, value_wei=GRACE_CAP + 10**15)) == "answered"
+    finally:
+        await made.workshop.close(1)
+        await made.close()
+
+
+async def test_key__revoked__node_answers_without_it(earth, node):
+    await admitted(earth, node)
+    own = OracleClient(earth.client.w3, earth.deployment, REVOKER)
+    earth.chain.rpc("evm_setAutomine", True)
+    own.send(own.attester.functions.revoke(signer_of(node)))
+    earth.chain.rpc("evm_setAutomine", False)
+    request = await answered(earth, node)
+    assert earth.status(request) == "answered"
+
+
+# PRIVATE PROMPTS
+
+
+def sealed(
+    earth: World, node: Node, prompt: bytes, reply: X25519PrivateKey | None, requester: str = DAPP.address
+) -> bytes:
+    keys = next(iter(node.enclave._keys.values()))
+    context = private.Context(
+        CHAIN_ID, earth.deployment.oracle, requester, node.enclave._served[earth.service].terms.model
+    )
+    recipient = private.Recipient(keys.signer, keys.encryption.public_key().public_bytes_raw())
+    reply_key = None if reply is None else reply.public_key().public_bytes_raw()
+    return private.seal_prompt(prompt, private.Sampling(16, 0, 0), [recipient], context, reply_key)
+
+
+def output_of(earth: World, request: int) -> bytes:
+    (step_,) = [s for s in earth.client.steps(request, 1) if s.name == "AnswerPosted"]
+    return bytes(step_.args["output"])
+
+
+async def test_private__answered_at_once_and_read_by_its_owner_alone(earth, node):
+    await admitted(earth, node)
+    reply = X25519PrivateKey.generate()
+    prompt = b"what nobody else may know"
+    text = sealed(earth, node, prompt, reply)
+    assert prompt not in text
+    request = await answered(earth, node, prompt=text, is_private=True)
+    assert earth.status(request) == "final"
+    output = output_of(earth, request)
+    opened = private.open_answer(output, reply, CHAIN_ID, earth.deployment.oracle, request, signer_of(node))
+    assert opened == expected(earth, request, prompt)
+    assert opened not in output
+    stranger = X25519PrivateKey.generate()
+    with pytest.raises(private.Unreadable):
+        private.open_answer(output, stranger, CHAIN_ID, earth.deployment.oracle, request, signer_of(node))
+
+
+async def test_private__without_a_reply_key__is_answered_in_the_clear(earth, node):
+    await admitted(earth, node)
+    request = await answered(earth, node, prompt=sealed(earth, node, b"is water wet?", None), is_private=True)
+    assert output_of(earth, request) == expected(earth, request, b"is water wet?")
+
+
+async def test_private__sealed_for_another_asker__is_not_answered(earth, node):
+    """A copied ciphertext, asked again by somebody else."""
+    await admitted(earth, node)
+    text = sealed(earth, node, b"secret", None, requester=NODES[3].address)
+    request = earth.ask(prompt=text, is_private=True)
+    for _ in range(60):
+        await step(earth, node)
+    assert earth.status(request) == "open"
+    assert earth.steps(request) == ["RequestPosted"]
+
+
+async def test_private__node_without_the_key__passes_and_loses_nothing(earth, node, tmp_path):
+    await admitted(earth, node)
+    other = await make_node(earth, tmp_path / "plain", NODES[4], FakeEngine())
+    before = [earth.seat(seat)[2] for seat in range(5)]
+    try:
+        request = earth.ask(prompt=b"not even a sealed prompt", is_private=True, lifetime=60)
+        for _ in range(80):
+            await step(earth, node, other)
+        await drive(earth, [node, other], lambda: earth.status(request) == "refunded", blocks=120)
+        assert [earth.seat(seat)[2] for seat in range(5)] == before
+        assert "TurnMissed" not in earth.steps(request)
+    finally:
+        await other.workshop.close(1)
+        await other.close()
+
+
+# AN ENDPOINT THAT LIES TO THE TEE
+
+
+async def test_attestation__prompt_that_is_not_the_request_s__is_not_signed(earth, tmp_path):
+    """The host feeds the guest another prompt under a true request: what it would sign is what the hash says."""
+    made = await in_tee(earth, tmp_path / "tee", answer=False)
+    try:
+        await admitted(earth, made)
+        earth.ask()
+        await step(earth, made, blocks=6)
+        (record,) = made.status.view.requests
+        (seed,) = made.status.view.seeds.values()
+        output = Output(b"yes", 1, bytes(32))
+        signs = made.enclave.attestation
+        assert signs(record, output, seed) is not None
+        assert signs(replace(record, prompt=b"another prompt"), output, seed) is None
+        sampled = replace(record, request=replace(record.request, rules=record.request.rules | 1 << 24))
+        assert signs(sampled, output, seed) is None, "nobody has shown that the seed's block has this randomness"
+    finally:
+        await made.workshop.close(1)
+        await made.close()
+
+
+async def test_sampled_answer__seed_out_of_a_true_header__is_attested(earth, node):
+    await admitted(earth, node)
+    assert earth.status(await answered(earth, node, temperature=1 << 16)) == "final"
