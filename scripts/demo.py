@@ -3,7 +3,8 @@
 Five daemons, one of them bribed. A dapp's request is answered, finalized and called back. A wrong answer is noticed by
 a watcher that ran the question again, challenged, and judged by the panel; the liar's bond moves, and the next turn
 answers again. In a service that the dispute game judges, a lie about one number inside the model is found by bisection
-and proven by arithmetic. A request that nobody answers is refunded. Ends with a table of balances that adds up to zero,
+and proven by arithmetic. Keys inside a TEE of software answer at once, one of them a prompt that nobody else can read.
+A request that nobody answers is refunded. Ends with a table of balances that adds up to zero,
 and with exit status 1 if anything did not happen.
 """
 
@@ -23,11 +24,13 @@ from rich.table import Table
 from web3 import Web3
 
 from oracle import devnet
+from oracle.attestation.asking import question, readers
 from oracle.cli.dispute import drawn
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.deployment import Deployment
 from oracle.disputes import story
 from oracle.disputes.tokens import tokenized
+from oracle.errors import Refused
 from oracle.models.store import ModelStore
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,6 +42,10 @@ MOST_TRIES = 12  # each request falls to the liar with probability 3/7
 BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
 CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * devnet.GWEI
 console = Console(highlight=False, width=120)
+
+
+SECRET = b"My own soup was cold, and nobody may know."
+KEY_SECONDS = 120
 
 
 class DidNotHappen(Exception):
@@ -56,6 +63,7 @@ class Demo:
         self.plans = [devnet.NodePlan(f"node {n}", n) for n in range(HONEST_NODES)]
         self.plans.append(devnet.NodePlan("liar", HONEST_NODES, LIAR_SEATS))
         self.game_plans = [*self.plans[:2], replace(self.plans[-1], seats=2)]
+        self.tee_plans = self.plans[:2]
         self.models = folder / "models"
         self.narrator = Narrator(w3, console)
         self.names = self.narrator.names
@@ -65,6 +73,8 @@ class Demo:
         self.narrator.knows(self.client.panel, "PanelArbiter")
         self.narrator.knows(self.client.referee, "Referee")
         self.narrator.knows(self.client.game, "DisputeGame")
+        self.narrator.knows(self.client.attester, "AttestedAnswers")
+        self.narrator.knows(self.client.collateral, "DcapCollateral")
         for plan in self.plans:
             self.names |= {plan.owner.address: f"{plan.name}'s owner", plan.operator.address: plan.name}
 
@@ -90,18 +100,27 @@ class Demo:
         terms = devnet.dev_terms(self.client.deployment, manifest.model_id, devnet.Mode.GAME)
         service = devnet.open_service(self.deployer, manifest, terms)
         devnet.take_seats(self.w3, self.client.deployment, service, self.game_plans, terms)
-        self.file = ModelStore(self.models).file(manifest).path
+        self.file, self.committed = ModelStore(self.models).file(manifest).path, manifest.model_id
+        self.narrator.catch_up()
+        return service
+
+    def set_up_tee(self) -> ServiceId:
+        """A third one, like the second, with two nodes in the dev TEE."""
+        manifest = ModelStore(self.models).find(self.committed.hex())
+        terms = devnet.dev_terms(self.client.deployment, manifest.model_id, devnet.Mode.TEE)
+        service = devnet.open_service(self.deployer, manifest, terms)
+        devnet.take_seats(self.w3, self.client.deployment, service, self.tee_plans, terms)
         self.narrator.catch_up()
         return service
 
     def start_nodes(
-        self, stack: contextlib.ExitStack, service: ServiceId, judged: ServiceId, rpc_url: str
+        self, stack: contextlib.ExitStack, services: dict[ServiceId, list[devnet.NodePlan]], rpc_url: str
     ) -> list[subprocess.Popen[bytes]]:
         processes = []
         for plan in self.plans:
-            plays = plan.name in [each.name for each in self.game_plans]
-            services = [service, judged] if plays else [service]
-            settings = devnet.write_node(self.folder / f"node-{plan.number}", plan, rpc_url, services, self.models)
+            own = [service for service, plans in services.items() if plan.name in [each.name for each in plans]]
+            folder = self.folder / f"node-{plan.number}"
+            settings = devnet.write_node(folder, plan, rpc_url, own, self.models, tee=plan in self.tee_plans)
             command = (str(ROOT / "scripts/liar.py"),) if plan.name == "liar" else ("-m", "oracle.cli", "node", "run")
             processes.append(devnet.start_node(settings, self.folder / f"node-{plan.number}.log", command))
             stack.callback(processes[-1].kill)
@@ -110,7 +129,7 @@ class Demo:
     def ask_dapp(self, prompt: bytes, seconds: int = 500) -> tuple[RequestId, int]:
         """The user asks through the dapp. Returns the request and its block."""
         deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
-        params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline)
+        params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline, 0, False)
         price = self.dapp.functions.price(len(prompt), params).call({"from": self.client.address})
         receipt = self.client.send(self.dapp.functions.ask(prompt, params), price)
         self.narrator.catch_up()
@@ -145,6 +164,41 @@ class Demo:
         if self.dapp.functions.answerHash(request_id).call() != Web3.keccak(output):
             raise DidNotHappen("the dapp did not store the answer's hash")
         self.narrator.say("the dapp", f"has stored the hash of {bytes(output).decode().strip()!r}")
+
+    def attested(self, service: ServiceId) -> None:
+        console.rule("[bold]A node answers from inside a TEE (of software, here): final at once, and in private")
+        for _ in range(KEY_SECONDS):
+            with contextlib.suppress(Refused):
+                if len(readers(self.client, service)) == len(self.tee_plans):
+                    break
+            self.narrator.catch_up()
+            time.sleep(1)
+        else:
+            raise DidNotHappen("the nodes' keys were not admitted")
+        prompt = tokenized(self.file, REVIEW)
+        self.narrator.texts[prompt] = REVIEW
+        request_id, receipt = self.client.ask(service, prompt, self.client.params(16))
+        steps = self.follow(request_id, receipt["blockNumber"])
+        self.expect(steps, "AnswerPosted", "AnswerAttested", "RequestFinalized")
+        if len({step.tx_hash for step in steps if step.name != "RequestPosted"}) != 1:
+            raise DidNotHappen("the answer was not final in the transaction that posted it")
+
+        params = self.client.params(16, is_private=True)
+        asked = question(self.client, service, tokenized(self.file, SECRET), params)
+        self.narrator.texts[asked.sealed] = b"%d bytes that only TEEs can read" % len(asked.sealed)
+        request_id, receipt = self.client.ask(service, asked.sealed, params)
+        (posted,) = [step for step in self.waited(request_id, receipt["blockNumber"]) if step.name == "AnswerPosted"]
+        output = bytes(posted.args["output"])
+        self.narrator.texts[output] = b"%d bytes that only the user can read" % len(output)
+        self.narrator.catch_up()
+        answer = asked.read(request_id, self.client.steps(request_id, receipt["blockNumber"]))
+        if answer in output:
+            raise DidNotHappen("the private answer stands on chain in the clear")
+        self.narrator.say("the user", f"asked {SECRET.decode()!r} and reads {answer.decode().strip()!r}")
+
+    def waited(self, request_id: RequestId, block: int) -> list[Step]:
+        """All steps, without a word: what they say is explained first."""
+        return list(self.client.follow(request_id, block, timeout_seconds=700))
 
     def disputed(self) -> None:
         console.rule("[bold]A bribed node lies; a watcher runs the question again")
@@ -257,10 +311,12 @@ def main() -> None:
                 deployment = deploy_with_ape(rpc_url, folder / "deployment.json")
             demo = Demo(w3, deployment, folder)
             with console.status("opening a service"):
-                service, judged = demo.set_up(), demo.set_up_game()
+                service, judged, sealed = demo.set_up(), demo.set_up_game(), demo.set_up_tee()
             devnet.mine_every(w3, 1)
-            processes = demo.start_nodes(stack, service, judged, rpc_url)
+            services = {service: demo.plans, judged: demo.game_plans, sealed: demo.tee_plans}
+            processes = demo.start_nodes(stack, services, rpc_url)
             demo.answered()
+            demo.attested(sealed)
             demo.disputed()
             demo.proven(judged)
             demo.refunded(processes)

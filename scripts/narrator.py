@@ -13,7 +13,16 @@ from oracle.devnet import ETHER
 
 RULINGS = ("upheld", "rejected", "annulled")
 SENTENCES: Mapping[str, Callable[[dict[str, Any]], str]] = {
-    "register": lambda a: f"registers the model {a['manifest']['name']}",
+    "register": lambda a: (
+        f"registers the model {a['manifest']['name']}"
+        if "manifest" in a
+        else f"registers the key {a['r']['signer'][:10]}…, made inside its TEE"
+    ),
+    "admit": lambda a: f"has the service count the key {a['signer'][:10]}…",
+    "postCertificate": lambda a: "posts a certificate of the TEE's vendor",
+    "postCrl": lambda a: "posts a revocation list of the TEE's vendor",
+    "postTcbInfo": lambda a: "posts what the vendor says of such machines",
+    "postQeIdentity": lambda a: "posts what the vendor says of its quoting enclave",
     "createService": lambda a: "opens a service for it",
     "join": lambda a: "takes a seat, with its stake",
     "activate": lambda a: f"activates seat {a['seat']}",
@@ -79,10 +88,10 @@ class Narrator:
         function, args = contract.decode_function_input(tx["input"])
         name = function.fn_name
         args = {**args, "prompt": self.texts.get(args["prompt"], args["prompt"])} if "prompt" in args else args
-        if name == "answer":
-            return (
-                f"answers {bytes(self._event(receipt, 'AnswerPosted')['output']).decode('utf-8', 'replace').strip()!r}"
-            )
+        if name in ("answer", "answerAttested"):
+            output = bytes(self._event(receipt, "AnswerPosted")["output"])
+            said = self.texts.get(output, output).decode("utf-8", "replace").strip()
+            return f"answers {said!r}" + (", signed inside its TEE" if name == "answerAttested" else "")
         if name in ("challenge", "challengeUnread"):
             return f"ran it again, disagrees, challenges with {tx['value'] / ETHER:g} ether"
         if name == "decide":
