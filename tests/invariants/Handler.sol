@@ -41,12 +41,15 @@ contract Handler is World {
 
     /* PAYERS */
 
-    function ask(uint256 who, uint24 maxTokens, uint256 length, uint32 callbackGas, bool fromContract) external {
+    function ask(uint256 who, uint24 maxTokens, uint256 length, uint32 callbackGas, bool fromContract, bool isPrivate)
+        external
+    {
         (, uint16 ownerCount) = oracle.counts(service);
         if (ownerCount < terms.minOwners) return;
         maxTokens = uint24(bound(maxTokens, 1, terms.maxTokens));
         bytes memory prompt = new bytes(bound(length, 1, terms.maxPromptBytes));
         IOracle.Params memory params = _params(maxTokens, fromContract ? uint32(bound(callbackGas, 0, 300_000)) : 0);
+        params.isPrivate = isPrivate;
         (uint256 feeWei, uint256 callbackWei) = oracle.quote(service, prompt.length, params);
         uint256 value = feeWei + callbackWei;
         vm.recordLogs();
@@ -92,7 +95,7 @@ contract Handler is World {
         IOracle.RequestFields memory fields = oracle.unpackRequest(a.request);
         (, uint16 seat, address operator) = oracle.turnOf(a.request);
         if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
-        if (oracle.seatOf(service, seat).balanceWei < terms.bondWei) return;
+        if (oracle.seatOf(service, seat).balanceWei < terms.bondWei || fields.params.isPrivate) return;
         bool honest = seat < HONEST_OWNERS || !lie;
         a.output = honest ? bytes("truth") : bytes("lie");
         a.honest = honest;
@@ -106,6 +109,30 @@ contract Handler is World {
             blockhash(fields.blockNumber + 2)
         );
         (a.answer,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
+    }
+
+    /// @dev By a key inside a TEE: at once, and then for good; or with a window, like any other.
+    function attest(uint256 i, uint24 tokens, bool atOnce) external {
+        (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
+        if (!found) return;
+        IOracle.RequestFields memory fields = oracle.unpackRequest(a.request);
+        (, uint16 seat, address operator) = oracle.turnOf(a.request);
+        if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
+        if (oracle.seatOf(service, seat).balanceWei < terms.bondWei) return;
+        atOnce = atOnce || fields.params.isPrivate;
+        (a.output, a.honest, a.final_) = ("truth", true, atOnce);
+        vm.recordLogs();
+        vm.prank(operator);
+        oracle.answerAttested(
+            a.request,
+            a.output,
+            uint24(bound(tokens, 1, fields.params.maxTokens)),
+            bytes32(0),
+            blockhash(fields.blockNumber + 2),
+            atOnce ? bytes(hex"01") : bytes(hex"00")
+        );
+        (a.answer,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
+        if (atOnce) ++finalized;
     }
 
     function finalize(uint256 i, uint256 j, uint256 who) external {

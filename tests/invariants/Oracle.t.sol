@@ -53,7 +53,7 @@ contract OracleInvariants is Test {
         uint256 asked;
         while (handler.rejected() == 0 || handler.finalized() == 0) {
             assertLt(asked, 100);
-            handler.ask(asked, 8, 100, 100_000, true);
+            handler.ask(asked, 8, 100, 100_000, true, false);
             handler.answer(asked, 4, true);
             handler.challenge(asked, false);
             handler.draw(asked, 0);
@@ -65,6 +65,20 @@ contract OracleInvariants is Test {
         }
         assertTrue(handler.finalAnswersStand());
         assertEq(handler.honestLossWei(), 0);
+    }
+
+    /// @dev So can it for answers that keys inside TEEs sign.
+    function test_handler__attests_at_once_and_with_a_window() external {
+        handler.ask(0, 8, 100, 100_000, true, true);
+        handler.attest(0, 4, true);
+        assertEq(handler.finalized(), 1);
+        handler.ask(1, 8, 100, 100_000, true, false);
+        handler.attest(1, 4, false);
+        assertEq(handler.finalized(), 1);
+        handler.pass(400);
+        handler.finalize(1, 1, 0);
+        assertEq(handler.finalized(), 2);
+        assertTrue(handler.finalAnswersStand());
     }
 
     /// @dev Runs at the end of every sequence: no ether is ever stuck.

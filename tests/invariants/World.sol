@@ -12,6 +12,7 @@ import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {ServiceId} from "../../contracts/interfaces/Types.sol";
+import {MockAttester} from "../../contracts/mocks/MockAttester.sol";
 
 /// @title One deployment with one service and its seats, for fuzzing.
 abstract contract World is Test {
@@ -49,7 +50,7 @@ abstract contract World is Test {
             model: registry.register(_manifest()),
             arbiter: panel,
             arbiterTerms: abi.encode(panelTerms),
-            attester: address(0),
+            attester: address(new MockAttester()),
             attesterTerms: "",
             bondWei: 1 ether,
             seatWei: 2 ether,
