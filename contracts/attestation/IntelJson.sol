@@ -14,12 +14,17 @@ import {DateTimeLib} from "solady/utils/DateTimeLib.sol";
 /// @notice Intel's documents come without spaces and with their keys in one order, and the signature covers every byte; so
 /// this is no JSON parser but a reader of exactly that text. A document in another form is refused, which in the end lets
 /// keys expire: the safe side.
+/// @dev The cursor only moves forward. So `expectEnd`, with which every reader must finish, also refuses a document that
+/// was read beyond its end, and nothing else has to look for the end.
 library IntelJson {
     /// @param at where reading goes on, an absolute offset in calldata.
     struct Cursor {
         uint256 at;
         uint256 end;
     }
+
+    /// @dev A one in each byte.
+    uint256 private constant ONES = 0x0101010101010101010101010101010101010101010101010101010101010101;
 
     error UnexpectedJson(uint256 bytesLeft);
 
@@ -32,54 +37,63 @@ library IntelJson {
 
     /// @notice Reads over `text`, which must come next. At most 32 characters.
     function expect(Cursor memory c, bytes32 text) internal pure {
-        if (!skip(c, text)) revert UnexpectedJson(c.end - c.at);
+        if (!skip(c, text)) refuse(c);
     }
 
     /// @notice Reads over `text` if it comes next.
     function skip(Cursor memory c, bytes32 text) internal pure returns (bool found) {
-        assembly ("memory-safe") {
-            // The text ends at its last byte that is not zero.
-            let unused := and(sub(255, clz(and(text, sub(0, text)))), 0xf8)
-            let at := mload(c)
-            let next := add(at, sub(32, shr(3, unused)))
-            found := and(iszero(shr(unused, xor(calldataload(at), text))), iszero(gt(next, mload(add(c, 32)))))
-            if found { mstore(c, next) }
+        unchecked {
+            // One for each byte of the text that is not zero. Adding to ASCII carries nothing into the next byte. Texts are
+            // literals, so that most of this is done by the compiler.
+            uint256 length = (((uint256(text) + 0x7f * ONES) >> 7) & ONES) * ONES >> 248;
+            uint256 at = c.at;
+            found = (_word(at) ^ uint256(text)) >> (256 - 8 * length) == 0;
+            if (found) c.at = at + length;
         }
     }
 
     function expectEnd(Cursor memory c) internal pure {
-        if (c.at != c.end) revert UnexpectedJson(c.end - c.at);
+        if (c.at != c.end) refuse(c);
+    }
+
+    function refuse(Cursor memory c) internal pure {
+        revert UnexpectedJson(c.at < c.end ? c.end - c.at : 0);
     }
 
     /// @notice A decimal number of at most ten digits.
     function number(Cursor memory c) internal pure returns (uint256 value) {
-        uint256 at = c.at;
-        bytes32 text = _word(at);
-        uint256 digits;
-        while (true) {
-            uint256 digit = uint8(text[digits]) ^ 0x30;
-            if (digit > 9) break;
-            value = 10 * value + digit;
-            if (++digits > 10) revert UnexpectedJson(c.end - at);
+        uint256 start = c.at;
+        uint256 at = start;
+        // A value that overflows has too many digits.
+        unchecked {
+            while (true) {
+                uint256 digit = _character(at) ^ 0x30;
+                if (digit > 9) break;
+                value = 10 * value + digit;
+                ++at;
+            }
+            // None at all wraps around.
+            if (at - start - 1 > 9) refuse(c);
         }
-        if (digits == 0) revert UnexpectedJson(c.end - at);
-        _advance(c, at + digits);
+        c.at = at;
     }
 
     /// @notice `length` bytes of hexadecimal, at most 16, in either case; in the lowest bytes of the result.
     function hexadecimal(Cursor memory c, uint256 length) internal pure returns (uint256 value) {
         uint256 at = c.at;
-        bytes32 text = _word(at);
-        for (uint256 i; i < 2 * length; i++) {
-            uint256 digit = uint8(text[i]) ^ 0x30;
-            if (digit > 9) {
-                // 'A' to 'F' and 'a' to 'f' differ in one bit.
-                digit = (uint8(text[i]) | 0x20) - 0x57;
-                if (digit < 10 || digit > 15) revert UnexpectedJson(c.end - at);
+        unchecked {
+            for (uint256 end = at + 2 * length; at < end; ++at) {
+                uint256 character = _character(at);
+                uint256 digit = character ^ 0x30;
+                if (digit > 9) {
+                    // 'A' to 'F' and 'a' to 'f' differ in one bit. What is below them wraps around.
+                    digit = (character | 0x20) - 0x57;
+                    if (digit < 10 || digit > 15) refuse(c);
+                }
+                value = value << 4 | digit;
             }
-            value = value << 4 | digit;
         }
-        _advance(c, at + 2 * length);
+        c.at = at;
     }
 
     /// @notice A time such as 2025-06-19T10:16:03Z and the quotation mark after it, in Unix seconds.
@@ -97,7 +111,7 @@ library IntelJson {
         uint256 second = number(c);
         expect(c, 'Z"');
         if (!DateTimeLib.isSupportedDateTime(year, month, day, hour, minute, second) || year > 9999) {
-            revert UnexpectedJson(c.end - c.at);
+            refuse(c);
         }
         return uint40(DateTimeLib.dateTimeToTimestamp(year, month, day, hour, minute, second));
     }
@@ -114,15 +128,15 @@ library IntelJson {
 
     /// @notice Sixteen TCB components, the first in the highest byte.
     function components(Cursor memory c) internal pure returns (uint128 svns) {
-        expect(c, "[");
-        for (uint256 i; i < 16; i++) {
-            if (i > 0) expect(c, ",");
-            expect(c, '{"svn":');
+        expect(c, '[{"svn":');
+        for (uint256 left = 15;; left--) {
             uint256 svn = number(c);
-            if (svn > 255) revert UnexpectedJson(c.end - c.at);
+            if (svn > 255) refuse(c);
             svns = svns << 8 | uint128(svn);
             // Some components name their category and type, which are for people.
             if (!skip(c, "}")) _skipPast(c, "}");
+            if (left == 0) break;
+            expect(c, ',{"svn":');
         }
         expect(c, "]");
     }
@@ -157,30 +171,31 @@ library IntelJson {
     /// @dev Reads over everything up to and including the next `mark`.
     function _skipPast(Cursor memory c, bytes1 mark) private pure {
         uint256 at = c.at;
-        uint256 pattern = uint256(uint8(mark)) * (type(uint256).max / 0xff);
+        uint256 pattern = uint8(mark) * ONES;
         while (true) {
             // The highest bit of each byte that equals the mark, and of no other (Hacker's Delight, 6-1).
-            uint256 low = type(uint256).max / 0xff * 0x7f;
-            uint256 different = uint256(_word(at)) ^ pattern;
+            uint256 low = 0x7f * ONES;
+            uint256 different = _word(at) ^ pattern;
             uint256 hits = ~(((different & low) + low) | different | low);
             if (hits != 0) {
                 uint256 leading;
                 assembly ("memory-safe") {
                     leading := clz(hits)
                 }
-                return _advance(c, at + leading / 8 + 1);
+                c.at = at + leading / 8 + 1;
+                return;
             }
             at += 32;
-            if (at > c.end) revert UnexpectedJson(0);
+            // Behind calldata are zeros without end.
+            if (at > c.end) refuse(c);
         }
     }
 
-    function _advance(Cursor memory c, uint256 at) private pure {
-        if (at > c.end) revert UnexpectedJson(0);
-        c.at = at;
+    function _character(uint256 at) private pure returns (uint256) {
+        return _word(at) >> 248;
     }
 
-    function _word(uint256 at) private pure returns (bytes32 value) {
+    function _word(uint256 at) private pure returns (uint256 value) {
         assembly ("memory-safe") {
             value := calldataload(at)
         }

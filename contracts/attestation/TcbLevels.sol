@@ -134,7 +134,7 @@ library TcbLevels {
             do {
                 c.expect('{"tcb":{"isvsvn":');
                 uint256 svn = c.number();
-                if (svn > 255) revert IntelJson.UnexpectedJson(c.end - c.at);
+                if (svn > 255) c.refuse();
                 c.expect("}");
                 (uint8 status, uint40 date,) = c.verdict();
                 list = abi.encodePacked(list, uint8(svn), status, date);
@@ -165,7 +165,7 @@ library TcbLevels {
         uint128 sgx = c.components();
         c.expect(',"pcesvn":');
         uint256 pceSvn = c.number();
-        if (pceSvn > 0xffff) revert IntelJson.UnexpectedJson(c.end - c.at);
+        if (pceSvn > 0xffff) c.refuse();
         uint128 tdx;
         if (tee == IDcapCollateral.Tee.Tdx) {
             c.expect(',"tdxtcbcomponents":');

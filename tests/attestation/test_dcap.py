@@ -178,6 +178,13 @@ def test_post__again_or_changed_by_one_byte__is_refused(ready):
                 ready.collateral.functions[posting.function](*arguments).call({"gas": 16_000_000})
 
 
+def test_post_tcb_info__for_the_first_time__costs_at_most_700_000_gas(posted):
+    """Which is the dearest: later ones find their storage written."""
+    (event,) = posted.collateral.events.TcbInfoPosted().get_logs(from_block=0)
+    receipt = posted.w3.eth.get_transaction_receipt(event["transactionHash"])
+    assert receipt["gasUsed"] <= 700_000
+
+
 def test_post__by_a_key_of_another_role__is_refused(ready):
     """Platforms sign no documents, and no document's signer vouches for certificates."""
     documents, quote = ready.documents, ready.quote
