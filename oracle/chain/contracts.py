@@ -6,7 +6,7 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from oracle.chain.bindings import Binding, Event
+from oracle.chain.bindings import Binding, Event, explained
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.deployment import Deployment, artifact
@@ -101,8 +101,7 @@ class Contracts:
 
     def explain(self, data: bytes) -> str:
         """A revert as text, whichever contract it comes from."""
-        texts = [binding.explain(data) for binding in (*self._bindings, *filter(None, [self.attester]))]
-        return next((text for text in texts if not text.startswith("0x")), texts[0])
+        return explained((*self._bindings, *([] if self.attester is None else [self.attester])), data)
 
     async def check(self, rpc: Rpc, block: Block) -> None:
         """Compares the code at the addresses with this package's. Raises ContractVersionMismatch."""

@@ -24,7 +24,7 @@ from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, Web3Exception
 
 from oracle.attestation.registration import EXACT_ENGINE
-from oracle.chain.bindings import Binding
+from oracle.chain.bindings import Binding, explained
 from oracle.cli.model import DEFAULT_STORE, StoreOption, printable, reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
@@ -250,8 +250,8 @@ def _explained(error: ContractLogicError) -> str:
     if not data:
         return str(error)
     names = ("Oracle", "ModelRegistry", "Referee", "DisputeGame", "PanelArbiter")
-    texts = [Binding(artifact(name)["abi"], NOBODY).explain(data) for name in names]
-    return next((text for text in texts if not text.startswith("0x")), texts[0])
+    attested = ("AttestedAnswers", "DcapVerifier", "DcapCollateral")
+    return explained((Binding(artifact(name)["abi"], NOBODY) for name in (*names, *attested)), data)
 
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:

@@ -15,8 +15,6 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from web3 import Web3
-from web3.contract.contract import ContractFunction
-from web3.exceptions import ContractLogicError
 
 from oracle.attestation import identity, keeper
 from oracle.attestation.collateral import ROOT, Collateral
@@ -169,7 +167,7 @@ def collateral(
             return
         for posting in postings:
             call = client.collateral.functions[posting.function](*posting.arguments)
-            _send(wallet, "DcapCollateral", call)
+            wallet.send(call)
         if not dry_run:
             read, now = _view(client)
             _print_standing(asyncio.run(Standing.read(read, given)), now)
@@ -190,7 +188,7 @@ def admit(wallet: Wallet, service: ServiceArgument, signer: SignerArgument) -> N
     if not registered:
         raise Refused(f"nobody has registered {key}; its node does that at start")
     details = tuple(registered[-1]["args"]["details"].values())
-    _send(wallet, "AttestedAnswers", client.attester.functions.admit(id_, key, details))
+    wallet.send(client.attester.functions.admit(id_, key, details))
     if not wallet.dry_run:
         _print_keys(client, id_, key)
 
@@ -205,7 +203,7 @@ def revoke(wallet: Wallet, signer: SignerArgument) -> None:
         raise Refused(f"nobody has registered {key}")
     if expires_at == 0:
         raise Refused(f"{key} is revoked already")
-    _send(wallet, "AttestedAnswers", wallet.client.attester.functions.revoke(key))
+    wallet.send(wallet.client.attester.functions.revoke(key))
 
 
 @app.command()
@@ -234,24 +232,12 @@ def shrink(
             f"platforms that are out of date would have the higher cap, {grace_cap_wei / ETHER:g} ether: "
             "give --grace-cap too"
         )
-    _send(wallet, "AttestedAnswers", client.attester.functions.shrink(which, ids, cap_wei, grace_cap_wei))
+    wallet.send(client.attester.functions.shrink(which, ids, cap_wei, grace_cap_wei))
     if not wallet.dry_run:
         console.print("All keys must be admitted anew: `didyma tee admit`.")
 
 
 # INTERNALS
-
-
-def _send(wallet: Wallet, contract: str, call: ContractFunction | Any) -> None:
-    """Raises Refused with the words of this contract, before anything is sent."""
-    if not wallet.dry_run:
-        try:
-            call.call({"from": wallet.client.address})
-        except ContractLogicError as error:
-            data = bytes.fromhex(error.data.removeprefix("0x")) if isinstance(error.data, str) else b""
-            told = Binding(artifact(contract)["abi"], NOBODY).explain(data)
-            raise Refused(f"the contract refuses: {told}") from None
-    wallet.send(call)
 
 
 def _view(client: OracleClient) -> tuple[Read, int]:

@@ -248,8 +248,6 @@ class Node:
             found.append("the balance is below the reserve for disputes: no turns are taken")
         found += [f"{key} key: {report.holding}" for key, report in self.status.reports.items() if report.holding]
         found += [f"service 0x{service.hex()}: {why}" for service, why in self.workshop.troubles.items()]
-        if self.enclave is not None:
-            found += self.enclave.alarms(self.status.head.timestamp)
         if self.status.stopping:
             found.append("stopping")
         return found

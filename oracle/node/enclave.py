@@ -24,7 +24,7 @@ from eth_utils.crypto import keccak
 from oracle.attestation import gpu, private
 from oracle.attestation.collateral import ROOT, Collateral
 from oracle.attestation.eip712 import signed_answer
-from oracle.attestation.keeper import ALARM_SECONDS, Source, Standing, check, needed, view
+from oracle.attestation.keeper import Source, Standing, check, needed, view
 from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.chain.bindings import Binding
@@ -98,8 +98,8 @@ class Enclave:
         self._randao: dict[bytes, bytes] = {}
         self.admitted: dict[bytes, int] = {}
         """Services that count this node's signatures now, and Unix times at which they cease to."""
-        self.collateral_ends: int | None = None
-        """Unix time; None if not looked at yet."""
+        self.documents_end: int | None = None
+        """Unix time at which what stands on chain ends, as last looked at."""
         self.trouble = ""
         """What keeps keys from being registered; empty if nothing does."""
 
@@ -135,13 +135,6 @@ class Enclave:
         self.trouble = ""
         return found
 
-    def alarms(self, now: int) -> list[str]:
-        """What a person should look at."""
-        found = [f"TEE: {self.trouble}"] if self.trouble else []
-        if self.collateral_ends is not None and self.collateral_ends - now <= ALARM_SECONDS:
-            found.append(f"TEE: documents on chain end in {max(0, self.collateral_ends - now) / 86_400:.1f} days")
-        return found
-
     async def _keep(self, attester: Binding, block: Block) -> list[Wanted]:
         """The vendor's documents."""
         if block.timestamp < min(self._fetch_at, self._look_at):
@@ -155,8 +148,10 @@ class Enclave:
             self._collateral, self._fetch_at = collateral, block.timestamp + FETCH_SECONDS
         assert self._collateral is not None
         standing = await Standing.read(view(self._rpc, documents, block), self._platform, self._collateral)
-        self.collateral_ends = standing.expires_at
+        self.documents_end = standing.expires_at
         postings = needed(self._collateral, self._platform, standing)
+        if not postings and standing.alarm_due(block.timestamp):
+            log.error("the vendor's documents end soon and nobody has newer ones", ends_at=standing.expires_at)
         if not postings:
             self._look_at = block.timestamp + LOOK_SECONDS
         signers = [each for each in postings if each.function == "postCertificate" and each.arguments[0] == ROOT]

@@ -486,7 +486,7 @@ def test_revoke__by_its_node__ends_the_key_for_ever(ready, cli):
 
 def test_revoke__by_somebody_else__is_refused_with_the_contract_s_reason(ready, cli):
     done = cli("revoke", KEY.address, by=GUARDIAN)
-    refused(done, f"NotNode(caller={GUARDIAN.address.lower()}, node={NODE.address.lower()})")
+    refused(done, f"NotNode(caller={GUARDIAN.address.lower()}, operator={NODE.address.lower()})")
 
 
 def test_revoke__nobody_has_registered_the_key__is_refused(earth, cli):

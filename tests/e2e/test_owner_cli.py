@@ -128,7 +128,7 @@ def assert_refused(done, says):
 
 @pytest.mark.parametrize("service", ["0x12", "zz", "0x" + "00" * 31])
 def test_show__no_service_id__is_refused(cli, service):
-    assert_refused(cli("service", "show", service, key=False), "not a service's id")
+    assert_refused(cli("service", "show", service, key=False), "is not an id")
 
 
 def test_show__unknown_service__is_refused(cli):
