@@ -2,18 +2,22 @@
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from eth_utils.crypto import keccak
+
+from oracle.attestation.identity import measurement_id, platform_id
 from oracle.chain.contracts import Contracts
 from oracle.chain.keys import Signer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.deployment import Deployment
+from oracle.disputes.tokens import prompt_bytes
 from oracle.engines.base import Params
-from oracle.errors import BadSettings, OracleError
+from oracle.errors import BadSettings, MalformedPrompt, OracleError
 from oracle.models.store import ModelStore
-from oracle.node.daemon import check_services, load_signers, make_rpc
+from oracle.node.daemon import check_services, load_signers, make_rpc, tee_of
 from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
@@ -21,6 +25,7 @@ from oracle.services import Terms
 
 ETHER = 10**18
 SELF_TEST = b"Is water wet?"
+SELF_TEST_TOKENS = (4, 5, 6)
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,12 @@ async def everything(settings: Settings, engine_factory: EngineFactory | None = 
         for name, signer in zip(("key", "dispute key"), signers, strict=False):
             if signer is not None:
                 found.append(await _balance(name, signer, settings, rpc, head))
-        for service in await read_services(settings, contracts, rpc, head):
-            factory = engine_factory or llama_engines(settings, contracts.plays)
+        services = await read_services(settings, contracts, rpc, head)
+        if settings.tee != "none":
+            found.append(await _try("tee", _tee(settings, contracts, services)))
+        for service in services:
+            # Any nonce will do for GPUs: nothing is registered here.
+            factory = engine_factory or llama_engines(settings, contracts.plays, gpu_nonce=keccak)
             found.append(await _try("model", _model(settings, service, engine_factory is None)))
             found.append(await _try("inference", _inference(service, factory)))
     except OracleError as error:
@@ -95,7 +104,19 @@ async def _contracts(contracts: Contracts, rpc: Rpc, head: Block) -> str:
 
 async def _services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> str:
     await check_services(settings, contracts, rpc, head)
-    return f"{len(settings.services)} found, judged by this deployment's panel"
+    return f"{len(settings.services)} found, judged by this deployment's contracts"
+
+
+async def _tee(settings: Settings, contracts: Contracts, services: Sequence[ServiceRecord]) -> str:
+    """Whether this machine makes quotes, and the services believe what they measure."""
+    producer, _ = tee_of(settings, contracts)
+    quote = await asyncio.to_thread(producer.quote, bytes(64))
+    measurement, platform = measurement_id(quote, is_dev=settings.tee == "dev"), platform_id(quote)
+    for service in services:
+        policy = service.terms.policy
+        if policy is not None and measurement not in policy.measurements:
+            raise BadSettings(f"service 0x{service.id.hex()} does not believe the measurement 0x{measurement.hex()}")
+    return f"measurement 0x{measurement.hex()}, machine 0x{platform.hex()}"
 
 
 async def _balance(name: str, signer: Signer, settings: Settings, rpc: Rpc, head: Block) -> Finding:
@@ -120,7 +141,10 @@ async def _inference(service: ServiceRecord, factory: EngineFactory) -> str:
         engine = factory(service)
         try:
             params = Params(max_tokens=min(8, service.terms.max_tokens))
-            prompt = engine.tokenize(SELF_TEST)
+            try:
+                prompt = engine.tokenize(SELF_TEST)
+            except MalformedPrompt:  # of a service that takes token ids
+                prompt = engine.tokenize(prompt_bytes(SELF_TEST_TOKENS))
             completion = engine.generate(prompt, params)
             verdict = engine.check(prompt, completion.tokens, params)
             if not verdict.correct:

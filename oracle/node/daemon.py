@@ -452,15 +452,18 @@ def make_enclave(settings: Settings, contracts: Contracts, rpc: Rpc, node: str) 
     """Of the settings; None without a TEE. Raises BadSettings."""
     if settings.tee == "none":
         return None
+    return Enclave(contracts, rpc, *tee_of(settings, contracts), Web3.to_checksum_address(node))
+
+
+def tee_of(settings: Settings, contracts: Contracts) -> tuple[QuoteProducer, Source]:
+    """What makes evidence, and where the documents behind it come from. Raises BadSettings."""
     if contracts.attester is None:
         raise BadSettings("this deployment knows no TEEs; leave the setting `tee` out")
-    producer: QuoteProducer = ConfigfsTsm()
-    source: Source = Pccs(settings.collateral_url)
     if settings.tee == "dev":
         if contracts.deployment.chain_id not in LOCAL_CHAINS:
             raise BadSettings("the dev TEE proves nothing: it is for local chains alone")
-        producer, source = MACHINE, DevSource(MACHINE)
-    return Enclave(contracts, rpc, producer, source, Web3.to_checksum_address(node))
+        return MACHINE, DevSource(MACHINE)
+    return ConfigfsTsm(), Pccs(settings.collateral_url)
 
 
 async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> None:

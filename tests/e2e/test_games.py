@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from oracle.engines.exact.fast_device import Device
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
+from oracle.node.check import _inference
 from oracle.node.journal import Journal
 from oracle.node.journal_outbox import Outbox
 from oracle.services import GameTerms
@@ -292,6 +294,11 @@ async def test_sampled_lie__on_a_chain_with_other_headers__is_still_challenged(e
         request = await asked_of(earth, nodes, NODES[0].address, temperature=1 << 16)
         await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
     assert earth.steps(request)[:4] == WON
+
+
+async def test_check__service_that_takes_token_ids__answers_its_own_question(store):
+    service = SimpleNamespace(terms=SimpleNamespace(max_tokens=4))
+    assert "passes its own check" in await _inference(service, lambda service: exact(store))
 
 
 # A PUPPET CHALLENGES A RIGHT ANSWER

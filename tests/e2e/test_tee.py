@@ -19,6 +19,9 @@ from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.contracts import Contracts
 from oracle.client import OracleClient
 from oracle.deployment import Deployment
+from oracle.errors import BadSettings
+from oracle.node import daemon
+from oracle.node.check import everything
 from oracle.node.daemon import Node
 from oracle.node.enclave import Enclave
 from oracle.node.records import Output
@@ -211,6 +214,27 @@ async def test_key__revoked__node_answers_without_it(earth, node):
     earth.chain.rpc("evm_setAutomine", False)
     request = await answered(earth, node)
     assert earth.status(request) == "answered"
+
+
+async def test_check__in_the_dev_tee__tells_measurement_and_machine(earth, tmp_path):
+    found = await everything(earth.settings(tmp_path, tee="dev"), lambda service: FakeEngine())
+    (tee,) = [finding for finding in found if finding.what == "tee"]
+    assert tee.right
+    assert measurement_id(MACHINE.quote(bytes(64)), is_dev=True).hex() in tee.detail
+
+
+async def test_check__build_that_the_service_does_not_believe__is_wrong(earth, tmp_path, monkeypatch):
+    monkeypatch.setattr(daemon, "MACHINE", replace(MACHINE, body={"mrtd": b"\1" * 48}))
+    found = await everything(earth.settings(tmp_path, tee="dev"), lambda service: FakeEngine())
+    (tee,) = [finding for finding in found if finding.what == "tee"]
+    assert not tee.right
+    assert "does not believe the measurement" in tee.detail
+
+
+async def test_settings__dev_tee_on_another_chain__is_refused(earth, tmp_path):
+    elsewhere = Contracts.at(replace(earth.deployment, chain_id=1))
+    with pytest.raises(BadSettings, match="for local chains alone"):
+        daemon.tee_of(earth.settings(tmp_path, tee="dev"), elsewhere)
 
 
 # PRIVATE PROMPTS
