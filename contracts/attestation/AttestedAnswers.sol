@@ -61,7 +61,9 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
         Policy memory policy = abi.decode(terms.attesterTerms, (Policy));
         if (policy.measurements.length == 0) revert BadPolicy("no measurement is believed");
-        if (terms.valueCapWei > type(uint96).max) revert BadPolicy("the value cap is above 2^96 wei");
+        if (terms.valueCapWei >= uint256(type(uint24).max) * 1e15) {
+            revert BadPolicy("no request can say so high a value");
+        }
         if (policy.graceCapWei > terms.valueCapWei) revert BadPolicy("the grace's cap is above the value cap");
 
         Standing storage s = _standings[service];

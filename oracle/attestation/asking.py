@@ -4,7 +4,9 @@ The keys are those that the service counts at this block; their evidence was ver
 the policy (`didyma tee status`) and judges the measurements by a build of its own.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from web3 import Web3
@@ -33,13 +35,22 @@ class PrivateQuestion:
 
 
 def readers(client: OracleClient, service: ServiceId) -> list[Recipient]:
-    """Keys that the service counts now, the newest first; as many as a prompt can be sealed to. Raises Refused."""
+    """Keys that the service counts now, of machines that it lists, the newest first; at most 16. Raises Refused.
+
+    Other machines could read a private prompt, and not answer it.
+    """
     logs = client.attester.events.KeyAdmitted().get_logs(
         from_block=client.deployment.block, argument_filters={"service": service}
     )
-    newest = {log["args"]["signer"]: bytes(log["args"]["encryptionKey"]) for log in reversed(logs)}
+    newest: dict[str, Mapping[str, Any]] = {}
+    for log in reversed(logs):
+        newest.setdefault(log["args"]["signer"], log["args"])
     counted = client.attester.functions.isAdmitted
-    found = [Recipient(signer, key) for signer, key in newest.items() if counted(service, signer).call()]
+    found = [
+        Recipient(Web3.to_checksum_address(signer), bytes(args["encryptionKey"]))
+        for signer, args in newest.items()
+        if args["admission"]["isListed"] and counted(service, signer).call()
+    ]
     if not found:
         raise Refused("no key inside a TEE is admitted to this service now: nobody could read a private prompt")
     return found[:MOST_RECIPIENTS]

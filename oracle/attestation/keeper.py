@@ -9,7 +9,7 @@ who keep another. Nothing is signed or sent here, and no clock is read: `now` is
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from ipaddress import ip_address
@@ -245,6 +245,20 @@ def needed(collateral: Collateral, quote: Quote, standing: Standing) -> list[Pos
             "would end the platform; wait until the source has both"
         )
     return wanted
+
+
+def changes(postings: Sequence[Posting], standing: Standing) -> bool:
+    """Whether they say more than that what stands is still so: a new evaluation, or something revoked.
+
+    Intel dates the same documents anew often. Of a revocation list that revokes anything the answer is yes.
+    """
+    for posting in postings:
+        if posting.function == "postCrl" and len(x509.load_der_x509_crl(posting.arguments[1])):
+            return True
+        stored = {"postTcbInfo": standing.tcb_info, "postQeIdentity": standing.qe_identity}.get(posting.function)
+        if stored is not None and _stated(posting).evaluation > stored["evalNumber"]:
+            return True
+    return False
 
 
 @dataclass(frozen=True)

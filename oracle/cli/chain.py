@@ -275,6 +275,10 @@ def _read_terms(path: Path, deployment: Deployment, store: ModelStore) -> tuple[
         if "attested" in values:
             if deployment.attester is None:
                 raise Refused("this deployment knows no TEEs")
+            if isinstance(judged, PanelTerms) and not judged.exact:
+                raise Refused(
+                    "keys inside TEEs vouch for the exact engine: judge by [game], or a panel with tolerance 0"
+                )
             attested = {"attester": deployment.attester, "attester_terms": _policy(values.pop("attested")).encoded()}
         judges = {"arbiter": arbiter, "arbiter_terms": judged.encoded()}
         terms = Terms(**{"model": manifest.model_id, **judges, **attested, **values})

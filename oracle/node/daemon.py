@@ -170,7 +170,7 @@ class Node:
     @property
     def busy(self) -> bool:
         """Whether anything is being computed."""
-        return bool(self.workshop.running or self._litigant.running)
+        return bool(self.workshop.running or self._litigant.running or (self.enclave and self.enclave.running))
 
     def stop(self) -> None:
         """Asks the loop to end after the round in hand."""
@@ -388,6 +388,8 @@ class Node:
         """Finishes what is in hand, at most for the grace, and hands its result to the sender once more."""
         log.info("stopping", jobs=len(self.workshop.running))
         self._litigant.close()
+        if self.enclave is not None:
+            await self.enclave.close()
         await self.workshop.close(self.settings.grace_seconds)
         self._done = None
         try:

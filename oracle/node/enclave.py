@@ -9,7 +9,9 @@ that refuses a key says so when the admission is simulated, and the node answers
 """
 
 import asyncio
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import rlp  # type: ignore[import-untyped]
@@ -24,7 +26,7 @@ from eth_utils.crypto import keccak
 from oracle.attestation import gpu, private
 from oracle.attestation.collateral import ROOT, Collateral
 from oracle.attestation.eip712 import signed_answer
-from oracle.attestation.keeper import Source, Standing, check, needed, view
+from oracle.attestation.keeper import Source, Standing, changes, check, needed, view
 from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.chain.bindings import Binding
@@ -46,8 +48,11 @@ RENEW_SECONDS = 86_400
 CHALLENGE_BLOCKS = 128
 """How old the challenge of a registration on its way may get; `AttestedKeys` takes 256."""
 FETCH_SECONDS = 86_400
+RETRY_SECONDS = 600
 LOOK_SECONDS = 3_600
-"""How often documents are fetched, and how often what stands on chain is looked at."""
+"""How often documents are fetched, how soon again when nobody answered, how often what stands on chain is looked at."""
+REPLACE_SECONDS = 14 * 86_400
+"""How long before the end of what stands on chain newer documents are posted that change nothing."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +98,7 @@ class Enclave:
         self._platform: Quote | None = None
         self._collateral: Collateral | None = None
         self._fetch_at = self._look_at = 0
+        self._making: dict[str, asyncio.Task[Any]] = {}
         self._served: dict[bytes, ServiceRecord] = {}
         self._challenge = bytes(32)
         self._randao: dict[bytes, bytes] = {}
@@ -101,7 +107,7 @@ class Enclave:
         self.documents_end: int | None = None
         """Unix time at which what stands on chain ends, as last looked at."""
         self.trouble = ""
-        """What keeps keys from being registered; empty if nothing does."""
+        """What last kept keys or documents from being kept; empty once it has gone well again."""
 
     # -- each round --------------------------------------------------------------------------------------------------
 
@@ -111,7 +117,11 @@ class Enclave:
         if attester is None:
             return []
         address = attester.address.lower()
-        self._served = {s.id: s for s in seen.services.values() if s.terms.attester.lower() == address}
+        self._served = {
+            service.id: service
+            for service in seen.services.values()
+            if service.terms.attester.lower() == address and self._is_exact(service)
+        }
         if not self._served:
             return []
         self._stake_wei = max(service.terms.bond_wei for service in self._served.values())
@@ -129,31 +139,37 @@ class Enclave:
             raise
         except OracleError as error:  # the node answers on, without attestation
             if (reason := f"{type(error).__name__}: {error}") != self.trouble:
-                log.error("no key can be kept registered", reason=reason)
+                log.error("keys and documents cannot be kept", reason=reason)
             self.trouble = reason
             return []
-        self.trouble = ""
         return found
+
+    def _is_exact(self, service: ServiceRecord) -> bool:
+        """Whether the exact engine answers: the only one that keys made here vouch for."""
+        return self._contracts.plays(service.terms.arbiter) or service.panel.exact
 
     async def _keep(self, attester: Binding, block: Block) -> list[Wanted]:
         """The vendor's documents."""
-        if block.timestamp < min(self._fetch_at, self._look_at):
+        if block.timestamp >= self._fetch_at:
+            fetched = self._made("documents", self._fetch)
+            if fetched is not None:
+                self._fetch_at = block.timestamp + RETRY_SECONDS
+                platform, collateral = fetched.result()
+                check(collateral, platform, block.timestamp, self._source.root)
+                self._platform, self._collateral, self._look_at = platform, collateral, 0
+                self._fetch_at, self.trouble = block.timestamp + FETCH_SECONDS, ""
+        if self._platform is None or self._collateral is None or block.timestamp < self._look_at:
             return []
         _, documents = await self._contracts_behind(attester, block)
-        if self._platform is None:
-            self._platform = await asyncio.to_thread(self._producer.quote, bytes(64))
-        if block.timestamp >= self._fetch_at:
-            collateral = await self._source.fetch(self._platform)
-            check(collateral, self._platform, block.timestamp, self._source.root)
-            self._collateral, self._fetch_at = collateral, block.timestamp + FETCH_SECONDS
-        assert self._collateral is not None
         standing = await Standing.read(view(self._rpc, documents, block), self._platform, self._collateral)
         self.documents_end = standing.expires_at
         postings = needed(self._collateral, self._platform, standing)
-        if not postings and standing.alarm_due(block.timestamp):
-            log.error("the vendor's documents end soon and nobody has newer ones", ends_at=standing.expires_at)
-        if not postings:
+        is_pressing = standing.expires_at - block.timestamp <= REPLACE_SECONDS
+        if not postings or not (is_pressing or changes(postings, standing)):
             self._look_at = block.timestamp + LOOK_SECONDS
+            if standing.alarm_due(block.timestamp):
+                log.error("the vendor's documents end soon and nobody has newer ones", ends_at=standing.expires_at)
+            return []
         signers = [each for each in postings if each.function == "postCertificate" and each.arguments[0] == ROOT]
         wanted = []
         for posting in signers or postings:  # what they sign is refused until they are known
@@ -161,17 +177,44 @@ class Enclave:
             wanted.append(Wanted(f"collateral:{keccak(data).hex()}", documents.address, data, self._stake_wei))
         return wanted
 
+    async def _fetch(self) -> tuple[Quote, Collateral]:
+        platform = self._platform
+        if platform is None:
+            platform = await asyncio.to_thread(self._producer.quote, bytes(64))
+        return platform, await self._source.fetch(platform)
+
+    def _made(self, name: str, make: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any] | None:
+        """What takes long runs beside the rounds: starts it, and returns it once it is done."""
+        task = self._making.get(name)
+        if task is None:
+            self._making[name] = asyncio.create_task(make())
+            return None
+        return self._making.pop(name) if task.done() else None
+
+    @property
+    def running(self) -> list[str]:
+        """What is being made or fetched."""
+        return list(self._making)
+
+    async def close(self) -> None:
+        """Gives up what is in hand."""
+        for task in self._making.values():
+            task.cancel()
+        await asyncio.gather(*self._making.values(), return_exceptions=True)
+
     async def _admission(self, attester: Binding, service: ServiceRecord, block: Block, *, ready: bool) -> list[Wanted]:
         """ready: whether the documents that a registration needs are on chain."""
         keys = self._keys.setdefault(service.terms.model, _Keys())
         admission = await self._call(attester, "admissionOf", block, service.id, keys.signer)
         is_admitted = await self._call(attester, "isAdmitted", block, service.id, keys.signer)
         if is_admitted:
+            if service.id not in self.admitted:
+                self.trouble = ""
             self.admitted[service.id] = admission["until"]
         else:
             self.admitted.pop(service.id, None)
         ends_soon = admission["until"] - block.timestamp <= RENEW_SECONDS
-        if (is_admitted and not ends_soon) or not ready:
+        if (is_admitted and not ends_soon) or not ready or self._collateral is None:
             return []
         last, key = keys.last, await self._call(attester, "keyOf", block, keys.signer)
         if last is not None and key["challengeBlock"] == last.registration.challenge_block:
@@ -185,7 +228,10 @@ class Enclave:
                 return []  # it ends with the platform's grace: another registration would not help
             last = None
         if last is None or block.number - last.registration.challenge_block > CHALLENGE_BLOCKS:
-            keys.last = last = await self._registered(attester, service, keys, block)
+            made = self._made(keys.signer, partial(self._registered, attester, service, keys, block))
+            if made is None:
+                return []
+            keys.last = last = made.result()
         name = f"register:{keys.signer}:{last.registration.challenge_block}"
         arguments = (last.registration.words, last.evidence, last.signature)
         return [self._wanted(attester, name, "register", *arguments)]

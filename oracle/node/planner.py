@@ -193,7 +193,7 @@ class Planner:
             key = f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}"
             words = (request.words, output.text, output.token_count, output.tokens_root, seed.hash)
             attested = view.attestation(record, output, seed)
-            if attested is not None:
+            if attested is not None and (request.is_private or self._callback_pays(view, request)):
                 signer, signature = attested
                 key, data = f"{key}:{signer}", self._oracle.encode("answerAttested", *words, signature)
             elif request.is_private:
@@ -204,10 +204,17 @@ class Planner:
                 key=key,
                 to=self._oracle.address,
                 data=data,
-                stake_wei=request.fee_wei + view.services[request.service].terms.miss_penalty_wei,
+                stake_wei=request.fee_wei
+                + (request.callback_wei if attested else 0)
+                + view.services[request.service].terms.miss_penalty_wei,
                 deadline=min(record.round.ends_at(turn, request.turn_seconds), request.deadline + 1),
                 once=True,
             )
+
+    @staticmethod
+    def _callback_pays(view: View, request: Request) -> bool:
+        """Whether calling back at once is worth its gas; otherwise the answer takes its window, anyone may finalize."""
+        return request.callback_wei >= request.callback_gas * view.head.base_fee_wei
 
     def _refund(self, view: View, record: RequestRecord) -> Iterator[Wanted]:
         own = self._own_seats(view, record.request.service)

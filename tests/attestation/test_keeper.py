@@ -24,7 +24,16 @@ from rig.anvil import CHAIN_ID, Anvil, anvil, free_port
 from oracle.attestation import keeper
 from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id
 from oracle.attestation.dev import ROOT_NAME, DevTee, Level
-from oracle.attestation.keeper import CollateralRefused, DevSource, Pccs, Read, Source, SourceUnavailable, Standing
+from oracle.attestation.keeper import (
+    CollateralRefused,
+    DevSource,
+    Pccs,
+    Read,
+    Source,
+    SourceUnavailable,
+    Standing,
+    changes,
+)
 from oracle.attestation.quote import BadQuote, Quote
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
@@ -503,3 +512,17 @@ def test_pccs__plain_http__is_for_this_machine_alone():
             Pccs(url)
     for url in ("https://pccs.example", "http://127.0.0.1:8081", "http://[::1]:8081", "http://localhost"):
         Pccs(url)
+
+
+def test_changes__list_that_revokes__or_newer_evaluation__does_and_new_dates_do_not():
+    """What is only dated anew need not be posted before what stands ends."""
+    quote = HONEST.quote(bytes(64))
+    empty = {name: {"evalNumber": HONEST.number} for name in ("tcb_info", "qe_identity")}
+    standing = Standing(authority=b"", credential=b"", certificates={}, crls={}, **empty)
+
+    def said(tee: DevTee) -> bool:
+        return changes(tee.collateral().postings(quote), standing)
+
+    assert not said(replace(HONEST, seconds_issued=10))
+    assert said(replace(HONEST, number=HONEST.number + 1))
+    assert said(replace(HONEST, revoked=(5,)))

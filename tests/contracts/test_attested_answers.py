@@ -407,7 +407,7 @@ def test_adopt__by_anyone_but_the_oracle__is_refused(bare, world, people):
 
 BAD_POLICIES = [
     ({"measurements": ()}, {}, "no measurement is believed"),
-    ({}, {"valueCapWei": 1 << 96}, "the value cap is above 2^96 wei"),
+    ({}, {"valueCapWei": ((1 << 24) - 1) * FINNEY}, "no request can say so high a value"),
     ({"grace_cap_wei": CAP + 1}, {}, "the grace's cap is above the value cap"),
     ({"advisories": tuple(range(1, 18))}, {}, "more advisories than 16"),
     ({"advisories": (0,)}, {}, "no such advisory"),

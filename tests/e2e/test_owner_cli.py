@@ -168,7 +168,7 @@ def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
 
 def test_create__terms_of_the_operators_page__make_a_service(earth, cli, tmp_path):
     manifest = add_model(tmp_path / "models", ROOT / "models" / "didyma-tiny.json")
-    page, game = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "operators.md").read_text(), re.DOTALL)
+    _, page, game, attested = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/operators.md").read_text(), re.DOTALL)
     assert GameTerms(**tomllib.loads(game)["game"]).clock_seconds == 3600
     (tmp_path / "terms.toml").write_text(page.replace("0x…", "0x" + manifest.model_id.hex()[:12]))
     done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
@@ -176,6 +176,18 @@ def test_create__terms_of_the_operators_page__make_a_service(earth, cli, tmp_pat
     made = done.output.rsplit(maxsplit=1)[-1]
     assert f"{made}  0 seats, 0 owners" in cli("service", "list", key=False).output
     assert "windowSeconds      3600" in cli("service", "show", made, key=False).output
+
+    guardian, listed = attested.replace("0x…", OWNER.address, 1), "0x" + "11" * 32
+    (tmp_path / "terms.toml").write_text((tmp_path / "terms.toml").read_text() + guardian.replace("0x…", listed))
+    done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
+    assert_refused(done, "keys inside TEEs vouch for the exact engine")
+    exact = (tmp_path / "terms.toml").read_text().replace("tolerance = 65536", "tolerance = 0")
+    (tmp_path / "terms.toml").write_text(exact)
+    done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
+    assert done.exit_code == 0, done.output
+    shown = cli("service", "show", done.output.rsplit(maxsplit=1)[-1], key=False).output
+    assert f"attested.guardian          {OWNER.address}" in shown
+    assert f"attested.measurements      {listed}" in shown
 
 
 def test_list_and_show__the_service__has_its_terms_and_seats(earth, cli):

@@ -1,5 +1,6 @@
 """Nodes in the dev TEE: keys that the daemon registers, answers final at once, prompts that one node reads."""
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -23,9 +24,9 @@ from oracle.errors import BadSettings
 from oracle.node import daemon
 from oracle.node.check import everything
 from oracle.node.daemon import Node
-from oracle.node.enclave import Enclave
+from oracle.node.enclave import RETRY_SECONDS, Enclave
 from oracle.node.records import Output
-from oracle.services import Policy
+from oracle.services import PanelTerms, Policy
 
 DAY = 86_400
 SINCE = 1_700_000_000
@@ -48,8 +49,9 @@ def attested(deployment: Deployment) -> dict[str, Any]:
         measurements=(measurement_id(quote, is_dev=True),),
         platforms=(platform_id(quote),),
     )
+    exact = replace(PanelTerms.decoded(by_panel(deployment)["arbiter_terms"]), tolerance=0)
     terms = {"attester": deployment.attester, "attester_terms": policy.encoded()}
-    return {**by_panel(deployment), **terms}
+    return {**by_panel(deployment), "arbiter_terms": exact.encoded(), **terms}
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +162,46 @@ async def test_answer__before_the_key_is_admitted__is_one_like_any_other(earth, 
         assert earth.status(request) == "answered"
         assert "nobody answers" in made.enclave.trouble
         vendor.is_down = False
+        pass_time(earth, RETRY_SECONDS)
         await admitted(earth, made)
         assert made.enclave.trouble == ""
+    finally:
+        await made.workshop.close(1)
+        await made.close()
+
+
+async def test_documents__source_that_hangs__holds_nothing_else_up(earth, tmp_path):
+    """Turns and dispute moves do not wait for a vendor."""
+    vendor = Vendor()
+    vendor.fetch = lambda quote: asyncio.sleep(3600)  # type: ignore[method-assign]
+    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
+    try:
+        request = earth.ask()
+        for _ in range(120):
+            await asyncio.wait_for(made.round(), 10)
+            await asyncio.sleep(0.01)
+            earth.chain.mine()
+            if earth.status(request) == "answered":
+                break
+        assert earth.status(request) == "answered"
+        assert made.enclave.running == ["documents"]
+        await made.enclave.close()
+    finally:
+        await made.workshop.close(1)
+        await made.close()
+
+
+async def test_documents__dated_anew_and_saying_the_same__are_posted_only_near_the_end(earth, tmp_path):
+    vendor = Vendor()
+    vendor.become(replace(MACHINE, until=earth.client.w3.eth.get_block("latest")["timestamp"] + 30 * DAY))
+    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
+    try:
+        await admitted(earth, made)
+        end = made.enclave.documents_end
+        vendor.become(replace(vendor.tee, seconds_issued=10, until=vendor.tee.until + 30 * DAY))
+        pass_time(earth, 2 * DAY)
+        await step(earth, made, blocks=10)
+        assert made.enclave.documents_end == end
     finally:
         await made.workshop.close(1)
         await made.close()

@@ -46,7 +46,11 @@ def test_operators__alerts__are_about_metrics_that_exist():
     assert named <= known
 
 
-@pytest.mark.parametrize("key", ["loop_100b", "loop_1kb", "loop_100b_first_refund", "finalize_batch50_each"])
+LOOPS = ["loop_100b", "loop_1kb", "loop_100b_first_refund", "finalize_batch50_each"]
+TEE = [f"tee_{name}" for name in ("loop_100b", "loop_100b_stored", "register", "admit", "tcb_info", "qe_identity")]
+
+
+@pytest.mark.parametrize("key", [*LOOPS, *TEE])
 def test_benchmarks__gas__is_the_measured(key):
     gas = json.loads((ROOT / "gas.json").read_text())[key]
     assert f"| {gas / 1000:.1f} k |" in BENCHMARKS

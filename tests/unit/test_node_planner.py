@@ -163,6 +163,55 @@ def test_open__my_turn__computes_then_answers_until_the_turn_ends():
     assert (want.deadline, want.once) == (START + TURN, True)
 
 
+def signed(record: RequestRecord, output: Output, seed: Block) -> tuple[str, bytes]:
+    return "0x" + "5" * 40, b"signature"
+
+
+def sent(found: Plan) -> str:
+    """Name of the only call."""
+    (want,) = found.wanted
+    names = {
+        CONTRACTS.oracle.encode(name, *args)[:4]: name
+        for name, args in (("answer", PLAIN), ("answerAttested", (*PLAIN, b"")))
+    }
+    return names[want.data[:4]]
+
+
+PLAIN = (REQUEST.words, b"", 1, bytes(32), bytes(32))
+
+
+def test_open__key_inside_a_tee__signs_the_answer_under_a_key_of_its_own():
+    plain, attested = plan(view(outputs=OUTPUT)), plan(view(outputs=OUTPUT, attestation=signed))
+    assert (sent(plain), sent(attested)) == ("answer", "answerAttested")
+    assert attested.wanted[0].key == plain.wanted[0].key + ":0x" + "5" * 40
+    assert attested.wanted[0].stake_wei == plain.wanted[0].stake_wei + REQUEST.callback_wei
+
+
+def test_open__callback_that_does_not_pay__is_answered_with_a_window():
+    """At once means calling back at once, at the node's expense; after a window anyone may."""
+    for price, name in ((1, "answer"), (SEED.base_fee_wei + 1, "answerAttested")):
+        record = replace(OPEN, request=make_request(callback_gas=100_000, gas_price=price))
+        output = {(record.id, SEED.hash): Output(b"yes", 4, b"\x0c" * 32)}
+        turns = [record.request.seat_of_turn(SEED.hash, turn) for turn in range(10)]
+        seats = [seat(n, ME if n == turns[0] else OTHER) for n in range(SEATS)]
+        found = plan(view(5, record, outputs=output, attestation=signed, seats=seats))
+        assert sent(found) == name
+
+
+def test_open__private_prompt__is_for_those_who_can_read_it():
+    request = replace(REQUEST, rules=REQUEST.rules | 1 << 248)
+    record = replace(OPEN, request=request)
+    seats = [seat(n, ME) for n in range(SEATS)]
+    assert plan(view(5, record, seats=seats)) == Plan((), ())
+    (job,) = plan(view(5, record, seats=seats, opens=lambda record: True)).work
+    assert job.record is record
+    output = {(record.id, SEED.hash): Output(b"sealed", 4, bytes(32))}
+    unsigned = plan(view(5, record, seats=seats, outputs=output, opens=lambda record: True))
+    assert unsigned == Plan((), ()), "nobody would believe it"
+    attested = plan(view(5, record, seats=seats, outputs=output, opens=lambda record: True, attestation=signed))
+    assert sent(attested) == "answerAttested"
+
+
 def test_open__last_turn_outlives_the_deadline__answer_does_not():
     last = next(turn for turn in range(9, -1, -1) if REQUEST.seat_of_turn(SEED.hash, turn) == MINE)
     (want,) = plan(view(last * TURN + 1, outputs=OUTPUT)).wanted
