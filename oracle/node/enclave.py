@@ -25,8 +25,9 @@ from eth_utils.crypto import keccak
 
 from oracle.attestation import gpu, private
 from oracle.attestation.collateral import ROOT, Collateral
+from oracle.attestation.configfs import TeeBusy
 from oracle.attestation.eip712 import signed_answer
-from oracle.attestation.keeper import Source, Standing, changes, check, needed, view
+from oracle.attestation.keeper import Source, SourceUnavailable, Standing, changes, check, needed, view
 from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.chain.bindings import Binding
@@ -36,7 +37,7 @@ from oracle.chain.requests import Answer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.deployment import artifact
-from oracle.errors import OracleError, ReorgedAway
+from oracle.errors import Refused, ReorgedAway
 from oracle.node.journal import BlockRef
 from oracle.node.planner import View, Wanted
 from oracle.node.records import Output, RequestRecord, ServiceRecord
@@ -51,6 +52,8 @@ FETCH_SECONDS = 86_400
 RETRY_SECONDS = 600
 LOOK_SECONDS = 3_600
 """How often documents are fetched, how soon again when nobody answered, how often what stands on chain is looked at."""
+REST_SECONDS = 60
+"""How soon another quote is made when something was refused."""
 REPLACE_SECONDS = 14 * 86_400
 """How long before the end of what stands on chain newer documents are posted that change nothing."""
 
@@ -97,7 +100,7 @@ class Enclave:
         self._bindings: tuple[Binding, Binding] | None = None
         self._platform: Quote | None = None
         self._collateral: Collateral | None = None
-        self._fetch_at = self._look_at = 0
+        self._fetch_at = self._look_at = self._rest_until = 0
         self._making: dict[str, asyncio.Task[Any]] = {}
         self._served: dict[bytes, ServiceRecord] = {}
         self._challenge = bytes(32)
@@ -135,14 +138,12 @@ class Enclave:
             ready = not found
             for service in self._served.values():
                 found += await self._admission(attester, service, block, ready=ready)
-        except (ReorgedAway, asyncio.CancelledError):
-            raise
-        except OracleError as error:  # the node answers on, without attestation
+        except (Refused, SourceUnavailable, TeeBusy) as error:  # the node answers on, without attestation
             if (reason := f"{type(error).__name__}: {error}") != self.trouble:
                 log.error("keys and documents cannot be kept", reason=reason)
-            self.trouble = reason
+            self.trouble, self._rest_until = reason, block.timestamp + REST_SECONDS
             return []
-        return found
+        return list({want.key: want for want in found}.values())  # services of one model share a registration
 
     def _is_exact(self, service: ServiceRecord) -> bool:
         """Whether the exact engine answers: the only one that keys made here vouch for."""
@@ -228,6 +229,8 @@ class Enclave:
                 return []  # it ends with the platform's grace: another registration would not help
             last = None
         if last is None or block.number - last.registration.challenge_block > CHALLENGE_BLOCKS:
+            if block.timestamp < self._rest_until:
+                return []
             made = self._made(keys.signer, partial(self._registered, attester, service, keys, block))
             if made is None:
                 return []
