@@ -13,14 +13,15 @@ from rig.fake_engine import FakeEngine
 
 from oracle.api.scrape import Scraper
 from oracle.attestation import private
+from oracle.attestation.asking import question, readers
 from oracle.attestation.dev import DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource, SourceUnavailable
 from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.contracts import Contracts
-from oracle.client import OracleClient
+from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment
-from oracle.errors import BadSettings
+from oracle.errors import BadSettings, Refused
 from oracle.node import daemon
 from oracle.node.check import everything
 from oracle.node.daemon import Node
@@ -312,6 +313,37 @@ async def test_private__answered_at_once_and_read_by_its_owner_alone(earth, node
     stranger = X25519PrivateKey.generate()
     with pytest.raises(private.Unreadable):
         private.open_answer(output, stranger, CHAIN_ID, earth.deployment.oracle, request, signer_of(node))
+
+
+async def test_question__sealed_to_the_keys_that_the_service_counts__is_read_by_its_asker(earth, node):
+    """As `didyma ask --private` does it."""
+    service, prompt = ServiceId(earth.service), b"what nobody else may know"
+    params = earth.client.params(16, is_private=True)
+    with pytest.raises(Refused, match="nobody could read a private prompt"):
+        question(earth.client, service, prompt, params)
+    await admitted(earth, node)
+    asked = question(earth.client, service, prompt, params)
+    earth.chain.rpc("evm_setAutomine", True)
+    request, _ = earth.client.ask(service, asked.sealed, params)
+    earth.chain.rpc("evm_setAutomine", False)
+    await drive(earth, [node], lambda: earth.status(request) == "final", blocks=120)
+    assert asked.read(request, earth.client.steps(request, 1)) == expected(earth, request, prompt)
+
+
+async def test_question__key_on_a_machine_that_is_not_listed__is_not_sealed_to(earth, node):
+    """It could read what it may not answer."""
+    await admitted(earth, node)
+    service = ServiceId(earth.service)
+    assert [reader.signer for reader in readers(earth.client, service)] == [signer_of(node)]
+    machine = platform_id(MACHINE.quote(bytes(64)))
+    earth.chain.rpc("evm_setAutomine", True)
+    guardian = OracleClient(earth.client.w3, earth.deployment, NODES[4])
+    guardian.send(guardian.attester.functions.shrink(service, [machine], CAP, GRACE_CAP))
+    earth.chain.rpc("evm_setAutomine", False)
+    await drive(earth, [node], lambda: earth.service not in node.enclave.admitted, blocks=5)
+    await admitted(earth, node)
+    with pytest.raises(Refused, match="nobody could read a private prompt"):
+        readers(earth.client, service)
 
 
 async def test_private__without_a_reply_key__is_answered_in_the_clear(earth, node):
