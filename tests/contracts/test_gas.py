@@ -83,7 +83,8 @@ def test_gas__ends_without_an_answer__are_as_committed(steady, oracle, people, c
     steady.set_time(fields.params.deadline + 1)
     receipt = oracle.refund(unanswered.request, sender=people.stranger)
     assert len(oracle.TurnMissed.from_receipt(receipt)) >= 29
-    check("refund_30_turns_missed", receipt.gas_used)
+    # A second between asking and mining makes it 29 turns.
+    check("refund_30_turns_missed", receipt.gas_used, 0.03)
 
 
 def test_gas__seats__are_as_committed(world, oracle, people, check):
