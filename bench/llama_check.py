@@ -9,7 +9,6 @@ machine they were measured on; a service whose nodes mix GPUs and CPUs needs its
 """
 
 import argparse
-import json
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +24,7 @@ from rich.table import Table
 
 from bench import gguf_random
 from models.language import TASKS, Writer
+from oracle.devnet import read_description
 from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings
@@ -241,23 +241,13 @@ def print_results(results: Sequence[Result], console: Console) -> None:
 
 def shipped() -> Subject:
     """The model in `models/`, asked for what it was made for, with sentences it has not seen."""
-    described = json.loads((MODELS / "didyma-tiny.json").read_text())
-    manifest = Manifest(
-        name=described["name"],
-        file_sha256=bytes.fromhex(described["sha256"]),
-        file_bytes=described["size"],
-        uri="",
-        context_length=described["contextLength"],
-        prefix_tokens=tuple(described["prefixTokens"]),
-        suffix_tokens=tuple(described["suffixTokens"]),
-        stop_tokens=tuple(described["stopTokens"]),
-    )
+    manifest, file = read_description(MODELS / "didyma-tiny.json")
 
     def prompt(engine: LlamaEngine, rng: random.Random) -> list[TokenId]:
         item = next(Writer(rng.randrange(1 << 30)).held_out_items(rng.choice(TASKS), (1, 3)))
         return engine.tokenize(item.prompt.encode())
 
-    return Subject("shipped model", MODELS / described["file"], manifest, prompt)
+    return Subject("shipped model", file, manifest, prompt)
 
 
 SUBJECTS = {

@@ -153,11 +153,8 @@ def pass_time(w3: Web3, seconds: int) -> None:
     w3.provider.make_request(RPCEndpoint("evm_mine"), [])
 
 
-def add_model(store: Path, described: Path, *, committed: bool = False) -> Manifest:
-    """Put the model that a JSON file in `models/` describes into the node's store.
-
-    committed: with the commitments that the dispute game needs.
-    """
+def read_description(described: Path) -> tuple[Manifest, Path]:
+    """Of a model that a JSON file in `models/` describes: its manifest, without commitments, and its file."""
     fields = json.loads(described.read_text())
     manifest = Manifest(
         name=fields["name"],
@@ -169,8 +166,17 @@ def add_model(store: Path, described: Path, *, committed: bool = False) -> Manif
         suffix_tokens=tuple(fields["suffixTokens"]),
         stop_tokens=tuple(fields["stopTokens"]),
     )
+    return manifest, described.parent / fields["file"]
+
+
+def add_model(store: Path, described: Path, *, committed: bool = False) -> Manifest:
+    """Put the model that a JSON file in `models/` describes into the node's store.
+
+    committed: with the commitments that the dispute game needs.
+    """
+    manifest, file = read_description(described)
     models = ModelStore(store)
-    if models.take_copy(described.parent / fields["file"]) != manifest.file_sha256:
+    if models.take_copy(file) != manifest.file_sha256:
         raise Refused(f"{described} names another file than the one beside it")
     if committed:
         made = commitments.commit(models.file(manifest).path)

@@ -2,7 +2,6 @@
 
 import errno
 import fcntl
-import json
 import mmap
 import os
 import resource
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from oracle import devnet
 from oracle.attestation import measured
 from oracle.attestation.measured import NAME, MeasuredModel, NotEnoughMemory, measure
 from oracle.disputes import commitments
@@ -30,17 +30,7 @@ CONFINED = "from oracle.engines.worker_sandbox import *; confine(Confinement(Tru
 
 @pytest.fixture(scope="module")
 def plain() -> Manifest:
-    fields = json.loads(SHIPPED.with_suffix(".json").read_text())
-    return Manifest(
-        name=fields["name"],
-        file_sha256=bytes.fromhex(fields["sha256"]),
-        file_bytes=fields["size"],
-        uri="",
-        context_length=fields["contextLength"],
-        prefix_tokens=tuple(fields["prefixTokens"]),
-        suffix_tokens=tuple(fields["suffixTokens"]),
-        stop_tokens=tuple(fields["stopTokens"]),
-    )
+    return devnet.read_description(SHIPPED.with_suffix(".json"))[0]
 
 
 @pytest.fixture(scope="module")

@@ -11,13 +11,13 @@ from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, make
 from rig.anvil import CHAIN_ID
 from rig.fake_engine import FakeEngine
 
+from oracle import devnet
 from oracle.api.scrape import Scraper
 from oracle.attestation import private
 from oracle.attestation.asking import question, readers
-from oracle.attestation.dev import DevTee, Level
+from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource, SourceUnavailable
-from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.contracts import Contracts
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment
@@ -27,11 +27,9 @@ from oracle.node.check import everything
 from oracle.node.daemon import Node
 from oracle.node.enclave import RETRY_SECONDS, Enclave
 from oracle.node.records import Output
-from oracle.services import PanelTerms, Policy
+from oracle.services import PanelTerms
 
 DAY = 86_400
-SINCE = 1_700_000_000
-MACHINE = DevTee(SINCE, 2_400_000_000)
 REVOKER = ACCOUNTS[8]  # not the daemon's key, whose nonces are its own
 CAP, GRACE_CAP = ETHER, ETHER // 10  # the world's value cap
 AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"]
@@ -39,17 +37,7 @@ AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"
 
 def attested(deployment: Deployment) -> dict[str, Any]:
     """A service that believes the dev machine."""
-    quote = MACHINE.quote(bytes(64))
-    policy = Policy(
-        guardian=NODES[4].address,
-        engine_id=EXACT_ENGINE,
-        accepts_configuration=False,
-        grace_seconds=30 * DAY,
-        grace_cap_wei=GRACE_CAP,
-        advisories=(),
-        measurements=(measurement_id(quote, is_dev=True),),
-        platforms=(platform_id(quote),),
-    )
+    policy = replace(devnet.dev_policy(), guardian=NODES[4].address, grace_cap_wei=GRACE_CAP)
     exact = replace(PanelTerms.decoded(by_panel(deployment)["arbiter_terms"]), tolerance=0)
     terms = {"attester": deployment.attester, "attester_terms": policy.encoded()}
     return {**by_panel(deployment), "arbiter_terms": exact.encoded(), **terms}
