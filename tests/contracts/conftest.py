@@ -1,16 +1,19 @@
 """Fixtures of the contract tests: one chain, the contracts, a service with six bonded nodes, and named actors.
 
-Ape takes the chain back after every test, so each starts from the same state.
+Ape takes the chain back after every test, so each starts from the same state. The clock starts at a fixed time and
+goes one second a block, so that hashes, and with them seeds, turns and panels, are those of every other run.
+ANVIL_GENESIS_TIME in the environment gives others.
 """
 
 import hashlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from ape import accounts, project
+from ape import accounts, networks, project
 from world import MODEL, World, terms
 
 SEATS = 6
@@ -28,6 +31,8 @@ LIMITS = {
     "tee_tcb_info": 700_000,
 }
 TOLERANCE = 0.005
+
+os.environ.setdefault("ANVIL_GENESIS_TIME", "1800000000")  # read by tools/bin/anvil, which Ape starts
 
 
 def pytest_addoption(parser):
@@ -71,8 +76,13 @@ def _fresh_build():
         stamp.write_text(digest)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _clock():
+    networks.provider.make_request("anvil_setBlockTimestampInterval", [1])
+
+
 @pytest.fixture(scope="session")
-def people(_fresh_build):
+def people(_fresh_build, _clock):
     """Named accounts. Owners are cold keys, operators hot ones; `stranger` has no part in anything."""
     test = accounts.test_accounts
     return SimpleNamespace(
