@@ -298,6 +298,7 @@ def write_node(
         "threads": 1,
         "api_port": free_port(),
         "tee": "dev" if tee else "none",
+        "prompts_port": free_port() if tee else 0,
     }
     settings = folder / "didyma.toml"
     settings.touch(mode=0o600)

@@ -185,8 +185,8 @@ class Demo:
 
         params = self.client.params(16, is_private=True)
         asked = question(self.client, service, tokenized(self.file, SECRET), params)
-        self.narrator.texts[asked.sealed] = b"%d bytes that only TEEs can read" % len(asked.sealed)
-        request_id, receipt = self.client.ask(service, asked.sealed, params)
+        self.narrator.texts[asked.prompt] = b"%d bytes that only TEEs can read" % len(asked.sealed)
+        request_id, receipt = self.client.ask(service, asked.prompt, params)
         (posted,) = [step for step in self.waited(request_id, receipt["blockNumber"]) if step.name == "AnswerPosted"]
         output = bytes(posted.args["output"])
         self.narrator.texts[output] = b"%d bytes that only the user can read" % len(output)

@@ -1,15 +1,13 @@
-"""The API's HTTP server, inside the node's event loop."""
+"""The node's HTTP servers, inside its event loop."""
 
 import contextlib
 import socket
 from collections.abc import Iterator
 
 import uvicorn
+from fastapi import FastAPI
 
-from oracle.api.app import create_app
 from oracle.errors import BadSettings
-from oracle.node.daemon import Node
-from oracle.node.settings import Settings
 
 MOST_CONNECTIONS = 64
 MOST_HEADER_BYTES = 16_384
@@ -22,20 +20,19 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listen(settings: Settings) -> socket.socket:
-    """Binds before anything else starts, so that a taken port is a clear error. Raises BadSettings."""
-    family = socket.AF_INET6 if ":" in settings.api_host else socket.AF_INET
+def listen(host: str, port: int, setting: str) -> socket.socket:
+    """Binds before anything else starts, so that a taken port is a clear error. Raises BadSettings with `setting`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((settings.api_host, settings.api_port), family=family)
+        return socket.create_server((host, port), family=family)
     except OSError as error:
-        where = f"{settings.api_host}:{settings.api_port}"
-        raise BadSettings(f"the API cannot listen on {where} ({error.strerror}): set api_port or api_host") from None
+        raise BadSettings(f"nothing can listen on {host}:{port} ({error.strerror}): change {setting}") from None
 
 
-async def serve_api(node: Node, listener: socket.socket) -> None:
+async def serve_app(app: FastAPI, listener: socket.socket) -> None:
     """Serves until cancelled."""
     config = uvicorn.Config(
-        create_app(node),
+        app,
         log_config=None,
         access_log=False,
         server_header=False,

@@ -4,16 +4,31 @@ The keys are those that the service counts at this block; their evidence was ver
 the policy (`didyma tee status`) and judges the measurements by a build of its own.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from web3 import Web3
 
-from oracle.attestation.private import MOST_RECIPIENTS, Context, Recipient, Sampling, open_answer, seal_prompt
+from oracle.attestation.private import (
+    MOST_RECIPIENTS,
+    Context,
+    Recipient,
+    Sampling,
+    open_answer,
+    reference_to,
+    seal_prompt,
+)
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.errors import Refused
+
+PATIENCE_SECONDS = 60.0
+NOT_YET = (0, httpx.codes.NOT_FOUND, httpx.codes.REQUEST_TIMEOUT, httpx.codes.SERVICE_UNAVAILABLE)
+"""Refusals that pass: nobody answers, the request has not been seen, the prompt came slowly, others wait there."""
+OCTETS = {"content-type": "application/octet-stream"}
 
 
 @dataclass(frozen=True)
@@ -21,8 +36,43 @@ class PrivateQuestion:
     """A sealed prompt, and the key that its answer will be sealed to."""
 
     sealed: bytes
+    is_left: bool
+    """The chain names it, a node has it: `leave` it there once it is asked."""
     client: OracleClient
     reply: X25519PrivateKey = field(repr=False)
+
+    @property
+    def prompt(self) -> bytes:
+        """What the request says."""
+        return reference_to(self.sealed) if self.is_left else self.sealed
+
+    def leave(
+        self,
+        nodes: Iterable[str],
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> list[str]:
+        """Leaves the sealed prompt with these nodes, as soon as they have seen the request. Returns those that took it.
+
+        nodes: http(s) addresses that their operators published. Raises Refused if none took it, with each one's reason.
+        """
+        end = clock() + patience_seconds
+        waiting, taken, reasons = list(nodes), [], dict[str, str]()
+        while waiting:
+            for node in list(waiting):
+                status, reasons[node] = _leave(node, self.sealed)
+                if status == httpx.codes.ACCEPTED:
+                    taken.append(node)
+                if status not in NOT_YET:
+                    waiting.remove(node)
+            if not waiting or clock() >= end:
+                break
+            sleep(1.0)
+        if not taken:
+            raise Refused("no node took the prompt: " + "; ".join(f"{node}: {why}" for node, why in reasons.items()))
+        return taken
 
     def read(self, request: RequestId, steps: list[Step]) -> bytes:
         """The answer. steps: of the request. Raises Refused, Unreadable."""
@@ -57,16 +107,41 @@ def readers(client: OracleClient, service: ServiceId) -> list[Recipient]:
 
 
 def question(
-    client: OracleClient, service: ServiceId, prompt: bytes, params: tuple[int, ...], requester: str | None = None
+    client: OracleClient,
+    service: ServiceId,
+    prompt: bytes,
+    params: tuple[int, ...],
+    requester: str | None = None,
+    *,
+    is_left: bool = False,
 ) -> PrivateQuestion:
     """Seals a prompt to all of them.
 
-    params: as `client.params` made them. requester: the contract that will ask; the client itself by default. Raises
-    Refused, and Unsealable.
+    params: as `client.params` made them. requester: the contract that will ask; the client itself by default. is_left:
+    the prompt will be left with nodes, and be named on chain. Raises Refused, and Unsealable.
     """
     asker = Web3.to_checksum_address(requester or client.address)
-    deployment, model = client.deployment, client.terms(service)["model"]
-    context, reply = Context(deployment.chain_id, deployment.oracle, asker, bytes(model)), X25519PrivateKey.generate()
+    deployment, terms = client.deployment, client.terms(service)
+    context = Context(deployment.chain_id, deployment.oracle, asker, bytes(terms["model"]))
+    reply = X25519PrivateKey.generate()
     reply_key = reply.public_key().public_bytes_raw()
     sealed = seal_prompt(prompt, Sampling(*params[:3]), readers(client, service), context, reply_key)
-    return PrivateQuestion(sealed, client, reply)
+    asked, most = PrivateQuestion(sealed, is_left, client, reply), terms["maxPromptBytes"]
+    if len(asked.prompt) > most:
+        raise Refused(f"{len(sealed):,} sealed bytes, and the service takes {most:,}: leave the prompt with a node")
+    return asked
+
+
+def _leave(node: str, sealed: bytes) -> tuple[int, str]:
+    """HTTP status, 0 if there was no answer and -1 if there can be none, and what the node said."""
+    try:
+        answer = httpx.post(f"{node.rstrip('/')}/prompts", content=sealed, headers=OCTETS)
+    except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        return -1, f"{type(error).__name__}: {error}"
+    except httpx.HTTPError as error:
+        return 0, f"{type(error).__name__}: {error}"
+    try:
+        said = answer.json()["detail"]
+    except (ValueError, KeyError, TypeError):
+        said = answer.reason_phrase
+    return answer.status_code, f"{answer.status_code}: {said}"

@@ -14,8 +14,10 @@ somebody else asks again cannot be opened. Integers are big-endian:
     tag        16
 
 So a prompt of L bytes takes 50 + 100 * count bytes and L + 47 rounded up to a multiple of 256. In 4,096 bytes fit 3,793
-for one recipient, 2,257 for sixteen. A private answer of L bytes is HPKE to the reply key: encapsulation 32, length 4,
-output and zeros up to a multiple of 256, tag 16: L + 4 rounded up, and 48. Of lengths only these steps show.
+for one recipient, 2,257 for sixteen. What is longer than a chain should carry is left with a node instead, and on chain
+stand 33 bytes: version 2, and the Keccak-256 hash of the above. A private answer of L bytes is HPKE to the reply key:
+encapsulation 32, length 4, output and zeros up to a multiple of 256, tag 16: L + 4 rounded up, and 48. Of lengths only
+these steps show.
 
 What this does not know: whether a key is attested; whether others than the one who opens can read a prompt, for a
 sender may wrap rubbish for them; and who sealed an answer: the signer's signature over the sealed bytes says that.
@@ -38,7 +40,7 @@ from eth_utils.address import to_canonical_address, to_checksum_address
 
 from oracle.errors import Refused
 
-VERSION = 1
+VERSION, LEFT_VERSION = 1, 2
 MOST_RECIPIENTS = 16
 STEP_BYTES = 256
 """Lengths show in multiples of this."""
@@ -166,6 +168,11 @@ def seal_prompt(
         _public_key(reply_key, "the reply key")
     plain = _padded((reply_key or IN_CLEAR) + sampling.packed, prompt)
     return header + AESGCM(content_key).encrypt(NONCE, plain, header)
+
+
+def reference_to(sealed: bytes) -> bytes:
+    """What stands on chain, 33 bytes, when `sealed` is left with a node."""
+    return bytes([LEFT_VERSION]) + keccak(sealed)
 
 
 def recipients_of(sealed: bytes) -> list[ChecksumAddress]:

@@ -30,12 +30,17 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.0,
     value: Annotated[str, typer.Option(help="Ether that hangs on the answer; TEEs answer at once up to a cap.")] = "0",
     private: Annotated[bool, typer.Option(help="Seal prompt and answer: only TEEs of the service can read.")] = False,
+    leave_with: Annotated[
+        list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
+    ] = None,
     keystore: Annotated[Path | None, typer.Option(help="Who pays; a development account if not given.")] = None,
     password_file: Annotated[Path | None, typer.Option()] = None,
     store: Annotated[Path, typer.Option(help="Models, for services that take token ids.")] = DEV_FOLDER / "models",
 ) -> None:
     """Ask the oracle and follow the request to its end."""
     with reported():
+        if leave_with and not private:
+            raise Refused("--leave-with is for prompts asked with --private")
         w3 = Web3(Web3.HTTPProvider(rpc_url))
         if not w3.is_connected():
             raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
@@ -47,9 +52,11 @@ def ask(
         chosen = offered[-1] if service is None else ServiceId(bytes.fromhex(service.removeprefix("0x")))
         asked = _as_taken(client, chosen, prompt.encode(), ModelStore(store.expanduser()))
         params = client.params(max_tokens, temperature, value_wei=wei(value), is_private=private)
-        sealed = question(client, chosen, asked, params) if private else None
-        request_id, receipt = client.ask(chosen, asked if sealed is None else sealed.sealed, params)
+        sealed = question(client, chosen, asked, params, is_left=bool(leave_with)) if private else None
+        request_id, receipt = client.ask(chosen, asked if sealed is None else sealed.prompt, params)
         console.print(f"request      {request_id:#066x}")
+        if sealed is not None and leave_with:
+            console.print(f"left with    {', '.join(sealed.leave(leave_with))}")
         steps: list[Step] = []
         for step in client.follow(request_id, receipt["blockNumber"]):
             steps.append(step)

@@ -14,6 +14,7 @@ from web3 import Web3
 from oracle import devnet
 from oracle.cli.model import reported
 from oracle.client import OracleClient
+from oracle.node.settings import load
 
 NODES = 5
 SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "models" / "didyma-tiny.json"
@@ -48,6 +49,7 @@ def dev(
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
             devnet.take_seats(w3, deployment, service, plans, terms)
             devnet.mine_every(w3, block_seconds)
+            mailboxes = []
             for plan in plans:
                 settings = devnet.write_node(
                     run / f"node-{plan.number}",
@@ -57,6 +59,7 @@ def dev(
                     models,
                     tee=mode is devnet.Mode.TEE,
                 )
+                mailboxes.append(load(settings).prompts_port)
                 process = devnet.start_node(settings, run / f"node-{plan.number}.log")
                 stack.callback(process.wait)
                 stack.callback(process.terminate)
@@ -65,6 +68,8 @@ def dev(
         console.print(f"service      {Web3.to_hex(service)}")
         console.print(f"deployment   {folder / 'deployment.json'}")
         console.print(f"logs         {run}")
+        if all(mailboxes):
+            console.print(f"prompts at   {' '.join(f'http://127.0.0.1:{each}' for each in mailboxes)}")
         console.print('\nAsk it:      didyma ask "The soup was cold."        Stop: Ctrl-C')
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):

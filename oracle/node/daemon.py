@@ -19,6 +19,7 @@ from web3 import Web3
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import LOCAL_CHAINS, MACHINE
 from oracle.attestation.keeper import DevSource, Pccs, Source
+from oracle.attestation.private import NotForThisKey
 from oracle.attestation.registration import QuoteProducer
 from oracle.chain.contracts import Contracts
 from oracle.chain.fees import FeePolicy
@@ -176,6 +177,13 @@ class Node:
         """Asks the loop to end after the round in hand."""
         self.status.stopping = True
         self._stop.set()
+        self._wake.set()
+
+    def leave(self, sealed: bytes) -> None:
+        """Takes a private prompt that an open request names, and looks at it soon. Raises as `Mailbox.leave`."""
+        if self.enclave is None:
+            raise NotForThisKey("this node has no keys inside a TEE")
+        self.enclave.leave(sealed)
         self._wake.set()
 
     def again(self) -> None:

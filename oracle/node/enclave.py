@@ -39,6 +39,7 @@ from oracle.chain.types import Block
 from oracle.deployment import artifact
 from oracle.errors import Refused, ReorgedAway
 from oracle.node.journal import BlockRef
+from oracle.node.mailbox import Mailbox
 from oracle.node.planner import View, Wanted
 from oracle.node.records import Output, RequestRecord, ServiceRecord
 
@@ -97,6 +98,7 @@ class Enclave:
         self._contracts, self._rpc, self._producer, self._source = contracts, rpc, producer, source
         self._node, self._stake_wei = node, 0
         self._keys: dict[bytes, _Keys] = {}
+        self._mailbox = Mailbox()
         self._bindings: tuple[Binding, Binding] | None = None
         self._platform: Quote | None = None
         self._collateral: Collateral | None = None
@@ -119,6 +121,7 @@ class Enclave:
         attester = self._contracts.attester
         if attester is None:
             return []
+        self._mailbox.update(seen.requests)
         address = attester.address.lower()
         self._served = {
             service.id: service
@@ -293,12 +296,16 @@ class Enclave:
 
     # -- between rounds ----------------------------------------------------------------------------------------------
 
+    def leave(self, sealed: bytes) -> None:
+        """Takes a private prompt that an open request names. Raises as `Mailbox.leave`."""
+        self._mailbox.leave(sealed, [keys.signer for keys in self._keys.values()])
+
     def opens(self, record: RequestRecord) -> bool:
-        """Whether a private prompt is sealed to this node's key, which the service counts."""
+        """Whether a private prompt is at hand and sealed to this node's key, which the service counts."""
         if record.request.service not in self.admitted:
             return False
         try:
-            return self._keys_of(record).signer in private.recipients_of(record.prompt)
+            return self._keys_of(record).signer in private.recipients_of(self._mailbox.sealed(record))
         except private.NotPrivate:
             return False
 
@@ -311,7 +318,8 @@ class Enclave:
             deployment.chain_id, deployment.oracle, payer, self._served[request.service].terms.model
         )
         sampling = private.Sampling(request.max_tokens, request.temperature, request.cutoff)
-        return private.open_prompt(record.prompt, keys.encryption, keys.signer, context, sampling)
+        sealed = self._mailbox.sealed(record)
+        return private.open_prompt(sealed, keys.encryption, keys.signer, context, sampling)
 
     def sealed(self, record: RequestRecord, reply_key: bytes, output: bytes) -> bytes:
         """The output for the asker alone; other bytes each time."""

@@ -1,31 +1,35 @@
-"""Running a node as a process: the loop and its API, until SIGTERM."""
+"""Running a node as a process: the loop and its HTTP servers, until SIGTERM."""
 
 import asyncio
-import contextlib
 import signal
 
-from oracle.api.server import listen, serve_api
+from oracle.api.app import create_app
+from oracle.api.prompts import create_prompts_app
+from oracle.api.server import listen, serve_app
 from oracle.node.daemon import open_node
 from oracle.node.engines import EngineFactory
 from oracle.node.settings import Settings
 
 
 async def serve(settings: Settings, engine_factory: EngineFactory | None = None) -> None:
-    """Opens the node and its API, and works until SIGTERM or SIGINT. Raises Fatal errors."""
+    """Opens the node and its servers, and works until SIGTERM or SIGINT. Raises Fatal errors."""
     node = await open_node(settings, engine_factory)
-    api: asyncio.Task[None] | None = None
+    servers: list[asyncio.Task[None]] = []
     try:
         if settings.api_port:
-            api = asyncio.create_task(serve_api(node, listen(settings)))
+            listener = listen(settings.api_host, settings.api_port, "api_port or api_host")
+            servers.append(asyncio.create_task(serve_app(create_app(node), listener)))
+        if settings.prompts_port:
+            listener = listen(settings.prompts_host, settings.prompts_port, "prompts_port or prompts_host")
+            servers.append(asyncio.create_task(serve_app(create_prompts_app(node), listener)))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
         await node.run()
     finally:
-        if api is not None:
-            api.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await api
+        for server in servers:
+            server.cancel()
+        await asyncio.gather(*servers, return_exceptions=True)
         await node.workshop.close(0)
         await node.close()
 

@@ -134,6 +134,12 @@ class Settings(BaseSettings):
     collateral_url: str = "https://api.trustedservices.intel.com"
     """Where Intel's documents come from, up to the path that begins with /sgx or /tdx."""
 
+    prompts_host: str = "127.0.0.1"
+    prompts_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Where anyone may leave private prompts too long for the chain; 0 for none."""
+    prompt_bytes: Annotated[int, Field(ge=1_024, le=1 << 24)] = 1 << 18
+    """Most that one of them may have. Up to 64 are kept in memory."""
+
     # -- HTTP
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65_535)] = 8547
@@ -159,6 +165,8 @@ class Settings(BaseSettings):
             raise ValueError("dispute_keystore needs an operator key beside it")
         if self.api_port and not self.api_is_local and self.api_token is None:
             raise ValueError(f"the API would listen on {self.api_host}: set api_token, or api_host to 127.0.0.1")
+        if self.prompts_port and self.tee == "none":
+            raise ValueError("prompts_port needs tee: nobody else can read private prompts")
         if self.api_token is not None and len(self.api_token.get_secret_value()) < 16:
             raise ValueError("api_token must have at least 16 characters")
         return self

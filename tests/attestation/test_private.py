@@ -27,6 +27,7 @@ from oracle.attestation.private import (
     open_answer,
     open_prompt,
     recipients_of,
+    reference_to,
     seal_answer,
     seal_prompt,
 )
@@ -224,6 +225,13 @@ def test_open_prompt__cut_or_longer__is_refused():
         opened(sealed + b"\0")
     with pytest.raises(Unreadable, match="changed"):
         opened(sealed + bytes(256))
+
+
+def test_reference__of_a_prompt_left_with_a_node__is_its_hash_and_no_prompt():
+    sealed = seal_prompt(PROMPT, SAMPLING, [recipient(NODE)], CONTEXT)
+    assert reference_to(sealed) == b"\x02" + keccak(sealed)
+    with pytest.raises(NotPrivate):
+        recipients_of(reference_to(sealed))
 
 
 @pytest.mark.parametrize(

@@ -1,20 +1,25 @@
 """Nodes in the dev TEE: keys that the daemon registers, answers final at once, prompts that one node reads."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, make_node, rewound, step, world
+from fastapi.testclient import TestClient
 from rig.anvil import CHAIN_ID
 from rig.fake_engine import FakeEngine
 
 from oracle import devnet
+from oracle.api.prompts import create_prompts_app
 from oracle.api.scrape import Scraper
+from oracle.api.server import listen, serve_app
 from oracle.attestation import private
-from oracle.attestation.asking import question, readers
+from oracle.attestation.asking import PrivateQuestion, question, readers
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource, SourceUnavailable
@@ -311,9 +316,7 @@ async def test_question__sealed_to_the_keys_that_the_service_counts__is_read_by_
         question(earth.client, service, prompt, params)
     await admitted(earth, node)
     asked = question(earth.client, service, prompt, params)
-    earth.chain.rpc("evm_setAutomine", True)
-    request, _ = earth.client.ask(service, asked.sealed, params)
-    earth.chain.rpc("evm_setAutomine", False)
+    request = put(earth, asked, params)
     await drive(earth, [node], lambda: earth.status(request) == "final", blocks=120)
     assert asked.read(request, earth.client.steps(request, 1)) == expected(earth, request, prompt)
 
@@ -365,6 +368,92 @@ async def test_private__node_without_the_key__passes_and_loses_nothing(earth, no
     finally:
         await other.workshop.close(1)
         await other.close()
+
+
+# LEFT WITH A NODE, BECAUSE IT IS TOO LONG FOR THE CHAIN
+
+
+LONG = b"what nobody else may know " * 150
+
+
+def put(earth: World, asked: PrivateQuestion, params: tuple[int, ...]) -> int:
+    """On the chain."""
+    earth.chain.rpc("evm_setAutomine", True)
+    try:
+        return earth.client.ask(ServiceId(earth.service), asked.prompt, params)[0]
+    finally:
+        earth.chain.rpc("evm_setAutomine", False)
+
+
+@asynccontextmanager
+async def mailbox(node: Node) -> AsyncIterator[str]:
+    """Where prompts can be left, over HTTP."""
+    listener = listen("127.0.0.1", 0, "nothing")
+    serving = asyncio.create_task(serve_app(create_prompts_app(node), listener))
+    try:
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    finally:
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+
+
+async def test_left__prompt_too_long_for_the_chain__is_answered_and_read_by_its_asker(earth, node):
+    """The chain carries 33 bytes. The asker leaves the rest before the node has seen the request, and tries again."""
+    await admitted(earth, node)
+    params = earth.client.params(16, is_private=True)
+    with pytest.raises(Refused, match="leave the prompt with a node"):
+        question(earth.client, ServiceId(earth.service), LONG, params)
+    asked = question(earth.client, ServiceId(earth.service), LONG, params, is_left=True)
+    assert len(asked.sealed) > 4_096
+    assert len(asked.prompt) == 33
+    request = put(earth, asked, params)
+    async with mailbox(node) as url:
+        unasked = question(earth.client, ServiceId(earth.service), LONG, params, is_left=True)
+        nowhere = partial(unasked.leave, ["ftp://nowhere", url], patience_seconds=0)
+        with pytest.raises(Refused, match=r"ftp://nowhere: Unsupported.*; http://.*: 404: this node knows no open"):
+            await asyncio.to_thread(nowhere)
+        leaving = asyncio.create_task(asyncio.to_thread(asked.leave, ["http://127.0.0.1:1", url], patience_seconds=2))
+        await drive(earth, [node], lambda: earth.status(request) == "final", blocks=120)
+        assert await leaving == [url]
+    assert asked.read(request, earth.client.steps(request, 1)) == expected(earth, request, LONG)
+
+
+async def test_left__with_nobody__is_refunded_and_costs_no_seat(earth, node):
+    await admitted(earth, node)
+    before = [earth.seat(seat)[2] for seat in range(5)]
+    params = earth.client.params(16, deadline_seconds=60, is_private=True)
+    request = put(earth, question(earth.client, ServiceId(earth.service), LONG, params, is_left=True), params)
+    await drive(earth, [node], lambda: earth.status(request) == "refunded", blocks=200)
+    assert [earth.seat(seat)[2] for seat in range(5)] == before
+    assert "TurnMissed" not in earth.steps(request)
+
+
+async def test_left__by_strangers_or_too_late__is_refused_with_the_reason(earth, node):
+    """Nobody can fill a node's memory with what no request pays for."""
+    await admitted(earth, node)
+    api = TestClient(create_prompts_app(node))
+
+    def leave(content: bytes) -> tuple[int, str]:
+        answer = api.post("/prompts", content=content)
+        return answer.status_code, str(answer.json())
+
+    params = earth.client.params(16, is_private=True)
+    asked = question(earth.client, ServiceId(earth.service), LONG, params, is_left=True)
+    request = put(earth, asked, params)
+    await step(earth, node, blocks=2)
+    keys = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    context = private.Context(CHAIN_ID, earth.deployment.oracle, DAPP.address, bytes(32))
+    recipient = private.Recipient(NODES[3].address, keys)
+    assert leave(b"not sealed") == (400, "{'detail': '10 bytes that are no private prompt of version 1'}")
+    status, reason = leave(private.seal_prompt(LONG, private.Sampling(16, 0, 0), [recipient], context))
+    assert (status, "no key of this node" in reason) == (403, True)
+    status, reason = leave(asked.sealed[:-1] + b"?")
+    assert (status, "knows no open request" in reason) == (404, True)
+    assert leave(bytes(node.settings.prompt_bytes + 1)) == (413, "{'detail': 'this node takes 262144 bytes'}")
+    assert leave(asked.sealed) == (202, f"{{'prompt_bytes': {len(asked.sealed)}}}")
+    await drive(earth, [node], lambda: earth.status(request) == "final", blocks=120)
+    await step(earth, node, blocks=3)
+    assert leave(asked.sealed)[0] == 404
 
 
 # AN ENDPOINT THAT LIES TO THE TEE

@@ -127,6 +127,11 @@ def test_ask__no_chain__says_what_starts_one(cli, deployment):
     assert_refused(done, "didyma dev")
 
 
+def test_ask__plain_prompt_left_with_a_node__is_refused(cli, deployment):
+    done = cli("ask", "Hello?", "--leave-with", "http://127.0.0.1:1", "--deployment", deployment)
+    assert_refused(done, "--private")
+
+
 def test_model_add__no_such_file__is_refused(cli, tmp_path):
     assert_refused(cli("model", "add", tmp_path / "none.gguf", "--store", tmp_path / "store"))
 

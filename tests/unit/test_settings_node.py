@@ -35,6 +35,7 @@ def config(tmp_path, monkeypatch):
         ('api_host = "192.168.0.1"', "api_token"),
         ('api_token = "short"', "api_token"),
         ('withdraw_to = "0x1234"', "withdraw_to"),
+        ("prompts_port = 8548", "prompts_port needs tee"),
         ('signer_url = "http://127.0.0.1:8550"', "signer_url"),
         ('dispute_keystore = "d.json"', "dispute_keystore"),
         ("watch_percent = 101", "watch_percent"),
