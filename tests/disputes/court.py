@@ -63,8 +63,7 @@ class Court:
     @classmethod
     def opened(cls, chain: Anvil, path: Path, **changes: Any) -> "Court":
         """changes: of the manifest."""
-        chain.rpc("evm_setAutomine", True)
-        stand = Stand.at(chain.url)
+        stand = Stand.on(chain)
         manifest = stand.register(path, **changes)
         oracle = deploy(stand.w3, "Oracle", stand.registry.address)
         game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
@@ -145,6 +144,16 @@ class Court:
             *_, residual = self.tracer._reference.residuals(ids + output)
             logits = self.tracer._reference.end(residual[-1:])["logits"][0]
             output.append(choice(logits, params, len(output)))
+        return output
+
+    def wrong_at(self, prompt: list[int], index: int) -> Callable[[Params], list[int]]:
+        """The same but for the token at `index`."""
+
+        def output(params: Params) -> list[int]:
+            ids = self.honest(prompt, params.max_tokens, params)
+            ids[index] = next(token for token in range(10, 100) if token != ids[index])
+            return ids
+
         return output
 
     def answered(

@@ -1,14 +1,16 @@
 """The referee's contracts on a chain of their own, and a random model that they know."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from eth_abi.abi import encode
+from eth_abi.abi import decode, encode
 from eth_hash.auto import keccak
-from rig.anvil import ROOT
+from rig.anvil import ROOT, Anvil, anvil
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 
@@ -31,6 +33,31 @@ def deploy(w3: Web3, name: str, *args: Any) -> Any:
     return w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
 
 
+@contextmanager
+def harness(name: str) -> Iterator[Any]:
+    """A contract of the tests, alone on a chain."""
+    with anvil() as chain:
+        yield deploy(automined(chain), name)
+
+
+def automined(chain: Anvil) -> Web3:
+    """The chain with a block for each transaction, sent by its first account."""
+    chain.rpc("evm_setAutomine", True)
+    w3 = Web3(Web3.HTTPProvider(chain.url))
+    w3.eth.default_account = w3.eth.accounts[0]
+    return w3
+
+
+def called(contract: Any, name: str, *arguments: Any) -> Any:
+    """The one result of a view. web3's own encoder takes seconds for thousands of numbers."""
+    abi = next(each for each in contract.abi if each.get("name") == name)
+    kinds = [each["type"] for each in abi["inputs"]]
+    selector = keccak(f"{name}({','.join(kinds)})".encode())[:4]
+    data = selector + encode(kinds, arguments)
+    reply = contract.w3.eth.call({"to": contract.address, "data": data, **LARGE})
+    return decode([each["type"] for each in abi["outputs"]], reply)[0]
+
+
 def refused(call: Any, error: str, *arguments: Any) -> None:
     """Asserts that a call reverts with exactly this custom error. error: its signature."""
     with pytest.raises(ContractLogicError) as caught:
@@ -50,9 +77,9 @@ class Stand:
     tokens: Any
 
     @classmethod
-    def at(cls, url: str) -> "Stand":
-        w3 = Web3(Web3.HTTPProvider(url))
-        w3.eth.default_account = w3.eth.accounts[0]
+    def on(cls, chain: Anvil) -> "Stand":
+        """Deploys them."""
+        w3 = automined(chain)
         registry = deploy(w3, "ModelRegistry")
         families = [deploy(w3, name).address for name in ("LinearReferee", "RowReferee", "AttentionReferee")]
         referee = deploy(w3, "Referee", registry.address, *families)

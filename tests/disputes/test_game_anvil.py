@@ -27,22 +27,6 @@ def court(tmp_path_factory):
         yield Court.opened(chain, write(tmp_path_factory.mktemp("model") / "model.gguf", SHAPE))
 
 
-@pytest.fixture
-def fresh(court):
-    snapshot = court.chain.rpc("evm_snapshot")
-    yield court
-    court.chain.rpc("evm_revert", snapshot)
-
-
-def wrong_at(court, index):
-    def output(params):
-        ids = court.honest(PROMPT, params.max_tokens, params)
-        ids[index] = next(token for token in range(10, 100) if token != ids[index])
-        return ids
-
-    return output
-
-
 @pytest.fixture(scope="module")
 def right(court):
     return court.answered(PROMPT, lambda params: court.honest(PROMPT, params.max_tokens, params), max_tokens=3)
@@ -50,7 +34,7 @@ def right(court):
 
 @pytest.fixture(scope="module")
 def wrong(court):
-    return court.answered(PROMPT, wrong_at(court, 1), max_tokens=3)
+    return court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=3)
 
 
 class Party:

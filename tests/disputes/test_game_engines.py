@@ -38,24 +38,8 @@ def court(model):
         yield Court.opened(chain, model)
 
 
-@pytest.fixture
-def fresh(court):
-    snapshot = court.chain.rpc("evm_snapshot")
-    yield court
-    court.chain.rpc("evm_revert", snapshot)
-
-
 def right_tokens(court, params):
     return court.honest(PROMPT, params.max_tokens, params)
-
-
-def wrong_at(court, index):
-    def output(params):
-        ids = right_tokens(court, params)
-        ids[index] = next(token for token in range(10, 100) if token != ids[index])
-        return ids
-
-    return output
 
 
 # ENGINES
@@ -107,7 +91,7 @@ def stale_cache(model, tmp_path):
 @pytest.mark.parametrize("engine", [other_weights, other_powers, other_rotations, stale_cache])
 def test_play__an_engine_that_is_off__loses_at_any_token(fresh, model, tmp_path, engine, index):
     court = fresh
-    wrong = court.answered(PROMPT, wrong_at(court, index), max_tokens=MOST)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, index), max_tokens=MOST)
     positions = len(wrong.tokens.prompt) + index
     honest = court.view(wrong, positions)
     off = Pass(court.model, engine(model, tmp_path), wrong.tokens, positions)
@@ -121,7 +105,7 @@ def test_play__an_engine_that_is_off__loses_at_any_token(fresh, model, tmp_path,
 @pytest.mark.parametrize("row", ["first", "middle", "last"])
 def test_play__a_lie_at_any_position__loses(fresh, row):
     court = fresh
-    wrong = court.answered(PROMPT, wrong_at(court, 2), max_tokens=MOST)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 2), max_tokens=MOST)
     positions = len(wrong.tokens.prompt) + 2
     honest = court.view(wrong, positions)
     at = {"first": 0, "middle": positions // 2, "last": positions - 1}[row]
@@ -133,7 +117,7 @@ def test_play__a_lie_at_any_position__loses(fresh, row):
 def test_play__roots_made_up__loses_though_nothing_can_be_opened_below(fresh):
     """A liar who commits to nothing that it could show."""
     court = fresh
-    wrong = court.answered(PROMPT, wrong_at(court, 1), max_tokens=MOST)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=MOST)
     positions = len(wrong.tokens.prompt) + 1
     honest = court.view(wrong, positions)
     rng = np.random.default_rng(5)
@@ -160,7 +144,7 @@ def with_header(court, answered):
 @pytest.mark.parametrize(("temperature", "cutoff"), SAMPLED)
 def test_play__another_token_than_was_drawn__loses_to_the_choice(fresh, temperature, cutoff):
     court = fresh
-    wrong = court.answered(PROMPT, wrong_at(court, 1), max_tokens=MOST, temperature=temperature, cutoff=cutoff)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=MOST, temperature=temperature, cutoff=cutoff)
     positions = len(wrong.tokens.prompt) + 1
     honest, claim = court.view(wrong, positions), with_header(court, wrong)
     game = court.challenge(wrong, positions, court.people[5])
@@ -183,7 +167,7 @@ def test_play__the_token_that_was_drawn__stands(fresh, temperature, cutoff):
 
 def test_prove_choice__header_of_another_block__is_refused(fresh):
     court = fresh
-    wrong = court.answered(PROMPT, wrong_at(court, 1), max_tokens=MOST, temperature=1 << 16)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=MOST, temperature=1 << 16)
     positions = len(wrong.tokens.prompt) + 1
     honest = court.view(wrong, positions)
     block = court.chain.rpc("eth_getBlockByNumber", hex(wrong.request.seed_block + 1), False)
@@ -355,7 +339,7 @@ def test_game__called_by_anyone_in_the_oracle_s_name__is_refused(court):
 def test_pick__index_that_stands_for_another__is_refused(fresh):
     """256 + 3 is not operator 3, and no other list has more children than it shows."""
     court = fresh
-    wrong = court.answered(PROMPT, wrong_at(court, 1), max_tokens=MOST)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=MOST)
     positions = len(wrong.tokens.prompt) + 1
     honest = court.view(wrong, positions)
     game = court.challenge(wrong, positions, court.people[5])

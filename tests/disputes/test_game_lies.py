@@ -21,24 +21,10 @@ def court(tmp_path_factory):
         yield Court.opened(chain, write(tmp_path_factory.mktemp("model") / "model.gguf", SHAPE))
 
 
-@pytest.fixture
-def fresh(court):
-    """Undoes what a test did to the chain."""
-    snapshot = court.chain.rpc("evm_snapshot")
-    yield court
-    court.chain.rpc("evm_revert", snapshot)
-
-
 @pytest.fixture(scope="module")
 def wrong(court):
     """An answer whose second token is wrong."""
-    return court.answered(PROMPT, lambda params: wrong_at(court, params, 1), max_tokens=3)
-
-
-def wrong_at(court, params, index):
-    output = court.honest(PROMPT, params.max_tokens, params)
-    output[index] = next(token for token in range(10, 100) if token != output[index])
-    return output
+    return court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=3)
 
 
 def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wrong):

@@ -3,30 +3,23 @@
 import json
 
 import pytest
+from disputes.stand import harness
 from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
-from rig.anvil import ROOT, anvil
-from web3 import Web3
+from rig.anvil import ROOT
 
 from oracle.disputes.merkle import Tree, climb, depth, empty, fold, leaf_hash
 from oracle.engines.merkle import tokens_root
 
-ARTIFACT = ROOT / ".build" / "forge" / "MerkleHarness.sol" / "MerkleHarness.json"
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "merkle.json").read_text())
 TREES = VECTORS["trees"]
 
 
 @pytest.fixture(scope="module")
 def contract():
-    built = json.loads(ARTIFACT.read_text())
-    with anvil() as chain:
-        chain.rpc("evm_setAutomine", True)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
-        w3.eth.default_account = w3.eth.accounts[0]
-        factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
-        receipt = w3.eth.wait_for_transaction_receipt(factory.constructor().transact())
-        yield w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
+    with harness("MerkleHarness") as deployed:
+        yield deployed
 
 
 def raw(text: str) -> bytes:

@@ -1,9 +1,8 @@
 """The referee's arithmetic on chain against the plain reference: the same integers, on random and extreme inputs."""
 
-import json
-
 import numpy as np
 import pytest
+from disputes.stand import automined, called, deploy
 from eth_abi import decode
 from exact.random_model import BLOCK, Kind, raw_rows
 from hypothesis import given
@@ -21,7 +20,6 @@ from oracle.engines.exact.reference import Row
 
 CASES = 3000
 LARGE = {"gas": 1 << 33}
-ARTIFACT = ROOT / ".build" / "forge" / "RefereeHarness.sol" / "RefereeHarness.json"
 TABLE = tables.powers()
 KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
 
@@ -29,16 +27,10 @@ KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
 @pytest.fixture(scope="module")
 def referee():
     """The harness on a chain, and a contract whose code is the noise table."""
-    built = json.loads(ARTIFACT.read_text())
     with anvil() as chain:
-        chain.rpc("evm_setAutomine", True)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
-        w3.eth.default_account = w3.eth.accounts[0]
-        factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
-        receipt = w3.eth.wait_for_transaction_receipt(factory.constructor().transact())
+        contract = deploy(automined(chain), "RefereeHarness")
         noise = "0x" + "70" * 20
         chain.rpc("anvil_setCode", noise, "0x" + sampling.table().astype(">i4").tobytes().hex())
-        contract = w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
         contract.noise_table = Web3.to_checksum_address(noise)
         yield contract
 
@@ -47,8 +39,7 @@ def elements(referee, operator: str, *columns) -> np.ndarray:
     """One result for each row of inputs."""
     inputs = np.stack([np.asarray(column, object) for column in columns], axis=1).reshape(-1).tolist()
     name = operator.encode().ljust(32, b"\0")
-    call = referee.functions.elements(name, [int(each) for each in inputs], referee.noise_table)
-    return np.array(call.call({"gas": 1 << 33}), object)
+    return np.array(called(referee, "elements", name, [int(each) for each in inputs], referee.noise_table), object)
 
 
 def numbers(rng, largest: int, count: int = CASES) -> np.ndarray:

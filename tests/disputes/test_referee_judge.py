@@ -1,24 +1,14 @@
 """The whole referee against the reference: every operator of every family, each input bound to what is agreed upon."""
 
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import pytest
-from disputes.stand import LARGE, Stand
+from disputes.case import Case
+from disputes.stand import LARGE
 from exact.random_model import Kind, Shape, write
-from rig.anvil import anvil
 
-from oracle.disputes import lanes, trace
-from oracle.disputes.evidence import Entry, ModelExhibits, Number, Step, StepExhibits, WholeRow, entry_input, list_tree
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import Tokens
+from oracle.disputes import lanes
 from oracle.disputes.trace import Operator, Width
-from oracle.engines.exact.model import Reference
-from oracle.engines.exact.weights import load
 
-PROMPT, OUTPUT = (1, 3, 4, 1, 5, 6), (9, 2, 2)
-POSITIONS = 8
 SHAPES = {
     "llama": Shape(family="llama", heads=4, kv_heads=2, head_width=16, rope_width=8, width=288, hidden=544),
     "qwen2": Shape(family="qwen2", kind=Kind.Q4_0, heads=2, kv_heads=1, head_width=320, rope_width=320, layers=3),
@@ -29,64 +19,9 @@ SHAPES = {
 }
 
 
-@pytest.fixture(scope="module")
-def stand():
-    with anvil() as chain:
-        chain.rpc("evm_setAutomine", True)
-        yield Stand.at(chain.url)
-
-
-@dataclass
-class Case:
-    """A model, its trace, and how to ask the referee about one number."""
-
-    stand: Stand
-    model: bytes
-    exhibits: ModelExhibits
-    steps: list[StepExhibits]
-    tokens: Tokens
-
-    @property
-    def list_of_steps(self) -> Tree:
-        return list_tree([step.roots[-1] for step in self.steps])
-
-    def inputs(self, step: int, operator: Operator, row: int, column: int) -> list[Any]:
-        view = self.steps[step]
-        found = []
-        for wanted in view.layout.reads(operator, row, column, self.tokens.ids):
-            if isinstance(wanted, Number | WholeRow):
-                found.append(view.input(wanted, self.list_of_steps, list_tree(view.roots)))
-            elif isinstance(wanted, Entry):
-                found.append(entry_input(self.tokens, wanted.index))
-            else:
-                found.append(self.exhibits.input(wanted))
-        return found
-
-    def ask(self, step: int, name: str, leaf: int, values: bytes, element: int, inputs: list[Any]) -> Any:
-        view = self.steps[step]
-        place = (POSITIONS, step, view.layout.operators.index(view.layout.operator(name)), leaf)
-        roots = (self.list_of_steps.root, list_tree(view.roots).root)
-        return self.stand.referee.functions.isWrong(
-            self.model, place, roots, self.tokens.words, len(self.tokens.output), values, element, inputs
-        )
-
-
 @pytest.fixture(scope="module", params=SHAPES)
 def case(request, stand, tmp_path_factory):
-    path = write(tmp_path_factory.mktemp("model") / f"{request.param}.gguf", SHAPES[request.param])
-    manifest = stand.register(path)
-    weights = load(path)
-    a, full = weights.architecture, Reference(weights).trace((PROMPT + OUTPUT)[:POSITIONS])
-    exhibits = ModelExhibits(path)
-    steps = [
-        StepExhibits(
-            Step(a, step, POSITIONS, exhibits.tensors),
-            trace.step_trace(a, full, step),
-            None if step == 0 else trace.residual(full, step - 1),
-        )
-        for step in range(trace.steps(a))
-    ]
-    return Case(stand, manifest.model_id, exhibits, steps, Tokens(PROMPT, OUTPUT, (1, 2, 2)))
+    return Case.of(stand, write(tmp_path_factory.mktemp("model") / f"{request.param}.gguf", SHAPES[request.param]))
 
 
 def changed(operator: Operator, data: bytes, element: int, by: int) -> bytes:

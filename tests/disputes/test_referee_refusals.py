@@ -6,17 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from disputes.case import OUTPUT, POSITIONS, PROMPT, Case
 from disputes.stand import LARGE, Stand, refused
-from disputes.test_referee_judge import OUTPUT, POSITIONS, PROMPT, Case
 from eth_abi.abi import decode, encode
 from exact.random_model import Kind, Shape, write
-from rig.anvil import anvil
 
-from oracle.disputes import commitments, trace
+from oracle.disputes import commitments
 from oracle.disputes.evidence import (
     Entry,
     Input,
-    ModelExhibits,
     Number,
     Read,
     Rotation,
@@ -30,8 +28,6 @@ from oracle.disputes.evidence import (
 from oracle.disputes.merkle import Tree, climb, leaf_hash
 from oracle.disputes.tokens import ENTRIES, Tokens
 from oracle.disputes.trace import BEFORE, Operator
-from oracle.engines.exact.model import Reference
-from oracle.engines.exact.weights import load
 from oracle.models.manifest import Manifest
 
 SHAPES = {
@@ -70,13 +66,6 @@ UNHELD = bytes(32)
 WRONG_COUNT, WRONG_LENGTH = "WrongInputCount(uint256,uint256)", "WrongDataLength(uint256,uint256)"
 WRONG_PROOF, WRONG_ROOT = "WrongProofLength(uint256,uint256)", "WrongRoot(bytes32,bytes32)"
 NO_ELEMENT, NO_INDEX = "NoSuchElement(uint256,uint256)", "IndexOutOfRange(uint256,uint256)"
-
-
-@pytest.fixture(scope="module")
-def stand():
-    with anvil() as chain:
-        chain.rpc("evm_setAutomine", True)
-        yield Stand.at(chain.url)
 
 
 @dataclass(frozen=True)
@@ -136,20 +125,7 @@ def asked(case: Case, step: int, name: str, row: int, column: int) -> Question:
 
 @pytest.fixture(scope="module", params=SHAPES)
 def case(request, stand, tmp_path_factory):
-    path = write(tmp_path_factory.mktemp("model") / f"{request.param}.gguf", SHAPES[request.param])
-    manifest = stand.register(path)
-    weights = load(path)
-    a, full = weights.architecture, Reference(weights).trace((PROMPT + OUTPUT)[:POSITIONS])
-    exhibits = ModelExhibits(path)
-    steps = [
-        StepExhibits(
-            Step(a, step, POSITIONS, exhibits.tensors),
-            trace.step_trace(a, full, step),
-            None if step == 0 else trace.residual(full, step - 1),
-        )
-        for step in range(trace.steps(a))
-    ]
-    return Case(stand, manifest.model_id, exhibits, steps, Tokens(PROMPT, OUTPUT, (1, 2, 2)))
+    return Case.of(stand, write(tmp_path_factory.mktemp("model") / f"{request.param}.gguf", SHAPES[request.param]))
 
 
 @pytest.fixture(params=ASKED, ids=lambda place: place[1])

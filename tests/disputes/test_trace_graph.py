@@ -1,21 +1,18 @@
 """The layout of traces in Solidity against Python's, for models of all families and sizes."""
 
-import json
 from dataclasses import astuple
 from fractions import Fraction
 
 import pytest
+from disputes.stand import harness
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rig.anvil import ROOT, anvil
-from web3 import Web3
 
 from oracle.disputes import trace
 from oracle.engines.exact.architecture import FAMILIES, Architecture
 
-ARTIFACT = ROOT / ".build" / "forge" / "GraphHarness.sol" / "GraphHarness.json"
 LLAMA_8B = Architecture(
     family="llama",
     layers=32,
@@ -35,14 +32,8 @@ LLAMA_8B = Architecture(
 
 @pytest.fixture(scope="module")
 def contract():
-    built = json.loads(ARTIFACT.read_text())
-    with anvil() as chain:
-        chain.rpc("evm_setAutomine", True)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
-        w3.eth.default_account = w3.eth.accounts[0]
-        factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
-        receipt = w3.eth.wait_for_transaction_receipt(factory.constructor().transact())
-        yield w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
+    with harness("GraphHarness") as deployed:
+        yield deployed
 
 
 def model(a: Architecture) -> tuple:

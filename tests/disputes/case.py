@@ -1,0 +1,70 @@
+"""A random model, its honest trace, and how to ask the referee about one number of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from disputes.stand import Stand
+
+from oracle.disputes import trace
+from oracle.disputes.evidence import Entry, ModelExhibits, Number, Step, StepExhibits, WholeRow, entry_input, list_tree
+from oracle.disputes.merkle import Tree
+from oracle.disputes.tokens import Tokens
+from oracle.disputes.trace import Operator
+from oracle.engines.exact.model import Reference
+from oracle.engines.exact.weights import load
+
+PROMPT, OUTPUT = (1, 3, 4, 1, 5, 6), (9, 2, 2)
+POSITIONS = 8
+
+
+@dataclass
+class Case:
+    """A model, its trace, and how to ask the referee about one number."""
+
+    stand: Stand
+    model: bytes
+    exhibits: ModelExhibits
+    steps: list[StepExhibits]
+    tokens: Tokens
+
+    @classmethod
+    def of(cls, stand: Stand, path: Path) -> "Case":
+        """Registers the model and traces it over POSITIONS."""
+        manifest = stand.register(path)
+        weights = load(path)
+        a, full = weights.architecture, Reference(weights).trace((PROMPT + OUTPUT)[:POSITIONS])
+        exhibits = ModelExhibits(path)
+        steps = [
+            StepExhibits(
+                Step(a, step, POSITIONS, exhibits.tensors),
+                trace.step_trace(a, full, step),
+                None if step == 0 else trace.residual(full, step - 1),
+            )
+            for step in range(trace.steps(a))
+        ]
+        return cls(stand, manifest.model_id, exhibits, steps, Tokens(PROMPT, OUTPUT, (1, 2, 2)))
+
+    @property
+    def list_of_steps(self) -> Tree:
+        return list_tree([step.roots[-1] for step in self.steps])
+
+    def inputs(self, step: int, operator: Operator, row: int, column: int) -> list[Any]:
+        view = self.steps[step]
+        found = []
+        for wanted in view.layout.reads(operator, row, column, self.tokens.ids):
+            if isinstance(wanted, Number | WholeRow):
+                found.append(view.input(wanted, self.list_of_steps, list_tree(view.roots)))
+            elif isinstance(wanted, Entry):
+                found.append(entry_input(self.tokens, wanted.index))
+            else:
+                found.append(self.exhibits.input(wanted))
+        return found
+
+    def ask(self, step: int, name: str, leaf: int, values: bytes, element: int, inputs: list[Any]) -> Any:
+        view = self.steps[step]
+        place = (POSITIONS, step, view.layout.operators.index(view.layout.operator(name)), leaf)
+        roots = (self.list_of_steps.root, list_tree(view.roots).root)
+        return self.stand.referee.functions.isWrong(
+            self.model, place, roots, self.tokens.words, len(self.tokens.output), values, element, inputs
+        )
