@@ -197,8 +197,8 @@ class Enclave:
 
     @property
     def running(self) -> list[str]:
-        """What is being made or fetched."""
-        return list(self._making)
+        """What is being made or fetched: not what is done and waits for its round."""
+        return [name for name, task in self._making.items() if not task.done()]
 
     async def close(self) -> None:
         """Gives up what is in hand."""

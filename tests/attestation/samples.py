@@ -107,8 +107,7 @@ def bench(sample: Sample) -> Iterator[Bench]:
     raw, text = path(sample.quote).read_bytes(), path(sample.collateral).read_text()
     with anvil("--timestamp", str(sample.time - 1000)) as chain:
         chain.rpc("evm_setAutomine", True)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
-        w3.eth.default_account = w3.eth.accounts[0]
+        w3 = chain.w3()
         collateral = deploy(w3, "DcapCollateral", *INTEL_KEY)
         verifier = deploy(w3, "DcapVerifier", collateral.address)
         made = Bench(sample, chain, w3, collateral, verifier, Quote.parse(raw), Collateral.from_json(text))

@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from disputes.stand import deploy
 from eth_hash.auto import keccak
 from rig.anvil import Anvil, anvil
-from web3 import Web3
 from web3.exceptions import ContractLogicError
 
 from oracle.attestation.dev import DEBUG, DevTee, Level
@@ -38,8 +37,7 @@ class Bench:
 
     def __init__(self, chain: Anvil, tee: DevTee = HONEST) -> None:
         self.chain, self.tee = chain, tee
-        self.w3 = Web3(Web3.HTTPProvider(chain.url))
-        self.w3.eth.default_account = self.w3.eth.accounts[0]
+        self.w3 = chain.w3()
         self.collateral = deploy(self.w3, "DcapCollateral", *tee.root_key)
         self.verifier = deploy(self.w3, "DcapVerifier", self.collateral.address)
 

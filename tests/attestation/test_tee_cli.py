@@ -89,7 +89,7 @@ class Earth:
 def built() -> Iterator[Earth]:
     with anvil("--timestamp", str(NOW - 100)) as chain:
         chain.rpc("evm_setAutomine", True)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
+        w3 = chain.w3()
         w3.eth.default_account = DEPLOYER.address
         deployment = devnet.deploy(w3)
         assert deployment.attester

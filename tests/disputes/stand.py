@@ -37,15 +37,8 @@ def deploy(w3: Web3, name: str, *args: Any) -> Any:
 def harness(name: str) -> Iterator[Any]:
     """A contract of the tests, alone on a chain."""
     with anvil() as chain:
-        yield deploy(automined(chain), name)
-
-
-def automined(chain: Anvil) -> Web3:
-    """The chain with a block for each transaction, sent by its first account."""
-    chain.rpc("evm_setAutomine", True)
-    w3 = Web3(Web3.HTTPProvider(chain.url))
-    w3.eth.default_account = w3.eth.accounts[0]
-    return w3
+        chain.rpc("evm_setAutomine", True)
+        yield deploy(chain.w3(), name)
 
 
 def called(contract: Any, name: str, *arguments: Any) -> Any:
@@ -79,7 +72,8 @@ class Stand:
     @classmethod
     def on(cls, chain: Anvil) -> "Stand":
         """Deploys them."""
-        w3 = automined(chain)
+        chain.rpc("evm_setAutomine", True)
+        w3 = chain.w3()
         registry = deploy(w3, "ModelRegistry")
         families = [deploy(w3, name).address for name in ("LinearReferee", "RowReferee", "AttentionReferee")]
         referee = deploy(w3, "Referee", registry.address, *families)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from disputes.stand import automined, called, deploy
+from disputes.stand import called, deploy
 from eth_abi import decode
 from exact.random_model import BLOCK, Kind, raw_rows
 from hypothesis import given
@@ -28,7 +28,8 @@ KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
 def referee():
     """The harness on a chain, and a contract whose code is the noise table."""
     with anvil() as chain:
-        contract = deploy(automined(chain), "RefereeHarness")
+        chain.rpc("evm_setAutomine", True)
+        contract = deploy(chain.w3(), "RefereeHarness")
         noise = "0x" + "70" * 20
         chain.rpc("anvil_setCode", noise, "0x" + sampling.table().astype(">i4").tobytes().hex())
         contract.noise_table = Web3.to_checksum_address(noise)

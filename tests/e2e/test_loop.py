@@ -20,7 +20,7 @@ async def test_request__nobody_answers__is_refunded_after_the_payer_had_its_time
 
 
 async def test_request__prompt_too_long_for_the_model__turns_pass_and_it_is_refunded(earth, tmp_path):
-    request = earth.ask(b"x" * 5000, lifetime=60)
+    request = earth.ask(b"x" * 4096, lifetime=60)
     async with team(earth, tmp_path, *[None] * 5) as nodes:
         await drive(earth, nodes, lambda: earth.status(request) == "refunded")
         refused = [job for node in nodes for job in list_outputs(node) if job.state == "refused"]

@@ -16,7 +16,6 @@ from eth_account.signers.local import LocalAccount
 from pydantic import SecretStr
 from rig.anvil import CHAIN_ID, Anvil, anvil
 from rig.fake_engine import STOP, FakeEngine
-from web3 import Web3
 
 from oracle import devnet
 from oracle.chain.contracts import Contracts
@@ -243,7 +242,7 @@ def world(manifest: Manifest = MANIFEST, judged: Callable[[Deployment], dict[str
     with anvil() as chain:
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         chain.rpc("evm_setAutomine", True)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
+        w3 = chain.w3()
         deployment = devnet.deploy(w3)
         client = OracleClient(w3, deployment, DAPP)
         terms = Terms(

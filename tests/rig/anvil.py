@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from web3 import Web3
+from web3.types import RPCEndpoint
+
 ROOT = Path(__file__).resolve().parents[2]
 CHAIN_ID = 31337
 
@@ -40,6 +43,13 @@ class Anvil:
         if "error" in reply:
             raise RuntimeError(f"{method}: {reply['error'].get('message')}")
         return reply["result"]
+
+    def w3(self) -> Web3:
+        """For contracts; the first account sends. web3 asks for the chain's id before every call: here, only once."""
+        cached = {RPCEndpoint("eth_chainId")}
+        w3 = Web3(Web3.HTTPProvider(self.url, cache_allowed_requests=True, cacheable_requests=cached))
+        w3.eth.default_account = w3.eth.accounts[0]
+        return w3
 
     def mine(self, blocks: int = 1) -> None:
         """Mines at once, pending transactions in the first block."""

@@ -71,7 +71,12 @@ class FaultRpc:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """ASGI."""
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
+            await receive()
+            async with httpx.AsyncClient(timeout=20) as self._client:  # one: each loads all the machine's certificates
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+            await send({"type": "lifespan.shutdown.complete"})
             return
         body = b""
         while True:
@@ -113,8 +118,7 @@ class FaultRpc:
         return (200, None) if kind == "lose_reply" else (200, reply)
 
     async def _forward(self, call: dict[str, Any]) -> bytes:
-        async with httpx.AsyncClient(timeout=20) as client:
-            return (await client.post(self.upstream, json=call)).content
+        return (await self._client.post(self.upstream, json=call)).content
 
     async def _lagging(self, call: dict[str, Any], blocks: int) -> Any:
         """Answers as a node would that is `blocks` behind."""
@@ -145,7 +149,7 @@ def fault_rpc(upstream: str) -> Iterator[FaultRpc]:
     """Runs the proxy until the block ends."""
     app = FaultRpc(upstream)
     port = free_port()
-    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="off"))
+    server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     while not server.started:

@@ -10,7 +10,6 @@ from eth_utils.crypto import keccak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig.anvil import CHAIN_ID, KEYS, anvil
-from web3 import Web3
 
 from oracle.chain.requests import Answer, Request, Round, Vote, case_id, commitment
 from oracle.client import OracleClient
@@ -27,7 +26,7 @@ on_chain = settings(max_examples=60, deadline=None, suppress_health_check=[Healt
 def client() -> Iterator[OracleClient]:
     with anvil(mining=True) as chain:
         zero = to_checksum_address("0x" + "00" * 20)
-        w3 = Web3(Web3.HTTPProvider(chain.url))
+        w3 = chain.w3()
         account = Account.from_key(KEYS[0])
         deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero), account)
         registry = deployer.deploy("ModelRegistry")
