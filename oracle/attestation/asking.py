@@ -1,7 +1,7 @@
 """Asking in private: who can read, what to post, and how to read the answer.
 
-The keys are those that the service counts at this block; their evidence was verified on chain. Whoever wants more reads
-the policy (`didyma tee status`) and judges the measurements by a build of its own.
+The keys are those that the service counts at this block: their evidence was verified on chain, and an endpoint says so.
+Who does not want to believe it names the builds that it trusts, and has the evidence judged here (`trust.Trust`).
 """
 
 import time
@@ -13,6 +13,7 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from web3 import Web3
 
+from oracle.attestation.keeper import SourceUnavailable
 from oracle.attestation.private import (
     MOST_RECIPIENTS,
     Context,
@@ -22,6 +23,7 @@ from oracle.attestation.private import (
     reference_to,
     seal_prompt,
 )
+from oracle.attestation.trust import Trust
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.errors import Refused
 
@@ -84,10 +86,10 @@ class PrivateQuestion:
         return open_answer(output, self.reply, deployment.chain_id, deployment.oracle, request, signer)
 
 
-def readers(client: OracleClient, service: ServiceId) -> list[Recipient]:
+def readers(client: OracleClient, service: ServiceId, trust: Trust | None = None) -> list[Recipient]:
     """Keys that the service counts now, of machines that it lists, the newest first; at most 16. Raises Refused.
 
-    Other machines could read a private prompt, and not answer it.
+    Other machines could read a private prompt, and not answer it. trust: whom to believe; None for the endpoint.
     """
     logs = client.attester.events.KeyAdmitted().get_logs(
         from_block=client.deployment.block, argument_filters={"service": service}
@@ -103,7 +105,21 @@ def readers(client: OracleClient, service: ServiceId) -> list[Recipient]:
     ]
     if not found:
         raise Refused("no key inside a TEE is admitted to this service now: nobody could read a private prompt")
-    return found[:MOST_RECIPIENTS]
+    return (found if trust is None else _trusted(client, found, trust))[:MOST_RECIPIENTS]
+
+
+def _trusted(client: OracleClient, found: Iterable[Recipient], trust: Trust) -> list[Recipient]:
+    """Those whose evidence is good. Raises Refused if none is, with each one's reason."""
+    trusted, reasons = [], []
+    for recipient in found:
+        try:
+            trust.judge(client, recipient)
+            trusted.append(recipient)
+        except (Refused, SourceUnavailable) as error:
+            reasons.append(f"{recipient.signer}: {error}")
+    if not trusted:
+        raise Refused("no key of this service can be trusted: " + "; ".join(reasons))
+    return trusted
 
 
 def question(
@@ -113,19 +129,20 @@ def question(
     params: tuple[int, ...],
     requester: str | None = None,
     *,
+    trust: Trust | None = None,
     is_left: bool = False,
 ) -> PrivateQuestion:
-    """Seals a prompt to all of them.
+    """Seals a prompt to all `readers`.
 
-    params: as `client.params` made them. requester: the contract that will ask; the client itself by default. is_left:
-    the prompt will be left with nodes, and be named on chain. Raises Refused, and Unsealable.
+    params: as `client.params` made them. requester: the contract that will ask; the client itself by default. trust: as
+    for `readers`. is_left: the prompt will be left with nodes, and be named on chain. Raises Refused, and Unsealable.
     """
     asker = Web3.to_checksum_address(requester or client.address)
     deployment, terms = client.deployment, client.terms(service)
     context = Context(deployment.chain_id, deployment.oracle, asker, bytes(terms["model"]))
     reply = X25519PrivateKey.generate()
     reply_key = reply.public_key().public_bytes_raw()
-    sealed = seal_prompt(prompt, Sampling(*params[:3]), readers(client, service), context, reply_key)
+    sealed = seal_prompt(prompt, Sampling(*params[:3]), readers(client, service, trust), context, reply_key)
     asked, most = PrivateQuestion(sealed, is_left, client, reply), terms["maxPromptBytes"]
     if len(asked.prompt) > most:
         raise Refused(f"{len(sealed):,} sealed bytes, and the service takes {most:,}: leave the prompt with a node")

@@ -31,6 +31,8 @@ from oracle.errors import BadSettings, Refused, Transient
 ALARM_SECONDS = 7 * 86_400
 """How long before the end of validity a person should look. Intel's documents are valid for 30 days."""
 FETCH_SECONDS = 60.0
+THREADS_SECONDS = 0.2
+"""How long the library's threads may take to end a call: pyo3-async-runtimes, issue 40."""
 
 Struct = Mapping[str, Any]
 """A struct of `IDcapCollateral` by its fields' names."""
@@ -81,6 +83,8 @@ class Pccs:
         except ValueError as error:  # the library's only kind, for what is unreachable and for what makes no sense
             # URLs may hold credentials.
             raise SourceUnavailable(re.sub(r"\(?\S*://\S*", "(not shown)", _line(error))) from None
+        finally:  # its threads still let go of Python objects: a process that ends meanwhile crashes
+            await asyncio.sleep(THREADS_SECONDS)
         return Collateral(**{field.name: getattr(found, field.name) for field in fields(Collateral)})
 
 

@@ -19,6 +19,7 @@ BODY_HEADER_BYTES = 6
 """Type and length of the body, in version 5."""
 KEY_BYTES = SIGNATURE_BYTES = 64
 QE_REPORT_BYTES = 384
+CREDENTIAL_BYTES = 32
 PEM_CHAIN, QE_REPORT = 5, 6
 """Types of certification data."""
 
@@ -47,23 +48,26 @@ class Quote:
     @classmethod
     def parse(cls, raw: bytes) -> "Quote":
         """Raises BadQuote."""
-        version = int.from_bytes(raw[:2], "little")
-        if version == 5:
-            body = int.from_bytes(raw[HEADER_BYTES + 2 : HEADER_BYTES + 6], "little")
-            length = HEADER_BYTES + BODY_HEADER_BYTES + body
-        elif version in BODY_BYTES:
-            length = HEADER_BYTES + BODY_BYTES[version]
-        else:
-            raise BadQuote(f"quotes of version {version} are not understood")
-        rest = _Reader(raw[length:])
-        rest = _Reader(rest.prefixed(4))
+        length = _signed_bytes(raw)
+        rest = _Reader(_Reader(raw[length:]).prefixed(4))
         signature, key = rest.take(SIGNATURE_BYTES), rest.take(KEY_BYTES)
-        if version > 3:
+        if int.from_bytes(raw[:2], "little") > 3:
             rest = _Reader(rest.certification(QE_REPORT))
         qe_report, qe_signature, auth = rest.take(QE_REPORT_BYTES), rest.take(SIGNATURE_BYTES), rest.prefixed(2)
         chain = rest.certification(PEM_CHAIN)
         rest.end()
         return cls(raw[:length], signature, key, qe_report, qe_signature, auth, chain)
+
+    @classmethod
+    def of_evidence(cls, evidence: bytes, chain: bytes) -> "Quote":
+        """The inverse of `evidence`. chain: the certificates that are not in it. Raises BadQuote."""
+        length = _signed_bytes(evidence)
+        rest = _Reader(evidence[length:])
+        signature, key = rest.take(SIGNATURE_BYTES), rest.take(KEY_BYTES)
+        qe_report, qe_signature, auth = rest.take(QE_REPORT_BYTES), rest.take(SIGNATURE_BYTES), rest.prefixed(2)
+        rest.take(CREDENTIAL_BYTES)
+        rest.end()
+        return cls(evidence[:length], signature, key, qe_report, qe_signature, auth, chain)
 
     @property
     def version(self) -> int:
@@ -106,6 +110,16 @@ class Quote:
         yield from (self.signed, self.signature, self.key, self.qe_report, self.qe_signature)
         yield len(self.auth).to_bytes(2, "little")
         yield from (self.auth, credential)
+
+
+def _signed_bytes(raw: bytes) -> int:
+    """Length of header and body. Raises BadQuote."""
+    version = int.from_bytes(raw[:2], "little")
+    if version == 5:
+        return HEADER_BYTES + BODY_HEADER_BYTES + int.from_bytes(raw[HEADER_BYTES + 2 : HEADER_BYTES + 6], "little")
+    if version in BODY_BYTES:
+        return HEADER_BYTES + BODY_BYTES[version]
+    raise BadQuote(f"quotes of version {version} are not understood")
 
 
 class _Reader:

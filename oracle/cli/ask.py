@@ -1,5 +1,6 @@
 """`didyma ask`: one request from a shell, followed to its end."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,14 +10,19 @@ from web3 import Web3
 
 from oracle import devnet
 from oracle.attestation.asking import question
-from oracle.cli.chain import unlocked, wei
+from oracle.attestation.dev import MACHINE
+from oracle.attestation.keeper import DevSource, Pccs
+from oracle.attestation.trust import Trust
+from oracle.cli.chain import _bytes32, unlocked, wei
 from oracle.cli.dev import DEV_FOLDER
 from oracle.cli.model import printable, reported
+from oracle.cli.tee import Status, accepting
 from oracle.client import OracleClient, ServiceId, Step
 from oracle.deployment import Deployment
 from oracle.disputes.tokens import tokenized
 from oracle.errors import Refused
 from oracle.models.store import ModelStore
+from oracle.node.settings import INTEL
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -30,6 +36,14 @@ def ask(
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.0,
     value: Annotated[str, typer.Option(help="Ether that hangs on the answer; TEEs answer at once up to a cap.")] = "0",
     private: Annotated[bool, typer.Option(help="Seal prompt and answer: only TEEs of the service can read.")] = False,
+    measurement: Annotated[
+        list[str] | None, typer.Option(help="Seal only to keys of this build, by evidence judged here. Repeatable.")
+    ] = None,
+    url: Annotated[str, typer.Option(help="Where Intel's documents are fetched to judge by.")] = INTEL,
+    accept: Annotated[
+        list[Status] | None, typer.Option(help="TCB status to accept besides UpToDate. Repeatable.")
+    ] = None,
+    dev_root: Annotated[bool, typer.Option("--dev-root", help="Judge by the root of the dev TEE.")] = False,
     leave_with: Annotated[
         list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
     ] = None,
@@ -39,8 +53,8 @@ def ask(
 ) -> None:
     """Ask the oracle and follow the request to its end."""
     with reported():
-        if leave_with and not private:
-            raise Refused("--leave-with is for prompts asked with --private")
+        if (leave_with or measurement) and not private:
+            raise Refused("--leave-with and --measurement are for prompts asked with --private")
         w3 = Web3(Web3.HTTPProvider(rpc_url))
         if not w3.is_connected():
             raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
@@ -52,7 +66,11 @@ def ask(
         chosen = offered[-1] if service is None else ServiceId(bytes.fromhex(service.removeprefix("0x")))
         asked = _as_taken(client, chosen, prompt.encode(), ModelStore(store.expanduser()))
         params = client.params(max_tokens, temperature, value_wei=wei(value), is_private=private)
-        sealed = question(client, chosen, asked, params, is_left=bool(leave_with)) if private else None
+        trust = None
+        if measurement:
+            source = DevSource(MACHINE) if dev_root else Pccs(url)
+            trust = Trust([_bytes32(build) for build in measurement], source, int(time.time()), accepting(accept))
+        sealed = question(client, chosen, asked, params, trust=trust, is_left=bool(leave_with)) if private else None
         request_id, receipt = client.ask(chosen, asked if sealed is None else sealed.prompt, params)
         console.print(f"request      {request_id:#066x}")
         if sealed is not None and leave_with:

@@ -69,7 +69,7 @@ def dev(
         console.print(f"deployment   {folder / 'deployment.json'}")
         console.print(f"logs         {run}")
         if all(mailboxes):
-            console.print(f"prompts at   {' '.join(f'http://127.0.0.1:{each}' for each in mailboxes)}")
+            console.print(f"prompts at   {' '.join(f'http://127.0.0.1:{each}' for each in mailboxes)}", soft_wrap=True)
         console.print('\nAsk it:      didyma ask "The soup was cold."        Stop: Ctrl-C')
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):

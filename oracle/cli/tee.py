@@ -6,7 +6,7 @@ node, and whoever keeps documents fresh or has keys admitted send from here, wit
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
@@ -103,8 +103,7 @@ def verify(
         given = _read_quote(file)
         documents = _documents(given, collateral, url, dev_root)
         now = _present(rpc_url) if at is None else at
-        policy = Policy(tuple(status.value for status in (Status.UP_TO_DATE, *(accept or ()))))
-        claims = judge(given, documents, now, policy, MACHINE.root if dev_root else None)
+        claims = judge(given, documents, now, accepting(accept), MACHINE.root if dev_root else None)
         tcb, ends = claims["tcb"], claims["earliest_expiration_date"]
         console.print(f"status       {tcb['status']}, by the level of {_utc(claims['platform']['tcb_date_tag'])}")
         console.print(f"advisories   {printable(', '.join(tcb['advisory_ids'])) or 'none'}")
@@ -332,6 +331,11 @@ def _print_ids(quote: Quote, is_dev: bool) -> None:
     console.print(f"kind         {identity.kind(quote, is_dev)}")
     console.print(f"measurement  0x{identity.measurement_id(quote, is_dev).hex()}")
     console.print(f"platform     0x{identity.platform_id(quote).hex()}")
+
+
+def accepting(statuses: Sequence[Status] | None) -> Policy:
+    """Platforms that are up to date, and these."""
+    return Policy(tuple(status.value for status in (Status.UP_TO_DATE, *(statuses or ()))))
 
 
 def _documents(quote: Quote, file: Path | None, url: str, is_dev: bool) -> Collateral:

@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from oracle.errors import BadSettings
 
+INTEL = "https://api.trustedservices.intel.com"
 PREFIX = "DIDYMA_"
 OUTSIDE = ("DIDYMA_CONFIG", "DIDYMA_SECRETS_DIR", "DIDYMA_CRASH_AT")
 """Names in the environment that are not settings."""
@@ -131,7 +132,7 @@ class Settings(BaseSettings):
     tee: Literal["none", "tdx", "dev"] = "none"
     """Where this node's keys are made: in a TDX guest, or in software that proves nothing; "none": nowhere. Where there
     are keys, engines run on a sealed copy of their model, and on GPUs only if these pass NVIDIA's verifier."""
-    collateral_url: str = "https://api.trustedservices.intel.com"
+    collateral_url: str = INTEL
     """Where Intel's documents come from, up to the path that begins with /sgx or /tdx."""
 
     prompts_host: str = "127.0.0.1"

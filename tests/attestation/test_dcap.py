@@ -67,6 +67,10 @@ def test_parse__real_quote__is_put_together_again(ready):
     assert path(ready.sample.quote).read_bytes().rstrip(b"\0").startswith(ready.quote.raw.rstrip(b"\0"))
 
 
+def test_of_evidence__what_the_chain_was_shown__is_the_quote_again(ready):
+    assert Quote.of_evidence(ready.quote.evidence(ready.credential), ready.quote.chain) == ready.quote
+
+
 # CHANGED QUOTES
 
 PARTS = ("signed", "signature", "key", "qe_report", "qe_signature", "auth")

@@ -72,6 +72,15 @@ def test_parse__version_that_is_not_understood__is_a_bad_quote():
         Quote.parse(b"\x09\0" + HONEST.quote(REPORT_DATA).raw[2:])
 
 
+def test_of_evidence__cut_anywhere_or_followed_by_something__is_a_bad_quote():
+    quote = HONEST.quote(REPORT_DATA)
+    evidence = quote.evidence(bytes(32))
+    assert Quote.of_evidence(evidence, quote.chain) == quote
+    for changed in (*(evidence[:cut] for cut in range(0, len(evidence), 61)), evidence + b"x", b"\x09" + evidence[1:]):
+        with pytest.raises(BadQuote):
+            Quote.of_evidence(changed, quote.chain)
+
+
 # POLICY
 
 

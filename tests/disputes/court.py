@@ -5,8 +5,9 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from disputes.stand import Stand, deploy
+from disputes.stand import Stand, called, deploy
 from eth_abi import encode
+from eth_utils.address import to_checksum_address
 from rig.anvil import Anvil
 from web3.logs import DISCARD
 
@@ -209,7 +210,8 @@ class Court:
         return int(event["args"]["gameId"])
 
     def state(self, game: int) -> Game:
-        return Game.from_abi(self.game.functions.gameOf(game).call())
+        challenger, *rest = called(self.game, "gameOf", game)
+        return Game.from_abi((to_checksum_address(challenger), *rest))
 
     def case(self, answered: Answered) -> Any:
         case_id = self.game.functions.caseIdOf(answered.request.words, answered.answer.words).call()
@@ -240,8 +242,8 @@ class Court:
 
     def play(self, game: int, answered: Answered, node: Any, challenger: Any, who: str) -> list[Any]:
         """To the end. node, challenger: views, or functions from a game to a move; None: silence. Returns receipts."""
-        receipts = []
-        while (state := self.state(game)).stage is not Stage.OVER and not self.case(answered)[7]:
+        receipts, case = [], self.state(game).case
+        while (state := self.state(game)).stage is not Stage.OVER and not called(self.game, "caseOf", case)[7]:
             if state.node_to_move:
                 if state.stage is Stage.TOKENS:
                     move: Move | None = reveal(answered.claim, answered.tokens)

@@ -23,6 +23,7 @@ from oracle.attestation.asking import PrivateQuestion, question, readers
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource, SourceUnavailable
+from oracle.attestation.trust import NotTrusted, Trust
 from oracle.chain.contracts import Contracts
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment
@@ -335,6 +336,42 @@ async def test_question__key_on_a_machine_that_is_not_listed__is_not_sealed_to(e
     await admitted(earth, node)
     with pytest.raises(Refused, match="nobody could read a private prompt"):
         readers(earth.client, service)
+
+
+def believing(measurement: bytes, tee: DevTee = MACHINE, now: int = MACHINE.since + 30 * DAY) -> Trust:
+    return Trust([measurement], DevSource(tee), now)
+
+
+async def test_readers__believing_a_build_and_not_the_endpoint__are_those_whose_evidence_is_of_it(earth, node):
+    await admitted(earth, node)
+    service, build = ServiceId(earth.service), measurement_id(MACHINE.quote(bytes(64)), is_dev=True)
+
+    def trusted(trust: Trust) -> list[str]:
+        return [reader.signer for reader in readers(earth.client, service, trust)]
+
+    assert await asyncio.to_thread(trusted, believing(build)) == [signer_of(node)]
+    refusals = {
+        f"made by code that measures 0x{build.hex()}": believing(bytes(32)),
+        "Failed to verify certificate chain": believing(build, replace(MACHINE, seed=b"another vendor")),
+        "Expired": believing(build, now=MACHINE.until + DAY),
+    }
+    for reason, trust in refusals.items():
+        with pytest.raises(Refused, match=rf"no key of this service can be trusted: {signer_of(node)}: .*{reason}"):
+            await asyncio.to_thread(trusted, trust)
+
+
+async def test_trust__key_that_the_endpoint_puts_in_the_place_of_another__is_refused(earth, node):
+    """It says that the service admits a key of its own: then the evidence is about something else, or there is none."""
+    await admitted(earth, node)
+    (reader,) = readers(earth.client, ServiceId(earth.service))
+    trust = believing(measurement_id(MACHINE.quote(bytes(64)), is_dev=True))
+    registration = await asyncio.to_thread(trust.judge, earth.client, reader)
+    assert registration.signer == reader.signer
+    own = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    with pytest.raises(NotTrusted, match="about another key"):
+        await asyncio.to_thread(trust.judge, earth.client, replace(reader, encryption_key=own))
+    with pytest.raises(NotTrusted, match="no registration"):
+        await asyncio.to_thread(trust.judge, earth.client, replace(reader, signer=NODES[3].address))
 
 
 async def test_private__without_a_reply_key__is_answered_in_the_clear(earth, node):

@@ -45,10 +45,20 @@ class Anvil:
         return reply["result"]
 
     def w3(self) -> Web3:
-        """For contracts; the first account sends. web3 asks for the chain's id before every call: here, only once."""
+        """For contracts; the first account sends.
+
+        web3 asks for the chain's id before every call: here, only once. Receipts come in milliseconds, and are not
+        waited for in steps of a tenth of a second.
+        """
         cached = {RPCEndpoint("eth_chainId")}
         w3 = Web3(Web3.HTTPProvider(self.url, cache_allowed_requests=True, cacheable_requests=cached))
         w3.eth.default_account = w3.eth.accounts[0]
+        wait = w3.eth.wait_for_transaction_receipt
+
+        def wait_closely(tx_hash: Any, timeout: float = 120, poll_latency: float = 0) -> Any:
+            return wait(tx_hash, timeout, 0.005)
+
+        w3.eth.wait_for_transaction_receipt = wait_closely  # type: ignore[method-assign]
         return w3
 
     def mine(self, blocks: int = 1) -> None:
