@@ -117,6 +117,7 @@ class RemoteSigner:
         self._address = str(to_checksum_address(address))
         self._url = url
         self._timeout = timeout_seconds
+        self._certificates = httpx.create_ssl_context()  # read once: it takes longer than a signature
 
     @property
     def address(self) -> str:
@@ -132,7 +133,7 @@ class RemoteSigner:
         wanted |= {"from": self._address, "data": "0x" + tx.data.hex(), "input": "0x" + tx.data.hex()}
         body = {"jsonrpc": "2.0", "id": 1, "method": "eth_signTransaction", "params": [wanted]}
         try:
-            async with httpx.AsyncClient(timeout=self._timeout) as client:
+            async with httpx.AsyncClient(timeout=self._timeout, verify=self._certificates) as client:
                 response = await client.post(self._url.get_secret_value(), json=body)
             result = response.raise_for_status().json()["result"]
             raw = bytes.fromhex((result["raw"] if isinstance(result, Mapping) else result).removeprefix("0x"))

@@ -292,7 +292,7 @@ class StepExhibits:
     def leaf(self, name: str, index: int) -> bytes:
         """A leaf's bytes; 32 zeros where the layout has none."""
         operator = self.layout.operator(name)
-        row, chunk = index >> operator.row_depth, index & ((1 << operator.row_depth) - 1)
+        row, chunk = operator.row_and_chunk(index)
         if row >= operator.rows or chunk >= operator.row_leaves:
             return bytes(32)
         return trace.leaf(operator, self.matrix(name)[row], chunk)

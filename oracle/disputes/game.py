@@ -176,7 +176,7 @@ def _prove(game: Game, openings: Openings, view: View, claim: Claim) -> Move | N
     mine = step.leaf(operator.name, game.index)
     if mine == theirs:
         return None
-    row, chunk = game.index >> operator.row_depth, game.index & ((1 << operator.row_depth) - 1)
+    row, chunk = operator.row_and_chunk(game.index)
     element, inputs = 0, list[Input]()
     if len(theirs) == operator.leaf_bytes and row < operator.rows and chunk < operator.row_leaves:
         element = int(np.flatnonzero(numbers(operator, mine) != numbers(operator, theirs))[0])

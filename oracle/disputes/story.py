@@ -169,7 +169,7 @@ def _where(place: _Place, a: Architecture) -> str:
 
 
 def _leaf(operator: Operator, index: int) -> str:
-    row, chunk = index >> operator.row_depth, index & ((1 << operator.row_depth) - 1)
+    row, chunk = operator.row_and_chunk(index)
     start = chunk * operator.leaf_numbers
     last = min(start + operator.leaf_numbers, operator.columns) - 1
     return f"row {row}, numbers {start} to {last} of {operator.name}"
@@ -189,7 +189,7 @@ def _end(client: OracleClient, args: Mapping[str, Any], place: _Place, log: Any)
         return f"proves that token {given['better']} was to be chosen"
     operator = place.operator
     assert operator is not None
-    row, chunk = place.index >> operator.row_depth, place.index & ((1 << operator.row_depth) - 1)
+    row, chunk = operator.row_and_chunk(place.index)
     column = chunk * operator.leaf_numbers + given["element"]
     shown = numbers(operator, given["values"])
     if given["element"] >= len(shown):

@@ -79,6 +79,10 @@ class Operator:
             raise IndexError(f"{self.name} has no number at ({row}, {column})")
         return (row << self.row_depth) + column // self.leaf_numbers
 
+    def row_and_chunk(self, leaf: int) -> tuple[int, int]:
+        """The row that a leaf is in, and which of its leaves it is; either may be beyond what there is."""
+        return leaf >> self.row_depth, leaf & ((1 << self.row_depth) - 1)
+
 
 def steps(a: Architecture) -> int:
     """How many roots the first list has."""
