@@ -110,7 +110,7 @@ def answer(engine: Engine, prompt: bytes) -> Completion:
 
 
 def kill(pid: int) -> None:
-    os.kill(pid, signal.SIGKILL)
+    os.killpg(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until the last of its threads is gone
 
 

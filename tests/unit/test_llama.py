@@ -353,7 +353,7 @@ def test_worker__killed_in_the_middle_of_an_answer__crash_reported_and_the_next_
     def kill_once(what, done, total):
         if what == "generate" and not killed:
             killed.append(worker.pid)
-            os.kill(worker.pid, signal.SIGKILL)
+            os.killpg(worker.pid, signal.SIGKILL)
 
     spec = worker_spec(manifest, path, TOLERANCE, LlamaSettings(threads=1))
     worker = WorkerEngine(spec, Limits(first_pause=0), on_progress=kill_once)

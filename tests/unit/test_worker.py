@@ -91,13 +91,14 @@ def test_generate__worker_stopped_before_a_long_message__given_up(start, monkeyp
     monkeypatch.setattr("oracle.engines.worker_wire.SEND_SECONDS", 1)
     engine = start(spec())
     engine.start()
-    os.kill(engine.pid, signal.SIGSTOP)
+    os.killpg(engine.pid, signal.SIGSTOP)  # bubblewrap, where it is, and the worker in it
     with pytest.raises(EngineCrashed, match="no longer listens"):
         engine.generate([TokenId(65)] * 500_000, PARAMS)
 
 
 def test_start__worker_cannot_be_started__engine_crashed(start, monkeypatch):
     monkeypatch.setattr("sys.executable", "/no/such/python")
+    monkeypatch.setattr(worker_sandbox, "bubblewrap", lambda: None)  # which would start, and say so itself
     with pytest.raises(EngineCrashed, match="cannot be started"):
         start(spec()).start()
 
@@ -216,7 +217,7 @@ def test_generate__worker_killed_from_outside_while_idle__starts_again_unnoticed
     engine = start(spec())
     engine.start()
     pid = engine.pid
-    os.kill(pid, signal.SIGKILL)
+    os.killpg(pid, signal.SIGKILL)
     os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until the last of its threads is gone
     assert engine.generate(prompt(b"hello"), PARAMS).tokens
     assert engine.pid != pid
