@@ -310,7 +310,7 @@ class Enclave:
             return False
 
     def opened(self, record: RequestRecord) -> private.Opened:
-        """What a private prompt says. Raises Refused."""
+        """What a private prompt says. One that says nothing takes no more room here. Raises Refused."""
         keys, request = self._keys_of(record), record.request
         deployment = self._contracts.deployment
         payer = to_checksum_address(request.payer)
@@ -319,7 +319,11 @@ class Enclave:
         )
         sampling = private.Sampling(request.max_tokens, request.temperature, request.cutoff)
         sealed = self._mailbox.sealed(record)
-        return private.open_prompt(sealed, keys.encryption, keys.signer, context, sampling)
+        try:
+            return private.open_prompt(sealed, keys.encryption, keys.signer, context, sampling)
+        except Refused:
+            self._mailbox.forget(record)
+            raise
 
     def sealed(self, record: RequestRecord, reply_key: bytes, output: bytes) -> bytes:
         """The output for the asker alone; other bytes each time."""

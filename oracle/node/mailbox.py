@@ -48,6 +48,10 @@ class Mailbox:
             raise MailboxFull(f"{MOST_PROMPTS} prompts wait here already")
         self._left[reference] = sealed
 
+    def forget(self, record: RequestRecord) -> None:
+        """What was left for a request is of no use."""
+        self._left.pop(record.prompt, None)
+
     def sealed(self, record: RequestRecord) -> bytes:
         """The private prompt of a request: what was left for it, or else what stands on chain."""
         return self._left.get(record.prompt, record.prompt)

@@ -493,6 +493,19 @@ async def test_left__by_strangers_or_too_late__is_refused_with_the_reason(earth,
     assert leave(asked.sealed)[0] == 404
 
 
+async def test_left__prompt_that_cannot_be_opened__takes_no_more_room(earth, node):
+    """Sealed for another asker: the node finds out in its turn, and then others may use the place."""
+    await admitted(earth, node)
+    params = earth.client.params(16, is_private=True)
+    asked = question(earth.client, ServiceId(earth.service), LONG, params, requester=NODES[3].address, is_left=True)
+    request = put(earth, asked, params)
+    await step(earth, node, blocks=2)
+    node.leave(asked.sealed)
+    mailbox = node.enclave._mailbox
+    await drive(earth, [node], lambda: not mailbox._left, blocks=120)
+    assert earth.status(request) == "open"
+
+
 # AN ENDPOINT THAT LIES TO THE TEE
 
 

@@ -68,6 +68,6 @@ def test_leave__more_than_there_is_room_for__is_refused_and_loses_none():
         box.leave(prompts[-1], [SIGNER])
     box.leave(prompts[0], [SIGNER])  # again: nothing new
     assert [box.sealed(record) for record in records[:-1]] == prompts[:-1]
-    box.update(records[1:])
+    box.forget(records[0])
     box.leave(prompts[-1], [SIGNER])
     assert box.sealed(records[-1]) == prompts[-1]
