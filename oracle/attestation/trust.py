@@ -17,7 +17,7 @@ from web3.exceptions import Web3Exception
 from web3.types import EventData
 
 from oracle.attestation import verifier
-from oracle.attestation.identity import measurement_id
+from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import Source
 from oracle.attestation.private import Recipient
 from oracle.attestation.quote import CREDENTIAL_BYTES, Quote
@@ -32,7 +32,7 @@ class NotTrusted(Refused):
 
 @dataclass(frozen=True)
 class Trust:
-    """In builds, judged by documents of the vendor."""
+    """In builds, on some machines or any, judged by documents of the vendor."""
 
     measurements: Collection[bytes]
     """Ids as policies name them: `identity.measurement_id`."""
@@ -40,6 +40,8 @@ class Trust:
     now: int
     """Unix seconds."""
     policy: verifier.Policy = field(default_factory=verifier.Policy)
+    platforms: Collection[bytes] = ()
+    """Ids of machines, as policies name them; none: any, and whoever took a key out of one could read."""
 
     def judge(self, client: OracleClient, recipient: Recipient) -> Registration:
         """What the key was registered with. Raises NotTrusted, EvidenceRefused, BadQuote, SourceUnavailable."""
@@ -48,7 +50,12 @@ class Trust:
         found = measurement_id(quote, is_dev=self.source.root is not None)
         if found not in self.measurements:
             raise NotTrusted(f"it was made by code that measures 0x{found.hex()}")
-        challenge = bytes(client.w3.eth.get_block(registration.challenge_block)["hash"])
+        if self.platforms and platform_id(quote) not in self.platforms:
+            raise NotTrusted(f"it was made on the machine 0x{platform_id(quote).hex()}")
+        try:
+            challenge = bytes(client.w3.eth.get_block(registration.challenge_block)["hash"])
+        except Web3Exception as error:
+            raise NotTrusted(f"the block that its evidence names cannot be found: {error}") from error
         binding = registration.binding(client.deployment.chain_id, client.attester.address, challenge)
         if registration.signer != recipient.signer or quote.report_data != binding + recipient.encryption_key:
             raise NotTrusted("its evidence is about another key, chain or contract")

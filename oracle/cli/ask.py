@@ -39,6 +39,9 @@ def ask(
     measurement: Annotated[
         list[str] | None, typer.Option(help="Seal only to keys of this build, by evidence judged here. Repeatable.")
     ] = None,
+    platform: Annotated[
+        list[str] | None, typer.Option(help="With --measurement: only on this machine. Repeatable.")
+    ] = None,
     url: Annotated[str, typer.Option(help="Where Intel's documents are fetched to judge by.")] = INTEL,
     accept: Annotated[
         list[Status] | None, typer.Option(help="TCB status to accept besides UpToDate. Repeatable.")
@@ -55,6 +58,8 @@ def ask(
     with reported():
         if (leave_with or measurement) and not private:
             raise Refused("--leave-with and --measurement are for prompts asked with --private")
+        if platform and not measurement:
+            raise Refused("--platform goes with --measurement: any code could run on that machine")
         w3 = Web3(Web3.HTTPProvider(rpc_url))
         if not w3.is_connected():
             raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
@@ -69,7 +74,8 @@ def ask(
         trust = None
         if measurement:
             source = DevSource(MACHINE) if dev_root else Pccs(url)
-            trust = Trust([_bytes32(build) for build in measurement], source, int(time.time()), accepting(accept))
+            builds, machines = [[_bytes32(each) for each in ids or ()] for ids in (measurement, platform)]
+            trust = Trust(builds, source, int(time.time()), accepting(accept), machines)
         sealed = question(client, chosen, asked, params, trust=trust, is_left=bool(leave_with)) if private else None
         request_id, receipt = client.ask(chosen, asked if sealed is None else sealed.prompt, params)
         console.print(f"request      {request_id:#066x}")

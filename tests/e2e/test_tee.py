@@ -350,9 +350,12 @@ async def test_readers__believing_a_build_and_not_the_endpoint__are_those_whose_
         return [reader.signer for reader in readers(earth.client, service, trust)]
 
     assert await asyncio.to_thread(trusted, believing(build)) == [signer_of(node)]
+    here = replace(believing(build), platforms=[platform_id(MACHINE.quote(bytes(64)))])
+    assert await asyncio.to_thread(trusted, here) == [signer_of(node)]
     refusals = {
         f"made by code that measures 0x{build.hex()}": believing(bytes(32)),
         "Failed to verify certificate chain": believing(build, replace(MACHINE, seed=b"another vendor")),
+        "made on the machine": replace(believing(build), platforms=[bytes(32)]),
         "Expired": believing(build, now=MACHINE.until + DAY),
     }
     for reason, trust in refusals.items():

@@ -132,6 +132,11 @@ def test_ask__plain_prompt_left_with_a_node__is_refused(cli, deployment):
     assert_refused(done, "--private")
 
 
+def test_ask__machines_without_builds__are_refused(cli, deployment):
+    done = cli("ask", "Hello?", "--private", "--platform", SERVICE, "--deployment", deployment)
+    assert_refused(done, "--measurement")
+
+
 def test_model_add__no_such_file__is_refused(cli, tmp_path):
     assert_refused(cli("model", "add", tmp_path / "none.gguf", "--store", tmp_path / "store"))
 
