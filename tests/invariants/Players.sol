@@ -38,6 +38,7 @@ contract Players is World {
     Ask[] private _asks;
     IDisputeGame.GameId[] private _games;
     mapping(IDisputeGame.GameId => uint256 ask) private _askOf;
+    mapping(IDisputeGame.GameId => uint256 timestamp) private _startedAt;
     mapping(uint256 ask => IDisputeGame.CaseId[]) private _cases;
 
     uint256 public won;
@@ -131,6 +132,7 @@ contract Players is World {
             : game.challenge{value: priceWei}(a.request, a.answer, _tokens(a), PROMPT + position % COUNT);
         _games.push(id);
         _askOf[id] = _indexOf(i);
+        _startedAt[id] = vm.getBlockTimestamp();
     }
 
     /// @dev Whoever's turn it is makes a move that the rules allow; `choice` says which.
@@ -220,13 +222,16 @@ contract Players is World {
         }
     }
 
-    /// @notice Games in which nobody can move and no clock runs, or that do not hold their answer in dispute.
+    /// @notice Games in which nobody can move and no clock runs, or one that runs for longer than the game may last, or that
+    /// do not hold their answer in dispute. (One clock may run for longer than both sides' together: decision 0007.)
     function stuck() external view returns (uint256 count) {
+        uint256 longest = 2 * uint256(gameTerms.clockSeconds) + gameTerms.firstMoveSeconds + 2 * game.OPENINGS()
+            * gameTerms.moveSeconds;
         for (uint256 i; i < _games.length; ++i) {
             IDisputeGame.Game memory s = game.gameOf(_games[i]);
             if (!_plays(s)) continue;
             bool held = _status(_asks[_askOf[_games[i]]]) == IOracle.Status.Disputed && game.caseOf(s.caseId).open != 0;
-            bool runs = s.turn.deadline != 0 && s.turn.deadline <= vm.getBlockTimestamp() + 2 * gameTerms.clockSeconds;
+            bool runs = s.turn.deadline != 0 && s.turn.deadline <= _startedAt[_games[i]] + longest;
             if (!held || !runs) ++count;
         }
     }

@@ -1,5 +1,6 @@
 """One source tree, two tools: Ape and forge must compile it with the same settings."""
 
+import subprocess
 import tomllib
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +19,16 @@ def forge():
 @pytest.fixture(scope="module")
 def ape():
     return yaml.safe_load((ROOT / "ape-config.yaml").read_text())
+
+
+def test_forge__what_it_finds__is_its_exit_status():
+    """npm's own command for it ends with 0 whatever forge says: `make test` would pass whatever an invariant found."""
+    run = [ROOT / "tools/bin/forge", "build", "--no-such-option"]
+    assert subprocess.run(run, cwd=ROOT, capture_output=True, check=False).returncode == 2
+    makefile = (ROOT / "Makefile").read_text()
+    assert "export PATH := $(CURDIR)/tools/bin:$(CURDIR)/node_modules/.bin:" in makefile, (
+        "npm's command must not be first"
+    )
 
 
 @pytest.mark.parametrize(
