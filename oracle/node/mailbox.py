@@ -1,7 +1,7 @@
 """Private prompts that askers left with this node, because they are too long for the chain. In memory: the keys that
 open them end with the process too.
 
-Only what an open request on chain names is taken, so every place here was paid for, and nobody can crowd others out.
+Only what an open request on chain names is taken, so every place here costs a request.
 """
 
 from collections.abc import Collection, Iterable
