@@ -21,6 +21,7 @@ from rich.table import Table
 from bench import exact_quality, exact_speed, gguf_random, llama_check
 from models.evaluate import ITEMS_EACH, accuracies
 from oracle.engines.base import Params, TokenId
+from oracle.models.shipped import SHIPPED_MODEL
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUNDS = 5
@@ -30,9 +31,9 @@ Figures = dict[str, float]
 
 def accuracy() -> Figures:
     """Share of right answers of the shipped model to held-out sentences."""
-    described = json.loads((ROOT / "models" / "didyma-tiny.json").read_text())
+    described = json.loads(SHIPPED_MODEL.read_text())
     table = accuracies(
-        ROOT / "models" / described["file"],
+        SHIPPED_MODEL.with_name(described["file"]),
         described["prefixTokens"],
         described["suffixTokens"],
         described["stopTokens"],

@@ -23,8 +23,9 @@ from oracle.engines.exact.model import Chunk, Forward, Reference
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
 from oracle.models.gguf import read
+from oracle.models.shipped import SHIPPED_MODEL
 
-SHIPPED = Path(__file__).parent.parent / "models" / "didyma-tiny.gguf"
+SHIPPED = SHIPPED_MODEL.with_suffix(".gguf")
 LONGEST = 128
 
 

@@ -32,6 +32,7 @@ from oracle.engines.margins import pick, shortfalls
 from oracle.models.download import file_sha256
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
+from oracle.models.shipped import SHIPPED_MODEL
 
 ONE_LOGIT = 1 << 16
 WIDEST = 8 * ONE_LOGIT  # larger shortfalls are not told apart
@@ -42,7 +43,6 @@ TEMPERATURES = [0, ONE_LOGIT // 2, ONE_LOGIT]
 LIES_OF_A_KIND = 200
 WEIGHT_CHANGE = 0.02  # of every block scale, for "a model trained a little further"
 LARGE_FILE = 100 << 20
-MODELS = Path(__file__).parent.parent / "models"
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ def print_results(results: Sequence[Result], console: Console) -> None:
 
 def shipped() -> Subject:
     """The model in `models/`, asked for what it was made for, with sentences it has not seen."""
-    manifest, file = read_description(MODELS / "didyma-tiny.json")
+    manifest, file = read_description(SHIPPED_MODEL)
 
     def prompt(engine: LlamaEngine, rng: random.Random) -> list[TokenId]:
         item = next(Writer(rng.randrange(1 << 30)).held_out_items(rng.choice(TASKS), (1, 3)))

@@ -1,4 +1,4 @@
-"""Measures a model of this folder on held-out items, through llama.cpp: `python -m models.evaluate`.
+"""Measures the shipped model on held-out items, through llama.cpp: `python -m models.evaluate`.
 
 An answer is right when it equals the expected one, letter for letter, and ends by itself.
 """
@@ -13,6 +13,7 @@ from pathlib import Path
 from llama_cpp import Llama
 
 from models.language import MOST_FACTS, TASKS, YES_NO, Item, Writer
+from oracle.models.shipped import SHIPPED_MODEL
 
 EVALUATION_SEED = 7
 ITEMS_EACH = 400  # of every task
@@ -69,7 +70,7 @@ def accuracies(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("description", type=Path, nargs="?", default=Path(__file__).parent / "didyma-tiny.json")
+    parser.add_argument("description", type=Path, nargs="?", default=SHIPPED_MODEL)
     parser.add_argument("--show-wrong", action="store_true", help="print every wrong answer")
     arguments = parser.parse_args()
     described = json.loads(arguments.description.read_text())

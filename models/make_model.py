@@ -1,6 +1,6 @@
 """Makes the shipped model from nothing but this folder: writes text, learns a tokenizer, trains, exports a GGUF.
 
-    python -m models.make_model            # about fifteen minutes on two cores; writes models/didyma-tiny.{gguf,json}
+    python -m models.make_model            # about fifteen minutes on two cores; writes oracle/models/shipped/
 
 Seeds are fixed. Another torch build or processor may still round differently and give other bits; the file that counts
 is the committed one, whose digest stands in the JSON beside it.
@@ -24,9 +24,10 @@ from models.evaluate import accuracies
 from models.language import Item, Writer
 from models.network import Network, Shape
 from models.tokenizer import ASSISTANT, BEGIN, DONE, END, PRE_TOKENIZER, SPECIALS, USER, Tokenizer, learn
+from oracle.models.shipped import SHIPPED_MODEL
 
-FOLDER = Path(__file__).parent
-NAME = "didyma-tiny"
+FOLDER = SHIPPED_MODEL.parent
+NAME = SHIPPED_MODEL.stem
 SEED = 20_240
 TALKS = 160_000
 TOKENIZER_TALKS = 20_000

@@ -31,10 +31,10 @@ from oracle.deployment import Deployment
 from oracle.disputes import story
 from oracle.disputes.tokens import tokenized
 from oracle.errors import Refused
+from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
 ROOT = Path(__file__).resolve().parent.parent
-MODEL = ROOT / "models" / "didyma-tiny.json"
 REVIEW = b"The soup was cold and the waiter was rude."
 BRIBED = b"The food at the Delphi was awful."
 HONEST_NODES, LIAR_SEATS = 4, 3
@@ -79,7 +79,7 @@ class Demo:
             self.names |= {plan.owner.address: f"{plan.name}'s owner", plan.operator.address: plan.name}
 
     def set_up(self) -> ServiceId:
-        manifest = devnet.add_model(self.models, MODEL)
+        manifest = devnet.add_model(self.models, SHIPPED_MODEL)
         terms = devnet.dev_terms(self.client.deployment, manifest.model_id)
         service = devnet.open_service(self.deployer, manifest, terms)
         devnet.take_seats(self.w3, self.client.deployment, service, self.plans, terms)
@@ -96,7 +96,7 @@ class Demo:
 
     def set_up_game(self) -> ServiceId:
         """A second service, with fewer nodes, that arithmetic judges."""
-        manifest = devnet.add_model(self.models, MODEL, committed=True)
+        manifest = devnet.add_model(self.models, SHIPPED_MODEL, committed=True)
         terms = devnet.dev_terms(self.client.deployment, manifest.model_id, devnet.Mode.GAME)
         service = devnet.open_service(self.deployer, manifest, terms)
         devnet.take_seats(self.w3, self.client.deployment, service, self.game_plans, terms)

@@ -14,10 +14,10 @@ from web3 import Web3
 from oracle import devnet
 from oracle.cli.model import reported
 from oracle.client import OracleClient
+from oracle.models.shipped import SHIPPED_MODEL
 from oracle.node.settings import load
 
 NODES = 5
-SHIPPED_MODEL = Path(__file__).resolve().parents[2] / "models" / "didyma-tiny.json"
 DEV_FOLDER = Path(tempfile.gettempdir()) / "didyma-dev"
 console = Console(highlight=False)
 

@@ -22,8 +22,9 @@ from oracle.engines.worker_sandbox import PACKAGE_ROOT
 from oracle.errors import BadModelFile
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
+from oracle.models.shipped import SHIPPED_MODEL
 
-SHIPPED = Path(__file__).resolve().parents[2] / "models" / "didyma-tiny.gguf"
+SHIPPED = SHIPPED_MODEL.with_suffix(".gguf")
 READ = "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())"
 CONFINED = "from oracle.engines.worker_sandbox import *; confine(Confinement(True, None)); " + READ
 

@@ -23,6 +23,7 @@ from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadModelFile
 from oracle.models.manifest import Manifest
+from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 from oracle.node import engines as node_engines
 from oracle.node.engines import llama_engines
@@ -30,7 +31,6 @@ from oracle.node.settings import Settings
 from oracle.services import PanelTerms
 
 TESTS = Path(__file__).resolve().parents[1]
-SHIPPED = TESTS.parent / "models" / "didyma-tiny.json"
 PARAMS = Params(max_tokens=12, temperature=1 << 16, seed=bytes(range(32)))
 PANEL, GAME = "0xaa", "0xbb"
 NONCE = bytes(range(32))
@@ -69,7 +69,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.fixture
 def manifest(folder) -> Manifest:
-    return devnet.add_model(folder, SHIPPED, committed=True)
+    return devnet.add_model(folder, SHIPPED_MODEL, committed=True)
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from e2e.world import NODES, drive, step, team
-from rig.anvil import ROOT
 
 from oracle.devnet import add_model
 from oracle.engines.base import Completion, Params
@@ -13,6 +12,7 @@ from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
 from oracle.engines.merkle import tokens_root
 from oracle.models.manifest import Manifest
+from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
 REVIEW = b"The soup was cold and the waiter was rude."
@@ -22,7 +22,7 @@ THREADS = 1
 @pytest.fixture(scope="module")
 def shipped(tmp_path_factory) -> tuple[Manifest, ModelStore]:
     folder = tmp_path_factory.mktemp("models")
-    manifest = add_model(folder, ROOT / "models" / "didyma-tiny.json")
+    manifest = add_model(folder, SHIPPED_MODEL)
     return manifest, ModelStore(folder)
 
 

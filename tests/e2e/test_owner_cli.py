@@ -18,6 +18,7 @@ from oracle.disputes.tokens import prompt_ids
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
 from oracle.models.files import ModelFile
+from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 from oracle.services import GameTerms
 
@@ -77,14 +78,14 @@ first_move_seconds = 600
 def test_model_register__then_a_service_that_the_game_judges__is_created_and_shown(earth, cli, tmp_path):
     """From a manifest without commitments to a service; registered twice, nothing is sent again."""
     store = tmp_path / "models"
-    plain = add_model(store, ROOT / "models" / "didyma-tiny.json")
+    plain = add_model(store, SHIPPED_MODEL)
     done = cli("model", "register", plain.model_id.hex()[:12], "--store", store)
     assert done.exit_code == 0, done.output
     model = re.search(r"model +0x(\w{64})", done.output).group(1)
     assert model != plain.model_id.hex()
     assert len(re.findall(r"^(register|enroll) ", done.output, re.MULTILINE)) == 2
     committed = ModelStore(store).find(model)
-    assert committed == add_model(tmp_path / "others", ROOT / "models" / "didyma-tiny.json", committed=True)
+    assert committed == add_model(tmp_path / "others", SHIPPED_MODEL, committed=True)
     assert commitments.kept(ModelStore(store).file(committed).path, committed.weights_root) is not None
     again = cli("model", "register", model[:12], "--store", store)
     assert again.exit_code == 0, again.output
@@ -97,7 +98,7 @@ def test_model_register__then_a_service_that_the_game_judges__is_created_and_sho
 
 
 def test_service_create__model_that_the_referee_does_not_know__is_refused(earth, cli, tmp_path):
-    plain = add_model(tmp_path / "models", ROOT / "models" / "didyma-tiny.json")
+    plain = add_model(tmp_path / "models", SHIPPED_MODEL)
     terms = TERMS.format(model=plain.model_id.hex()[:12], owners=2).split("[panel]")[0] + GAME
     (tmp_path / "terms.toml").write_text(terms)
     done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
@@ -105,7 +106,7 @@ def test_service_create__model_that_the_referee_does_not_know__is_refused(earth,
 
 
 def test_model_tokens__a_text__is_what_the_exact_engine_reads(tmp_path):
-    manifest = add_model(tmp_path, ROOT / "models" / "didyma-tiny.json", committed=True)
+    manifest = add_model(tmp_path, SHIPPED_MODEL, committed=True)
     words = ["model", "tokens", manifest.model_id.hex()[:12], "The soup was cold.", "--store", str(tmp_path)]
     done = CliRunner().invoke(app, words)
     assert done.exit_code == 0, done.output
@@ -167,7 +168,7 @@ def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
 
 
 def test_create__terms_of_the_operators_page__make_a_service(earth, cli, tmp_path):
-    manifest = add_model(tmp_path / "models", ROOT / "models" / "didyma-tiny.json")
+    manifest = add_model(tmp_path / "models", SHIPPED_MODEL)
     _, page, game, attested = re.findall(r"```toml\n(.*?)```", (ROOT / "docs/operators.md").read_text(), re.DOTALL)
     assert GameTerms(**tomllib.loads(game)["game"]).clock_seconds == 3600
     (tmp_path / "terms.toml").write_text(page.replace("0x…", "0x" + manifest.model_id.hex()[:12]))

@@ -1,4 +1,4 @@
-"""The model in models/: its file is the one described, it answers what it was never shown, and llama.cpp reads it."""
+"""The shipped model: its file is the one described, it answers what it was never shown, and llama.cpp reads it."""
 
 import hashlib
 import json
