@@ -1,7 +1,7 @@
 """A local chain with the whole oracle on it, for dapp developers and for the demo.
 
-Anvil's accounts are public: nothing here is fit for a chain with money. The contracts come from the package's ABIs or,
-in the demo, from the Ape script; everything after that is the same.
+Anvil's accounts are public: nothing here is fit for a chain with money. The contracts come from the package's ABIs and
+bytecode, so that no compiler is needed.
 """
 
 import contextlib
@@ -39,6 +39,8 @@ MNEMONIC = "test test test test test test test test test test test junk"  # Anvi
 ACCOUNTS = 30
 DEPLOYER, ASKER, FIRST_OWNER, FIRST_OPERATOR = 0, 1, 10, 20
 """Indexes of the development accounts."""
+NODE = ("-m", "oracle.cli", "node", "run")
+"""What an honest node runs."""
 
 PANEL = PanelTerms(
     challenge_bond_wei=ETHER // 10,
@@ -306,9 +308,7 @@ def write_node(
     return settings
 
 
-def start_node(
-    settings: Path, log: Path, command: tuple[str, ...] = ("-m", "oracle.cli", "node", "run")
-) -> subprocess.Popen[bytes]:
+def start_node(settings: Path, log: Path, command: tuple[str, ...] = NODE) -> subprocess.Popen[bytes]:
     """A node daemon with these settings; stop it with `terminate`."""
     with log.open("wb") as out:
         return subprocess.Popen([sys.executable, *command, "--config", str(settings)], stdout=out, stderr=out)

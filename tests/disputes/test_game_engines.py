@@ -12,6 +12,7 @@ from rig.anvil import anvil
 from web3.exceptions import ContractLogicError
 
 from oracle.chain import headers
+from oracle.demo.false_pass import FalsePass
 from oracle.disputes import faults
 from oracle.disputes.evidence import Spelling, entry_input
 from oracle.disputes.faults import Fault, Refutation
@@ -20,7 +21,6 @@ from oracle.disputes.merkle import Tree
 from oracle.disputes.passes import Pass, Tracer
 from oracle.disputes.tokens import Tokens
 from oracle.services import GameTerms
-from scripts.false_pass import FalsePass
 
 PROMPT = [9, 4, 11, 7]
 MOST = 3

@@ -6,10 +6,10 @@ from disputes.court import ANSWERED, ETHER, OPEN, Court
 from exact.random_model import Shape, write
 from rig.anvil import anvil
 
+from oracle.demo.false_pass import FalsePass
 from oracle.disputes import trace
 from oracle.disputes.game import Stage
 from oracle.disputes.passes import Pass
-from scripts.false_pass import FalsePass
 
 PROMPT = [9, 4, 11, 7]
 SHAPE = Shape(family="qwen3", layers=3, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)

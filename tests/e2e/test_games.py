@@ -19,6 +19,7 @@ from oracle.chain import headers
 from oracle.chain.requests import Answer
 from oracle.cli import app
 from oracle.client import OracleClient
+from oracle.demo.false_pass import FalsePass
 from oracle.deployment import Deployment
 from oracle.disputes import commitments
 from oracle.disputes.game import Game, Stage
@@ -34,7 +35,6 @@ from oracle.node.check import _inference
 from oracle.node.journal import Journal
 from oracle.node.journal_outbox import Outbox
 from oracle.services import GameTerms
-from scripts.false_pass import FalsePass
 
 SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
 GAME = GameTerms(ETHER // 10, ETHER // 100, clock_seconds=600, move_seconds=60, first_move_seconds=120)

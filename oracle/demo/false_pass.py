@@ -3,12 +3,13 @@
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 from eth_hash.auto import keccak
 
-from oracle.disputes.evidence import StepExhibits
+from oracle.disputes.evidence import ModelExhibits, StepExhibits
 from oracle.disputes.passes import Pass
+from oracle.disputes.tokens import Tokens
 from oracle.disputes.trace import BEFORE, Width
+from oracle.engines.exact.integers import Integers
 
 
 @dataclass
@@ -27,15 +28,15 @@ class FalsePass:
     _made: dict[int, StepExhibits] = field(default_factory=dict)
 
     @property
-    def model(self):
+    def model(self) -> ModelExhibits:
         return self.honest.model
 
     @property
-    def tokens(self):
+    def tokens(self) -> Tokens:
         return self.honest.tokens
 
     @property
-    def positions(self):
+    def positions(self) -> int:
         return self.honest.positions
 
     @cached_property
@@ -66,8 +67,8 @@ class FalsePass:
 class Matrices(StepExhibits):
     """Of values that are matrices already."""
 
-    def matrix(self, name: str) -> np.ndarray:
+    def matrix(self, name: str) -> Integers:
         if name == BEFORE:
             return super().matrix(name)
-        values: np.ndarray = self._values[name]
+        values: Integers = self._values[name]
         return values

@@ -9,15 +9,15 @@ and with exit status 1 if anything did not happen.
 """
 
 import contextlib
-import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from narrator import RULINGS, Narrator
+from eth_typing import ChecksumAddress
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -27,6 +27,7 @@ from oracle import devnet
 from oracle.attestation.asking import question, readers
 from oracle.cli.dispute import drawn
 from oracle.client import OracleClient, RequestId, ServiceId, Step
+from oracle.demo.narrator import RULINGS, Narrator
 from oracle.deployment import Deployment
 from oracle.disputes import story
 from oracle.disputes.tokens import tokenized
@@ -34,7 +35,6 @@ from oracle.errors import Refused
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
-ROOT = Path(__file__).resolve().parent.parent
 REVIEW = b"The soup was cold and the waiter was rude."
 BRIBED = b"The food at the Delphi was awful."
 HONEST_NODES, LIAR_SEATS = 4, 3
@@ -121,7 +121,7 @@ class Demo:
             own = [service for service, plans in services.items() if plan.name in [each.name for each in plans]]
             folder = self.folder / f"node-{plan.number}"
             settings = devnet.write_node(folder, plan, rpc_url, own, self.models, tee=plan in self.tee_plans)
-            command = (str(ROOT / "scripts/liar.py"),) if plan.name == "liar" else ("-m", "oracle.cli", "node", "run")
+            command = ("-m", "oracle.demo.liar") if plan.name == "liar" else devnet.NODE
             processes.append(devnet.start_node(settings, self.folder / f"node-{plan.number}.log", command))
             stack.callback(processes[-1].kill)
         return processes
@@ -262,7 +262,7 @@ class Demo:
             if name not in happened:
                 raise DidNotHappen(f"{name} did not happen; steps: {[step.name for step in steps]}")
 
-    def balances(self, initial: dict[str, int]) -> None:
+    def balances(self, initial: Mapping[ChecksumAddress, int]) -> None:
         """Who has how much more or less than at the start; what fees burnt included, it adds up to zero."""
         console.rule("[bold]Balances")
         self.client.send(self.client.oracle.functions.burn())
@@ -277,7 +277,7 @@ class Demo:
         total = burnt_fees
         for address in sorted(touched, key=lambda a: self.names.get(a, "block producer")):
             to = Web3.to_checksum_address(address)
-            change = self.w3.eth.get_balance(to) - initial.get(address, 0)
+            change = self.w3.eth.get_balance(to) - initial.get(to, 0)
             total += change
             owed = credit(to).call()
             name = self.names.get(address, "block producer")
@@ -289,15 +289,6 @@ class Demo:
             raise DidNotHappen("the balances do not add up to zero")
 
 
-def deploy_with_ape(rpc_url: str, out: Path) -> Deployment:
-    environment = {**os.environ, "APE_FOUNDRY_HOST": rpc_url}
-    command = ["ape", "run", "deploy", "--network", "ethereum:local:foundry", "--out", str(out)]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise DidNotHappen(f"the Ape script failed:\n{done.stdout}{done.stderr}")
-    return Deployment.load(out)
-
-
 def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="didyma-demo-"))
     port = devnet.free_port()
@@ -307,8 +298,9 @@ def main() -> None:
             console.rule("[bold]Setting up")
             w3 = stack.enter_context(devnet.anvil(port, folder / "anvil.log"))
             initial = {devnet.account(n).address: 10_000 * devnet.ETHER for n in range(devnet.ACCOUNTS)}
-            with console.status("compiling and deploying with Ape"):
-                deployment = deploy_with_ape(rpc_url, folder / "deployment.json")
+            with console.status("deploying the contracts"):
+                deployment = devnet.deploy(w3)
+                deployment.save(folder / "deployment.json")
             demo = Demo(w3, deployment, folder)
             with console.status("opening a service"):
                 service, judged, sealed = demo.set_up(), demo.set_up_game(), demo.set_up_tee()

@@ -1,4 +1,4 @@
-"""A dishonest node for the demo: the real daemon, bribed about one question.
+"""A dishonest node: the real daemon, bribed about one question. `python -m oracle.demo.liar --config FILE`.
 
 Asked anything that holds BRIBED, it answers as if asked OPPOSITE, and finds its own answers right. In the dispute
 game it says that one number in the middle of the model was another.
@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from false_pass import FalsePass
 
 from oracle.chain.contracts import Contracts
+from oracle.demo.false_pass import FalsePass
 from oracle.deployment import Deployment
 from oracle.disputes.passes import Pass
 from oracle.disputes.tokens import Tokens, tokenized

@@ -106,7 +106,8 @@ class Narrator:
             contract = self.contracts.get(log["address"])
             try:
                 if contract is not None:
-                    return contract.events[name]().process_log(log)["args"]
+                    args: Mapping[str, Any] = contract.events[name]().process_log(log)["args"]
+                    return args
             except (Web3Exception, KeyError, AttributeError):
                 continue
         raise LookupError(f"{name} was not emitted in {receipt['transactionHash'].to_0x_hex()}")

@@ -1,0 +1,1 @@
+"""The whole oracle on a local chain, told as a story; `liar` is the dishonest node in it."""
