@@ -4,15 +4,15 @@ import json
 import os
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 from oracle.chain.types import Block
+from oracle.engines.judging import Finding
 from oracle.node.records import PostedAnswer, RequestRecord
 
 PACKAGES = ("didyma", "llama-cpp-python", "torch", "numpy")
 
 
-def save(folder: Path, record: RequestRecord, posted: PostedAnswer, seed: Block, findings: dict[str, Any]) -> Path:
+def save(folder: Path, record: RequestRecord, posted: PostedAnswer, seed: Block, found: Finding) -> Path:
     """Writes the file, whole or not at all, readable by its owner only: prompts may be private. Returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{record.id:064x}-{posted.answer.turn}-{posted.answer.hash.hex()[:16]}.json"
@@ -25,8 +25,10 @@ def save(folder: Path, record: RequestRecord, posted: PostedAnswer, seed: Block,
         "answer": posted.answer.to_json(),
         "output": posted.output.hex(),
         "seed_block": {"number": seed.number, "hash": seed.hash.hex(), "prev_randao": seed.prev_randao.hex()},
-        **findings,
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "reason": found.reason,
+        "position": found.position,
+        "tokens": None if found.tokens is None else list(found.tokens),
+        "versions": {name: found_version for name in PACKAGES if (found_version := _version(name))},
     }
     partial = path.with_suffix(".partial")
     partial.unlink(missing_ok=True)

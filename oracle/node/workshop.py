@@ -17,12 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import structlog
 
 from oracle.chain.requests import MAX_OUTPUT_BYTES
 from oracle.engines.base import Engine
+from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, Refused, Transient
 from oracle.node import evidence
 from oracle.node.crashpoints import crashpoint
@@ -187,17 +188,18 @@ class Workshop:
 
     async def _judge(self, engine: Engine, item: Judge) -> None:
         record, posted = item.record, item.posted
-        judgement, findings = await self._in_thread(_judge, engine, item)
+        found = await self._in_thread(_judge, engine, item)
         fields = {"request_id": _id(item), "turn": posted.answer.turn, "operator": posted.operator}
-        if judgement.correct is False:
+        if found.correct is False:
             self.counters.wrong_answers += 1
-            path = evidence.save(self._evidence, record, posted, item.seed_block, findings)
-            log.warning("answer is wrong", reason=judgement.reason, evidence=str(path), **fields)
-        elif judgement.correct is None:
-            log.error("answer cannot be judged", reason=judgement.reason, **fields)
+            path = evidence.save(self._evidence, record, posted, item.seed_block, found)
+            log.warning("answer is wrong", reason=found.reason, evidence=str(path), **fields)
+        elif found.correct is None:
+            log.error("answer cannot be judged", reason=found.reason, **fields)
         else:
             log.info("answer is right", **fields)
-        state = {True: "right", False: "wrong", None: "unknown"}[judgement.correct]
+        state = {True: "right", False: "wrong", None: "unknown"}[found.correct]
+        judgement = Judgement(found.correct, found.reason)
         with self._journal.write() as tx:
             tx.put_job("verdict", verdict_key(record.id, posted.answer.hash), state, judgement.payload(), None)
         crashpoint("after_verdict")
@@ -261,31 +263,10 @@ def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Ou
     return output
 
 
-def _judge(engine: Engine, item: Judge) -> tuple[Judgement, dict[str, Any]]:
-    """Recovers the token ids and checks them, twice before calling them wrong. Raises Transient errors."""
-    request, answer, text = item.record.request, item.posted.answer, item.posted.output
-    params = request.engine_params(item.seed_block.prev_randao)
-    try:
-        prompt = engine.tokenize(item.record.prompt)
-    except (PromptTooLong, EmptyPrompt, MalformedPrompt) as error:
-        return Judgement(False, f"this prompt has no answer: {error}"), {"reason": str(error)}
-    try:
-        tokens = engine.recover(prompt, text, answer.token_count, answer.tokens_root, params)
-        if tokens is None:
-            tokens = engine.recover(prompt, text, answer.token_count, answer.tokens_root, params)
-        if tokens is None:
-            reason = "no token ids under the committed root spell the output"
-            return Judgement(False, reason), {"reason": reason}
-        verdict = engine.check(prompt, tokens, params)
-        if verdict.correct:
-            return Judgement(True, verdict.reason), {}
-        again = engine.check(prompt, tokens, params)
-    except Refused as error:
-        return Judgement(None, f"{type(error).__name__}: {error}"), {}
-    if again != verdict:
-        return Judgement(None, f"two checks disagree: {verdict.reason}; {again.reason}"), {}
-    findings = {"reason": verdict.reason, "position": verdict.position, "tokens": list(tokens)}
-    return Judgement(False, f"token {verdict.position}: {verdict.reason}"), findings
+def _judge(engine: Engine, item: Judge) -> Finding:
+    """As a watcher. Raises Transient errors."""
+    answer, params = item.posted.answer, item.record.request.engine_params(item.seed_block.prev_randao)
+    return judge(engine, item.record.prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
 
 
 def _close(engine: Engine) -> None:

@@ -241,7 +241,7 @@ def test_service__in_each_mode__shipped_model_answers_and_watchers_judge(tmp_pat
     def judged(output):
         answer = SimpleNamespace(token_count=output.token_count, tokens_root=output.tokens_root)
         posted = SimpleNamespace(answer=answer, output=output.text)
-        return _judge(watcher, SimpleNamespace(record=record, posted=posted, seed_block=block))[0].correct
+        return _judge(watcher, SimpleNamespace(record=record, posted=posted, seed_block=block)).correct
 
     try:
         output = _answer(node, SimpleNamespace(record=record, seed_block=block))
