@@ -6,6 +6,7 @@ bytecode, so that no compiler is needed.
 
 import contextlib
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -24,13 +25,15 @@ from web3.types import RPCEndpoint
 from oracle.attestation.dev import MACHINE, root_key
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.registration import EXACT_ENGINE
+from oracle.chain.connect import connect
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
 from oracle.disputes import commitments
 from oracle.engines.sampling import table_code
-from oracle.errors import Refused
+from oracle.errors import Refused, RpcUnavailable
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
+from oracle.node.settings import PREFIX
 from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
 ETHER = 10**18
@@ -105,9 +108,10 @@ def anvil(port: int, log: Path) -> Iterator[Web3]:
     command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
         try:
-            w3 = Web3(Web3.HTTPProvider(f"http://127.0.0.1:{port}"))
+            w3 = connect(f"http://127.0.0.1:{port}")
             for _ in range(100):
-                if w3.is_connected():
+                with contextlib.suppress(RpcUnavailable):
+                    w3.eth.chain_id  # noqa: B018
                     break
                 if process.poll() is not None:
                     raise Refused(f"anvil stopped at once; see {log}")
@@ -309,9 +313,10 @@ def write_node(
 
 
 def start_node(settings: Path, log: Path, command: tuple[str, ...] = NODE) -> subprocess.Popen[bytes]:
-    """A node daemon with these settings; stop it with `terminate`."""
+    """A node daemon with these settings, and none from this process's environment; stop it with `terminate`."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with log.open("wb") as out:
-        return subprocess.Popen([sys.executable, *command, "--config", str(settings)], stdout=out, stderr=out)
+        return subprocess.Popen([sys.executable, *command, "--config", str(settings)], stdout=out, stderr=out, env=own)
 
 
 def _keystore(signer: LocalAccount) -> dict[str, object]:

@@ -129,3 +129,8 @@ class InsecureKeyFile(Fatal):
 
 class SignerFailed(Transient):
     """The signer did not answer, or signed something else than asked."""
+
+
+def printable(text: str) -> str:
+    """`text` with control characters as escapes: errors and names may quote strangers."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

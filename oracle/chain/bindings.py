@@ -82,17 +82,26 @@ class Binding:
             return None
         return Event(name, _plain(args), log)
 
-    def explain(self, data: bytes) -> str:
-        """A revert as text: `WrongStatus(requestId=7, status=2)`; hex if the ABI does not know it."""
+    def error(self, data: bytes) -> tuple[str, dict[str, Any]] | None:
+        """Name and arguments of the error that a call reverted with; None if the ABI does not know it."""
         entry = self._errors.get(data[:4])
         if entry is None:
-            return "0x" + data.hex() if data else "no reason given"
+            return None
         try:
             values = self._decode(entry["inputs"], data[4:])
         except ValueError:
+            return None
+        return entry["name"], {i["name"]: value for i, value in zip(entry["inputs"], values, strict=True)}
+
+    def explain(self, data: bytes) -> str:
+        """A revert as text: `WrongStatus(requestId=7, status=2)`; hex if the ABI does not know it."""
+        found = self.error(data)
+        if found is not None:
+            return f"{found[0]}({', '.join(f'{name}={_text(value)}' for name, value in found[1].items())})"
+        entry = self._errors.get(data[:4])
+        if entry is not None:
             return f"{entry['name']}: malformed"
-        named = (f"{i['name']}={_text(value)}" for i, value in zip(entry["inputs"], values, strict=True))
-        return f"{entry['name']}({', '.join(named)})"
+        return "0x" + data.hex() if data else "no reason given"
 
     def _decode(self, entries: Sequence[Mapping[str, Any]], data: bytes) -> list[Any]:
         types = [collapse_if_tuple(dict(entry)) for entry in entries]

@@ -5,10 +5,12 @@ whatever still fails is RpcUnavailable. Reads that decide something name their b
 one decision cannot see two chains. Sends are never repeated here: the sender's journal decides about that.
 
 URLs may hold credentials: endpoints are known by their index only, and no library's message about a URL leaves this
-module. It knows nothing of contracts: see bindings.py for encoding.
+module. What an endpoint says is quoted as `quoted` makes it fit. It knows nothing of contracts: see bindings.py for
+encoding.
 """
 
 import asyncio
+import json
 import logging
 import random
 import time
@@ -17,15 +19,21 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from aiohttp import ClientError, ClientResponseError, ClientTimeout
+from aiohttp import ClientError, ClientSession, ClientTimeout, InvalidURL
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
-from web3 import AsyncHTTPProvider
-from web3.exceptions import Web3Exception
-from web3.types import RPCEndpoint
 
 from oracle.chain import headers
-from oracle.chain.rpc_errors import SendOutcome, classify_send, is_missing_block, is_revert
+from oracle.chain.rpc_errors import (
+    Fault,
+    SendOutcome,
+    Trouble,
+    classify_send,
+    is_missing_block,
+    is_revert,
+    quoted,
+    refusal_of,
+)
 from oracle.chain.types import (
     Block,
     Log,
@@ -39,19 +47,12 @@ from oracle.chain.types import (
 from oracle.errors import CallReverted, FinalityViolated, ReorgedAway, RpcUnavailable, WrongChain
 
 T = TypeVar("T")
+MOST_REFUSAL_BYTES = 16_384
+"""Read of an HTTP error's body."""
 
 # web3 logs every URL at DEBUG; nothing below WARNING of these libraries is wanted.
 for _name in ("web3", "aiohttp", "urllib3"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class _Fault(Exception):
-    """An endpoint's trouble: try the next one. `kind` is a short word for logs and metrics."""
-
-    def __init__(self, kind: str, message: str = "") -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.message = message
 
 
 class _Missing(Exception):
@@ -68,6 +69,8 @@ class EndpointHealth:
     head: int | None
     trouble: str | None
     """Kind of the last fault while it is down."""
+    said: str | None = None
+    """The same in full: method, kind, and the endpoint's words."""
 
 
 class _Endpoint:
@@ -77,43 +80,60 @@ class _Endpoint:
         self.index = index
         self.verified = False
         self.head: int | None = None
-        self.trouble: str | None = None
+        self.trouble: Trouble | None = None
         self.failures = 0
         self.retry_at = 0.0
-        self.provider = AsyncHTTPProvider(
-            url.get_secret_value(),
-            request_kwargs={"timeout": ClientTimeout(total=timeout_seconds)},
-            exception_retry_configuration=None,  # the default repeats even eth_sendRawTransaction
-        )
+        self._url = url
+        self._timeout = ClientTimeout(total=timeout_seconds)
+        self._session: ClientSession | None = None
+
+    async def close(self) -> None:
+        """Closes the connection."""
+        if self._session is not None:
+            await self._session.close()
 
     async def request(self, method: str, params: Sequence[Any]) -> Any:
-        """The result. Raises _Fault, _Missing or CallReverted."""
-        try:
-            reply: Any = await self.provider.make_request(RPCEndpoint(method), list(params))
-        except ClientResponseError as error:
-            raise _Fault(f"http {error.status}") from None
-        except TimeoutError:
-            raise _Fault("timeout") from None
-        except ClientError:
-            raise _Fault("connection") from None
-        except (ValueError, Web3Exception):
-            raise _Fault("not json") from None
-        except OSError:
-            raise _Fault("connection") from None
+        """The result. Raises Fault, _Missing or CallReverted."""
+        reply = await self._reply(method, params)
         if not isinstance(reply, Mapping) or ("result" not in reply and "error" not in reply):
-            raise _Fault("not json-rpc")
+            raise self._fault(method, "not json-rpc")
         refusal = reply.get("error")
         if refusal is None:
-            return reply["result"]
+            return reply.get("result")
         if not isinstance(refusal, Mapping):
-            raise _Fault("not json-rpc")
+            raise self._fault(method, "not json-rpc")
         code, message = refusal.get("code"), str(refusal.get("message", ""))[:500]
         code = code if isinstance(code, int) else 0
         if is_missing_block(code, message):
             raise _Missing
         if method in ("eth_call", "eth_estimateGas") and is_revert(code, message):
-            raise CallReverted(message, _revert_data(refusal.get("data")))
-        raise _Fault(f"error {code}", message)
+            raise CallReverted(quoted(message, self._url.get_secret_value()), _revert_data(refusal.get("data")))
+        raise self._fault(method, f"error {code}", message)
+
+    async def _reply(self, method: str, params: Sequence[Any]) -> Any:
+        """What comes back, as JSON. Never sent twice: the sender's journal decides about that. Raises Fault."""
+        if self._session is None:
+            self._session = ClientSession(timeout=self._timeout)
+        call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
+        try:
+            async with self._session.post(self._url.get_secret_value(), json=call) as response:
+                if response.status >= 400:
+                    said = refusal_of(await response.content.read(MOST_REFUSAL_BYTES))
+                    raise self._fault(method, f"http {response.status}", said)
+                body = await response.read()
+        except TimeoutError:
+            raise self._fault(method, "timeout") from None
+        except InvalidURL:
+            raise self._fault(method, "bad url") from None
+        except (ClientError, OSError):
+            raise self._fault(method, "connection") from None
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError):
+            raise self._fault(method, "not json", refusal_of(body[:MOST_REFUSAL_BYTES])) from None
+
+    def _fault(self, method: str, kind: str, words: str = "") -> Fault:
+        return Fault(Trouble(method, kind, quoted(words, self._url.get_secret_value())))
 
 
 def _revert_data(value: Any) -> bytes:
@@ -165,11 +185,20 @@ class Rpc:
     async def close(self) -> None:
         """Closes the connections."""
         for endpoint in self._endpoints:
-            await endpoint.provider.disconnect()
+            await endpoint.close()
 
     def health(self) -> list[EndpointHealth]:
         """How each endpoint does, from what has been seen; asks nobody."""
-        return [EndpointHealth(e.index, self._is_fresh(e), e.head, e.trouble) for e in self._endpoints]
+        return [
+            EndpointHealth(
+                e.index,
+                self._is_fresh(e),
+                e.head,
+                e.trouble.kind if e.trouble else None,
+                str(e.trouble) if e.trouble else None,
+            )
+            for e in self._endpoints
+        ]
 
     def ready(self) -> bool:
         """Whether at least one endpoint is fresh."""
@@ -188,7 +217,7 @@ class Rpc:
                 endpoint.head = block.number if block else None
             blocks = [block for block in found if block]
             if not blocks:
-                raise RpcUnavailable("no RPC endpoint answered")
+                raise self._nobody(due)
             return max(blocks, key=lambda block: block.number)
 
         return await self._retry(once)
@@ -236,7 +265,7 @@ class Rpc:
                 raise _Missing
             return parse_logs(await endpoint.request("eth_getLogs", [query]))
 
-        found = await self._ask(ask)
+        found = await self._ask("eth_getLogs", ask)
         if found is None:
             raise ReorgedAway(f"block {last.number} left the chain")
         if any(not first <= log.block_number <= last.number for log in found):
@@ -310,7 +339,7 @@ class Rpc:
 
     def demote(self) -> None:
         """Sets the endpoint that reads go to first aside for a while: what it said turned out to be incomplete."""
-        self._failed(self._due()[0], "incomplete")
+        self._failed(self._due()[0], Trouble("eth_getLogs", "incomplete"))
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -326,11 +355,11 @@ class Rpc:
                 await endpoint.request("eth_sendRawTransaction", [_hex(raw)])
             except _Missing:
                 return SendOutcome.OTHER, "resource not found"
-            except _Fault as fault:
-                if fault.message:
-                    return classify_send(fault.message), fault.message
-                self._failed(endpoint, fault.kind)
-                return SendOutcome.UNREACHABLE, fault.kind
+            except Fault as fault:
+                if fault.trouble.kind.startswith("error "):
+                    return classify_send(fault.trouble.words), fault.trouble.words
+                self._failed(endpoint, fault.trouble)
+                return SendOutcome.UNREACHABLE, fault.trouble.kind
             return SendOutcome.ACCEPTED, ""
 
         outcomes = await asyncio.gather(*(one(endpoint) for endpoint in self._due()))
@@ -358,24 +387,24 @@ class Rpc:
                 raise _Missing
             return parse(result)
 
-        return await self._ask(ask, doubt)
+        return await self._ask(method, ask, doubt)
 
     async def _ask(
-        self, ask: Callable[[_Endpoint], Awaitable[T]], doubt: Callable[[T], bool] | None = None
+        self, method: str, ask: Callable[[_Endpoint], Awaitable[T]], doubt: Callable[[T], bool] | None = None
     ) -> T | None:
         """The first undoubted answer; else a doubted one; else None if somebody said that there is none."""
 
         async def once() -> T | None:
             doubted: list[T] = []
-            answered = False
-            for endpoint in self._due():
+            answered, due = False, self._due()
+            for endpoint in due:
                 try:
                     await self._verify(endpoint)
                     answer = await ask(endpoint)
-                except _Fault as fault:
-                    self._failed(endpoint, fault.kind)
+                except Fault as fault:
+                    self._failed(endpoint, fault.trouble)
                 except (ValueError, KeyError, TypeError):
-                    self._failed(endpoint, "malformed")
+                    self._failed(endpoint, Trouble(method, "malformed"))
                 except _Missing:
                     answered = True
                 else:
@@ -385,7 +414,7 @@ class Rpc:
             if doubted:
                 return doubted[0]
             if not answered:
-                raise RpcUnavailable("no RPC endpoint answered")
+                raise self._nobody(due)
             return None
 
         return await self._retry(once)
@@ -397,10 +426,10 @@ class Rpc:
             await self._verify(endpoint)
             result = await endpoint.request(method, params)
             return None if result is None else parse(result)
-        except _Fault as fault:
-            self._failed(endpoint, fault.kind)
+        except Fault as fault:
+            self._failed(endpoint, fault.trouble)
         except (ValueError, KeyError, TypeError):
-            self._failed(endpoint, "malformed")
+            self._failed(endpoint, Trouble(method, "malformed"))
         except _Missing:
             pass
         return None
@@ -422,14 +451,21 @@ class Rpc:
         try:
             found = parse_int(await endpoint.request("eth_chainId", []))
         except ValueError:
-            raise _Fault("malformed") from None
+            raise Fault(Trouble("eth_chainId", "malformed")) from None
         if found != self.chain_id:
             raise WrongChain(f"RPC endpoint {endpoint.index} serves chain {found}, configured is {self.chain_id}")
         endpoint.verified, endpoint.trouble, endpoint.failures = True, None, 0
 
-    def _failed(self, endpoint: _Endpoint, kind: str) -> None:
-        self.errors[endpoint.index, kind] += 1
-        endpoint.verified, endpoint.trouble, endpoint.head = False, kind, None
+    @staticmethod
+    def _nobody(asked: Sequence[_Endpoint]) -> RpcUnavailable:
+        """Why no endpoint could answer. One that was asked and has no trouble said that it has no such block."""
+        said = "; ".join(f"endpoint {e.index}: {e.trouble or 'no such block'}" for e in asked)
+        advice = next((e.trouble.advice for e in asked if e.trouble), "wait until it has read the chain")
+        return RpcUnavailable(f"no RPC endpoint answered: {said}; {advice}")
+
+    def _failed(self, endpoint: _Endpoint, trouble: Trouble) -> None:
+        self.errors[endpoint.index, trouble.kind] += 1
+        endpoint.verified, endpoint.trouble, endpoint.head = False, trouble, None
         endpoint.failures += 1
         pause = min(30.0, 0.25 * 2 ** min(endpoint.failures, 7)) * random.uniform(0.5, 1.0)
         endpoint.retry_at = self._clock() + pause

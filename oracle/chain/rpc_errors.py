@@ -1,12 +1,23 @@
-"""What the error messages of Ethereum clients mean: the one table.
+"""What the error messages of Ethereum clients mean: the one table. And how an endpoint's trouble is told.
 
 Clients share no error codes for transactions, so their words are all there is. Patterns are anchored: at the start
 of the message or after a ": ", for proxies and Erigon prefix theirs. A message that no pattern knows is OTHER, and
 OTHER never changes what the journal holds: the transaction is simply sent again later.
 """
 
+import base64
+import json
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from oracle.errors import printable
+
+MOST_WORDS = 200
+"""Characters that are quoted of what an endpoint says."""
+LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 
 
 class SendOutcome(Enum):
@@ -175,3 +186,106 @@ def is_revert(code: int, message: str) -> bool:
     """Whether an eth_call or eth_estimateGas error is the contract's verdict, not the endpoint's trouble. 3: geth."""
     text = message.strip()
     return code == 3 or _REVERTED.search(text) is not None or _FAILED.search(text) is not None
+
+
+# What to do, by the kind of trouble; the last fits all others.
+_ADVICE = (
+    (r"http 429|error -32005", "it limits requests: wait a little, or use another endpoint"),
+    (r"http 40[13]", "it wants a credential, or refuses the one in the URL"),
+    (r"http 404", "the URL's path is wrong, or its credential has ended"),
+    (r"http 5\d\d", "the endpoint itself is in trouble: try again, or use another one"),
+    (r"error -3260[12]", "it does not serve this call as we make it: use an endpoint without such limits"),
+    (r"timeout", "something listens there but says nothing: check host and port, or use another endpoint"),
+    (r"connection", "check that the node runs and the URL is right"),
+    (r"bad url", "an endpoint is named as http://HOST:PORT or https://HOST/PATH"),
+    (r"not json.*|malformed|http \d+", "what answers there is not an Ethereum node: check the URL"),
+    (r".*", "try again, or use another endpoint"),
+)
+_HAPPENED = {
+    "timeout": "no reply in time",
+    "connection": "no connection, or it broke",
+    "bad url": "not a URL",
+    "not json": "a reply that is not JSON",
+    "not json-rpc": "a reply that is not JSON-RPC",
+    "malformed": "a reply that makes no sense",
+    "incomplete": "incomplete replies",
+}
+_SEND_ADVICE = {
+    SendOutcome.INSUFFICIENT_FUNDS: "send the account ether for the amount and for gas",
+    SendOutcome.NONCE_TOO_LOW: "another transaction of this key came first: run the command again",
+    SendOutcome.NONCE_TOO_HIGH: "an earlier transaction of this key is missing: wait until it is mined, then try again",
+    SendOutcome.UNDERPRICED: "another transaction of this key is waiting: wait until it is mined, then try again",
+    SendOutcome.FEE_TOO_LOW: "the price of gas has risen: run the command again",
+    SendOutcome.KNOWN: "it was sent already: wait until it is mined",
+    SendOutcome.WRONG_CHAIN: "the deployment is on another chain than the endpoint",
+}
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What an endpoint did instead of answering. The endpoint's URL is not in it."""
+
+    method: str
+    kind: str
+    """timeout, connection, bad url, http 429, error -32602, not json, not json-rpc or malformed: for metrics, too."""
+    words: str = ""
+    """The endpoint's own, as `quoted`."""
+
+    def __str__(self) -> str:
+        happened = _HAPPENED.get(self.kind, self.kind.replace("http", "HTTP status"))
+        return f"{self.method}: {happened}" + (f', "{self.words}"' if self.words else "")
+
+    @property
+    def advice(self) -> str:
+        """What a person may do about it."""
+        sent = _SEND_ADVICE.get(classify_send(self.words)) if self.kind.startswith("error") else None
+        return sent or next(advice for pattern, advice in _ADVICE if re.fullmatch(pattern, self.kind))
+
+
+class Fault(Exception):
+    """An endpoint's trouble, on its way to whoever asks another endpoint or gives up."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(str(trouble))
+        self.trouble = trouble
+
+
+def refusal_of(body: bytes) -> str:
+    """What the body of an HTTP error says: the message of a JSON-RPC error, or a page's text."""
+    text = body.decode("utf-8", "replace")
+    try:
+        reply = json.loads(text)
+    except (ValueError, RecursionError):
+        return re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+    error = reply.get("error", reply.get("message")) if isinstance(reply, Mapping) else reply
+    if isinstance(error, Mapping):
+        return f"{error.get('code', '')} {error.get('message', '')}".strip()
+    return str(error)
+
+
+def quoted(words: str, url: str) -> str:
+    """An endpoint's words, fit to be shown: short, printable, on one line, without its URL or a credential in it."""
+    for secret in sorted(_secrets(url), key=len, reverse=True):
+        words = re.sub(re.escape(secret), "[...]", words, flags=re.IGNORECASE)
+    words = printable(" ".join(words.split()))
+    return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 3] + "..."
+
+
+def _secrets(url: str) -> Iterator[str]:
+    """What may not be shown of a URL: all of it, its host, and whatever in it could be a credential."""
+    try:
+        parts = urlsplit(url)
+        host, user, password = parts.hostname or "", parts.username or "", parts.password or ""
+    except ValueError:
+        yield url
+        return
+    pieces = [*parts.path.split("/"), *(value for _, value in parse_qsl(parts.query)), parts.query, parts.fragment]
+    named = [user, password, *(piece for piece in pieces if len(piece) >= 6)]
+    if host not in LOCAL:
+        named += [host, *(part for part in host.split(".") if len(part) >= 10)]
+    if user or password:
+        named.append(base64.b64encode(unquote(f"{user}:{password}").encode()).decode())
+    for secret in (url, parts.netloc, *named):
+        for form in {secret, unquote(secret)}:
+            if len(form) >= 3:
+                yield form

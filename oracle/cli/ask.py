@@ -6,21 +6,28 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from web3 import Web3
 
 from oracle import devnet
 from oracle.attestation.asking import question
 from oracle.attestation.dev import MACHINE
 from oracle.attestation.keeper import DevSource, Pccs
 from oracle.attestation.trust import Trust
-from oracle.cli.chain import _bytes32, unlocked, wei
-from oracle.cli.dev import DEV_FOLDER
-from oracle.cli.model import printable, reported
+from oracle.cli.arguments import bytes32, wei
+from oracle.cli.connection import (
+    DEV_CHAIN,
+    DeploymentOption,
+    KeystoreOption,
+    Network,
+    PasswordOption,
+    RpcUrlOption,
+    unlocked,
+)
+from oracle.cli.model import DEFAULT_STORE
+from oracle.cli.report import reported
 from oracle.cli.tee import Status, accepting
 from oracle.client import OracleClient, ServiceId, Step
-from oracle.deployment import Deployment
 from oracle.disputes.tokens import tokenized
-from oracle.errors import Refused
+from oracle.errors import Refused, printable
 from oracle.models.store import ModelStore
 from oracle.node.settings import INTEL
 
@@ -29,8 +36,8 @@ console = Console(highlight=False, soft_wrap=True)
 
 def ask(
     prompt: Annotated[str, typer.Argument(help="The question.")],
-    rpc_url: Annotated[str, typer.Option(help="RPC endpoint.")] = "http://127.0.0.1:8545",
-    deployment: Annotated[Path, typer.Option(help="Deployment file.")] = DEV_FOLDER / "deployment.json",
+    rpc_url: RpcUrlOption = None,
+    deployment: DeploymentOption = None,
     service: Annotated[str | None, typer.Option(help="Service id; the newest if not given.")] = None,
     max_tokens: Annotated[int, typer.Option(min=1)] = 24,
     temperature: Annotated[float, typer.Option(min=0.0, max=100.0)] = 0.0,
@@ -50,9 +57,16 @@ def ask(
     leave_with: Annotated[
         list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
     ] = None,
-    keystore: Annotated[Path | None, typer.Option(help="Who pays; a development account if not given.")] = None,
-    password_file: Annotated[Path | None, typer.Option()] = None,
-    store: Annotated[Path, typer.Option(help="Models, for services that take token ids.")] = DEV_FOLDER / "models",
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    store: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of models, for services that take token ids; `didyma dev`'s, or ~/.didyma/models.",
+            envvar="DIDYMA_MODELS",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Ask the oracle and follow the request to its end."""
     with reported():
@@ -60,21 +74,21 @@ def ask(
             raise Refused("--leave-with and --measurement are for prompts asked with --private")
         if platform and not measurement:
             raise Refused("--platform goes with --measurement: any code could run on that machine")
-        w3 = Web3(Web3.HTTPProvider(rpc_url))
-        if not w3.is_connected():
-            raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
-        payer = devnet.account(devnet.ASKER) if keystore is None else unlocked(keystore, password_file)
-        client = OracleClient(w3, Deployment.load(deployment), payer)
+        network = Network.find(deployment, rpc_url)
+        if keystore is None and network.deployment.chain_id != DEV_CHAIN:
+            raise Refused("give --keystore: who pays. Only development chains have an account for everybody")
+        client = network.client(devnet.account(devnet.ASKER) if keystore is None else unlocked(keystore, password_file))
         offered = client.services()
         if service is None and not offered:
             raise Refused("no service exists on this deployment")
-        chosen = offered[-1] if service is None else ServiceId(bytes.fromhex(service.removeprefix("0x")))
-        asked = _as_taken(client, chosen, prompt.encode(), ModelStore(store.expanduser()))
+        chosen = offered[-1] if service is None else bytes32(service)
+        models = ModelStore((store or network.models or DEFAULT_STORE).expanduser())
+        asked = _as_taken(client, chosen, prompt.encode(), models)
         params = client.params(max_tokens, temperature, value_wei=wei(value), is_private=private)
         trust = None
         if measurement:
             source = DevSource(MACHINE) if dev_root else Pccs(url)
-            builds, machines = [[_bytes32(each) for each in ids or ()] for ids in (measurement, platform)]
+            builds, machines = [[bytes32(each) for each in ids or ()] for ids in (measurement, platform)]
             trust = Trust(builds, source, int(time.time()), accepting(accept), machines)
         sealed = question(client, chosen, asked, params, trust=trust, is_left=bool(leave_with)) if private else None
         request_id, receipt = client.ask(chosen, asked if sealed is None else sealed.prompt, params)

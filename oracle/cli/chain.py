@@ -1,33 +1,21 @@
-"""`didyma service` and `didyma seat`: what creators of services and owners of seats do, with keys that no node holds.
+"""`didyma service` and `didyma seat`: what creators of services and owners of seats do. No node holds their keys."""
 
-Every command that sends takes `--dry-run`, which prints target, value and calldata for a wallet that this machine does
-not hold.
-"""
-
-import functools
-import inspect
 import tomllib
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, astuple, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, astuple
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from eth_account import Account
-from eth_account.signers.local import LocalAccount
-from eth_typing import ChecksumAddress
 from rich.console import Console
-from web3 import Web3
-from web3.contract.contract import ContractFunction
-from web3.exceptions import ContractLogicError, Web3Exception
 
 from oracle.attestation.registration import EXACT_ENGINE
-from oracle.chain.bindings import Binding, explained
-from oracle.cli.model import DEFAULT_STORE, StoreOption, printable, reported
-from oracle.client import OracleClient, ServiceId
-from oracle.deployment import Deployment, artifact
+from oracle.cli.arguments import ETHER, address, bytes32, wei
+from oracle.cli.connection import Wallet, reading, sending
+from oracle.cli.model import DEFAULT_STORE, StoreOption
+from oracle.client import OracleClient
+from oracle.deployment import Deployment
 from oracle.errors import Refused
 from oracle.models.store import ModelStore
 from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
@@ -35,79 +23,9 @@ from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
-ETHER = 10**18
-NOBODY = "0x" + "00" * 20
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
-READING = {
-    "rpc_url": (Annotated[str, typer.Option(help="RPC endpoint.")], "http://127.0.0.1:8545"),
-    "deployment": (Annotated[Path, typer.Option(help="Deployment file.")], Path("deployment.json")),
-}
-SENDING = READING | {
-    "keystore": (Annotated[Path | None, typer.Option(help="Who sends; not needed for a dry run.")], None),
-    "password_file": (Annotated[Path | None, typer.Option(help="Asked for if not given.")], None),
-    "dry_run": (Annotated[bool, typer.Option(help="Print the transaction and send nothing.")], False),
-}
-"""Options that commands share: name -> type, default."""
-
-
-@dataclass(frozen=True)
-class Wallet:
-    """A client that sends what it is given, or prints it."""
-
-    client: OracleClient
-    dry_run: bool
-
-    def send(self, call: ContractFunction | Any, value_wei: int = 0) -> None:
-        """Raises Refused with the contract's reason, before anything is sent."""
-        if self.dry_run:
-            data = call._encode_transaction_data()
-            console.print(f"to         {call.address}\nvalue      {value_wei}\ndata       {data}")
-            return
-        try:
-            receipt = self.client.send(call, value_wei)
-        except ContractLogicError as error:
-            raise Refused(f"the contract refuses: {_explained(error)}") from None
-        except (Web3Exception, ValueError) as error:
-            raise Refused(str(error)) from None
-        console.print(f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}")
-
-
-def _with(shared: Mapping[str, tuple[Any, Any]], connect: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator: the command gets what `connect` makes of the shared options as its first argument."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        @functools.wraps(command)
-        def run(**given: Any) -> None:
-            with reported():
-                command(connect(**{name: given.pop(name) for name in shared}), **given)
-
-        own = list(inspect.signature(command).parameters.values())[1:]
-        options = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
-            for name, (kind, default) in shared.items()
-        ]
-        run.__signature__ = inspect.Signature([*own, *options])  # type: ignore[attr-defined]
-        run.__annotations__ = {each.name: each.annotation for each in (*own, *options)}
-        return run
-
-    return decorate
-
-
-def _reader(rpc_url: str, deployment: Path) -> OracleClient:
-    return _client(rpc_url, deployment, Web3.to_checksum_address(NOBODY))
-
-
-def _wallet(rpc_url: str, deployment: Path, keystore: Path | None, password_file: Path | None, dry_run: bool) -> Wallet:
-    if keystore is not None:
-        return Wallet(_client(rpc_url, deployment, unlocked(keystore, password_file)), dry_run)
-    if not dry_run:
-        raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
-    return Wallet(_reader(rpc_url, deployment), dry_run)
-
-
-reading, sending = _with(READING, _reader), _with(SENDING, _wallet)
 
 
 @service_app.command("list")
@@ -135,8 +53,8 @@ def show(client: OracleClient, service: ServiceArgument) -> None:
     if terms["attester"] != NO_ATTESTER:
         for name, value in asdict(Policy.decoded(terms["attesterTerms"])).items():
             console.print(f"  attested.{name:<17} {_shown(value)}")
-    for seat in range(functions.counts(_bytes32(service)).call()[0]):
-        owner, operator, balance, locks, status, _ = functions.seatOf(_bytes32(service), seat).call()
+    for seat in range(functions.counts(bytes32(service)).call()[0]):
+        owner, operator, balance, locks, status, _ = functions.seatOf(bytes32(service), seat).call()
         state = ("empty", "joining", "active", "leaving")[status]
         stake = f"{balance / ETHER:g} ether, {locks} locks"
         console.print(f"seat {seat:<4} {state:<8} owner {owner} operator {operator} {stake}")
@@ -173,7 +91,7 @@ def join(
 ) -> None:
     """Take a seat. It can act after the service's lifetime; the node activates it then."""
     least = int(_terms(wallet.client, service)["seatWei"])
-    call = wallet.client.oracle.functions.join(_bytes32(service), _address(operator))
+    call = wallet.client.oracle.functions.join(bytes32(service), address(operator))
     wallet.send(call, wei(ether) if ether else least)
 
 
@@ -186,7 +104,7 @@ def top_up(
     ether: Annotated[str, typer.Argument(help="Amount.")],
 ) -> None:
     """Add to a seat's balance: a seat answers as many requests at once as its balance holds bonds."""
-    wallet.send(wallet.client.oracle.functions.topUp(_bytes32(service), seat), wei(ether))
+    wallet.send(wallet.client.oracle.functions.topUp(bytes32(service), seat), wei(ether))
 
 
 @seat_app.command()
@@ -195,10 +113,10 @@ def operator(
     wallet: Wallet,
     service: ServiceArgument,
     seat: SeatArgument,
-    address: Annotated[str, typer.Argument(help="The new operator address.")],
+    operator: Annotated[str, typer.Argument(help="The new operator address.")],
 ) -> None:
     """Replace a seat's hot key."""
-    wallet.send(wallet.client.oracle.functions.setOperator(_bytes32(service), seat, _address(address)))
+    wallet.send(wallet.client.oracle.functions.setOperator(bytes32(service), seat, address(operator)))
 
 
 @seat_app.command()
@@ -206,11 +124,11 @@ def operator(
 def leave(wallet: Wallet, service: ServiceArgument, seat: SeatArgument) -> None:
     """Announce that a seat is given up; or, once the delay is over, give it up."""
     functions, leaving = wallet.client.oracle.functions, 3
-    *_, status, _ = functions.seatOf(_bytes32(service), seat).call()
+    *_, status, _ = functions.seatOf(bytes32(service), seat).call()
     call = functions.exit if status == leaving else functions.announceExit
-    wallet.send(call(_bytes32(service), seat))
+    wallet.send(call(bytes32(service), seat))
     if status != leaving and not wallet.dry_run:
-        *_, ready_at = functions.seatOf(_bytes32(service), seat).call()
+        *_, ready_at = functions.seatOf(bytes32(service), seat).call()
         console.print(f"ready at   {datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC; then leave again")
 
 
@@ -222,41 +140,13 @@ def withdraw(wallet: Wallet, to: Annotated[str, typer.Argument(help="Where the c
     amount = client.oracle.functions.credit(client.address).call()
     if amount == 0:
         raise Refused(f"{client.address} has no credit")
-    wallet.send(client.oracle.functions.withdraw(_address(to), amount))
+    wallet.send(client.oracle.functions.withdraw(address(to), amount))
     console.print(f"{amount / ETHER:g} ether to {to}")
-
-
-def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
-    """The account of a keystore. Raises Refused."""
-    password = typer.prompt("Password", hide_input=True) if password_file is None else password_file.read_text().strip()
-    try:
-        signer: LocalAccount = Account.from_key(Account.decrypt(keystore.read_text(), password))
-    except (OSError, ValueError) as error:
-        raise Refused(f"{keystore} cannot be opened: {error}") from None
-    return signer
-
-
-def _client(rpc_url: str, deployment: Path, account: LocalAccount | ChecksumAddress) -> OracleClient:
-    """Raises Refused."""
-    w3 = Web3(Web3.HTTPProvider(rpc_url))
-    if not w3.is_connected():
-        raise Refused("no chain answers at the RPC endpoint; `didyma dev` starts one")
-    return OracleClient(w3, Deployment.load(deployment), account)
-
-
-def _explained(error: ContractLogicError) -> str:
-    """A revert as text, whichever contract it comes from."""
-    data = bytes.fromhex(error.data.removeprefix("0x")) if isinstance(error.data, str) else b""
-    if not data:
-        return str(error)
-    names = ("Oracle", "ModelRegistry", "Referee", "DisputeGame", "PanelArbiter")
-    attested = ("AttestedAnswers", "DcapVerifier", "DcapCollateral")
-    return explained((Binding(artifact(name)["abi"], NOBODY) for name in (*names, *attested)), data)
 
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:
     """As the event says. Raises Refused."""
-    return client.terms(_bytes32(service))
+    return client.terms(bytes32(service))
 
 
 def _read_terms(path: Path, deployment: Deployment, store: ModelStore) -> tuple[Any, Terms]:
@@ -295,33 +185,6 @@ def _shown(value: Any) -> Any:
 
 def _policy(values: dict[str, Any]) -> Policy:
     """Of keys inside TEEs. Raises TypeError, ValueError for what is not one."""
-    listed = {name: tuple(map(_bytes32, values.pop(name))) for name in ("measurements", "platforms")}
-    advisories, guardian = tuple(values.pop("advisories", ())), _address(values.pop("guardian", NO_ATTESTER))
+    listed = {name: tuple(map(bytes32, values.pop(name))) for name in ("measurements", "platforms")}
+    advisories, guardian = tuple(values.pop("advisories", ())), address(values.pop("guardian", NO_ATTESTER))
     return Policy(**{"guardian": guardian, "engine_id": EXACT_ENGINE, "advisories": advisories, **listed, **values})
-
-
-def _bytes32(text: str) -> ServiceId:
-    digits = text.removeprefix("0x")
-    try:
-        value = bytes.fromhex(digits)
-    except ValueError:
-        value = b""
-    if len(value) != 32:
-        raise Refused(f"{printable(text)} is not an id (32 bytes in hexadecimal)")
-    return ServiceId(value)
-
-
-def _address(text: str) -> ChecksumAddress:
-    if not Web3.is_address(text):
-        raise Refused(f"{printable(text)} is not an address")
-    return Web3.to_checksum_address(text)
-
-
-def wei(ether: str) -> int:
-    try:
-        wei = Decimal(ether) * ETHER
-    except InvalidOperation:
-        wei = Decimal(-1)
-    if wei < 0 or wei != int(wei):
-        raise Refused(f"{printable(ether)} is not an amount of ether")
-    return int(wei)

@@ -12,13 +12,13 @@ from rich.console import Console
 from web3 import Web3
 
 from oracle import devnet
-from oracle.cli.model import reported
+from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
+from oracle.cli.report import reported
 from oracle.client import OracleClient
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.node.settings import load
 
 NODES = 5
-DEV_FOLDER = Path(tempfile.gettempdir()) / "didyma-dev"
 console = Console(highlight=False)
 
 
@@ -33,14 +33,16 @@ def dev(
 ) -> None:
     """Keep a local testnet with the whole oracle running."""
     with reported(), contextlib.ExitStack() as stack:
+        folder = folder.expanduser().resolve()
         folder.mkdir(parents=True, exist_ok=True)
         run = Path(tempfile.mkdtemp(dir=folder))
         with console.status("starting the chain, deploying, taking seats"):
             w3 = stack.enter_context(devnet.anvil(port, run / "anvil.log"))
             deployment = devnet.deploy(w3)
             deployment.save(run / "deployment.json")
-            deployment.save(folder / "deployment.json")
             models = folder / "models"
+            Network(deployment, f"http://127.0.0.1:{port}", models).save(folder / DEPLOYMENT_NAME)
+            stack.callback((folder / DEPLOYMENT_NAME).unlink, missing_ok=True)
             manifest = devnet.add_model(models, model, committed=mode.plays)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
@@ -66,11 +68,12 @@ def dev(
         console.print(f"RPC          http://127.0.0.1:{port}   chain {deployment.chain_id}")
         console.print(f"oracle       {deployment.oracle}")
         console.print(f"service      {Web3.to_hex(service)}")
-        console.print(f"deployment   {folder / 'deployment.json'}")
+        console.print(f"deployment   {folder / DEPLOYMENT_NAME}")
         console.print(f"logs         {run}")
         if all(mailboxes):
             console.print(f"prompts at   {' '.join(f'http://127.0.0.1:{each}' for each in mailboxes)}", soft_wrap=True)
-        console.print('\nAsk it:      didyma ask "The soup was cold."        Stop: Ctrl-C')
+        elsewhere = "" if folder == DEV_FOLDER.expanduser().resolve() else f" --deployment {folder / DEPLOYMENT_NAME}"
+        console.print(f'\nAsk it:      didyma ask "The soup was cold."{elsewhere}        Stop: Ctrl-C', soft_wrap=True)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         with contextlib.suppress(KeyboardInterrupt):
             while True:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from oracle.cli.chain import reading
+from oracle.cli.connection import reading
 from oracle.client import OracleClient
 from oracle.disputes import story
 from oracle.disputes.game import Game, Stage

@@ -10,7 +10,7 @@ import typer
 from eth_account import Account
 
 from oracle.chain.keys import load_keystore
-from oracle.cli.model import reported
+from oracle.cli.report import reported
 from oracle.errors import InsecureKeyFile
 
 app = typer.Typer(help="Keystores: encrypted files that hold a node's hot keys.", no_args_is_help=True)

@@ -1,26 +1,21 @@
 """`didyma model`: which models this node may serve, watch and vote on."""
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from oracle.cli.report import progress, reported
 from oracle.disputes.tokens import tokenized
-from oracle.errors import BadModelFile, OracleError
+from oracle.errors import BadModelFile, printable
 from oracle.models.add import Wrapper, make_manifest
 from oracle.models.manifest import Manifest
 from oracle.models.source import Located, fetch, locate
 from oracle.models.store import ModelStore
 
 app = typer.Typer(help="Models that this node may serve, watch and vote on.", no_args_is_help=True)
-console = Console()
 
 StoreOption = Annotated[
     Path, typer.Option("--store", envvar="DIDYMA_MODELS", help="The folder of models.", show_default=True)
@@ -109,33 +104,6 @@ def tokens(
     with reported():
         models = ModelStore(store.expanduser())
         typer.echo("0x" + tokenized(models.file(models.find(model)).path, text.encode()).hex())
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Shows an expected error as one line and ends with status 1."""
-    try:
-        yield
-    except OracleError as error:
-        typer.secho(f"{type(error).__name__}: {printable(str(error))}", fg="red", err=True)
-        raise typer.Exit(1) from error
-    except FileNotFoundError as error:
-        typer.secho(f"no such file: {error.filename}", fg="red", err=True)
-        raise typer.Exit(1) from error
-
-
-@contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar for bytes done of bytes in all; nothing where there is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task(escape(what), total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total or None)
-
-
-def printable(text: str) -> str:
-    """`text` with control characters as escapes: names and errors may quote strangers."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _obtain(located: Located | Path, expected: bytes | None, size: int | None, models: ModelStore) -> bytes:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oracle.cli.keys import create_keystore
-from oracle.cli.model import reported
+from oracle.cli.report import reported
 from oracle.deployment import Deployment
 from oracle.errors import BadSettings
 from oracle.node import check as checks

@@ -6,10 +6,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from oracle.cli.chain import Wallet, sending
-from oracle.cli.model import DEFAULT_STORE, StoreOption, printable, progress
+from oracle.cli.connection import Wallet, sending
+from oracle.cli.model import DEFAULT_STORE, StoreOption
+from oracle.cli.report import progress
 from oracle.disputes import commitments
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, printable
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 

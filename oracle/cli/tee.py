@@ -25,23 +25,34 @@ from oracle.attestation.quote import Quote
 from oracle.attestation.registration import QuoteProducer
 from oracle.attestation.verifier import Policy, judge
 from oracle.chain.bindings import Binding
-from oracle.cli.chain import ETHER, NOBODY, ServiceArgument, Wallet, _address, _bytes32, _wallet, reading, sending, wei
-from oracle.cli.model import printable, reported
+from oracle.chain.connect import connect
+from oracle.cli.arguments import ETHER, address, bytes32, wei
+from oracle.cli.chain import ServiceArgument
+from oracle.cli.connection import (
+    NOBODY,
+    DeploymentOption,
+    DryRunOption,
+    KeystoreOption,
+    PasswordOption,
+    RpcUrlOption,
+    Wallet,
+    reading,
+    sending,
+    wallet,
+)
+from oracle.cli.report import reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import artifact
-from oracle.errors import Refused
+from oracle.errors import Refused, printable
 
 app = typer.Typer(help="Evidence from TEEs: quotes, documents, keys, policies.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True, markup=False)
 DAY = 86_400
 
-RpcOption = Annotated[str, typer.Option(help="RPC endpoint.")]
-DeploymentOption = Annotated[Path, typer.Option(help="Deployment file.")]
 DevOption = Annotated[bool, typer.Option("--dev", help="The dev TEE of local chains, which proves nothing.")]
 UrlOption = Annotated[str, typer.Option(help="Intel's service or a cache of it, where documents are fetched.")]
 QuoteArgument = Annotated[Path, typer.Argument(help="A quote, as the machine made it.")]
 SignerArgument = Annotated[str, typer.Argument(help="The key's address.")]
-RPC_URL, DEPLOYMENT = "http://127.0.0.1:8545", Path("deployment.json")
 
 
 class Status(Enum):
@@ -124,7 +135,7 @@ def status(
     service: Annotated[str, typer.Option(help="A service's id; all that have a policy by default.")] = "",
 ) -> None:
     """The contracts behind attested answers; each service's policy and keys."""
-    wanted = [_policy(client, _bytes32(service))] if service else _policies(client)
+    wanted = [_policy(client, bytes32(service))] if service else _policies(client)
     is_dev = client.collateral.functions.isDev().call()
     console.print(f"attester     {client.attester.address}")
     console.print(f"verifier     {client.verifier.address}")
@@ -145,18 +156,18 @@ def collateral(
     url: UrlOption = "",
     dev: DevOption = False,
     post: Annotated[bool, typer.Option("--post", help="Send what is needed.")] = False,
-    rpc_url: RpcOption = RPC_URL,
-    deployment: DeploymentOption = DEPLOYMENT,
-    keystore: Annotated[Path | None, typer.Option(help="Who posts; not needed for a dry run.")] = None,
-    password_file: Annotated[Path | None, typer.Option(help="Asked for if not given.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the transactions and send nothing.")] = False,
+    rpc_url: RpcUrlOption = None,
+    deployment: DeploymentOption = None,
+    keystore: KeystoreOption = None,
+    password_file: PasswordOption = None,
+    dry_run: DryRunOption = False,
 ) -> None:
     """Intel's documents on chain about a quote's platform: what stands, until when, and what is needed."""
     with reported():
         if dev == bool(url):
             raise Refused("give either --url or --dev: where documents come from")
-        wallet = _wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post)
-        given, client = _read_quote(file), wallet.client
+        poster = wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post)
+        given, client = _read_quote(file), poster.client
         source: Source = DevSource(MACHINE) if dev else Pccs(url)
         read, now = _view(client)
         _print_standing(asyncio.run(Standing.read(read, given)), now)
@@ -166,7 +177,7 @@ def collateral(
             return
         for posting in postings:
             call = client.collateral.functions[posting.function](*posting.arguments)
-            wallet.send(call)
+            poster.send(call)
         if not dry_run:
             read, now = _view(client)
             _print_standing(asyncio.run(Standing.read(read, given)), now)
@@ -179,7 +190,7 @@ def collateral(
 @sending
 def admit(wallet: Wallet, service: ServiceArgument, signer: SignerArgument) -> None:
     """Have a registered key judged by a service's policy, so that its answers count. Anyone may."""
-    client, id_, key = wallet.client, _bytes32(service), _address(signer)
+    client, id_, key = wallet.client, bytes32(service), address(signer)
     _policy(client, id_)
     registered = client.attester.events.KeyRegistered().get_logs(
         from_block=client.deployment.block, argument_filters={"signer": key}
@@ -196,7 +207,7 @@ def admit(wallet: Wallet, service: ServiceArgument, signer: SignerArgument) -> N
 @sending
 def revoke(wallet: Wallet, signer: SignerArgument) -> None:
     """End a key for ever, in every service. Only its node may."""
-    key = _address(signer)
+    key = address(signer)
     node, expires_at, *_ = wallet.client.attester.functions.keyOf(key).call()
     if node == NOBODY:
         raise Refused(f"nobody has registered {key}")
@@ -217,7 +228,7 @@ def shrink(
     grace_cap: Annotated[str, typer.Option(help="The same, for platforms that are out of date.")] = "",
 ) -> None:
     """Take trust out of a policy, for ever. Only the service's guardian may. All keys must be admitted anew."""
-    client, which, ids = wallet.client, _bytes32(service), [_bytes32(text) for text in id_ or ()]
+    client, which, ids = wallet.client, bytes32(service), [bytes32(text) for text in id_ or ()]
     if not (ids or cap or grace_cap):
         raise Refused("give --id, --cap or --grace-cap: what to take away")
     _policy(client, which)
@@ -368,13 +379,10 @@ def _read(file: Path) -> bytes:
 
 
 def _present(rpc_url: str) -> int:
-    """Unix seconds: of the latest block; without an endpoint, this machine's. Raises Refused."""
+    """Unix seconds: of the latest block; without an endpoint, this machine's. Raises RpcUnavailable."""
     if not rpc_url:
         return int(time.time())
-    w3 = Web3(Web3.HTTPProvider(rpc_url))
-    if not w3.is_connected():
-        raise Refused("no chain answers at the RPC endpoint")
-    return w3.eth.get_block("latest")["timestamp"]
+    return connect(rpc_url).eth.get_block("latest")["timestamp"]
 
 
 def _utc(seconds: int) -> str:

@@ -228,7 +228,7 @@ def test_verify__outside_validity__is_refused_with_the_reason(file, time):
 
 
 def test_verify__no_chain_at_the_endpoint__is_refused(file):
-    refused(run("verify", file, "--dev-root", "--rpc-url", "http://127.0.0.1:1"), "no chain answers")
+    refused(run("verify", file, "--dev-root", "--rpc-url", "http://127.0.0.1:1"), "no connection")
 
 
 def test_verify__dev_quote_under_intel_s_root__is_refused(file, tmp_path):

@@ -22,7 +22,7 @@ KINDS = (
     "delay",  # value: seconds before forwarding
     "lose_reply",  # forwarded, then the connection is closed without a reply
     "drop",  # closed without forwarding
-    "status",  # value: HTTP status, with a body that is no JSON-RPC
+    "status",  # value: HTTP status, with a body that is no JSON-RPC; or status and body
     "html",  # 200 with a web page
     "truncate",  # half of the real reply
     "result",  # value: this result instead of the real one
@@ -98,7 +98,7 @@ class FaultRpc:
         value = None if fault is None else fault.value
         instead: dict[str | None, tuple[int, bytes | None]] = {
             "drop": (200, None),
-            "status": (value, b"no"),
+            "status": (value[0], value[1].encode()) if isinstance(value, tuple) else (value, b"no"),
             "html": (200, b"<html><body>Just a moment...</body></html>"),
             "result": (200, _reply(call, result=value)),
             "error": (200, _reply(call, error=value)),

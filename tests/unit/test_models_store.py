@@ -12,8 +12,8 @@ from rig.file_server import Behaviour, FileServer
 from rig.tiny_gguf import CONTEXT_LENGTH, END, START, TURN_END, USER
 from typer.testing import CliRunner
 
-from oracle.cli.model import app, printable
-from oracle.errors import BadManifest, BadModelFile, DownloadFailed, UnknownModel
+from oracle.cli.model import app
+from oracle.errors import BadManifest, BadModelFile, DownloadFailed, UnknownModel, printable
 from oracle.models.manifest import Manifest
 from oracle.models.source import Located, fetch, locate
 from oracle.models.store import ModelStore

@@ -1,0 +1,93 @@
+"""One way from commands, clients and development networks to a chain: a Web3 over one RPC endpoint.
+
+What goes wrong at the endpoint is RpcUnavailable, in one line with the method, what happened, the endpoint's own words
+and what to do; its URL may hold a credential and is never shown. The node reads through `rpc.py` instead, which asks
+several endpoints.
+"""
+
+import json
+import time
+from typing import Any
+
+import requests
+from web3 import HTTPProvider, Web3
+from web3.middleware import ExtraDataToPOAMiddleware
+from web3.types import RPCEndpoint, RPCResponse
+
+from oracle.chain.rpc_errors import Fault, Trouble, is_revert, quoted, refusal_of
+from oracle.errors import RpcUnavailable
+
+TIMEOUT_SECONDS = 20.0
+PAUSES_SECONDS = (0.5, 1.0, 2.0)
+"""Before a read is tried again that the endpoint was too busy for."""
+BUSY = frozenset(["http 429", "http 502", "http 503", "http 504"])
+
+
+class Endpoint(HTTPProvider):
+    """An endpoint over HTTP. Reverts are left to web3, which raises ContractLogicError."""
+
+    def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+        super().__init__(url, exception_retry_configuration=None)
+        self._url = url
+        self._timeout_seconds = timeout_seconds
+        self._session = requests.Session()
+
+    def __str__(self) -> str:
+        return "an RPC endpoint"
+
+    def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
+        """The reply: a result, or a revert. Raises RpcUnavailable."""
+        pauses = [] if method.startswith("eth_send") else list(PAUSES_SECONDS)
+        while True:
+            try:
+                return self._answer(method, self._reply(method, params))
+            except Fault as fault:
+                trouble = fault.trouble
+            if trouble.kind not in BUSY or not pauses:
+                raise RpcUnavailable(f"the RPC endpoint fails at {trouble}: {trouble.advice}") from None
+            time.sleep(pauses.pop(0))
+
+    def _reply(self, method: str, params: Any) -> Any:
+        """What comes back, as JSON. Raises Fault."""
+        call = self.encode_rpc_request(RPCEndpoint(method), params)
+        try:
+            headers = {"content-type": "application/json"}
+            reply = self._session.post(self._url, data=call, headers=headers, timeout=self._timeout_seconds)
+        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
+            raise self._fault(method, "bad url") from None
+        except requests.Timeout:
+            raise self._fault(method, "timeout") from None
+        except (requests.RequestException, UnicodeError):
+            raise self._fault(method, "connection") from None
+        if reply.status_code >= 400:
+            raise self._fault(method, f"http {reply.status_code}", refusal_of(reply.content))
+        try:
+            return json.loads(reply.content)
+        except (ValueError, RecursionError):
+            raise self._fault(method, "not json", refusal_of(reply.content)) from None
+
+    def _answer(self, method: str, reply: Any) -> RPCResponse:
+        """Raises Fault."""
+        if not isinstance(reply, dict) or ("result" not in reply and "error" not in reply):
+            raise self._fault(method, "not json-rpc")
+        error = reply.get("error")
+        if error is None:
+            return {"jsonrpc": "2.0", "id": 1, "result": reply.get("result")}
+        if not isinstance(error, dict):
+            raise self._fault(method, "not json-rpc")
+        code, message = error.get("code"), str(error.get("message", ""))
+        code = code if isinstance(code, int) else 0
+        if method in ("eth_call", "eth_estimateGas") and is_revert(code, message):
+            revert: Any = {"code": code, "message": message, "data": error.get("data")}
+            return {"jsonrpc": "2.0", "id": 1, "error": revert}
+        raise self._fault(method, f"error {code}", message)
+
+    def _fault(self, method: str, kind: str, words: str = "") -> Fault:
+        return Fault(Trouble(method, kind, quoted(words, self._url)))
+
+
+def connect(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Web3:
+    """A Web3 over the endpoint; asks it nothing yet. Reads headers of proof of authority, too."""
+    w3 = Web3(Endpoint(url, timeout_seconds))
+    w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
+    return w3

@@ -1,0 +1,147 @@
+"""What the contracts refuse with: the custom error's name, its arguments, and what to do about it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from web3.exceptions import ContractLogicError
+
+from oracle.chain.bindings import Binding
+from oracle.deployment import artifact
+from oracle.errors import CallReverted, printable
+
+CONTRACTS = (
+    *("Oracle", "ModelRegistry", "Referee", "TokenReferee", "DisputeGame", "PanelArbiter"),
+    *("AttestedAnswers", "DcapVerifier", "DcapCollateral"),
+)
+"""Whose errors are known; of two with one selector, the first tells."""
+NOWHERE = "0x" + "00" * 20
+
+ADVICE = {
+    # asking
+    "EmptyPrompt": "ask something",
+    "PromptTooLong": "shorten the prompt; `didyma service show` has the longest in bytes",
+    "TokensOutOfRange": "ask for fewer tokens; `didyma service show` has the most",
+    "WrongFee": "send exactly what `quote` says for this prompt and these parameters, in the same block's prices",
+    "DeadlineOutOfRange": "choose a deadline between the two, as Unix time in seconds",
+    "CallbackTargetWithoutCode": "name a contract to call back, or none",
+    "CallbackGasTooHigh": "buy less gas for the callback",
+    "NotEnoughOwners": "wait until more nodes have joined the service, or ask another one",
+    "DuplicateRequest": "the same was asked in this block already: choose another deadline",
+    "PrivateNeedsAttestation": "ask without --private, or ask a service that has an attester",
+    "UnknownService": "`didyma service list` shows all services",
+    # requests
+    "WrongStatus": "`didyma request show` tells how far the request is; status 0 means that there is no such request",
+    "DeadlinePassed": "it is too late for this: the payer may have the fee refunded",
+    "DeadlineNotPassed": "wait until the deadline has passed",
+    "NotPayer": "only the account that paid for the request may do this",
+    "NothingToFinalize": "wait until the challenge window has closed",
+    "CallbackReverted": "the contract that is called back refuses; mend it, then try again",
+    "RetryClosed": "it is too late: the callback can no longer be tried",
+    "InsufficientGas": "send the transaction with more gas",
+    "WindowClosed": "the challenge window is over",
+    # services
+    "ServiceExists": "a service with the very same terms exists: use it, or change a term",
+    "UnknownModel": "register the model first: `didyma model register`",
+    "BadTerms": "change the terms as the reason says",
+    "BadPanelTerms": "change the terms of the panel as the reason says",
+    "BadGameTerms": "change the terms of the game as the reason says",
+    "BadPolicy": "change the policy as the reason says",
+    # seats
+    "ServiceFull": "join another service, or wait until a seat is given up",
+    "NotSeatOwner": "use the key of the seat's owner; `didyma service show` names it",
+    "WrongSeatStatus": "`didyma service show` tells the seat's state",
+    "DepositTooSmall": "send at least as much as the error says",
+    "NotReadyYet": "wait until then (Unix time), and run the command again",
+    "SeatLocked": "wait until the seat's open answers and disputes are settled",
+    "InsufficientSeatBalance": "`didyma seat top-up` adds to the seat's balance",
+    "InsufficientCredit": "withdraw no more than the account's credit",
+    "TransferFailed": "the receiver refuses ether; withdraw to another address",
+    # models
+    "AlreadyRegistered": "nothing to do: the model is registered",
+    "IncompleteManifest": "the manifest names no file, no context or no stop token; make it with `didyma model add`",
+    "NotRegistered": "register the model first: `didyma model register`",
+    "NotExact": "the model has no commitments; make them with `didyma model register`",
+    "NotEnrolled": "let the referee know the model: `didyma model register`",
+    "AlreadyEnrolled": "nothing to do: the referee knows the model",
+    "BadArchitecture": "the referee cannot judge this model, for that reason; use a panel",
+    # keys and evidence
+    "NotGuardian": "only the service's guardian may; `didyma tee status` names it",
+    "OnlyShrinks": "caps can only be lowered",
+    "KeyNotActive": "the key has ended: its node registers a new one when it starts",
+    "KeyIsRevoked": "the key has ended for ever: its node makes another when it starts",
+    "NotNode": "only the node that registered the key may",
+    "WrongModel": "the key is for another model or engine than the service's",
+    "UnknownMeasurement": "the policy does not believe this build; `didyma tee status` shows which it does",
+    "UnacceptablePlatform": "the machine is not up to date enough for this policy: update its firmware",
+    "NotAdmitted": "have the key admitted: `didyma tee admit`",
+    # Intel's documents
+    "AlreadyPosted": "nothing to do: it stands on the chain",
+    "NotNewer": "nothing to do: what stands on the chain is as new",
+    "CrlMissing": "post the documents first: `didyma tee collateral --post`",
+    "TcbInfoMissing": "post the documents first: `didyma tee collateral --post`",
+    "QeIdentityMissing": "post the documents first: `didyma tee collateral --post`",
+    "QeIdentityOlder": "post the newer documents: `didyma tee collateral --post`",
+    "OutsideValidity": "fetch documents that are valid now",
+    "DocumentOutsideValidity": "fetch documents that are valid now",
+    "Revoked": "the vendor has revoked it: another machine is needed",
+}
+"""By an error's name. Errors that only moves of disputes cause have none: no command sends these."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A custom error of one of the contracts."""
+
+    name: str
+    args: Mapping[str, Any]
+    text: str
+    """`WrongFee(expectedWei=7, givenWei=6)`"""
+
+    @property
+    def advice(self) -> str:
+        """What to do; empty where nothing helps but to ask for something else."""
+        return ADVICE.get(self.name, "")
+
+    def __str__(self) -> str:
+        return f"the contract refuses: {printable(self.text)}" + (f"; {self.advice}" if self.advice else "")
+
+
+def read(data: bytes) -> Refusal | None:
+    """What a call reverted with; None if none of our contracts knows it."""
+    for binding in _bindings():
+        found = binding.error(data)
+        if found is not None:
+            return Refusal(found[0], found[1], binding.explain(data))
+    return None
+
+
+def explain(data: bytes, said: str = "") -> str:
+    """A revert in one line. said: by the endpoint, for reverts without data."""
+    refusal = read(data)
+    if refusal is not None:
+        return str(refusal)
+    if data:
+        return (
+            f"the contract refuses for a reason that this version does not know ({len(data)} bytes, selector "
+            f"{data[:4].hex()}): is the deployment file this chain's, and of this version?"
+        )
+    reason = f" ({printable(said[:200])})" if said else ""
+    return f"the contract refuses without a reason{reason}: is the deployment file this chain's?"
+
+
+def reverted(error: ContractLogicError) -> CallReverted:
+    """web3's error as ours: the message in words, the data beside it."""
+    data = b""
+    if isinstance(error.data, str):
+        try:
+            data = bytes.fromhex(error.data.removeprefix("Reverted ").removeprefix("0x"))
+        except ValueError:
+            data = b""
+    return CallReverted(explain(data, str(error.message or "")), data)
+
+
+@cache
+def _bindings() -> tuple[Binding, ...]:
+    return tuple(Binding(artifact(name)["abi"], NOWHERE) for name in CONTRACTS)

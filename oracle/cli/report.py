@@ -1,0 +1,80 @@
+"""What commands say: errors in one line, values as JSON, bars for what takes long."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from web3.exceptions import BadFunctionCallOutput, ContractLogicError, TimeExhausted, Web3Exception
+
+from oracle.chain.refusals import reverted
+from oracle.errors import OracleError, printable
+
+MOST_ERROR = 1000
+"""Characters of an error that are shown."""
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard output, and nothing else there.")]
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Shows what a user, an endpoint or a disk can cause as one line on standard error, and ends with status 1."""
+    try:
+        yield
+    except (OracleError, Web3Exception, OSError) as error:
+        text = printable(_told(error))
+        typer.secho(text if len(text) <= MOST_ERROR else text[: MOST_ERROR - 3] + "...", fg="red", err=True)
+        raise typer.Exit(1) from None
+
+
+def _told(error: OracleError | Web3Exception | OSError) -> str:
+    match error:
+        case ContractLogicError():
+            told = f"Refused: {reverted(error)}"
+        case BadFunctionCallOutput():
+            told = "no contract of Didyma answers at the deployment's addresses: is the deployment file this chain's?"
+        case TimeExhausted():
+            told = f"the chain has not mined the transaction yet ({error}): look again later, or pay more for gas"
+        case FileNotFoundError():
+            told = f"no such file: {error.filename}"
+        case OSError() if error.filename:
+            told = f"{error.filename}: {error.strerror}"
+        case _:
+            told = f"{type(error).__name__}: {error}"
+    return told
+
+
+def print_json(value: Any) -> None:
+    """One value on standard output: bytes as 0x…, dataclasses as objects."""
+    typer.echo(json.dumps(_plain(value), indent=2))
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        return "0x" + value.hex()
+    if isinstance(value, Enum):
+        return value.value
+    return str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def progress(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for bytes done of bytes in all; nothing where there is no terminal."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task(escape(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total or None)

@@ -1,0 +1,292 @@
+"""One way to a chain: which deployment a command means, and what it says when the endpoint misbehaves."""
+
+import base64
+import json
+import re
+import socket
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+from rig.anvil import ROOT, Anvil, anvil, free_port
+from rig.fault_rpc import FaultRpc, fault_rpc
+from rig.stack import make_rpc
+from typer.testing import CliRunner
+from web3.exceptions import ContractLogicError
+
+from oracle.chain import refusals
+from oracle.chain.connect import Endpoint, connect
+from oracle.chain.rpc import Rpc
+from oracle.chain.rpc_errors import MOST_WORDS, quoted
+from oracle.cli import app, connection
+from oracle.cli.connection import Network
+from oracle.deployment import Deployment, artifact
+from oracle.errors import Refused, RpcUnavailable
+
+DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33")))
+PAGE = "<html><script>var a = 1</script><h1>Just a moment...</h1></html>"
+QUOTA = json.dumps({"jsonrpc": "2.0", "error": {"code": -32005, "message": "daily request count exceeded"}})
+
+TROUBLES = [
+    # scripted, what is said: method, status or code, words; and what to do
+    ("status", (429, "Too many requests"), ["HTTP status 429", '"Too many requests"', "limits requests"]),
+    ("status", (429, QUOTA), ["HTTP status 429", "-32005 daily request count exceeded", "limits requests"]),
+    ("status", (401, '{"message": "invalid project"}'), ["HTTP status 401", "invalid project", "credential"]),
+    ("status", (502, PAGE), ["HTTP status 502", '"Just a moment..."', "in trouble"]),
+    ("error", {"code": -32602, "message": "block range too large"}, ["error -32602", '"block range too large"']),
+    ("error", {"code": "x", "message": "odd"}, ["error 0", '"odd"', "another endpoint"]),
+    ("error", "odd", ["a reply that is not JSON-RPC"]),
+    ("html", None, ["a reply that is not JSON", '"Just a moment..."', "not an Ethereum node"]),
+    ("truncate", None, ["a reply that is not JSON"]),
+    ("drop", None, ["no connection, or it broke", "check that the node runs"]),
+]
+
+
+@pytest.fixture(scope="module")
+def chain() -> Iterator[Anvil]:
+    with anvil() as running:
+        running.mine(2)
+        yield running
+
+
+@pytest.fixture
+def proxy(chain: Anvil) -> Iterator[FaultRpc]:
+    with fault_rpc(chain.url) as running:
+        yield running
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """A machine on which no `didyma dev` runs yet."""
+    for name in ("DIDYMA_RPC_URLS", "DIDYMA_DEPLOYMENT"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def in_no_hurry(monkeypatch):
+    monkeypatch.setattr("oracle.chain.connect.PAUSES_SECONDS", (0.0, 0.0))
+
+
+def run(*words: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    return done.exit_code, done.output
+
+
+# -- N9: what endpoints say ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("kind", "value", "says"), TROUBLES)
+async def test_n9_reader__endpoint_in_trouble__is_told_by_number_method_code_and_words(chain, proxy, kind, value, says):
+    proxy.script("eth_getBlockByNumber", kind, value)
+    rpc = make_rpc(proxy.url, rounds=1)
+    with pytest.raises(RpcUnavailable) as caught:
+        await rpc.head()
+    for words in ["endpoint 0: eth_getBlockByNumber", *says]:
+        assert words in str(caught.value)
+    assert rpc.health()[0].said in str(caught.value)
+    await rpc.close()
+
+
+async def test_n9_reader__two_endpoints_in_trouble__tells_both(proxy):
+    proxy.script("*", "status", (429, "slow down"))
+    rpc = make_rpc(f"http://127.0.0.1:{free_port()}", proxy.url, rounds=1)
+    with pytest.raises(RpcUnavailable, match=r"endpoint 0: .*no connection.*; endpoint 1: .*429, .slow down"):
+        await rpc.block(1)
+    await rpc.close()
+
+
+@pytest.mark.parametrize(("kind", "value", "says"), TROUBLES)
+def test_n9_commands__endpoint_in_trouble__one_line_with_method_code_and_words(home, proxy, kind, value, says):
+    proxy.script("eth_chainId", kind, value)
+    Network(DEPLOYMENT, proxy.url).save(home / "there.json")
+    status, output = run("service", "list", "--deployment", home / "there.json")
+    assert status == 1
+    assert len(output.splitlines()) == 1
+    for words in ["the RPC endpoint fails at eth_chainId", *says]:
+        assert words in output
+
+
+def test_n9_commands__silent_endpoint__gives_up_in_time():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        w3 = connect(f"http://127.0.0.1:{silent.getsockname()[1]}", timeout_seconds=0.2)
+        with pytest.raises(RpcUnavailable, match="no reply in time: something listens there but says nothing"):
+            w3.eth.chain_id  # noqa: B018
+
+
+def test_n9_commands__busy_endpoint_recovers__is_asked_again(proxy):
+    proxy.script("*", "status", 429, times=2)
+    assert connect(proxy.url).eth.chain_id == 31337
+
+
+def test_n9_commands__busy_endpoint__gets_no_transaction_twice(proxy):
+    proxy.script("eth_sendRawTransaction", "status", 429)
+    with pytest.raises(RpcUnavailable):
+        connect(proxy.url).eth.send_raw_transaction(b"\x02raw")
+    assert proxy.calls["eth_sendRawTransaction"] == 1
+
+
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8545", "http://", "http://[::1", "nonsense"])
+def test_n9_commands__not_a_url__says_how_one_looks(home, url):
+    DEPLOYMENT.save(home / "there.json")
+    status, output = run("service", "list", "--deployment", home / "there.json", "--rpc-url", url)
+    assert status == 1
+    assert "http://HOST:PORT" in output
+
+
+def test_n9_commands__account_without_ether__says_what_to_do(proxy):
+    proxy.script("eth_sendRawTransaction", "error", {"code": -32003, "message": "Insufficient funds for gas"})
+    with pytest.raises(RpcUnavailable, match="send the account ether"):
+        connect(proxy.url).eth.send_raw_transaction(b"\x02raw")
+
+
+async def test_n9__endpoint_repeats_our_secrets__they_are_not_shown(proxy, capsys, home):
+    key, password = "s3cr3t-project-key", "pa%20ss"
+    url = f"http://me:{password}@{proxy.url.removeprefix('http://')}/v3/{key}?token=abcdefgh"
+    basic = base64.b64encode(b"me:pa ss").decode()
+    told = f"{url} {key} {key.upper()} pa%20ss 'pa ss' abcdefgh {basic}"
+    for kind, value in (("status", (403, told)), ("error", {"code": -32602, "message": told})):
+        proxy.heal()
+        proxy.script("*", kind, value)
+        rpc = Rpc([SecretStr(url)], 31337, rounds=1)
+        with pytest.raises(RpcUnavailable) as caught:
+            await rpc.block(1)
+        await rpc.close()
+        DEPLOYMENT.save(home / "there.json")
+        _, output = run("service", "list", "--deployment", home / "there.json", "--rpc-url", url)
+        for text in (str(caught.value), repr(rpc.health()), output):
+            assert "[...]" in text
+            for secret in (key, password, "pa ss", "abcdefgh", basic, "127.0.0.1"):
+                assert secret.lower() not in text.lower()
+
+
+def test_n9_quoted__host_that_is_a_credential__is_not_shown():
+    url = "https://frosty-silent-sky.node.example/0123456789abcdef/"
+    said = quoted("frosty-silent-sky and frosty-silent-sky.node.example have no 0123456789ABCDEF", url)
+    assert said == "[...] and [...] have no [...]"
+
+
+def test_n9_quoted__page_of_control_characters__is_one_short_printable_line():
+    said = quoted("\x1b[2J\r\n" + "a" * 10_000, "http://127.0.0.1:1")
+    assert len(said) == MOST_WORDS
+    assert said.startswith("\\x1b[2J aaa")
+    assert said.isprintable()
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"result": ' + b"[" * 100_000, b"9" * 10_000, b"\xff", b"[]", b""])
+async def test_n9__reply_made_to_break_parsers__is_trouble_like_any_other(proxy, monkeypatch, body):
+    monkeypatch.setattr(proxy, "_answer", lambda *_: _reply(body))
+    with pytest.raises(RpcUnavailable):
+        connect(proxy.url).eth.chain_id  # noqa: B018
+    rpc = make_rpc(proxy.url, rounds=1)
+    with pytest.raises(RpcUnavailable):
+        await rpc.head()
+    await rpc.close()
+
+
+async def _reply(body: bytes) -> tuple[int, bytes]:
+    return 200, body
+
+
+# -- N10: headers of proof of authority ----------------------------------------------------------------------------
+
+
+def test_n10_connect__header_with_97_extra_bytes__is_read(chain, proxy):
+    block = chain.rpc("eth_getBlockByNumber", "latest", False) | {"extraData": "0x" + "ab" * 97}
+    proxy.script("eth_getBlockByNumber", "result", block)
+    assert connect(proxy.url).eth.get_block("latest")["number"] == 2
+
+
+def test_n10_package__reaches_chains_in_one_way():
+    makers = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "oracle").rglob("*.py")
+        if re.search(r"\bHTTPProvider\b", path.read_text())
+    }
+    assert makers == {"oracle/chain/connect.py"}
+
+
+# -- which deployment ----------------------------------------------------------------------------------------------
+
+
+def test_network__no_dev_network__says_what_starts_one(home):
+    with pytest.raises(Refused, match="didyma dev"):
+        Network.find(None, None)
+
+
+def test_network__dev_network_runs__is_found_with_its_endpoint_and_models(home):
+    running = Network(DEPLOYMENT, "http://127.0.0.1:9999", home / "models")
+    running.save(connection.dev_deployment())
+    assert Network.find(None, None) == running
+
+
+def test_network__deployment_is_named__its_file_tells_the_endpoint(home):
+    Network(DEPLOYMENT, "http://127.0.0.1:9999").save(home / "there.json")
+    assert Network.find(home / "there.json", None).rpc_url == "http://127.0.0.1:9999"
+    assert Network.find(home / "there.json", "http://127.0.0.1:2").rpc_url == "http://127.0.0.1:2"
+    DEPLOYMENT.save(home / "there.json")
+    assert Network.find(home / "there.json", None).rpc_url == connection.LOCAL_RPC_URL
+
+
+def test_network__environment__names_deployment_and_endpoints(home, chain, monkeypatch):
+    DEPLOYMENT.save(home / "there.json")
+    monkeypatch.setenv("DIDYMA_DEPLOYMENT", str(home / "there.json"))
+    monkeypatch.setenv("DIDYMA_RPC_URLS", f"{chain.url}, http://127.0.0.1:1")
+    assert run("service", "list") == (0, "")
+
+
+def test_network__endpoint_of_another_chain__says_which_and_what_to_do(home, proxy):
+    proxy.script("eth_chainId", "result", "0x1")
+    Network(DEPLOYMENT, proxy.url).save(connection.dev_deployment())
+    status, output = run("service", "list")
+    assert status == 1
+    assert "serves chain 1, and the deployment is on chain 31337" in output
+    assert "--deployment" in output
+
+
+def test_network__its_endpoint__is_in_no_representation():
+    assert "secret" not in repr(Network(DEPLOYMENT, "http://secret"))
+    assert "secret" not in str(Endpoint("http://secret"))
+
+
+# -- what contracts refuse with ------------------------------------------------------------------------------------
+
+
+def _errors(*names: str) -> set[str]:
+    return {entry["name"] for name in names for entry in artifact(name)["abi"] if entry["type"] == "error"}
+
+
+def test_refusals__advice__is_about_errors_that_exist():
+    assert set(refusals.ADVICE) - _errors(*refusals.CONTRACTS) == set()
+
+
+NO_COMMAND = {
+    *("AnswerMismatch", "SeedMismatch", "NotYourTurn", "NotArbiter", "NoAttester", "OutputTooLong", "PayoutsTooLarge"),
+    *("SlashTooLarge", "ReentrancyGuardReentrantCall"),
+}
+"""Errors that only nodes and arbiters cause."""
+
+
+def test_refusals__errors_that_commands_can_cause__say_what_to_do():
+    assert _errors("Oracle", "ModelRegistry") - set(refusals.ADVICE) == NO_COMMAND
+
+
+def test_refusals__known_error__is_named_with_arguments_and_advice():
+    data = connect("http://127.0.0.1:1").eth.contract(abi=artifact("Oracle")["abi"])
+    selector = data.w3.keccak(text="WrongFee(uint256,uint256)")[:4]
+    told = refusals.explain(selector + (7).to_bytes(32, "big") + (6).to_bytes(32, "big"))
+    assert "WrongFee(expectedWei=7, givenWei=6)" in told
+    assert refusals.ADVICE["WrongFee"] in told
+
+
+@pytest.mark.parametrize("data", [b"\1\2\3\4", b"\1\2\3\4" * 9, b"\1"])
+def test_refusals__unknown_error__asks_about_the_deployment(data):
+    assert "deployment file" in refusals.explain(data)
+
+
+def test_refusals__error_of_web3__carries_words_and_data():
+    found = refusals.reverted(ContractLogicError("execution reverted: no", data=None))
+    assert "(execution reverted: no)" in str(found)
+    assert refusals.reverted(ContractLogicError("", data="0x01020304")).data == b"\1\2\3\4"
+    assert refusals.reverted(ContractLogicError("", data="nonsense")).data == b""
