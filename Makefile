@@ -13,7 +13,7 @@ help: ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
 demo: install contracts-built ## the whole oracle on a local chain: answer, dispute, refund
-	$(PY) -m oracle.demo.run
+	$(PY) -m oracle.cli demo --panel
 
 test: install contracts-built ## all tests
 	$(if $(wildcard tests/invariants/*.t.sol),forge test)

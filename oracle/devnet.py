@@ -12,10 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from enum import Enum
 from pathlib import Path
+from types import MappingProxyType
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
@@ -103,7 +104,10 @@ def anvil(port: int, log: Path) -> Iterator[Web3]:
     Raises Refused if it does not start.
     """
     if shutil.which("anvil") is None:
-        raise Refused("anvil is not on the PATH; `npm install` in this project brings it")
+        raise Refused(
+            "anvil is not on the PATH: `npm install --global @foundry-rs/anvil` or https://getfoundry.sh bring it; "
+            "in a checkout, `make demo` does"
+        )
     command = ["anvil", "--port", str(port), "--hardfork", "osaka", "--enable-tx-gas-limit"]
     command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC]
     with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
@@ -148,15 +152,25 @@ def deploy(w3: Web3) -> Deployment:
 
 
 def mine_every(w3: Web3, seconds: int) -> None:
-    """From now on a block every so many seconds, as on a real chain."""
+    """From now on a block every so many seconds, as on a real chain; 0 for none but those that `mine` makes."""
     w3.provider.make_request(RPCEndpoint("evm_setAutomine"), [False])
     w3.provider.make_request(RPCEndpoint("evm_setIntervalMining"), [seconds])
+
+
+def mine(w3: Web3) -> None:
+    """One block, now."""
+    w3.provider.make_request(RPCEndpoint("evm_mine"), [])
+
+
+def mine_last_again(w3: Web3) -> None:
+    """Replaces the last block by another one without transactions."""
+    w3.provider.make_request(RPCEndpoint("anvil_reorg"), [1, []])
 
 
 def pass_time(w3: Web3, seconds: int) -> None:
     """Moves the chain's clock ahead and mines a block."""
     w3.provider.make_request(RPCEndpoint("evm_increaseTime"), [seconds])
-    w3.provider.make_request(RPCEndpoint("evm_mine"), [])
+    mine(w3)
 
 
 def read_description(described: Path) -> tuple[Manifest, Path]:
@@ -276,9 +290,18 @@ def take_seats(w3: Web3, deployment: Deployment, service: ServiceId, plans: list
 
 
 def write_node(
-    folder: Path, plan: NodePlan, rpc_url: str, services: Sequence[ServiceId], models: Path, *, tee: bool = False
+    folder: Path,
+    plan: NodePlan,
+    rpc_url: str,
+    services: Sequence[ServiceId],
+    models: Path,
+    *,
+    tee: bool = False,
+    changes: Mapping[str, object] = MappingProxyType({}),
 ) -> Path:
-    """The files of one node: keystore, password, settings. tee: in the dev TEE. Returns the settings file.
+    """The files of one node: keystore, password, settings. tee: in the dev TEE. changes: other settings than these.
+
+    Returns the settings file.
 
     The folder above `folder` holds what nodes share: deployment.json.
     """
@@ -305,6 +328,7 @@ def write_node(
         "api_port": free_port(),
         "tee": "dev" if tee else "none",
         "prompts_port": free_port() if tee else 0,
+        **changes,
     }
     settings = folder / "didyma.toml"
     settings.touch(mode=0o600)

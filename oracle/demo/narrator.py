@@ -1,9 +1,11 @@
-"""Tells what happens on a local chain: one line a transaction, with who sent it, what it did, its hash and gas."""
+"""Tells what happens on a local chain: one line a transaction, with when, who, what it did, and its gas."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 from web3 import Web3
 from web3.contract import Contract
 from web3.exceptions import Web3Exception
@@ -11,38 +13,55 @@ from web3.types import TxData, TxReceipt
 
 from oracle.devnet import ETHER
 
-RULINGS = ("upheld", "rejected", "annulled")
+COLOURS = {"Ada": "green", "Ben": "green", "Cleo": "green", "Dan": "green", "Mallory": "red", "Wanda": "cyan"}
+RULINGS = ("right", "wrong", "neither")
 SENTENCES: Mapping[str, Callable[[dict[str, Any]], str]] = {
-    "register": lambda a: (
-        f"registers the model {a['manifest']['name']}"
-        if "manifest" in a
-        else f"registers the key {a['r']['signer'][:10]}…, made inside its TEE"
-    ),
-    "admit": lambda a: f"has the service count the key {a['signer'][:10]}…",
+    # models, services, seats
+    "createService": lambda a: "opens a service",
+    "enroll": lambda a: "makes the model known to the referee",
+    "join": lambda a: "takes a seat, with its stake",
+    "activate": lambda a: f"activates seat {a['seat']}",
+    "topUp": lambda a: f"adds to the stake of seat {a['seat']}",
+    "setOperator": lambda a: f"gives seat {a['seat']} to another key",
+    "announceExit": lambda a: f"announces that it leaves seat {a['seat']}",
+    "exit": lambda a: f"leaves seat {a['seat']}",
+    "withdrawFromSeat": lambda a: f"takes {a['amountWei'] / ETHER:g} ether out of seat {a['seat']}",
+    # requests
+    "ask": lambda a: f"asks the dapp: {a['prompt']}",
+    "request": lambda a: f"asks: {a['prompt']}",
+    "finalize": lambda a: "closes it: final; the node is paid, the dapp called back",
+    "refund": lambda a: "closes the request; its money goes back to the payer",
+    "cancel": lambda a: "takes the request back",
+    "retryCallback": lambda a: "calls the dapp back again",
+    "deposit": lambda a: "pays into its credit",
+    "withdraw": lambda a: f"withdraws {a['amountWei'] / ETHER:g} ether of credit",
+    "sweep": lambda a: "fetches what the dapp has as credit",
+    "burn": lambda a: "sends what is to be burnt to the burn address",
+    # the dispute game
+    "challenge": lambda a: "ran it again, disagrees, and challenges with a bond",
+    "challengeUnread": lambda a: "cannot tell what the answer's tokens are, and challenges with a bond",
+    "openTokens": lambda a: f"shows the {len(a['entries']) // 8} tokens of question and answer",
+    "pickPosition": lambda a: f"disagrees first about the token after {a['positions']}",
+    "open": lambda a: f"shows what it computed, as {len(a['nodes'])} hashes",
+    "openValues": lambda a: f"shows the numbers themselves, {len(a['values'])} bytes",
+    "pick": lambda a: f"disagrees first about part {a['child']} of it",
+    "prove": lambda a: f"has a contract compute number {a['element']}: the answer was wrong",
+    "proveChoice": lambda a: f"has a contract choose the token: it is {a['better']}",
+    "refute": lambda a: "shows that the answer's tokens cannot be",
+    "timeout": lambda a: "ends the game: the other side was silent",
+    "settle": lambda a: "ends its own game about the same answer, and takes its share",
+    # the panel
+    "draw": lambda a: "has three seats drawn as the panel",
+    "commit": lambda a: "votes, sealed",
+    "reveal": lambda a: f"opens its vote: the answer is {'right' if a['vote'] == 1 else 'wrong'}",
+    # the TEE
+    "admit": lambda a: f"has the service count its key {a['signer'][:10]}…",
+    "revoke": lambda a: f"takes its key {a['signer'][:10]}… back",
+    "shrink": lambda a: "narrows whom the service believes",
     "postCertificate": lambda a: "posts a certificate of the TEE's vendor",
     "postCrl": lambda a: "posts a revocation list of the TEE's vendor",
     "postTcbInfo": lambda a: "posts what the vendor says of such machines",
     "postQeIdentity": lambda a: "posts what the vendor says of its quoting enclave",
-    "createService": lambda a: "opens a service for it",
-    "join": lambda a: "takes a seat, with its stake",
-    "activate": lambda a: f"activates seat {a['seat']}",
-    "ask": lambda a: f"asks the dapp: {a['prompt'].decode()}",
-    "finalize": lambda a: f"finalizes {len(a['items'])} answer",
-    "refund": lambda a: "closes the request; its money goes back to the payer",
-    "draw": lambda a: "draws the panel",
-    "commit": lambda a: f"votes for seat {a['seat']}, sealed",
-    "reveal": lambda a: f"opens the vote of seat {a['seat']}: the answer is {'right' if a['vote'] == 1 else 'wrong'}",
-    "request": lambda a: f"asks: {a['prompt'].decode('utf-8', 'replace')}",
-    "enroll": lambda a: "makes the model known to the referee",
-    "open": lambda a: f"shows {len(a['nodes'])} roots",
-    "openTokens": lambda a: f"shows its {len(a['entries']) // 8} tokens",
-    "openValues": lambda a: f"shows {len(a['values'])} bytes of numbers",
-    "pickPosition": lambda a: f"disagrees about the token after {a['positions']}",
-    "pick": lambda a: f"disagrees first about number {a['child']} of them",
-    "prove": lambda a: f"has the referee compute number {a['element']}: it is another, the game is over",
-    "proveChoice": lambda a: f"has the referee choose: it is token {a['better']}, the game is over",
-    "refute": lambda a: "shows that the answer's tokens cannot be",
-    "burn": lambda a: "sends what is to be burnt to the burn address",
 }
 
 
@@ -52,32 +71,57 @@ class Narrator:
     def __init__(self, w3: Web3, console: Console) -> None:
         self.names: dict[str, str] = {}
         self.contracts: dict[str, Contract] = {}
-        self.texts: dict[bytes, bytes] = {}
-        """What prompts say that are no text."""
+        self.texts: dict[bytes, str] = {}
+        """What to say of prompts and outputs that are no text."""
         self._w3 = w3
         self._console = console
         self._next_block = 1
+        self._began_at: int | None = None
 
     def knows(self, contract: Contract, name: str) -> None:
         self.contracts[contract.address] = contract
         self.names[contract.address] = name
 
+    def restart_clock(self) -> None:
+        """From the next transaction on, seconds count anew."""
+        self._began_at = None
+
     def say(self, who: str, what: str) -> None:
-        self._console.print(f"  {who:<15} {what}")
+        self._line("", who, what, "")
+
+    def skip(self) -> tuple[int, int]:
+        """Does not tell what has happened. Returns how many transactions that were, and their gas."""
+        latest = self._w3.eth.block_number
+        blocks = [self._w3.eth.get_block(number) for number in range(self._next_block, latest + 1)]
+        self._next_block = latest + 1
+        return sum(len(block["transactions"]) for block in blocks), sum(block["gasUsed"] for block in blocks)
 
     def catch_up(self) -> None:
         latest = self._w3.eth.block_number
         for number in range(self._next_block, latest + 1):
-            for tx in self._w3.eth.get_block(number, full_transactions=True)["transactions"]:
-                self._tell(tx)  # type: ignore[arg-type]
+            block = self._w3.eth.get_block(number, full_transactions=True)
+            for tx in block["transactions"]:
+                if self._began_at is None:
+                    self._began_at = block["timestamp"]
+                self._tell(tx, block["timestamp"] - self._began_at)  # type: ignore[arg-type]
         self._next_block = latest + 1
 
-    def _tell(self, tx: TxData) -> None:
+    def _tell(self, tx: TxData, seconds: int) -> None:
         receipt = self._w3.eth.get_transaction_receipt(tx["hash"])
         who = self.names.get(tx["from"], tx["from"][:10])
-        what = self._what(tx, receipt) if receipt["status"] else "sends a transaction that reverts"
-        tx_hash = tx["hash"].to_0x_hex()[:12]
-        self._console.print(f"  {who:<15} {what:<68} {tx_hash}…  gas {receipt['gasUsed']:>9,}")
+        what = self._what(tx, receipt)
+        if not receipt["status"]:
+            what = f"in vain, since it reverts: {what}"
+        self._line(f"{seconds} s", who, what, f"gas {receipt['gasUsed']:,}")
+
+    def _line(self, when: str, who: str, what: str, gas: str) -> None:
+        line = Table.grid(padding=(0, 1))
+        line.add_column(width=6, justify="right", style="dim")
+        line.add_column(width=9, style=COLOURS.get(who, ""))
+        line.add_column(width=68)
+        line.add_column(width=14, justify="right", style="dim")
+        line.add_row(when, who, escape(what), gas)
+        self._console.print(line)
 
     def _what(self, tx: TxData, receipt: TxReceipt) -> str:
         if "to" not in tx or tx["to"] is None:
@@ -87,18 +131,24 @@ class Narrator:
             return f"sends {tx['value'] / ETHER:g} ether to {self.names.get(tx['to'], tx['to'])}"
         function, args = contract.decode_function_input(tx["input"])
         name = function.fn_name
-        args = {**args, "prompt": self.texts.get(args["prompt"], args["prompt"])} if "prompt" in args else args
+        if "prompt" in args:
+            args = {**args, "prompt": self._said(args["prompt"])}
         if name in ("answer", "answerAttested"):
-            output = bytes(self._event(receipt, "AnswerPosted")["output"])
-            said = self.texts.get(output, output).decode("utf-8", "replace").strip()
-            return f"answers {said!r}" + (", signed inside its TEE" if name == "answerAttested" else "")
-        if name in ("challenge", "challengeUnread"):
-            return f"ran it again, disagrees, challenges with {tx['value'] / ETHER:g} ether"
-        if name == "decide":
+            said = self._said(args["output"])
+            return f"answers {said}" + (
+                ", signed in a TEE: final at once" if name == "answerAttested" else ", with 1 ether as its bond"
+            )
+        if name == "register":
+            return "registers the model" if "manifest" in args else "registers a key that was made inside its TEE"
+        if name == "decide" and receipt["status"]:
             ruled = self._event(receipt, "AnswerRuled")
-            slashed = f"{ruled['slashedWei'] / ETHER:g} ether of the bond slashed"
-            return f"counts the votes: {RULINGS[ruled['ruling']]}, {slashed}"
-        return SENTENCES[name](args) if name in SENTENCES else f"calls {name}"
+            slashed = f"{ruled['slashedWei'] / ETHER:g} ether of the bond is lost"
+            return f"counts the votes: the answer is {RULINGS[ruled['ruling']]}, {slashed}"
+        return SENTENCES[name](args) if name in SENTENCES else name
+
+    def _said(self, text: bytes) -> str:
+        """A prompt or an output, for people."""
+        return self.texts[text] if text in self.texts else repr(text.decode("utf-8", "replace").strip())
 
     def _event(self, receipt: TxReceipt, name: str) -> Mapping[str, Any]:
         """The first event of this name that any known contract emitted in the transaction."""

@@ -1,23 +1,20 @@
-"""The whole oracle on a local chain, with real transactions and real inference: `make demo`.
+"""The whole oracle on a local chain, told as one story, with real transactions and real inference.
 
-Five daemons, one of them bribed. A dapp's request is answered, finalized and called back. A wrong answer is noticed by
-a watcher that ran the question again, challenged, and judged by the panel; the liar's bond moves, and the next turn
-answers again. In a service that the dispute game judges, a lie about one number inside the model is found by bisection
-and proven by arithmetic. Keys inside a TEE of software answer at once, one of them a prompt that nobody else can read.
-A request that nobody answers is refunded. Ends with a table of balances that adds up to zero,
-and with exit status 1 if anything did not happen.
+A dapp's request is answered with a bond, and final when its window has passed. A bribed node lies; a watcher runs the
+question again and challenges; the dispute game narrows the lie down to one number, which a contract computes, and the
+bond moves. Keys inside a TEE (of software) answer at once, and in private. A request that nobody answers is refunded.
+With a panel there is a lie before llama.cpp's judges too. At the end stands what everybody gained and lost, which adds
+up to zero. Whatever does not happen is an error that says why.
 """
 
 import contextlib
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from eth_typing import ChecksumAddress
+from hexbytes import HexBytes
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
@@ -25,299 +22,425 @@ from web3 import Web3
 
 from oracle import devnet
 from oracle.attestation.asking import question, readers
-from oracle.cli.dispute import drawn
+from oracle.chain.requests import Request
 from oracle.client import OracleClient, RequestId, ServiceId, Step
-from oracle.demo.narrator import RULINGS, Narrator
-from oracle.deployment import Deployment
+from oracle.demo import ledger
+from oracle.demo.cast import LIAR, DidNotHappen, Player, Role, explain, start
+from oracle.demo.drawing import draw
+from oracle.demo.ledger import BURN_ADDRESS, Party
+from oracle.demo.narrator import Narrator
 from oracle.disputes import story
 from oracle.disputes.tokens import tokenized
-from oracle.errors import Refused
+from oracle.errors import OracleError, Refused
+from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
-REVIEW = b"The soup was cold and the waiter was rude."
-BRIBED = b"The food at the Delphi was awful."
-HONEST_NODES, LIAR_SEATS = 4, 3
-MOST_TRIES = 12  # each request falls to the liar with probability 3/7
-BURN_ADDRESS = "0x000000000000000000000000000000000000dEaD"
+REVIEW = "The soup was cold and the waiter was rude."
+BRIBED = "The food at the Delphi was awful."
+SECRET = "My own soup was cold."
+READY_SECONDS, SCENE_SECONDS = 180, 240
+MOST_DRAWS = 500
+LATER_TURNS = 3  # that must not be the liar's too, so that an honest node is next
 CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * devnet.GWEI
-console = Console(highlight=False, width=120)
+COLUMNS = 100
+ADA, BEN, CLEO, DAN, MALLORY, WANDA = (
+    devnet.NodePlan(name, number) for number, name in enumerate(("Ada", "Ben", "Cleo", "Dan", "Mallory", "Wanda"))
+)
 
 
-SECRET = b"My own soup was cold, and nobody may know."
-KEY_SECONDS = 120
+@dataclass(frozen=True)
+class Service:
+    """One offer and the nodes with a seat in it, by number."""
+
+    id: ServiceId
+    plans: tuple[devnet.NodePlan, ...]
+    reads_text: bool
+    """Whether prompts are text; otherwise token ids."""
 
 
-class DidNotHappen(Exception):
-    """A step of the demo failed."""
+@dataclass(frozen=True)
+class Asked:
+    """A request and its block."""
+
+    id: RequestId
+    block: int
 
 
 class Demo:
     """The chain, its people, and what they do."""
 
-    def __init__(self, w3: Web3, deployment: Deployment, folder: Path) -> None:
-        self.w3 = w3
-        self.folder = folder
-        self.client = OracleClient(w3, deployment, devnet.account(devnet.ASKER))
-        self.deployer = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
-        self.plans = [devnet.NodePlan(f"node {n}", n) for n in range(HONEST_NODES)]
-        self.plans.append(devnet.NodePlan("liar", HONEST_NODES, LIAR_SEATS))
-        self.game_plans = [*self.plans[:2], replace(self.plans[-1], seats=2)]
-        self.tee_plans = self.plans[:2]
+    def __init__(self, w3: Web3, folder: Path, console: Console, began: float, *, panel: bool) -> None:
+        """began: Unix time that the two times count from."""
+        self.w3, self.folder, self.console, self.began, self.panel = w3, folder, console, began, panel
         self.models = folder / "models"
-        self.narrator = Narrator(w3, console)
-        self.names = self.narrator.names
-        self.names |= {self.deployer.address: "deployer", self.client.address: "user", BURN_ADDRESS: "burnt"}
-        self.narrator.knows(self.client.registry, "ModelRegistry")
-        self.narrator.knows(self.client.oracle, "Oracle")
-        self.narrator.knows(self.client.panel, "PanelArbiter")
-        self.narrator.knows(self.client.referee, "Referee")
-        self.narrator.knows(self.client.game, "DisputeGame")
-        self.narrator.knows(self.client.attester, "AttestedAnswers")
-        self.narrator.knows(self.client.collateral, "DcapCollateral")
-        for plan in self.plans:
-            self.names |= {plan.owner.address: f"{plan.name}'s owner", plan.operator.address: plan.name}
+        self.initial = {devnet.account(n).address: 10_000 * devnet.ETHER for n in range(devnet.ACCOUNTS)}
+        self.players: list[Player] = []
+        self.first_answer: float | None = None
 
-    def set_up(self) -> ServiceId:
-        manifest = devnet.add_model(self.models, SHIPPED_MODEL)
-        terms = devnet.dev_terms(self.client.deployment, manifest.model_id)
+    # -- before the story ------------------------------------------------------------------------------------------
+
+    def set_up(self, stack: contextlib.ExitStack, rpc_url: str) -> None:
+        """Everything that a dapp finds on a chain where the oracle is at work."""
+        self.console.rule("[bold]Setting up")
+        rows = Table.grid(padding=(0, 2))
+        with self.console.status("deploying the contracts, opening services, taking seats"):
+            deployment = devnet.deploy(self.w3)
+            deployment.save(self.folder / "deployment.json")
+            self.user = OracleClient(self.w3, deployment, devnet.account(devnet.ASKER).address)
+            self.deployer = OracleClient(self.w3, deployment, devnet.account(devnet.DEPLOYER))
+            self.model = devnet.add_model(self.models, SHIPPED_MODEL, committed=True)
+            self.judged = self._open(self.model, devnet.Mode.GAME, ADA, BEN, MALLORY)
+            self.sealed = self._open(self.model, devnet.Mode.TEE, ADA, BEN)
+            services = [self.judged, self.sealed]
+            if self.panel:
+                plain = devnet.add_model(self.models, SHIPPED_MODEL)
+                self.voted = self._open(plain, devnet.Mode.PANEL, ADA, BEN, CLEO, DAN, MALLORY)
+                services.append(self.voted)
+            arguments = (self.user.oracle.address, self.judged.id, self.deployer.address)
+            self.dapp = self.deployer.deploy("Correspondent", *arguments)
+            self._name_everybody()
+        count, gas = self.narrator.skip()
+        rows.add_row("chain", "Anvil on this machine, under the rules of mainnet, a block a second")
+        rows.add_row("contracts", f"from the package's bytecode; {count} transactions to set all up, {gas:,} gas")
+        rows.add_row("model", f"{self.model.name}, {self.model.file_bytes / 1e6:.1f} MB, in the package")
+        rows.add_row(
+            "[green]Ada, Ben", "run nodes that answer, with 5 ether at stake each and keys inside a TEE of software"
+        )
+        rows.add_row("[red]Mallory", "runs a node with the same stake, and was bribed to praise the Delphi")
+        rows.add_row("[cyan]Wanda", "watches: she has no stake, runs answers again and challenges wrong ones")
+        if self.panel:
+            rows.add_row("[green]Cleo, Dan", "run nodes of the service that a panel judges")
+        rows.add_row("turns", "fall by lot on a real chain; here lots are drawn until they suit the story")
+        self.console.print(rows)
+        devnet.mine_every(self.w3, 1)
+        for role in self._roles(services):
+            self.players.append(start(role, self.folder, rpc_url, self.models))
+            stack.callback(self.players[-1].process.kill)
+        self._until_ready()
+
+    def _open(self, manifest: Manifest, mode: devnet.Mode, *plans: devnet.NodePlan) -> Service:
+        terms = devnet.dev_terms(self.user.deployment, manifest.model_id, mode)
         service = devnet.open_service(self.deployer, manifest, terms)
-        devnet.take_seats(self.w3, self.client.deployment, service, self.plans, terms)
-        self.waits = {
-            "RequestPosted": ("waiting for the node whose turn it is", terms.turn_seconds),
-            "AnswerPosted": ("challenge window", terms.window_seconds),
-            "AnswerDisputed": ("panel votes", devnet.PANEL.commit_seconds + devnet.PANEL.reveal_seconds),
-            "AnswerRuled": ("waiting for the node of the next turn", terms.turn_seconds),
-        }
-        self.dapp = self.deployer.deploy("Correspondent", self.deployer.oracle.address, service, self.deployer.address)
-        self.narrator.knows(self.dapp, "the dapp Correspondent")
-        self.narrator.catch_up()
-        return service
+        devnet.take_seats(self.w3, self.user.deployment, service, list(plans), terms)
+        return Service(service, plans, reads_text=not mode.plays)
 
-    def set_up_game(self) -> ServiceId:
-        """A second service, with fewer nodes, that arithmetic judges."""
-        manifest = devnet.add_model(self.models, SHIPPED_MODEL, committed=True)
-        terms = devnet.dev_terms(self.client.deployment, manifest.model_id, devnet.Mode.GAME)
-        service = devnet.open_service(self.deployer, manifest, terms)
-        devnet.take_seats(self.w3, self.client.deployment, service, self.game_plans, terms)
-        self.file, self.committed = ModelStore(self.models).file(manifest).path, manifest.model_id
-        self.narrator.catch_up()
-        return service
+    def _roles(self, services: Sequence[Service]) -> Iterator[Role]:
+        def seats(plan: devnet.NodePlan) -> tuple[ServiceId, ...]:
+            return tuple(service.id for service in services if plan in service.plans)
 
-    def set_up_tee(self) -> ServiceId:
-        """A third one, like the second, with two nodes in the dev TEE."""
-        manifest = ModelStore(self.models).find(self.committed.hex())
-        terms = devnet.dev_terms(self.client.deployment, manifest.model_id, devnet.Mode.TEE)
-        service = devnet.open_service(self.deployer, manifest, terms)
-        devnet.take_seats(self.w3, self.client.deployment, service, self.tee_plans, terms)
-        self.narrator.catch_up()
-        return service
+        alone: dict[str, object] = {"watch": False}  # one watcher is enough, and nobody races it
+        for plan in (ADA, BEN):
+            yield Role(plan, "a node", seats(plan), alone, tee=True)
+        for plan in (CLEO, DAN) if self.panel else ():
+            yield Role(plan, "a node", seats(plan), alone)
+        yield Role(MALLORY, "the bribed node", seats(MALLORY), alone, LIAR)
+        watched = tuple(service.id for service in services)
+        yield Role(WANDA, "the watcher", watched, {"answer": False, "finalize_others": False})
 
-    def start_nodes(
-        self, stack: contextlib.ExitStack, services: dict[ServiceId, list[devnet.NodePlan]], rpc_url: str
-    ) -> list[subprocess.Popen[bytes]]:
-        processes = []
-        for plan in self.plans:
-            own = [service for service, plans in services.items() if plan.name in [each.name for each in plans]]
-            folder = self.folder / f"node-{plan.number}"
-            settings = devnet.write_node(folder, plan, rpc_url, own, self.models, tee=plan in self.tee_plans)
-            command = ("-m", "oracle.demo.liar") if plan.name == "liar" else devnet.NODE
-            processes.append(devnet.start_node(settings, self.folder / f"node-{plan.number}.log", command))
-            stack.callback(processes[-1].kill)
-        return processes
+    def _name_everybody(self) -> None:
+        user, deployer = self.user, self.deployer
+        self.narrator = Narrator(self.w3, self.console)
+        names = self.narrator.names
+        names |= {deployer.address: "the deployer", user.address: "the user", BURN_ADDRESS: "burnt"}
+        self.parties = [Party("the user and the dapp", (user.address, self.dapp.address))]
+        plans = (ADA, BEN, CLEO, DAN, MALLORY) if self.panel else (ADA, BEN, MALLORY)
+        for plan in plans:
+            names |= {plan.owner.address: plan.name, plan.operator.address: plan.name}
+            self.parties.append(Party(plan.name, (plan.owner.address, plan.operator.address)))
+        names[WANDA.operator.address] = WANDA.name
+        self.parties.append(Party(WANDA.name, (WANDA.operator.address,), "bonds"))
+        self.parties.append(Party("the deployer", (deployer.address,)))
+        for contract, name in (
+            (user.registry, "ModelRegistry"),
+            (user.oracle, "Oracle"),
+            (user.panel, "PanelArbiter"),
+            (user.referee, "Referee"),
+            (user.game, "DisputeGame"),
+            (user.attester, "AttestedAnswers"),
+            (user.collateral, "DcapCollateral"),
+            (self.dapp, "the dapp"),
+        ):
+            self.narrator.knows(contract, name)
 
-    def ask_dapp(self, prompt: bytes, seconds: int = 500) -> tuple[RequestId, int]:
-        """The user asks through the dapp. Returns the request and its block."""
-        deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
-        params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline, 0, False)
-        price = self.dapp.functions.price(len(prompt), params).call({"from": self.client.address})
-        receipt = self.client.send(self.dapp.functions.ask(prompt, params), price)
-        self.narrator.catch_up()
-        return self.client.request_in(receipt), receipt["blockNumber"]
+    def _until_ready(self) -> None:
+        """All daemons at work, and the keys of those in the TEE admitted."""
+        with self._bar("starting the nodes", READY_SECONDS) as tick:
+            began = time.monotonic()
+            while True:
+                waiting = [player for player in self.players if player.reasons()]
+                if not waiting and self._keys() == len(self.sealed.plans):
+                    break
+                if time.monotonic() - began > READY_SECONDS:
+                    raise DidNotHappen("not everybody was ready in time")
+                tick(1)
+        self.narrator.skip()
+        self.console.print(
+            f"  {len(self.players)} daemons are ready, {time.time() - self.began:.0f} s after the start\n"
+        )
 
-    def follow(self, request_id: RequestId, block: int) -> list[Step]:
-        """Every step of the request, with a bar for what is being waited for."""
-        steps = []
-        columns = (TextColumn("  {task.description:<54}"), BarColumn(), TextColumn("{task.completed:.0f} s"))
-        with Progress(*columns, console=console, transient=True) as progress:
-            bar = progress.add_task("")
+    def _keys(self) -> int:
+        with contextlib.suppress(Refused):
+            return len(readers(self.user, self.sealed.id))
+        return 0
 
-            def sleep(seconds: float) -> None:
-                self.narrator.catch_up()
-                time.sleep(seconds)
-                progress.advance(bar, seconds)
-
-            for step in self.client.follow(request_id, block, timeout_seconds=700, sleep=sleep):
-                steps.append(step)
-                if step.name in self.waits:
-                    what, total = self.waits[step.name]
-                    progress.reset(bar, description=what, total=total)
-            self.narrator.catch_up()
-        return steps
+    # -- the story -------------------------------------------------------------------------------------------------
 
     def answered(self) -> None:
-        console.rule("[bold]A dapp asks, a bonded node answers, the dapp is called back")
-        request_id, block = self.ask_dapp(REVIEW)
-        steps = self.follow(request_id, block)
-        self.expect(steps, "AnswerPosted", "RequestFinalized")
-        output = [step for step in steps if step.name == "AnswerPosted"][-1].args["output"]
-        if self.dapp.functions.answerHash(request_id).call() != Web3.keccak(output):
+        self._scene("A dapp asks; a node answers with a bond; nobody objects, and the answer is final")
+        asked = self._ask_dapp(REVIEW, ADA)
+        steps = self._follow(asked)
+        self._expect(steps, "AnswerPosted", "RequestFinalized")
+        self.first_answer = time.time()
+        output = bytes(_last(steps, "AnswerPosted").args["output"])
+        if self.dapp.functions.answerHash(asked.id).call() != Web3.keccak(output):
             raise DidNotHappen("the dapp did not store the answer's hash")
-        self.narrator.say("the dapp", f"has stored the hash of {bytes(output).decode().strip()!r}")
+        self.narrator.say("the dapp", f"was called back, and keeps the hash of {output.decode().strip()!r}")
 
-    def attested(self, service: ServiceId) -> None:
-        console.rule("[bold]A node answers from inside a TEE (of software, here): final at once, and in private")
-        for _ in range(KEY_SECONDS):
-            with contextlib.suppress(Refused):
-                if len(readers(self.client, service)) == len(self.tee_plans):
-                    break
-            self.narrator.catch_up()
-            time.sleep(1)
-        else:
-            raise DidNotHappen("the nodes' keys were not admitted")
-        prompt = tokenized(self.file, REVIEW)
-        self.narrator.texts[prompt] = REVIEW
-        request_id, receipt = self.client.ask(service, prompt, self.client.params(16))
-        steps = self.follow(request_id, receipt["blockNumber"])
-        self.expect(steps, "AnswerPosted", "AnswerAttested", "RequestFinalized")
+    def attested(self) -> None:
+        self._scene("A node answers from inside a TEE: final at once")
+        asked = self._ask(self.sealed, self._prompt(REVIEW))
+        steps = self._follow(asked)
+        self._expect(steps, "AnswerPosted", "AnswerAttested", "RequestFinalized")
         if len({step.tx_hash for step in steps if step.name != "RequestPosted"}) != 1:
             raise DidNotHappen("the answer was not final in the transaction that posted it")
 
-        params = self.client.params(16, is_private=True)
-        asked = question(self.client, service, tokenized(self.file, SECRET), params)
-        self.narrator.texts[asked.prompt] = b"%d bytes that only TEEs can read" % len(asked.sealed)
-        request_id, receipt = self.client.ask(service, asked.prompt, params)
-        (posted,) = [step for step in self.waited(request_id, receipt["blockNumber"]) if step.name == "AnswerPosted"]
-        output = bytes(posted.args["output"])
-        self.narrator.texts[output] = b"%d bytes that only the user can read" % len(output)
+    def private(self) -> None:
+        self._scene("The user asks in private: only a TEE can read the question, only the user the answer")
+        params = self.user.params(16, is_private=True)
+        asking = question(self.user, self.sealed.id, self._prompt(SECRET), params)
+        self.narrator.texts[asking.prompt] = f"{len(asking.sealed)} bytes that only a TEE can read"
+        asked = self._ask(self.sealed, asking.prompt, params)
+        steps = self._follow(asked, told=False)
+        self._expect(steps, "AnswerPosted", "AnswerAttested", "RequestFinalized")
+        output = bytes(_last(steps, "AnswerPosted").args["output"])
+        self.narrator.texts[output] = f"{len(output)} bytes for the user alone"
         self.narrator.catch_up()
-        answer = asked.read(request_id, self.client.steps(request_id, receipt["blockNumber"]))
+        answer = asking.read(asked.id, steps)
         if answer in output:
             raise DidNotHappen("the private answer stands on chain in the clear")
-        self.narrator.say("the user", f"asked {SECRET.decode()!r} and reads {answer.decode().strip()!r}")
+        self.narrator.say("the user", f"asked {SECRET!r} and reads {answer.decode().strip()!r}")
 
-    def waited(self, request_id: RequestId, block: int) -> list[Step]:
-        """All steps, without a word: what they say is explained first."""
-        return list(self.client.follow(request_id, block, timeout_seconds=700))
+    def proven(self) -> None:
+        self._scene("Mallory lies; Wanda runs the question again; a contract computes who is right")
+        steps = self._follow(self._ask_dapp(BRIBED, MALLORY))
+        self._liar_lost(steps)
+        for game in story.games(self.user, steps[0].args["requestId"]):
+            self.console.print(draw(self.user, game, self.model, self.narrator.names))
+            return
+        raise DidNotHappen("the lie was not disputed by a game")
 
-    def disputed(self) -> None:
-        console.rule("[bold]A bribed node lies; a watcher runs the question again")
-        for attempt in range(MOST_TRIES):
-            request_id, block = self.ask_dapp(BRIBED + b" Really." * attempt)
-            steps = self.follow(request_id, block)
-            rulings = [step.args for step in steps if step.name == "AnswerRuled"]
-            if any(RULINGS[ruled["ruling"]] == "rejected" and ruled["slashedWei"] > 0 for ruled in rulings):
-                self.expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
-                outputs = [step.args["output"] for step in steps if step.name == "AnswerPosted"]
-                if outputs[0] == outputs[-1]:
-                    raise DidNotHappen("the rejected answer became final")
-                return
-            self.narrator.say("", "the turn fell to an honest node; the user asks again")
-        raise DidNotHappen(f"the liar was never drawn in {MOST_TRIES} requests")
+    def voted_down(self) -> None:
+        self._scene("Mallory lies where llama.cpp answers; a panel of three runs it again and votes")
+        self._liar_lost(self._follow(self._ask(self.voted, BRIBED.encode(), turn=MALLORY)))
 
-    def proven(self, service: ServiceId) -> None:
-        console.rule("[bold]A bribed node lies where arithmetic judges; the game finds the number")
-        self.waits["AnswerDisputed"] = ("the game: list by list, down to one number", 60)
-        for attempt in range(MOST_TRIES):
-            text = BRIBED + b" Really." * attempt
-            prompt = tokenized(self.file, text)
-            self.narrator.texts[prompt] = text
-            request_id, receipt = self.client.ask(service, prompt, self.client.params(16))
-            self.narrator.catch_up()
-            steps = self.follow(request_id, receipt["blockNumber"])
-            if any(step.name == "AnswerRuled" for step in steps):
-                self.expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
-                for game in story.games(self.client, request_id):
-                    if any(line.text.startswith("proves") for line in story.tell(self.client, game)):
-                        console.print(drawn(self.client, game, self.names), soft_wrap=True, markup=False)
-                        return
-                raise DidNotHappen("the lie was not proven")
-            self.narrator.say("", "the turn fell to an honest node; the user asks again")
-        raise DidNotHappen(f"the liar was never drawn in {MOST_TRIES} requests")
+    def _liar_lost(self, steps: Sequence[Step]) -> None:
+        self._expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
+        if _last(steps, "AnswerRuled").args["slashedWei"] == 0:
+            raise DidNotHappen("the liar's bond was not slashed")
+        outputs = [step.args["output"] for step in steps if step.name == "AnswerPosted"]
+        if outputs[0] == outputs[-1]:
+            raise DidNotHappen("the rejected answer became final")
 
-    def refunded(self, processes: list[subprocess.Popen[bytes]]) -> None:
-        console.rule("[bold]All nodes go home; a request nobody answers is refunded")
-        for process in processes:
-            process.terminate()
-        for plan, process in zip(self.plans, processes, strict=True):
-            if process.wait(timeout=60) != 0:
-                raise DidNotHappen(f"{plan.name} did not stop cleanly; see its log")
+    def refunded(self) -> None:
+        self._scene("All nodes go home; a request that nobody answers is refunded")
+        for player in self.players:
+            player.process.terminate()
+        for player in self.players:
+            if player.process.wait(timeout=60) != 0:
+                raise DidNotHappen(f"{player.role.name} did not stop cleanly")
         self.narrator.catch_up()
-        self.narrator.say("five nodes", "stop cleanly")
-        request_id, block = self.ask_dapp(REVIEW, seconds=60)
+        self.narrator.say("the nodes", "stop, all of them cleanly")
+        asked = self._ask_dapp(REVIEW, seconds=60)
         devnet.pass_time(self.w3, 120)
-        request = self.client.steps(request_id, block)[0].args["request"]
-        credit = self.client.oracle.functions.credit(self.dapp.address)
+        self.narrator.say("", "two minutes pass, and the request's deadline with them")
+        credit = self.user.oracle.functions.credit(self.dapp.address)
         before = credit.call()
-        self.client.send(self.client.oracle.functions.refund(tuple(request.values())))
+        request = self.user.steps(asked.id, asked.block)[0].args["request"]
+        self.user.send(self.user.oracle.functions.refund(tuple(request.values())))
         self.narrator.catch_up()
-        self.expect(self.client.steps(request_id, block), "RequestRefunded")
+        self._expect(self.user.steps(asked.id, asked.block), "RequestRefunded")
         if credit.call() <= before:
             raise DidNotHappen("the payer got nothing back")
+        missed = self.user.oracle.events.TurnMissed().get_logs(
+            from_block=asked.block, argument_filters={"requestId": asked.id}
+        )
+        fines = sum(log["args"]["penaltyWei"] for log in missed) / devnet.ETHER
+        self.narrator.say(
+            "the oracle", f"burns {fines:g} ether of the stake of those who let their {len(missed)} turns pass"
+        )
 
-    def expect(self, steps: list[Step], *names: str) -> None:
+    def balances(self) -> None:
+        self._scene("What everybody gained and lost, in ether")
+        made = ledger.settle(self.user, self.parties, self.initial)
+        self.console.print(made.table())
+        if not made.sums_to_zero:
+            raise DidNotHappen("the balances do not add up to zero")
+
+    # -- asking and waiting ----------------------------------------------------------------------------------------
+
+    def _scene(self, title: str) -> None:
+        self.console.print()
+        self.console.rule(f"[bold]{title}")
+        self.narrator.restart_clock()
+
+    def _prompt(self, text: str) -> bytes:
+        """Token ids, as services that the dispute game judges read prompts."""
+        prompt = tokenized(ModelStore(self.models).file(self.model).path, text.encode())
+        self.narrator.texts[prompt] = text
+        return prompt
+
+    def _ask_dapp(self, text: str, turn: devnet.NodePlan | None = None, seconds: int = 500) -> Asked:
+        """The user asks through the dapp."""
+        prompt = self._prompt(text)
+        deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
+        params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline, 0, False)
+        price = self.dapp.functions.price(len(prompt), params).call({"from": self.user.address})
+        sent = self.dapp.functions.ask(prompt, params)
+        return self._drawn(lambda: sent.transact({"from": self.user.address, "value": price}), self.judged, turn)
+
+    def _ask(
+        self,
+        service: Service,
+        prompt: bytes,
+        params: tuple[int, ...] | None = None,
+        turn: devnet.NodePlan | None = None,
+    ) -> Asked:
+        """The user asks without a dapp."""
+        params = self.user.params(16) if params is None else params
+        price = sum(self.user.oracle.functions.quote(service.id, len(prompt), params).call())
+        sent = self.user.oracle.functions.request(service.id, prompt, params)
+        return self._drawn(lambda: sent.transact({"from": self.user.address, "value": price}), service, turn)
+
+    def _drawn(self, send: Callable[[], HexBytes], service: Service, turn: devnet.NodePlan | None) -> Asked:
+        """Has the request mined, and its seats drawn until the first turn is that node's and the next are not.
+
+        On a real chain nobody could: the block that draws is not known when the request is made, and not made again.
+        """
+        devnet.mine_every(self.w3, 0)
+        tx_hash = send()
+        devnet.mine(self.w3)
+        receipt = self.w3.eth.wait_for_transaction_receipt(tx_hash)
+        asked = Asked(self.user.request_in(receipt), receipt["blockNumber"])
+        fields = self.user.steps(asked.id, asked.block)[0].args["request"]
+        request = Request.from_abi(fields)
+        while self.w3.eth.block_number < request.seed_block:
+            devnet.mine(self.w3)
+        draws = 1
+        while turn is not None and not self._falls_to(turn, request, service):
+            if draws == MOST_DRAWS:
+                raise DidNotHappen(f"the turn did not fall to {turn.name} in {MOST_DRAWS} draws")
+            devnet.mine_last_again(self.w3)
+            draws += 1
+        devnet.mine_every(self.w3, 1)
+        self.narrator.catch_up()
+        if turn is not None:
+            self.narrator.say("the chain", f"draws lots: the turn is {turn.name}'s")
+        return asked
+
+    def _falls_to(self, turn: devnet.NodePlan, request: Request, service: Service) -> bool:
+        seed = bytes(self.w3.eth.get_block(request.seed_block)["hash"])
+        first, *later = (service.plans[request.seat_of_turn(seed, number)] for number in range(1 + LATER_TURNS))
+        return first == turn and turn not in later
+
+    def _follow(self, asked: Asked, *, told: bool = True) -> list[Step]:
+        """Every step of the request, with a bar for what is being waited for. told: each as it happens."""
+        waits = {
+            "RequestPosted": ("the node whose turn it is computes the answer", 20),
+            "AnswerPosted": ("the challenge window", 20),
+            "AnswerDisputed": ("the dispute", 60),
+            "AnswerRuled": ("the node of the next turn computes the answer", 20),
+        }
+        steps = []
+        with self._bar("", SCENE_SECONDS) as tick:
+
+            def sleep(seconds: float) -> None:
+                if told:
+                    self.narrator.catch_up()
+                tick(seconds)
+
+            for step in self.user.follow(asked.id, asked.block, timeout_seconds=SCENE_SECONDS, sleep=sleep):
+                steps.append(step)
+                if step.name in waits:
+                    tick(0, *waits[step.name])
+            if told:
+                self.narrator.catch_up()
+        return steps
+
+    @contextlib.contextmanager
+    def _bar(self, what: str, total: float) -> Iterator[Callable[..., None]]:
+        """A bar for what is waited for. Yields what waits, and says what for; it fails if somebody is gone."""
+        columns = (TextColumn("  {task.description:<48}"), BarColumn(), TextColumn("{task.completed:.0f} s"))
+        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
+            bar = progress.add_task(what, total=total)
+
+            def tick(seconds: float, now: str = "", most: float = 0) -> None:
+                if now:
+                    progress.reset(bar, description=now, total=most)
+                gone = [player.role.name for player in self.players if player.process.poll() is not None]
+                if gone:
+                    raise DidNotHappen(f"the process of {' and '.join(gone)} has ended")
+                time.sleep(seconds)
+                progress.advance(bar, seconds)
+
+            yield tick
+
+    @staticmethod
+    def _expect(steps: Sequence[Step], *names: str) -> None:
         """The named steps happened, in this order."""
         happened = iter(step.name for step in steps)
         for name in names:
             if name not in happened:
-                raise DidNotHappen(f"{name} did not happen; steps: {[step.name for step in steps]}")
-
-    def balances(self, initial: Mapping[ChecksumAddress, int]) -> None:
-        """Who has how much more or less than at the start; what fees burnt included, it adds up to zero."""
-        console.rule("[bold]Balances")
-        self.client.send(self.client.oracle.functions.burn())
-        self.narrator.catch_up()
-        burnt_fees, touched = 0, set(self.names)
-        for number in range(self.w3.eth.block_number + 1):
-            block = self.w3.eth.get_block(number)
-            burnt_fees += block["gasUsed"] * block.get("baseFeePerGas", 0)
-            touched.add(block["miner"])
-        table = Table("account", "ether", "of it with the oracle", box=None)
-        credit = self.client.oracle.functions.credit
-        total = burnt_fees
-        for address in sorted(touched, key=lambda a: self.names.get(a, "block producer")):
-            to = Web3.to_checksum_address(address)
-            change = self.w3.eth.get_balance(to) - initial.get(to, 0)
-            total += change
-            owed = credit(to).call()
-            name = self.names.get(address, "block producer")
-            table.add_row(name, f"{change / devnet.ETHER:+.6f}", f"{owed / devnet.ETHER:.6f}" if owed else "")
-        table.add_row("base fees", f"{burnt_fees / devnet.ETHER:+.6f}", "")
-        table.add_row("[bold]sum", f"[bold]{total} wei", "")
-        console.print(table)
-        if total != 0:
-            raise DidNotHappen("the balances do not add up to zero")
+                raise DidNotHappen(f"{name} did not happen; there were {', '.join(step.name for step in steps)}")
 
 
-def main() -> None:
+def _last(steps: Sequence[Step], name: str) -> Step:
+    return [step for step in steps if step.name == name][-1]
+
+
+def play(*, panel: bool = False, short: bool = False, began: float | None = None, picture: Path | None = None) -> int:
+    """The demo. Returns the exit status.
+
+    short: up to the first answer. began: Unix time that the times count from; None for now. picture: an SVG to write.
+    """
+    began = time.time() if began is None else began
+    console = Console(highlight=False, width=COLUMNS, record=picture is not None)
     folder = Path(tempfile.mkdtemp(prefix="didyma-demo-"))
     port = devnet.free_port()
-    rpc_url = f"http://127.0.0.1:{port}"
+    demo: Demo | None = None
     try:
         with contextlib.ExitStack() as stack:
-            console.rule("[bold]Setting up")
             w3 = stack.enter_context(devnet.anvil(port, folder / "anvil.log"))
-            initial = {devnet.account(n).address: 10_000 * devnet.ETHER for n in range(devnet.ACCOUNTS)}
-            with console.status("deploying the contracts"):
-                deployment = devnet.deploy(w3)
-                deployment.save(folder / "deployment.json")
-            demo = Demo(w3, deployment, folder)
-            with console.status("opening a service"):
-                service, judged, sealed = demo.set_up(), demo.set_up_game(), demo.set_up_tee()
-            devnet.mine_every(w3, 1)
-            services = {service: demo.plans, judged: demo.game_plans, sealed: demo.tee_plans}
-            processes = demo.start_nodes(stack, services, rpc_url)
-            demo.answered()
-            demo.attested(sealed)
-            demo.disputed()
-            demo.proven(judged)
-            demo.refunded(processes)
-            demo.balances(initial)
-    except (DidNotHappen, TimeoutError) as error:
-        console.print(f"[red]Failed:[/] {error}\nLogs are in {folder}")
-        sys.exit(1)
-    console.print("Everything happened as it should.")
+            demo = Demo(w3, folder, console, began, panel=panel)
+            try:
+                _story(demo, stack, f"http://127.0.0.1:{port}", short=short)
+            except (DidNotHappen, TimeoutError, OracleError) as error:
+                console.print(f"[red]This did not happen:[/] {error}", soft_wrap=True)
+                console.print(explain(demo.players), soft_wrap=True, markup=False)
+                console.print(f"All logs are in {folder}", soft_wrap=True)
+                return 1
+    except OracleError as error:
+        console.print(f"[red]The demo cannot start:[/] {error}", soft_wrap=True)
+        return 1
+    assert demo.first_answer is not None
+    console.print("\nEverything happened as it should.")
+    console.print(
+        f"First final answer after {demo.first_answer - began:.0f} s, the whole demo after {time.time() - began:.0f} s."
+    )
+    if picture is not None:
+        console.save_svg(str(picture), title="make demo")
+    return 0
 
 
-if __name__ == "__main__":
-    main()
+def _story(demo: Demo, stack: contextlib.ExitStack, rpc_url: str, *, short: bool) -> None:
+    demo.set_up(stack, rpc_url)
+    demo.answered()
+    if short:
+        return
+    demo.proven()
+    if demo.panel:
+        demo.voted_down()
+    demo.attested()
+    demo.private()
+    demo.refunded()
+    demo.balances()

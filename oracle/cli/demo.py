@@ -1,0 +1,19 @@
+"""`didyma demo`: the whole oracle at work on this machine, in a few minutes."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oracle.demo.run import play
+
+
+def demo(
+    *,
+    panel: Annotated[bool, typer.Option("--panel", help="Add a lie that a panel judges; needs llama.cpp.")] = False,
+    short: Annotated[bool, typer.Option("--short", help="Stop after the first final answer.")] = False,
+    began: Annotated[float | None, typer.Option(help="Unix time to count from; now by default.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write what was printed as SVG to this file too.")] = None,
+) -> None:
+    """Show an answer, a lie and its punishment, answers from a TEE, and a refund, on a chain of their own."""
+    raise typer.Exit(play(panel=panel, short=short, began=began, picture=picture))

@@ -1,0 +1,83 @@
+"""Who plays in the demo: nodes, a watcher and a bribed node, each a daemon of its own; and why one does not play."""
+
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from oracle import devnet
+from oracle.client import ServiceId
+
+LIAR = ("-m", "oracle.demo.liar")
+LAST_LINES = 3  # of a log, where a step did not happen
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class DidNotHappen(Exception):
+    """A step of the demo failed."""
+
+
+@dataclass(frozen=True)
+class Role:
+    """One daemon of the play."""
+
+    plan: devnet.NodePlan
+    what: str
+    services: tuple[ServiceId, ...]
+    changes: dict[str, object]
+    """To the settings of a development node."""
+    command: tuple[str, ...] = devnet.NODE
+    tee: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+
+@dataclass(frozen=True)
+class Player:
+    """A daemon that runs."""
+
+    role: Role
+    process: subprocess.Popen[bytes]
+    api_port: int
+    log: Path
+
+    def reasons(self) -> list[str]:
+        """Why it is not ready, in its own words; nothing if it is."""
+        if self.process.poll() is not None:
+            return [f"it ended with exit status {self.process.returncode}"]
+        try:
+            said = httpx.get(f"http://127.0.0.1:{self.api_port}/readyz", timeout=5).json()
+        except (httpx.HTTPError, ValueError):
+            return ["it has not started yet"]
+        return [str(reason) for reason in said["reasons"]]
+
+    def last_words(self) -> list[str]:
+        """The last warnings and errors of its log, or its last lines if there are none."""
+        lines = [COLOURS.sub("", line) for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        serious = [line for line in lines if re.search(r"\[(warning|error|critical) *\]|Error", line)]
+        return (serious or lines)[-LAST_LINES:]
+
+
+def start(role: Role, folder: Path, rpc_url: str, models: Path) -> Player:
+    """folder: where deployment.json lies."""
+    port = devnet.free_port()
+    own = folder / f"node-{role.plan.number}"
+    changes = {"api_port": port, **role.changes}
+    settings = devnet.write_node(own, role.plan, rpc_url, role.services, models, tee=role.tee, changes=changes)
+    log = folder / f"node-{role.plan.number}.log"
+    return Player(role, devnet.start_node(settings, log, role.command), port, log)
+
+
+def explain(players: Iterable[Player]) -> str:
+    """What each of them says of itself: for whoever wonders why nothing happens."""
+    lines = []
+    for player in players:
+        reasons = player.reasons()
+        lines.append(f"{player.role.name}, {player.role.what}: {'; '.join(reasons) if reasons else 'ready'}")
+        lines += [f"    {line}" for line in (player.last_words() if reasons else [])]
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""A picture of a dispute game: from everything that a model computed down to the one number that was wrong."""
+
+from collections.abc import Mapping
+
+from rich.text import Text
+from web3 import Web3
+
+from oracle.client import OracleClient
+from oracle.disputes import commitments, story, trace
+from oracle.models.manifest import Manifest
+
+
+def draw(client: OracleClient, opened: story.Opened, manifest: Manifest, names: Mapping[str, str]) -> Text:
+    """One line a move, one step further in with every round. names: of addresses."""
+    lines = list(story.tell(client, opened))
+    a = commitments.shape(manifest.architecture)
+    positions = opened.positions
+    operators = [operator for step in range(trace.steps(a)) for operator in trace.operators(a, step, positions)]
+    numbers = sum(operator.rows * operator.columns for operator in operators)
+    drawn = Text(f"\n  The dispute, from {numbers:,} numbers down to one:\n", "bold")
+    for line in lines:
+        who = names.get(Web3.to_checksum_address(line.who), line.who)
+        said = line.text
+        for address, name in names.items():
+            said = said.replace(address, name)
+        is_challenger = line.who == opened.challenger
+        drawn.append("  " + "│  " * line.depth + "├─ ", "dim")
+        drawn.append(who, "cyan" if is_challenger else "red")
+        drawn.append(f" {said}\n", "bold" if said.startswith(("proves", "has the answer")) else "")
+    gas = sum(gas for _, gas in {(line.tx_hash, line.gas_used) for line in lines})
+    count = len({line.tx_hash for line in lines})
+    drawn.append(f"  {count} transactions, {gas:,} gas: no vote, no judge, no trust in either side.", "bold")
+    return drawn

@@ -1,0 +1,105 @@
+"""The demo's parts: it has words for whatever happens, and says why something did not."""
+
+import http.server
+import json
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from oracle import devnet
+from oracle.demo import run
+from oracle.demo.cast import Player, Role, explain
+from oracle.demo.ledger import Ledger, Row
+from oracle.demo.narrator import SENTENCES
+from oracle.deployment import artifact
+
+TOLD_BY_THEMSELVES = {"answer", "answerAttested", "register", "decide"}
+BY_CONTRACTS = {"adopt", "dispute", "rule", "lockSeat", "unlockSeat", "onAnswer"}
+CONTRACTS = ("ModelRegistry", "Oracle", "DisputeGame", "PanelArbiter", "AttestedAnswers", "DcapCollateral", "Referee")
+LOG = """\
+2026-11-28T10:00:00Z [info     ] node started
+2026-11-28T10:00:01Z [error    ] the engine died                why=SIGSEGV
+2026-11-28T10:00:02Z [info     ] looking on
+"""
+
+
+@pytest.mark.parametrize("name", [*CONTRACTS, "Correspondent"])
+def test_narrator__function_that_people_call__has_a_sentence(name):
+    called = {
+        entry["name"]
+        for entry in artifact(name)["abi"]
+        if entry["type"] == "function" and entry["stateMutability"] in ("payable", "nonpayable")
+    }
+    assert called - BY_CONTRACTS - TOLD_BY_THEMSELVES <= set(SENTENCES)
+
+
+@pytest.fixture
+def player(tmp_path):
+    """A daemon that has said something in its log; what it serves and whether it lives is the test's."""
+    log = tmp_path / "node-0.log"
+    log.write_text(LOG)
+
+    def make(port: int, code: str) -> Player:
+        process = subprocess.Popen([sys.executable, "-c", code])
+        if not port:
+            process.wait()
+        role = Role(devnet.NodePlan("Ada", 0), "a node", (), {})
+        made.append(process)
+        return Player(role, process, port, log)
+
+    made: list[subprocess.Popen[bytes]] = []
+    yield make
+    for process in made:
+        process.kill()
+        process.wait()
+
+
+def test_explain__daemon_ended__says_with_what_and_its_last_error(player):
+    said = explain([player(0, "raise SystemExit(3)")])
+    assert "Ada, a node: it ended with exit status 3" in said
+    assert "the engine died" in said
+    assert "looking on" not in said
+
+
+def test_explain__daemon_not_ready__gives_its_own_reasons(player):
+    class Unready(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = json.dumps({"ready": False, "reasons": ["service 0xab: the engine died of SIGSEGV"]}).encode()
+            self.send_response(503)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Unready) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        said = explain([player(server.server_port, "import time; time.sleep(60)")])
+        server.shutdown()
+    assert said.startswith("Ada, a node: service 0xab: the engine died of SIGSEGV")
+
+
+def test_play__a_daemon_dies__fails_and_names_it_with_its_last_words(monkeypatch, capsys):
+    monkeypatch.setattr(run, "LIAR", ("-c", "raise SystemExit('no bribe today: ValueError')"))
+    assert run.play(short=True) == 1
+    said = capsys.readouterr().out
+    assert "This did not happen:" in said
+    assert "Mallory, the bribed node: it ended with exit status 1" in said
+    assert "no bribe today" in said
+
+
+def test_play__without_anvil__says_how_to_get_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert run.play() == 1
+    assert "npm install --global @foundry-rs/anvil" in capsys.readouterr().out
+
+
+def test_ledger__a_wei_missing_in_one_column__does_not_add_up():
+    rows = {"node": Row(stake=5, fees=2, bonds=-3, gas=-1), "user": Row(fees=-2), "burnt": Row(bonds=3, gas=1)}
+    assert Ledger(rows).sums_to_zero
+    rows["burnt"].bonds -= 1
+    assert not Ledger(rows).sums_to_zero
+    rows["burnt"].gas += 1  # elsewhere, so that the total is right
+    assert not Ledger(rows).sums_to_zero
