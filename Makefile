@@ -1,24 +1,32 @@
-# Everything from a fresh machine: Python 3.11, Node 20, a C++ compiler and CMake. The first run builds llama.cpp
-# (about five minutes); pip keeps the wheel for the next.
+# `make demo` needs Python 3.11 to 3.13, Node 20 and a C compiler; `make test` Python 3.11 or 3.12 and a C++ compiler.
+# tools/preflight looks for all that first and says how to get what is missing. PYTHON=... chooses the Python.
+BEGAN := $(shell date +%s)
 PY := .venv/bin/python
 export PATH := $(CURDIR)/tools/bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.venv/bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/tools/solc
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
-.PHONY: help demo test check bench gas abi lock install clean
+.PHONY: help demo demo-panel demo-picture test check bench gas abi lock install wheel contracts-built clean
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
-demo: install contracts-built ## the whole oracle on a local chain: answer, dispute, refund
-	$(PY) -m oracle.cli demo --panel
+demo: .venv/node node_modules/anvil ## the whole oracle on a local chain: an answer, a lie and its punishment, a TEE, a refund
+	@$(PY) -m oracle.cli demo --began $(BEGAN)
+
+demo-panel: .venv/panel node_modules/anvil ## the same, and a lie that a panel judges; compiles llama.cpp once
+	@$(PY) -m oracle.cli demo --panel --began $(BEGAN)
+
+demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.svg
+	@$(PY) -m oracle.cli demo --picture docs/demo.svg
 
 test: install contracts-built ## all tests
-	$(if $(wildcard tests/invariants/*.t.sol),forge test)
-	$(PY) -m pytest -p no:ape_test $(wildcard tests/unit tests/exact tests/disputes tests/attestation tests/e2e)
-	$(if $(wildcard tests/contracts/test_*.py),ape test tests/contracts)
+	@tools/quietly "Compiling the contracts for Ape" ape compile
+	forge test
+	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/e2e
+	ape test tests/contracts
 
 check: install contracts-built ## linters, types, static analysis
 	ruff check .
@@ -37,29 +45,59 @@ gas: install contracts-built ## gas of every step, from receipts; writes gas.jso
 abi: install contracts-built ## what the node knows of the contracts
 	$(PY) scripts/export_abi.py
 
-lock: ## pin all dependencies again; torch stays apart, so that each machine gets its own build
-	uv pip compile pyproject.toml --extra dev --extra llamacpp --extra hub --python-version 3.11 --no-header \
-	    --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements/dev.lock
-	uv pip compile pyproject.toml --extra llamacpp --extra hub --python-version 3.11 --no-header \
-	    --generate-hashes --no-emit-index-url --no-emit-find-links -o requirements/node.lock
+LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --generate-hashes \
+    --no-emit-index-url --no-emit-find-links --quiet
+lock: ## pin all dependencies again, for every supported Python; torch stays apart, so that each machine gets its own build
+	$(LOCK) -o requirements/node.lock
+	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
+	$(LOCK) --extra llamacpp --extra hub --extra dev -o requirements/dev.lock
 
-install: .venv/installed node_modules/installed
+wheel: .venv/node ## the package as one file, in dist/
+	@tools/quietly "Building the wheel" $(PY) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
-contracts-built: node_modules/installed .venv/installed
-	@forge build contracts
+install: .venv/dev node_modules/all ## everything that the tests need
 
-.venv/installed: requirements/dev.lock pyproject.toml $(wildcard setup.py oracle/engines/exact/kernels/*)
-	@test -x $(PY) || python3 -m venv .venv
-	@echo "Installing Python packages; llama.cpp is compiled once, in about five minutes."
-	@$(PY) -m pip install --disable-pip-version-check --require-hashes -r requirements/dev.lock
-	@$(PY) -m pip install --disable-pip-version-check torch==2.13.0
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+contracts-built: .venv/dev node_modules/all
+	@tools/quietly "Compiling the contracts" forge build contracts tests/invariants
+
+# Three sets of packages in one environment, each with all of the one before it. Installing a smaller set again may
+# change versions, so it forgets the larger.
+PIP := $(PY) -m pip install --disable-pip-version-check
+SOURCES := pyproject.toml setup.py $(wildcard oracle/engines/exact/kernels/*)
+define environment # goal of tools/preflight, set of packages
+	@tools/preflight $(1)
+	@python=$$(tools/preflight python $(1)); test "$$python" = $(PY) || "$$python" -m venv --clear .venv
+	@tools/quietly "Installing Python packages$(3)" $(PIP) --require-hashes -r requirements/$(2).lock
+	@tools/quietly "Building the exact engine's C kernels" $(PIP) --no-deps --editable .
+endef
+
+.venv/node: requirements/node.lock $(SOURCES)
+	$(call environment,demo,node)
+	@rm -f .venv/panel .venv/dev
 	@touch $@
 
-node_modules/installed: package-lock.json
-	@# Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry.
-	@npm install --silent --no-save
+.venv/panel: requirements/panel.lock $(SOURCES)
+	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in about five minutes)
+	@rm -f .venv/dev
+	@touch .venv/node $@
+
+.venv/dev: requirements/dev.lock $(SOURCES)
+	$(call environment,test,dev,; llama.cpp is compiled once$(,) in about five minutes)
+	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
+	@touch .venv/node .venv/panel $@
+
+# Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry.
+node_modules/anvil: package-lock.json | .venv/node
+	@tools/quietly "Installing Anvil" npm install --no-save --omit=dev
+	@rm -f node_modules/all
 	@touch $@
+
+node_modules/all: package-lock.json | .venv/dev
+	@tools/quietly "Installing compiler and contract libraries" npm install --no-save
+	@touch node_modules/anvil $@
+
+, := ,
 
 clean: ## builds and caches, not the environments
-	rm -rf .build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .build build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
