@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
-
+import {Seats} from "./Seats.sol";
 import {Services} from "./Services.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
-import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
@@ -18,7 +16,7 @@ contract Oracle is IOracle, Services {
     using RequestLib for Answer;
 
     /// @notice Blocks between a request and the block that fixes its seed: the payer cannot know it when asking.
-    uint256 public constant SEED_DELAY = 2;
+    uint256 public constant SEED_DELAY = RequestLib.SEED_DELAY;
 
     /// @notice Gas of `finalize` beside the callback itself, as the requester pays for it.
     uint256 public constant CALLBACK_OVERHEAD_GAS = 60_000;
@@ -40,7 +38,7 @@ contract Oracle is IOracle, Services {
     /// the upper 248 bits of the answer's hash.
     mapping(RequestId requestId => uint256) private _state;
 
-    constructor(IModelRegistry models_) Services(models_) {}
+    constructor(Seats seats_) Services(seats_) {}
 
     /* REQUESTER */
 
@@ -83,9 +81,9 @@ contract Oracle is IOracle, Services {
         if (msg.sender != req.payer()) revert NotPayer(requestId, req.payer());
 
         uint256 refundWei = _escrow(req);
-        bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        bytes32 seedBlockHash = req.seedBlockHash();
         if (seedBlockHash != 0) {
-            uint16 seat = _draw(req, requestId, seedBlockHash, _turn(req, round, block.timestamp));
+            uint16 seat = req.drawnSeat(requestId, seedBlockHash, req.turnAt(round, block.timestamp));
             if (_seats[req.service][seat].money.status >= SeatStatus.Active) {
                 uint256 promptWei = req.feeWei() - req.tokenPriceWei() * req.maxTokens();
                 refundWei -= promptWei;
@@ -105,9 +103,9 @@ contract Oracle is IOracle, Services {
         if (block.timestamp <= deadline) revert DeadlineNotPassed(requestId, deadline);
 
         uint256 refundWei = _escrow(req);
-        bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        bytes32 seedBlockHash = req.seedBlockHash();
         if (seedBlockHash != 0 && deadline > round.startsAt) {
-            _chargeMissed(req, round, requestId, seedBlockHash, _turn(req, round, deadline));
+            _chargeMissed(req, round, requestId, seedBlockHash, req.turnAt(round, deadline));
         }
         _setStatus(requestId, Status.Refunded);
         credit[req.payer()] += refundWei;
@@ -217,74 +215,19 @@ contract Oracle is IOracle, Services {
     }
 
     /// @inheritdoc IOracle
-    function turnOf(Request calldata req) external view returns (uint32 turn, uint16 seat, address operator) {
-        RequestId requestId = req.id();
-        bytes32 seedBlockHash = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
-        if (seedBlockHash == 0) revert SeedMismatch(requestId, 0, 0);
-        turn = _turn(req, _openRound(requestId), block.timestamp);
-        seat = _draw(req, requestId, seedBlockHash, turn);
-        SeatState storage state = _seats[req.service][seat];
-        if (state.money.status >= SeatStatus.Active) operator = state.money.operator;
-    }
-
-    /// @inheritdoc IOracle
     function statusOf(RequestId requestId) public view returns (Status) {
-        return Status(uint8(_state[requestId]));
+        return RequestLib.statusIn(_state[requestId]);
     }
 
     /// @inheritdoc IOracle
-    function roundOf(RequestId requestId) external view returns (Round memory round) {
-        if (statusOf(requestId) == Status.Open) return _openRound(requestId);
+    function stateOf(RequestId requestId) external view returns (uint256) {
+        return _state[requestId];
     }
 
     /// @inheritdoc IOracle
     function isFinal(RequestId requestId, Answer calldata ans) external view returns (bool) {
         uint256 state = _state[requestId];
         return state == _answeredState(ans, Status.Final) || state == _answeredState(ans, Status.Undelivered);
-    }
-
-    /// @inheritdoc IOracle
-    function idOf(Request calldata req) external pure returns (RequestId) {
-        return req.id();
-    }
-
-    /// @inheritdoc IOracle
-    function unpackRequest(Request calldata req) external pure returns (RequestFields memory) {
-        return RequestFields({
-            service: req.service,
-            promptHash: req.promptHash,
-            payer: req.payer(),
-            blockNumber: uint48(req.blockNumber()),
-            turnSeconds: uint24(req.turnSeconds()),
-            windowSeconds: uint24(req.windowSeconds()),
-            seatCount: uint16(req.seatCount()),
-            feeWei: uint96(req.feeWei()),
-            tokenPriceWei: uint64(req.tokenPriceWei()),
-            bondWei: uint72(req.bondWei()),
-            params: Params({
-                maxTokens: uint24(req.maxTokens()),
-                temperature: uint32(req.temperature()),
-                cutoff: uint32(req.cutoff()),
-                callbackGas: uint32(req.callbackGas()),
-                callbackGasPriceWei: uint64(req.callbackGasPriceWei()),
-                deadline: uint48(req.deadline()),
-                valueFinney: uint24(req.valueFinney()),
-                isPrivate: req.isPrivate()
-            })
-        });
-    }
-
-    /// @inheritdoc IOracle
-    function unpackAnswer(Answer calldata ans) external pure returns (AnswerFields memory) {
-        return AnswerFields({
-            turn: ans.turn(),
-            seat: ans.seat(),
-            closesAt: uint48(ans.closesAt()),
-            tokenCount: uint24(ans.tokenCount()),
-            outputHash: ans.outputHash,
-            tokensRoot: ans.tokensRoot,
-            seedBlockHash: ans.seedBlockHash
-        });
     }
 
     /* MONEY */
@@ -332,11 +275,11 @@ contract Oracle is IOracle, Services {
         if (block.timestamp > req.deadline()) revert DeadlinePassed(requestId, req.deadline());
         if (tokenCount == 0 || tokenCount > req.maxTokens()) revert TokensOutOfRange(tokenCount, req.maxTokens());
         if (output.length > MAX_OUTPUT_BYTES) revert OutputTooLong(output.length, MAX_OUTPUT_BYTES);
-        bytes32 expected = Blockhash.blockHash(req.blockNumber() + SEED_DELAY);
+        bytes32 expected = req.seedBlockHash();
         if (seedBlockHash != expected || expected == 0) revert SeedMismatch(requestId, expected, seedBlockHash);
 
-        uint32 turn = _turn(req, round, block.timestamp);
-        uint16 seat = _draw(req, requestId, seedBlockHash, turn);
+        uint32 turn = req.turnAt(round, block.timestamp);
+        uint16 seat = req.drawnSeat(requestId, seedBlockHash, turn);
         _lockBond(req, requestId, turn, seat);
         if (turn > round.firstTurn) _chargeMissed(req, round, requestId, seedBlockHash, turn);
         ans = Answer({
@@ -379,7 +322,7 @@ contract Oracle is IOracle, Services {
         uint256 penaltiesWei;
         uint72 missPenaltyWei = _services[req.service].missPenaltyWei;
         for (uint32 turn = round.firstTurn; turn < endTurn; ++turn) {
-            uint16 seat = _draw(req, requestId, seedBlockHash, turn);
+            uint16 seat = req.drawnSeat(requestId, seedBlockHash, turn);
             SeatState storage state = _seats[req.service][seat];
             uint256 beganAt = round.startsAt + uint256(turn - round.firstTurn) * req.turnSeconds();
             if (state.money.status == SeatStatus.Active && state.readyAt <= beganAt) {
@@ -458,13 +401,11 @@ contract Oracle is IOracle, Services {
     /* STATE */
 
     function _openState(uint32 firstTurn) private view returns (uint256) {
-        return uint256(Status.Open) | uint256(firstTurn) << 8 | block.timestamp << 40;
+        return RequestLib.packOpen(Round({firstTurn: firstTurn, startsAt: uint48(block.timestamp)}));
     }
 
     function _openRound(RequestId requestId) private view returns (Round memory) {
-        uint256 state = _state[requestId];
-        if (uint8(state) != uint8(Status.Open)) revert WrongStatus(requestId, Status(uint8(state)));
-        return Round({firstTurn: uint32(state >> 8), startsAt: uint48(state >> 40)});
+        return RequestLib.roundIn(requestId, _state[requestId]);
     }
 
     function _answeredState(Answer memory ans, Status status) private pure returns (uint256) {
@@ -479,21 +420,5 @@ contract Oracle is IOracle, Services {
     /// @dev Changes the status and keeps the rest.
     function _setStatus(RequestId requestId, Status status) private {
         _state[requestId] = _state[requestId] >> 8 << 8 | uint256(status);
-    }
-
-    /* TURNS */
-
-    function _turn(Request calldata req, Round memory round, uint256 time) private pure returns (uint32) {
-        return round.firstTurn + uint32((time - round.startsAt) / req.turnSeconds());
-    }
-
-    function _draw(Request calldata req, RequestId requestId, bytes32 seedBlockHash, uint32 turn)
-        private
-        pure
-        returns (uint16)
-    {
-        // Who could influence the seed is said in docs/protocol.md; the remainder's bias is below 2^-240.
-        // slither-disable-next-line weak-prng
-        return uint16(uint256(keccak256(abi.encode(seedBlockHash, requestId, turn))) % req.seatCount());
     }
 }

@@ -56,6 +56,7 @@ class OracleClient:
         self.address: ChecksumAddress = account.address if isinstance(account, LocalAccount) else account
         self.registry = self.contract("ModelRegistry", deployment.registry)
         self.oracle = self.contract("Oracle", deployment.oracle)
+        self.lens = self.contract("Lens", deployment.lens)
         self.panel = self.contract("PanelArbiter", deployment.panel)
 
     @cached_property

@@ -30,6 +30,9 @@ class Deployment:
     block: int
     registry: ChecksumAddress
     oracle: ChecksumAddress
+    seats: ChecksumAddress
+    """The code that the oracle runs for services and seats."""
+    lens: ChecksumAddress
     panel: ChecksumAddress
     game: ChecksumAddress | None = None
     """The dispute game of exact models; None in deployments without one. So the others."""
@@ -48,6 +51,8 @@ class Deployment:
                 block=int(fields["block"]),
                 registry=Web3.to_checksum_address(fields["registry"]),
                 oracle=Web3.to_checksum_address(fields["oracle"]),
+                seats=Web3.to_checksum_address(fields["seats"]),
+                lens=Web3.to_checksum_address(fields["lens"]),
                 panel=Web3.to_checksum_address(fields["panel"]),
                 **{name: Web3.to_checksum_address(fields[name]) for name in OPTIONAL if fields.get(name)},
             )

@@ -138,7 +138,9 @@ def deploy(w3: Web3) -> Deployment:
 
     block = w3.eth.block_number
     registry = create("ModelRegistry")
-    oracle = create("Oracle", registry)
+    seats = create("Seats", registry)
+    oracle = create("Oracle", seats)
+    lens = create("Lens", oracle)
     panel = create("PanelArbiter", oracle)
     referee = create("Referee", registry, *map(create, ("LinearReferee", "RowReferee", "AttentionReferee")))
     table_made = w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(table_code())})
@@ -147,7 +149,7 @@ def deploy(w3: Web3) -> Deployment:
     game = create("DisputeGame", oracle, referee, token_referee)
     verifier = create("DcapVerifier", create("DcapCollateral", *root_key(w3.eth.chain_id)))
     attester = create("AttestedAnswers", oracle, verifier)
-    addresses = (registry, oracle, panel, game, referee, token_referee, attester)
+    addresses = (registry, oracle, seats, lens, panel, game, referee, token_referee, attester)
     return Deployment(w3.eth.chain_id, block, *map(Web3.to_checksum_address, addresses))
 
 

@@ -27,7 +27,9 @@ def cli(alias: str, out: Path) -> None:
         else accounts.load(alias)
     )
     registry = project.ModelRegistry.deploy(sender=deployer)
-    oracle = project.Oracle.deploy(registry, sender=deployer)
+    seats = project.Seats.deploy(registry, sender=deployer)
+    oracle = project.Oracle.deploy(seats, sender=deployer)
+    lens = project.Lens.deploy(oracle, sender=deployer)
     panel = project.PanelArbiter.deploy(oracle, sender=deployer)
 
     families = [
@@ -44,14 +46,25 @@ def cli(alias: str, out: Path) -> None:
     verifier = project.DcapVerifier.deploy(collateral, sender=deployer)
     attester = project.AttestedAnswers.deploy(oracle, verifier, sender=deployer)
 
-    known = (oracle.models(), panel.oracle(), referee.registry(), token_referee.referee(), game.oracle())
-    if known != (registry.address, oracle.address, registry.address, referee.address, oracle.address):
+    known = (
+        oracle.models(),
+        oracle.seats(),
+        lens.oracle(),
+        panel.oracle(),
+        referee.registry(),
+        token_referee.referee(),
+        game.oracle(),
+    )
+    others = (registry.address, referee.address, oracle.address)
+    if known != (registry.address, seats.address, oracle.address, oracle.address, *others):
         raise click.ClickException("the contracts do not know each other; deploy again")
     deployment = {
         "chain_id": networks.provider.chain_id,
         "block": registry.creation_metadata.block,
         "registry": registry.address,
         "oracle": oracle.address,
+        "seats": seats.address,
+        "lens": lens.address,
         "panel": panel.address,
         "game": game.address,
         "referee": referee.address,

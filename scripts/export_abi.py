@@ -9,9 +9,9 @@ from pathlib import Path
 from eth_utils.crypto import keccak
 
 ROOT = Path(__file__).resolve().parent.parent
-# The node talks to the first nine; a development chain also deploys the families of operators and the examples.
+# The node talks to the first eleven; a development chain also deploys the families of operators and the examples.
 CONTRACTS = (
-    *("ModelRegistry", "Oracle", "PanelArbiter", "DisputeGame", "Referee", "TokenReferee"),
+    *("ModelRegistry", "Oracle", "Seats", "Lens", "PanelArbiter", "DisputeGame", "Referee", "TokenReferee"),
     *("AttestedAnswers", "DcapVerifier", "DcapCollateral"),
     *("LinearReferee", "RowReferee", "AttentionReferee", "Correspondent", "Wager"),
 )

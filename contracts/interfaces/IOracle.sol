@@ -48,7 +48,7 @@ interface IOracle is IServices, ICredits {
     /// turnSeconds (24), windowSeconds (24), seatCount (16: the draws go over seats [0, seatCount)), isPrivate (1).
     /// @param money feeWei (96: base, prompt bytes and `maxTokens` tokens), tokenPriceWei (64), bondWei (72),
     /// valueFinney (24).
-    /// Fields are packed from the lowest bit up; see `RequestLib`, and `unpackRequest` to read them apart.
+    /// Fields are packed from the lowest bit up; see `RequestLib`, and `ILens.unpackRequest` to read them apart.
     struct Request {
         ServiceId service;
         bytes32 promptHash;
@@ -72,32 +72,6 @@ interface IOracle is IServices, ICredits {
     /// @param seedBlockHash hash of block `blockNumber + SEED_DELAY`.
     struct Answer {
         uint256 head;
-        bytes32 outputHash;
-        bytes32 tokensRoot;
-        bytes32 seedBlockHash;
-    }
-
-    /// @notice A request with its fields apart.
-    struct RequestFields {
-        ServiceId service;
-        bytes32 promptHash;
-        address payer;
-        uint48 blockNumber;
-        uint24 turnSeconds;
-        uint24 windowSeconds;
-        uint16 seatCount;
-        uint96 feeWei;
-        uint64 tokenPriceWei;
-        uint72 bondWei;
-        Params params;
-    }
-
-    /// @notice An answer with its fields apart.
-    struct AnswerFields {
-        uint32 turn;
-        uint16 seat;
-        uint48 closesAt;
-        uint24 tokenCount;
         bytes32 outputHash;
         bytes32 tokensRoot;
         bytes32 seedBlockHash;
@@ -272,22 +246,12 @@ interface IOracle is IServices, ICredits {
         view
         returns (uint256 feeWei, uint256 callbackWei);
 
-    /// @notice The entitled seat now. `operator` is zero if the seat is vacant or not active.
-    /// @dev Reverts with SeedMismatch before block `blockNumber + SEED_DELAY` has a successor.
-    function turnOf(Request calldata req) external view returns (uint32 turn, uint16 seat, address operator);
-
     function statusOf(RequestId requestId) external view returns (Status);
 
-    /// @notice Where the turns of an open request stand; zero if it is not open.
-    function roundOf(RequestId requestId) external view returns (Round memory);
+    /// @notice The word kept of a request, which `RequestLib` reads: its status; while open its round; once answered the
+    /// answer's hash. For lenses.
+    function stateOf(RequestId requestId) external view returns (uint256);
 
     /// @notice Whether `ans` is the final answer: for contracts that act on an answer later.
     function isFinal(RequestId requestId, Answer calldata ans) external view returns (bool);
-
-    /// @notice The id that a request has.
-    function idOf(Request calldata req) external pure returns (RequestId);
-
-    function unpackRequest(Request calldata req) external pure returns (RequestFields memory);
-
-    function unpackAnswer(Answer calldata ans) external pure returns (AnswerFields memory);
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
+
 import {IOracle} from "../interfaces/IOracle.sol";
 import {RequestId} from "../interfaces/Types.sol";
 
 /// @title The packed words of `Request` and `Answer`.
 /// @notice Both travel through calldata and events several times in a request's life, where every word costs; so the
-/// small numbers share words, first field lowest. `IOracle.unpackRequest` and `unpackAnswer` show them apart.
+/// small numbers share words, first field lowest. `ILens.unpackRequest` and `unpackAnswer` show them apart.
 library RequestLib {
+    /// @dev Blocks between a request and the block that fixes its seed.
+    uint256 internal constant SEED_DELAY = 2;
+
     /// @dev A request is named by the hash of everything it says.
     function id(IOracle.Request memory r) internal pure returns (RequestId) {
         return RequestId.wrap(uint256(keccak256(abi.encode(r))));
@@ -142,5 +147,46 @@ library RequestLib {
 
     function tokenCountIn(uint256 head) internal pure returns (uint256) {
         return uint24(head >> 96);
+    }
+
+    /* STATE: status (8 bits); while open firstTurn (32), startsAt (48); once answered the upper 248 bits of its hash */
+
+    function packOpen(IOracle.Round memory round) internal pure returns (uint256) {
+        return uint256(IOracle.Status.Open) | uint256(round.firstTurn) << 8 | uint256(round.startsAt) << 40;
+    }
+
+    function statusIn(uint256 state) internal pure returns (IOracle.Status) {
+        return IOracle.Status(uint8(state));
+    }
+
+    /// @dev Where the turns stand. Reverts with WrongStatus unless open.
+    function roundIn(RequestId requestId, uint256 state) internal pure returns (IOracle.Round memory) {
+        if (statusIn(state) != IOracle.Status.Open) revert IOracle.WrongStatus(requestId, statusIn(state));
+        return IOracle.Round({firstTurn: uint32(state >> 8), startsAt: uint48(state >> 40)});
+    }
+
+    /* TURNS */
+
+    /// @dev Zero before the seed's block has a successor, and when the chain has forgotten it.
+    function seedBlockHash(IOracle.Request calldata r) internal view returns (bytes32) {
+        return Blockhash.blockHash(blockNumber(r) + SEED_DELAY);
+    }
+
+    function turnAt(IOracle.Request calldata r, IOracle.Round memory round, uint256 time)
+        internal
+        pure
+        returns (uint32)
+    {
+        return round.firstTurn + uint32((time - round.startsAt) / turnSeconds(r));
+    }
+
+    function drawnSeat(IOracle.Request calldata r, RequestId requestId, bytes32 seed, uint32 turn_)
+        internal
+        pure
+        returns (uint16)
+    {
+        // Who could influence the seed is said in docs/protocol.md; the remainder's bias is below 2^-240.
+        // slither-disable-next-line weak-prng
+        return uint16(uint256(keccak256(abi.encode(seed, requestId, turn_))) % seatCount(r));
     }
 }

@@ -108,6 +108,7 @@ class Contracts:
         wanted = (
             ("ModelRegistry", self.deployment.registry),
             ("Oracle", self.deployment.oracle),
+            ("Seats", self.deployment.seats),
             ("PanelArbiter", self.deployment.panel),
             ("DisputeGame", self.deployment.game),
             ("Referee", self.deployment.referee),

@@ -103,8 +103,18 @@ def registry(people):
 
 
 @pytest.fixture(scope="session")
-def oracle(registry, people):
-    return project.Oracle.deploy(registry, sender=people.deployer)
+def seats(registry, people):
+    return project.Seats.deploy(registry, sender=people.deployer)
+
+
+@pytest.fixture(scope="session")
+def oracle(seats, people):
+    return project.Oracle.deploy(seats, sender=people.deployer)
+
+
+@pytest.fixture(scope="session")
+def lens(oracle, people):
+    return project.Lens.deploy(oracle, sender=people.deployer)
 
 
 @pytest.fixture(scope="session")
@@ -125,9 +135,9 @@ def world(founded):
 
 
 @pytest.fixture(scope="session")
-def founded(oracle, panel, model, people):
+def founded(oracle, lens, panel, model, people):
     """A service judged by a panel of three, with six active seats of six owners, and the moves of its life."""
-    w = World(oracle, panel, people)
+    w = World(oracle, lens, panel, people)
     w.model = model
     w.service = w.create_service(terms(model, panel))
     for owner, operator in zip(people.owners, people.operators, strict=True):

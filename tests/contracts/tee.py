@@ -119,7 +119,7 @@ class Enclave:
         seed = w.seed(asked)
         receipt = w.oracle.answerAttested(asked.request, output, tokens, TOKENS_ROOT, seed, signed, sender=operator)
         event = w.oracle.AnswerPosted.from_receipt(receipt)[0]
-        parts = w.oracle.unpackAnswer(event.answer)
+        parts = self.world.lens.unpackAnswer(event.answer)
         return Answered(asked, event.answer, output, parts.turn, parts.seat, parts.closesAt, receipt)
 
 

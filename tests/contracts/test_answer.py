@@ -14,19 +14,19 @@ def arguments(world, asked):
 # WHAT IS REFUSED
 
 
-def test_answer__unknown_request__reverts(world, oracle, people, asked, arguments):
+def test_answer__unknown_request__reverts(world, oracle, people, asked, arguments, lens):
     changed = list(asked.request)
     changed[1] = bytes(32)
-    with reverts(oracle.WrongStatus, requestId=oracle.idOf(changed), status=NONE):
+    with reverts(oracle.WrongStatus, requestId=lens.idOf(changed), status=NONE):
         oracle.answer(changed, *arguments[1:], sender=people.operators[0])
 
 
 @pytest.mark.parametrize("index", [0, 2, 3, 4])
-def test_answer__changed_request__reverts(world, oracle, people, asked, arguments, index):
+def test_answer__changed_request__reverts(world, oracle, people, asked, arguments, index, lens):
     """Every word of a request is in its id: service, head, rules, money."""
     changed = list(asked.request)
     changed[index] = bytes(32) if index == 0 else changed[index] + 1
-    with reverts(oracle.WrongStatus, requestId=oracle.idOf(changed), status=NONE):
+    with reverts(oracle.WrongStatus, requestId=lens.idOf(changed), status=NONE):
         oracle.answer(changed, *arguments[1:], sender=world.in_turn(asked)[2])
 
 
@@ -57,12 +57,12 @@ def test_answer_a14__seed_of_another_fork__reverts(world, oracle, asked, argumen
         oracle.answer(*arguments, sender=world.in_turn(asked)[2])
 
 
-def test_answer_a14__re_mined_after_a_reorg__reverts(world, oracle, people, asked, arguments):
+def test_answer_a14__re_mined_after_a_reorg__reverts(world, oracle, people, asked, arguments, lens):
     """The seed's block is replaced by another: the signed answer must not become a wrong one."""
     provider = networks.provider
     head = int(provider.make_request("eth_blockNumber", []), 16)
     before = world.seed(asked)
-    depth = head - (oracle.unpackRequest(asked.request).blockNumber + 2) + 1
+    depth = head - (lens.unpackRequest(asked.request).blockNumber + 2) + 1
     provider.make_request("anvil_rollback", [depth])
     world.pass_time(7)  # another timestamp, another hash
     world.mine(3)
@@ -82,17 +82,17 @@ def test_answer_a8__not_the_seat_in_turn__reverts(world, oracle, people, asked, 
                 oracle.answer(*arguments, sender=copier)
 
 
-def test_answer__turn_passed__reverts(world, oracle, asked, arguments):
+def test_answer__turn_passed__reverts(world, oracle, asked, arguments, lens):
     _, seat, operator = world.in_turn(asked)
-    while oracle.turnOf(asked.request)[1] == seat:
+    while lens.turnOf(asked.request)[1] == seat:
         world.pass_time(60)
-    turn, seat, now = oracle.turnOf(asked.request)
+    turn, seat, now = lens.turnOf(asked.request)
     with reverts(oracle.NotYourTurn, requestId=asked.id, turn=turn, seat=seat, operator=now):
         oracle.answer(*arguments, sender=operator)
 
 
-def test_answer__deadline_passed__reverts(world, oracle, asked, arguments):
-    deadline = oracle.unpackRequest(asked.request).params.deadline
+def test_answer__deadline_passed__reverts(world, oracle, asked, arguments, lens):
+    deadline = lens.unpackRequest(asked.request).params.deadline
     operator = world.in_turn(asked)[2]
     world.set_time(deadline + 1)
     with reverts(oracle.DeadlinePassed, requestId=asked.id, deadline=deadline):
@@ -104,11 +104,11 @@ def test_answer__twice__reverts(world, oracle, answered):
         world.answer(answered.asked, b" no", sender=world.account(world.seat(answered.seat).operator))
 
 
-def test_answer__balance_below_the_bond__reverts(world, oracle, people):
+def test_answer__balance_below_the_bond__reverts(world, oracle, people, lens):
     """One seat is enough for one open answer here; the second request of the same turn must wait."""
     first = world.ask()
     second = world.ask(maxTokens=15)
-    while oracle.turnOf(second.request)[1] != oracle.turnOf(first.request)[1]:
+    while lens.turnOf(second.request)[1] != lens.turnOf(first.request)[1]:
         second = world.ask(maxTokens=15, deadline=world.now() + 1_000)
     answered = world.answer(first)
     with reverts(
@@ -124,50 +124,50 @@ def test_answer__balance_below_the_bond__reverts(world, oracle, people):
 # TURNS AND SEEDS
 
 
-def test_turn_of__seed_unknown__reverts(world, oracle):
+def test_turn_of__seed_unknown__reverts(world, oracle, lens):
     asked = world.ask(wait=False)
     with reverts(oracle.SeedMismatch, requestId=asked.id, expected=bytes(32), given=bytes(32)):
-        oracle.turnOf(asked.request)
+        lens.turnOf(asked.request)
 
 
-def test_turn_of__vacant_seat__has_no_operator(world, oracle, people, asked):
-    _, seat, _ = oracle.turnOf(asked.request)
+def test_turn_of__vacant_seat__has_no_operator(world, oracle, people, asked, lens):
+    _, seat, _ = lens.turnOf(asked.request)
     oracle.announceExit(world.service, seat, sender=people.owners[seat])
     asked = world.ask(deadline=world.now() + 1_000)
     world.pass_time(1_800 + 3_600 + 4_800)
     oracle.exit(world.service, seat, sender=people.owners[seat])
-    entitled = {oracle.turnOf(asked.request)[1:]}
+    entitled = {lens.turnOf(asked.request)[1:]}
     for _ in range(40):
         world.pass_time(60)
-        entitled.add(oracle.turnOf(asked.request)[1:])
+        entitled.add(lens.turnOf(asked.request)[1:])
     assert (seat, "0x0000000000000000000000000000000000000000") in entitled
     assert len(entitled) == 6
 
 
-def test_turns__every_seat__comes_up(world, oracle, asked):
+def test_turns__every_seat__comes_up(world, oracle, asked, lens):
     """Draws over six seats and thirty turns reach everyone; a seat may come up again."""
     seen = set()
     for _ in range(30):
-        seen.add(oracle.turnOf(asked.request)[1])
+        seen.add(lens.turnOf(asked.request)[1])
         world.pass_time(60)
     assert seen == set(range(6))
 
 
-def test_answer__after_missed_turns__fines_those_who_let_them_pass(world, oracle, asked):
-    first = oracle.turnOf(asked.request)[1]
+def test_answer__after_missed_turns__fines_those_who_let_them_pass(world, oracle, asked, lens):
+    first = lens.turnOf(asked.request)[1]
     world.pass_time(120)
     answered = world.answer(asked)
     missed = oracle.TurnMissed.from_receipt(answered.receipt)
     assert [event.turn for event in missed] == list(range(answered.turn))
     assert missed[0].seat == first
     assert oracle.burnable() == sum(event.penaltyWei for event in missed) > 0
-    assert oracle.credit(oracle.unpackRequest(asked.request).payer) == 0
+    assert oracle.credit(lens.unpackRequest(asked.request).payer) == 0
 
 
-def test_answer__leaving_seats_turn_missed__is_not_fined(world, oracle, people, asked):
-    first = oracle.turnOf(asked.request)[1]
+def test_answer__leaving_seats_turn_missed__is_not_fined(world, oracle, people, asked, lens):
+    first = lens.turnOf(asked.request)[1]
     oracle.announceExit(world.service, first, sender=people.owners[first])
-    while oracle.turnOf(asked.request)[1] == first:
+    while lens.turnOf(asked.request)[1] == first:
         world.pass_time(60)
     answered = world.answer(asked)
     assert first not in [event.seat for event in oracle.TurnMissed.from_receipt(answered.receipt)]
@@ -181,9 +181,9 @@ def test_answer_a13__seed_older_than_the_opcode_knows__is_accepted(world, oracle
     assert world.answer(asked).turn >= 0
 
 
-def test_answer_a13__seed_forgotten__reverts(world, oracle, people, asked):
+def test_answer_a13__seed_forgotten__reverts(world, oracle, people, asked, lens):
     seed = world.seed(asked)
-    world.forget(oracle.unpackRequest(asked.request).blockNumber + 2)
+    world.forget(lens.unpackRequest(asked.request).blockNumber + 2)
     with reverts(oracle.SeedMismatch, requestId=asked.id, expected=bytes(32), given=seed):
         oracle.answer(asked.request, OUTPUT, 2, TOKENS_ROOT, seed, sender=people.operators[0])
 
@@ -194,30 +194,30 @@ def test_seed_a13__same_question_in_another_block__is_drawn_anew(world, oracle):
     assert len(seeds) == 4
 
 
-def test_refund__seed_forgotten__pays_back_without_fines(world, oracle, people, asked):
-    world.forget(oracle.unpackRequest(asked.request).blockNumber + 2)
+def test_refund__seed_forgotten__pays_back_without_fines(world, oracle, people, asked, lens):
+    world.forget(lens.unpackRequest(asked.request).blockNumber + 2)
     world.pass_time(1_801)
     receipt = oracle.refund(asked.request, sender=people.stranger)
     assert not oracle.TurnMissed.from_receipt(receipt)
-    assert oracle.credit(people.payer) == oracle.unpackRequest(asked.request).feeWei
+    assert oracle.credit(people.payer) == lens.unpackRequest(asked.request).feeWei
 
 
 # WHAT AN ANSWER DOES
 
 
-def test_answer__in_turn__locks_the_bond_and_opens_the_window(world, oracle, asked, answered):
+def test_answer__in_turn__locks_the_bond_and_opens_the_window(world, oracle, asked, answered, lens):
     seat = world.seat(answered.seat)
     assert seat.balanceWei == world.terms["seatWei"] - ETHER
     assert seat.locks == 1
     assert answered.closes_at == world.now() + 3_600
-    parts = oracle.unpackAnswer(answered.answer)
+    parts = lens.unpackAnswer(answered.answer)
     assert (parts.tokenCount, parts.tokensRoot, parts.seedBlockHash) == (2, TOKENS_ROOT, world.seed(asked))
     assert oracle.statusOf(answered.id) == 2
     assert not oracle.isFinal(answered.id, answered.answer)
-    assert oracle.roundOf(answered.id) == (0, 0)
+    assert lens.roundOf(answered.id) == (0, 0)
 
 
-def test_answer__service_with_the_widest_numbers__packs_them_without_loss(world, oracle, people, panel):
+def test_answer__service_with_the_widest_numbers__packs_them_without_loss(world, oracle, people, panel, lens):
     """The largest value of every packed field comes back as it went in."""
     wide = terms(
         world.model,
@@ -242,12 +242,12 @@ def test_answer__service_with_the_widest_numbers__packs_them_without_loss(world,
     most = {"maxTokens": 2**24 - 1, "temperature": 2**32 - 1, "cutoff": 2**32 - 1}
     networks.provider.set_balance(people.payer.address, 2**96)
     asked = world.ask(**most)
-    fields = oracle.unpackRequest(asked.request)
+    fields = lens.unpackRequest(asked.request)
     assert (fields.tokenPriceWei, fields.bondWei) == (2**64 - 1, 2**70)
     assert (fields.turnSeconds, fields.windowSeconds, fields.seatCount) == (86_400, 30 * 86_400, 5)
     assert {name: getattr(fields.params, name) for name in most} == most
     answered = world.answer(asked, tokens=2**24 - 1)
-    assert oracle.unpackAnswer(answered.answer).tokenCount == 2**24 - 1
+    assert lens.unpackAnswer(answered.answer).tokenCount == 2**24 - 1
     assert answered.closes_at == world.now() + 30 * 86_400
     receipt = world.finalize(answered)
     assert oracle.RequestFinalized.from_receipt(receipt)[0].paidWei == fields.feeWei

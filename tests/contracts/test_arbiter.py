@@ -93,12 +93,12 @@ def test_rule_a22__payouts_above_the_pot__reverts(oracle, people, arbiter, judge
         oracle.rule(judged.request, judged.answer, ruling, slash, too_much, value=value, sender=arbiter)
 
 
-def test_rule__rejected__next_turn_begins_now(world, oracle, people, arbiter, judged):
+def test_rule__rejected__next_turn_begins_now(world, oracle, people, arbiter, judged, lens):
     oracle.dispute(judged.request, judged.answer, sender=arbiter)
     receipt = oracle.rule(
         judged.request, judged.answer, REJECTED, ETHER, payouts((people.stranger, ETHER // 2)), sender=arbiter
     )
-    round_ = oracle.roundOf(judged.id)
+    round_ = lens.roundOf(judged.id)
     assert (round_.firstTurn, round_.startsAt) == (judged.turn + 1, receipt.timestamp)
     assert oracle.credit(people.stranger) == ETHER // 2
     assert oracle.credit(BURN) == ETHER // 2

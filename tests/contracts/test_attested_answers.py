@@ -41,7 +41,7 @@ def admitted(made, key=KEY):
 # FINAL AT ONCE
 
 
-def test_answer__attested__is_final_paid_and_called_back_at_once(made, world, oracle, people, hostile):
+def test_answer__attested__is_final_paid_and_called_back_at_once(made, world, oracle, people, hostile, lens):
     asked = world.ask_from(hostile, maxTokens=10)
     seats = {seat: world.seat(seat).balanceWei for seat in range(6)}
     answered = made.answer(asked, tokens=4)
@@ -49,7 +49,7 @@ def test_answer__attested__is_final_paid_and_called_back_at_once(made, world, or
     assert oracle.isFinal(asked.id, answered.answer)
     assert hostile.callbacks() == 1
     assert bytes(hostile.outputHash()) == keccak(OUTPUT)
-    fields = oracle.unpackRequest(asked.request)
+    fields = lens.unpackRequest(asked.request)
     paid = fields.feeWei - 6 * fields.tokenPriceWei
     callback = (200_000 + 60_000) * GWEI
     assert world.seat(answered.seat).balanceWei == seats[answered.seat] + paid + callback
@@ -235,10 +235,10 @@ def test_private__turns_of_those_without_the_key__cost_them_nothing(made, world,
     assert [world.seat(seat).balanceWei for seat in others] == [seats[seat] for seat in others]
 
 
-def test_private__nobody_has_the_key__is_refunded_and_costs_nobody(made, world, oracle, people):
+def test_private__nobody_has_the_key__is_refunded_and_costs_nobody(made, world, oracle, people, lens):
     asked = world.ask(isPrivate=True)
     seats = [world.seat(seat).balanceWei for seat in range(6)]
-    fields = oracle.unpackRequest(asked.request)
+    fields = lens.unpackRequest(asked.request)
     world.set_time(fields.params.deadline + 1)
     receipt = oracle.refund(asked.request, sender=people.stranger)
     assert not oracle.TurnMissed.from_receipt(receipt)

@@ -52,13 +52,13 @@ def test_callback_a3__consumer_destructs_itself__is_delivered(world, oracle, peo
     assert world.owed() < oracle.balance
 
 
-def test_callback_a3__consumer_without_code__is_recorded_and_paid(world, oracle, people):
+def test_callback_a3__consumer_without_code__is_recorded_and_paid(world, oracle, people, lens):
     mayfly = project.Mayfly.deploy(sender=people.stranger)
     params = world.params(callbackGas=100_000, callbackGasPriceWei=GWEI)
     price = world.price(PROMPT, params)
     receipt = mayfly.ask(oracle, world.service, PROMPT, params, value=price, sender=people.payer)
     asked = world.posted(receipt)
-    child = oracle.unpackRequest(asked.request).payer
+    child = lens.unpackRequest(asked.request).payer
     assert not networks.provider.get_code(child)
     answered = world.answer(asked)
     receipt = world.finalize(answered)

@@ -15,10 +15,12 @@ OWNERSHIP = {
 }
 
 
-def test_deployment_a28__contracts__know_each_other_and_have_no_owner(oracle, panel, registry):
-    assert oracle.models() == registry.address
+def test_deployment_a28__contracts__know_each_other_and_have_no_owner(oracle, seats, lens, panel, registry):
+    assert oracle.models() == seats.models() == registry.address
+    assert oracle.seats() == seats.address
+    assert lens.oracle() == oracle.address
     assert panel.oracle() == oracle.address
-    for contract in (oracle, panel, registry):
+    for contract in (oracle, seats, lens, panel, registry):
         names = {method.name for method in contract.contract_type.mutable_methods}
         assert not names & OWNERSHIP
 

@@ -96,10 +96,10 @@ def test_settle__twice__reverts(world, wager, people, bet):
         wager.settle(bet, GWEI, value=0, sender=people.payer)
 
 
-def test_settle__asker__cannot_choose_a_deadline(world, oracle, wager, bet):
+def test_settle__asker__cannot_choose_a_deadline(world, oracle, wager, bet, lens):
     """Whoever is about to lose would choose one that nobody can meet, and get the stake back."""
     asked = settle(world, wager, bet)
-    parts = oracle.unpackRequest(asked.request)
+    parts = lens.unpackRequest(asked.request)
     assert parts.params.deadline == asked.receipt.timestamp + 900
 
 

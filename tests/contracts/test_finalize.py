@@ -57,8 +57,8 @@ def test_finalize__disputed__reverts(world, oracle, people, answered):
         oracle.finalize([answered.item], sender=people.stranger)
 
 
-def test_finalize_a27__window_passed__node_and_refund_add_up_to_the_escrow(world, oracle, people, answered):
-    fields = oracle.unpackRequest(answered.request)
+def test_finalize_a27__window_passed__node_and_refund_add_up_to_the_escrow(world, oracle, people, answered, lens):
+    fields = lens.unpackRequest(answered.request)
     receipt = world.finalize(answered)
     paid = oracle.RequestFinalized.from_receipt(receipt)[0].paidWei
     assert paid == fields.feeWei - 14 * 1_000 * GWEI

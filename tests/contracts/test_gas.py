@@ -8,6 +8,7 @@ from ape import networks, project
 from world import ETHER, GWEI, PANEL_TERMS, WRONG
 
 EIP_170 = 24_576
+ROOM = 2_000  # bytes that a mend must find free
 
 PROMPT_100 = (
     b"Is the following review positive or negative? Answer with one word. Review: I liked this film a lot." * 11
@@ -73,13 +74,13 @@ def test_gas__batch_of_50__within_its_limit(steady, oracle, people, corresponden
     check("finalize_batch50_each", receipt.gas_used // 50)
 
 
-def test_gas__ends_without_an_answer__are_as_committed(steady, oracle, people, check):
+def test_gas__ends_without_an_answer__are_as_committed(steady, oracle, people, check, lens):
     early = steady.ask(PROMPT_100, wait=False)
     check("cancel_early", oracle.cancel(early.request, sender=people.payer).gas_used)
     late = steady.ask(PROMPT_100)
     check("cancel_late", oracle.cancel(late.request, sender=people.payer).gas_used)
     unanswered = steady.ask(PROMPT_100)
-    fields = oracle.unpackRequest(unanswered.request)
+    fields = lens.unpackRequest(unanswered.request)
     steady.set_time(fields.params.deadline + 1)
     receipt = oracle.refund(unanswered.request, sender=people.stranger)
     assert len(oracle.TurnMissed.from_receipt(receipt)) >= 29
@@ -161,8 +162,9 @@ def test_gas__referee_s_context__is_as_committed(referee, people, check):
     check("referee_context_512", people.stranger.transfer(referee, 0, data=call).gas_used)
 
 
-def test_gas__bytecode__fits_eip_170(oracle, panel, registry, check):
-    for name, contract in (("oracle", oracle), ("panel", panel), ("registry", registry)):
+def test_gas__bytecode__leaves_room_below_eip_170(oracle, seats, lens, panel, registry, check):
+    named = {"oracle": oracle, "seats": seats, "lens": lens, "panel": panel, "registry": registry}
+    for name, contract in named.items():
         size = len(networks.provider.get_code(contract.address))
-        assert size <= EIP_170
+        assert size <= EIP_170 - ROOM
         check(f"bytecode_{name}", size)

@@ -176,7 +176,9 @@ def test_draw_a22__accomplices_leave__panel_is_complete_all_the_same(world, orac
     assert len(world.draw(answered)) == 3
 
 
-def test_draw__too_few_seats_with_money__annuls_at_once_and_nobody_pays(world, oracle, panel, people, answered, case):
+def test_draw__too_few_seats_with_money__annuls_at_once_and_nobody_pays(
+    world, oracle, panel, people, answered, case, lens
+):
     """Three seats that cannot pay for an absence are not drawn, and two are no panel of three."""
     arbiter = impersonate(panel)
     poor = [seat for seat in range(6) if seat != answered.seat][:3]
@@ -192,7 +194,7 @@ def test_draw__too_few_seats_with_money__annuls_at_once_and_nobody_pays(world, o
     assert oracle.burnable() == burnt
     assert [world.seat(seat).locks for seat in range(6)] == [0] * 6
     assert world.seat(answered.seat).balanceWei == world.terms["seatWei"]
-    assert oracle.balance == world.owed() + oracle.unpackRequest(answered.request).feeWei
+    assert oracle.balance == world.owed() + lens.unpackRequest(answered.request).feeWei
 
 
 def impersonate(contract):
@@ -356,7 +358,7 @@ def test_decide__all_revealed__need_not_wait(world, oracle, panel, people, answe
     assert oracle.statusOf(answered.id) == OPEN
 
 
-def test_decide__majority_against__rejects_and_moves_the_bond(world, oracle, panel, people, answered):
+def test_decide__majority_against__rejects_and_moves_the_bond(world, oracle, panel, people, answered, lens):
     seats = [world.seat(i).balanceWei for i in range(6)]
     receipt = world.judge(answered, [WRONG, WRONG, RIGHT])
     decided = panel.CaseDecided.from_receipt(receipt)[0]
@@ -368,8 +370,8 @@ def test_decide__majority_against__rejects_and_moves_the_bond(world, oracle, pan
     assert oracle.credit(BURN) == ETHER // 2
     assert world.seat(answered.seat).balanceWei == seats[answered.seat] == world.terms["seatWei"] - ETHER
     assert [world.seat(i).locks for i in range(6)] == [0] * 6
-    assert oracle.balance == world.owed() + oracle.unpackRequest(answered.request).feeWei
-    assert oracle.roundOf(answered.id).firstTurn == answered.turn + 1
+    assert oracle.balance == world.owed() + lens.unpackRequest(answered.request).feeWei
+    assert lens.roundOf(answered.id).firstTurn == answered.turn + 1
 
 
 def test_decide__rejected__request_goes_to_its_next_turn(world, oracle, people, answered):
@@ -394,13 +396,13 @@ def test_decide__majority_for__upholds_and_pays_the_panel_from_the_challenger(wo
     assert world.seat(answered.seat).balanceWei == world.terms["seatWei"] + paid
 
 
-def test_decide__tie__annuls_and_both_pay_half_the_fees(world, oracle, panel, people, answered):
+def test_decide__tie__annuls_and_both_pay_half_the_fees(world, oracle, panel, people, answered, lens):
     receipt = world.judge(answered, [RIGHT, WRONG, 0])
     assert panel.CaseDecided.from_receipt(receipt)[0].ruling == ANNULLED
     assert oracle.credit(people.challenger) == BOND - FEE
     assert world.seat(answered.seat).balanceWei == world.terms["seatWei"] - FEE
     assert oracle.statusOf(answered.id) == OPEN
-    assert oracle.balance == world.owed() + oracle.unpackRequest(answered.request).feeWei
+    assert oracle.balance == world.owed() + lens.unpackRequest(answered.request).feeWei
 
 
 def test_decide__absent_members__pay_and_get_nothing(world, oracle, panel, people, answered):

@@ -130,11 +130,11 @@ def test_request_a11__charge__equals_the_quote_to_the_wei(world, oracle, people)
     assert oracle.statusOf(asked.id + 1) == NONE
 
 
-def test_request_a11__terms__are_copied_in_and_cannot_change(world, oracle, people):
+def test_request_a11__terms__are_copied_in_and_cannot_change(world, oracle, people, lens):
     """Other terms are another service: no one can change a price or window between quote and request."""
     asked = world.ask(maxTokens=7, temperature=1 << 15, cutoff=5 << 16)
-    fields = oracle.unpackRequest(asked.request)
-    assert oracle.idOf(asked.request) == asked.id
+    fields = lens.unpackRequest(asked.request)
+    assert lens.idOf(asked.request) == asked.id
     assert (fields.service, fields.payer) == (world.service, people.payer.address)
     assert (fields.turnSeconds, fields.windowSeconds, fields.seatCount) == (60, 3_600, 6)
     assert (fields.tokenPriceWei, fields.bondWei) == (1_000 * GWEI, ETHER)
@@ -161,10 +161,10 @@ def test_cancel__not_the_payer__reverts(world, oracle, people, asked):
         oracle.cancel(asked.request, sender=people.stranger)
 
 
-def test_cancel__changed_request__reverts(world, oracle, people, asked):
+def test_cancel__changed_request__reverts(world, oracle, people, asked, lens):
     changed = list(asked.request)
     changed[4] += 1  # a larger fee to get back
-    with reverts(oracle.WrongStatus, requestId=oracle.idOf(changed), status=NONE):
+    with reverts(oracle.WrongStatus, requestId=lens.idOf(changed), status=NONE):
         oracle.cancel(changed, sender=people.payer)
 
 
@@ -179,10 +179,10 @@ def test_cancel__twice__reverts(world, oracle, people, asked):
         oracle.cancel(asked.request, sender=people.payer)
 
 
-def test_cancel__before_the_seed_is_known__is_free(world, oracle, people):
+def test_cancel__before_the_seed_is_known__is_free(world, oracle, people, lens):
     asked = world.ask(wait=False)
     oracle.cancel(asked.request, sender=people.payer)
-    assert oracle.credit(people.payer) == oracle.unpackRequest(asked.request).feeWei
+    assert oracle.credit(people.payer) == lens.unpackRequest(asked.request).feeWei
     assert oracle.statusOf(asked.id) == CANCELLED
 
 
@@ -198,8 +198,8 @@ def test_cancel__after_the_seed_is_known__pays_the_seat_in_turn_for_the_prompt(w
 # REFUND
 
 
-def test_refund__deadline_not_passed__reverts(world, oracle, people, asked):
-    deadline = oracle.unpackRequest(asked.request).params.deadline
+def test_refund__deadline_not_passed__reverts(world, oracle, people, asked, lens):
+    deadline = lens.unpackRequest(asked.request).params.deadline
     world.set_time(deadline)
     with reverts(oracle.DeadlineNotPassed, requestId=asked.id, deadline=deadline):
         oracle.refund(asked.request, sender=people.stranger)
@@ -218,9 +218,9 @@ def test_refund__twice__reverts(world, oracle, people, asked):
         oracle.refund(asked.request, sender=people.stranger)
 
 
-def test_refund__deadline_passed__returns_the_whole_escrow_to_the_payer(world, oracle, people, hostile):
+def test_refund__deadline_passed__returns_the_whole_escrow_to_the_payer(world, oracle, people, hostile, lens):
     asked = world.ask_from(hostile)
-    fields = oracle.unpackRequest(asked.request)
+    fields = lens.unpackRequest(asked.request)
     escrow = fields.feeWei + 260_000 * GWEI
     world.set_time(fields.params.deadline + 1)
     receipt = oracle.refund(asked.request, sender=people.stranger)
@@ -229,10 +229,10 @@ def test_refund__deadline_passed__returns_the_whole_escrow_to_the_payer(world, o
     assert oracle.statusOf(asked.id) == REFUNDED
 
 
-def test_refund_a16__turns_missed__are_fined_and_nobody_gains(world, oracle, people):
+def test_refund_a16__turns_missed__are_fined_and_nobody_gains(world, oracle, people, lens):
     """Knocking nodes off line, or asking more than they have bonds for, must pay nobody: the fines are burnt."""
     asked = world.ask(deadline=world.now() + 150)
-    fields = oracle.unpackRequest(asked.request)
+    fields = lens.unpackRequest(asked.request)
     world.set_time(fields.params.deadline + 1)
     receipt = oracle.refund(asked.request, sender=people.stranger)
     missed = oracle.TurnMissed.from_receipt(receipt)
@@ -258,10 +258,10 @@ def test_refund__seat_active_only_later__is_not_fined(world, oracle, people):
     assert world.seat(0).balanceWei == world.terms["seatWei"]
 
 
-def test_refund__answer_rejected_after_the_deadline__returns_everything(world, oracle, people, answered):
+def test_refund__answer_rejected_after_the_deadline__returns_everything(world, oracle, people, answered, lens):
     """The round that follows begins past the deadline: nobody can answer it, nobody missed it."""
     world.set_time(answered.closes_at - 10)
     world.judge(answered, [WRONG] * 3)
     receipt = oracle.refund(answered.request, sender=people.stranger)
     assert not oracle.TurnMissed.from_receipt(receipt)
-    assert oracle.credit(people.payer) == oracle.unpackRequest(answered.request).feeWei
+    assert oracle.credit(people.payer) == lens.unpackRequest(answered.request).feeWei

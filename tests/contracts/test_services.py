@@ -155,30 +155,30 @@ def test_activate__after_the_delay__counts_the_owner_once(world, oracle, people)
     assert oracle.counts(world.service) == (8, 7)
 
 
-def test_seats_a15__taken_just_before_a_draw__cannot_answer(world, oracle, people):
+def test_seats_a15__taken_just_before_a_draw__cannot_answer(world, oracle, people, lens):
     """A seat can act only once every request that it might have been taken for is over."""
     asked = world.ask(wait=False)
     seat = world.join(people.newcomers[0], people.newcomers[1])
-    deadline = oracle.unpackRequest(asked.request).params.deadline
-    assert oracle.unpackRequest(asked.request).seatCount == seat  # not even in the draw
+    deadline = lens.unpackRequest(asked.request).params.deadline
+    assert lens.unpackRequest(asked.request).seatCount == seat  # not even in the draw
     assert world.seat(seat).readyAt >= deadline
     world.mine(3)
     with reverts(oracle.NotYourTurn):
         oracle.answer(asked.request, b" yes", 2, bytes(32), world.seed(asked), sender=people.newcomers[1])
 
 
-def test_seats_a15__vacancy_taken_for_a_known_draw__cannot_answer(world, oracle, people):
+def test_seats_a15__vacancy_taken_for_a_known_draw__cannot_answer(world, oracle, people, lens):
     oracle.announceExit(world.service, 2, sender=people.owners[2])
     world.pass_time(LEAVE)
     asked = world.ask(wait=False)
     oracle.exit(world.service, 2, sender=people.owners[2])
     assert world.join(people.newcomers[0], people.newcomers[1]) == 2
     world.mine(3)
-    deadline = oracle.unpackRequest(asked.request).params.deadline
+    deadline = lens.unpackRequest(asked.request).params.deadline
     assert world.seat(2).readyAt >= deadline
     entitled = set()
     while world.now() < deadline - 60:
-        _, seat, operator = oracle.turnOf(asked.request)
+        _, seat, operator = lens.turnOf(asked.request)
         entitled.add((seat, operator))
         world.pass_time(60)
     assert all(operator != people.newcomers[1].address for _, operator in entitled)

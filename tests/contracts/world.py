@@ -119,6 +119,7 @@ class World:
     """The contracts, the people, one service."""
 
     oracle: ContractInstance
+    lens: ContractInstance
     panel: ContractInstance
     people: Any
     model: bytes = b""
@@ -220,11 +221,11 @@ class World:
         return Asked(int(event.requestId), event.request, receipt)
 
     def seed(self, asked: Asked) -> bytes:
-        return self.block_hash(self.oracle.unpackRequest(asked.request).blockNumber + 2)
+        return self.block_hash(self.lens.unpackRequest(asked.request).blockNumber + 2)
 
     def in_turn(self, asked: Asked) -> tuple[int, int, AccountAPI]:
         """Turn, seat and operator entitled now."""
-        turn, seat, operator = self.oracle.turnOf(asked.request)
+        turn, seat, operator = self.lens.turnOf(asked.request)
         return turn, seat, self.account(operator)
 
     def account(self, address: str) -> AccountAPI:
@@ -238,7 +239,7 @@ class World:
         operator = sender or self.in_turn(asked)[2]
         receipt = self.oracle.answer(asked.request, output, tokens, TOKENS_ROOT, self.seed(asked), sender=operator)
         event = self.oracle.AnswerPosted.from_receipt(receipt)[0]
-        parts = self.oracle.unpackAnswer(event.answer)
+        parts = self.lens.unpackAnswer(event.answer)
         return Answered(asked, event.answer, output, parts.turn, parts.seat, parts.closesAt, receipt)
 
     def close_window(self, answered: Answered) -> None:

@@ -66,7 +66,7 @@ class Court:
         """changes: of the manifest."""
         stand = Stand.on(chain)
         manifest = stand.register(path, **changes)
-        oracle = deploy(stand.w3, "Oracle", stand.registry.address)
+        oracle = deploy(stand.w3, "Oracle", deploy(stand.w3, "Seats", stand.registry.address).address)
         game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
         court = cls(chain, stand, oracle, game, manifest, ModelExhibits(path), Tracer(path))
         court.people = list(stand.w3.eth.accounts)

@@ -140,7 +140,7 @@ class World:
     def lie(self, request: int, liar: LocalAccount) -> bool:
         """Answers falsely if it is the liar's turn."""
         words = self.request(request).words
-        if self.status(request) != "open" or self.client.oracle.functions.turnOf(words).call()[2] != liar.address:
+        if self.status(request) != "open" or self.client.lens.functions.turnOf(words).call()[2] != liar.address:
             return False
         tokens = [*LyingEngine.LIE, STOP]
         seed = self.client.w3.eth.get_block(self.request(request).seed_block)["hash"]

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
@@ -79,7 +80,7 @@ contract Handler is World {
 
     function refund(uint256 i) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
-        if (!found || vm.getBlockTimestamp() <= oracle.unpackRequest(a.request).params.deadline) return;
+        if (!found || vm.getBlockTimestamp() <= lens.unpackRequest(a.request).params.deadline) return;
         oracle.refund(a.request);
     }
 
@@ -92,8 +93,8 @@ contract Handler is World {
     function answer(uint256 i, uint24 tokens, bool lie) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
         if (!found) return;
-        IOracle.RequestFields memory fields = oracle.unpackRequest(a.request);
-        (, uint16 seat, address operator) = oracle.turnOf(a.request);
+        ILens.RequestFields memory fields = lens.unpackRequest(a.request);
+        (, uint16 seat, address operator) = lens.turnOf(a.request);
         if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
         if (oracle.seatOf(service, seat).balanceWei < terms.bondWei || fields.params.isPrivate) return;
         bool honest = seat < HONEST_OWNERS || !lie;
@@ -115,8 +116,8 @@ contract Handler is World {
     function attest(uint256 i, uint24 tokens, bool atOnce) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
         if (!found) return;
-        IOracle.RequestFields memory fields = oracle.unpackRequest(a.request);
-        (, uint16 seat, address operator) = oracle.turnOf(a.request);
+        ILens.RequestFields memory fields = lens.unpackRequest(a.request);
+        (, uint16 seat, address operator) = lens.turnOf(a.request);
         if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
         if (oracle.seatOf(service, seat).balanceWei < terms.bondWei) return;
         atOnce = atOnce || fields.params.isPrivate;
@@ -137,7 +138,7 @@ contract Handler is World {
 
     function finalize(uint256 i, uint256 j, uint256 who) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Answered);
-        if (!found || vm.getBlockTimestamp() <= oracle.unpackAnswer(a.answer).closesAt) return;
+        if (!found || vm.getBlockTimestamp() <= lens.unpackAnswer(a.answer).closesAt) return;
         (bool another, Ask storage b) = _pick(j, IOracle.Status.Answered);
         IOracle.Item[] memory items = new IOracle.Item[](another ? 2 : 1);
         items[0] = IOracle.Item(a.request, a.answer, a.output);
@@ -145,7 +146,7 @@ contract Handler is World {
         vm.prank(who % 2 == 0 ? payers[0] : owners[who % SEATS]);
         finalized += oracle.finalize(items);
         a.final_ = true;
-        if (another && uint8(oracle.statusOf(oracle.idOf(b.request))) >= uint8(IOracle.Status.Final)) b.final_ = true;
+        if (another && uint8(oracle.statusOf(lens.idOf(b.request))) >= uint8(IOracle.Status.Final)) b.final_ = true;
     }
 
     function retry(uint256 i, uint256 callbackGas) external {
@@ -184,7 +185,7 @@ contract Handler is World {
 
     function challenge(uint256 i, bool byLiar) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Answered);
-        if (!found || vm.getBlockTimestamp() > oracle.unpackAnswer(a.answer).closesAt) return;
+        if (!found || vm.getBlockTimestamp() > lens.unpackAnswer(a.answer).closesAt) return;
         if (a.honest && !byLiar) return; // nobody honest challenges a right answer
         address challenger = byLiar ? owners[SEATS - 1] : payers[1];
         if (panel.caseOf(_caseId(a)).phase != IPanelArbiter.Phase.None) return;
@@ -233,11 +234,11 @@ contract Handler is World {
         }
         if (absent) vm.warp(c.commitEndsAt + panelTerms.revealSeconds + 1);
 
-        uint16 seat = oracle.unpackAnswer(a.answer).seat;
+        uint16 seat = lens.unpackAnswer(a.answer).seat;
         uint256 before = wealth(seat);
         panel.decide(a.request, a.answer);
         if (a.honest && wealth(seat) < before) honestLossWei += before - wealth(seat);
-        if (oracle.statusOf(oracle.idOf(a.request)) == IOracle.Status.Open) ++rejected;
+        if (oracle.statusOf(lens.idOf(a.request)) == IOracle.Status.Open) ++rejected;
     }
 
     /* TIME AND MONEY */
@@ -285,7 +286,7 @@ contract Handler is World {
     /// @notice Everything the panel owes: bonds of undecided challengers.
     function panelOwedWei() external view returns (uint256 owed) {
         for (uint256 i; i < _asks.length; ++i) {
-            if (oracle.statusOf(oracle.idOf(_asks[i].request)) == IOracle.Status.Disputed) {
+            if (oracle.statusOf(lens.idOf(_asks[i].request)) == IOracle.Status.Disputed) {
                 owed += panelTerms.challengeBondWei;
             }
         }
@@ -298,7 +299,7 @@ contract Handler is World {
     /// @notice Whether every answer that was final is final still, word for word.
     function finalAnswersStand() external view returns (bool) {
         for (uint256 i; i < _asks.length; ++i) {
-            if (_asks[i].final_ && !oracle.isFinal(oracle.idOf(_asks[i].request), _asks[i].answer)) return false;
+            if (_asks[i].final_ && !oracle.isFinal(lens.idOf(_asks[i].request), _asks[i].answer)) return false;
         }
         return true;
     }
@@ -308,8 +309,8 @@ contract Handler is World {
         for (uint16 seat; seat < SEATS; ++seat) {
             uint256 explained;
             for (uint256 i; i < _asks.length; ++i) {
-                if (_heldBond(_asks[i]) && oracle.unpackAnswer(_asks[i].answer).seat == seat) ++explained;
-                if (oracle.statusOf(oracle.idOf(_asks[i].request)) != IOracle.Status.Disputed) continue;
+                if (_heldBond(_asks[i]) && lens.unpackAnswer(_asks[i].answer).seat == seat) ++explained;
+                if (oracle.statusOf(lens.idOf(_asks[i].request)) != IOracle.Status.Disputed) continue;
                 uint16[] memory members = panel.caseOf(_caseId(_asks[i])).members;
                 for (uint256 k; k < members.length; ++k) {
                     if (members[k] == seat) ++explained;
@@ -323,7 +324,7 @@ contract Handler is World {
     /// @notice Ends everything that is open, and takes all money out.
     function windDown() external {
         for (uint256 i; i < _asks.length; ++i) {
-            if (oracle.statusOf(oracle.idOf(_asks[i].request)) != IOracle.Status.Disputed) continue;
+            if (oracle.statusOf(lens.idOf(_asks[i].request)) != IOracle.Status.Disputed) continue;
             if (panel.caseOf(_caseId(_asks[i])).phase == IPanelArbiter.Phase.Undrawn) {
                 _blocks(3);
                 panel.draw(_asks[i].request, _asks[i].answer); // decides at once, or postpones, or waits for votes
@@ -340,7 +341,7 @@ contract Handler is World {
         skip(terms.lifetimeSeconds + terms.windowSeconds);
         for (uint256 i; i < _asks.length; ++i) {
             Ask storage a = _asks[i];
-            IOracle.Status status = oracle.statusOf(oracle.idOf(a.request));
+            IOracle.Status status = oracle.statusOf(lens.idOf(a.request));
             if (status == IOracle.Status.Open) oracle.refund(a.request);
             if (status == IOracle.Status.Answered) {
                 IOracle.Item[] memory items = new IOracle.Item[](1);
@@ -376,7 +377,7 @@ contract Handler is World {
     function wealth(uint16 seat) public view returns (uint256 total) {
         total = oracle.seatOf(service, seat).balanceWei;
         for (uint256 i; i < _asks.length; ++i) {
-            if (_heldBond(_asks[i]) && oracle.unpackAnswer(_asks[i].answer).seat == seat) total += terms.bondWei;
+            if (_heldBond(_asks[i]) && lens.unpackAnswer(_asks[i].answer).seat == seat) total += terms.bondWei;
         }
     }
 
@@ -389,13 +390,13 @@ contract Handler is World {
     }
 
     function _heldBond(Ask storage a) private view returns (bool) {
-        IOracle.Status status = oracle.statusOf(oracle.idOf(a.request));
+        IOracle.Status status = oracle.statusOf(lens.idOf(a.request));
         return status == IOracle.Status.Answered || status == IOracle.Status.Disputed;
     }
 
     function _heldWei(Ask storage a) private view returns (uint256) {
-        IOracle.RequestFields memory fields = oracle.unpackRequest(a.request);
-        bool open = oracle.statusOf(oracle.idOf(a.request)) == IOracle.Status.Open;
+        ILens.RequestFields memory fields = lens.unpackRequest(a.request);
+        bool open = oracle.statusOf(lens.idOf(a.request)) == IOracle.Status.Open;
         if (!open && !_heldBond(a)) return 0;
         uint256 callbackGas = fields.params.callbackGas;
         uint256 callbackWei =
@@ -406,7 +407,7 @@ contract Handler is World {
     /// @dev Moves time on, but never past a moment at which an honest node would have opened its vote.
     function _passTo(uint256 time) private {
         for (uint256 i; i < _asks.length; ++i) {
-            if (oracle.statusOf(oracle.idOf(_asks[i].request)) != IOracle.Status.Disputed) continue;
+            if (oracle.statusOf(lens.idOf(_asks[i].request)) != IOracle.Status.Disputed) continue;
             IPanelArbiter.Case memory c = panel.caseOf(_caseId(_asks[i]));
             if (c.phase != IPanelArbiter.Phase.Voting) continue;
             uint256 last = c.commitEndsAt + panelTerms.revealSeconds;
@@ -420,13 +421,13 @@ contract Handler is World {
     }
 
     function _caseId(Ask storage a) private view returns (IPanelArbiter.CaseId) {
-        return panel.caseIdOf(oracle.idOf(a.request), oracle.unpackAnswer(a.answer).turn);
+        return panel.caseIdOf(lens.idOf(a.request), lens.unpackAnswer(a.answer).turn);
     }
 
     function _index(Ask storage a) private view returns (uint256) {
-        RequestId id = oracle.idOf(a.request);
+        RequestId id = lens.idOf(a.request);
         for (uint256 i; i < _asks.length; ++i) {
-            if (RequestId.unwrap(oracle.idOf(_asks[i].request)) == RequestId.unwrap(id)) return i;
+            if (RequestId.unwrap(lens.idOf(_asks[i].request)) == RequestId.unwrap(id)) return i;
         }
         revert("no such request");
     }
@@ -437,7 +438,7 @@ contract Handler is World {
         a = _asks.length > 0 ? _asks[0] : _nothing();
         for (uint256 k; k < count; ++k) {
             a = _asks[(i % count + k) % count];
-            if (oracle.statusOf(oracle.idOf(a.request)) == status) return (true, a);
+            if (oracle.statusOf(lens.idOf(a.request)) == status) return (true, a);
         }
     }
 
@@ -448,7 +449,7 @@ contract Handler is World {
     }
 
     function _as(Ask storage a, bytes memory data) private {
-        address payer = oracle.unpackRequest(a.request).payer;
+        address payer = lens.unpackRequest(a.request).payer;
         vm.prank(payer);
         (bool success,) = address(oracle).call(data);
         assertTrue(success);

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {DisputeGame} from "../../contracts/disputes/DisputeGame.sol";
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
+import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IReferee} from "../../contracts/interfaces/IReferee.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
@@ -91,8 +92,8 @@ contract Players is World {
     function answer(uint256 i, bool lie, bool malformed) public {
         Ask storage a = _some(i);
         if (_status(a) != IOracle.Status.Open) return;
-        (, uint16 seat, address operator) = oracle.turnOf(a.request);
-        IOracle.RequestFields memory fields = oracle.unpackRequest(a.request);
+        (, uint16 seat, address operator) = lens.turnOf(a.request);
+        ILens.RequestFields memory fields = lens.unpackRequest(a.request);
         if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
         if (oracle.seatOf(service, seat).balanceWei < terms.bondWei) return;
         a.honest = seat < HONEST_OWNERS || !lie;
@@ -110,7 +111,7 @@ contract Players is World {
     function finalize(uint256 i) external {
         Ask storage a = _some(i);
         if (_status(a) != IOracle.Status.Answered) return;
-        if (vm.getBlockTimestamp() <= oracle.unpackAnswer(a.answer).closesAt) return;
+        if (vm.getBlockTimestamp() <= lens.unpackAnswer(a.answer).closesAt) return;
         IOracle.Item[] memory items = new IOracle.Item[](1);
         items[0] = IOracle.Item(a.request, a.answer, a.output);
         oracle.finalize(items);
@@ -122,7 +123,7 @@ contract Players is World {
         Ask storage a = _some(i);
         IOracle.Status status = _status(a);
         if (status != IOracle.Status.Answered && status != IOracle.Status.Disputed) return;
-        if (vm.getBlockTimestamp() > oracle.unpackAnswer(a.answer).closesAt) return;
+        if (vm.getBlockTimestamp() > lens.unpackAnswer(a.answer).closesAt) return;
         address challenger = challengers[who % challengers.length];
         uint256 priceWei = game.priceOf(a.request, a.answer);
         vm.deal(challenger, challenger.balance + priceWei);
@@ -164,7 +165,7 @@ contract Players is World {
         Ask storage a = _some(i);
         IOracle.Status status = _status(a);
         if (status != IOracle.Status.Answered && status != IOracle.Status.Disputed) return;
-        if (status == IOracle.Status.Answered && vm.getBlockTimestamp() > oracle.unpackAnswer(a.answer).closesAt) {
+        if (status == IOracle.Status.Answered && vm.getBlockTimestamp() > lens.unpackAnswer(a.answer).closesAt) {
             return;
         }
         if (uint256(a.tokensRoot) % 2 == 0) return;
@@ -347,7 +348,7 @@ contract Players is World {
     }
 
     function _status(Ask storage a) private view returns (IOracle.Status) {
-        return oracle.statusOf(oracle.idOf(a.request));
+        return oracle.statusOf(lens.idOf(a.request));
     }
 
     function _indexOf(uint256 i) private view returns (uint256) {

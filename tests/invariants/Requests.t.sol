@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {RequestId} from "../../contracts/interfaces/Types.sol";
 import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
@@ -48,7 +49,7 @@ contract RequestProperties is World {
         });
         bytes memory prompt = new bytes(bound(length, 1, terms.maxPromptBytes));
         (uint256 feeWei,) = oracle.quote(service, prompt.length, params);
-        IOracle.RequestFields memory fields = oracle.unpackRequest(_ask(params, prompt));
+        ILens.RequestFields memory fields = lens.unpackRequest(_ask(params, prompt));
         assertEq(abi.encode(fields.params), abi.encode(params));
         assertEq(fields.promptHash, keccak256(prompt));
         assertEq(fields.payer, payer);
@@ -78,7 +79,7 @@ contract RequestProperties is World {
         word = bound(word, 0, 4);
         encoded[word * 32 + bit / 8] ^= bytes1(uint8(1 << (bit % 8)));
         IOracle.Request memory changed = abi.decode(encoded, (IOracle.Request));
-        assertNotEq(RequestId.unwrap(oracle.idOf(changed)), RequestId.unwrap(oracle.idOf(request)));
+        assertNotEq(RequestId.unwrap(lens.idOf(changed)), RequestId.unwrap(lens.idOf(request)));
         vm.expectPartialRevert(IOracle.WrongStatus.selector);
         oracle.answer(changed, "x", 1, 0, blockhash(vm.getBlockNumber()));
     }
@@ -88,7 +89,7 @@ contract RequestProperties is World {
         uint256 startsAt = vm.getBlockTimestamp();
         vm.roll(vm.getBlockNumber() + 3);
         vm.warp(startsAt + bound(elapsed, 0, terms.lifetimeSeconds));
-        (uint32 turn, uint16 seat, address operator) = oracle.turnOf(request);
+        (uint32 turn, uint16 seat, address operator) = lens.turnOf(request);
         assertEq(turn, (vm.getBlockTimestamp() - startsAt) / terms.turnSeconds);
         assertLt(seat, SEATS);
         assertEq(operator, owners[seat]);
@@ -101,12 +102,12 @@ contract RequestProperties is World {
         bytes32 seed = keccak256("hash of the seed's block");
         vm.store(HISTORY, bytes32(seedBlock % 8191), seed);
         vm.roll(seedBlock + 8191);
-        (uint32 turn, uint16 seat, address operator) = oracle.turnOf(request);
+        (uint32 turn, uint16 seat, address operator) = lens.turnOf(request);
         assertEq(turn, 0);
-        assertEq(seat, uint256(keccak256(abi.encode(seed, oracle.idOf(request), turn))) % SEATS);
+        assertEq(seat, uint256(keccak256(abi.encode(seed, lens.idOf(request), turn))) % SEATS);
         vm.roll(seedBlock + 8192);
         vm.expectPartialRevert(IOracle.SeedMismatch.selector);
-        oracle.turnOf(request);
+        lens.turnOf(request);
         vm.expectPartialRevert(IOracle.SeedMismatch.selector);
         vm.prank(operator);
         oracle.answer(request, "x", 1, 0, seed);
@@ -124,7 +125,7 @@ contract RequestProperties is World {
             tokensRoot: 0,
             seedBlockHash: 0
         });
-        IOracle.AnswerFields memory fields = oracle.unpackAnswer(ans);
+        ILens.AnswerFields memory fields = lens.unpackAnswer(ans);
         assertEq(fields.turn, turn);
         assertEq(fields.seat, seat);
         assertEq(fields.closesAt, closesAt);

@@ -4,8 +4,10 @@ pragma solidity ^0.8.30;
 import {Test} from "forge-std/Test.sol";
 import {Vm} from "forge-std/Vm.sol";
 
+import {Lens} from "../../contracts/Lens.sol";
 import {ModelRegistry} from "../../contracts/ModelRegistry.sol";
 import {Oracle} from "../../contracts/Oracle.sol";
+import {Seats} from "../../contracts/Seats.sol";
 import {PanelArbiter} from "../../contracts/disputes/PanelArbiter.sol";
 import {IModelRegistry} from "../../contracts/interfaces/IModelRegistry.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
@@ -23,6 +25,7 @@ abstract contract World is Test {
 
     ModelRegistry internal registry;
     Oracle internal oracle;
+    Lens internal lens;
     PanelArbiter internal panel;
     ServiceId internal service;
     IPanelArbiter.PanelTerms internal panelTerms;
@@ -35,7 +38,8 @@ abstract contract World is Test {
         vm.warp(1_800_000_000);
         vm.roll(1_000_000);
         registry = new ModelRegistry();
-        oracle = new Oracle(registry);
+        oracle = new Oracle(new Seats(registry));
+        lens = new Lens(oracle);
         panel = new PanelArbiter(oracle);
         panelTerms = IPanelArbiter.PanelTerms({
             challengeBondWei: 0.1 ether,

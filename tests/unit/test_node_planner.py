@@ -26,7 +26,7 @@ from oracle.services import NO_ATTESTER, PanelTerms, Terms
 
 ETHER = 10**18
 ME, OTHER, LIAR, CHALLENGER = (to_checksum_address("0x" + digit * 40) for digit in "1234")
-DEPLOYMENT = Deployment(31337, 1, *(to_checksum_address("0x" + pair * 20) for pair in ("aa", "bb", "cc")))
+DEPLOYMENT = Deployment(31337, 1, *(to_checksum_address("0x" + pair * 20) for pair in ("aa", "bb", "cc", "dd", "ee")))
 SERVICE = b"\x05" * 32
 START, TURN, WINDOW, COMMIT, REVEAL = 1_000_000, 20, 60, 15, 15
 SEATS = 4

@@ -28,17 +28,20 @@ def client() -> Iterator[OracleClient]:
         zero = to_checksum_address("0x" + "00" * 20)
         w3 = chain.w3()
         account = Account.from_key(KEYS[0])
-        deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero), account)
+        deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero, zero, zero), account)
         registry = deployer.deploy("ModelRegistry")
-        oracle = deployer.deploy("Oracle", registry.address)
+        oracle = deployer.deploy("Oracle", deployer.deploy("Seats", registry.address).address)
+        lens = deployer.deploy("Lens", oracle.address)
         panel = deployer.deploy("PanelArbiter", oracle.address)
-        yield OracleClient(w3, Deployment(CHAIN_ID, 1, registry.address, oracle.address, panel.address), account)
+        seats = oracle.functions.seats().call()
+        deployed = Deployment(CHAIN_ID, 1, registry.address, oracle.address, seats, lens.address, panel.address)
+        yield OracleClient(w3, deployed, account)
 
 
 @on_chain
 @given(request=requests)
 def test_request__any_words__reads_apart_as_the_contract_does(client, request):
-    f = client.oracle.functions.unpackRequest(request.words).call()
+    f = client.lens.functions.unpackRequest(request.words).call()
     service, prompt_hash, payer, block, turn, window, seats, fee, token_price, bond, params = f
     assert (service, prompt_hash) == (request.service, request.prompt_hash)
     assert payer == to_checksum_address(request.payer)
@@ -64,13 +67,13 @@ def test_request__any_words__reads_apart_as_the_contract_does(client, request):
 @on_chain
 @given(request=requests)
 def test_request__any_words__has_the_contract_s_id(client, request):
-    assert client.oracle.functions.idOf(request.words).call() == request.id
+    assert client.lens.functions.idOf(request.words).call() == request.id
 
 
 @on_chain
 @given(answer=answers)
 def test_answer__any_words__reads_apart_as_the_contract_does(client, answer):
-    turn, seat, closes_at, count, output_hash, root, seed = client.oracle.functions.unpackAnswer(answer.words).call()
+    turn, seat, closes_at, count, output_hash, root, seed = client.lens.functions.unpackAnswer(answer.words).call()
     assert (turn, seat, closes_at, count) == (answer.turn, answer.seat, answer.closes_at, answer.token_count)
     assert (output_hash, root, seed) == (answer.output_hash, answer.tokens_root, answer.seed_block_hash)
 
