@@ -126,7 +126,7 @@ def test_answer__balance_below_the_bond__reverts(world, oracle, people, lens):
 
 def test_turn_of__seed_unknown__reverts(world, oracle, lens):
     asked = world.ask(wait=False)
-    with reverts(oracle.SeedMismatch, requestId=asked.id, expected=bytes(32), given=bytes(32)):
+    with reverts(lens.SeedMismatch, requestId=asked.id, expected=bytes(32), given=bytes(32)):
         lens.turnOf(asked.request)
 
 

@@ -13,6 +13,8 @@ ADDRESSES = {
     "block": 1,
     "registry": "0x" + "11" * 20,
     "oracle": "0x" + "22" * 20,
+    "seats": "0x" + "44" * 20,
+    "lens": "0x" + "55" * 20,
     "panel": "0x" + "33" * 20,
 }
 SERVICE = "0x" + "ab" * 32
