@@ -22,7 +22,7 @@ demo-panel: .venv/panel node_modules/anvil ## the same, and a lie that a panel j
 demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.svg
 	@$(PY) -m oracle.cli demo --picture docs/demo.svg
 
-test: install contracts-built ## all tests
+test: install contracts-built wheel ## all tests
 	@tools/quietly "Compiling the contracts for Ape" ape compile
 	forge test
 	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/e2e
@@ -52,9 +52,9 @@ lock: ## pin all dependencies again, for every supported Python; torch stays apa
 	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
 	$(LOCK) --extra llamacpp --extra hub --extra dev -o requirements/dev.lock
 
-wheel: .venv/node ## the package as one file, in dist/
+wheel: | .venv/node ## the package as one file, in dist/
+	@rm -rf build dist
 	@tools/quietly "Building the wheel" $(PY) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
-	@ls dist/*.whl
 
 install: .venv/dev node_modules/all ## everything that the tests need
 
@@ -70,6 +70,7 @@ define environment # goal of tools/preflight, set of packages
 	@python=$$(tools/preflight python $(1)); test "$$python" = $(PY) || "$$python" -m venv --clear .venv
 	@tools/quietly "Installing Python packages$(3)" $(PIP) --require-hashes -r requirements/$(2).lock
 	@tools/quietly "Building the exact engine's C kernels" $(PIP) --no-deps --editable .
+	@$(PY) -c "import sys; from oracle.engines.exact.fast_kernels import available; available() or sys.exit('the C kernels were not built; see $(PIP) --verbose --no-deps --editable .')"
 endef
 
 .venv/node: requirements/node.lock $(SOURCES)

@@ -31,6 +31,7 @@ from oracle.demo.ledger import BURN_ADDRESS, Party
 from oracle.demo.narrator import Narrator
 from oracle.disputes import story
 from oracle.disputes.tokens import tokenized
+from oracle.engines.exact import fast_kernels
 from oracle.errors import OracleError, Refused
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
@@ -409,6 +410,8 @@ def play(*, panel: bool = False, short: bool = False, began: float | None = None
     port = devnet.free_port()
     demo: Demo | None = None
     try:
+        if not fast_kernels.available():
+            raise Refused("the exact engine's C kernels were not built; install a C compiler, then the package again")
         with contextlib.ExitStack() as stack:
             w3 = stack.enter_context(devnet.anvil(port, folder / "anvil.log"))
             demo = Demo(w3, folder, console, began, panel=panel)

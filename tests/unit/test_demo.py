@@ -96,6 +96,12 @@ def test_play__without_anvil__says_how_to_get_it(monkeypatch, capsys, tmp_path):
     assert "npm install --global @foundry-rs/anvil" in capsys.readouterr().out
 
 
+def test_play__without_the_kernels__says_what_to_do(monkeypatch, capsys):
+    monkeypatch.setattr(run.fast_kernels, "available", lambda: False)
+    assert run.play() == 1
+    assert "install a C compiler" in capsys.readouterr().out
+
+
 def test_ledger__a_wei_missing_in_one_column__does_not_add_up():
     rows = {"node": Row(stake=5, fees=2, bonds=-3, gas=-1), "user": Row(fees=-2), "burnt": Row(bonds=3, gas=1)}
     assert Ledger(rows).sums_to_zero
