@@ -128,6 +128,8 @@ def _plain(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, int) and value >= 1 << 160:  # a hash: ids of requests are numbers to a contract
+        return f"{value:#066x}"
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
 
 

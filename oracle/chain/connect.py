@@ -10,33 +10,48 @@ import time
 from typing import Any
 
 import requests
+from hexbytes import HexBytes
 from web3 import HTTPProvider, Web3
+from web3._utils.method_formatters import PYTHONIC_RESULT_FORMATTERS
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint, RPCResponse
 
-from oracle.chain.rpc_errors import Fault, Trouble, is_revert, quoted, refusal_of
+from oracle.chain.refusals import refused
+from oracle.chain.rpc_errors import Fault, Trouble, is_local, is_revert, quoted, refusal_of, revert_data
 from oracle.errors import RpcUnavailable
 
 TIMEOUT_SECONDS = 20.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0)
 """Before a read is tried again that the endpoint was too busy for."""
+OBJECTS = ("eth_getBlockBy", "eth_getTransactionReceipt", "eth_getTransactionBy")
+"""Beginnings of methods that give an object, or null where there is none."""
+QUANTITIES = frozenset(
+    "eth_" + name
+    for name in (
+        *("chainId", "blockNumber", "gasPrice", "maxPriorityFeePerGas", "estimateGas"),
+        *("getTransactionCount", "getBalance"),
+    )
+)
 BUSY = frozenset(["http 429", "http 502", "http 503", "http 504"])
 
 
 class Endpoint(HTTPProvider):
-    """An endpoint over HTTP. Reverts are left to web3, which raises ContractLogicError."""
+    """An endpoint over HTTP."""
+
+    global_ccip_read_enabled = False  # a contract may not send us to URLs of its own (EIP-3668)
 
     def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
         super().__init__(url, exception_retry_configuration=None)
         self._url = url
         self._timeout_seconds = timeout_seconds
         self._session = requests.Session()
+        self._session.trust_env = not is_local(url)  # no proxy stands between us and this machine
 
     def __str__(self) -> str:
         return "an RPC endpoint"
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """The reply: a result, or a revert. Raises RpcUnavailable."""
+        """The reply: a result. Raises RpcUnavailable, and CallReverted with the contract's reason."""
         pauses = [] if method.startswith("eth_send") else list(PAUSES_SECONDS)
         while True:
             try:
@@ -67,20 +82,38 @@ class Endpoint(HTTPProvider):
             raise self._fault(method, "not json", refusal_of(reply.content)) from None
 
     def _answer(self, method: str, reply: Any) -> RPCResponse:
-        """Raises Fault."""
+        """Raises Fault, CallReverted."""
         if not isinstance(reply, dict) or ("result" not in reply and "error" not in reply):
             raise self._fault(method, "not json-rpc")
         error = reply.get("error")
         if error is None:
-            return {"jsonrpc": "2.0", "id": 1, "result": reply.get("result")}
+            return {"jsonrpc": "2.0", "id": 1, "result": self._checked(method, reply.get("result"))}
         if not isinstance(error, dict):
             raise self._fault(method, "not json-rpc")
         code, message = error.get("code"), str(error.get("message", ""))
         code = code if isinstance(code, int) else 0
         if method in ("eth_call", "eth_estimateGas") and is_revert(code, message):
-            revert: Any = {"code": code, "message": message, "data": error.get("data")}
-            return {"jsonrpc": "2.0", "id": 1, "error": revert}
+            raise refused(revert_data(error.get("data")), quoted(message, self._url))
         raise self._fault(method, f"error {code}", message)
+
+    def _checked(self, method: str, result: Any) -> Any:
+        """The result, if it is one of that method and web3 will be able to read it. Raises Fault."""
+        if not method.startswith("eth_") or (result is None and method.startswith(OBJECTS)):
+            return result
+        formatter: Any = PYTHONIC_RESULT_FORMATTERS.get(RPCEndpoint(method), str)
+        kind: Any = int if method in QUANTITIES else list if method == "eth_getLogs" else str
+        kind = dict if method.startswith(OBJECTS) else kind
+        try:
+            if isinstance(result, dict) and "extraData" in result:  # of any length, with proof of authority
+                extra = HexBytes(result["extraData"])
+                read = formatter({**result, "extraData": extra[:32].to_0x_hex()})
+            else:
+                read = formatter(result)
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            raise self._fault(method, "malformed") from None
+        if not isinstance(read if kind is int else result, kind):
+            raise self._fault(method, "malformed")
+        return result
 
     def _fault(self, method: str, kind: str, words: str = "") -> Fault:
         return Fault(Trouble(method, kind, quoted(words, self._url)))

@@ -8,6 +8,7 @@ from typing import Any
 from web3.exceptions import ContractLogicError
 
 from oracle.chain.bindings import Binding
+from oracle.chain.rpc_errors import revert_data
 from oracle.deployment import artifact
 from oracle.errors import CallReverted, printable
 
@@ -131,15 +132,14 @@ def explain(data: bytes, said: str = "") -> str:
     return f"the contract refuses without a reason{reason}: is the deployment file this chain's?"
 
 
+def refused(data: bytes, said: str = "") -> CallReverted:
+    """A revert as an error in words. said: by the endpoint."""
+    return CallReverted(explain(data, said), data)
+
+
 def reverted(error: ContractLogicError) -> CallReverted:
-    """web3's error as ours: the message in words, the data beside it."""
-    data = b""
-    if isinstance(error.data, str):
-        try:
-            data = bytes.fromhex(error.data.removeprefix("Reverted ").removeprefix("0x"))
-        except ValueError:
-            data = b""
-    return CallReverted(explain(data, str(error.message or "")), data)
+    """web3's error as ours, for those who made their Web3 otherwise than by `connect`."""
+    return refused(revert_data(error.data), str(error.message or ""))
 
 
 @cache

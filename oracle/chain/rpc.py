@@ -33,6 +33,7 @@ from oracle.chain.rpc_errors import (
     is_revert,
     quoted,
     refusal_of,
+    revert_data,
 )
 from oracle.chain.types import (
     Block,
@@ -107,7 +108,7 @@ class _Endpoint:
         if is_missing_block(code, message):
             raise _Missing
         if method in ("eth_call", "eth_estimateGas") and is_revert(code, message):
-            raise CallReverted(quoted(message, self._url.get_secret_value()), _revert_data(refusal.get("data")))
+            raise CallReverted(quoted(message, self._url.get_secret_value()), revert_data(refusal.get("data")))
         raise self._fault(method, f"error {code}", message)
 
     async def _reply(self, method: str, params: Sequence[Any]) -> Any:
@@ -134,16 +135,6 @@ class _Endpoint:
 
     def _fault(self, method: str, kind: str, words: str = "") -> Fault:
         return Fault(Trouble(method, kind, quoted(words, self._url.get_secret_value())))
-
-
-def _revert_data(value: Any) -> bytes:
-    """Revert bytes as geth, reth, anvil ("0x..."), Nethermind ("Reverted 0x...") and old nodes ({...}) report them."""
-    if isinstance(value, Mapping):
-        value = value.get("data")
-    try:
-        return parse_bytes(str(value).removeprefix("Reverted ").strip())
-    except ValueError:
-        return b""
 
 
 class Rpc:

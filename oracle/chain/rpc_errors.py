@@ -11,8 +11,10 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from oracle.chain.types import parse_bytes
 from oracle.errors import printable
 
 MOST_WORDS = 200
@@ -263,12 +265,30 @@ def refusal_of(body: bytes) -> str:
     return str(error)
 
 
+def revert_data(value: Any) -> bytes:
+    """Revert bytes as geth, reth, anvil ("0x..."), Nethermind ("Reverted 0x...") and old nodes ({...}) report them."""
+    if isinstance(value, Mapping):
+        value = value.get("data")
+    try:
+        return parse_bytes(str(value).removeprefix("Reverted ").strip())
+    except ValueError:
+        return b""
+
+
 def quoted(words: str, url: str) -> str:
     """An endpoint's words, fit to be shown: short, printable, on one line, without its URL or a credential in it."""
     for secret in sorted(_secrets(url), key=len, reverse=True):
         words = re.sub(re.escape(secret), "[...]", words, flags=re.IGNORECASE)
     words = printable(" ".join(words.split()))
     return words if len(words) <= MOST_WORDS else words[: MOST_WORDS - 3] + "..."
+
+
+def is_local(url: str) -> bool:
+    """Whether the endpoint is on this machine."""
+    try:
+        return urlsplit(url).hostname in LOCAL
+    except ValueError:
+        return False
 
 
 def _secrets(url: str) -> Iterator[str]:

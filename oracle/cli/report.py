@@ -12,9 +12,8 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-from web3.exceptions import BadFunctionCallOutput, ContractLogicError, TimeExhausted, Web3Exception
+from web3.exceptions import BadFunctionCallOutput, TimeExhausted, Web3Exception
 
-from oracle.chain.refusals import reverted
 from oracle.errors import OracleError, printable
 
 MOST_ERROR = 1000
@@ -36,8 +35,6 @@ def reported() -> Iterator[None]:
 
 def _told(error: OracleError | Web3Exception | OSError) -> str:
     match error:
-        case ContractLogicError():
-            told = f"Refused: {reverted(error)}"
         case BadFunctionCallOutput():
             told = "no contract of Didyma answers at the deployment's addresses: is the deployment file this chain's?"
         case TimeExhausted():

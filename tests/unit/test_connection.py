@@ -12,6 +12,7 @@ from rig.anvil import ROOT, Anvil, anvil, free_port
 from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.stack import make_rpc
 from typer.testing import CliRunner
+from web3 import Web3
 from web3.exceptions import ContractLogicError
 
 from oracle.chain import refusals
@@ -21,7 +22,7 @@ from oracle.chain.rpc_errors import MOST_WORDS, quoted
 from oracle.cli import app, connection
 from oracle.cli.connection import Network
 from oracle.deployment import Deployment, artifact
-from oracle.errors import Refused, RpcUnavailable
+from oracle.errors import CallReverted, Refused, RpcUnavailable
 
 DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33")))
 PAGE = "<html><script>var a = 1</script><h1>Just a moment...</h1></html>"
@@ -106,6 +107,51 @@ def test_n9_commands__endpoint_in_trouble__one_line_with_method_code_and_words(h
     assert len(output.splitlines()) == 1
     for words in ["the RPC endpoint fails at eth_chainId", *says]:
         assert words in output
+
+
+MALFORMED = [
+    ("eth_chainId", "soon"),
+    ("eth_chainId", []),
+    ("eth_chainId", None),
+    ("eth_blockNumber", {}),
+    ("eth_getLogs", {"a": 1}),
+    ("eth_getLogs", [{"topics": 7}]),
+    ("eth_getLogs", None),
+    ("eth_getBlockByNumber", "0x"),
+    ("eth_getBlockByNumber", {"number": "soon"}),
+    ("eth_call", 7),
+    ("eth_call", "0xzz"),
+    ("eth_gasPrice", "0x" + "z"),
+]
+
+
+@pytest.mark.parametrize(("method", "result"), MALFORMED)
+def test_n9_commands__result_that_makes_no_sense__is_trouble(proxy, method, result):
+    proxy.script(method, "result", result)
+    eth = connect(proxy.url).eth
+    asks = {
+        "eth_chainId": lambda: eth.chain_id,
+        "eth_blockNumber": lambda: eth.block_number,
+        "eth_getLogs": lambda: eth.get_logs({}),
+        "eth_getBlockByNumber": lambda: eth.get_block("latest"),
+        "eth_call": lambda: eth.call({"to": DEPLOYMENT.oracle}),
+        "eth_gasPrice": lambda: eth.gas_price,
+    }
+    with pytest.raises(RpcUnavailable, match=rf"{method}: a reply that makes no sense"):
+        asks[method]()
+
+
+def test_n9_commands__contract_sends_us_to_its_own_url__we_do_not_go(proxy):
+    lookup = Web3.keccak(text="OffchainLookup(address,string[],bytes,bytes4,bytes)")[:4].hex()
+    proxy.script("eth_call", "error", {"code": 3, "message": "execution reverted", "data": "0x" + lookup + "00" * 160})
+    with pytest.raises(CallReverted, match="does not know"):
+        connect(proxy.url).eth.call({"to": DEPLOYMENT.oracle, "data": "0x01"})
+
+
+def test_n9_commands__panic_of_an_unknown_kind__is_a_refusal(proxy):
+    proxy.script("eth_call", "error", {"code": 3, "message": "execution reverted", "data": "0x4e487b71" + "ee" * 32})
+    with pytest.raises(CallReverted, match=r"Panic\(code="):
+        connect(proxy.url).eth.call({"to": DEPLOYMENT.oracle, "data": "0x01"})
 
 
 def test_n9_commands__silent_endpoint__gives_up_in_time():
