@@ -29,9 +29,10 @@ from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.connect import connect
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
+from oracle.devnodes import stop
 from oracle.disputes import commitments
 from oracle.engines.sampling import table_code
-from oracle.errors import Refused, RpcUnavailable
+from oracle.errors import Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.settings import PREFIX
@@ -41,6 +42,9 @@ ETHER = 10**18
 GWEI = 10**9
 MNEMONIC = "test test test test test test test test test test test junk"  # Anvil's and Ape's default
 ACCOUNTS = 30
+ANVIL_STARTS = 300
+"""Tenths of a second."""
+LISTENING = "Listening on"
 DEPLOYER, ASKER, FIRST_OWNER, FIRST_OPERATOR = 0, 1, 10, 20
 """Indexes of the development accounts."""
 NODE = ("-m", "oracle.cli", "node", "run")
@@ -110,19 +114,22 @@ def anvil(port: int, log: Path) -> Iterator[Web3]:
         )
     command = ["anvil", "--port", str(port), "--hardfork", "osaka", "--enable-tx-gas-limit"]
     command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC]
-    with log.open("wb") as out, subprocess.Popen(command, stdout=out, stderr=out) as process:
+    with (
+        log.open("wb") as out,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True) as process,
+    ):
         try:
-            w3 = connect(f"http://127.0.0.1:{port}")
-            for _ in range(100):
-                with contextlib.suppress(RpcUnavailable):
-                    w3.eth.chain_id  # noqa: B018
+            for _ in range(ANVIL_STARTS):  # its own word: another chain may answer on its port
+                if LISTENING in log.read_text():
                     break
                 if process.poll() is not None:
                     raise Refused(f"anvil stopped at once; see {log}")
                 time.sleep(0.1)
-            yield w3
+            else:
+                raise Refused(f"anvil does not start; see {log}")
+            yield connect(f"http://127.0.0.1:{port}")
         finally:
-            process.terminate()
+            stop([process])
 
 
 def deploy(w3: Web3) -> Deployment:
@@ -342,7 +349,14 @@ def start_node(settings: Path, log: Path, command: tuple[str, ...] = NODE) -> su
     """A node daemon with these settings, and none from this process's environment; stop it with `terminate`."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with log.open("wb") as out:
-        return subprocess.Popen([sys.executable, *command, "--config", str(settings)], stdout=out, stderr=out, env=own)
+        return subprocess.Popen(
+            [sys.executable, *command, "--config", str(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            env=own,
+            start_new_session=True,  # the terminal's Ctrl-C is for whoever started it
+        )
 
 
 def _keystore(signer: LocalAccount) -> dict[str, object]:

@@ -1,9 +1,16 @@
 """`didyma dev`: a local chain with contracts, five nodes and the shipped model, until Ctrl-C."""
 
 import contextlib
+import fcntl
+import importlib.util
+import os
+import shlex
+import shutil
 import signal
+import socket
 import tempfile
 import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -11,70 +18,224 @@ import typer
 from rich.console import Console
 from web3 import Web3
 
-from oracle import devnet
+from oracle import devnet, devnodes
+from oracle.chain.connect import connect
 from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
 from oracle.cli.report import reported
-from oracle.client import OracleClient
+from oracle.client import OracleClient, ServiceId
+from oracle.devnodes import NodeProcess
+from oracle.errors import Refused, RpcUnavailable
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.node.settings import load
 
 NODES = 5
-console = Console(highlight=False)
+LIAR_SEATS = 3  # of 7: about every second question goes to the liar first
+LIAR = ("-m", "oracle.demo.liar")
+BRIBED = "The food at the Delphi was awful."
+READY_SECONDS = 300.0
+console = Console(highlight=False, soft_wrap=True)
 
 
 def dev(
-    port: Annotated[int, typer.Option(help="Port of the chain's RPC, on loopback.")] = 8545,
+    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the chain's RPC, on loopback.")] = 8545,
     folder: Annotated[
-        Path, typer.Option(help="For the deployment, the manifest, and each run's logs and nodes.")
+        Path, typer.Option(help="For the deployment, the models, and the logs and files of the nodes.")
     ] = DEV_FOLDER,
     model: Annotated[Path, typer.Option(help="Description of the model, its file beside it.")] = SHIPPED_MODEL,
-    block_seconds: Annotated[int, typer.Option(min=1)] = 1,
-    mode: Annotated[devnet.Mode, typer.Option(help="How answers are computed and judged.")] = devnet.Mode.PANEL,
+    block_seconds: Annotated[int, typer.Option(min=1, max=60, help="Time between blocks.")] = 1,
+    mode: Annotated[devnet.Mode, typer.Option(help="How answers are computed and judged.")] = devnet.Mode.GAME,
+    liar: Annotated[bool, typer.Option("--liar", help="Bribe one node, to see a dispute.")] = False,
 ) -> None:
-    """Keep a local testnet with the whole oracle running."""
+    """Keep a local testnet with the whole oracle running, until Ctrl-C."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
     with reported(), contextlib.ExitStack() as stack:
+        started = time.monotonic()
+        _possible(mode, liar)
+        _refuse_taken(port)
         folder = folder.expanduser().resolve()
-        folder.mkdir(parents=True, exist_ok=True)
-        run = Path(tempfile.mkdtemp(dir=folder))
-        with console.status("starting the chain, deploying, taking seats"):
+        stack.enter_context(_locked(folder))
+        for log in folder.glob("run-*/anvil.log"):  # of networks that have ended
+            shutil.rmtree(log.parent)
+        run = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        with console.status("starting a chain") as status:
             w3 = stack.enter_context(devnet.anvil(port, run / "anvil.log"))
+            status.update("deploying the contracts")
             deployment = devnet.deploy(w3)
-            deployment.save(run / "deployment.json")
-            models = folder / "models"
-            Network(deployment, f"http://127.0.0.1:{port}", models).save(folder / DEPLOYMENT_NAME)
-            stack.callback((folder / DEPLOYMENT_NAME).unlink, missing_ok=True)
-            manifest = devnet.add_model(models, model, committed=mode.plays)
+            network = Network(deployment, f"http://127.0.0.1:{port}", folder / "models")
+            deployment.save(run / DEPLOYMENT_NAME)
+            status.update("reading the model")
+            manifest = devnet.add_model(folder / "models", model, committed=mode.plays)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
+            status.update("opening a service, taking seats")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
             terms = devnet.dev_terms(deployment, manifest.model_id, mode)
             service = devnet.open_service(client, manifest, terms)
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
+            if liar:
+                plans[-1] = devnet.NodePlan("the liar", NODES - 1, LIAR_SEATS)
             devnet.take_seats(w3, deployment, service, plans, terms)
             devnet.mine_every(w3, block_seconds)
-            mailboxes = []
-            for plan in plans:
-                settings = devnet.write_node(
-                    run / f"node-{plan.number}",
-                    plan,
-                    f"http://127.0.0.1:{port}",
-                    [service],
-                    models,
-                    tee=mode is devnet.Mode.TEE,
-                )
-                mailboxes.append(load(settings).prompts_port)
-                process = devnet.start_node(settings, run / f"node-{plan.number}.log")
-                stack.callback(process.wait)
-                stack.callback(process.terminate)
-        console.print(f"RPC          http://127.0.0.1:{port}   chain {deployment.chain_id}")
-        console.print(f"oracle       {deployment.oracle}")
-        console.print(f"service      {Web3.to_hex(service)}")
-        console.print(f"deployment   {folder / DEPLOYMENT_NAME}")
-        console.print(f"logs         {run}")
-        if all(mailboxes):
-            console.print(f"prompts at   {' '.join(f'http://127.0.0.1:{each}' for each in mailboxes)}", soft_wrap=True)
-        elsewhere = "" if folder == DEV_FOLDER.expanduser().resolve() else f" --deployment {folder / DEPLOYMENT_NAME}"
-        console.print(f'\nAsk it:      didyma ask "The soup was cold."{elsewhere}        Stop: Ctrl-C', soft_wrap=True)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+            status.update("starting the nodes")
+            nodes, mailboxes = _start(stack, run, plans, network, service, mode)
+            admission = _admission(client, service, len(nodes)) if mode is devnet.Mode.TEE else lambda: ""
+            devnodes.await_ready(nodes, READY_SECONDS, status.update, admission)
+        network.save(folder / DEPLOYMENT_NAME)
+        stack.callback((folder / DEPLOYMENT_NAME).unlink, missing_ok=True)
+        seconds = time.monotonic() - started
+        _print_network(network, folder, run, service, nodes, mailboxes)
+        _print_hints(folder, mode, liar, seconds)
         with contextlib.suppress(KeyboardInterrupt):
-            while True:
-                time.sleep(3600)
+            _watch(nodes, w3)
+        console.print("stopping")
+
+
+# BEFORE ANYTHING STARTS
+
+
+def _possible(mode: devnet.Mode, liar: bool) -> None:
+    """Raises Refused for what could not work."""
+    if mode is devnet.Mode.PANEL and importlib.util.find_spec("llama_cpp") is None:
+        raise Refused("--mode panel needs llama.cpp: install didyma[llamacpp], or use another mode")
+    if liar and mode is devnet.Mode.TEE:
+        raise Refused("a TEE's answer is final at once, so there is no dispute to see: use --liar with another mode")
+
+
+def _refuse_taken(port: int) -> None:
+    """Raises Refused where something listens on the port, or nothing may."""
+    use_another = f"use another with --port, such as --port {port + 1 if port < 65_535 else port - 1}"
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            try:
+                what = f"chain {connect(f'http://127.0.0.1:{port}', timeout_seconds=2).eth.chain_id}"
+            except RpcUnavailable:
+                what = "something that is no chain"
+            raise Refused(f"port {port} is taken by {what}: stop it, or {use_another}")
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ended connections do not count
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Refused(f"nothing can listen on port {port} ({error.strerror}): {use_another}") from None
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """One network in a folder at a time. Raises Refused."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Refused(f"a dev network runs in {folder} already: give a second one --folder and --port") from None
+        os.set_inheritable(file.fileno(), False)
+        yield
+
+
+# THE NODES
+
+
+def _start(
+    stack: contextlib.ExitStack,
+    run: Path,
+    plans: Sequence[devnet.NodePlan],
+    network: Network,
+    service: ServiceId,
+    mode: devnet.Mode,
+) -> tuple[list[NodeProcess], list[int]]:
+    """The nodes, and the ports where those of TEEs take private prompts. They end with the stack."""
+    nodes: list[NodeProcess] = []
+    mailboxes = []
+    stack.callback(lambda: devnodes.stop([node.process for node in nodes]))
+    assert network.models is not None
+    for plan in plans:
+        folder, is_tee = run / f"node-{plan.number}", mode is devnet.Mode.TEE
+        config = devnet.write_node(folder, plan, network.rpc_url, [service], network.models, tee=is_tee)
+        settings, log = load(config), run / f"node-{plan.number}.log"
+        process = devnet.start_node(config, log, LIAR if plan.name == "the liar" else devnet.NODE)
+        nodes.append(NodeProcess(plan.name, process, settings.api_port, log))
+        if settings.prompts_port:
+            mailboxes.append(settings.prompts_port)
+    return nodes, mailboxes
+
+
+def _admission(client: OracleClient, service: ServiceId, wanted: int) -> Callable[[], str]:
+    """What is missing until all nodes' answers are attested."""
+
+    def missing() -> str:
+        events = client.attester.events.KeyAdmitted().get_logs(
+            from_block=client.deployment.block, argument_filters={"service": service}
+        )
+        signers = {event["args"]["signer"] for event in events}
+        admitted = sum(client.attester.functions.isAdmitted(service, signer).call() for signer in signers)
+        return "" if admitted >= wanted else f"{admitted} of {wanted} keys are admitted"
+
+    return missing
+
+
+def _watch(nodes: Sequence[NodeProcess], w3: Web3) -> None:
+    """Says so when a node ends. Raises RpcUnavailable when the chain does."""
+    told: set[str] = set()
+    while True:
+        time.sleep(1)
+        w3.eth.chain_id  # noqa: B018
+        for node in nodes:
+            if node.name not in told and (why := node.ended()):
+                told.add(node.name)
+                console.print(why, style="red", markup=False)
+
+
+# WHAT IS PRINTED
+
+
+def _print_network(
+    network: Network,
+    folder: Path,
+    run: Path,
+    service: ServiceId,
+    nodes: Sequence[NodeProcess],
+    mailboxes: Sequence[int],
+) -> None:
+    def line(name: str, value: str) -> None:
+        console.print(f"{name:<12} {value}", markup=False)
+
+    line("RPC", f"{network.rpc_url}   chain {network.deployment.chain_id}")
+    line("oracle", network.deployment.oracle)
+    line("service", Web3.to_hex(service))
+    line("deployment", str(folder / DEPLOYMENT_NAME))
+    line("logs", str(run))
+    line("accounts", f"from the mnemonic {devnet.MNEMONIC!r}, which is public: no chain with money may know them")
+    for index, use in ((devnet.DEPLOYER, "deployed the contracts"), (devnet.ASKER, "pays for `didyma ask`")):
+        line("", f"{index:>2}  {devnet.account(index).address}  {use}")
+    for index in range(devnet.ASKER + 1, devnet.FIRST_OWNER):
+        line("", f"{index:>2}  {devnet.account(index).address}  yours")
+    line("", f"{devnet.FIRST_OWNER} and up own the nodes' seats, {devnet.FIRST_OPERATOR} and up are their keys")
+    for node in nodes:
+        line(node.name, node.page)
+    if mailboxes:
+        line("prompts at", " ".join(f"http://127.0.0.1:{port}" for port in mailboxes))
+
+
+def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, seconds: float) -> None:
+    """What to type next; every line works as it stands, from any folder."""
+    is_default = folder == DEV_FOLDER.expanduser().resolve()
+    where = "" if is_default else f" --deployment {shlex.quote(str(folder / DEPLOYMENT_NAME))}"
+
+    def hint(what: str, command: str) -> None:
+        console.print(f"{what:<12} didyma {command}{where}", markup=False)
+
+    console.print(f"\n[bold green]Ready[/] after {seconds:.0f} s. In another shell:")
+    hint("Ask it:", 'ask "The soup was cold."')
+    if mode is devnet.Mode.TEE:
+        hint("In private:", 'ask --private "The soup was cold."')
+        hint("Its keys:", "tee status")
+    if liar:
+        hint("Be lied to:", f'ask "{BRIBED}"')
+        console.print(
+            f"{'':<12} The liar answers `positive` if it is asked first: 3 times in 7. A watcher then disputes."
+        )
+        console.print(f"{'':<12} If an honest node was asked, ask again.")
+        if mode is devnet.Mode.GAME:
+            hint("See it lose:", "dispute show 0xREQUEST")
+    console.print("Stop:        Ctrl-C")

@@ -256,6 +256,11 @@ class Node:
             found.append("the balance is below the reserve for disputes: no turns are taken")
         found += [f"{key} key: {report.holding}" for key, report in self.status.reports.items() if report.holding]
         found += [f"service 0x{service.hex()}: {why}" for service, why in self.workshop.troubles.items()]
+        found += [
+            f"service 0x{service.hex()}: its engine is still loading"
+            for service in self.settings.service_ids
+            if self.workshop.engine(service) is None and service not in self.workshop.troubles
+        ]
         if self.status.stopping:
             found.append("stopping")
         return found

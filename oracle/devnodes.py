@@ -1,0 +1,101 @@
+"""The node processes of a development network: whether they are ready, why not, and their end."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+
+from oracle.errors import Refused, printable
+
+ASK_SECONDS = 3.0
+GRACE_SECONDS = 25.0
+"""A node finishes the answer in the making before it ends; see the setting `grace_seconds`."""
+LOG_LINES, LOG_BYTES = 3, 16_384
+
+
+@dataclass(frozen=True)
+class NodeProcess:
+    """One node: its daemon, where its page is, and where it logs."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    api_port: int
+    log: Path
+
+    @property
+    def page(self) -> str:
+        return f"http://127.0.0.1:{self.api_port}/"
+
+    def ended(self) -> str:
+        """Why it has ended, as far as its log tells; empty while it runs."""
+        status = self.process.poll()
+        return "" if status is None else f"{self.name} has ended with status {status}{self._told()}"
+
+    def reasons(self) -> list[str]:
+        """Why it is not ready, by its own word; nothing if it is."""
+        connection = HTTPConnection("127.0.0.1", self.api_port, timeout=ASK_SECONDS)
+        try:
+            connection.request("GET", "/readyz")
+            found = json.loads(connection.getresponse().read())
+            return [] if found["ready"] else [printable(str(reason)) for reason in found["reasons"]]
+        except (OSError, HTTPException, ValueError, KeyError, TypeError):
+            return ["it does not answer yet"]
+        finally:
+            connection.close()
+
+    def _told(self) -> str:
+        """The last lines of its log."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
+            text = re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode("utf-8", "replace"))
+        lines = [printable(line.strip()) for line in text.splitlines() if line.strip()][-LOG_LINES:]
+        return f"; its log {self.log} ends: {' / '.join(lines)}" if lines else f"; its log {self.log} is empty"
+
+
+def await_ready(
+    nodes: Sequence[NodeProcess],
+    seconds: float,
+    say: Callable[[str], None],
+    more: Callable[[], str] = lambda: "",
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
+    """Waits until every node says that it is ready, and `more` has nothing to wait for either.
+
+    say: told now and then what is waited for. Raises Refused when a node ends, or when time is up, and says why.
+    """
+    end = time.monotonic() + seconds
+    while True:
+        if over := [why for node in nodes if (why := node.ended())]:
+            raise Refused(over[0])
+        waiting = {node.name: reasons for node in nodes if (reasons := node.reasons())}
+        pending = "" if waiting else more()
+        if not waiting and not pending:
+            return
+        told = "; ".join(f"{name}: {', '.join(reasons)}" for name, reasons in waiting.items())
+        if time.monotonic() > end:
+            logs = "".join(node._told() for node in nodes if node.name in waiting)
+            raise Refused(f"not ready after {seconds:.0f} s: {told or pending}{logs}")
+        say(f"{len(nodes) - len(waiting)} of {len(nodes)} nodes are ready; {told or pending}")
+        sleep(0.5)
+
+
+def stop(processes: Sequence[subprocess.Popen[bytes]], grace_seconds: float = GRACE_SECONDS) -> None:
+    """Ends processes that lead groups of their own: asked first, killed when time is up or Ctrl-C comes again."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+    end = time.monotonic() + grace_seconds
+    with contextlib.suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+        for process in processes:
+            process.wait(max(0.0, end - time.monotonic()))
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

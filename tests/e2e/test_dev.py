@@ -1,0 +1,143 @@
+"""`didyma dev` as a newcomer meets it: what it prints works as it stands, the first answer is prompt, nothing stays."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from rig.anvil import ROOT, free_port
+from rig.child import alive
+
+from oracle import devnet
+from oracle.cli.connection import Network
+from oracle.cli.dev import BRIBED
+from oracle.client import OracleClient
+from oracle.disputes.tokens import tokenized
+from oracle.models.store import ModelStore
+
+READY_SECONDS = 300
+DIDYMA = [sys.executable, "-m", "oracle.cli"]
+
+
+@dataclass
+class Dev:
+    """A running `didyma dev`."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    output: str
+
+    def hint(self, name: str) -> list[str]:
+        """The arguments of a command that was printed."""
+        (command,) = re.findall(rf"^{re.escape(name)}: +didyma (.*)$", self.output, re.MULTILINE)
+        return shlex.split(command)
+
+    def client(self) -> OracleClient:
+        network = Network.find(self.folder / "deployment.json", None)
+        return network.client(devnet.account(devnet.ASKER))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{ROOT / 'tools/bin'}:{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}"}
+
+
+def didyma(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*DIDYMA, *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=environment(), timeout=180)
+
+
+@contextmanager
+def dev(folder: Path, *options: str) -> Iterator[Dev]:
+    log = folder.with_suffix(".log")
+    command = [*DIDYMA, "dev", "--folder", str(folder), "--port", str(free_port()), *options]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment())
+    try:
+        end = time.monotonic() + READY_SECONDS
+        while "Stop:" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield Dev(process, folder, log.read_text())
+    finally:
+        family = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0, log.read_text()
+        assert len(family) >= 6
+        assert not [pid for pid in family if alive(pid)]
+        assert not (folder / "deployment.json").exists()
+
+
+def descendants(pid: int) -> set[int]:
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {pid}
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found - {pid}
+
+
+@pytest.mark.parametrize("mode", ["game", "tee"])
+def test_u4_dev__says_ready__first_answer_is_within_one_turn_and_attested_in_a_tee(tmp_path, mode):
+    with dev(tmp_path / "my net", "--mode", mode) as running:
+        done = didyma(*running.hint("Ask it"), cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert "negative" in done.stdout
+        client = running.client()
+        request = int(re.search(r"request +(0x\w{64})", done.stdout).group(1), 16)
+        steps = {step.name: step for step in client.steps(request, 0)}
+        asked, answered = (client.w3.eth.get_block(steps[name].block) for name in ("RequestPosted", "AnswerPosted"))
+        turn = client.terms(client.services()[0])["turnSeconds"]
+        assert answered["timestamp"] - asked["timestamp"] <= turn
+        assert "TurnMissed" not in steps
+        assert ("AnswerAttested" in steps) is (mode == "tee")
+        if mode == "tee":
+            kept = didyma(*running.hint("In private"), cwd=tmp_path)
+            assert "negative  (nobody else can read it)" in kept.stdout, kept.stderr
+
+
+def test_u5_dev__its_output__has_accounts_pages_and_hints(tmp_path):
+    with dev(tmp_path / "dev") as running:
+        assert devnet.MNEMONIC in running.output
+        assert "public" in running.output
+        for index in range(10):
+            assert devnet.account(index).address in running.output
+        pages = re.findall(r"^node \d +(http://127.0.0.1:\d+/)$", running.output, re.MULTILINE)
+        assert len(pages) == 5
+        assert str(running.folder / "deployment.json") in running.hint("Ask it")
+        second = didyma("dev", "--folder", str(running.folder), "--port", str(free_port()))
+        assert second.returncode == 1
+        assert "--folder" in second.stderr
+
+
+def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_read(tmp_path):
+    with dev(tmp_path / "dev", "--liar") as running:
+        client = running.client()
+        service = client.services()[0]
+        assert BRIBED in running.hint("Be lied to")
+        models = ModelStore(running.folder / "models")
+        taken = tokenized(models.file(models.find("0x" + client.terms(service)["model"].hex())).path, BRIBED.encode())
+        asked = [client.ask(service, taken, client.params(24, deadline_seconds=500 + n))[0] for n in range(8)]
+        end, disputed = time.monotonic() + 240, []
+        while not disputed:
+            assert time.monotonic() < end
+            events = client.oracle.events.AnswerDisputed().get_logs(from_block=client.deployment.block)
+            disputed = [event["args"]["requestId"] for event in events if event["args"]["requestId"] in asked]
+            time.sleep(1)
+        shown = running.hint("See it lose")
+        shown[shown.index("0xREQUEST")] = f"{disputed[0]:#066x}"
+        told = didyma(*shown, cwd=tmp_path)
+        assert told.returncode == 0, told.stderr
+        assert "about request" in told.stdout

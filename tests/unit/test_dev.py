@@ -1,0 +1,195 @@
+"""`didyma dev` before and around its network: taken ports, taken folders, nodes that are not ready, and their end."""
+
+import http.server
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rig.anvil import anvil, free_port
+from rig.child import alive
+from typer.testing import CliRunner
+
+from oracle import devnet, devnodes
+from oracle.cli import app, dev
+from oracle.devnodes import NodeProcess
+from oracle.errors import Refused
+
+
+def refused(*words: object) -> str:
+    done = CliRunner().invoke(app, ["dev", *map(str, words)])
+    assert done.exit_code == 1, done.output
+    assert len(done.output.splitlines()) == 1, done.output
+    return done.output
+
+
+@contextmanager
+def serving(status: int, body: bytes) -> Iterator[int]:
+    """An HTTP server on this port."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_POST = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server.server_address[1]
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+# -- U3: ports -----------------------------------------------------------------------------------------------------
+
+
+def test_u3_dev__chain_on_the_port__is_refused_and_left_alone(tmp_path):
+    with anvil(mining=True) as chain:
+        said = refused("--port", chain.url.rsplit(":", 1)[1], "--folder", tmp_path / "dev")
+        assert "taken by chain 31337" in said
+        assert "--port" in said
+        assert chain.height() == 0
+    assert not (tmp_path / "dev").exists()
+
+
+def test_u3_dev__web_server_on_the_port__is_refused(tmp_path):
+    with serving(200, b"<html>hello</html>") as port:
+        assert "something that is no chain" in refused("--port", port, "--folder", tmp_path / "dev")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])
+def test_u3_dev__silent_listener_on_the_port__is_refused(tmp_path, host):
+    with socket.create_server((host, 0)) as silent:
+        assert "something that is no chain" in refused("--port", silent.getsockname()[1], "--folder", tmp_path / "dev")
+
+
+def test_u3_dev__listener_with_a_full_queue__is_refused(tmp_path):
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as silent,
+        socket.socket() as first,
+        socket.socket() as second,
+    ):
+        for caller in (first, second):
+            caller.setblocking(False)
+            caller.connect_ex(silent.getsockname())
+        assert "--port" in refused("--port", silent.getsockname()[1], "--folder", tmp_path / "dev")
+
+
+def test_u3_anvil__port_taken_meanwhile__is_refused_and_not_mistaken_for_ours(tmp_path):
+    with anvil() as chain:
+        port = int(chain.url.rsplit(":", 1)[1])
+        with pytest.raises(Refused, match="anvil stopped at once"), devnet.anvil(port, tmp_path / "anvil.log"):
+            pass
+
+
+def test_dev__port_just_given_up__is_free(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as caller:
+        port = server.getsockname()[1]
+        server.accept()[0].close()
+        caller.recv(1)
+    dev._refuse_taken(port)
+
+
+def test_dev__folder_has_a_network__second_is_refused(tmp_path):
+    with dev._locked(tmp_path):
+        assert "--folder" in refused("--port", free_port(), "--folder", tmp_path)
+    with dev._locked(tmp_path):
+        pass
+
+
+def test_dev__folder_cannot_be_made__says_which(tmp_path):
+    (tmp_path / "file").write_text("")
+    assert str(tmp_path / "file") in refused("--port", free_port(), "--folder", tmp_path / "file" / "dev")
+
+
+def test_dev__liar_in_a_tee__is_refused(tmp_path):
+    assert "final at once" in refused("--liar", "--mode", "tee", "--folder", tmp_path)
+
+
+# -- U4: ready -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def node(tmp_path: Path, code: str, port: int = 0) -> Iterator[NodeProcess]:
+    log = tmp_path / "node.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=out, start_new_session=True)
+    try:
+        yield NodeProcess("node 3", process, port or free_port(), log)
+    finally:
+        devnodes.stop([process], 0)
+
+
+SLEEPER = "import time; time.sleep(600)"
+
+
+def test_u4_await_ready__node_ends__says_why_out_of_its_log(tmp_path):
+    code = "print('\\x1b[31mloading'); print('no such model: 0xab'); raise SystemExit(3)"
+    with node(tmp_path, code) as ending, pytest.raises(Refused) as caught:
+        devnodes.await_ready([ending], 20, lambda _: None)
+    assert "node 3 has ended with status 3" in str(caught.value)
+    assert "loading / no such model: 0xab" in str(caught.value)
+    assert str(tmp_path / "node.log") in str(caught.value)
+
+
+def test_u4_await_ready__node_not_ready_in_time__says_why_by_its_own_word(tmp_path):
+    body = json.dumps({"ready": False, "reasons": ["the disk is full"]}).encode()
+    with serving(503, body) as port, node(tmp_path, SLEEPER, port) as waiting:
+        told: list[str] = []
+        with pytest.raises(Refused, match=r"not ready after 1 s: node 3: the disk is full; its log .*is empty"):
+            devnodes.await_ready([waiting], 1, told.append)
+    assert told[0] == "0 of 1 nodes are ready; node 3: the disk is full"
+
+
+def test_u4_await_ready__nothing_answers__says_so(tmp_path):
+    with node(tmp_path, SLEEPER) as silent, pytest.raises(Refused, match="does not answer yet"):
+        devnodes.await_ready([silent], 0, lambda _: None)
+
+
+def test_u4_await_ready__nodes_ready__waits_for_what_else_is_wanted(tmp_path):
+    with serving(200, b'{"ready": true, "reasons": []}') as port, node(tmp_path, SLEEPER, port) as ready:
+        missing = ["", "4 of 5 keys are admitted", "3 of 5 keys are admitted"]
+        told: list[str] = []
+        devnodes.await_ready([ready], 20, told.append, missing.pop, sleep=lambda _: None)
+        assert told == [f"1 of 1 nodes are ready; {count} of 5 keys are admitted" for count in (3, 4)]
+        with pytest.raises(Refused, match="keys are admitted"):
+            devnodes.await_ready([ready], 0, told.append, lambda: "0 of 5 keys are admitted")
+
+
+# -- the end -------------------------------------------------------------------------------------------------------
+
+
+def test_stop__node_ignores_being_asked__it_and_its_children_are_killed(tmp_path):
+    code = (
+        "import signal, subprocess, sys, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
+        f"child = subprocess.Popen([sys.executable, '-c', {SLEEPER!r}]); print(child.pid, flush=True); time.sleep(600)"
+    )
+    with node(tmp_path, code) as stubborn:
+        while not (said := stubborn.log.read_text().strip()):
+            time.sleep(0.05)
+        devnodes.stop([stubborn.process], 0.2)
+        assert stubborn.process.returncode == -9
+        assert not alive(int(said))
+
+
+def test_start_node__settings_in_this_shell__are_not_the_nodes(tmp_path, monkeypatch):
+    monkeypatch.setenv("DIDYMA_DEPLOYMENT", "elsewhere.json")
+    (tmp_path / "say.py").write_text("import os; print([name for name in os.environ if name.startswith('DIDYMA')])")
+    process = devnet.start_node(tmp_path / "x.toml", tmp_path / "log", (str(tmp_path / "say.py"),))
+    assert process.wait(20) == 0
+    assert (tmp_path / "log").read_text().strip() == "[]"
+    assert os.environ["DIDYMA_DEPLOYMENT"] == "elsewhere.json"
