@@ -56,7 +56,7 @@ class Deployment:
                 panel=Web3.to_checksum_address(fields["panel"]),
                 **{name: Web3.to_checksum_address(fields[name]) for name in OPTIONAL if fields.get(name)},
             )
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadDeployment(
                 f"{path} is not a deployment file ({error}); `didyma dev` and scripts/deploy.py write one"
             ) from error

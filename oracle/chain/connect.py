@@ -40,10 +40,10 @@ class Endpoint(HTTPProvider):
 
     global_ccip_read_enabled = False  # a contract may not send us to URLs of its own (EIP-3668)
 
-    def __init__(self, url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, timeout_seconds: float | None = None) -> None:
         super().__init__(url, exception_retry_configuration=None)
         self._url = url
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = TIMEOUT_SECONDS if timeout_seconds is None else timeout_seconds
         self._session = requests.Session()
         self._session.trust_env = not is_local(url)  # no proxy stands between us and this machine
 
@@ -119,7 +119,7 @@ class Endpoint(HTTPProvider):
         return Fault(Trouble(method, kind, quoted(words, self._url)))
 
 
-def connect(url: str, timeout_seconds: float = TIMEOUT_SECONDS) -> Web3:
+def connect(url: str, timeout_seconds: float | None = None) -> Web3:
     """A Web3 over the endpoint; asks it nothing yet. Reads headers of proof of authority, too."""
     w3 = Web3(Endpoint(url, timeout_seconds))
     w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)

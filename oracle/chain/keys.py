@@ -178,17 +178,17 @@ def load_keystore(
     Raises InsecureKeyFile (others may read it, malformed, wrong password) or AlreadyRunning.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the key
-    encrypted = _read_private(keystore)
+    encrypted = _encrypted(keystore)
     if password_file is not None:
         password = _read_private(password_file).removesuffix("\n").removesuffix("\r")
     elif prompt is not None:
-        password = prompt(f"Password of {keystore.name}: ")
+        password = prompt(f"Password of {keystore.name}")
     else:
         raise InsecureKeyFile(f"{keystore}: no password file and no terminal to ask for the password")
     lock = FileLock(keystore.with_name(keystore.name + ".lock"), "this key")
     try:
-        account: LocalAccount = Account.from_key(Account.decrypt(json.loads(encrypted), password))
-    except (ValueError, KeyError, TypeError, NotImplementedError):
+        account: LocalAccount = Account.from_key(Account.decrypt(encrypted, password))
+    except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
         lock.release()
         raise InsecureKeyFile(f"{keystore}: wrong password, or not a keystore") from None
     return LocalSigner(account, lock)
@@ -197,6 +197,17 @@ def load_keystore(
 async def load_keystore_async(keystore: Path, password_file: Path | None = None) -> LocalSigner:
     """`load_keystore` off the event loop: scrypt takes a second on purpose."""
     return await asyncio.to_thread(load_keystore, keystore, password_file)
+
+
+def _encrypted(keystore: Path) -> dict[str, Any]:
+    """A keystore as JSON: nobody is asked for the password of something else. Raises InsecureKeyFile."""
+    try:
+        found = json.loads(_read_private(keystore))
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict) or not {"crypto", "Crypto"} & set(found):
+        raise InsecureKeyFile(f"{keystore} is not a keystore; `didyma keys new` makes one")
+    return found
 
 
 def _read_private(path: Path) -> str:

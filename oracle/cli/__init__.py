@@ -1,10 +1,30 @@
 """The command line: `didyma`."""
 
+from importlib.metadata import version as version_of
+from typing import Annotated
+
 import typer
 
 from oracle.cli import ask, chain, demo, dev, dispute, keys, model, node, register, tee
 
-app = typer.Typer(help="Didyma: an on-chain AI oracle.", no_args_is_help=True, pretty_exceptions_show_locals=False)
+app = typer.Typer(
+    help="Didyma: an on-chain AI oracle.",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    pretty_exceptions_show_locals=False,
+)
+
+
+@app.callback()
+def main(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
+) -> None:
+    """Didyma: an on-chain AI oracle."""
+    if version:
+        typer.echo(f"didyma {version_of('didyma')}")
+        raise typer.Exit
+
+
 app.add_typer(node.app, name="node")
 app.add_typer(keys.app, name="keys")
 model.app.command("register")(register.register)

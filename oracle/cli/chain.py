@@ -14,6 +14,7 @@ from oracle.attestation.registration import EXACT_ENGINE
 from oracle.cli.arguments import ETHER, address, bytes32, wei
 from oracle.cli.connection import Wallet, reading, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
+from oracle.cli.report import JsonOption, print_json
 from oracle.client import OracleClient
 from oracle.deployment import Deployment
 from oracle.errors import Refused
@@ -39,25 +40,34 @@ def list_services(client: OracleClient) -> None:
 
 @service_app.command()
 @reading
-def show(client: OracleClient, service: ServiceArgument) -> None:
+def show(client: OracleClient, service: ServiceArgument, as_json: JsonOption = False) -> None:
     """The terms of a service, and who sits in it."""
-    terms, functions = _terms(client, service), client.oracle.functions
-    for name, value in terms.items():
-        console.print(f"{name:<18} {'0x' + value.hex() if isinstance(value, bytes) else value}")
+    terms, functions, id_ = dict(_terms(client, service)), client.oracle.functions, bytes32(service)
+    judged: dict[str, Any] = {}
     if terms["arbiter"] == client.deployment.panel:
-        for name, value in asdict(PanelTerms.decoded(terms["arbiterTerms"])).items():
-            console.print(f"  panel.{name:<20} {value}")
+        judged["panel"] = asdict(PanelTerms.decoded(terms["arbiterTerms"]))
     elif terms["arbiter"] == client.deployment.game:
-        for name, value in asdict(GameTerms.decoded(terms["arbiterTerms"])).items():
-            console.print(f"  game.{name:<21} {value}")
+        judged["game"] = asdict(GameTerms.decoded(terms["arbiterTerms"]))
     if terms["attester"] != NO_ATTESTER:
-        for name, value in asdict(Policy.decoded(terms["attesterTerms"])).items():
-            console.print(f"  attested.{name:<17} {_shown(value)}")
-    for seat in range(functions.counts(bytes32(service)).call()[0]):
-        owner, operator, balance, locks, status, _ = functions.seatOf(bytes32(service), seat).call()
+        judged["attested"] = asdict(Policy.decoded(terms["attesterTerms"]))
+    seats = []
+    for number in range(functions.counts(id_).call()[0]):
+        owner, operator, balance, locks, status, _ = functions.seatOf(id_, number).call()
         state = ("empty", "joining", "active", "leaving")[status]
-        stake = f"{balance / ETHER:g} ether, {locks} locks"
-        console.print(f"seat {seat:<4} {state:<8} owner {owner} operator {operator} {stake}")
+        who = {"owner": owner, "operator": operator}
+        seats.append({"seat": number, "state": state, **who, "balance_wei": balance, "locks": locks})
+    if as_json:
+        print_json({"service": id_, "terms": terms, **judged, "seats": seats})
+        return
+    for name, value in terms.items():
+        console.print(f"{name:<18} {_shown(value)}")
+    for prefix, fields in judged.items():
+        for name, value in fields.items():
+            console.print(f"  {f'{prefix}.{name}':<26} {_shown(value)}")
+    for seat in seats:
+        stake = f"{seat['balance_wei'] / ETHER:g} ether, {seat['locks']} locks"
+        holders = f"owner {seat['owner']} operator {seat['operator']}"
+        console.print(f"seat {seat['seat']:<4} {seat['state']:<8} {holders} {stake}")
 
 
 @service_app.command()
@@ -75,10 +85,10 @@ def create(
     if not client.registry.functions.registered(manifest.model_id).call():
         wallet.send(client.registry.functions.register(astuple(manifest)))
         if wallet.dry_run:
-            console.print("Register the model first; then this command shows the rest.")
+            wallet.say("Register the model first; then this command shows the rest.")
             return
     wallet.send(client.oracle.functions.createService(astuple(terms)))
-    console.print(f"service    0x{terms.service_id().hex()}")
+    wallet.say(f"service    0x{terms.service_id().hex()}", service=terms.service_id())
 
 
 @seat_app.command()
@@ -129,7 +139,8 @@ def leave(wallet: Wallet, service: ServiceArgument, seat: SeatArgument) -> None:
     wallet.send(call(bytes32(service), seat))
     if status != leaving and not wallet.dry_run:
         *_, ready_at = functions.seatOf(bytes32(service), seat).call()
-        console.print(f"ready at   {datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC; then leave again")
+        when = f"{datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+        wallet.say(f"ready at   {when}; then leave again", ready_at=ready_at)
 
 
 @seat_app.command()
@@ -141,7 +152,7 @@ def withdraw(wallet: Wallet, to: Annotated[str, typer.Argument(help="Where the c
     if amount == 0:
         raise Refused(f"{client.address} has no credit")
     wallet.send(client.oracle.functions.withdraw(address(to), amount))
-    console.print(f"{amount / ETHER:g} ether to {to}")
+    wallet.say(f"{amount / ETHER:g} ether to {to}", amount_wei=amount)
 
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:

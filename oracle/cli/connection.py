@@ -11,8 +11,9 @@ A decorator gives a command these options, and what they lead to as its first ar
     @reading
     def show(client: OracleClient, service: ServiceArgument) -> None: ...
 
-`sending` adds who sends. Every command that sends takes `--dry-run`, which prints target, value and calldata for a
-wallet that this machine does not hold.
+`sending` adds who sends. Every command that sends takes
+`--dry-run`, which prints target, value and calldata for a wallet that this machine does not hold, and `--json`, which
+prints one object with the transactions and whatever else the command tells with `Wallet.say`.
 """
 
 import functools
@@ -32,8 +33,9 @@ from rich.console import Console
 from web3 import Web3
 from web3.contract.contract import ContractFunction
 
+from oracle import devnet
 from oracle.chain.connect import connect
-from oracle.cli.report import reported
+from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient
 from oracle.deployment import Deployment
 from oracle.errors import Refused, RpcUnavailable
@@ -73,6 +75,7 @@ SENDING = READING | {
     "keystore": (KeystoreOption, None),
     "password_file": (PasswordOption, None),
     "dry_run": (DryRunOption, False),
+    "as_json": (JsonOption, False),
 }
 """Options that commands share: name -> type, default."""
 
@@ -112,7 +115,7 @@ class Network:
         os.replace(new, path)
 
     def client(self, account: LocalAccount | ChecksumAddress = NOBODY) -> OracleClient:
-        """Raises Refused if the endpoint serves another chain, RpcUnavailable."""
+        """Raises Refused if the endpoint serves another chain, or one without these contracts; RpcUnavailable."""
         w3, wanted = connect(self.rpc_url), self.deployment.chain_id
         try:
             found = w3.eth.chain_id
@@ -124,6 +127,10 @@ class Network:
                 f"the RPC endpoint serves chain {found}, and the deployment is on chain {wanted}: name an endpoint of "
                 f"that chain with --rpc-url, or another deployment with --deployment"
             )
+        if not w3.eth.get_code(self.deployment.oracle):
+            raise Refused(
+                "the chain has no contract where the deployment says: it is another deployment's, or was restarted"
+            )
         return OracleClient(w3, self.deployment, account)
 
 
@@ -131,17 +138,31 @@ class Network:
 class Wallet:
     """A client that sends what it is given, or prints it."""
 
+    network: Network
     client: OracleClient
     dry_run: bool
+    as_json: bool = False
+    told: dict[str, Any] = field(default_factory=lambda: {"transactions": []})
+    """What is printed as JSON at the end."""
 
     def send(self, call: ContractFunction | Any, value_wei: int = 0) -> None:
         """Sends after a simulation; a contract's refusal is raised before anything is sent."""
+        made: dict[str, Any] = {"call": call.fn_name, "to": call.address, "value_wei": value_wei}
         if self.dry_run:
-            data = call._encode_transaction_data()
-            console.print(f"to         {call.address}\nvalue      {value_wei}\ndata       {data}")
-            return
-        receipt = self.client.send(call, value_wei)
-        console.print(f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}")
+            made["data"] = call._encode_transaction_data()
+            line = f"to         {call.address}\nvalue      {value_wei}\ndata       {made['data']}"
+        else:
+            receipt = self.client.send(call, value_wei)
+            made |= {"transaction": bytes(receipt["transactionHash"]), "gas_used": receipt["gasUsed"]}
+            line = f"{call.fn_name:<10} {receipt['transactionHash'].to_0x_hex()}  gas {receipt['gasUsed']:,}"
+        self.told["transactions"].append(made)
+        self.say(line)
+
+    def say(self, line: str, **fields: Any) -> None:
+        """A line for people; fields for scripts."""
+        self.told.update(fields)
+        if not self.as_json:
+            console.print(line)
 
 
 def dev_deployment() -> Path:
@@ -154,7 +175,7 @@ def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
     try:
         encrypted = keystore.read_text()
         password = (
-            str(typer.prompt("Password", hide_input=True))
+            str(typer.prompt("Password", hide_input=True, err=True))
             if password_file is None
             else password_file.read_text().removesuffix("\n").removesuffix("\r")
         )
@@ -162,7 +183,7 @@ def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:
         raise Refused(f"{keystore if password_file is None else password_file} cannot be read: {error}") from None
     try:
         signer: LocalAccount = Account.from_key(Account.decrypt(encrypted, password))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(f"{keystore} cannot be opened: {error}") from None
     return signer
 
@@ -174,7 +195,10 @@ def shared(options: Mapping[str, tuple[Any, Any]], lead: Callable[..., Any]) -> 
         @functools.wraps(command)
         def run(**given: Any) -> None:
             with reported():
-                command(lead(**{name: given.pop(name) for name in options}), **given)
+                first = lead(**{name: given.pop(name) for name in options})
+                command(first, **given)
+                if isinstance(first, Wallet) and first.as_json:
+                    print_json(first.told)
 
         own = list(inspect.signature(command).parameters.values())[1:]
         more = [
@@ -194,15 +218,35 @@ def reader(rpc_url: str | None, deployment: Path | None) -> OracleClient:
 
 
 def wallet(
-    rpc_url: str | None, deployment: Path | None, keystore: Path | None, password_file: Path | None, dry_run: bool
+    rpc_url: str | None,
+    deployment: Path | None,
+    keystore: Path | None,
+    password_file: Path | None,
+    dry_run: bool,
+    as_json: bool,
 ) -> Wallet:
     """Raises Refused."""
     network = Network.find(deployment, rpc_url)
     if keystore is not None:
-        return Wallet(network.client(unlocked(keystore, password_file)), dry_run)
+        return Wallet(network, network.client(unlocked(keystore, password_file)), dry_run, as_json)
     if not dry_run:
         raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
-    return Wallet(network.client(), dry_run)
+    return Wallet(network, network.client(), dry_run, as_json)
+
+
+def payer(
+    rpc_url: str | None,
+    deployment: Path | None,
+    keystore: Path | None,
+    password_file: Path | None,
+    dry_run: bool,
+    as_json: bool,
+) -> Wallet:
+    """As `wallet`; on a development chain, whoever asks there pays. Raises Refused."""
+    network = Network.find(deployment, rpc_url)
+    if keystore is None and not dry_run and network.deployment.chain_id == DEV_CHAIN:
+        return Wallet(network, network.client(devnet.account(devnet.ASKER)), dry_run, as_json)
+    return wallet(rpc_url, deployment, keystore, password_file, dry_run, as_json)
 
 
 reading, sending = shared(READING, reader), shared(SENDING, wallet)

@@ -1,4 +1,4 @@
-"""`didyma keys`: keystores for nodes. A key is shown never, its address always."""
+"""`didyma keys`: keystores for nodes. Commands print addresses, never keys."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import typer
 from eth_account import Account
 
 from oracle.chain.keys import load_keystore
-from oracle.cli.report import reported
+from oracle.cli.report import JsonOption, print_json, reported
 from oracle.errors import InsecureKeyFile
 
 app = typer.Typer(help="Keystores: encrypted files that hold a node's hot keys.", no_args_is_help=True)
@@ -25,31 +25,43 @@ def new(
         Path | None,
         typer.Option(help="File with the password, made with a random one if it does not exist; else it is asked."),
     ] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a new key."""
     with reported():
-        typer.echo(create_keystore(path, password_file))
+        _print(create_keystore(path, password_file), as_json)
 
 
 @app.command()
 def address(
     path: Annotated[Path, typer.Argument(help="The keystore.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Print the address a keystore claims to be of, without decrypting it."""
     with reported():
-        typer.echo(claimed_address(path))
+        _print(claimed_address(path), as_json)
 
 
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="The keystore.")],
     password_file: Annotated[Path | None, typer.Option(help="File with the password; else it is asked.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Decrypt a keystore and print its address: file modes, password and lock are right."""
     with reported():
-        signer = load_keystore(path, password_file, prompt=lambda text: str(typer.prompt(text, hide_input=True)))
-        typer.echo(signer.address)
+        signer = load_keystore(
+            path, password_file, prompt=lambda text: str(typer.prompt(text, hide_input=True, err=True))
+        )
         signer.close()
+        _print(signer.address, as_json)
+
+
+def _print(found: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"address": found})
+    else:
+        typer.echo(found)
 
 
 def create_keystore(path: Path, password_file: Path | None) -> str:
@@ -60,7 +72,7 @@ def create_keystore(path: Path, password_file: Path | None) -> str:
     if path.exists():
         raise InsecureKeyFile(f"{path} exists and is not overwritten")
     if password_file is None:
-        password = str(typer.prompt("Password for the new key", hide_input=True, confirmation_prompt=True))
+        password = str(typer.prompt("Password for the new key", hide_input=True, err=True, confirmation_prompt=True))
         if len(password) < LEAST_PASSWORD:
             raise InsecureKeyFile(f"the password must have at least {LEAST_PASSWORD} characters")
     elif password_file.exists():

@@ -3,11 +3,11 @@
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from oracle.cli.report import progress, reported
+from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes.tokens import tokenized
 from oracle.errors import BadModelFile, printable
 from oracle.models.add import Wrapper, make_manifest
@@ -55,10 +55,14 @@ def add(
 
 
 @app.command(name="list")
-def list_models(store: StoreOption = DEFAULT_STORE) -> None:
+def list_models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the models this node may serve."""
     with reported():
-        for manifest in ModelStore(store.expanduser()).manifests():
+        found = ModelStore(store.expanduser()).manifests()
+        if as_json:
+            print_json([_summary(manifest) for manifest in found])
+            return
+        for manifest in found:
             size = f"{manifest.file_bytes / 1e6:,.1f} MB"
             typer.echo(f"0x{manifest.model_id.hex()}  {size:>12}  {printable(manifest.name)}")
 
@@ -77,19 +81,26 @@ def show(
 def verify(
     model: Annotated[str, typer.Argument(help="A model id, or the beginning of one; none for all.")] = "",
     store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
 ) -> None:
     """Hash model files again and compare them with their manifests."""
     with reported():
         models = ModelStore(store.expanduser())
-        failed = 0
+        failed, rows = 0, list[dict[str, Any]]()
         for manifest in [models.find(model)] if model else models.manifests():
             try:
                 with progress(f"hashing {printable(manifest.name)}") as on_bytes:
                     models.file(manifest).verify(on_bytes)
-                typer.echo(f"right  0x{manifest.model_id.hex()}  {printable(manifest.name)}")
+                said = ""
             except BadModelFile as error:
                 failed += 1
-                typer.secho(f"WRONG  0x{manifest.model_id.hex()}  {printable(str(error))}", fg="red")
+                said = str(error)
+            rows.append({**_summary(manifest), "right": not said, "reason": said})
+            if not as_json:
+                mark, colour = ("WRONG", "red") if said else ("right", None)
+                typer.secho(f"{mark}  0x{manifest.model_id.hex()}  {printable(said or manifest.name)}", fg=colour)
+        if as_json:
+            print_json(rows)
     if failed:
         raise typer.Exit(1)
 
@@ -136,6 +147,10 @@ def _sha256(text: str) -> bytes | None:
 
 def _text(option: str) -> str:
     return option.replace(r"\n", "\n")
+
+
+def _summary(manifest: Manifest) -> dict[str, Any]:
+    return {"model": manifest.model_id, "name": manifest.name, "file_bytes": manifest.file_bytes}
 
 
 def _print(manifest: Manifest) -> None:

@@ -1,8 +1,8 @@
 """`didyma node`: set a node up, check it, run it, look into it, take money out."""
 
 import asyncio
-import json
 from collections.abc import Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -10,12 +10,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from oracle.cli.arguments import bytes32
+from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
-from oracle.cli.report import reported
-from oracle.deployment import Deployment
+from oracle.cli.report import JsonOption, print_json, reported
 from oracle.errors import BadSettings
 from oracle.node import check as checks
 from oracle.node import logs, manual
+from oracle.node.records import SeatRecord
 from oracle.node.serve import run as run_node
 from oracle.node.settings import load
 from oracle.node.settings_file import Choices, write
@@ -34,9 +36,11 @@ ETHER = 10**18
 def init(
     *,
     config: Annotated[Path, typer.Option("--config", "-c", help="Settings file to write.")] = Path("didyma.toml"),
-    rpc_url: Annotated[str, typer.Option(help="RPC endpoint; asked for if not given.")] = "",
-    deployment: Annotated[Path | None, typer.Option(help="Deployment file of the contracts.")] = None,
-    service: Annotated[list[str] | None, typer.Option(help="Service to answer, watch and vote for.")] = None,
+    rpc_url: RpcUrlOption = None,
+    deployment: DeploymentOption = None,
+    service: Annotated[
+        list[str] | None, typer.Option(help="Service to answer, watch and vote for. Repeatable.")
+    ] = None,
     data_dir: Annotated[Path, typer.Option(help="Journal and evidence.")] = Path("~/.didyma"),
     withdraw_to: Annotated[str, typer.Option(help="Cold address that the node's credit goes to.")] = "",
     keystore: Annotated[bool, typer.Option(help="Make an operator key; without it the node runs dry.")] = True,
@@ -46,10 +50,11 @@ def init(
     with reported():
         if config.exists():
             raise BadSettings(f"{config} exists and is not overwritten")
-        url = rpc_url or typer.prompt("RPC endpoint", default="http://127.0.0.1:8545")
-        file = deployment or Path(typer.prompt("Deployment file", default="deployment.json"))
-        Deployment.load(file)
-        services = service or typer.prompt("Services, separated by blanks").split()
+        running = dev_deployment()
+        file = deployment or Path(typer.prompt("Deployment file", default=str(running) if running.exists() else None))
+        network = Network.find(file, rpc_url)
+        url = rpc_url or str(typer.prompt("RPC endpoint", default=network.rpc_url))
+        services = [f"0x{bytes32(each).hex()}" for each in service or typer.prompt("Services, by blanks").split()]
         folder = config.resolve().parent
         keys: dict[str, Path] = {}
         for name, wanted in (("operator", keystore), ("dispute", dispute_keystore)):
@@ -70,15 +75,17 @@ def init(
 
 
 @app.command()
-def check(config: ConfigOption = None) -> None:
+def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Compare settings, chain, contracts, keys, balances and model files, and run one self-test inference."""
     with reported():
         settings = load(config)
-        failed = False
-        for finding in _wait(checks.everything(settings)):
+        found = _wait(checks.everything(settings))
+        failed = any(not finding.right for finding in found)
+        if as_json:
+            print_json(found)
+        for finding in [] if as_json else found:
             mark = "[green]right[/]" if finding.right else "[red]WRONG[/]"
             console.print(mark, f"{finding.what:<12}", finding.detail, highlight=False, soft_wrap=True)
-            failed |= not finding.right
     if failed:
         raise typer.Exit(1)
 
@@ -96,13 +103,13 @@ def run(config: ConfigOption = None) -> None:
 def jobs(
     config: ConfigOption = None,
     state: Annotated[str, typer.Option(help="Only requests in this state.")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List what the journal holds: requests, cases, transactions on their way."""
     with reported():
         rows = manual.list_jobs(load(config), state)
         if as_json:
-            typer.echo(json.dumps(rows, indent=2))
+            print_json(rows)
             return
         table = Table("kind", "key", "state", "since block")
         for row in rows:
@@ -111,11 +118,15 @@ def jobs(
 
 
 @app.command()
-def report(config: ConfigOption = None) -> None:
+def report(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """What each of the node's seats has done, earned and lost."""
     with reported():
+        seats = manual.own_seats(load(config))
+        if as_json:
+            print_json([_seat(seat) for seat in seats])
+            return
         table = Table("service", "seat", "operator", "state", "answered", "missed", "rejected", "earned", "lost, ether")
-        for seat in manual.own_seats(load(config)):
+        for seat in seats:
             t = seat.tally
             table.add_row(
                 "0x" + seat.service.hex()[:8],
@@ -129,6 +140,11 @@ def report(config: ConfigOption = None) -> None:
                 f"{t.lost_wei / ETHER:.6f}",
             )
         console.print(table)
+
+
+def _seat(seat: SeatRecord) -> dict[str, Any]:
+    who = {"service": seat.service, "seat": seat.seat, "operator": seat.operator, "state": seat.state}
+    return who | asdict(seat.tally)
 
 
 @app.command()

@@ -4,7 +4,6 @@ from dataclasses import astuple, replace
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from oracle.cli.connection import Wallet, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
@@ -13,8 +12,6 @@ from oracle.disputes import commitments
 from oracle.errors import BadModelFile, printable
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-
-console = Console(highlight=False, soft_wrap=True)
 
 
 @sending
@@ -29,13 +26,13 @@ def register(
     """
     models = ModelStore(store.expanduser())
     manifest = committed(models, models.find(model))
-    console.print(f"model      0x{manifest.model_id.hex()}")
+    wallet.say(f"model      0x{manifest.model_id.hex()}", model=manifest.model_id)
     client = wallet.client
     if not client.registry.functions.registered(manifest.model_id).call():
         wallet.send(client.registry.functions.register(astuple(manifest)))
     if not client.referee.functions.enrolled(manifest.model_id).call():
         if wallet.dry_run and not client.registry.functions.registered(manifest.model_id).call():
-            console.print("Register the model first; then this command shows the rest.")
+            wallet.say("Register the model first; then this command shows the rest.")
             return
         wallet.send(client.referee.functions.enroll(astuple(manifest)))
 

@@ -39,6 +39,9 @@ def _told(error: OracleError | Web3Exception | OSError) -> str:
             told = "no contract of Didyma answers at the deployment's addresses: is the deployment file this chain's?"
         case TimeExhausted():
             told = f"the chain has not mined the transaction yet ({error}): look again later, or pay more for gas"
+        case Web3Exception():
+            what = f"{type(error).__name__}: {error}"
+            told = f"the endpoint's reply does not fit the contracts ({what}): is the deployment file this chain's?"
         case FileNotFoundError():
             told = f"no such file: {error.filename}"
         case OSError() if error.filename:

@@ -40,7 +40,7 @@ from oracle.cli.connection import (
     sending,
     wallet,
 )
-from oracle.cli.report import reported
+from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import artifact
 from oracle.errors import Refused, printable
@@ -74,16 +74,20 @@ def quote(
     *,
     dev: DevOption = False,
     out: Annotated[Path | None, typer.Option(help="File to write the quote to.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a quote on this machine, with report data of zeros: the ids that policies name, and what is in them."""
     with reported():
         producer: QuoteProducer = MACHINE if dev else ConfigfsTsm()
         made = producer.quote(bytes(64))
+        if out is not None:
+            out.write_bytes(made.raw)
+        if as_json:
+            print_json(_ids(made, dev) | {"registers": identity.registers(made)})
+            return
         _print_ids(made, dev)
         for name, value in identity.registers(made).items():
             console.print(f"  {name:<14} 0x{value.hex()}")
-        if out is not None:
-            out.write_bytes(made.raw)
 
 
 @app.command()
@@ -108,6 +112,7 @@ def verify(
         int | None, typer.Option("--time", min=0, help="Unix time to judge at, instead of the present.")
     ] = None,
     rpc_url: Annotated[str, typer.Option(help="RPC endpoint of the chain whose time is the present.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Judge a quote off chain. If it is refused, the reason is printed and the exit status is 1."""
     with reported():
@@ -116,6 +121,11 @@ def verify(
         now = _present(rpc_url) if at is None else at
         claims = judge(given, documents, now, accepting(accept), MACHINE.root if dev_root else None)
         tcb, ends = claims["tcb"], claims["earliest_expiration_date"]
+        if as_json:
+            judged = {"status": tcb["status"], "advisories": tcb["advisory_ids"], "evaluation": tcb["eval_data_number"]}
+            dates = {"issued": claims["latest_issue_date"], "valid_until": ends, "judged_at": now}
+            print_json(judged | dates | _ids(given, dev_root) | {"report_data": given.report_data})
+            return
         console.print(f"status       {tcb['status']}, by the level of {_utc(claims['platform']['tcb_date_tag'])}")
         console.print(f"advisories   {printable(', '.join(tcb['advisory_ids'])) or 'none'}")
         console.print(f"evaluation   {tcb['eval_data_number']}")
@@ -133,10 +143,27 @@ def verify(
 def status(
     client: OracleClient,
     service: Annotated[str, typer.Option(help="A service's id; all that have a policy by default.")] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """The contracts behind attested answers; each service's policy and keys."""
     wanted = [_policy(client, bytes32(service))] if service else _policies(client)
     is_dev = client.collateral.functions.isDev().call()
+    if as_json:
+        contracts = {name: getattr(client, name).address for name in ("attester", "verifier", "collateral")}
+        generation = client.collateral.functions.generation().call()
+        services = [
+            {
+                "service": adopted["service"],
+                "policy": adopted["policy"],
+                "caps": dict(
+                    zip(("cap_wei", "grace_cap_wei", "version"), _caps(client, adopted["service"]), strict=True)
+                ),
+                "keys": _keys(client, adopted["service"]),
+            }
+            for adopted in wanted
+        ]
+        print_json({**contracts, "is_dev": is_dev, "generation": generation, "services": services})
+        return
     console.print(f"attester     {client.attester.address}")
     console.print(f"verifier     {client.verifier.address}")
     console.print(f"collateral   {client.collateral.address}")
@@ -166,7 +193,7 @@ def collateral(
     with reported():
         if dev == bool(url):
             raise Refused("give either --url or --dev: where documents come from")
-        poster = wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post)
+        poster = wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post, False)
         given, client = _read_quote(file), poster.client
         source: Source = DevSource(MACHINE) if dev else Pccs(url)
         read, now = _view(client)
@@ -199,7 +226,9 @@ def admit(wallet: Wallet, service: ServiceArgument, signer: SignerArgument) -> N
         raise Refused(f"nobody has registered {key}; its node does that at start")
     details = tuple(registered[-1]["args"]["details"].values())
     wallet.send(client.attester.functions.admit(id_, key, details))
-    if not wallet.dry_run:
+    if wallet.as_json:
+        wallet.told["keys"] = _keys(client, id_, key)
+    elif not wallet.dry_run:
         _print_keys(client, id_, key)
 
 
@@ -244,7 +273,7 @@ def shrink(
         )
     wallet.send(client.attester.functions.shrink(which, ids, cap_wei, grace_cap_wei))
     if not wallet.dry_run:
-        console.print("All keys must be admitted anew: `didyma tee admit`.")
+        wallet.say("All keys must be admitted anew: `didyma tee admit`.")
 
 
 # INTERNALS
@@ -282,7 +311,7 @@ def _policy(client: OracleClient, service: ServiceId) -> Mapping[str, Any]:
 
 
 def _print_policy(client: OracleClient, service: ServiceId, policy: Mapping[str, Any]) -> None:
-    cap_wei, grace_cap_wei, version = client.attester.functions.capsOf(service).call()
+    cap_wei, grace_cap_wei, version = _caps(client, service)
     grace = f"out of date for {policy['graceSeconds'] / DAY:g} days" if policy["graceSeconds"] else ""
     configuration = "configuration needed" if policy["acceptsConfiguration"] else ""
     advisories = ", ".join(f"INTEL-SA-{number:05}" for number in policy["advisories"])
@@ -299,18 +328,31 @@ def _print_policy(client: OracleClient, service: ServiceId, policy: Mapping[str,
             console.print(f"  {name:<12} 0x{id_.hex()}{'' if is_believed else '  taken away'}")
 
 
-def _print_keys(client: OracleClient, service: ServiceId, signer: str = "") -> None:
-    """signer: alone, if given."""
+def _caps(client: OracleClient, service: ServiceId) -> tuple[int, int, int]:
+    """In wei: up to date, out of date. And the policy's version."""
+    cap_wei, grace_cap_wei, version = client.attester.functions.capsOf(service).call()
+    return cap_wei, grace_cap_wei, version
+
+
+def _keys(client: OracleClient, service: ServiceId, signer: str = "") -> list[dict[str, Any]]:
+    """Keys that were ever admitted, by their newest admission. signer: alone, if given."""
     filters = {"service": service, **({"signer": signer} if signer else {})}
     events = client.attester.events.KeyAdmitted().get_logs(from_block=client.deployment.block, argument_filters=filters)
     newest = {event["args"]["signer"]: event["args"]["admission"] for event in events}
-    for key, admission in newest.items():
-        is_admitted = client.attester.functions.isAdmitted(service, key).call()
+    admitted = client.attester.functions.isAdmitted
+    return [
+        {"signer": key, "admitted": admitted(service, key).call(), **dict(admission)}
+        for key, admission in newest.items()
+    ]
+
+
+def _print_keys(client: OracleClient, service: ServiceId, signer: str = "") -> None:
+    for key in _keys(client, service, signer):
         console.print(
-            f"  key          {key}  {'admitted' if is_admitted else 'NOT admitted now'}, "
-            f"until {_utc(admission['until'])}, "
-            f"{'listed' if admission['isListed'] else 'not listed: its answers have a window'}"
-            f"{', out of date' if admission['isBehind'] else ''}"
+            f"  key          {key['signer']}  {'admitted' if key['admitted'] else 'NOT admitted now'}, "
+            f"until {_utc(key['until'])}, "
+            f"{'listed' if key['isListed'] else 'not listed: its answers have a window'}"
+            f"{', out of date' if key['isBehind'] else ''}"
         )
 
 
@@ -338,10 +380,14 @@ def _print_standing(standing: Standing, now: int) -> None:
         console.print(f"stands       until {_utc(standing.expires_at)}{soon}")
 
 
+def _ids(quote: Quote, is_dev: bool) -> dict[str, Any]:
+    ids = {"measurement": identity.measurement_id(quote, is_dev), "platform": identity.platform_id(quote)}
+    return {"kind": identity.kind(quote, is_dev), **ids}
+
+
 def _print_ids(quote: Quote, is_dev: bool) -> None:
-    console.print(f"kind         {identity.kind(quote, is_dev)}")
-    console.print(f"measurement  0x{identity.measurement_id(quote, is_dev).hex()}")
-    console.print(f"platform     0x{identity.platform_id(quote).hex()}")
+    for name, value in _ids(quote, is_dev).items():
+        console.print(f"{name:<12} {'0x' + value.hex() if isinstance(value, bytes) else value}")
 
 
 def accepting(statuses: Sequence[Status] | None) -> Policy:

@@ -228,7 +228,7 @@ def load(config: Path | None = None, **values: Any) -> Settings:
         raise BadSettings(
             "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
         ) from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise BadSettings(f"{file}: {error}") from None
     base = Path.cwd() if file is None else file.resolve().parent
     paths = {name: getattr(settings, name) for name in Settings.model_fields}

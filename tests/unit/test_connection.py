@@ -24,7 +24,7 @@ from oracle.cli.connection import Network
 from oracle.deployment import Deployment, artifact
 from oracle.errors import CallReverted, Refused, RpcUnavailable
 
-DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33")))
+DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33", "44", "55")))
 PAGE = "<html><script>var a = 1</script><h1>Just a moment...</h1></html>"
 QUOTA = json.dumps({"jsonrpc": "2.0", "error": {"code": -32005, "message": "daily request count exceeded"}})
 
@@ -276,6 +276,7 @@ def test_network__deployment_is_named__its_file_tells_the_endpoint(home):
 
 
 def test_network__environment__names_deployment_and_endpoints(home, chain, monkeypatch):
+    chain.rpc("anvil_setCode", DEPLOYMENT.oracle, "0xfe")
     DEPLOYMENT.save(home / "there.json")
     monkeypatch.setenv("DIDYMA_DEPLOYMENT", str(home / "there.json"))
     monkeypatch.setenv("DIDYMA_RPC_URLS", f"{chain.url}, http://127.0.0.1:1")
