@@ -17,7 +17,8 @@ def draw(client: OracleClient, opened: story.Opened, manifest: Manifest, names: 
     positions = opened.positions
     operators = [operator for step in range(trace.steps(a)) for operator in trace.operators(a, step, positions)]
     numbers = sum(operator.rows * operator.columns for operator in operators)
-    drawn = Text(f"\n  The dispute, from {numbers:,} numbers down to one:\n", "bold")
+    drawn = Text()
+    drawn.append(f"\n  The dispute, from {numbers:,} numbers down to one:\n", "bold")
     for line in lines:
         who = names.get(Web3.to_checksum_address(line.who), line.who)
         said = line.text
@@ -25,8 +26,8 @@ def draw(client: OracleClient, opened: story.Opened, manifest: Manifest, names: 
             said = said.replace(address, name)
         is_challenger = line.who == opened.challenger
         drawn.append("  " + "│  " * line.depth + "├─ ", "dim")
-        drawn.append(who, "cyan" if is_challenger else "red")
-        drawn.append(f" {said}\n", "bold" if said.startswith(("proves", "has the answer")) else "")
+        drawn.append(f"{who} ", "cyan" if is_challenger else "red")
+        drawn.append(f"{said}\n", "bold" if said.startswith(("proves", "has the answer")) else "")
     gas = sum(gas for _, gas in {(line.tx_hash, line.gas_used) for line in lines})
     count = len({line.tx_hash for line in lines})
     drawn.append(f"  {count} transactions, {gas:,} gas: no vote, no judge, no trust in either side.", "bold")
