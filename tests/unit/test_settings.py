@@ -1,5 +1,6 @@
 """One source tree, two tools: Ape and forge must compile it with the same settings."""
 
+import json
 import subprocess
 import tomllib
 from importlib.metadata import version
@@ -66,3 +67,38 @@ def test_settings__plugins__are_the_installed_ones(ape):
     """A plugin of another version is another compiler driver."""
     for plugin in ape["plugins"]:
         assert version(f"ape-{plugin['name']}") == plugin["version"]
+
+
+def warnings(*libraries: str) -> list[tuple[str | None, str]]:
+    """File and code of what the compiler says of a contract of ours with one fault and of these libraries."""
+    ours = "pragma solidity ^0.8.0; {} contract Ours {{ function f() external pure {{ uint256 unused; }} }}"
+    names = [f"node_modules/library/{number}.sol" for number in range(len(libraries))]
+    imports = " ".join(f'import "{name}";' for name in names)
+    texts = {"contracts/Ours.sol": ours.format(imports), **dict(zip(names, libraries, strict=True))}
+    sources = {name: {"content": "// SPDX-License-Identifier: MIT\n" + text} for name, text in texts.items()}
+    selection = {"*": {"*": ["evm.bytecode.object"]}}
+    question = {"language": "Solidity", "sources": sources, "settings": {"outputSelection": selection}}
+    done = subprocess.run(
+        [ROOT / "tools/solc/solc-v0.8.37"], input=json.dumps(question), capture_output=True, text=True, check=True
+    )
+    answer = json.loads(done.stdout)
+    assert answer["contracts"]["contracts/Ours.sol"]["Ours"]["evm"]["bytecode"]["object"]
+    return [(each.get("sourceLocation", {}).get("file"), each["errorCode"]) for each in answer.get("errors", [])]
+
+
+UNUSED = ("contracts/Ours.sol", "2072")
+LIBRARY = "pragma solidity ^0.8.0; library L{} {{ function f() internal pure {{ uint256 unused; {} }} }}"
+DEPRECATED = "/// @solidity memory-safe-assembly\n assembly {}\n"
+
+
+def test_compiler__warnings_of_libraries__are_left_out_and_ours_are_not():
+    assert warnings(LIBRARY.format(0, DEPRECATED)) == [UNUSED]
+
+
+def test_compiler__more_warnings_of_libraries_than_it_counts__ours_are_still_heard():
+    assert warnings(*(LIBRARY.format(number, DEPRECATED * 100) for number in range(4))) == [UNUSED]
+
+
+def test_compiler__error_in_a_library__is_heard():
+    with pytest.raises(KeyError):  # no contract came out
+        warnings("pragma solidity ^0.8.0; library L { function f() internal { nonsense(); } }")
