@@ -171,9 +171,10 @@ def mine(w3: Web3) -> None:
     w3.provider.make_request(RPCEndpoint("evm_mine"), [])
 
 
-def mine_last_again(w3: Web3) -> None:
-    """Replaces the last block by another one without transactions."""
-    w3.provider.make_request(RPCEndpoint("anvil_reorg"), [1, []])
+def mine_again(w3: Web3, number: int) -> None:
+    """Replaces that block and all after it by others, without transactions."""
+    depth = w3.eth.block_number - number + 1
+    w3.provider.make_request(RPCEndpoint("anvil_reorg"), [depth, []])
 
 
 def pass_time(w3: Web3, seconds: int) -> None:

@@ -332,7 +332,7 @@ class Demo:
         while turn is not None and not self._falls_to(turn, request, service):
             if draws == MOST_DRAWS:
                 raise DidNotHappen(f"the turn did not fall to {turn.name} in {MOST_DRAWS} draws")
-            devnet.mine_last_again(self.w3)
+            devnet.mine_again(self.w3, request.seed_block)
             draws += 1
         devnet.mine_every(self.w3, 1)
         self.narrator.catch_up()
