@@ -71,3 +71,9 @@ def artifact(name: str) -> dict[str, Any]:
     """`abi` and creation `bytecode` of the contract called `name`."""
     loaded: dict[str, Any] = json.loads((resources.files("oracle") / "abi" / f"{name}.json").read_text())
     return loaded
+
+
+@cache
+def artifact_names() -> tuple[str, ...]:
+    """Of all contracts of the package."""
+    return tuple(sorted(each.name.removesuffix(".json") for each in (resources.files("oracle") / "abi").iterdir()))

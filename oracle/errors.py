@@ -6,6 +6,9 @@ OracleError     expected in normal operation; anything else is a bug and may cra
 └─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer, AlreadyRunning
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class OracleError(Exception):
     """An error that normal operation can meet. The message says what to do."""
@@ -25,6 +28,10 @@ class Fatal(OracleError):
 
 class RpcUnavailable(Transient):
     """No endpoint answered, or its answer was unusable."""
+
+
+class RpcRefused(RpcUnavailable):
+    """An endpoint answered, and would not serve this call: it asks for too much, perhaps, or for what is forgotten."""
 
 
 class ReorgedAway(Transient):
@@ -100,11 +107,17 @@ class ForeignTransaction(Fatal):
 
 
 class CallReverted(Refused):
-    """A contract refused a simulated call. `data` is what it reverted with: a selector and arguments, or empty."""
+    """A contract refused a simulated call."""
 
-    def __init__(self, message: str, data: bytes = b"") -> None:
+    def __init__(
+        self, message: str, data: bytes = b"", name: str = "", arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        """data: what it reverted with, a selector and arguments, or empty. name, arguments: of the custom error, by
+        the contract's ABI; empty for one that no contract of this package knows."""
         super().__init__(message)
         self.data = data
+        self.name = name
+        self.arguments = arguments or {}
 
 
 class JournalFull(Transient):

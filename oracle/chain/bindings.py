@@ -91,7 +91,10 @@ class Binding:
             values = self._decode(entry["inputs"], data[4:])
         except ValueError:
             return None
-        return entry["name"], {i["name"]: value for i, value in zip(entry["inputs"], values, strict=True)}
+        named = zip(entry["inputs"], values, strict=True)
+        return entry["name"], {
+            i["name"]: Web3.to_checksum_address(value) if i["type"] == "address" else value for i, value in named
+        }
 
     def explain(self, data: bytes) -> str:
         """A revert as text: `WrongStatus(requestId=7, status=2)`; hex if the ABI does not know it."""

@@ -18,7 +18,7 @@ from web3.types import RPCEndpoint, RPCResponse
 
 from oracle.chain.refusals import refused
 from oracle.chain.rpc_errors import Fault, Trouble, is_local, is_revert, quoted, refusal_of, revert_data
-from oracle.errors import RpcUnavailable
+from oracle.errors import RpcRefused, RpcUnavailable
 
 TIMEOUT_SECONDS = 20.0
 PAUSES_SECONDS = (0.5, 1.0, 2.0)
@@ -51,7 +51,7 @@ class Endpoint(HTTPProvider):
         return "an RPC endpoint"
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        """The reply: a result. Raises RpcUnavailable, and CallReverted with the contract's reason."""
+        """The reply: a result. Raises RpcUnavailable, RpcRefused, and CallReverted with the contract's reason."""
         pauses = [] if method.startswith("eth_send") else list(PAUSES_SECONDS)
         while True:
             try:
@@ -59,7 +59,8 @@ class Endpoint(HTTPProvider):
             except Fault as fault:
                 trouble = fault.trouble
             if trouble.kind not in BUSY or not pauses:
-                raise RpcUnavailable(f"the RPC endpoint fails at {trouble}: {trouble.advice}") from None
+                kind = RpcRefused if trouble.refuses else RpcUnavailable
+                raise kind(f"the RPC endpoint fails at {trouble}: {trouble.advice}") from None
             time.sleep(pauses.pop(0))
 
     def _reply(self, method: str, params: Any) -> Any:

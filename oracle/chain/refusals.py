@@ -9,14 +9,9 @@ from web3.exceptions import ContractLogicError
 
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc_errors import revert_data
-from oracle.deployment import artifact
+from oracle.deployment import artifact, artifact_names
 from oracle.errors import CallReverted, printable
 
-CONTRACTS = (
-    *("Oracle", "ModelRegistry", "Referee", "TokenReferee", "DisputeGame", "PanelArbiter"),
-    *("AttestedAnswers", "DcapVerifier", "DcapCollateral"),
-)
-"""Whose errors are known; of two with one selector, the first tells."""
 NOWHERE = "0x" + "00" * 20
 
 ADVICE = {
@@ -133,8 +128,9 @@ def explain(data: bytes, said: str = "") -> str:
 
 
 def refused(data: bytes, said: str = "") -> CallReverted:
-    """A revert as an error in words. said: by the endpoint."""
-    return CallReverted(explain(data, said), data)
+    """A revert as an error in words, with the custom error's name and arguments. said: by the endpoint."""
+    found, message = read(data), explain(data, said)
+    return CallReverted(message, data) if found is None else CallReverted(message, data, found.name, found.args)
 
 
 def reverted(error: ContractLogicError) -> CallReverted:
@@ -144,4 +140,4 @@ def reverted(error: ContractLogicError) -> CallReverted:
 
 @cache
 def _bindings() -> tuple[Binding, ...]:
-    return tuple(Binding(artifact(name)["abi"], NOWHERE) for name in CONTRACTS)
+    return tuple(Binding(artifact(name)["abi"], NOWHERE) for name in artifact_names())

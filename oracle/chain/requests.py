@@ -249,6 +249,11 @@ def case_id(request_id: int, turn: int) -> CaseId:
     return CaseId(keccak(encode(["uint256", "uint32"], [request_id, turn])))
 
 
+def game_case_id(request_id: int, answer: Answer) -> CaseId:
+    """The dispute game's case about an answer: DisputeGame.caseIdOf"""
+    return CaseId(keccak(encode(["uint256", "bytes32"], [request_id, answer.hash])))
+
+
 def commitment(chain_id: int, panel: str, case: bytes, *, seat: int, vote: Vote, salt: bytes) -> bytes:
     """PanelArbiter.commitmentOf"""
     types = ["string", "uint256", "address", "bytes32", "uint16", "uint8", "bytes32"]

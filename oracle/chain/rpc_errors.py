@@ -238,6 +238,11 @@ class Trouble:
         return f"{self.method}: {happened}" + (f', "{self.words}"' if self.words else "")
 
     @property
+    def refuses(self) -> bool:
+        """Whether the endpoint answered and would not serve the call: a smaller one it might."""
+        return re.fullmatch(r"error .*|http (400|413|422|5\d\d)", self.kind) is not None
+
+    @property
     def advice(self) -> str:
         """What a person may do about it."""
         sent = _SEND_ADVICE.get(classify_send(self.words)) if self.kind.startswith("error") else None

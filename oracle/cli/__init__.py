@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from oracle.cli import ask, chain, demo, dev, dispute, keys, model, node, register, tee
+from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee
 
 app = typer.Typer(
     help="Didyma: an on-chain AI oracle.",
@@ -31,8 +31,10 @@ model.app.command("register")(register.register)
 app.add_typer(model.app, name="model")
 app.add_typer(chain.service_app, name="service")
 app.add_typer(chain.seat_app, name="seat")
-app.add_typer(dispute.app, name="dispute")
+app.add_typer(request.app, name="request")
 app.add_typer(tee.app, name="tee")
 app.command("dev")(dev.dev)
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
+app.command("quote")(payer.quote)
+app.command("withdraw")(payer.withdraw)

@@ -1,7 +1,7 @@
 """`didyma service` and `didyma seat`: what creators of services and owners of seats do. No node holds their keys."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, astuple
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,16 +14,18 @@ from oracle.attestation.registration import EXACT_ENGINE
 from oracle.cli.arguments import ETHER, address, bytes32, wei
 from oracle.cli.connection import Wallet, reading, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
-from oracle.cli.report import JsonOption, print_json
+from oracle.cli.report import JsonOption, print_json, utc
 from oracle.client import OracleClient
+from oracle.client.offers import Offer, offers
 from oracle.deployment import Deployment
-from oracle.errors import Refused
+from oracle.errors import Refused, printable
 from oracle.models.store import ModelStore
 from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
 service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
+GWEI = 10**9
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
@@ -31,11 +33,30 @@ SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's
 
 @service_app.command("list")
 @reading
-def list_services(client: OracleClient) -> None:
-    """All services of a deployment, oldest first, with their seats and owners."""
-    for service in client.services():
-        seats, owners = client.oracle.functions.counts(service).call()
-        console.print(f"0x{service.hex()}  {seats} seats, {owners} owners")
+def list_services(client: OracleClient, as_json: JsonOption = False) -> None:
+    """All services, oldest first: model, mode, price, longest prompt, live seats, last answer."""
+    found = offers(client)
+    if as_json:
+        print_json(found)
+        return
+    for offer in found:
+        console.print(f"0x{offer.service.hex()}", markup=False)
+        for line in _in_words(client, offer):
+            console.print(f"  {line}", markup=False)
+
+
+def _in_words(client: OracleClient, offer: Offer) -> Iterator[str]:
+    yield f"model      {printable(offer.model_name)} (0x{offer.model.hex()[:8]}), mode {offer.mode}"
+    yield (
+        f"price      {offer.base_price_wei / ETHER:g} ether, {offer.byte_price_wei / GWEI:g} gwei a byte of prompt, "
+        f"{offer.token_price_wei / GWEI:g} gwei a token of answer"
+    )
+    yield f"takes      prompts of at most {offer.max_prompt_bytes:,} bytes, gives at most {offer.max_tokens:,} tokens"
+    last = "no answer yet"
+    if offer.last_answer is not None:
+        block = offer.last_answer.block
+        last = f"last answer {utc(client.w3.eth.get_block(block)['timestamp'])}, block {block:,}"
+    yield f"answers    {offer.live_seats} of {offer.seats} seats are live; {last}"
 
 
 @service_app.command()
@@ -141,18 +162,6 @@ def leave(wallet: Wallet, service: ServiceArgument, seat: SeatArgument) -> None:
         *_, ready_at = functions.seatOf(bytes32(service), seat).call()
         when = f"{datetime.fromtimestamp(ready_at, UTC):%Y-%m-%d %H:%M:%S} UTC"
         wallet.say(f"ready at   {when}; then leave again", ready_at=ready_at)
-
-
-@seat_app.command()
-@sending
-def withdraw(wallet: Wallet, to: Annotated[str, typer.Argument(help="Where the credit goes.")]) -> None:
-    """Withdraw the owner's whole credit: what seats left behind, refunds, rewards."""
-    client = wallet.client
-    amount = client.oracle.functions.credit(client.address).call()
-    if amount == 0:
-        raise Refused(f"{client.address} has no credit")
-    wallet.send(client.oracle.functions.withdraw(address(to), amount))
-    wallet.say(f"{amount / ETHER:g} ether to {to}", amount_wei=amount)
 
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:

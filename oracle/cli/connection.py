@@ -249,4 +249,4 @@ def payer(
     return wallet(rpc_url, deployment, keystore, password_file, dry_run, as_json)
 
 
-reading, sending = shared(READING, reader), shared(SENDING, wallet)
+reading, sending, paying = shared(READING, reader), shared(SENDING, wallet), shared(SENDING, payer)

@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,6 +50,14 @@ def _told(error: OracleError | Web3Exception | OSError) -> str:
         case _:
             told = f"{type(error).__name__}: {error}"
     return told
+
+
+def utc(seconds: int) -> str:
+    """A Unix time for people. Chains may say any number."""
+    try:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{seconds} (Unix time)"
 
 
 def print_json(value: Any) -> None:

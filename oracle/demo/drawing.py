@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from rich.text import Text
 from web3 import Web3
 
-from oracle.client import OracleClient
-from oracle.disputes import commitments, story, trace
+from oracle.client import OracleClient, story
+from oracle.disputes import commitments, trace
 from oracle.models.manifest import Manifest
 
 

@@ -6,6 +6,7 @@ good, nor whether its file can still be had at `uri`.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -79,6 +80,15 @@ class Manifest:
         except (DecodingError, UnicodeDecodeError) as error:
             raise BadManifest("this is not the ABI encoding of a manifest") from error
         return cls(*values)
+
+    @classmethod
+    def from_abi(cls, named: Mapping[str, Any]) -> "Manifest":
+        """From a decoded event. Raises BadManifest."""
+        values: dict[str, Any] = {}
+        for f in fields(cls):
+            value = named[JSON_NAMES[f.name]]
+            values[f.name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
 
     def to_json(self) -> str:
         return json.dumps({JSON_NAMES[f.name]: _plain(getattr(self, f.name)) for f in fields(self)}, indent=2) + "\n"

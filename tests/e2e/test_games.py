@@ -18,7 +18,9 @@ from oracle.api.scrape import Scraper
 from oracle.chain import headers
 from oracle.chain.requests import Answer
 from oracle.cli import app
-from oracle.client import OracleClient
+from oracle.client import OracleClient, RequestId
+from oracle.client.gains import BURNT
+from oracle.client.life import disputes, of_request
 from oracle.demo.false_pass import FalsePass
 from oracle.deployment import Deployment
 from oracle.disputes import commitments
@@ -175,7 +177,7 @@ async def test_lie__anywhere_in_the_pass__loses_to_one_watcher(earth, tmp_path, 
     assert opened == 2 if at_step is None else 3 <= opened <= 7
 
 
-async def test_dispute_show__a_game__is_drawn_down_to_the_number(earth, tmp_path, store):
+async def test_request_show__a_game__is_drawn_down_to_the_number_and_who_won_what(earth, tmp_path, store):
     engines = [SecondTokenOff(exact(store)), exact(store)]
     async with team(earth, tmp_path, *engines, models=store.root) as nodes:
         corrupted(nodes[0], 2, "down")
@@ -187,11 +189,11 @@ async def test_dispute_show__a_game__is_drawn_down_to_the_number(earth, tmp_path
         assert (defends.deadline is None) != (attacks.deadline is None)
         moving = "waiting" if attacks.deadline is None else "to move"
         assert f'didyma_games{{side="challenger",state="{moving}"}} 1.0'.encode() in Scraper(nodes[1]).text()
-        middle = shown(earth, tmp_path, f"{request:#x}")
+        middle = shown(earth, tmp_path, f"{request:#066x}")
         await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=100)
     assert "is to move until" in middle
     assert "proves" not in middle
-    drawn = shown(earth, tmp_path, f"{request:#x}")
+    drawn = shown(earth, tmp_path, f"{request:#066x}")
     for line in (
         f"{NODES[1].address} challenges",
         f"{NODES[0].address} shows 4 roots, one a step",
@@ -205,21 +207,30 @@ async def test_dispute_show__a_game__is_drawn_down_to_the_number(earth, tmp_path
     ):
         assert line in drawn, (line, drawn)
     (game,) = {args["gameId"] for args in games(earth)}
-    assert shown(earth, tmp_path, f"{game:#x}") == drawn
+    assert shown(earth, tmp_path, f"{game:#066x}") == drawn
+    for line in (
+        "the challenger won: the answer was rejected",
+        f"{NODES[1].address} won 0.3 ether: of the answer's bond",
+        f"{NODES[0].address} lost 1 ether: its bond",
+        "burnt 0.7 ether",
+    ):
+        assert drawn.count(line) == (1 if "challenger" in line else 2), (
+            line,
+            drawn,
+        )  # beside the answer, under the game
 
 
 def shown(earth: World, folder: Path, identity: str, status: int = 0) -> str:
-    """What `didyma dispute show` prints."""
+    """What `didyma request show` prints."""
+    return command(earth, folder, "request", "show", identity, status=status).output
+
+
+def command(earth: World, folder: Path, *words: str, status: int = 0) -> Any:
     earth.deployment.save(folder / "deployment.json")
     where = ["--rpc-url", earth.chain.url, "--deployment", str(folder / "deployment.json")]
-    done = CliRunner().invoke(app, ["dispute", "show", identity, *where])
+    done = CliRunner().invoke(app, [*words, *where])
     assert done.exit_code == status, done.output
-    return done.output
-
-
-def test_dispute_show__unknown_or_no_id__is_refused(earth, tmp_path):
-    assert "no dispute game about" in shown(earth, tmp_path, "0x12", status=1)
-    assert "is not an id" in shown(earth, tmp_path, "somewhere", status=1)
+    return done
 
 
 async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond_and_share(earth, tmp_path, store):
@@ -238,6 +249,27 @@ async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond
     bonds = GAME.challenge_bond_wei, GAME.challenge_bond_wei * 17 // 16
     assert rewards[0] in [bond + ETHER // 40 for bond in bonds]
     assert rewards[1] in [bond + ETHER * 3 // 10 for bond in bonds]
+    assert won(earth, request) == {
+        NODES[0].address: -ETHER,
+        **{
+            args["challenger"]: credit(args["challenger"]).call() - bond_of(earth, args["gameId"])
+            for args in games(earth)
+        },
+        BURNT: ETHER - ETHER * 3 // 10 - ETHER // 40,
+    }
+
+
+def won(earth: World, request: int) -> dict[str, int]:
+    """What the dispute about a request brought everybody, by its story."""
+    found: dict[str, int] = {}
+    for dispute in disputes(earth.client, of_request(earth.client, RequestId(request))):
+        for gain in dispute.gains:
+            found[gain.who] = found.get(gain.who, 0) + gain.amount_wei
+    return found
+
+
+def bond_of(earth: World, game: int) -> int:
+    return state_of(earth, game).bond_wei
 
 
 async def test_lie__then_silence__loses_by_the_clock(earth, tmp_path, store):
@@ -365,6 +397,12 @@ async def test_right_answer__challenged_down_to_its_values__stands_and_its_node_
     assert not ended["challengerWon"]
     assert ended["toNodeWei"] > 0
     assert earth.client.oracle.functions.credit(PUPPET.address).call() == 0
+    bond_wei = bond_of(earth, game)
+    assert won(earth, request) == {
+        PUPPET.address: -bond_wei,
+        posted(earth, request)[0]["operator"]: ended["toNodeWei"],
+        BURNT: bond_wei - ended["toNodeWei"],
+    }
 
 
 # kill -9 IN THE MIDDLE OF A GAME

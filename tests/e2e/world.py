@@ -137,10 +137,15 @@ class World:
         posted = next(s for s in self.client.steps(RequestId(request), self.deployment.block))
         return Request.from_abi(posted.args["request"])
 
+    def turn_of(self, request: int) -> str:
+        """Whose turn it is: an operator's address."""
+        operator: str = self.client.lens.functions.turnOf(self.request(request).words).call()[2]
+        return operator
+
     def lie(self, request: int, liar: LocalAccount) -> bool:
         """Answers falsely if it is the liar's turn."""
         words = self.request(request).words
-        if self.status(request) != "open" or self.client.lens.functions.turnOf(words).call()[2] != liar.address:
+        if self.status(request) != "open" or self.turn_of(request) != liar.address:
             return False
         tokens = [*LyingEngine.LIE, STOP]
         seed = self.client.w3.eth.get_block(self.request(request).seed_block)["hash"]

@@ -21,7 +21,7 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.rpc_errors import MOST_WORDS, quoted
 from oracle.cli import app, connection
 from oracle.cli.connection import Network
-from oracle.deployment import Deployment, artifact
+from oracle.deployment import Deployment, artifact, artifact_names
 from oracle.errors import CallReverted, Refused, RpcUnavailable
 
 DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33", "44", "55")))
@@ -305,7 +305,7 @@ def _errors(*names: str) -> set[str]:
 
 
 def test_refusals__advice__is_about_errors_that_exist():
-    assert set(refusals.ADVICE) - _errors(*refusals.CONTRACTS) == set()
+    assert set(refusals.ADVICE) - _errors(*artifact_names()) == set()
 
 
 NO_COMMAND = {

@@ -90,7 +90,6 @@ LINES: dict[str, list[str]] = {
     "ask": ["Hello?"],
     "demo": [],
     "dev": [],
-    "dispute show": [ID],
     "keys address": ["{folder}/cold.json"],
     "keys check": ["{folder}/cold.json"],
     "keys new": ["{folder}/new.json"],
@@ -107,11 +106,15 @@ LINES: dict[str, list[str]] = {
     "node report": [],
     "node run": [],
     "node withdraw": [],
+    "quote": ["Hello?"],
+    "request cancel": [ID],
+    "request refund": [ID],
+    "request retry": [ID],
+    "request show": [ID],
     "seat join": [ID, ADDRESS],
     "seat leave": [ID, "0"],
     "seat operator": [ID, "0", ADDRESS],
     "seat top-up": [ID, "0", "1"],
-    "seat withdraw": [ADDRESS],
     "service create": ["{folder}/terms.toml"],
     "service list": [],
     "service show": [ID],
@@ -122,6 +125,7 @@ LINES: dict[str, list[str]] = {
     "tee shrink": [ID, "--cap", "1"],
     "tee status": [],
     "tee verify": ["{folder}/quote", "--dev-root"],
+    "withdraw": [ADDRESS],
 }
 """Arguments that are right as far as they go."""
 
@@ -260,7 +264,7 @@ def _(world: World) -> list[str]:
     return ["--deployment", str(world.folder)]
 
 
-@mistake("keystore", "none given", "--keystore", "no policy", "no service", "no key")
+@mistake("keystore", "none given", "--keystore", "no policy", "no service", "no key", "no request", "deployment file")
 def _(world: World) -> list[str]:
     return with_deployment(world)
 
@@ -362,7 +366,11 @@ WORDS = {
     "seat": ["-1", "65536", "one"],
     "prompt": ["", " \n"],
     "temperature": ["-1", "101", "nan", "hot"],
-    "max_tokens": ["0", "-1", "many"],
+    "max_tokens": ["0", "-1", "many", "99999999999"],
+    "size": ["0", "-1", "big", "9" * 80],
+    "gas": ["0", "lots", "9" * 80],
+    "callback_gas": ["-1", "much", "9" * 80],
+    "callback_gas_price": ["-1", "nan", "inf", "dear"],
     "deadline": ["0", "99999999999", "soon"],
     "measurement": ["0x12"],
     "platform": ["0x12"],

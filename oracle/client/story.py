@@ -1,4 +1,4 @@
-"""A dispute game told from the chain's events alone: what was opened, what was picked, and how it ended.
+"""A dispute game told from the chain's events alone: what was opened, what was picked, how it ended, who won what.
 
 What the numbers are called follows from the model's registered architecture; values are decoded as the trace's layout
 says. Whoever tells a story needs no model file.
@@ -9,16 +9,18 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from web3 import Web3
-from web3.contract import Contract
 
-from oracle.client import OracleClient
-from oracle.deployment import artifact
+from oracle.chain.requests import Answer, RequestId, game_case_id
+from oracle.client import gains
+from oracle.client.client import OracleClient, ServiceId, asked
 from oracle.disputes import commitments, trace
-from oracle.disputes.game import Stage, numbers
+from oracle.disputes.game import Game, Stage, numbers
 from oracle.disputes.trace import Operator
 from oracle.engines.exact.architecture import Architecture
+from oracle.errors import Refused
 
 SHOWN_NUMBERS = 6
+BAR, BRANCH = "│   ", "├── "
 Args = Mapping[str, Any]
 """Of an event."""
 
@@ -59,14 +61,32 @@ class _Place:
 
 def games(client: OracleClient, wanted: int) -> list[Opened]:
     """The game with that id, or all games about the request with that id, oldest first. Raises Refused."""
-    found = []
-    for log in client.game.events.GameOpened().get_logs(from_block=client.deployment.block):
-        args = log["args"]
-        if wanted in (args["gameId"], args["requestId"]):
-            case = bytes(args["caseId"])
-            opened = Opened(args["gameId"], case, args["requestId"], args["challenger"], args["positions"])
-            found.append(opened)
-    return found
+    about = client.game.events.GameOpened
+    logs = [*client.history(about(), gameId=wanted), *client.history(about(), requestId=wanted)]
+    return [
+        Opened(a["gameId"], bytes(a["caseId"]), a["requestId"], a["challenger"], a["positions"])
+        for a in (log["args"] for log in logs)
+    ]
+
+
+def drawn(client: OracleClient, opened: Opened, names: Mapping[str, str] | None = None) -> str:
+    """A game as text that goes one step in with every round. names: of addresses."""
+    state = Game.from_abi(client.game.functions.gameOf(opened.game).call())
+    lines = [f"game {opened.game:#066x}", f"about request {opened.request:#066x}"]
+    for line in tell(client, opened):
+        said = f"{line.who} {line.text}"
+        lines.append(f"{BAR * line.depth}{BRANCH}{said}  (block {line.block}, gas {line.gas_used:,})")
+    if state.stage is not Stage.OVER:
+        side = "the node" if state.node_to_move else "the challenger"
+        lines.append(f"{side} is to move until {state.deadline} (Unix time)")
+    else:
+        answerer = _answerer(client, opened)
+        won = gains.of_case(client, opened.case, answerer, case_logs(client, opened.case), opened.game)
+        lines += gains.told(won) or ["the challenger's bond came back"]
+    text = "\n".join(lines)
+    for address, name in (names or {}).items():
+        text = text.replace(address, name)
+    return text
 
 
 def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
@@ -74,7 +94,7 @@ def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
     a = _architecture(client, opened.request)
     place = _Place(opened.positions)
     depth = 0
-    for log in _logs(client, opened.case):
+    for log in case_logs(client, opened.case):
         event, args = log["event"], log["args"]
         if args["gameId"] != opened.game and event != "AnswerKilled":
             continue
@@ -89,32 +109,31 @@ def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
         yield Line(depth, text, tx["from"], log["blockNumber"], log["transactionHash"].to_0x_hex(), gas)
 
 
-def _logs(client: OracleClient, case: bytes) -> list[Any]:
+def case_logs(client: OracleClient, case: bytes) -> list[Any]:
     """All decoded events about a case."""
-    names = [entry["name"] for entry in artifact("DisputeGame")["abi"] if entry["type"] == "event"]
-    game: Contract = client.game
-    known: Mapping[bytes, Any] = {
-        bytes(Web3.keccak(text=event.signature)): event for event in (game.events[name]() for name in names)
-    }
-    about = {"address": game.address, "fromBlock": client.deployment.block, "topics": [None, None, "0x" + case.hex()]}
-    killed = {**about, "topics": [game.events.AnswerKilled().topic, "0x" + case.hex()]}
-    logs = [*client.w3.eth.get_logs(about), *client.w3.eth.get_logs(killed)]  # type: ignore[arg-type]
-    decoded = [known[bytes(log["topics"][0])].process_log(log) for log in logs if bytes(log["topics"][0]) in known]
-    return sorted(decoded, key=lambda log: (log["blockNumber"], log["logIndex"]))
+    id_, killed = Web3.to_hex(case), Web3.to_hex(Web3.keccak(text=client.game.events.AnswerKilled().signature))
+    logs = [*client.logs_with(client.game, [None, None, id_]), *client.logs_with(client.game, [killed, id_])]
+    return sorted(logs, key=lambda log: (log["blockNumber"], log["logIndex"]))
+
+
+def _answerer(client: OracleClient, opened: Opened) -> str:
+    """Who gave the answer that a game is about. Raises Refused."""
+    for event in client.events_about(RequestId(opened.request)):
+        if event["event"] == "AnswerPosted":
+            answer = Answer.from_abi(event["args"]["answer"])
+            if game_case_id(opened.request, answer) == opened.case:
+                return str(event["args"]["operator"])
+    raise Refused(f"the endpoint has forgotten the answer that game {opened.game:#066x} is about")
 
 
 def _architecture(client: OracleClient, request: int) -> Architecture:
-    """Of the model that a request was for."""
-    (posted,) = client.oracle.events.RequestPosted().get_logs(
-        from_block=client.deployment.block, argument_filters={"requestId": request}
-    )
-    (created,) = client.oracle.events.ServiceCreated().get_logs(
-        from_block=client.deployment.block, argument_filters={"service": posted["args"]["request"]["service"]}
-    )
-    (registered,) = client.registry.events.ModelRegistered().get_logs(
-        from_block=client.deployment.block, argument_filters={"model": created["args"]["terms"]["model"]}
-    )
-    return commitments.shape(registered["args"]["manifest"]["architecture"])
+    """Of the model that a request was for. Raises Refused."""
+    posted = asked(RequestId(request), client.events_about(RequestId(request)))
+    terms = client.terms(ServiceId(posted.service))
+    registered = client.history(client.registry.events.ModelRegistered(), model=terms["model"])
+    if not registered:
+        raise Refused(f"the endpoint has forgotten the model 0x{terms['model'].hex()}: ask another one")
+    return commitments.shape(registered[0]["args"]["manifest"]["architecture"])
 
 
 def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:

@@ -1,0 +1,78 @@
+"""`didyma quote` and `didyma withdraw`: what asking costs, and money back."""
+
+import math
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from oracle.cli.arguments import ETHER, address, wei
+from oracle.cli.ask import StoreOfModels, as_taken, chosen_service
+from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, Wallet, paying
+from oracle.cli.report import JsonOption, print_json, reported
+from oracle.errors import Refused
+
+console = Console(highlight=False, soft_wrap=True, markup=False)
+GWEI = 10**9
+
+
+def quote(
+    prompt: Annotated[str | None, typer.Argument(help="The question; or give --bytes.", show_default=False)] = None,
+    *,
+    rpc_url: RpcUrlOption = None,
+    deployment: DeploymentOption = None,
+    service: Annotated[
+        str | None, typer.Option(help="Service id; the newest if not given.", show_default=False)
+    ] = None,
+    max_tokens: Annotated[int, typer.Option(min=1, max=(1 << 24) - 1, help="Most tokens of the answer.")] = 24,
+    size: Annotated[
+        int | None, typer.Option("--bytes", min=1, max=1 << 31, help="Length of the prompt, instead of the prompt.")
+    ] = None,
+    callback_gas: Annotated[
+        int, typer.Option(min=0, max=(1 << 32) - 1, help="Gas for the asking contract's callback.")
+    ] = 0,
+    callback_gas_price: Annotated[
+        float, typer.Option(min=0.0, max=1e9, help="What to pay for a unit of it, in gwei.")
+    ] = 0.0,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """What a request would cost, to the wei."""
+    with reported():
+        if (prompt is None) == (size is None):
+            raise Refused("give the prompt, or its length with --bytes")
+        if math.isnan(callback_gas_price):
+            raise Refused("--callback-gas-price is a number of gwei")
+        network = Network.find(deployment, rpc_url)
+        client = network.client()
+        chosen = chosen_service(client, service)
+        length = (
+            len(as_taken(network, client, chosen, prompt.encode("utf-8", "surrogateescape"), store))
+            if prompt is not None
+            else size or 0
+        )
+        price_wei = round(callback_gas_price * GWEI)
+        params = client.params(max_tokens, callback_gas=callback_gas, callback_gas_price_wei=price_wei)
+        cost = client.quote(chosen, length, params)
+    if as_json:
+        amounts = {"fee_wei": cost.fee_wei, "callback_wei": cost.callback_wei, "total_wei": cost.total_wei}
+        print_json({"service": chosen, "prompt_bytes": length, "max_tokens": max_tokens, **amounts})
+        return
+    console.print(f"service      0x{chosen.hex()}")
+    console.print(f"answer       {cost.fee_wei / ETHER:g} ether, for {length:,} bytes and at most {max_tokens} tokens")
+    if callback_gas:
+        console.print(f"callback     {cost.callback_wei / ETHER:g} ether, for {callback_gas:,} gas")
+    console.print(f"to be sent   {cost.total_wei / ETHER:g} ether ({cost.total_wei} wei)")
+
+
+@paying
+def withdraw(
+    wallet: Wallet,
+    to: Annotated[str | None, typer.Argument(help="Where the credit goes; to its owner if not given.")] = None,
+    ether: Annotated[str, typer.Option(help="How much; all of it if not given.", show_default=False)] = "",
+) -> None:
+    """Take out your credit: refunds, what was not used of a fee, rewards, what a seat left behind."""
+    if wallet.dry_run and not (to and ether):
+        raise Refused("a dry run knows no account: give the address, and the amount with --ether")
+    receiver, amount = None if to is None else address(to), wei(ether) if ether else None
+    wallet.send(wallet.client.withdrawal(receiver, amount))
