@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee
+from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee, verify
 
 app = typer.Typer(
     help="Didyma: an on-chain AI oracle.",
@@ -37,4 +37,5 @@ app.command("dev")(dev.dev)
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
 app.command("quote")(payer.quote)
+app.command("verify")(verify.verify)
 app.command("withdraw")(payer.withdraw)

@@ -152,7 +152,7 @@ def _as_json(client: OracleClient, life: Life, about: list[Dispute]) -> dict[str
     """Amounts in wei, times in Unix seconds; ids and bytes in hexadecimal."""
     request = life.request
     return {
-        "request_id": f"{life.id:#066x}",
+        "request": f"{life.id:#066x}",
         "state": life.state,
         "asked": _moment(client, life.asked),
         "payer": client.w3.to_checksum_address(request.payer),

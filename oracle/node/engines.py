@@ -15,8 +15,8 @@ from pathlib import Path
 from oracle.attestation.gpu import GpuAppraiser, GpuRefused, Nvattest, gate
 from oracle.attestation.measured import MeasuredModel, measure
 from oracle.engines.base import Engine
-from oracle.engines.exact.spec import exact_spec
-from oracle.engines.llama_settings import LlamaSettings, worker_spec
+from oracle.engines.choice import engine_spec
+from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
 from oracle.models.manifest import Manifest
@@ -68,12 +68,10 @@ def llama_engines(
             copy = _sealed_copy(manifest, path, on_progress)
             path, fd = copy.passed_path, copy.fd
         gpus: list[str | None] = [*settings.gpus] or [None]
-        if plays(service.terms.arbiter):
-            specs = [exact_spec(manifest, path, settings.threads, gpu, prompt_ids=True, model_fd=fd) for gpu in gpus]
-        elif service.panel.exact:
-            specs = [exact_spec(manifest, path, settings.threads, gpu, model_fd=fd) for gpu in gpus]
-        else:
-            specs = [worker_spec(manifest, path, service.panel.tolerance, llama, gpu, model_fd=fd) for gpu in gpus]
+        panel = None if plays(service.terms.arbiter) else service.panel
+        specs = [
+            engine_spec(manifest, path, panel, llama, threads=settings.threads, gpu=gpu, model_fd=fd) for gpu in gpus
+        ]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
         limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))
         return WorkerPool(specs, limits, on_progress)

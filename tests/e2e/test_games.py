@@ -1,6 +1,7 @@
 """Dispute games between daemons: a service that arithmetic judges, its nodes, liars and puppets."""
 
 import asyncio
+import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -231,6 +232,24 @@ def command(earth: World, folder: Path, *words: str, status: int = 0) -> Any:
     done = CliRunner().invoke(app, [*words, *where])
     assert done.exit_code == status, done.output
     return done
+
+
+async def test_verify__rejected_answer_then_the_right_one__each_is_judged_by_the_exact_engine(earth, tmp_path, store):
+    """Through the real worker, from the model's file alone; sampled, so that the seed's header is needed."""
+    for seat in (3, 4):
+        earth.act(NODES[seat], "setOperator", earth.service, seat, NODES[1].address)
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as nodes:
+        request = await asked_of(earth, nodes, NODES[0].address, temperature=1 << 16)
+        await drive(earth, nodes, partial(is_final, earth, request), blocks=400)
+    lie, *_, right = [Answer.from_abi(args["answer"]) for args in posted(earth, request)]
+    words = ("verify", f"{request:#066x}", "--store", str(store.root), "--json")
+    found = json.loads(command(earth, tmp_path, *words).stdout)
+    assert (found["verdict"], found["turn"], found["engine"], found["remarks"]) == ("right", right.turn, "exact", [])
+    false = json.loads(command(earth, tmp_path, *words, "--turn", str(lie.turn), status=3).stdout)
+    assert (false["verdict"], false["first_difference"]["position"]) == ("wrong", 1)
+    assert false["expected_output"] == found["output"]
+    assert "did not stand" in false["remarks"][0]
 
 
 async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond_and_share(earth, tmp_path, store):

@@ -1,0 +1,112 @@
+"""Answers of services that take more than bytes to verify: llama.cpp's before a panel, and private ones."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.world import World, by_panel, rewound, world
+from rig import asking
+from typer.testing import CliRunner
+
+from oracle import devnet
+from oracle.cli import app
+from oracle.deployment import Deployment
+from oracle.engines.base import Completion, TokenId
+from oracle.engines.llama_settings import LlamaSettings, worker_spec
+from oracle.engines.merkle import tokens_root
+from oracle.engines.worker import WorkerEngine
+from oracle.models.manifest import Manifest
+from oracle.models.shipped import SHIPPED_MODEL
+from oracle.models.store import ModelStore
+from oracle.services import PanelTerms
+
+REVIEW = b"The soup was cold and the waiter was rude."
+THREADS = 1
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> ModelStore:
+    folder = tmp_path_factory.mktemp("models")
+    devnet.add_model(folder, SHIPPED_MODEL)
+    return ModelStore(folder)
+
+
+@pytest.fixture(scope="module")
+def manifest(store: ModelStore) -> Manifest:
+    (found,) = store.manifests()
+    return found
+
+
+def verified(earth: World, folder: Path, store: ModelStore, request: int, status: int) -> dict[str, Any]:
+    earth.deployment.save(folder / "deployment.json")
+    where = ["--rpc-url", earth.chain.url, "--deployment", str(folder / "deployment.json")]
+    words = ["verify", f"{request:#066x}", "--store", str(store.root), "--threads", str(THREADS), "--json", *where]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == status, done.output
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
+
+
+@pytest.fixture(scope="module")
+def built(manifest: Manifest) -> Iterator[World]:
+    with world(manifest, by_panel) as made:
+        yield made
+
+
+@pytest.fixture
+def earth(built: World) -> Iterator[World]:
+    with rewound(built) as fresh:
+        yield fresh
+
+
+def test_verify__llama_cpp_s_answer_and_a_lie__within_tolerance_and_wrong(earth, tmp_path, store, manifest):
+    settings = LlamaSettings(threads=THREADS)
+    engine = WorkerEngine(worker_spec(manifest, store.file(manifest).path, 1 << 16, settings))
+
+    def answered(as_if_asked: bytes) -> int:
+        request = earth.ask(REVIEW)
+        earth.chain.mine(3)
+        given = engine.generate(engine.tokenize(as_if_asked), earth.request(request).engine_params(bytes(32)))
+        asking.finalize(earth, request, asking.answer(earth, request, given), given.text)
+        return request
+
+    try:
+        right, wrong = answered(REVIEW), answered(b"Wonderful food, I loved it.")
+    finally:
+        engine.close()
+    found = verified(earth, tmp_path, store, right, 0)
+    assert (found["verdict"], found["engine"], found["first_difference"]) == ("within tolerance", "llama.cpp", None)
+    false = verified(earth, tmp_path, store, wrong, 3)
+    assert (false["verdict"], false["first_difference"]["position"]) == ("wrong", 0)
+    assert false["expected_output"] == found["output"] != false["output"]
+
+
+def attested(deployment: Deployment) -> dict[str, Any]:
+    """A panel that tolerates nothing, and keys inside TEEs."""
+    panel = PanelTerms.decoded(by_panel(deployment)["arbiter_terms"])
+    exact = PanelTerms(**{**vars(panel), "tolerance": 0})
+    policy = devnet.dev_policy().encoded()
+    judges = {"arbiter": deployment.panel, "arbiter_terms": exact.encoded()}
+    return {**judges, "attester": deployment.attester, "attester_terms": policy}
+
+
+def test_verify__private_request__is_not_checkable_and_says_why(tmp_path, store, manifest):
+    with world(manifest, attested) as earth:
+        request = earth.ask(b"sealed", is_private=True)
+        found = verified(earth, tmp_path, store, request, 4)
+    assert found["verdict"] == "not checkable"
+    assert "private" in found["reason"]
+
+
+def test_verify__exact_panel_s_answer__is_right_or_wrong_without_tolerance(tmp_path, store, manifest):
+    tokens = (TokenId(100), TokenId(manifest.stop_tokens[0]))
+    with world(manifest, attested) as earth:
+        request = earth.ask(REVIEW)
+        earth.chain.mine(3)
+        given = Completion(tokens, b"", tokens_root(tokens))
+        asking.finalize(earth, request, asking.answer(earth, request, given), given.text)
+        found = verified(earth, tmp_path, store, request, 3)
+    assert (found["verdict"], found["engine"]) == ("wrong", "exact")
+    assert bytes.fromhex(found["expected_output"][2:]) == b"negative"
