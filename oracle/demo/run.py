@@ -267,9 +267,7 @@ class Demo:
             from_block=asked.block, argument_filters={"requestId": asked.id}
         )
         fines = sum(log["args"]["penaltyWei"] for log in missed) / devnet.ETHER
-        self.narrator.say(
-            "the oracle", f"burns {fines:g} ether of the stake of those who let their {len(missed)} turns pass"
-        )
+        self.narrator.say("", f"{len(missed)} turns passed, which cost their nodes {fines:g} ether; it is burnt")
 
     def balances(self) -> None:
         self._scene("What everybody gained and lost, in ether")
