@@ -1,5 +1,6 @@
 """`didyma demo`: the whole oracle at work on this machine, in a few minutes."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -16,4 +17,5 @@ def demo(
     picture: Annotated[Path | None, typer.Option(help="Write what was printed as SVG to this file too.")] = None,
 ) -> None:
     """Show an answer, a lie and its punishment, answers from a TEE, and a refund, on a chain of their own."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # its daemons end with it
     raise typer.Exit(play(panel=panel, short=short, began=began, picture=picture))

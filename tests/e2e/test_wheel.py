@@ -3,11 +3,14 @@
 No torch, no llama.cpp, no Ape and no compiler is within reach; the whole demo must go through nevertheless.
 """
 
+import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -97,3 +100,36 @@ def test_wheel__demo_in_an_empty_folder_with_only_anvil__everything_happens(inst
     assert "in vain" not in done.stdout
     assert re.search(r"First final answer after \d+ s, the whole demo after \d+ s\.", done.stdout)
     assert not list(empty.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_demo__stopped_by_a_signal__leaves_no_process_behind(installed, tmp_path, number):
+    environment = {**os.environ, "TMPDIR": str(tmp_path), "DEMO_OF_THIS_TEST": str(tmp_path)}
+    demo = subprocess.Popen(
+        [installed, "-m", "oracle.cli", "demo"], cwd=tmp_path, env=environment, stdout=subprocess.PIPE
+    )
+
+    def left() -> list[str]:
+        """Processes with the demo's environment."""
+        mark = f"DEMO_OF_THIS_TEST={tmp_path}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with contextlib.suppress(OSError):
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(path.parent.name)
+        return found
+
+    try:
+        end = time.monotonic() + 120
+        while len(left()) < 6 and time.monotonic() < end:  # itself, the chain, four nodes
+            time.sleep(0.2)
+        assert len(left()) >= 6
+        demo.send_signal(number)
+        assert demo.wait(30) != 0
+        end = time.monotonic() + 30
+        while left() and time.monotonic() < end:
+            time.sleep(0.2)
+        assert left() == []
+    finally:
+        for process in left():
+            os.kill(int(process), signal.SIGKILL)
