@@ -172,8 +172,12 @@ def mine(w3: Web3) -> None:
 
 
 def mine_again(w3: Web3, number: int) -> None:
-    """Replaces that block and all after it by others, without transactions."""
+    """Replaces that block and all after it by others, without transactions.
+
+    They have another producer: Anvil's randomness follows from a block's number, and it would make the same ones again.
+    """
     depth = w3.eth.block_number - number + 1
+    w3.provider.make_request(RPCEndpoint("anvil_setCoinbase"), [Account.create().address])
     w3.provider.make_request(RPCEndpoint("anvil_reorg"), [depth, []])
 
 

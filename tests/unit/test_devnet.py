@@ -17,3 +17,13 @@ def test_mine_again__blocks_stand_on_it__that_block_and_they_are_others_and_what
         assert w3.eth.block_number == 5 + later
         assert after[:5] == before[:5]
         assert not set(after[5:]) & set(before)
+
+
+def test_mine_again__many_times__is_another_block_each_time():
+    with anvil() as chain:
+        w3, seen = chain.w3(), set()
+        chain.mine(60)
+        for _ in range(30):
+            devnet.mine_again(w3, 60)
+            seen.add(bytes(w3.eth.get_block(60)["hash"]))
+        assert len(seen) == 30
