@@ -32,7 +32,7 @@ from oracle.deployment import Deployment, artifact
 from oracle.devnodes import stop
 from oracle.disputes import commitments
 from oracle.engines.sampling import table_code
-from oracle.errors import Refused
+from oracle.errors import BadModelFile, Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.settings import PREFIX
@@ -188,19 +188,25 @@ def pass_time(w3: Web3, seconds: int) -> None:
 
 
 def read_description(described: Path) -> tuple[Manifest, Path]:
-    """Of a model that a JSON file in `models/` describes: its manifest, without commitments, and its file."""
-    fields = json.loads(described.read_text())
-    manifest = Manifest(
-        name=fields["name"],
-        file_sha256=bytes.fromhex(fields["sha256"]),
-        file_bytes=fields["size"],
-        uri="",
-        context_length=fields["contextLength"],
-        prefix_tokens=tuple(fields["prefixTokens"]),
-        suffix_tokens=tuple(fields["suffixTokens"]),
-        stop_tokens=tuple(fields["stopTokens"]),
-    )
-    return manifest, described.parent / fields["file"]
+    """Of a model that a JSON file in `models/` describes: its manifest, without commitments, and its file.
+
+    Raises BadModelFile.
+    """
+    try:
+        fields = json.loads(described.read_text())
+        manifest = Manifest(
+            name=fields["name"],
+            file_sha256=bytes.fromhex(fields["sha256"]),
+            file_bytes=fields["size"],
+            uri="",
+            context_length=fields["contextLength"],
+            prefix_tokens=tuple(fields["prefixTokens"]),
+            suffix_tokens=tuple(fields["suffixTokens"]),
+            stop_tokens=tuple(fields["stopTokens"]),
+        )
+        return manifest, described.parent / fields["file"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise BadModelFile(f"{described} does not describe a model: {type(error).__name__}: {error}") from None
 
 
 def add_model(store: Path, described: Path, *, committed: bool = False) -> Manifest:

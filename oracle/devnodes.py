@@ -1,7 +1,6 @@
 """The node processes of a development network: whether they are ready, why not, and their end."""
 
 import contextlib
-import json
 import os
 import re
 import signal
@@ -9,12 +8,11 @@ import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from oracle.api.readiness import readiness
 from oracle.errors import Refused, printable
 
-ASK_SECONDS = 3.0
 GRACE_SECONDS = 25.0
 """A node finishes the answer in the making before it ends; see the setting `grace_seconds`."""
 LOG_LINES, LOG_BYTES = 3, 16_384
@@ -40,15 +38,10 @@ class NodeProcess:
 
     def reasons(self) -> list[str]:
         """Why it is not ready, by its own word; nothing if it is."""
-        connection = HTTPConnection("127.0.0.1", self.api_port, timeout=ASK_SECONDS)
         try:
-            connection.request("GET", "/readyz")
-            found = json.loads(connection.getresponse().read())
-            return [] if found["ready"] else [printable(str(reason)) for reason in found["reasons"]]
-        except (OSError, HTTPException, ValueError, KeyError, TypeError):
+            return readiness("127.0.0.1", self.api_port)
+        except Refused:
             return ["it does not answer yet"]
-        finally:
-            connection.close()
 
     def _told(self) -> str:
         """The last lines of its log."""

@@ -76,7 +76,7 @@ class Asked:
             "request": f"{self.request:#066x}",
             "service": self.service,
             "final": self.is_final,
-            "outcome": OUTCOMES[self.steps[-1].name] if self.steps and self.steps[-1].name in OUTCOMES else "open",
+            "outcome": next((OUTCOMES[step.name] for step in self.steps if step.name in OUTCOMES), "open"),
             "answer": None if found is None else text,
             "operator": operator,
             "attested": any(step.name == "AnswerAttested" for step in self.steps),

@@ -48,10 +48,11 @@ def dev(
 ) -> None:
     """Keep a local testnet with the whole oracle running, until Ctrl-C."""
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, signal.default_int_handler)
     with reported(), contextlib.ExitStack() as stack:
         started = time.monotonic()
-        _possible(mode, liar)
+        _possible(mode, liar, model)
         _refuse_taken(port)
         folder = folder.expanduser().resolve()
         stack.enter_context(_locked(folder))
@@ -93,8 +94,9 @@ def dev(
 # BEFORE ANYTHING STARTS
 
 
-def _possible(mode: devnet.Mode, liar: bool) -> None:
-    """Raises Refused for what could not work."""
+def _possible(mode: devnet.Mode, liar: bool, model: Path) -> None:
+    """Raises Refused, BadModelFile for what could not work."""
+    devnet.read_description(model)
     if mode is devnet.Mode.PANEL and importlib.util.find_spec("llama_cpp") is None:
         raise Refused("--mode panel needs llama.cpp: install didyma[llamacpp], or use another mode")
     if liar and mode is devnet.Mode.TEE:
@@ -236,6 +238,5 @@ def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, seconds: float) ->
             f"{'':<12} The liar answers `positive` if it is asked first: 3 times in 7. A watcher then disputes."
         )
         console.print(f"{'':<12} If an honest node was asked, ask again.")
-        if mode is devnet.Mode.GAME:
-            hint("See it lose:", "dispute show 0xREQUEST")
+        hint("See it lose:", "request show 0xREQUEST")
     console.print("Stop:        Ctrl-C")

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from oracle.api.readiness import readiness
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
@@ -97,6 +98,23 @@ def run(config: ConfigOption = None) -> None:
         settings = load(config)
         logs.configure(settings.log_format, settings.log_level)
         run_node(settings)
+
+
+@app.command()
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """Ask the running node whether it is ready, and why not. The exit status is 0 if it is."""
+    with reported():
+        settings = load(config)
+        if not settings.api_port:
+            raise BadSettings("the node has no API to ask: set api_port")
+        token = settings.api_token.get_secret_value() if settings.api_token else ""
+        reasons = readiness(settings.api_host, settings.api_port, token)
+    if as_json:
+        print_json({"ready": not reasons, "reasons": reasons})
+    else:
+        typer.echo("\n".join(f"not ready: {reason}" for reason in reasons) or "ready")
+    if reasons:
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`didyma dev` as a newcomer meets it: what it prints works as it stands, the first answer is prompt, nothing stays."""
 
+import json
 import os
 import re
 import shlex
@@ -108,6 +109,17 @@ def test_u4_dev__says_ready__first_answer_is_within_one_turn_and_attested_in_a_t
             assert "negative  (nobody else can read it)" in kept.stdout, kept.stderr
 
 
+@pytest.mark.parametrize("seconds", [1.5, 5, 9])
+def test_dev__stopped_before_it_is_ready__leaves_no_process(tmp_path, seconds):
+    command = [*DIDYMA, "dev", "--folder", str(tmp_path), "--port", str(free_port())]
+    process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    family = descendants(process.pid)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) in (0, 1, 130)
+    assert not [pid for pid in family if alive(pid)]
+
+
 def test_u5_dev__its_output__has_accounts_pages_and_hints(tmp_path):
     with dev(tmp_path / "dev") as running:
         assert devnet.MNEMONIC in running.output
@@ -117,6 +129,15 @@ def test_u5_dev__its_output__has_accounts_pages_and_hints(tmp_path):
         pages = re.findall(r"^node \d +(http://127.0.0.1:\d+/)$", running.output, re.MULTILINE)
         assert len(pages) == 5
         assert str(running.folder / "deployment.json") in running.hint("Ask it")
+        where = ["--deployment", str(running.folder / "deployment.json")]
+        service = re.search(r"^service +(0x\w{64})$", running.output, re.MULTILINE).group(1)
+        shown = json.loads(didyma("service", "show", service, "--json", *where).stdout)
+        assert (shown["service"], len(shown["seats"])) == (service, 5)
+        assert json.loads(didyma("tee", "status", "--json", *where).stdout)["is_dev"] is True
+        asked = didyma(*running.hint("Ask it"), "--json")
+        told = json.loads(asked.stdout)
+        assert (told["final"], told["answer"], told["attested"]) == (True, "negative", False)
+        assert [step["name"] for step in told["steps"]] == ["RequestPosted", "AnswerPosted", "RequestFinalized"]
         second = didyma("dev", "--folder", str(running.folder), "--port", str(free_port()))
         assert second.returncode == 1
         assert "--folder" in second.stderr
@@ -140,4 +161,5 @@ def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_r
         shown[shown.index("0xREQUEST")] = f"{disputed[0]:#066x}"
         told = didyma(*shown, cwd=tmp_path)
         assert told.returncode == 0, told.stderr
-        assert "about request" in told.stdout
+        assert f"{disputed[0]:#066x}" in told.stdout
+        assert "disput" in told.stdout

@@ -120,6 +120,19 @@ def test_dev__liar_in_a_tee__is_refused(tmp_path):
     assert "final at once" in refused("--liar", "--mode", "tee", "--folder", tmp_path)
 
 
+def test_dev__panel_without_llama_cpp__is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "llama_cpp" else name)
+    assert "didyma[llamacpp]" in refused("--mode", "panel", "--folder", tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{}", "[]", "\x00", '{"name": "x"}', "[" * 9999])
+def test_dev__no_description_of_a_model__is_refused_before_anything_starts(tmp_path, content):
+    (tmp_path / "model.json").write_text(content)
+    assert "does not describe a model" in refused("--model", tmp_path / "model.json", "--folder", tmp_path / "dev")
+    assert not (tmp_path / "dev").exists()
+    refused("--model", tmp_path / "none.json", "--folder", tmp_path / "dev")
+
+
 # -- U4: ready -----------------------------------------------------------------------------------------------------
 
 
@@ -168,6 +181,52 @@ def test_u4_await_ready__nodes_ready__waits_for_what_else_is_wanted(tmp_path):
         assert told == [f"1 of 1 nodes are ready; {count} of 5 keys are admitted" for count in (3, 4)]
         with pytest.raises(Refused, match="keys are admitted"):
             devnodes.await_ready([ready], 0, told.append, lambda: "0 of 5 keys are admitted")
+
+
+# -- didyma node status --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def status(tmp_path: Path):
+    """Asks the node on a port."""
+
+    def run(port: int, *words: str):
+        settings = {"rpc_urls": ["http://127.0.0.1:1"], "deployment": "x", "services": ["0x" + "ab" * 32]}
+        lines = [f"{name} = {json.dumps(value)}\n" for name, value in {**settings, "api_port": port}.items()]
+        (tmp_path / "didyma.toml").write_text("".join(lines))
+        return CliRunner().invoke(app, ["node", "status", "--config", str(tmp_path / "didyma.toml"), *words])
+
+    return run
+
+
+def test_node_status__ready_or_not__says_so_and_ends_accordingly(status):
+    with serving(200, b'{"ready": true, "reasons": []}') as port:
+        done = status(port)
+        assert (done.exit_code, done.output) == (0, "ready\n")
+    with serving(503, b'{"ready": false, "reasons": ["the disk is full", "\\u001b[31m"]}') as port:
+        done = status(port)
+        assert (done.exit_code, done.output) == (1, "not ready: the disk is full\nnot ready: \\x1b[31m\n")
+        assert json.loads(status(port, "--json").stdout)["ready"] is False
+
+
+@pytest.mark.parametrize(
+    ("code", "body", "says"),
+    [
+        (200, b"<html>", "is not a node"),
+        (200, b"[]", "is not a node"),
+        (200, b"[" * 99_999, "is not a node"),
+        (401, b"{}", "api_token"),
+    ],
+)
+def test_node_status__something_else_answers__says_what_to_look_at(status, code, body, says):
+    with serving(code, body) as port:
+        done = status(port)
+    assert done.exit_code == 1
+    assert says in done.output
+
+
+def test_node_status__nobody_answers__says_what_starts_a_node(status):
+    assert "didyma node run" in status(free_port()).output
 
 
 # -- the end -------------------------------------------------------------------------------------------------------

@@ -105,6 +105,7 @@ LINES: dict[str, list[str]] = {
     "node rebuild": [],
     "node report": [],
     "node run": [],
+    "node status": [],
     "node withdraw": [],
     "quote": ["Hello?"],
     "request cancel": [ID],
@@ -315,14 +316,14 @@ for _name, _content in {"no TOML": "= =", "bytes": b"\xff\x00", "empty": "", "an
         return ["--config", str(world.file("bad-didyma.toml", content))]
 
 
-@mistake("config", "names no deployment file", "not a deployment file", "no journal yet", "withdraw_to")
+@mistake("config", "names no deployment file", "not a deployment file", "no journal yet", "withdraw_to", "api_port")
 def _(world: World) -> list[str]:
     config = world.config
     (world.folder / "deployment.json").unlink()
     return ["--config", str(config)]
 
 
-@mistake("config", "nobody answers", "check that the node runs", "no journal yet", "withdraw_to")
+@mistake("config", "nobody answers", "check that the node runs", "no journal yet", "withdraw_to", "api_port")
 def _(world: World) -> list[str]:
     config = world.config
     config.write_text(config.read_text().replace(world.proxy.url, f"http://127.0.0.1:{free_port()}"))
