@@ -262,6 +262,7 @@ def dev_policy() -> Policy:
         guardian=account(DEPLOYER).address,
         engine_id=EXACT_ENGINE,
         accepts_configuration=False,
+        least_evaluation=MACHINE.number,
         grace_seconds=30 * 86_400,
         grace_cap_wei=ETHER // 10,
         advisories=(),

@@ -11,7 +11,7 @@ from web3 import Web3
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
 GAME_TERMS = "(uint72,uint72,uint32,uint32,uint32)"
-POLICY = "(address,bytes32,bool,uint32,uint96,uint16[],bytes32[],bytes32[])"
+POLICY = "(address,bytes32,bool,uint16,uint32,uint96,uint16[],bytes32[],bytes32[])"
 NO_ATTESTER = ChecksumAddress(HexAddress(HexStr("0x" + "00" * 20)))
 TERMS = (
     "(bytes32,address,bytes,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,"
@@ -68,6 +68,8 @@ class Policy:
     guardian: ChecksumAddress
     engine_id: bytes
     accepts_configuration: bool
+    least_evaluation: int
+    """Number of the oldest TCB evaluation that keys may be judged by."""
     grace_seconds: int
     grace_cap_wei: int
     advisories: tuple[int, ...]

@@ -38,6 +38,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         bytes32 identity;
         address guardian;
         bool acceptsConfiguration;
+        uint16 leastEvaluation;
         uint256 advisories;
     }
 
@@ -61,6 +62,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
         Policy memory policy = abi.decode(terms.attesterTerms, (Policy));
         if (policy.measurements.length == 0) revert BadPolicy("no measurement is believed");
+        if (policy.leastEvaluation == 0) revert BadPolicy("no least evaluation");
         if (terms.valueCapWei >= uint256(type(uint24).max) * 1e15) {
             revert BadPolicy("no request can say so high a value");
         }
@@ -72,6 +74,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         s.identity = _identity(ModelId.unwrap(terms.model), policy.engineId);
         s.guardian = policy.guardian;
         s.acceptsConfiguration = policy.acceptsConfiguration;
+        s.leastEvaluation = policy.leastEvaluation;
         s.advisories = _packed(policy.advisories);
         _believe(service, policy.measurements);
         _believe(service, policy.platforms);
@@ -79,17 +82,26 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     }
 
     /// @inheritdoc IAttestedAnswers
-    function shrink(ServiceId service, bytes32[] calldata ids, uint96 capWei, uint96 graceCapWei) external {
+    function shrink(
+        ServiceId service,
+        bytes32[] calldata ids,
+        uint96 capWei,
+        uint96 graceCapWei,
+        uint16 leastEvaluation
+    ) external {
         Standing storage s = _standings[service];
         if (msg.sender != s.guardian || msg.sender == address(0)) revert NotGuardian(service, msg.sender);
         Caps memory caps = s.caps;
-        if (capWei > caps.capWei || graceCapWei > caps.graceCapWei) revert OnlyShrinks(service);
+        if (capWei > caps.capWei || graceCapWei > caps.graceCapWei || leastEvaluation < s.leastEvaluation) {
+            revert OnlyShrinks(service);
+        }
 
         s.caps = Caps({capWei: capWei, graceCapWei: graceCapWei, version: caps.version + 1});
+        s.leastEvaluation = leastEvaluation;
         for (uint256 i; i < ids.length; ++i) {
             _believed[service][ids[i]] = false;
         }
-        emit PolicyShrunk(service, ids, capWei, graceCapWei);
+        emit PolicyShrunk(service, ids, capWei, graceCapWei, leastEvaluation);
     }
 
     /* KEYS */
@@ -103,12 +115,13 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
             revert WrongModel(details.modelRoot, details.engineId);
         }
         if (!_believed[service][details.measurementId]) revert UnknownMeasurement(details.measurementId);
+        if (key.evaluation < s.leastEvaluation) revert EvaluationTooOld(key.evaluation, s.leastEvaluation);
         if (!_isAcceptable(s, details)) {
-            revert UnacceptablePlatform(details.tcbStatus, details.advisories, details.tcbDate);
+            revert UnacceptablePlatform(details.tcbStatus, details.advisories, details.behindSince);
         }
 
         bool isBehind = details.tcbStatus & OUT_OF_DATE != 0;
-        uint40 graceUntil = isBehind ? details.tcbDate + s.graceSeconds : key.expiresAt;
+        uint40 graceUntil = isBehind ? details.behindSince + s.graceSeconds : key.expiresAt;
         Admission memory admission = Admission({
             until: graceUntil < key.expiresAt ? graceUntil : key.expiresAt,
             challengeBlock: key.challengeBlock,
@@ -157,6 +170,11 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     }
 
     /// @inheritdoc IAttestedAnswers
+    function leastEvaluationOf(ServiceId service) external view returns (uint16) {
+        return _standings[service].leastEvaluation;
+    }
+
+    /// @inheritdoc IAttestedAnswers
     function isBelieved(ServiceId service, bytes32 id) external view returns (bool) {
         return _believed[service][id];
     }
@@ -193,12 +211,14 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     function _isAcceptable(Standing storage s, Details calldata details) private view returns (bool) {
         uint8 status = details.tcbStatus;
         if (status & CONFIGURATION_NEEDED != 0 && !s.acceptsConfiguration) return false;
-        if (status & OUT_OF_DATE != 0 && block.timestamp >= uint256(details.tcbDate) + s.graceSeconds) return false;
+        if (status & OUT_OF_DATE != 0 && block.timestamp >= uint256(details.behindSince) + s.graceSeconds) {
+            return false;
+        }
         return status & SW_HARDENING_NEEDED == 0 || _isMitigated(details.advisories, s.advisories);
     }
 
     function _isMitigated(uint128 advisories, uint256 mitigated) private pure returns (bool) {
-        if (mitigated == 0) return false;
+        if (mitigated == 0 || advisories == 0) return false;
         for (; advisories != 0; advisories >>= 16) {
             uint16 advisory = uint16(advisories);
             uint256 rest = mitigated;

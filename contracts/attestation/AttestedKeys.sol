@@ -15,8 +15,9 @@ abstract contract AttestedKeys is IAttestedKeys, EIP712 {
     uint256 public constant MAX_LIFE = 7 days;
 
     bytes32 private constant BINDING = keccak256("didyma.attested-key.v1");
-    bytes32 private constant REGISTRATION =
-        keccak256("Registration(address node,address signer,bytes32 modelRoot,bytes32 engineId,uint32 challengeBlock)");
+    bytes32 private constant REGISTRATION = keccak256(
+        "Registration(address node,address signer,bytes32 modelRoot,bytes32 engineId,uint32 challengeBlock,uint16 evaluation)"
+    );
 
     IAttestationVerifier public immutable verifier;
 
@@ -43,7 +44,7 @@ abstract contract AttestedKeys is IAttestedKeys, EIP712 {
         address recovered = ECDSA.tryRecoverCalldata(digestOf(r), signature);
         if (recovered == address(0) || recovered != r.signer) revert WrongSigner(r.signer, recovered);
 
-        IAttestationVerifier.Verified memory v = verifier.verify(evidence);
+        IAttestationVerifier.Verified memory v = verifier.verify(evidence, r.evaluation);
         bytes32 binding = bindingOf(r, challengeHash);
         if (v.reportBinding != binding) revert WrongBinding(binding, v.reportBinding);
 
@@ -57,11 +58,11 @@ abstract contract AttestedKeys is IAttestedKeys, EIP712 {
             engineId: r.engineId,
             encryptionKey: v.encryptionKey,
             advisories: v.advisories,
-            tcbDate: v.tcbDate,
+            behindSince: v.behindSince,
             tcbStatus: v.tcbStatus
         });
-        (key.node, key.expiresAt, key.evalNumber, key.challengeBlock) =
-        (r.node, expiresAt, uint24(v.evalNumber), r.challengeBlock);
+        (key.node, key.expiresAt, key.evaluation, key.challengeBlock) =
+        (r.node, expiresAt, r.evaluation, r.challengeBlock);
         (key.credential, key.details) = (v.credential, keccak256(abi.encode(details)));
         emit KeyRegistered(r.signer, r.node, r.modelRoot, details, expiresAt);
     }
@@ -96,7 +97,7 @@ abstract contract AttestedKeys is IAttestedKeys, EIP712 {
     }
 
     function _isActive(Key storage key) internal view returns (bool) {
-        return block.timestamp < key.expiresAt && verifier.stands(key.credential, key.evalNumber);
+        return block.timestamp < key.expiresAt && verifier.stands(key.credential);
     }
 
     function _domainNameAndVersion() internal pure override returns (string memory name, string memory version) {

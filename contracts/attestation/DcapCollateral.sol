@@ -23,11 +23,24 @@ contract DcapCollateral is IDcapCollateral {
 
     /// @inheritdoc IRevocations
     uint32 public generation;
+    /// @inheritdoc IDcapCollateral
+    uint32 public revokedSigners;
+
+    /// @inheritdoc IDcapCollateral
+    mapping(uint16 evaluation => uint40) public evaluationSince;
+
+    /// @dev How far a list has been read: entries, and how many bytes they took.
+    struct Reading {
+        uint128 entries;
+        uint128 at;
+    }
 
     mapping(bytes32 id => Certificate) private _certificates;
     mapping(bytes32 issuer => Crl) private _crls;
-    mapping(Tee => mapping(bytes6 fmspc => mapping(uint16 pceId => Document))) private _tcbInfos;
-    mapping(Tee => Document) private _qeIdentities;
+    mapping(bytes32 issuer => mapping(bytes32 digest => Reading)) private _readings;
+    mapping(Tee => mapping(bytes6 fmspc => mapping(uint16 pceId => mapping(uint16 evaluation => Document)))) private
+        _tcbInfos;
+    mapping(Tee => mapping(uint16 evaluation => Document)) private _qeIdentities;
 
     /// @param x with `y` the root's public key: Intel's, or on a development chain any.
     constructor(bytes32 x, bytes32 y) {
@@ -63,63 +76,67 @@ contract DcapCollateral is IDcapCollateral {
     }
 
     /// @inheritdoc IDcapCollateral
-    function postCrl(bytes32 issuer, bytes calldata der) external {
+    function postCrl(bytes32 issuer, bytes calldata der, uint256 until) external {
         Role role = _certificates[issuer].role;
         if (role != Role.Root && role != Role.Authority) revert WrongRole(issuer, role);
         X509.Crl memory c = X509.readCrl(der);
         _checkSignature(issuer, c.digest, c.r, c.s);
         _checkIsCurrent(c.thisUpdate, c.nextUpdate);
         Crl storage stored = _crls[issuer];
-        if (c.thisUpdate <= stored.thisUpdate) revert NotNewer(stored.thisUpdate, 0);
+        if (c.thisUpdate <= stored.thisUpdate) revert NotNewer(stored.thisUpdate);
 
-        (stored.thisUpdate, stored.nextUpdate) = (c.thisUpdate, c.nextUpdate);
-        emit CrlPosted(issuer, c.thisUpdate, c.nextUpdate);
-        bool isAny;
-        for (uint256 at = c.entriesAt; at < c.entriesEnd;) {
+        Reading storage reading = _readings[issuer][c.digest];
+        uint256 entries = reading.entries;
+        uint256 at = c.entriesAt + reading.at;
+        if (at < c.entriesEnd && until <= entries) revert AlreadyRead(entries);
+        for (; at < c.entriesEnd && entries < until; ++entries) {
             uint256 serial;
             (serial, at) = X509.readEntry(der, at, c.entriesEnd);
-            bytes32 id = certificateId(issuer, serial);
-            if (_certificates[id].revoked) continue;
-            _certificates[id].revoked = isAny = true;
-            emit CertificateRevoked(id, issuer, serial);
+            _revoke(issuer, serial);
         }
-        if (isAny) ++generation;
+        if (at < c.entriesEnd) {
+            // Counted from the first entry: a signature of another length may move what it signed.
+            (reading.entries, reading.at) = (uint128(entries), uint128(at - c.entriesAt));
+            emit CrlRead(issuer, c.digest, entries);
+        } else {
+            (stored.thisUpdate, stored.nextUpdate) = (c.thisUpdate, c.nextUpdate);
+            emit CrlPosted(issuer, c.thisUpdate, c.nextUpdate);
+        }
     }
 
     /// @inheritdoc IDcapCollateral
     function postTcbInfo(bytes calldata json, bytes32 r, bytes32 s, bytes32 signer) external {
         _checkSigner(signer, sha256(json), r, s);
         (Tee tee, TcbLevels.Head memory head, bytes memory packed) = TcbLevels.packTcbInfo(json);
-        _store(_tcbInfos[tee][head.fmspc][head.pceId], head, packed, signer);
-        emit TcbInfoPosted(tee, head.fmspc, head.pceId, uint16(head.evalNumber), head.issueDate, head.nextUpdate);
+        _store(_tcbInfos[tee][head.fmspc][head.pceId][head.evaluation], head, packed, signer);
+        emit TcbInfoPosted(tee, head.fmspc, head.pceId, head.evaluation, head.issueDate, head.nextUpdate);
     }
 
     /// @inheritdoc IDcapCollateral
     function postQeIdentity(bytes calldata json, bytes32 r, bytes32 s, bytes32 signer) external {
         _checkSigner(signer, sha256(json), r, s);
         (Tee tee, TcbLevels.Head memory head, bytes memory packed) = TcbLevels.packQeIdentity(json);
-        _store(_qeIdentities[tee], head, packed, signer);
-        emit QeIdentityPosted(tee, uint16(head.evalNumber), head.issueDate, head.nextUpdate);
+        _store(_qeIdentities[tee][head.evaluation], head, packed, signer);
+        emit QeIdentityPosted(tee, head.evaluation, head.issueDate, head.nextUpdate);
     }
 
     /* READING */
 
     /// @inheritdoc IDcapCollateral
     function certificateId(bytes32 issuer, uint256 serial) public pure returns (bytes32) {
-        return keccak256(abi.encode(issuer, serial)) & ~bytes32(uint256(0xff));
+        return keccak256(abi.encode(issuer, serial)) & ~bytes32(uint256(type(uint32).max));
     }
 
     /// @inheritdoc IDcapCollateral
-    function platform(Tee tee, bytes32 id) external view returns (Platform memory p) {
+    function platform(Tee tee, bytes32 id, uint16 evaluation) external view returns (Platform memory p) {
         Certificate storage leaf = _certificates[id];
         bytes32 issuer = leaf.issuer;
-        Document storage info = _tcbInfos[tee][leaf.fmspc][leaf.pceId];
-        Document storage qe = _qeIdentities[tee];
+        Document storage info = _tcbInfos[tee][leaf.fmspc][leaf.pceId][evaluation];
+        Document storage qe = _qeIdentities[tee][evaluation];
         if (leaf.role == Role.Platform && info.pointer == address(0)) {
-            revert TcbInfoMissing(tee, leaf.fmspc, leaf.pceId);
+            revert TcbInfoMissing(tee, leaf.fmspc, leaf.pceId, evaluation);
         }
-        if (qe.pointer == address(0)) revert QeIdentityMissing(tee);
-        if (qe.evalNumber < info.evalNumber) revert QeIdentityOlder(qe.evalNumber, info.evalNumber);
+        if (qe.pointer == address(0)) revert QeIdentityMissing(tee, evaluation);
 
         uint256 expiry = _checkedUntil(id, Role.Platform);
         expiry = _earlier(expiry, _checkedUntil(issuer, Role.Authority));
@@ -132,15 +149,16 @@ contract DcapCollateral is IDcapCollateral {
         expiry = _earlier(expiry, _earlier(info.nextUpdate, qe.nextUpdate));
 
         (p.x, p.y, p.cpuSvn, p.pceSvn, p.ppid) = (leaf.x, leaf.y, leaf.cpuSvn, leaf.pceSvn, leaf.ppid);
-        (p.evalNumber, p.expiresAt) = (info.evalNumber, uint40(expiry));
+        (p.since, p.expiresAt, p.revokedSigners) = (evaluationSince[evaluation], uint40(expiry), revokedSigners);
         (p.tcbInfo, p.qeIdentity) = (SSTORE2.read(info.pointer), SSTORE2.read(qe.pointer));
     }
 
     /// @inheritdoc IDcapCollateral
-    function isCurrent(Tee tee, bytes32 id, uint256 evalNumber) external view returns (bool) {
+    function isCurrent(bytes32 id, uint32 signers) external view returns (bool) {
         Certificate storage leaf = _certificates[id];
-        return leaf.role == Role.Platform && !leaf.revoked && block.timestamp <= leaf.notAfter
-            && _tcbInfos[tee][leaf.fmspc][leaf.pceId].evalNumber == evalNumber && !_certificates[leaf.issuer].revoked;
+        return
+            leaf.role == Role.Platform && !leaf.revoked && !_certificates[leaf.issuer].revoked
+                && revokedSigners == signers;
     }
 
     /// @inheritdoc IDcapCollateral
@@ -154,13 +172,18 @@ contract DcapCollateral is IDcapCollateral {
     }
 
     /// @inheritdoc IDcapCollateral
-    function tcbInfo(Tee tee, bytes6 fmspc, uint16 pceId) external view returns (Document memory) {
-        return _tcbInfos[tee][fmspc][pceId];
+    function crlRead(bytes32 issuer, bytes32 digest) external view returns (uint256) {
+        return _readings[issuer][digest].entries;
     }
 
     /// @inheritdoc IDcapCollateral
-    function qeIdentity(Tee tee) external view returns (Document memory) {
-        return _qeIdentities[tee];
+    function tcbInfo(Tee tee, bytes6 fmspc, uint16 pceId, uint16 evaluation) external view returns (Document memory) {
+        return _tcbInfos[tee][fmspc][pceId][evaluation];
+    }
+
+    /// @inheritdoc IDcapCollateral
+    function qeIdentity(Tee tee, uint16 evaluation) external view returns (Document memory) {
+        return _qeIdentities[tee][evaluation];
     }
 
     /* INTERNALS */
@@ -184,14 +207,26 @@ contract DcapCollateral is IDcapCollateral {
         _checkSignature(signer, digest, r, s);
     }
 
+    /// @dev Marks a certificate, posted or not. The counters tell those who have judged by it.
+    function _revoke(bytes32 issuer, uint256 serial) private {
+        bytes32 id = certificateId(issuer, serial);
+        Certificate storage c = _certificates[id];
+        if (c.revoked) return;
+
+        c.revoked = true;
+        ++generation;
+        if (c.role == Role.TcbSigner) ++revokedSigners;
+        emit CertificateRevoked(id, issuer, serial);
+    }
+
     function _store(Document storage stored, TcbLevels.Head memory head, bytes memory packed, bytes32 signer) private {
         _checkIsCurrent(head.issueDate, head.nextUpdate);
-        if (head.issueDate <= stored.issueDate || head.evalNumber < stored.evalNumber || head.evalNumber > 0xffff) {
-            revert NotNewer(stored.issueDate, stored.evalNumber);
+        // What a revoked signer has signed, under whatever date, holds no place.
+        if (head.issueDate <= stored.issueDate && !_certificates[stored.signer].revoked) {
+            revert NotNewer(stored.issueDate);
         }
-        if (head.evalNumber > stored.evalNumber && stored.evalNumber > 0) ++generation;
+        if (evaluationSince[head.evaluation] == 0) evaluationSince[head.evaluation] = uint40(block.timestamp);
         stored.pointer = SSTORE2.write(packed);
-        stored.evalNumber = uint16(head.evalNumber);
         (stored.issueDate, stored.nextUpdate, stored.signer) = (head.issueDate, head.nextUpdate, signer);
     }
 

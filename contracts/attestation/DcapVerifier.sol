@@ -62,34 +62,29 @@ contract DcapVerifier is IAttestationVerifier {
     }
 
     /// @inheritdoc IAttestationVerifier
-    function verify(bytes calldata evidence) external view returns (Verified memory v) {
+    function verify(bytes calldata evidence, uint16 evaluation) external view returns (Verified memory v) {
         Layout memory at = _layout(evidence);
         bytes32 id = Der.word(evidence, at.credentialAt);
-        IDcapCollateral.Platform memory p = collateral.platform(at.tee, id);
+        IDcapCollateral.Platform memory p = collateral.platform(at.tee, id, evaluation);
 
         _checkSignatures(evidence, at, p);
-        TcbLevels.Level memory qe = _checkQe(evidence, at, p.qeIdentity);
-        uint128 teeSvn = at.tee == IDcapCollateral.Tee.Tdx ? _checkTd(evidence, at) : _checkEnclave(evidence, at);
-        (TcbLevels.Level memory platform, TcbLevels.Level memory module) =
-            TcbLevels.judge(p.tcbInfo, p.cpuSvn, p.pceSvn, teeSvn);
-
-        v.tcbStatus = platform.status | module.status | qe.status;
-        if (v.tcbStatus & REVOKED != 0) revert PlatformRevoked(v.tcbStatus);
-        v.tcbDate = platform.date;
-        if (v.tcbStatus & OUT_OF_DATE != 0) {
-            v.tcbDate = type(uint40).max;
-            _fellBehind(v, platform);
-            _fellBehind(v, module);
-            _fellBehind(v, qe);
+        TcbLevels.Level memory level = _checkQe(evidence, at, p.qeIdentity);
+        (uint128 launched, uint128 running) =
+            at.tee == IDcapCollateral.Tee.Tdx ? _checkTd(evidence, at) : _checkEnclave(evidence, at);
+        level = TcbLevels.join(level, TcbLevels.judge(p.tcbInfo, p.cpuSvn, p.pceSvn, launched));
+        if (running != launched) {
+            level = TcbLevels.join(level, TcbLevels.judge(p.tcbInfo, p.cpuSvn, p.pceSvn, running));
         }
-        v.advisories = platform.advisories;
+        if (level.status & REVOKED != 0) revert PlatformRevoked(level.status);
+        (v.tcbStatus, v.advisories) = (level.status, level.advisories);
+        if (level.status & OUT_OF_DATE != 0) v.behindSince = p.since;
 
         (v.kind, v.measurementId) = _measure(evidence, at);
         v.platformId = keccak256(abi.encode(p.ppid));
-        v.credential = id | bytes32(uint256(at.tee));
+        v.credential = id | bytes32(uint256(p.revokedSigners));
         uint256 reportDataAt = at.bodyAt + (at.tee == IDcapCollateral.Tee.Tdx ? 520 : 320);
         (v.reportBinding, v.encryptionKey) = (Der.word(evidence, reportDataAt), Der.word(evidence, reportDataAt + 32));
-        (v.expiresAt, v.evalNumber) = (p.expiresAt, p.evalNumber);
+        v.expiresAt = p.expiresAt;
     }
 
     /// @inheritdoc IAttestationVerifier
@@ -98,9 +93,9 @@ contract DcapVerifier is IAttestationVerifier {
     }
 
     /// @inheritdoc IAttestationVerifier
-    function stands(bytes32 credential, uint32 evalNumber) external view returns (bool) {
-        uint256 tee = uint8(uint256(credential));
-        return tee < 2 && collateral.isCurrent(IDcapCollateral.Tee(tee), credential ^ bytes32(tee), evalNumber);
+    function stands(bytes32 credential) external view returns (bool) {
+        uint32 revokedSigners = uint32(uint256(credential));
+        return collateral.isCurrent(credential ^ bytes32(uint256(revokedSigners)), revokedSigners);
     }
 
     /// @dev Checks version, types, vendor, and that the parts fill the evidence exactly.
@@ -170,27 +165,31 @@ contract DcapVerifier is IAttestationVerifier {
         return TcbLevels.judgeQe(identity, _littleEndian16(evidence, at.qeAt + 258));
     }
 
-    /// @dev Returns the security versions of the TDX module and its loader.
-    function _checkTd(bytes calldata evidence, Layout memory at) private pure returns (uint128 teeSvn) {
+    /// @dev Returns the security versions of the TDX module and its loader: those that launched the domain, and those
+    /// running now. They differ where the module was updated beneath the domain, and TDX 1.0 knows only the first.
+    function _checkTd(bytes calldata evidence, Layout memory at)
+        private
+        pure
+        returns (uint128 launched, uint128 running)
+    {
         uint256 body = at.bodyAt;
+        bool isTdx15 = at.signatureAt - body == 648;
         // MRSIGNERSEAM and SEAM attributes; in version 5 also MRSERVICETD: nobody migrates the domain.
-        if (
-            !_isZero(evidence, body + 64, 56)
-                || !_isZero(evidence, body + 584 + 16, at.signatureAt - body == 648 ? 48 : 0)
-        ) {
+        if (!_isZero(evidence, body + 64, 56) || !_isZero(evidence, body + 584 + 16, isTdx15 ? 48 : 0)) {
             revert ForeignModule();
         }
         if (!Der.has(evidence, body + 120, 8, TD_ATTRIBUTES)) {
             revert UnsafeAttributes(bytes8(evidence[body + 120:body + 128]));
         }
-        return uint128(bytes16(Der.word(evidence, body)));
+        launched = uint128(bytes16(Der.word(evidence, body)));
+        running = isTdx15 ? uint128(bytes16(Der.word(evidence, body + 584))) : launched;
     }
 
     /// @dev An enclave must be initialised and not debuggable. It has no TDX module.
-    function _checkEnclave(bytes calldata evidence, Layout memory at) private pure returns (uint128) {
+    function _checkEnclave(bytes calldata evidence, Layout memory at) private pure returns (uint128, uint128) {
         bytes8 flags = bytes8(Der.word(evidence, at.bodyAt + 48));
         if (flags[0] & 0x01 == 0 || _isDebug(evidence, at.bodyAt)) revert UnsafeAttributes(flags);
-        return 0;
+        return (0, 0);
     }
 
     /// @dev TDX: TD attributes, XFAM, MRTD, MRCONFIGID, MROWNER, MROWNERCONFIG and RTMR0 to 3, which are neighbours. SGX:
@@ -200,10 +199,6 @@ contract DcapVerifier is IAttestationVerifier {
         kind = isTdx ? TDX_KIND : SGX_KIND;
         (uint256 from, uint256 to) = isTdx ? (uint256(120), uint256(520)) : (uint256(16), uint256(320));
         id = keccak256(bytes.concat(kind, evidence[at.bodyAt + from:at.bodyAt + to]));
-    }
-
-    function _fellBehind(Verified memory v, TcbLevels.Level memory part) private pure {
-        if (part.status & OUT_OF_DATE != 0 && part.newestDate < v.tcbDate) v.tcbDate = part.newestDate;
     }
 
     /// @dev The debug flag in the attributes of an enclave's report.

@@ -30,9 +30,9 @@ library Der {
         start = at + 2;
         if (length > 0x7f) {
             uint256 width = length - 0x80;
-            if (width == 0 || width > 2 || start + width > end) revert BadDer(at);
+            if (width == 0 || width > 3 || start + width > end) revert BadDer(at);
             length = uint256(word(data, start) >> (256 - 8 * width));
-            if (length < (width == 1 ? 0x80 : 0x100)) revert BadDer(at);
+            if (length < (width == 1 ? 0x80 : 1 << 8 * (width - 1))) revert BadDer(at);
             start += width;
         }
         stop = start + length;

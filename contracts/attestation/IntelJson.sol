@@ -116,10 +116,11 @@ library IntelJson {
         return uint40(DateTimeLib.dateTimeToTimestamp(year, month, day, hour, minute, second));
     }
 
-    /// @notice The tail of a TCB level: date, status, and advisories if there are any; as bytes of `TcbLevels`.
-    function verdict(Cursor memory c) internal pure returns (uint8 flags, uint40 date, uint128 advisories) {
+    /// @notice The tail of a TCB level: status, and advisories if there are any; as bytes of `TcbLevels`. Its date is for
+    /// people.
+    function verdict(Cursor memory c) internal pure returns (uint8 flags, uint128 advisories) {
         expect(c, ',"tcbDate":"');
-        date = time(c);
+        time(c);
         expect(c, ',"tcbStatus":"');
         flags = _status(c);
         if (skip(c, ',"advisoryIDs":[')) advisories = _advisories(c);

@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {CONFIGURATION_NEEDED, SW_HARDENING_NEEDED, UNLISTABLE_ADVISORIES} from "../interfaces/IAttestationVerifier.sol";
 import {IDcapCollateral} from "../interfaces/IDcapCollateral.sol";
 import {IntelJson} from "./IntelJson.sol";
 
 /// @title TCB infos and QE identities, from Intel's JSON to packed bytes, and what they say of a platform.
 /// @notice TCB info: a byte that counts TDX modules; each module as version, number of levels (a byte each) and those as
-/// security version (1), status (1), date (5); then to the end the platform's levels as SGX components (16), TDX
-/// components (16), PCE version (2), status (1), date (5), advisories (16).
-/// QE identity: attributes (16), mask (16), MRSIGNER (32), product (2); then levels as security version (2), status (1),
-/// date (5). Levels stand newest first, as Intel orders them.
+/// security version (1), status (1); then to the end the platform's levels as SGX components (16), TDX components (16),
+/// PCE version (2), status (1), advisories (16).
+/// QE identity: attributes (16), mask (16), MRSIGNER (32), product (2); then levels as security version (2), status (1).
+/// Levels stand newest first, as Intel orders them.
 library TcbLevels {
     using IntelJson for IntelJson.Cursor;
 
-    uint256 private constant LEVEL_BYTES = 56;
-    uint256 private constant MODULE_LEVEL_BYTES = 7;
+    uint256 private constant LEVEL_BYTES = 51;
+    uint256 private constant MODULE_LEVEL_BYTES = 2;
     uint256 private constant QE_LEVELS_AT = 66;
-    uint256 private constant QE_LEVEL_BYTES = 8;
     bytes32 private constant ZEROS = "00000000000000000000000000000000";
 
     /// @notice Thrown when no level covers a platform, module or quoting enclave: it is older than all that Intel judged.
@@ -28,14 +28,11 @@ library TcbLevels {
         uint40 nextUpdate;
         bytes6 fmspc;
         uint16 pceId;
-        uint256 evalNumber;
+        uint16 evaluation;
     }
 
-    /// @param newestDate date of the newest level there is.
     struct Level {
         uint8 status;
-        uint40 date;
-        uint40 newestDate;
         uint128 advisories;
     }
 
@@ -57,8 +54,7 @@ library TcbLevels {
         c.expect('","pceId":"');
         head.pceId = uint16(c.hexadecimal(2));
         c.expect('","tcbType":0');
-        c.expect(',"tcbEvaluationDataNumber":');
-        head.evalNumber = c.number();
+        _evaluation(c, head);
 
         packed = hex"00";
         if (tee == IDcapCollateral.Tee.Tdx) {
@@ -86,8 +82,7 @@ library TcbLevels {
         tee = c.skip("TD_") ? IDcapCollateral.Tee.Tdx : IDcapCollateral.Tee.Sgx;
         c.expect('QE","version":2');
         _dates(c, head);
-        c.expect(',"tcbEvaluationDataNumber":');
-        head.evalNumber = c.number();
+        _evaluation(c, head);
 
         // Quoting enclaves select no miscellaneous features.
         c.expect(',"miscselect":"00000000"');
@@ -107,8 +102,7 @@ library TcbLevels {
             c.expect('{"tcb":{"isvsvn":');
             uint256 svn = c.number();
             c.expect("}");
-            (uint8 status, uint40 date,) = c.verdict();
-            packed = abi.encodePacked(packed, uint16(svn), status, date);
+            packed = abi.encodePacked(packed, uint16(svn), _plainStatus(c));
         } while (c.skip(","));
         c.expect("]}");
         c.expectEnd();
@@ -119,6 +113,13 @@ library TcbLevels {
         head.issueDate = c.time();
         c.expect(',"nextUpdate":"');
         head.nextUpdate = c.time();
+    }
+
+    function _evaluation(IntelJson.Cursor memory c, Head memory head) private pure {
+        c.expect(',"tcbEvaluationDataNumber":');
+        uint256 number = c.number();
+        if (number > 0xffff) c.refuse();
+        head.evaluation = uint16(number);
     }
 
     function _packModules(IntelJson.Cursor memory c) private pure returns (bytes memory packed) {
@@ -136,8 +137,7 @@ library TcbLevels {
                 uint256 svn = c.number();
                 if (svn > 255) c.refuse();
                 c.expect("}");
-                (uint8 status, uint40 date,) = c.verdict();
-                list = abi.encodePacked(list, uint8(svn), status, date);
+                list = abi.encodePacked(list, uint8(svn), _plainStatus(c));
                 levels++;
             } while (c.skip(","));
             c.expect("]}");
@@ -146,6 +146,13 @@ library TcbLevels {
         } while (c.skip(","));
         c.expect("]");
         packed = abi.encodePacked(uint8(modules), packed);
+    }
+
+    /// @dev Of a module or quoting enclave, which Intel calls up to date, out of date or revoked. With any other word the
+    /// document is not understood, for advisories are kept of platforms alone.
+    function _plainStatus(IntelJson.Cursor memory c) private pure returns (uint8 status) {
+        (status,) = c.verdict();
+        if (status & (CONFIGURATION_NEEDED | SW_HARDENING_NEEDED) != 0) c.refuse();
     }
 
     /// @dev Intel's own modules have an all-zero signer and attributes; a document that allows others is not understood.
@@ -172,19 +179,19 @@ library TcbLevels {
             tdx = c.components();
         }
         c.expect("}");
-        (uint8 status, uint40 date, uint128 advisories) = c.verdict();
-        return abi.encodePacked(sgx, tdx, uint16(pceSvn), status, date, advisories);
+        (uint8 status, uint128 advisories) = c.verdict();
+        return abi.encodePacked(sgx, tdx, uint16(pceSvn), status, advisories);
     }
 
     /* READING */
 
     /// @notice The first level that asks for no more than the platform has.
     /// @param teeSvn security versions of the TDX module that a quote reports, the first in the highest byte; 0 for SGX.
-    /// @return platform verdict on the platform. @return module verdict on its TDX module, when that is judged apart.
+    /// @return level the verdict on the platform, joined with that on its TDX module where it is judged apart.
     function judge(bytes memory tcbInfo, uint128 cpuSvn, uint256 pceSvn, uint128 teeSvn)
         internal
         pure
-        returns (Level memory platform, Level memory module)
+        returns (Level memory level)
     {
         uint256 version = uint8(teeSvn >> 112);
         uint256 at = 1;
@@ -193,7 +200,7 @@ library TcbLevels {
             uint256 levelsAt = at + 2;
             uint256 levelsEnd = levelsAt + _read(tcbInfo, at + 1, 1) * MODULE_LEVEL_BYTES;
             if (!found && _read(tcbInfo, at, 1) == version) {
-                module = _firstCovered(tcbInfo, levelsAt, levelsEnd, 1, uint8(teeSvn >> 120));
+                level = _firstCovered(tcbInfo, levelsAt, levelsEnd, 1, uint8(teeSvn >> 120));
                 found = true;
             }
             at = levelsEnd;
@@ -204,16 +211,17 @@ library TcbLevels {
         uint128 judged = version == 0 ? type(uint128).max : type(uint128).max >> 16;
         uint256 have = _spread(cpuSvn);
         uint256 haveTdx = _spread(teeSvn);
-        platform.newestDate = uint40(_read(tcbInfo, at + 35, 5));
         for (; at < tcbInfo.length; at += LEVEL_BYTES) {
             if (
                 pceSvn >= _read(tcbInfo, at + 32, 2) && _covers(have, uint128(_read(tcbInfo, at, 16)))
                     && _covers(haveTdx, uint128(_read(tcbInfo, at + 16, 16)) & judged)
             ) {
-                platform.status = uint8(_read(tcbInfo, at + 34, 1));
-                platform.date = uint40(_read(tcbInfo, at + 35, 5));
-                platform.advisories = uint128(_read(tcbInfo, at + 40, 16));
-                return (platform, module);
+                Level memory found = Level(uint8(_read(tcbInfo, at + 34, 1)), uint128(_read(tcbInfo, at + 35, 16)));
+                // Who says that software must harden, and not against what, names nothing that it could have mitigated.
+                if (found.status & SW_HARDENING_NEEDED != 0 && found.advisories == 0) {
+                    found.advisories = UNLISTABLE_ADVISORIES;
+                }
+                return join(level, found);
             }
         }
         revert NoTcbLevel();
@@ -234,18 +242,26 @@ library TcbLevels {
         return _firstCovered(qeIdentity, QE_LEVELS_AT, qeIdentity.length, 2, svn);
     }
 
+    /// @notice Both verdicts: what is wrong with either part is wrong with the whole.
+    function join(Level memory a, Level memory b) internal pure returns (Level memory) {
+        (uint128 all, uint128 more) = (a.advisories, b.advisories);
+        if (more == UNLISTABLE_ADVISORIES) all = more;
+        for (; more != 0 && all != UNLISTABLE_ADVISORIES; more >>= 16) {
+            uint16 advisory = uint16(more);
+            uint128 rest = all;
+            while (uint16(rest) != advisory && rest != 0) rest >>= 16;
+            if (rest == 0) all = all >> 112 == 0 ? all << 16 | advisory : UNLISTABLE_ADVISORIES;
+        }
+        return Level(a.status | b.status, all);
+    }
+
     function _firstCovered(bytes memory data, uint256 at, uint256 end, uint256 svnBytes, uint256 svn)
         private
         pure
-        returns (Level memory level)
+        returns (Level memory)
     {
-        level.newestDate = uint40(_read(data, at + svnBytes + 1, 5));
-        for (; at < end; at += svnBytes + 6) {
-            if (svn >= _read(data, at, svnBytes)) {
-                level.status = uint8(_read(data, at + svnBytes, 1));
-                level.date = uint40(_read(data, at + svnBytes + 1, 5));
-                return level;
-            }
+        for (; at < end; at += svnBytes + 1) {
+            if (svn >= _read(data, at, svnBytes)) return Level(uint8(_read(data, at + svnBytes, 1)), 0);
         }
         revert NoTcbLevel();
     }

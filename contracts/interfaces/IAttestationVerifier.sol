@@ -26,13 +26,11 @@ interface IAttestationVerifier {
     /// @param credential what the vendor vouched with: an argument of `stands`.
     /// @param reportBinding first half of the evidence's report data: what the measured code committed to.
     /// @param encryptionKey second half of it: the measured code's X25519 public key.
-    /// @param advisories numbers of the security advisories that a platform with SW_HARDENING_NEEDED is open to, 16 bits
-    /// each; or UNLISTABLE_ADVISORIES.
-    /// @param tcbDate Unix time in seconds: of the newest TCB level if the platform is out of date, for that is when it
-    /// fell behind; otherwise of its own level.
+    /// @param advisories numbers of the security advisories that the platform is open to, 16 bits each; or
+    /// UNLISTABLE_ADVISORIES, also where software must harden against something that no advisory names.
+    /// @param behindSince Unix time in seconds at which the evaluation that finds the platform OUT_OF_DATE first stood on
+    /// chain; 0 if the platform is not.
     /// @param expiresAt Unix time in seconds from which the verdict is stale: when the first signed document behind it is.
-    /// @param evidenceTime Unix time in seconds at which the evidence says it was made; 0 if it does not say.
-    /// @param evalNumber number of the vendor's TCB evaluation that judged the platform.
     /// @param tcbStatus flags; never REVOKED.
     struct Verified {
         bytes32 kind;
@@ -42,23 +40,23 @@ interface IAttestationVerifier {
         bytes32 reportBinding;
         bytes32 encryptionKey;
         uint128 advisories;
-        uint40 tcbDate;
+        uint40 behindSince;
         uint40 expiresAt;
-        uint40 evidenceTime;
-        uint32 evalNumber;
         uint8 tcbStatus;
     }
 
     /// @notice Checks evidence against the vendor's documents of this moment.
+    /// @param evaluation number of the vendor's TCB evaluation that judges the platform. The vendor keeps several at once;
+    /// an older one may find nothing wrong with what a newer one condemns. Which will do is for the caller's policy.
     /// @dev Reverts on anything but sound evidence of an unrevoked platform. Warning: sound is not acceptable; a platform
     /// that is out of date or open to advisories passes, and `tcbStatus` says so.
-    function verify(bytes calldata evidence) external view returns (Verified memory);
+    function verify(bytes calldata evidence, uint16 evaluation) external view returns (Verified memory);
 
     /// @notice Tells when `stands` may say otherwise than before, expiry apart.
     function revocations() external view returns (IRevocations);
 
-    /// @notice Whether evidence once verified still stands: nothing behind `credential` is revoked or expired, and the
-    /// vendor has not evaluated platforms anew since `evalNumber`.
+    /// @notice Whether evidence once verified still stands: nothing behind it is revoked, neither what vouched for the
+    /// platform nor what signed the documents that judged it.
     /// @dev Never reverts: what is unknown does not stand.
-    function stands(bytes32 credential, uint32 evalNumber) external view returns (bool);
+    function stands(bytes32 credential) external view returns (bool);
 }

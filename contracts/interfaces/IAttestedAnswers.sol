@@ -9,7 +9,7 @@ import {ServiceId} from "./Types.sol";
 /// @title Answers signed by attested keys, under the policy of a service.
 /// @notice A policy says which code, which machines and which staleness a service believes, and how much may hang on an
 /// answer that is final at once. It is fixed when the service is created and can only shrink: the guardian takes a
-/// measurement or a machine away, or lowers the caps, at once and for ever.
+/// measurement or a machine away, lowers the caps, or asks for a newer TCB evaluation, at once and for ever.
 ///
 /// A key is admitted to a service once for each registration (`admit`, by anyone); then an answer needs its signature
 /// alone. What may end in between is looked at with each answer: the key's life and its platform's standing, and whether
@@ -22,7 +22,9 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
     /// @param guardian may shrink the policy; zero for nobody.
     /// @param engineId the engine that keys must have attested: the one that the service's disputes are judged by.
     /// @param acceptsConfiguration whether platforms with CONFIGURATION_NEEDED are believed.
-    /// @param graceSeconds how long after `tcbDate` a platform may be OUT_OF_DATE; 0: not at all.
+    /// @param leastEvaluation number of the oldest TCB evaluation to be judged by: the vendor goes on signing older ones,
+    /// which do not know what was found since.
+    /// @param graceSeconds how long after `behindSince` a platform may be OUT_OF_DATE; 0: not at all.
     /// @param graceCapWei in place of the service's `valueCapWei` for keys of such platforms.
     /// @param advisories numbers of the security advisories, at most 16, that the measured code mitigates: platforms with
     /// SW_HARDENING_NEEDED are believed if all theirs are among them.
@@ -32,6 +34,7 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
         address guardian;
         bytes32 engineId;
         bool acceptsConfiguration;
+        uint16 leastEvaluation;
         uint32 graceSeconds;
         uint96 graceCapWei;
         uint16[] advisories;
@@ -62,13 +65,15 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
     event PolicyAdopted(ServiceId indexed service, Policy policy, uint256 capWei);
     event KeyAdmitted(ServiceId indexed service, address indexed signer, bytes32 encryptionKey, Admission admission);
     /// @param ids measurements and platforms that are no longer believed.
-    event PolicyShrunk(ServiceId indexed service, bytes32[] ids, uint256 capWei, uint256 graceCapWei);
+    event PolicyShrunk(
+        ServiceId indexed service, bytes32[] ids, uint256 capWei, uint256 graceCapWei, uint16 leastEvaluation
+    );
 
     error NotOracle(address caller);
     /// @notice Thrown when a policy could never work; `reason` says which and why.
     error BadPolicy(string reason);
     error NotGuardian(ServiceId service, address caller);
-    /// @notice Thrown when caps are to be raised.
+    /// @notice Thrown when caps are to be raised, or the least evaluation lowered.
     error OnlyShrinks(ServiceId service);
     /// @notice Thrown when a key is not active, or `details` are not its own.
     error KeyNotActive(address signer);
@@ -76,7 +81,9 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
     error WrongModel(bytes32 modelRoot, bytes32 engineId);
     error UnknownMeasurement(bytes32 measurementId);
     /// @notice Thrown when the policy does not put up with a platform's TCB status, advisories or age.
-    error UnacceptablePlatform(uint8 tcbStatus, uint128 advisories, uint40 tcbDate);
+    error UnacceptablePlatform(uint8 tcbStatus, uint128 advisories, uint40 behindSince);
+    /// @notice Thrown when a key was judged by an evaluation older than the policy's least.
+    error EvaluationTooOld(uint16 evaluation, uint16 least);
     /// @notice Thrown when an answer's signature is not by a key that is admitted to the service and active now.
     error NotAdmitted(ServiceId service, address signer);
 
@@ -84,8 +91,16 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
     /// @param details as `KeyRegistered` has them.
     function admit(ServiceId service, address signer, Details calldata details) external;
 
-    /// @notice Takes measurements and platforms out of a policy, and lowers its caps, for ever. Keys must be admitted anew.
-    function shrink(ServiceId service, bytes32[] calldata ids, uint96 capWei, uint96 graceCapWei) external;
+    /// @notice Takes measurements and platforms out of a policy, lowers its caps and raises its least evaluation, for
+    /// ever. Keys must be admitted anew.
+    /// @param leastEvaluation no less than what it is. No key counts until one was judged by it, or by a newer one.
+    function shrink(
+        ServiceId service,
+        bytes32[] calldata ids,
+        uint96 capWei,
+        uint96 graceCapWei,
+        uint16 leastEvaluation
+    ) external;
 
     /// @notice Whether a key could sign an answer now.
     function isAdmitted(ServiceId service, address signer) external view returns (bool);
@@ -93,6 +108,9 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
     function admissionOf(ServiceId service, address signer) external view returns (Admission memory);
 
     function capsOf(ServiceId service) external view returns (Caps memory);
+
+    /// @notice Number of the oldest TCB evaluation that a service lets keys be judged by; 0 without a policy.
+    function leastEvaluationOf(ServiceId service) external view returns (uint16);
 
     /// @notice EIP-712 digest that a key signs: the request, with all its parameters, and what was computed. The service
     /// in it names the model, for its id is the hash of its terms.

@@ -8,12 +8,15 @@ interface IAttestedKeys {
     /// @param node who runs the machine: it alone can revoke the key. @param signer address of the key.
     /// @param modelRoot weights root of the model that the measured code has loaded. @param engineId digest of how it computes.
     /// @param challengeBlock number of a block at most `MAX_CHALLENGE_AGE` old, whose hash the evidence contains.
+    /// @param evaluation number of the vendor's TCB evaluation to be judged by: signed, for whoever relays the call must
+    /// not choose another.
     struct Registration {
         address node;
         address signer;
         bytes32 modelRoot;
         bytes32 engineId;
         uint32 challengeBlock;
+        uint16 evaluation;
     }
 
     /// @notice What a policy may ask of a key. Its hash is stored; whoever asks brings it, from the event.
@@ -26,18 +29,18 @@ interface IAttestedKeys {
         bytes32 engineId;
         bytes32 encryptionKey;
         uint128 advisories;
-        uint40 tcbDate;
+        uint40 behindSince;
         uint8 tcbStatus;
     }
 
     /// @param expiresAt Unix time in seconds from which the key is dead; 0 once revoked.
-    /// @param evalNumber of the vendor's TCB evaluation that judged the platform.
+    /// @param evaluation number of the vendor's TCB evaluation that judged the platform.
     /// @param challengeBlock of the newest registration. @param credential as `IAttestationVerifier.Verified` has it.
     /// @param details hash of the key's `Details`.
     struct Key {
         address node;
         uint40 expiresAt;
-        uint24 evalNumber;
+        uint16 evaluation;
         uint32 challengeBlock;
         bytes32 credential;
         bytes32 details;

@@ -4,8 +4,9 @@ pragma solidity ^0.8.30;
 import {IRevocations} from "./IRevocations.sol";
 
 /// @title Intel's signed documents about its platforms: certificates, revocation lists, TCB infos, QE identities.
-/// @notice Anyone may post; the signature decides, back to a root key that is fixed at construction. Documents only ever
-/// get newer: older collateral is a downgrade attack.
+/// @notice Anyone may post; the signature decides, back to a root key that is fixed at construction. Intel signs several
+/// TCB evaluations at once, by number; so TCB infos and identities are kept for each number by itself, and what is posted
+/// for one changes nothing for another. Within a number documents only ever get newer: older ones are a downgrade attack.
 interface IDcapCollateral is IRevocations {
     enum Tee {
         Sgx,
@@ -46,16 +47,16 @@ interface IDcapCollateral is IRevocations {
         uint40 nextUpdate;
     }
 
-    /// @notice A TCB info or QE identity. Its content stands as code at `pointer`, packed as `TcbLevels` says.
+    /// @notice A TCB info or QE identity of one evaluation. Its content stands as code at `pointer`, packed as `TcbLevels` says.
     struct Document {
         address pointer;
-        uint16 evalNumber;
         uint40 issueDate;
         uint40 nextUpdate;
         bytes32 signer;
     }
 
-    /// @notice Everything that judges a quote of one platform, valid now.
+    /// @notice Everything that judges a quote of one platform by one evaluation, valid now.
+    /// @param since as `evaluationSince` says. @param revokedSigners as `revokedSigners` says.
     /// @param expiresAt Unix time in seconds: the earliest end of validity of any certificate, list or document used.
     struct Platform {
         bytes32 x;
@@ -63,8 +64,9 @@ interface IDcapCollateral is IRevocations {
         uint128 cpuSvn;
         uint16 pceSvn;
         bytes16 ppid;
-        uint16 evalNumber;
+        uint40 since;
         uint40 expiresAt;
+        uint32 revokedSigners;
         bytes tcbInfo;
         bytes qeIdentity;
     }
@@ -72,15 +74,17 @@ interface IDcapCollateral is IRevocations {
     event CertificatePosted(bytes32 indexed id, bytes32 indexed issuer, Role role, uint256 serial, uint40 notAfter);
     event CertificateRevoked(bytes32 indexed id, bytes32 indexed issuer, uint256 serial);
     event CrlPosted(bytes32 indexed issuer, uint40 thisUpdate, uint40 nextUpdate);
+    /// @notice A part of a list was read. @param digest SHA-256 of what its issuer signed.
+    event CrlRead(bytes32 indexed issuer, bytes32 indexed digest, uint256 entries);
     event TcbInfoPosted(
         Tee indexed tee,
         bytes6 indexed fmspc,
         uint16 indexed pceId,
-        uint16 evalNumber,
+        uint16 evaluation,
         uint40 issueDate,
         uint40 nextUpdate
     );
-    event QeIdentityPosted(Tee indexed tee, uint16 evalNumber, uint40 issueDate, uint40 nextUpdate);
+    event QeIdentityPosted(Tee indexed tee, uint16 evaluation, uint40 issueDate, uint40 nextUpdate);
 
     /// @notice Thrown at deployment where P-256 signatures cannot be checked, or are all said to be good.
     error NoP256Precompile();
@@ -95,13 +99,13 @@ interface IDcapCollateral is IRevocations {
     error OutsideValidity(bytes32 id, uint40 notBefore, uint40 notAfter);
     /// @notice Thrown when a document says that it is issued in the future, or should have been replaced by now.
     error DocumentOutsideValidity(uint40 issueDate, uint40 nextUpdate);
-    /// @notice Thrown when a document is not newer than what is stored, or rests on an older evaluation.
-    error NotNewer(uint40 storedIssueDate, uint16 storedEvalNumber);
+    /// @notice Thrown when a document is not newer than what is stored.
+    error NotNewer(uint40 storedIssueDate);
+    /// @notice Thrown when that many of a list's entries, or more, were read before.
+    error AlreadyRead(uint256 entries);
     error CrlMissing(bytes32 issuer);
-    error TcbInfoMissing(Tee tee, bytes6 fmspc, uint16 pceId);
-    error QeIdentityMissing(Tee tee);
-    /// @notice Thrown when the QE identity rests on an older evaluation than the TCB info.
-    error QeIdentityOlder(uint16 qeIdentity, uint16 tcbInfo);
+    error TcbInfoMissing(Tee tee, bytes6 fmspc, uint16 pceId, uint16 evaluation);
+    error QeIdentityMissing(Tee tee, uint16 evaluation);
 
     /// @notice Whether the root key is not Intel's: then nothing here proves anything, and the chain is a private one.
     function isDev() external view returns (bool);
@@ -110,32 +114,48 @@ interface IDcapCollateral is IRevocations {
     /// @param der the certificate in DER.
     function postCertificate(bytes32 issuer, bytes calldata der) external returns (bytes32 id);
 
-    /// @notice Replaces an issuer's revocation list by a newer one, and marks the certificates that it revokes.
-    function postCrl(bytes32 issuer, bytes calldata der) external;
+    /// @notice Reads a newer revocation list of an issuer and marks the certificates that it revokes. Once all of it has
+    /// been read it replaces the older list.
+    /// @dev A mark costs 27,000 gas, so that one transaction holds some 600. A longer list is posted several times, and
+    /// read on from where it stopped, whoever posted it then; the marks count at once, the list's dates at the end.
+    /// @param until number of entries that will have been read.
+    function postCrl(bytes32 issuer, bytes calldata der, uint256 until) external;
 
-    /// @notice Replaces the TCB info of one kind of platform by a newer one.
+    /// @notice Adds the TCB info of one kind of platform by one evaluation, or replaces it by a newer one.
     /// @param json the bytes that Intel signed: the value of "tcbInfo" in its API's answer, character for character.
     /// @param signer id of the certificate of the key that signed it.
     function postTcbInfo(bytes calldata json, bytes32 r, bytes32 s, bytes32 signer) external;
 
-    /// @notice Replaces the identity of a quoting enclave by a newer one; parameters as of `postTcbInfo`.
+    /// @notice Adds the identity of a quoting enclave by one evaluation, or replaces it; parameters as of `postTcbInfo`.
     function postQeIdentity(bytes calldata json, bytes32 r, bytes32 s, bytes32 signer) external;
 
-    /// @notice Id of the certificate with that serial. Its last byte is zero.
+    /// @notice Id of the certificate with that serial. Its last four bytes are zero.
     function certificateId(bytes32 issuer, uint256 serial) external pure returns (bytes32);
 
-    /// @notice All that judges a quote signed under the platform certificate `id`. Reverts unless all of it is valid now.
-    function platform(Tee tee, bytes32 id) external view returns (Platform memory);
+    /// @notice All that judges a quote signed under the platform certificate `id` by the evaluation of that number.
+    /// Reverts unless all of it is valid now.
+    function platform(Tee tee, bytes32 id, uint16 evaluation) external view returns (Platform memory);
 
-    /// @notice Whether a platform's certificate and its issuer are still good, and its TCB info is still of the
-    /// evaluation given. Never reverts.
-    function isCurrent(Tee tee, bytes32 id, uint256 evalNumber) external view returns (bool);
+    /// @notice Whether nothing that judged a platform was revoked since: neither its certificate nor the issuer, nor any
+    /// signer of documents. Never reverts.
+    /// @param signers what `revokedSigners` was when the platform was judged.
+    function isCurrent(bytes32 id, uint32 signers) external view returns (bool);
+
+    /// @notice How many certificates of document signers were revoked. What any of them had signed is doubtful from then
+    /// on; what has been judged must be judged again, even if its documents were issued anew by another before.
+    function revokedSigners() external view returns (uint32);
+
+    /// @notice Unix time in seconds at which the first document of an evaluation was posted; 0 if none was.
+    function evaluationSince(uint16 evaluation) external view returns (uint40);
+
+    /// @notice How many entries of an issuer's list have been read so far. @param digest SHA-256 of what the issuer signed.
+    function crlRead(bytes32 issuer, bytes32 digest) external view returns (uint256);
 
     function certificate(bytes32 id) external view returns (Certificate memory);
 
     function crl(bytes32 issuer) external view returns (Crl memory);
 
-    function tcbInfo(Tee tee, bytes6 fmspc, uint16 pceId) external view returns (Document memory);
+    function tcbInfo(Tee tee, bytes6 fmspc, uint16 pceId, uint16 evaluation) external view returns (Document memory);
 
-    function qeIdentity(Tee tee) external view returns (Document memory);
+    function qeIdentity(Tee tee, uint16 evaluation) external view returns (Document memory);
 }

@@ -6,6 +6,7 @@ the quoting enclave's identity. On chain anyone may post them; the signatures de
 
 import json
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 from cryptography import x509
@@ -17,6 +18,8 @@ from oracle.attestation.quote import Quote
 
 ROOT = bytes(32)
 """Issuer of what the root signs: its key is fixed in the contract."""
+MOST_ENTRIES = 500
+"""Of a revocation list, read in one transaction: each costs 27,000 gas, and a transaction has 16.7 million."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,10 @@ class Posting:
 
 @dataclass(frozen=True)
 class Collateral:
-    """Documents of one moment for one kind of platform. PEM chains begin with the signer's certificate."""
+    """Documents of one moment and one TCB evaluation for one kind of platform.
+
+    PEM chains begin with the signer's certificate.
+    """
 
     pck_crl_issuer_chain: str
     root_ca_crl: bytes
@@ -50,6 +56,17 @@ class Collateral:
         return cls(**fields)
 
     @property
+    def evaluation(self) -> int:
+        """Number of the TCB evaluation. Raises ValueError where TCB info and identity are not of the same one."""
+        numbers = [json.loads(text)["tcbEvaluationDataNumber"] for text in (self.tcb_info, self.qe_identity)]
+        if numbers[0] != numbers[1]:
+            raise ValueError(
+                f"the TCB info is of evaluation {numbers[0]}, the QE identity of {numbers[1]}: "
+                "wait until the source has both of one"
+            )
+        return int(numbers[0])
+
+    @property
     def authority(self) -> bytes:
         """DER of the authority that issues platforms' certificates."""
         return _first(self.pck_crl_issuer_chain)
@@ -65,8 +82,8 @@ class Collateral:
         return [
             Posting("postCertificate", (ROOT, self.authority)),
             Posting("postCertificate", (ROOT, self.signer)),
-            Posting("postCrl", (ROOT, self.root_ca_crl)),
-            Posting("postCrl", (authority, self.pck_crl)),
+            *_list_postings(ROOT, self.root_ca_crl),
+            *_list_postings(authority, self.pck_crl),
             self.tcb_posting(signer),
             Posting("postQeIdentity", (self.qe_identity.encode(), *_halves(self.qe_identity_signature), signer)),
             Posting("postCertificate", (authority, quote.certificates[0])),
@@ -82,9 +99,21 @@ class Collateral:
 
 
 def certificate_id(issuer: bytes, der: bytes) -> bytes:
-    """As `DcapCollateral.certificateId`: hash of issuer and serial, its last byte zero."""
+    """As `DcapCollateral.certificateId`: hash of issuer and serial, its last four bytes zero."""
     serial = x509.load_der_x509_certificate(der).serial_number
-    return keccak(encode(["bytes32", "uint256"], [issuer, serial]))[:31] + b"\0"
+    return keccak(encode(["bytes32", "uint256"], [issuer, serial]))[:28] + bytes(4)
+
+
+def crl_digest(der: bytes) -> bytes:
+    """Of a revocation list, as `DcapCollateral.crlRead` takes it: SHA-256 of what its issuer signed."""
+    return sha256(x509.load_der_x509_crl(der).tbs_certlist_bytes).digest()
+
+
+def _list_postings(issuer: bytes, der: bytes) -> list[Posting]:
+    """A long list is posted several times, and read on each time."""
+    entries = len(x509.load_der_x509_crl(der))
+    untils = [*range(MOST_ENTRIES, entries, MOST_ENTRIES), entries]
+    return [Posting("postCrl", (issuer, der, until)) for until in untils]
 
 
 def _first(chain: str) -> bytes:

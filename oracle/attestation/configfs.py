@@ -41,7 +41,10 @@ class ConfigfsTsm:
         except OSError as error:
             raise NoTee(f"{self._entry.parent}: {error.strerror}; is this a TDX guest with Linux 6.7?") from error
         try:
-            return Quote.parse(self._asked(report_data))
+            made = self._asked(report_data)
+            if not made.strip(b"\0"):
+                raise NoTee(f"{self._entry}: the kernel gave an empty quote; does a quoting service run on the host?")
+            return Quote.parse(made, is_padded=True)
         except OSError as error:
             raise NoTee(f"{self._entry}: {error.strerror}") from error
         finally:

@@ -6,7 +6,7 @@ so that two runs agree; validity is of the caller's choice, no clock is read.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -20,11 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from oracle.attestation.collateral import Collateral
-from oracle.attestation.quote import Quote
+from oracle.attestation.quote import INTEL_QE_VENDOR, TDX15_BODY, Quote
 
 SGX_OID = "1.2.840.113741.1.13.1"
 SGX_PREFIX = bytes.fromhex("2a864886f84d010d01")
-INTEL_QE_VENDOR = bytes.fromhex("939a7233f79c4ca9940a0db3957f0607")
 ROOT_NAME, AUTHORITY_NAME = "Didyma Dev Root CA", "Didyma Dev PCK Platform CA"
 SEALED = bytes.fromhex("0000001000000000")
 """TD attributes: SEPT_VE_DISABLE alone."""
@@ -52,6 +51,11 @@ class DevTee:
     seed: bytes = b"didyma dev tee"
     svn: int = 5
     """Of the machine: all TCB components and the module."""
+    running: bytes | None = None
+    """Security versions of the module that runs now, 16 bytes, where it is another than launched the domain; then
+    quotes are of version 5."""
+    modules: Mapping[int, Sequence[Level]] = field(default_factory=dict)
+    """Levels of TDX modules that are judged apart, by version."""
     qe_svn: int = 4
     levels: Sequence[Level] = (Level(5), Level(3, "OutOfDate", ("INTEL-SA-00001",)))
     qe_levels: Sequence[Level] = (Level(4),)
@@ -176,6 +180,7 @@ class DevTee:
                 "tcbEvaluationDataNumber": self.number,
             },
             "tdxModule": module,
+            **self._module_identities(module),
             "tcbLevels": [
                 {
                     "tcb": {
@@ -189,6 +194,17 @@ class DevTee:
             ],
         }
         return json.dumps(info, separators=(",", ":"))
+
+    def _module_identities(self, module: dict[str, str]) -> dict[str, object]:
+        found = [
+            {
+                "id": f"TDX_{version:02X}",
+                **module,
+                "tcbLevels": [{"tcb": {"isvsvn": level.svn}, **_verdict(level)} for level in levels],
+            }
+            for version, levels in self.modules.items()
+        ]
+        return {"tdxModuleIdentities": found} if found else {}
 
     def _qe_identity(self) -> str:
         identity = {
@@ -219,9 +235,15 @@ class DevTee:
     # QUOTES
 
     def quote(self, report_data: bytes) -> Quote:
-        """A TDX quote of version 4. report_data: 64 bytes."""
-        header = b"\4\0\2\0\x81\0\0\0" + bytes(4) + INTEL_QE_VENDOR + bytes(20)
-        signed = header + self._report(report_data)
+        """A TDX quote of version 4, or 5. report_data: 64 bytes."""
+        header = b"\0\2\0\x81\0\0\0" + bytes(4) + INTEL_QE_VENDOR + bytes(20)
+        signed = b"\4" + header + self._report(report_data)
+        if self.running is not None:
+            signed = b"\5" + header + TDX15_BODY + self._report(report_data) + self.running + bytes(48)
+        return self.signed_quote(signed)
+
+    def signed_quote(self, signed: bytes) -> Quote:
+        """Whatever header and body, signed as this machine signs its own."""
         attestation, auth = self._key("attestation"), bytes(range(32))
         key = b"".join(_point(attestation))
         qe = bytearray(384)

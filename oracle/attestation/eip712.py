@@ -18,6 +18,7 @@ REGISTRATION = {
     "modelRoot": "bytes32",
     "engineId": "bytes32",
     "challengeBlock": "uint32",
+    "evaluation": "uint16",
 }
 REQUEST = {
     "service": "bytes32",

@@ -10,10 +10,15 @@ import dcap_qvl  # type: ignore[import-untyped]
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from oracle.attestation.quote import BODY_HEADER_BYTES, HEADER_BYTES, BadQuote, Quote
-
-TDX15_BODY = bytes.fromhex("030088020000")
-"""Type and length of the body, in version 5: a TD report of TDX 1.5."""
+from oracle.attestation.quote import (
+    BODY_HEADER_BYTES,
+    HEADER_BYTES,
+    SGX_TYPES,
+    TDX15_BODY,
+    TDX_TYPES,
+    BadQuote,
+    Quote,
+)
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class _Body:
 
 _TDX = _Body(
     tee="tdx",
-    key_and_tee=bytes.fromhex("020081000000"),
+    key_and_tee=TDX_TYPES,
     starts_at=120,
     registers={
         **{"attributes": 8, "xfam": 8, "mrtd": 48, "mrconfigid": 48, "mrowner": 48, "mrownerconfig": 48},
@@ -40,7 +45,7 @@ _TDX = _Body(
 )
 _SGX = _Body(
     tee="sgx",
-    key_and_tee=bytes.fromhex("020000000000"),
+    key_and_tee=SGX_TYPES,
     starts_at=16,
     registers={
         **{"miscselect": 4, "reserved1": 12, "isvextprodid": 16, "attributes": 16, "mrenclave": 32, "reserved2": 32},
@@ -78,10 +83,10 @@ def registers(quote: Quote) -> dict[str, bytes]:
 
 def _fields(quote: Quote) -> dict[str, bytes]:
     body = _body(quote)
-    at = HEADER_BYTES + (BODY_HEADER_BYTES if quote.version == 5 else 0) + body.starts_at
+    at = body.starts_at
     found = {}
     for name, length in body.registers.items():
-        found[name] = quote.signed[at : at + length]
+        found[name] = quote.body[at : at + length]
         at += length
     return found
 

@@ -1,7 +1,9 @@
 """Keeping Intel's documents fresh on chain: what to post because something changed, and how long what stands is valid.
 
 Documents are fetched, verified by `dcap-qvl`, and compared with what `DcapCollateral` holds. Only what is missing or
-newer is posted: the contract refuses the rest, and older documents are a downgrade attack. Verification needs a quote
+newer is posted: the contract refuses the rest, and older documents are a downgrade attack. The vendor signs several TCB
+evaluations at once, by number; a service states the least that it takes, and the lowest that will do is kept for it,
+which platforms have had the longest to satisfy. Verification needs a quote
 of the platform that is kept: documents that revoke or condemn that very platform are refused here, and left to those
 who keep another. Nothing is signed or sent here, and no clock is read: `now` is the time of a block.
 """
@@ -14,13 +16,14 @@ from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import dcap_qvl  # type: ignore[import-untyped]
+import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id
+from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id, crl_digest
 from oracle.attestation.dev import DevTee
 from oracle.attestation.quote import BadQuote, Quote
 from oracle.chain.bindings import Binding
@@ -36,7 +39,7 @@ THREADS_SECONDS = 0.2
 
 Struct = Mapping[str, Any]
 """A struct of `IDcapCollateral` by its fields' names."""
-Read = Callable[..., Awaitable[Struct]]
+Read = Callable[..., Awaitable[Any]]
 """A view call of `DcapCollateral`, by name and arguments, in the state of one block."""
 
 
@@ -58,12 +61,17 @@ class Source(Protocol):
     def root(self) -> x509.Certificate | None:
         """What signatures must go back to; None for Intel's."""
 
-    async def fetch(self, quote: Quote) -> Collateral:
-        """Documents on the quote's platform, not verified. Raises SourceUnavailable."""
+    async def fetch(self, quote: Quote, least: int = 0) -> Collateral:
+        """Documents on the quote's platform, not verified.
+
+        least: number of the oldest TCB evaluation that will do: the lowest that is to be had is fetched. 0: the
+        source's standard one. Raises SourceUnavailable.
+        """
 
 
 class Pccs:
-    """Intel's service, or a cache in front of it."""
+    """Intel's service, or a cache in front of it. It has one evaluation as its standard, newer ones to be had early,
+    and some older ones by number; caches may have the standard one alone, whatever they are asked for."""
 
     root: x509.Certificate | None = None
 
@@ -74,7 +82,50 @@ class Pccs:
             raise BadSettings("the URL that collateral is fetched from must begin with https://")
         self._url = url
 
-    async def fetch(self, quote: Quote) -> Collateral:
+    async def fetch(self, quote: Quote, least: int = 0) -> Collateral:
+        standard = await self._standard(quote)
+        has = _evaluation(standard)
+        if least in (0, has):
+            return standard
+        same = await self._update(standard, quote, f"tcbEvaluationDataNumber={least}")
+        if same is not None and _evaluation(same) == least:
+            return same
+        if has > least:
+            return standard
+        early = await self._update(standard, quote, "update=early")
+        if early is not None and _evaluation(early) >= least:
+            return early
+        newest = has if early is None else _evaluation(early)
+        raise SourceUnavailable(f"TCB evaluation {least} is asked for, and the source has none newer than {newest}")
+
+    async def _update(self, standard: Collateral, quote: Quote, query: str) -> Collateral | None:
+        """The documents of another evaluation; None if the source has none. Raises SourceUnavailable."""
+        tee, fmspc, _ = _kind(quote)
+        base = f"{self._url.rstrip('/')}/{'tdx' if tee else 'sgx'}/certification/v4"
+        try:
+            async with asyncio.timeout(FETCH_SECONDS), httpx.AsyncClient() as client:
+                tcb = await client.get(f"{base}/tcb?fmspc={fmspc.hex().upper()}&{query}")
+                identity = await client.get(f"{base}/qe/identity?{query}")
+        except (TimeoutError, httpx.HTTPError) as error:  # messages may hold the URL, and URLs credentials
+            raise SourceUnavailable(f"no documents of another TCB evaluation: {type(error).__name__}") from None
+        if not (tcb.is_success and identity.is_success):
+            return None
+        try:
+            info, info_signature = _signed(tcb, "tcbInfo")
+            qe, qe_signature = _signed(identity, "enclaveIdentity")
+            return replace(
+                standard,
+                tcb_info_issuer_chain=_header(tcb, "TCB-Info-Issuer-Chain", "SGX-TCB-Info-Issuer-Chain"),
+                tcb_info=info,
+                tcb_info_signature=info_signature,
+                qe_identity_issuer_chain=_header(identity, "SGX-Enclave-Identity-Issuer-Chain"),
+                qe_identity=qe,
+                qe_identity_signature=qe_signature,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise SourceUnavailable(f"documents that make no sense: {type(error).__name__}") from None
+
+    async def _standard(self, quote: Quote) -> Collateral:
         try:
             async with asyncio.timeout(FETCH_SECONDS):
                 found = await dcap_qvl.get_collateral(self._url, quote.raw)
@@ -88,18 +139,45 @@ class Pccs:
         return Collateral(**{field.name: getattr(found, field.name) for field in fields(Collateral)})
 
 
+def _signed(reply: httpx.Response, name: str) -> tuple[str, bytes]:
+    """What was signed, character for character, for the vendor's JSON has no spaces; and the signature."""
+    found = reply.json()
+    return json.dumps(found[name], separators=(",", ":"), ensure_ascii=False), bytes.fromhex(found["signature"])
+
+
+def _header(reply: httpx.Response, *names: str) -> str:
+    """A chain of certificates. Raises ValueError."""
+    found = next((reply.headers[name] for name in names if name in reply.headers), None)
+    if found is None:
+        raise ValueError(f"a reply without the header {names[0]}")
+    return unquote(found)
+
+
+def _evaluation(collateral: Collateral) -> int:
+    """Raises SourceUnavailable where the source is between two."""
+    try:
+        return collateral.evaluation
+    except (ValueError, KeyError, TypeError) as error:
+        raise SourceUnavailable(str(error)) from None
+
+
 @dataclass(frozen=True)
 class DevSource:
     """The vendor of the dev TEE."""
 
     tee: DevTee
+    others: tuple[DevTee, ...] = ()
+    """The same machine in other TCB evaluations; the first is the standard."""
 
     @property
     def root(self) -> x509.Certificate:
         return self.tee.root
 
-    async def fetch(self, quote: Quote) -> Collateral:
-        return self.tee.collateral()
+    async def fetch(self, quote: Quote, least: int = 0) -> Collateral:
+        will_do = [tee for tee in (self.tee, *self.others) if tee.number >= least]
+        if not will_do:
+            raise SourceUnavailable(f"TCB evaluation {least} is asked for, and the dev TEE has no such one")
+        return (min(will_do, key=lambda tee: tee.number) if least else self.tee).collateral()
 
 
 # WHAT STANDS
@@ -107,7 +185,9 @@ class DevSource:
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands on chain about one platform. What does not is all zero."""
+    """What stands on chain about one platform in one TCB evaluation. What does not is all zero."""
+
+    evaluation: int
 
     authority: bytes
     """Id of its certificate; so the next."""
@@ -116,11 +196,13 @@ class Standing:
     """By id: those two, of the signers of what stands, and of the signers of the collateral it is compared with."""
     crls: Mapping[bytes, Struct]
     """By issuer: the root and the authority."""
+    read_entries: Mapping[bytes, int]
+    """Of lists of the collateral it is compared with, by digest: how far they were read."""
     tcb_info: Struct
     qe_identity: Struct
 
     @classmethod
-    async def read(cls, read: Read, quote: Quote, collateral: Collateral | None = None) -> "Standing":
+    async def read(cls, read: Read, quote: Quote, evaluation: int, collateral: Collateral | None = None) -> "Standing":
         """collateral: to compare with; without, certificates are those of the quote. Raises BadQuote and as `read`."""
         tee, fmspc, pce_id = _kind(quote)
         chain = quote.certificates
@@ -128,18 +210,22 @@ class Standing:
             raise BadQuote("the quote does not tell who certified its platform")
         authority = certificate_id(ROOT, chain[1] if collateral is None else collateral.authority)
         credential = certificate_id(authority, chain[0])
-        ids = {authority, credential}
+        ids, read_entries = {authority, credential}, dict[bytes, int]()
         if collateral is not None:
             calls = _calls(collateral, quote)
             ids |= {certificate_id(*call.arguments) for call in calls if call.function == "postCertificate"}
-        tcb_info = await read("tcbInfo", tee, fmspc, int.from_bytes(pce_id, "big"))
-        qe_identity = await read("qeIdentity", tee)
+            for issuer, der in ((ROOT, collateral.root_ca_crl), (authority, collateral.pck_crl)):
+                read_entries[crl_digest(der)] = await read("crlRead", issuer, crl_digest(der))
+        tcb_info = await read("tcbInfo", tee, fmspc, int.from_bytes(pce_id, "big"), evaluation)
+        qe_identity = await read("qeIdentity", tee, evaluation)
         ids |= {tcb_info["signer"], qe_identity["signer"]}
         return cls(
+            evaluation=evaluation,
             authority=authority,
             credential=credential,
             certificates={id_: await read("certificate", id_) for id_ in sorted(ids)},
             crls={issuer: await read("crl", issuer) for issuer in (ROOT, authority)},
+            read_entries=read_entries,
             tcb_info=tcb_info,
             qe_identity=qe_identity,
         )
@@ -148,12 +234,11 @@ class Standing:
     def expires_at(self) -> int:
         """Unix seconds, as `DcapCollateral.platform` tells: the earliest end of all that the platform rests on.
 
-        0 if something is missing, revoked, or of an earlier evaluation than what it belongs to.
+        0 if something is missing or revoked.
         """
         signers = {self.tcb_info["signer"], self.qe_identity["signer"]}
         certificates = [self.certificates[id_] for id_ in {self.authority, self.credential, *signers}]
-        is_older = self.qe_identity["evalNumber"] < self.tcb_info["evalNumber"]
-        if is_older or any(certificate["revoked"] for certificate in certificates):
+        if any(certificate["revoked"] for certificate in certificates):
             return 0
         documents = (*self.crls.values(), self.tcb_info, self.qe_identity)
         ends = [*(one["notAfter"] for one in certificates), *(one["nextUpdate"] for one in documents)]
@@ -169,30 +254,24 @@ class Standing:
             return not self.certificates[certificate_id(*posting.arguments)]["role"]
         stated = _stated(posting)
         if posting.function == "postCrl":
-            return bool(stated.since > self.crls[posting.arguments[0]]["thisUpdate"])
+            issuer, der, until = posting.arguments
+            is_read = until and until <= self.read_entries[crl_digest(der)]
+            return bool(stated.since > self.crls[issuer]["thisUpdate"] and not is_read)
         stored = self.tcb_info if posting.function == "postTcbInfo" else self.qe_identity
-        return bool(stated.since > stored["issueDate"] and stated.evaluation >= stored["evalNumber"])
+        return bool(stated.since > stored["issueDate"] or self.certificates[stored["signer"]]["revoked"])
 
 
 def view(rpc: Rpc, contract: Binding, block: Block) -> Read:
     """Reads of the contract in the state after `block`; raise as `Rpc.call`."""
 
-    async def read(function: str, *arguments: Any) -> Struct:
+    async def read(function: str, *arguments: Any) -> Any:
         data = await rpc.call(contract.address, contract.encode(function, *arguments), block)
-        found: Struct = contract.result(function, data)
-        return found
+        return contract.result(function, data)
 
     return read
 
 
 # WHAT TO DO
-
-
-async def due(source: Source, quote: Quote, read: Read, now: int) -> list[Posting]:
-    """What to post now, in order. Raises SourceUnavailable, CollateralRefused, BadQuote, and as `read`."""
-    collateral = await source.fetch(quote)
-    check(collateral, quote, now, source.root)
-    return needed(collateral, quote, await Standing.read(read, quote, collateral))
 
 
 def check(collateral: Collateral, quote: Quote, now: int, root: x509.Certificate | None = None) -> None:
@@ -213,6 +292,8 @@ def check(collateral: Collateral, quote: Quote, now: int, root: x509.Certificate
         # It does not compare the PCE, and has lists and documents hold a little earlier and longer than the contract.
         if bytes.fromhex(json.loads(collateral.tcb_info)["pceId"]) != _kind(quote)[2]:
             raise CollateralRefused("the TCB info is about another PCE than the quote's platform has")
+        if not 0 < collateral.evaluation <= 0xFFFF:
+            raise CollateralRefused(f"no TCB evaluation has the number {collateral.evaluation}")
         for posting in _calls(collateral, quote):
             stated = _stated(posting)
             if not stated.since <= now < stated.until:
@@ -240,19 +321,11 @@ def needed(collateral: Collateral, quote: Quote, standing: Standing) -> list[Pos
                 continue
         if standing.lacks(posting):
             wanted.insert(0, posting)
-
-    numbers = {call.function: _stated(call).evaluation for call in wanted}
-    identity = max(standing.qe_identity["evalNumber"], numbers.get("postQeIdentity", 0))
-    if numbers.get("postTcbInfo", 0) > identity:
-        raise CollateralRefused(
-            f"the TCB info is of evaluation {numbers['postTcbInfo']}, the QE identity of {identity}: together they "
-            "would end the platform; wait until the source has both"
-        )
     return wanted
 
 
 def changes(postings: Sequence[Posting], standing: Standing) -> bool:
-    """Whether they say more than that what stands is still so: a new evaluation, or something revoked.
+    """Whether they say more than that what stands is still so: an evaluation that does not, or something revoked.
 
     Intel dates the same documents anew often. Of a revocation list that revokes anything the answer is yes.
     """
@@ -260,7 +333,7 @@ def changes(postings: Sequence[Posting], standing: Standing) -> bool:
         if posting.function == "postCrl" and len(x509.load_der_x509_crl(posting.arguments[1])):
             return True
         stored = {"postTcbInfo": standing.tcb_info, "postQeIdentity": standing.qe_identity}.get(posting.function)
-        if stored is not None and _stated(posting).evaluation > stored["evalNumber"]:
+        if stored is not None and not stored["issueDate"]:
             return True
     return False
 
@@ -271,7 +344,6 @@ class _Stated:
 
     since: int
     until: int
-    evaluation: int = 0
 
 
 def _stated(posting: Posting) -> _Stated:
@@ -286,17 +358,14 @@ def _stated(posting: Posting) -> _Stated:
         return _Stated(_unix(crl.last_update_utc), _unix(crl.next_update_utc))
     head = json.loads(posting.arguments[0])
     since, until = (_unix(datetime.fromisoformat(head[name])) for name in ("issueDate", "nextUpdate"))
-    return _Stated(since, until, head["tcbEvaluationDataNumber"])
+    return _Stated(since, until)
 
 
 def _calls(collateral: Collateral, quote: Quote) -> list[Posting]:
-    """All postings. Each document has its own signer: while Intel changes keys they differ.
-
-    The identity goes first: a TCB info of a newer evaluation would leave the platform without one until it follows.
-    """
-    authority, signer, root_crl, crl, tcb_info, _, platform = collateral.postings(quote)
-    by_other = replace(collateral, tcb_info_issuer_chain=collateral.qe_identity_issuer_chain).postings(quote)
-    calls = (authority, signer, by_other[1], root_crl, crl, by_other[5], tcb_info, platform)
+    """All postings. Each document has its own signer: while Intel changes keys they differ."""
+    authority, signer, *rest, _, platform = collateral.postings(quote)
+    other = replace(collateral, tcb_info_issuer_chain=collateral.qe_identity_issuer_chain).postings(quote)
+    calls = (authority, signer, other[1], *rest, other[-2], platform)
     return list(dict.fromkeys(calls))
 
 

@@ -35,6 +35,8 @@ class Registration:
     model_root: bytes
     engine_id: bytes
     challenge_block: int
+    evaluation: int
+    """Number of the TCB evaluation to be judged by."""
 
     @property
     def words(self) -> tuple[Any, ...]:

@@ -65,7 +65,7 @@ class Trust:
         """The quote, certificates included."""
         platform = _certificate(client, evidence[-CREDENTIAL_BYTES:])
         quote = Quote.of_evidence(evidence, platform)
-        documents = asyncio.run(self.source.fetch(quote))
+        documents = asyncio.run(self.source.fetch(quote, self.policy.least_evaluation))
         quote = replace(quote, chain=platform + documents.pck_crl_issuer_chain.encode())
         verifier.judge(quote, documents, self.now, self.policy, self.source.root)
         return quote

@@ -64,12 +64,13 @@ ADVICE = {
     "BadArchitecture": "the referee cannot judge this model, for that reason; use a panel",
     # keys and evidence
     "NotGuardian": "only the service's guardian may; `didyma tee status` names it",
-    "OnlyShrinks": "caps can only be lowered",
+    "OnlyShrinks": "caps can only be lowered, and the least TCB evaluation only raised",
     "KeyNotActive": "the key has ended: its node registers a new one when it starts",
     "KeyIsRevoked": "the key has ended for ever: its node makes another when it starts",
     "NotNode": "only the node that registered the key may",
     "WrongModel": "the key is for another model or engine than the service's",
     "UnknownMeasurement": "the policy does not believe this build; `didyma tee status` shows which it does",
+    "EvaluationTooOld": "the service takes newer TCB evaluations alone: its node registers the key again under one",
     "UnacceptablePlatform": "the machine is not up to date enough for this policy: update its firmware",
     "NotAdmitted": "have the key admitted: `didyma tee admit`",
     # Intel's documents
@@ -78,7 +79,7 @@ ADVICE = {
     "CrlMissing": "post the documents first: `didyma tee collateral --post`",
     "TcbInfoMissing": "post the documents first: `didyma tee collateral --post`",
     "QeIdentityMissing": "post the documents first: `didyma tee collateral --post`",
-    "QeIdentityOlder": "post the newer documents: `didyma tee collateral --post`",
+    "AlreadyRead": "nothing to do: that part of the list was read before",
     "OutsideValidity": "fetch documents that are valid now",
     "DocumentOutsideValidity": "fetch documents that are valid now",
     "Revoked": "the vendor has revoked it: another machine is needed",

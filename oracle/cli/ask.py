@@ -13,12 +13,13 @@ from oracle.attestation.asking import PrivateQuestion, question
 from oracle.attestation.dev import MACHINE
 from oracle.attestation.keeper import DevSource, Pccs
 from oracle.attestation.trust import Trust
+from oracle.attestation.verifier import Policy
 from oracle.chain.requests import FINNEY
 from oracle.cli.arguments import ETHER, bytes32, wei
 from oracle.cli.connection import DeploymentOption, KeystoreOption, Network, PasswordOption, RpcUrlOption, payer
 from oracle.cli.model import DEFAULT_STORE
 from oracle.cli.report import JsonOption, print_json, reported
-from oracle.cli.tee import Status, accepting
+from oracle.cli.tee import AdvisoryOption, ConfigurationOption, EvaluationOption
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.disputes.tokens import prompt_ids, tokenized
 from oracle.errors import PromptTooLong, Refused, printable
@@ -118,9 +119,9 @@ def ask(
         list[str] | None, typer.Option(help="With --measurement: only on this machine. Repeatable.")
     ] = None,
     url: Annotated[str, typer.Option(help="Where Intel's documents are fetched to judge by.")] = INTEL,
-    accept: Annotated[
-        list[Status] | None, typer.Option(help="TCB status to accept besides UpToDate. Repeatable.")
-    ] = None,
+    evaluation: EvaluationOption = 0,
+    configuration: ConfigurationOption = False,
+    advisory: AdvisoryOption = None,
     dev_root: Annotated[bool, typer.Option("--dev-root", help="Judge by the root of the dev TEE.")] = False,
     leave_with: Annotated[
         list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
@@ -152,7 +153,8 @@ def ask(
         sealed = None
         if private:
             source = DevSource(MACHINE) if dev_root else Pccs(url)
-            trust = Trust(builds, source, int(time.time()), accepting(accept), machines) if measurement else None
+            policy = Policy(configuration, 0, tuple(advisory or ()), evaluation)
+            trust = Trust(builds, source, int(time.time()), policy, machines) if measurement else None
             sealed = question(client, chosen, taken, params, trust=trust, is_left=bool(leave_with))
             taken = sealed.prompt
         if len(taken) > terms["maxPromptBytes"]:

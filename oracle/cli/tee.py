@@ -6,9 +6,8 @@ node, and whoever keeps documents fresh or has keys admitted send from here, wit
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +42,7 @@ from oracle.cli.connection import (
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import artifact
-from oracle.errors import Refused, printable
+from oracle.errors import Refused
 
 app = typer.Typer(help="Evidence from TEEs: quotes, documents, keys, policies.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -51,19 +50,18 @@ DAY = 86_400
 
 DevOption = Annotated[bool, typer.Option("--dev", help="The dev TEE of local chains, which proves nothing.")]
 UrlOption = Annotated[str, typer.Option(help="Intel's service or a cache of it, where documents are fetched.")]
+EvaluationOption = Annotated[
+    int,
+    typer.Option(min=0, max=0xFFFF, help="The oldest TCB evaluation that will do; by default the source's standard."),
+]
+ConfigurationOption = Annotated[
+    bool, typer.Option("--configuration", help="Accept platforms that need a configuration that no quote shows.")
+]
+AdvisoryOption = Annotated[
+    list[int] | None, typer.Option("--advisory", help="Number of an advisory that the code mitigates; may be repeated.")
+]
 QuoteArgument = Annotated[Path, typer.Argument(help="A quote, as the machine made it.")]
 SignerArgument = Annotated[str, typer.Argument(help="The key's address.")]
-
-
-class Status(Enum):
-    """TCB statuses that a person may accept, by Intel's names."""
-
-    UP_TO_DATE = "UpToDate"
-    HARDENING = "SWHardeningNeeded"
-    CONFIGURATION = "ConfigurationNeeded"
-    CONFIGURATION_AND_HARDENING = "ConfigurationAndSWHardeningNeeded"
-    BEHIND = "OutOfDate"
-    BEHIND_AND_CONFIGURATION = "OutOfDateConfigurationNeeded"
 
 
 # EVIDENCE
@@ -101,11 +99,16 @@ def verify(
     dev_root: Annotated[
         bool, typer.Option("--dev-root", help="Trust the root of the dev TEE; by its documents, if none are given.")
     ] = False,
-    accept: Annotated[
-        list[Status] | None,
+    evaluation: EvaluationOption = 0,
+    configuration: ConfigurationOption = False,
+    advisory: AdvisoryOption = None,
+    grace_days: Annotated[float, typer.Option(min=0, help="Accept platforms that are out of date for so long.")] = 0,
+    since: Annotated[
+        int | None,
         typer.Option(
-            help="TCB status to accept besides UpToDate; may be repeated. OutOfDate counts for 30 days, and "
-            "OutOfDateConfigurationNeeded only together with it."
+            min=0,
+            help="Unix time at which the evaluation first stood on chain, as `didyma tee collateral` says: the grace "
+            "counts from there.",
         ),
     ] = None,
     at: Annotated[
@@ -117,19 +120,20 @@ def verify(
     """Judge a quote off chain. If it is refused, the reason is printed and the exit status is 1."""
     with reported():
         given = _read_quote(file)
-        documents = _documents(given, collateral, url, dev_root)
+        documents = _documents(given, collateral, url, dev_root, evaluation)
         now = _present(rpc_url) if at is None else at
-        claims = judge(given, documents, now, accepting(accept), MACHINE.root if dev_root else None)
-        tcb, ends = claims["tcb"], claims["earliest_expiration_date"]
+        policy = Policy(configuration, int(grace_days * DAY), tuple(advisory or ()), evaluation)
+        found = judge(given, documents, now, policy, MACHINE.root if dev_root else None, since)
+        status, advisories = found.level.status, [f"INTEL-SA-{number:05}" for number in sorted(found.level.advisories)]
         if as_json:
-            judged = {"status": tcb["status"], "advisories": tcb["advisory_ids"], "evaluation": tcb["eval_data_number"]}
-            dates = {"issued": claims["latest_issue_date"], "valid_until": ends, "judged_at": now}
+            judged = {"status": status, "advisories": advisories, "evaluation": found.evaluation}
+            dates = {"issued": found.issued_at, "valid_until": found.expires_at, "judged_at": now}
             print_json(judged | dates | _ids(given, dev_root) | {"report_data": given.report_data})
             return
-        console.print(f"status       {tcb['status']}, by the level of {_utc(claims['platform']['tcb_date_tag'])}")
-        console.print(f"advisories   {printable(', '.join(tcb['advisory_ids'])) or 'none'}")
-        console.print(f"evaluation   {tcb['eval_data_number']}")
-        console.print(f"documents    issued {_utc(claims['latest_issue_date'])}, valid until {_utc(ends)}")
+        console.print(f"status       {status}")
+        console.print(f"advisories   {', '.join(advisories) or 'none'}")
+        console.print(f"evaluation   {found.evaluation}")
+        console.print(f"documents    issued {_utc(found.issued_at)}, valid until {_utc(found.expires_at)}")
         console.print(f"judged at    {_utc(now)}")
         _print_ids(given, dev_root)
         console.print(f"report data  0x{given.report_data.hex()}")
@@ -158,6 +162,7 @@ def status(
                 "caps": dict(
                     zip(("cap_wei", "grace_cap_wei", "version"), _caps(client, adopted["service"]), strict=True)
                 ),
+                "least_evaluation": client.attester.functions.leastEvaluationOf(adopted["service"]).call(),
                 "keys": _keys(client, adopted["service"]),
             }
             for adopted in wanted
@@ -182,6 +187,7 @@ def collateral(
     *,
     url: UrlOption = "",
     dev: DevOption = False,
+    evaluation: EvaluationOption = 0,
     post: Annotated[bool, typer.Option("--post", help="Send what is needed.")] = False,
     rpc_url: RpcUrlOption = None,
     deployment: DeploymentOption = None,
@@ -197,8 +203,11 @@ def collateral(
         given, client = _read_quote(file), poster.client
         source: Source = DevSource(MACHINE) if dev else Pccs(url)
         read, now = _view(client)
-        _print_standing(asyncio.run(Standing.read(read, given)), now)
-        postings = asyncio.run(keeper.due(source, given, read, now))
+        documents = asyncio.run(source.fetch(given, evaluation))
+        keeper.check(documents, given, now, source.root)
+        _print_standing(client, read, now, given, documents)
+        standing = asyncio.run(Standing.read(read, given, documents.evaluation, documents))
+        postings = keeper.needed(documents, given, standing)
         console.print(f"needed       {', '.join(posting.function for posting in postings) or 'nothing'}")
         if not (post and postings):
             return
@@ -207,7 +216,7 @@ def collateral(
             poster.send(call)
         if not dry_run:
             read, now = _view(client)
-            _print_standing(asyncio.run(Standing.read(read, given)), now)
+            _print_standing(client, read, now, given, documents)
 
 
 # KEYS AND POLICIES
@@ -255,11 +264,15 @@ def shrink(
     ] = None,
     cap: Annotated[str, typer.Option(help="Ether that may hang on an answer that is final at once.")] = "",
     grace_cap: Annotated[str, typer.Option(help="The same, for platforms that are out of date.")] = "",
+    evaluation: Annotated[
+        int,
+        typer.Option(min=0, max=0xFFFF, help="The oldest TCB evaluation to take from now on, no older than now."),
+    ] = 0,
 ) -> None:
     """Take trust out of a policy, for ever. Only the service's guardian may. All keys must be admitted anew."""
     client, which, ids = wallet.client, bytes32(service), [bytes32(text) for text in id_ or ()]
-    if not (ids or cap or grace_cap):
-        raise Refused("give --id, --cap or --grace-cap: what to take away")
+    if not (ids or cap or grace_cap or evaluation):
+        raise Refused("give --id, --cap, --grace-cap or --evaluation: what to take away")
     _policy(client, which)
     for each in ids:
         if not client.attester.functions.isBelieved(which, each).call():
@@ -271,7 +284,8 @@ def shrink(
             f"platforms that are out of date would have the higher cap, {grace_cap_wei / ETHER:g} ether: "
             "give --grace-cap too"
         )
-    wallet.send(client.attester.functions.shrink(which, ids, cap_wei, grace_cap_wei))
+    least = evaluation or client.attester.functions.leastEvaluationOf(which).call()
+    wallet.send(client.attester.functions.shrink(which, ids, cap_wei, grace_cap_wei, least))
     if not wallet.dry_run:
         wallet.say("All keys must be admitted anew: `didyma tee admit`.")
 
@@ -284,11 +298,10 @@ def _view(client: OracleClient) -> tuple[Read, int]:
     block = client.w3.eth.get_block("latest")
     contract = Binding(artifact("DcapCollateral")["abi"], client.collateral.address)
 
-    async def read(function: str, *arguments: Any) -> keeper.Struct:
+    async def read(function: str, *arguments: Any) -> Any:
         data = contract.encode(function, *arguments)
         found = client.w3.eth.call({"to": client.collateral.address, "data": Web3.to_hex(data)}, block["number"])
-        struct: keeper.Struct = contract.result(function, found)
-        return struct
+        return contract.result(function, found)
 
     return read, block["timestamp"]
 
@@ -321,6 +334,7 @@ def _print_policy(client: OracleClient, service: ServiceId, policy: Mapping[str,
     console.print(f"  guardian     {guardian}, has shrunk it {version - 1} times")
     console.print(f"  caps         {cap_wei / ETHER:g} ether; out of date {grace_cap_wei / ETHER:g} ether")
     console.print(f"  accepts      {accepted}")
+    console.print(f"  evaluation   {client.attester.functions.leastEvaluationOf(service).call()} or newer")
     console.print(f"  engine       0x{policy['engineId'].hex()}")
     for name in ("measurement", "platform"):
         for id_ in policy[f"{name}s"]:
@@ -356,8 +370,12 @@ def _print_keys(client: OracleClient, service: ServiceId, signer: str = "") -> N
         )
 
 
-def _print_standing(standing: Standing, now: int) -> None:
-    """now: Unix seconds."""
+def _print_standing(client: OracleClient, read: Read, now: int, quote: Quote, documents: Collateral) -> None:
+    """Of these documents' evaluation. now: Unix seconds."""
+    standing = asyncio.run(Standing.read(read, quote, documents.evaluation))
+    since = client.collateral.functions.evaluationSince(standing.evaluation).call()
+    told = f"on chain since {_utc(since)} ({since})" if since else "not on chain"
+    console.print(f"evaluation   {standing.evaluation}, {told}")
     signers = {standing.tcb_info["signer"], standing.qe_identity["signer"]} - {ROOT}
     parts = [
         ("authority", standing.certificates[standing.authority]),
@@ -371,8 +389,7 @@ def _print_standing(standing: Standing, now: int) -> None:
     for name, part in parts:
         end = part["notAfter"] if "notAfter" in part else part["nextUpdate"]
         state = "revoked" if part.get("revoked") else f"until {_utc(end)}" if end else "missing"
-        evaluation = f", evaluation {part['evalNumber']}" if part.get("evalNumber") else ""
-        console.print(f"  {name:<12} {state}{evaluation}")
+        console.print(f"  {name:<12} {state}")
     if standing.expires_at <= now:
         console.print("stands       not now: quotes of this platform are refused")
     else:
@@ -390,12 +407,7 @@ def _print_ids(quote: Quote, is_dev: bool) -> None:
         console.print(f"{name:<12} {'0x' + value.hex() if isinstance(value, bytes) else value}")
 
 
-def accepting(statuses: Sequence[Status] | None) -> Policy:
-    """Platforms that are up to date, and these."""
-    return Policy(tuple(status.value for status in (Status.UP_TO_DATE, *(statuses or ()))))
-
-
-def _documents(quote: Quote, file: Path | None, url: str, is_dev: bool) -> Collateral:
+def _documents(quote: Quote, file: Path | None, url: str, is_dev: bool, least: int) -> Collateral:
     """Raises Refused, and as `Pccs`."""
     if file is not None and url:
         raise Refused("give --collateral or --url, not both")
@@ -405,7 +417,7 @@ def _documents(quote: Quote, file: Path | None, url: str, is_dev: bool) -> Colla
         except (ValueError, KeyError, TypeError) as error:
             raise Refused(f"{file} does not hold documents as dcap-qvl writes them: {error}") from None
     if url:
-        return asyncio.run(Pccs(url).fetch(quote))
+        return asyncio.run(Pccs(url).fetch(quote, least))
     if is_dev:
         return MACHINE.collateral()
     raise Refused("give --collateral or --url: the documents to judge by")

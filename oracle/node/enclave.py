@@ -1,6 +1,8 @@
 """This node's keys inside a TEE: made here, registered, admitted, renewed in time; what they sign and what they open.
 
-One pair for each model, in this process's memory alone: keys die with it. The process runs inside the TEE, endpoints
+One signing key for each model and TCB evaluation that its services ask for, and for each registration another key that
+prompts are sealed to: the one before opens what was sealed to it until its registration ends, and is forgotten then.
+All are in this process's memory alone, and die with it. The process runs inside the TEE, endpoints
 that it reads the chain from do not. So nothing is signed but what was computed from the request itself: its id, the
 prompt and the block behind the seed are hashed here and compared, whatever an endpoint calls them.
 
@@ -57,9 +59,11 @@ REST_SECONDS = 60
 """How soon another quote is made when something was refused."""
 REPLACE_SECONDS = 14 * 86_400
 """How long before the end of what stands on chain newer documents are posted that change nothing."""
+LIFE_SECONDS = 7 * 86_400
+"""How long a key lives at most: `AttestedKeys.MAX_LIFE`."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Registered:
     """A registration made here."""
 
@@ -68,19 +72,41 @@ class _Registered:
     signature: bytes
     details: tuple[Any, ...]
     made_at: int
+    encryption: X25519PrivateKey
+    ends_at: int = 0
+    """As the chain says, in Unix seconds; 0 as long as it was not seen there."""
 
 
 @dataclass
 class _Keys:
-    """Of one model."""
+    """Of one model and TCB evaluation."""
 
     account: LocalAccount = field(default_factory=Account.create)
-    encryption: X25519PrivateKey = field(default_factory=X25519PrivateKey.generate)
-    last: _Registered | None = None
+    made: list[_Registered] = field(default_factory=list)
+    """The newest last; one that was given up has no end, and is forgotten when it could not be registered any more."""
 
     @property
     def signer(self) -> ChecksumAddress:
         return to_checksum_address(self.account.address)
+
+    @property
+    def last(self) -> _Registered | None:
+        return self.made[-1] if self.made else None
+
+    def forget(self, now: int) -> None:
+        """What was sealed to registrations that have ended."""
+        self.made = [each for each in self.made if now < (each.ends_at or each.made_at + LIFE_SECONDS)]
+
+
+@dataclass
+class _Documents:
+    """Of the vendor, in the lowest TCB evaluation that some service takes."""
+
+    collateral: Collateral | None = None
+    fetch_at: int = 0
+    look_at: int = 0
+    end: int | None = None
+    """Unix time at which what stands on chain ends, as last looked at."""
 
 
 class Enclave:
@@ -97,22 +123,32 @@ class Enclave:
         """node: who may revoke the keys."""
         self._contracts, self._rpc, self._producer, self._source = contracts, rpc, producer, source
         self._node, self._stake_wei = node, 0
-        self._keys: dict[bytes, _Keys] = {}
+        self._keys: dict[tuple[bytes, int], _Keys] = {}
+        self._guest = to_checksum_address(Account.create().address)
         self._mailbox = Mailbox()
         self._bindings: tuple[Binding, Binding] | None = None
         self._platform: Quote | None = None
-        self._collateral: Collateral | None = None
-        self._fetch_at = self._look_at = self._rest_until = 0
+        self._documents: dict[int, _Documents] = {}
+        self._rest_until: dict[int, int] = {}
+        self._troubles: dict[int, str] = {}
         self._making: dict[str, asyncio.Task[Any]] = {}
         self._served: dict[bytes, ServiceRecord] = {}
+        self._least: dict[bytes, int] = {}
+        self._signing: dict[bytes, _Keys] = {}
         self._challenge = bytes(32)
         self._randao: dict[bytes, bytes] = {}
         self.admitted: dict[bytes, int] = {}
         """Services that count this node's signatures now, and Unix times at which they cease to."""
-        self.documents_end: int | None = None
-        """Unix time at which what stands on chain ends, as last looked at."""
-        self.trouble = ""
+
+    @property
+    def documents_end(self) -> int | None:
+        """Unix time at which the first of what stands on chain ends, as last looked at."""
+        return min((each.end for each in self._documents.values() if each.end is not None), default=None)
+
+    @property
+    def trouble(self) -> str:
         """What last kept keys or documents from being kept; empty once it has gone well again."""
+        return "; ".join(self._troubles.values())
 
     # -- each round --------------------------------------------------------------------------------------------------
 
@@ -136,56 +172,85 @@ class Enclave:
             raise ReorgedAway(f"block {at.number} left the chain")
         self._challenge = block.hash
         await self._learn_seeds(seen)
-        try:
-            found = await self._keep(attester, block)
-            ready = not found
-            for service in self._served.values():
-                found += await self._admission(attester, service, block, ready=ready)
-        except (Refused, SourceUnavailable, TeeBusy) as error:  # the node answers on, without attestation
-            if (reason := f"{type(error).__name__}: {error}") != self.trouble:
-                log.error("keys and documents cannot be kept", reason=reason)
-            self.trouble, self._rest_until = reason, block.timestamp + REST_SECONDS
-            return []
+        self._least = {id_: await self._call(attester, "leastEvaluationOf", block, id_) for id_ in self._served}
+        asked = set(self._least.values())
+        for each in (self._documents, self._rest_until, self._troubles):
+            for least in each.keys() - asked:
+                each.pop(least)
+        await self._look(attester, block)
+        found = []
+        for least in sorted(asked):  # what one service asks for holds up no other
+            found += await self._kept(attester, least, block)
         return list({want.key: want for want in found}.values())  # services of one model share a registration
+
+    async def _look(self, attester: Binding, block: Block) -> None:
+        """Whether the services still count what signs for them."""
+        for id_, keys in list(self._signing.items()):
+            if id_ not in self._served or not await self._call(attester, "isAdmitted", block, id_, keys.signer):
+                del self._signing[id_], self.admitted[id_]
+
+    async def _kept(self, attester: Binding, least: int, block: Block) -> list[Wanted]:
+        """For the services that take TCB evaluations from that number on."""
+        served = [service for id_, service in self._served.items() if self._least[id_] == least]
+        try:
+            found = await self._keep(attester, least, block)
+            ready, collateral = not found, self._documents[least].collateral
+            if collateral is None:
+                return found
+            for service in served:
+                found += await self._admission(attester, service, collateral, block, ready=ready)
+        except (Refused, SourceUnavailable, TeeBusy) as error:  # the node answers on, without attestation
+            if (reason := f"{type(error).__name__}: {error}") != self._troubles.get(least):
+                log.error("keys and documents cannot be kept", evaluation=least, reason=reason)
+            self._troubles[least], self._rest_until[least] = reason, block.timestamp + REST_SECONDS
+            return []
+        return found
 
     def _is_exact(self, service: ServiceRecord) -> bool:
         """Whether the exact engine answers: the only one that keys made here vouch for."""
         return self._contracts.plays(service.terms.arbiter) or service.panel.exact
 
-    async def _keep(self, attester: Binding, block: Block) -> list[Wanted]:
+    async def _keep(self, attester: Binding, least: int, block: Block) -> list[Wanted]:
         """The vendor's documents."""
-        if block.timestamp >= self._fetch_at:
-            fetched = self._made("documents", self._fetch)
+        kept = self._documents.setdefault(least, _Documents())
+        if block.timestamp >= kept.fetch_at:
+            fetched = self._made(f"documents from {least}", partial(self._fetch, least))
             if fetched is not None:
-                self._fetch_at = block.timestamp + RETRY_SECONDS
+                kept.fetch_at = block.timestamp + RETRY_SECONDS
                 platform, collateral = fetched.result()
                 check(collateral, platform, block.timestamp, self._source.root)
-                self._platform, self._collateral, self._look_at = platform, collateral, 0
-                self._fetch_at, self.trouble = block.timestamp + FETCH_SECONDS, ""
-        if self._platform is None or self._collateral is None or block.timestamp < self._look_at:
+                self._platform, kept.collateral, kept.look_at = platform, collateral, 0
+                kept.fetch_at = block.timestamp + FETCH_SECONDS
+                self._troubles.pop(least, None)
+        if self._platform is None or kept.collateral is None or block.timestamp < kept.look_at:
             return []
         _, documents = await self._contracts_behind(attester, block)
-        standing = await Standing.read(view(self._rpc, documents, block), self._platform, self._collateral)
-        self.documents_end = standing.expires_at
-        postings = needed(self._collateral, self._platform, standing)
+        read = view(self._rpc, documents, block)
+        standing = await Standing.read(read, self._platform, kept.collateral.evaluation, kept.collateral)
+        kept.end = standing.expires_at
+        postings = needed(kept.collateral, self._platform, standing)
         is_pressing = standing.expires_at - block.timestamp <= REPLACE_SECONDS
         if not postings or not (is_pressing or changes(postings, standing)):
-            self._look_at = block.timestamp + LOOK_SECONDS
+            kept.look_at = block.timestamp + LOOK_SECONDS
             if standing.alarm_due(block.timestamp):
                 log.error("the vendor's documents end soon and nobody has newer ones", ends_at=standing.expires_at)
             return []
         signers = [each for each in postings if each.function == "postCertificate" and each.arguments[0] == ROOT]
-        wanted = []
+        wanted, lists = [], set[bytes]()
         for posting in signers or postings:  # what they sign is refused until they are known
+            if posting.function == "postCrl":
+                if posting.arguments[0] in lists:
+                    continue  # a long list's next slice needs the one before
+                lists.add(posting.arguments[0])
             data = documents.encode(posting.function, *posting.arguments)
             wanted.append(Wanted(f"collateral:{keccak(data).hex()}", documents.address, data, self._stake_wei))
         return wanted
 
-    async def _fetch(self) -> tuple[Quote, Collateral]:
+    async def _fetch(self, least: int) -> tuple[Quote, Collateral]:
         platform = self._platform
         if platform is None:
             platform = await asyncio.to_thread(self._producer.quote, bytes(64))
-        return platform, await self._source.fetch(platform)
+        return platform, await self._source.fetch(platform, least)
 
     def _made(self, name: str, make: Callable[[], Coroutine[Any, Any, Any]]) -> asyncio.Task[Any] | None:
         """What takes long runs beside the rounds: starts it, and returns it once it is done."""
@@ -206,22 +271,25 @@ class Enclave:
             task.cancel()
         await asyncio.gather(*self._making.values(), return_exceptions=True)
 
-    async def _admission(self, attester: Binding, service: ServiceRecord, block: Block, *, ready: bool) -> list[Wanted]:
+    async def _admission(
+        self, attester: Binding, service: ServiceRecord, collateral: Collateral, block: Block, *, ready: bool
+    ) -> list[Wanted]:
         """ready: whether the documents that a registration needs are on chain."""
-        keys = self._keys.setdefault(service.terms.model, _Keys())
+        least = self._least[service.id]
+        keys = self._keys.setdefault((service.terms.model, collateral.evaluation), _Keys())
+        keys.forget(block.timestamp)
         admission = await self._call(attester, "admissionOf", block, service.id, keys.signer)
         is_admitted = await self._call(attester, "isAdmitted", block, service.id, keys.signer)
         if is_admitted:
             if service.id not in self.admitted:
-                self.trouble = ""
-            self.admitted[service.id] = admission["until"]
-        else:
-            self.admitted.pop(service.id, None)
+                self._troubles.pop(least, None)
+            self.admitted[service.id], self._signing[service.id] = admission["until"], keys
         ends_soon = admission["until"] - block.timestamp <= RENEW_SECONDS
-        if (is_admitted and not ends_soon) or not ready or self._collateral is None:
+        if (is_admitted and not ends_soon) or not ready:
             return []
         last, key = keys.last, await self._call(attester, "keyOf", block, keys.signer)
         if last is not None and key["challengeBlock"] == last.registration.challenge_block:
+            last.ends_at = key["expiresAt"]
             caps = await self._call(attester, "capsOf", block, service.id)
             judged = (admission["challengeBlock"], admission["version"]) == (key["challengeBlock"], caps["version"])
             is_active = await self._call(attester, "isActive", block, keys.signer, last.details)
@@ -232,34 +300,38 @@ class Enclave:
                 return []  # it ends with the platform's grace: another registration would not help
             last = None
         if last is None or block.number - last.registration.challenge_block > CHALLENGE_BLOCKS:
-            if block.timestamp < self._rest_until:
+            if block.timestamp < self._rest_until.get(least, 0):
                 return []
-            made = self._made(keys.signer, partial(self._registered, attester, service, keys, block))
+            made = self._made(keys.signer, partial(self._registered, attester, service, keys, collateral, block))
             if made is None:
                 return []
-            keys.last = last = made.result()
+            last = made.result()
+            keys.made.append(last)
         name = f"register:{keys.signer}:{last.registration.challenge_block}"
         arguments = (last.registration.words, last.evidence, last.signature)
         return [self._wanted(attester, name, "register", *arguments)]
 
-    async def _registered(self, attester: Binding, service: ServiceRecord, keys: _Keys, block: Block) -> _Registered:
+    async def _registered(
+        self, attester: Binding, service: ServiceRecord, keys: _Keys, collateral: Collateral, block: Block
+    ) -> _Registered:
         """Evidence of this moment. Raises CallReverted when the verifier refuses it."""
         verifier, _ = await self._contracts_behind(attester, block)
-        registration = Registration(self._node, keys.signer, service.terms.model, EXACT_ENGINE, block.number)
+        model, evaluation, encryption = service.terms.model, collateral.evaluation, X25519PrivateKey.generate()
+        registration = Registration(self._node, keys.signer, model, EXACT_ENGINE, block.number, evaluation)
         chain_id, address = self._contracts.deployment.chain_id, to_checksum_address(attester.address)
         binding = registration.binding(chain_id, address, block.hash)
-        report_data = binding + keys.encryption.public_key().public_bytes_raw()
+        report_data = binding + encryption.public_key().public_bytes_raw()
         quote = await asyncio.to_thread(self._producer.quote, report_data)
-        assert self._collateral is not None
-        evidence = quote.evidence(self._collateral.credential(quote))
-        seen = await self._call(verifier, "verify", block, evidence)
+        evidence = quote.evidence(collateral.credential(quote))
+        seen = await self._call(verifier, "verify", block, evidence, evaluation)
         details = (
             *(seen["kind"], seen["measurementId"], seen["platformId"], registration.model_root),
-            *(registration.engine_id, seen["encryptionKey"], seen["advisories"], seen["tcbDate"], seen["tcbStatus"]),
+            *(registration.engine_id, seen["encryptionKey"], seen["advisories"], seen["behindSince"]),
+            seen["tcbStatus"],
         )
         log.info("evidence made", signer=keys.signer, measurement="0x" + seen["measurementId"].hex())
         signature = registration.signed(keys.account, chain_id, address)
-        return _Registered(registration, evidence, signature, details, block.timestamp)
+        return _Registered(registration, evidence, signature, details, block.timestamp, encryption)
 
     async def _contracts_behind(self, attester: Binding, block: Block) -> tuple[Binding, Binding]:
         """Verifier and collateral."""
@@ -305,13 +377,14 @@ class Enclave:
         if record.request.service not in self.admitted:
             return False
         try:
-            return self._keys_of(record).signer in private.recipients_of(self._mailbox.sealed(record))
+            recipients = private.recipients_of(self._mailbox.sealed(record))
         except private.NotPrivate:
             return False
+        return any(keys.signer in recipients for keys in self._keys_for(record))
 
     def opened(self, record: RequestRecord) -> private.Opened:
         """What a private prompt says. One that says nothing takes no more room here. Raises Refused."""
-        keys, request = self._keys_of(record), record.request
+        request = record.request
         deployment = self._contracts.deployment
         payer = to_checksum_address(request.payer)
         context = private.Context(
@@ -319,11 +392,18 @@ class Enclave:
         )
         sampling = private.Sampling(request.max_tokens, request.temperature, request.cutoff)
         sealed = self._mailbox.sealed(record)
-        try:
-            return private.open_prompt(sealed, keys.encryption, keys.signer, context, sampling)
-        except Refused:
-            self._mailbox.forget(record)
-            raise
+        refusal: Refused = private.NotForThisKey("this node has no key that the prompt is for")
+        for keys in self._keys_for(record):
+            for made in reversed(keys.made):
+                try:
+                    return private.open_prompt(sealed, made.encryption, keys.signer, context, sampling)
+                except private.NotForThisKey as error:  # to another of its registrations, perhaps
+                    refusal = error
+                except Refused:
+                    self._mailbox.forget(record)
+                    raise
+        self._mailbox.forget(record)
+        raise refusal
 
     def sealed(self, record: RequestRecord, reply_key: bytes, output: bytes) -> bytes:
         """The output for the asker alone; other bytes each time."""
@@ -347,8 +427,17 @@ class Enclave:
         return keys.signer, signature
 
     def _keys_of(self, record: RequestRecord) -> _Keys:
-        return self._keys[self._served[record.request.service].terms.model]
+        """Those that sign for the request's service. Raises Refused when it has ceased to count any."""
+        try:
+            return self._signing[record.request.service]
+        except KeyError:
+            raise Refused("the service counts no key of this node any more") from None
+
+    def _keys_for(self, record: RequestRecord) -> list[_Keys]:
+        """All that a prompt for the request's model may be sealed to: those of earlier evaluations too."""
+        model = self._served[record.request.service].terms.model
+        return [keys for (of, _), keys in self._keys.items() if of == model]
 
     def gpu_nonce(self, model: bytes) -> bytes:
-        """What the evidence of GPUs for a model must contain."""
-        return gpu.gpu_nonce(self._keys.setdefault(model, _Keys()).signer, self._challenge)
+        """What the evidence of GPUs must contain: it is of this guest, and of now."""
+        return gpu.gpu_nonce(self._guest, self._challenge)

@@ -89,7 +89,7 @@ class Bench:
         return receipt
 
     def verify(self, evidence: bytes) -> Any:
-        return self.verifier.functions.verify(evidence).call({"gas": 16_000_000})
+        return self.verifier.functions.verify(evidence, self.documents.evaluation).call({"gas": 16_000_000})
 
     def set_clock(self, time: int) -> None:
         self.chain.rpc("evm_setNextBlockTimestamp", time)

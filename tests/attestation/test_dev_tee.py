@@ -55,7 +55,7 @@ class Bench:
         used = tee or self.tee
         shown = quote or used.quote(REPORT_DATA)
         evidence = shown.evidence(used.collateral().credential(used.quote(REPORT_DATA)))
-        return self.verifier.functions.verify(evidence).call({"gas": 16_000_000})
+        return self.verifier.functions.verify(evidence, used.number).call({"gas": 16_000_000})
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_verify__sealed_and_up_to_date__is_accepted_as_a_dev_domain(fresh):
     found = bench.verify()
     assert found[0].rstrip(b"\0") == b"dev-tdx"
     assert found[4] + found[5] == REPORT_DATA
-    assert found[11] == 0
+    assert found[9] == 0
     assert off_chain(HONEST).status == "UpToDate"
     assert bench.collateral.functions.isDev().call()
 
@@ -106,9 +106,9 @@ def test_verify__every_status_of_the_platform__is_told(fresh, status, flags):
     bench = Bench(fresh, tee)
     bench.post()
     found = bench.verify()
-    assert found[11] == flags
+    assert found[9] == flags
     assert found[6] == 615 << 16 | 1234
-    assert found[7] == (NOW - DAY if flags & OUT_OF_DATE else NOW - 99 * DAY)
+    assert found[7] == (bench.collateral.functions.evaluationSince(17).call() if flags & OUT_OF_DATE else 0)
     seen = off_chain(tee)
     assert seen.status == status
     assert sorted(seen.advisory_ids) == sorted(advisories)
@@ -118,7 +118,7 @@ def test_verify__quoting_enclave_out_of_date__is_told(fresh):
     tee = replace(HONEST, qe_svn=3, qe_levels=(Level(4, date=NOW - DAY), Level(2, "OutOfDate", (), NOW - 400 * DAY)))
     bench = Bench(fresh, tee)
     bench.post()
-    assert bench.verify()[11] == OUT_OF_DATE
+    assert bench.verify()[9] == OUT_OF_DATE
     assert off_chain(tee).status == "OutOfDate"
 
 
@@ -164,9 +164,9 @@ def test_verify__platform_revoked__is_refused_by_both_and_no_longer_stands(fresh
     bench = Bench(fresh)
     bench.post()
     found = bench.verify()
-    stands = bench.verifier.functions.stands(found[3], found[10])
+    stands = bench.verifier.functions.stands(found[3])
     assert stands.call()
-    revoking = replace(HONEST, revoked=(HONEST.platform.serial_number,), seconds_issued=10, number=18)
+    revoking = replace(HONEST, revoked=(HONEST.platform.serial_number,), seconds_issued=10)
     bench.post(revoking, again=True)
     refused(bench.verify, "Revoked(bytes32)")
     assert not stands.call()
@@ -180,41 +180,18 @@ def test_verify__authority_revoked__is_refused_and_no_longer_stands(fresh):
     found = bench.verify()
     bench.post(replace(HONEST, root_revoked=(HONEST.authority.serial_number,), seconds_issued=10), again=True)
     refused(bench.verify, "Revoked(bytes32)")
-    assert not bench.verifier.functions.stands(found[3], found[10]).call()
-
-
-def test_stands__after_a_tcb_recovery__no_longer(fresh):
-    """A new evaluation ends what rested on the old one; evidence is judged anew."""
-    bench = Bench(fresh)
-    bench.post()
-    found = bench.verify()
-    recovery = replace(HONEST, number=18, seconds_issued=10, levels=(Level(6, date=NOW - 5), Level(5, "OutOfDate")))
-    bench.post(recovery, again=True)
-    assert not bench.verifier.functions.stands(found[3], found[10]).call()
-    again = bench.verify()
-    assert again[10] == 18
-    assert again[11] == OUT_OF_DATE
+    assert not bench.verifier.functions.stands(found[3]).call()
 
 
 def test_post__older_collateral__is_refused(fresh):
-    """A downgrade attack: documents of an earlier day, or of an earlier evaluation issued later."""
+    """A downgrade attack: documents of an earlier day."""
     bench = Bench(fresh)
-    newest = replace(HONEST, number=18, seconds_issued=100)
+    newest = replace(HONEST, seconds_issued=100)
     bench.post(newest)
     signer = newest.collateral().postings(newest.quote(REPORT_DATA))[4].arguments[3]
-    for older in (HONEST, newest, replace(HONEST, number=17, seconds_issued=200)):
+    for older in (HONEST, newest, replace(HONEST, seconds_issued=99)):
         posting = older.collateral().tcb_posting(signer)
-        refused(bench.collateral.functions.postTcbInfo(*posting.arguments).call, "NotNewer(uint40,uint16)")
-
-
-def test_verify__identity_of_an_earlier_evaluation_than_the_tcb_info__is_refused(fresh):
-    bench = Bench(fresh)
-    bench.post()
-    newer = replace(HONEST, number=18, seconds_issued=10)
-    signer = newer.collateral().postings(newer.quote(REPORT_DATA))[4].arguments[3]
-    call = bench.collateral.functions.postTcbInfo(*newer.collateral().tcb_posting(signer).arguments)
-    bench.w3.eth.wait_for_transaction_receipt(call.transact({"gas": 16_000_000}))
-    refused(bench.verify, "QeIdentityOlder(uint16,uint16)")
+        refused(bench.collateral.functions.postTcbInfo(*posting.arguments).call, "NotNewer(uint40)")
 
 
 def test_post__under_another_root__is_refused(fresh):
@@ -250,7 +227,7 @@ def test_verify__measurement__depends_on_code_and_not_on_report_data(fresh):
     bench.post()
     ids = {
         name: bench.verifier.functions.verify(
-            tee.quote(data).evidence(tee.collateral().credential(tee.quote(data)))
+            tee.quote(data).evidence(tee.collateral().credential(tee.quote(data))), tee.number
         ).call({"gas": 16_000_000})[1]
         for name, tee, data in (
             ("one", HONEST, REPORT_DATA),

@@ -1,8 +1,10 @@
 """The ids that policies name are the contract's, for the dev TEE and for real quotes."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 
+import dcap_qvl
 import pytest
 from attestation.samples import SAMPLES, bench, changed, path
 from attestation.test_dev_tee import HONEST, NOW, REPORT_DATA, Bench
@@ -12,7 +14,6 @@ from rig.anvil import anvil
 from oracle.attestation import identity
 from oracle.attestation.collateral import Collateral
 from oracle.attestation.quote import BadQuote, Quote
-from oracle.attestation.verifier import Policy, judge
 
 QUOTE = HONEST.quote(REPORT_DATA)
 
@@ -66,7 +67,10 @@ OTHERS = {
 def test_registers__real_quotes__are_those_that_the_other_implementation_reads(sample):
     quote = Quote.parse(path(sample.quote).read_bytes())
     collateral = Collateral.from_json(path(sample.collateral).read_text())
-    (report,) = judge(quote, collateral, sample.time, Policy(("UpToDate", sample.status)))["report"].values()
+    documents = dcap_qvl.QuoteCollateralV3(**vars(collateral))
+    policy = dcap_qvl.QuotePolicy.claims_only(sample.time)
+    claims = dcap_qvl.QuoteVerifier(None).verify_with_policy(quote.raw, documents, sample.time, policy)
+    (report,) = json.loads(claims.to_json())["report"].values()
     report |= report.get("base", {})
     names = OTHERS["tdx" if sample.tee else "sgx"]
     found = identity.registers(quote)

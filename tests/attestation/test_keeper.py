@@ -33,6 +33,7 @@ from oracle.attestation.keeper import (
     SourceUnavailable,
     Standing,
     changes,
+    needed,
 )
 from oracle.attestation.quote import BadQuote, Quote
 from oracle.chain.bindings import Binding
@@ -41,7 +42,7 @@ from oracle.errors import BadSettings
 
 QUOTE = HONEST.quote(REPORT_DATA)
 LATER = replace(HONEST, seconds_issued=10)
-DOCUMENTS = ["postCrl", "postCrl", "postQeIdentity", "postTcbInfo"]
+DOCUMENTS = ["postCrl", "postCrl", "postTcbInfo", "postQeIdentity"]
 ALL = ["postCertificate", "postCertificate", *DOCUMENTS, "postCertificate"]
 PARTS = {"root_ca_crl": "postCrl", "pck_crl": "postCrl", "tcb_info": "postTcbInfo", "qe_identity": "postQeIdentity"}
 
@@ -70,25 +71,40 @@ class Kept(Bench):
         super().__init__(chain)
         self.named = self.w3.eth.contract(self.collateral.address, abi=self.collateral.abi, decode_tuples=True)
 
-    async def due(self, source: Source | DevTee | Collateral, quote: Quote = QUOTE, now: int = NOW) -> list[Posting]:
+    async def due(
+        self,
+        source: Source | DevTee | Collateral,
+        quote: Quote = QUOTE,
+        now: int = NOW,
+        only: Sequence[str] = (),
+    ) -> list[Posting]:
+        """only: functions, if not all."""
         if isinstance(source, DevTee):
             source = DevSource(source)
         if isinstance(source, Collateral):
             source = Given(source, HONEST.root)
         async with reading(self.chain, self.collateral.address) as read:
-            return await keeper.due(source, quote, read, now)
+            found = await due(source, quote, read, now)
+        return [posting for posting in found if not only or posting.function in only]
 
-    async def standing(self, quote: Quote = QUOTE) -> Standing:
+    async def standing(self, quote: Quote = QUOTE, evaluation: int = HONEST.number) -> Standing:
         async with reading(self.chain, self.collateral.address) as read:
-            return await Standing.read(read, quote)
+            return await Standing.read(read, quote, evaluation)
 
     def send(self, postings: Sequence[Posting]) -> None:
         send(self.w3, self.collateral, postings)
 
-    def platform(self) -> Any:
+    def platform(self, evaluation: int = HONEST.number) -> Any:
         """All that judges the machine, as the contract tells."""
         credential = HONEST.collateral().credential(QUOTE)
-        return self.named.functions.platform(1, credential).call()
+        return self.named.functions.platform(1, credential, evaluation).call()
+
+
+async def due(source: Source, quote: Quote, read: Read, now: int) -> list[Posting]:
+    """What to post now, in order."""
+    collateral = await source.fetch(quote)
+    keeper.check(collateral, quote, now, source.root)
+    return needed(collateral, quote, await Standing.read(read, quote, collateral.evaluation, collateral))
 
 
 def send(w3: Any, contract: Any, postings: Sequence[Posting]) -> None:
@@ -113,7 +129,7 @@ class Given:
     def __init__(self, collateral: Collateral, root: x509.Certificate | None) -> None:
         self._collateral, self.root = collateral, root
 
-    async def fetch(self, quote: Quote) -> Collateral:
+    async def fetch(self, quote: Quote, least: int = 0) -> Collateral:
         return self._collateral
 
 
@@ -178,12 +194,12 @@ async def test_due__empty_chain__is_everything_in_an_order_that_the_contract_tak
 async def test_due__real_documents_on_an_empty_chain__are_all_taken(sample):
     with bench(sample) as ready:
         async with reading(ready.chain, ready.collateral.address) as read:
-            postings = await keeper.due(Given(ready.documents, None), ready.quote, read, sample.time)
+            postings = await due(Given(ready.documents, None), ready.quote, read, sample.time)
         assert names(postings) == ALL
         send(ready.w3, ready.collateral, postings)
         async with reading(ready.chain, ready.collateral.address) as read:
-            assert await keeper.due(Given(ready.documents, None), ready.quote, read, sample.time) == []
-            standing = await Standing.read(read, ready.quote)
+            assert await due(Given(ready.documents, None), ready.quote, read, sample.time) == []
+            standing = await Standing.read(read, ready.quote, ready.documents.evaluation)
         assert standing.credential == ready.credential
         assert standing.expires_at == ready.verify(ready.quote.evidence(ready.credential))[8]
 
@@ -206,29 +222,41 @@ async def test_due__one_newer_document__is_posted_alone(kept, part):
     assert await kept.due(newer) == []
 
 
-async def test_due__new_evaluation__leaves_the_platform_standing_at_every_step(kept):
+NEWER = replace(HONEST, number=18, seconds_issued=100, levels=(Level(6), Level(5, "OutOfDate")))
+OLDER = replace(HONEST, number=16, seconds_issued=200)
+
+
+@pytest.mark.parametrize("other", [NEWER, OLDER])
+async def test_due__another_evaluation__is_posted_beside_the_first_which_stands_at_every_step(kept, other):
+    """Which of them is issued later does not matter: each is for those who ask for its number."""
     kept.post()
-    for posting in await kept.due(replace(LATER, number=18)):
+    first = kept.platform()
+    for posting in await kept.due(other):
         kept.send([posting])
-        assert kept.platform().evalNumber == (18 if posting.function == "postTcbInfo" else 17)
-    assert kept.platform().evalNumber == 18
+        assert kept.platform().tcbInfo == first.tcbInfo
+    assert kept.platform(other.number).tcbInfo
+    assert (kept.platform(other.number).tcbInfo == first.tcbInfo) == (other is OLDER)
+    assert await kept.due(other) == []
+    assert names(await kept.due(HONEST)) == []
 
 
-NEWEST = replace(HONEST, number=18, seconds_issued=100)
+async def test_due__stranger_posted_the_tcb_info_of_a_newer_evaluation_alone__nothing_is_posted_again(kept):
+    """The vendor's standard is the older one: a keeper of that has nothing to mend, and nothing was broken."""
+    kept.post()
+    kept.send(await kept.due(with_part("tcb_info", NEWER, NEWER.collateral()), only=["postTcbInfo"]))
+    refused(lambda: kept.platform(18), "QeIdentityMissing(uint8,uint16)")
+    assert kept.platform()
+    kept.verify()
+    assert (await kept.standing()).expires_at == HONEST.until
+    assert await kept.due(HONEST) == []
+    assert names(await kept.due(NEWER)) == ["postCrl", "postCrl", "postQeIdentity"], "what is missing, and no more"
 
 
-@pytest.mark.parametrize("older", [{}, {"seconds_issued": 99}, {"seconds_issued": 99, "number": 19}])
+@pytest.mark.parametrize("older", [{}, {"seconds_issued": 99}])
 async def test_due__nothing_newer__is_nothing(kept, older):
     """A downgrade is not even tried."""
-    kept.post(NEWEST)
-    assert await kept.due(replace(NEWEST, **older)) == []
-
-
-async def test_due__issued_later_on_an_earlier_evaluation__is_the_lists_alone(kept):
-    kept.post(NEWEST)
-    postings = await kept.due(replace(HONEST, number=17, seconds_issued=200))
-    assert names(postings) == ["postCrl", "postCrl"]
-    kept.send(postings)
+    kept.post(NEWER)
+    assert await kept.due(replace(NEWER, **older)) == []
 
 
 async def test_due__list_with_a_new_serial__revokes_it(kept):
@@ -265,7 +293,7 @@ async def test_due__new_signer__is_posted_before_what_it_signed(kept, parts):
     kept.post()
     newer = with_part("qe_identity", LATER, with_part("tcb_info", LATER))
     postings = await kept.due(by_next_signer(newer, *parts))
-    assert names(postings) == ["postCertificate", "postQeIdentity", "postTcbInfo"]
+    assert names(postings) == ["postCertificate", "postTcbInfo", "postQeIdentity"]
     kept.send(postings)
     kept.verify()
     assert (await kept.standing()).expires_at == kept.platform().expiresAt
@@ -300,7 +328,7 @@ async def test_due__authority_renewed_before_the_machine_knows__its_quote_rests_
     kept.send(postings)
     assert await kept.due(collateral) == []
     evidence = QUOTE.evidence(collateral.credential(QUOTE))
-    assert kept.verifier.functions.verify(evidence).call({"gas": 16_000_000})
+    assert kept.verifier.functions.verify(evidence, 17).call({"gas": 16_000_000})
 
 
 # WHAT IS REFUSED BEFORE ANYTHING IS POSTED
@@ -347,7 +375,7 @@ def test_check__documents_that_do_not_verify__are_refused(what, collateral):
 
 async def test_due__tampered__is_refused_before_the_chain_is_asked():
     with pytest.raises(CollateralRefused, match=r"does not verify: .*Signature is invalid for tcb_info"):
-        await keeper.due(Given(flipped("tcb_info_signature"), HONEST.root), QUOTE, must_not_read, NOW)
+        await due(Given(flipped("tcb_info_signature"), HONEST.root), QUOTE, must_not_read, NOW)
 
 
 async def must_not_read(function: str, *arguments: Any) -> Any:
@@ -368,16 +396,13 @@ def test_check__outside_validity__is_refused(now):
         keeper.check(HONEST.collateral(), QUOTE, now, HONEST.root)
 
 
-async def test_due__tcb_info_ahead_of_the_identity__is_refused_for_it_would_end_the_platform(kept):
-    kept.post()
+def test_check__tcb_info_and_identity_of_two_evaluations__is_refused_for_they_judge_nothing():
     ahead = with_part("tcb_info", replace(LATER, number=18))
     with pytest.raises(CollateralRefused, match=r"evaluation 18, the QE identity of 17.*wait"):
-        await kept.due(ahead)
-    signer = certificate_id(ROOT, ahead.signer)
-    kept.send([ahead.tcb_posting(signer)])
-    refused(kept.platform, "QeIdentityOlder(uint16,uint16)")
-    assert (await kept.standing()).expires_at == 0
-    assert names(await kept.due(replace(LATER, number=18))) == ["postCrl", "postCrl", "postQeIdentity"]
+        keeper.check(ahead, QUOTE, NOW, HONEST.root)
+    for number in (0, 0x10000):
+        with pytest.raises(CollateralRefused, match=f"no TCB evaluation has the number {number}"):
+            keeper.check(replace(HONEST, number=number).collateral(), QUOTE, NOW, HONEST.root)
 
 
 @pytest.mark.parametrize("whose", ["authority", "signer", "platform"])
@@ -394,7 +419,7 @@ async def test_due__collateral_from_before_a_revocation_that_the_chain_knows__is
 @pytest.mark.parametrize("certificates", [(HONEST.platform,), (HONEST.authority, HONEST.root), ()])
 async def test_read__quote_without_the_certificates_of_a_platform__is_a_bad_quote(certificates):
     with pytest.raises(BadQuote):
-        await Standing.read(must_not_read, replace(QUOTE, chain=pem(*certificates).encode()))
+        await Standing.read(must_not_read, replace(QUOTE, chain=pem(*certificates).encode()), 17)
 
 
 # HOW LONG IT LASTS
@@ -429,23 +454,32 @@ async def test_expires_at__anything_missing__is_zero_and_the_alarm_is_due(kept):
 
 
 @contextmanager
-def serving(changes: dict[str, tuple[int, bytes]]) -> Iterator[str]:
-    """Intel's API with the dev TEE's documents; some replies, by the last part of their path, are others."""
-    found = HONEST.collateral()
-    tcb = f'{{"tcbInfo":{found.tcb_info},"signature":"{found.tcb_info_signature.hex()}"}}'
-    identity = f'{{"enclaveIdentity":{found.qe_identity},"signature":"{found.qe_identity_signature.hex()}"}}'
-    replies = {
-        "pckcrl": (found.pck_crl, "SGX-PCK-CRL-Issuer-Chain", found.pck_crl_issuer_chain),
-        "rootcacrl": (found.root_ca_crl.hex().encode(), "Content-Type", "text/plain"),
-        "tcb": (tcb.encode(), "TCB-Info-Issuer-Chain", found.tcb_info_issuer_chain),
-        "identity": (identity.encode(), "SGX-Enclave-Identity-Issuer-Chain", found.qe_identity_issuer_chain),
-    }
+def serving(changes: dict[str, tuple[int, bytes]], others: dict[str, DevTee] | None = None) -> Iterator[str]:
+    """Intel's API with the dev TEE's documents; some replies, by the last part of their path, are others.
+
+    others: evaluations besides the standard, by the parameter that asks for them. A cache, if None, knows no such.
+    """
+
+    def replies(found: Collateral) -> dict[str, tuple[bytes, str, str]]:
+        tcb = f'{{"tcbInfo":{found.tcb_info},"signature":"{found.tcb_info_signature.hex()}"}}'
+        identity = f'{{"enclaveIdentity":{found.qe_identity},"signature":"{found.qe_identity_signature.hex()}"}}'
+        return {
+            "pckcrl": (found.pck_crl, "SGX-PCK-CRL-Issuer-Chain", found.pck_crl_issuer_chain),
+            "rootcacrl": (found.root_ca_crl.hex().encode(), "Content-Type", "text/plain"),
+            "tcb": (tcb.encode(), "TCB-Info-Issuer-Chain", found.tcb_info_issuer_chain),
+            "identity": (identity.encode(), "SGX-Enclave-Identity-Issuer-Chain", found.qe_identity_issuer_chain),
+        }
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            name = urlsplit(self.path).path.rsplit("/", 1)[-1]
-            body, header, value = replies[name]
+            parts = urlsplit(self.path)
+            name, asked = parts.path.rsplit("/", 1)[-1], parts.query.rsplit("&", 1)[-1]
+            is_other = others is not None and asked.startswith(("tcbEvaluationDataNumber=", "update=early"))
+            tee = (others or {}).get(asked, HONEST)
+            body, header, value = replies(tee.collateral())[name]
             status, body = changes.get(name, (200, body))
+            if is_other and asked not in (others or {}):
+                status = 410 if asked.startswith("tcb") else 404
             self.send_response(status)
             self.send_header(header, escaped(value))
             self.end_headers()
@@ -469,6 +503,47 @@ async def test_pccs__documents__come_as_they_were_signed():
     with serving({}) as url:
         assert await Pccs(url).fetch(QUOTE) == HONEST.collateral()
     assert Pccs(url).root is None
+
+
+OTHERS = {
+    "tcbEvaluationDataNumber=16": replace(HONEST, number=16),
+    "tcbEvaluationDataNumber=18": replace(HONEST, number=18, levels=(Level(6), Level(5, "OutOfDate"))),
+    "update=early": replace(HONEST, number=20),
+}
+
+
+@pytest.mark.parametrize(("least", "number"), [(0, 17), (15, 17), (16, 16), (17, 17), (18, 18), (19, 20), (20, 20)])
+async def test_pccs__least_evaluation__is_the_lowest_that_the_source_has(least, number):
+    """Intel has 16 and 18 by number, 17 as its standard, 20 early."""
+    with serving({}, OTHERS) as url:
+        found = await Pccs(url).fetch(QUOTE, least)
+    assert found.evaluation == number
+    tee = next((each for each in OTHERS.values() if each.number == number), HONEST)
+    assert found == tee.collateral()
+    keeper.check(found, QUOTE, NOW, HONEST.root)
+
+
+async def test_pccs__evaluation_newer_than_all_that_the_source_has__is_unavailable():
+    with serving({}, OTHERS) as url, pytest.raises(SourceUnavailable, match=r"21 is asked for.*none newer than 20"):
+        await Pccs(url).fetch(QUOTE, 21)
+
+
+async def test_pccs__cache_that_knows_the_standard_alone__gives_that_where_it_will_do():
+    with serving({}) as url:
+        assert (await Pccs(url).fetch(QUOTE, 16)).evaluation == 17
+        with pytest.raises(SourceUnavailable, match=r"18 is asked for.*none newer than 17"):
+            await Pccs(url).fetch(QUOTE, 18)
+
+
+async def test_pccs__another_evaluation_that_makes_no_sense__is_unavailable_and_the_url_is_not_told():
+    torn = replace(HONEST, number=18)
+    object.__setattr__(torn, "_qe_identity", HONEST._qe_identity)
+    says = "of evaluation 18, the QE identity of 17"
+    with serving({}, {"tcbEvaluationDataNumber=18": torn}) as url, pytest.raises(SourceUnavailable, match=says):
+        await Pccs(url).fetch(QUOTE, 18)
+    with pytest.raises(SourceUnavailable) as caught:
+        await Pccs(f"http://127.0.0.1:{free_port()}/secret")._update(HONEST.collateral(), QUOTE, "update=early")
+    assert "secret" not in str(caught.value)
 
 
 UNUSABLE = [(200, b"<html>no</html>"), (200, b"{}"), (404, b"No cache data for this platform."), (500, b"")]
@@ -517,12 +592,13 @@ def test_pccs__plain_http__is_for_this_machine_alone():
 def test_changes__list_that_revokes__or_newer_evaluation__does_and_new_dates_do_not():
     """What is only dated anew need not be posted before what stands ends."""
     quote = HONEST.quote(bytes(64))
-    empty = {name: {"evalNumber": HONEST.number} for name in ("tcb_info", "qe_identity")}
-    standing = Standing(authority=b"", credential=b"", certificates={}, crls={}, **empty)
 
-    def said(tee: DevTee) -> bool:
+    def said(tee: DevTee, issue_date: int = HONEST.since) -> bool:
+        stored = {name: {"issueDate": issue_date} for name in ("tcb_info", "qe_identity")}
+        nothing: dict[str, Any] = {"certificates": {}, "crls": {}, "read_entries": {}}
+        standing = Standing(evaluation=tee.number, authority=b"", credential=b"", **nothing, **stored)
         return changes(tee.collateral().postings(quote), standing)
 
     assert not said(replace(HONEST, seconds_issued=10))
-    assert said(replace(HONEST, number=HONEST.number + 1))
+    assert said(replace(HONEST, number=HONEST.number + 1), issue_date=0)
     assert said(replace(HONEST, revoked=(5,)))

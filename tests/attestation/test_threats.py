@@ -69,7 +69,7 @@ TDX15 = bytes.fromhex("030088020000")
 
 def version_5(service_domain: bytes = bytes(48), body_type: bytes = TDX15) -> bytes:
     """service_domain: MRSERVICETD, what may migrate the domain."""
-    return b"\5" + HEADER[1:] + body_type + BODY + bytes(16) + service_domain
+    return b"\5" + HEADER[1:] + body_type + BODY + BODY[:16] + service_domain
 
 
 def test_verify__version_5__is_accepted(chain):
@@ -103,9 +103,9 @@ def test_verify__evidence_cut_or_longer__is_refused(chain):
     bench.post()
     quote = HONEST.quote(REPORT_DATA)
     evidence = quote.evidence(HONEST.collateral().credential(quote))
-    assert bench.verifier.functions.verify(evidence).call()
+    assert bench.verifier.functions.verify(evidence, 17).call()
     for other in (evidence[:-1], evidence + b"\0", evidence[:HEADER_BYTES], b""):
-        refused(bench.verifier.functions.verify(other).call, "WrongLength(uint256,uint256)")
+        refused(bench.verifier.functions.verify(other, 17).call, "WrongLength(uint256,uint256)")
 
 
 class DevSgx(DevTee):
@@ -159,7 +159,7 @@ def test_verify__enclave_s_quote_under_a_domain_s_documents__is_refused(chain):
     """SGX and TDX are judged by documents of their own."""
     bench = Bench(chain)
     bench.post()
-    refused(lambda: bench.verify(ENCLAVE), "TcbInfoMissing(uint8,bytes6,uint16)")
+    refused(lambda: bench.verify(ENCLAVE), "TcbInfoMissing(uint8,bytes6,uint16,uint16)")
 
 
 # BINDING
@@ -271,6 +271,7 @@ class Policed(Keys):
             guardian=self.w3.eth.default_account,
             engine_id=ENGINE,
             accepts_configuration=False,
+            least_evaluation=17,
             grace_seconds=30 * DAY,
             grace_cap_wei=GRACE_CAP,
             advisories=(),
@@ -294,8 +295,8 @@ class Policed(Keys):
         words = (answer.head, answer.output_hash, answer.tokens_root, answer.seed_block_hash)
         return self.keys.functions.check(question.request.words, words, signature)
 
-    def shrink(self, service: bytes, *arguments: Any) -> Any:
-        return self.keys.functions.shrink(service, *arguments)
+    def shrink(self, service: bytes, ids: Any, cap: int = CAP, grace_cap: int = GRACE_CAP, least: int = 17) -> Any:
+        return self.keys.functions.shrink(service, ids, cap, grace_cap, least)
 
     def send(self, call: Any) -> None:
         receipt = self.w3.eth.wait_for_transaction_receipt(call.transact({"gas": 16_000_000}))
@@ -411,12 +412,11 @@ def test_key__one_document_behind_it_goes_stale__dies_with_it_and_none_is_made(c
 def test_stands__what_nobody_posted__is_false_and_never_reverts(chain):
     bench = Bench(chain)
     bench.post()
-    credential, number = bench.verify()[3], bench.verify()[10]
+    credential = bench.verify()[3]
     stands = bench.verifier.functions.stands
-    assert stands(credential, number).call()
-    others = [bytes(32), b"\xff" * 32, credential[:31] + b"\0", credential[:31] + b"\2", keccak(b"x")]
-    assert not any(stands(other, number).call() for other in others)
-    assert not stands(credential, number + 1).call()
+    assert stands(credential).call()
+    others = [bytes(32), b"\xff" * 32, credential[:31] + b"\1", credential[:27] + bytes(5), keccak(b"x")]
+    assert not any(stands(other).call() for other in others)
 
 
 # GPUS OF SOMEBODY ELSE
@@ -427,7 +427,7 @@ def test_gpus__appraised_for_another_guest__are_refused():
     source = DevSource(MACHINE)
     here, there = (Enclave(None, None, MACHINE, source, NOBODY) for _ in range(2))
     own, borrowed = here.gpu_nonce(MODEL), there.gpu_nonce(MODEL)
-    assert here.gpu_nonce(MODEL) == own, "one key for a model, as long as the process lives"
+    assert here.gpu_nonce(MODEL) == own, "one key for a guest, as long as the process lives"
     assert gate(Double({}).appraise(own), own, USES)
     with pytest.raises(GpuRefused, match="GPU 0: the claim eat_nonce"):
         gate(Double({}).appraise(borrowed), own, USES)

@@ -56,6 +56,7 @@ class Enclave:
                 guardian=self.people.deployer.address,
                 engine_id=ENGINE,
                 accepts_configuration=False,
+                least_evaluation=17,
                 grace_seconds=30 * DAY,
                 grace_cap_wei=GRACE_CAP,
                 advisories=(ADVISORY,),
@@ -79,15 +80,23 @@ class Enclave:
         for seat in range(len(self.people.owners)):
             w.oracle.activate(w.service, seat, sender=self.people.stranger)
 
+    def raise_evaluation(self, least: int) -> None:
+        """By the guardian."""
+        caps = self.attester.capsOf(self.world.service)
+        arguments = (self.world.service, [], caps.capWei, caps.graceCapWei, least)
+        self.attester.shrink(*arguments, sender=self.people.deployer)
+
     # KEYS
 
-    def registration(self, key: LocalAccount = KEY) -> Registration:
+    def registration(self, key: LocalAccount = KEY, evaluation: int = 17) -> Registration:
         head = chain.blocks.height
         self.world.mine(1)
-        return Registration(self.people.newcomers[0].address, key.address, self.world.model, ENGINE, head)
+        node = self.people.newcomers[0].address
+        return Registration(node, key.address, self.world.model, ENGINE, head, evaluation)
 
     def register(self, tee: DevTee | None = None, key: LocalAccount = KEY) -> ReceiptAPI:
-        used, registration = tee or self.tee, self.registration(key)
+        used = tee or self.tee
+        registration = self.registration(key, used.number)
         challenge = self.world.block_hash(registration.challenge_block)
         quote = used.quote(registration.binding(chain.chain_id, self.attester.address, challenge) + ENCRYPTION_KEY)
         evidence = quote.evidence(used.collateral().credential(quote))
@@ -139,5 +148,5 @@ def enclave(world: World, people: Any) -> Enclave:
     made = Enclave(world, tee, collateral, attester, people)
     made.post(tee)
     quote = tee.quote(bytes(64))
-    made.verified = verifier.verify(quote.evidence(tee.collateral().credential(quote)))
+    made.verified = verifier.verify(quote.evidence(tee.collateral().credential(quote)), tee.number)
     return made

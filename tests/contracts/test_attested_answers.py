@@ -281,6 +281,7 @@ def test_key__after_a_tcb_recovery__is_refused_until_judged_anew(made, world, or
     levels = (Level(6, date=world.now() - 5), Level(5, "OutOfDate", date=world.now() - 400 * DAY))
     recovery = replace(made.tee, number=18, seconds_issued=10, levels=levels)
     made.post(recovery, again=True)
+    made.raise_evaluation(18)
     assert refuses(made, world)
     made.admit(recovery)
     assert made.attester.admissionOf(world.service, KEY.address).isBehind
@@ -326,7 +327,7 @@ STATUSES = [
     ("SWHardeningNeeded", ("INTEL-SA-00615",), {}, True),
     ("SWHardeningNeeded", ("INTEL-SA-00615", "INTEL-SA-00616"), {}, False),
     ("SWHardeningNeeded", ("INTEL-SA-00615", "INTEL-SA-00616"), {"advisories": (616, 615)}, True),
-    ("SWHardeningNeeded", (), {}, True),
+    ("SWHardeningNeeded", (), {}, False),
     ("SWHardeningNeeded", (), {"advisories": ()}, False),
     ("ConfigurationNeeded", (), {}, False),
     ("ConfigurationNeeded", (), {"accepts_configuration": True}, True),
@@ -353,8 +354,8 @@ def test_admit__platform_of_a_status__is_as_the_policy_says(bare, world, status,
 
 
 def test_key__of_a_platform_out_of_date__ends_with_the_grace(bare, world):
-    newest = world.now() - DAY
-    tee = replace(bare.tee, levels=(Level(9, date=newest), Level(5, "OutOfDate")), seconds_issued=10)
+    newest = bare.collateral.evaluationSince(17)
+    tee = replace(bare.tee, levels=(Level(9, date=newest - 400 * DAY), Level(5, "OutOfDate")), seconds_issued=10)
     bare.open(bare.policy(grace_seconds=3 * DAY))
     bare.post(tee, again=True)
     bare.admit(tee)
@@ -368,21 +369,21 @@ def test_key__of_a_platform_out_of_date__ends_with_the_grace(bare, world):
 
 def test_shrink__measurement_taken_away__ends_its_keys_for_good(made, world, people):
     measurement = bytes(made.verified.measurementId)
-    made.attester.shrink(world.service, [measurement], CAP, GRACE_CAP, sender=people.deployer)
+    made.attester.shrink(world.service, [measurement], CAP, GRACE_CAP, 17, sender=people.deployer)
     assert refuses(made, world)
     with reverts(made.attester.UnknownMeasurement, measurementId=measurement):
         made.admit()
 
 
 def test_shrink__platform_taken_away__leaves_its_answers_a_window(made, world, oracle, people):
-    made.attester.shrink(world.service, [bytes(made.verified.platformId)], CAP, GRACE_CAP, sender=people.deployer)
+    made.attester.shrink(world.service, [bytes(made.verified.platformId)], CAP, GRACE_CAP, 17, sender=people.deployer)
     assert refuses(made, world)
     made.admit()
     assert oracle.statusOf(made.answer(world.ask()).id) == ANSWERED
 
 
 def test_shrink__caps__are_lower_at_once(made, world, oracle, people):
-    made.attester.shrink(world.service, [], ETHER, 0, sender=people.deployer)
+    made.attester.shrink(world.service, [], ETHER, 0, 17, sender=people.deployer)
     made.admit()
     world.enrich()
     assert oracle.statusOf(made.answer(world.ask(valueFinney=1_000)).id) == FINAL
@@ -392,12 +393,12 @@ def test_shrink__caps__are_lower_at_once(made, world, oracle, people):
 def test_shrink__raising_a_cap__is_refused(made, world, people):
     for caps in ((CAP + 1, GRACE_CAP), (CAP, GRACE_CAP + 1)):
         with reverts(made.attester.OnlyShrinks, service=world.service):
-            made.attester.shrink(world.service, [], *caps, sender=people.deployer)
+            made.attester.shrink(world.service, [], *caps, 17, sender=people.deployer)
 
 
 def test_shrink__by_anyone_but_the_guardian__is_refused(made, world, people):
     with reverts(made.attester.NotGuardian, service=world.service, caller=people.stranger.address):
-        made.attester.shrink(world.service, [], 0, 0, sender=people.stranger)
+        made.attester.shrink(world.service, [], 0, 0, 17, sender=people.stranger)
 
 
 def test_adopt__by_anyone_but_the_oracle__is_refused(bare, world, people):
@@ -407,6 +408,7 @@ def test_adopt__by_anyone_but_the_oracle__is_refused(bare, world, people):
 
 BAD_POLICIES = [
     ({"measurements": ()}, {}, "no measurement is believed"),
+    ({"least_evaluation": 0}, {}, "no least evaluation"),
     ({}, {"valueCapWei": ((1 << 24) - 1) * FINNEY}, "no request can say so high a value"),
     ({"grace_cap_wei": CAP + 1}, {}, "the grace's cap is above the value cap"),
     ({"advisories": tuple(range(1, 18))}, {}, "more advisories than 16"),

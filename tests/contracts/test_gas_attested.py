@@ -10,6 +10,7 @@ from tee import enclave, postings
 from test_gas import OUTPUT_256, PROMPT_100, ask
 from world import ETHER, FINAL, GWEI
 
+from oracle.attestation.collateral import MOST_ENTRIES
 from oracle.attestation.dev import Level
 
 
@@ -60,7 +61,15 @@ def test_gas__tcb_info_as_long_as_a_real_one__within_its_limit(made, check):
     """Three levels with eight advisories each, as Intel's of March 2026 for TDX on one kind of platform has them."""
     advisories = tuple(f"INTEL-SA-0{number:04}" for number in range(1001, 1009))
     levels = (Level(5), Level(4, "SWHardeningNeeded", advisories), Level(3, "OutOfDate", advisories))
-    newer = replace(made.tee, levels=levels, number=18, seconds_issued=10)
+    newer = replace(made.tee, levels=levels, seconds_issued=10)
     receipts = dict(zip([p.function for p in postings(newer, again=True)], made.post(newer, again=True), strict=True))
     check("tee_tcb_info", receipts["postTcbInfo"].gas_used)
     check("tee_qe_identity", receipts["postQeIdentity"].gas_used)
+
+
+def test_gas__slice_of_a_long_revocation_list__within_a_transaction(made, check):
+    """As many entries as a keeper posts at once."""
+    revoking = replace(made.tee, revoked=tuple(range(1, MOST_ENTRIES + 2)), seconds_issued=10)
+    first = next(each for each in postings(revoking, again=True) if each.arguments[-1] == MOST_ENTRIES)
+    receipt = made.collateral.postCrl(*first.arguments, sender=made.people.stranger)
+    check("tee_crl_500", receipt.gas_used)

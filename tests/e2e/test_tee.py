@@ -70,13 +70,14 @@ class Vendor(DevSource):
         super().__init__(MACHINE)
         self.is_down = False
 
-    def become(self, tee: DevTee) -> None:
+    def become(self, tee: DevTee, *others: DevTee) -> None:
         object.__setattr__(self, "tee", tee)
+        object.__setattr__(self, "others", others)
 
-    async def fetch(self, quote: Any) -> Any:
+    async def fetch(self, quote: Any, least: int = 0) -> Any:
         if self.is_down:
             raise SourceUnavailable("nobody answers")
-        return await super().fetch(quote)
+        return await super().fetch(quote, least)
 
 
 async def in_tee(
@@ -124,7 +125,7 @@ async def answered(earth: World, node: Node, **asked: Any) -> int:
 
 
 def signer_of(node: Node) -> str:
-    (keys,) = node.enclave._keys.values()
+    (keys,) = node.enclave._signing.values()
     return keys.signer
 
 
@@ -168,7 +169,7 @@ async def test_answer__before_the_key_is_admitted__is_one_like_any_other(earth, 
 async def test_documents__source_that_hangs__holds_nothing_else_up(earth, tmp_path):
     """Turns and dispute moves do not wait for a vendor."""
     vendor = Vendor()
-    vendor.fetch = lambda quote: asyncio.sleep(3600)  # type: ignore[method-assign]
+    vendor.fetch = lambda quote, least: asyncio.sleep(3600)  # type: ignore[method-assign]
     made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
     try:
         request = earth.ask()
@@ -179,7 +180,7 @@ async def test_documents__source_that_hangs__holds_nothing_else_up(earth, tmp_pa
             if earth.status(request) == "answered":
                 break
         assert earth.status(request) == "answered"
-        assert made.enclave.running == ["documents"]
+        assert made.enclave.running == ["documents from 17"]
         await made.enclave.close()
     finally:
         await made.workshop.close(1)
@@ -220,22 +221,73 @@ async def test_key__expired_while_nobody_renewed__does_not_count_until_it_is(ear
     assert earth.client.attester.functions.isAdmitted(earth.service, signer).call()
 
 
-async def test_key__after_a_tcb_recovery__is_posted_judged_anew_and_has_the_lower_cap(earth, tmp_path):
-    """The keeper itself posts the documents that disable its node's key."""
+async def shrunk(earth: World, least: int) -> None:
+    """The guardian asks for a newer evaluation."""
+    earth.chain.rpc("evm_setAutomine", True)
+    guardian = OracleClient(earth.client.w3, earth.deployment, NODES[4])
+    guardian.send(guardian.attester.functions.shrink(earth.service, [], CAP, GRACE_CAP, least))
+    earth.chain.rpc("evm_setAutomine", False)
+
+
+async def test_key__guardian_asks_for_a_newer_evaluation__node_posts_it_and_is_judged_by_it(earth, tmp_path):
+    """It finds the machine behind: within the grace its key counts, with the lower cap."""
     vendor = Vendor()
     made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
     try:
         await admitted(earth, made)
-        now = earth.client.w3.eth.get_block("latest")["timestamp"]
-        levels = (Level(6, date=now - DAY), Level(5, "OutOfDate"))
-        vendor.become(replace(MACHINE, number=18, seconds_issued=10, levels=levels))
-        pass_time(earth, DAY)
-        signer = signer_of(made)
+        first = signer_of(made)
+        vendor.become(MACHINE, replace(MACHINE, number=20, levels=(Level(6), Level(5, "OutOfDate"))))
+        await shrunk(earth, 18)
         attester = earth.client.attester.functions
-        await drive(earth, [made], lambda: attester.admissionOf(earth.service, signer).call()[5], blocks=60)
+        assert not attester.isAdmitted(earth.service, first).call()
+        await drive(earth, [made], lambda: earth.service not in made.enclave.admitted, blocks=5)
         await admitted(earth, made)
+        assert signer_of(made) != first, "each number has a key of its own"
+        assert attester.keyOf(signer_of(made)).call()[2] == 20, "the lowest that the vendor has"
+        assert attester.admissionOf(earth.service, signer_of(made)).call()[5]
         assert earth.status(await answered(earth, made, value_wei=GRACE_CAP)) == "final"
         assert earth.status(await answered(earth, made, value_wei=GRACE_CAP + 10**15)) == "answered"
+    finally:
+        await made.workshop.close(1)
+        await made.close()
+
+
+async def test_key__guardian_asks_for_what_the_vendor_has_not__node_says_so_and_answers_without(earth, node):
+    await admitted(earth, node)
+    await shrunk(earth, 18)
+    await drive(earth, [node], lambda: "no such one" in node.enclave.trouble, blocks=20)
+    assert not node.enclave.admitted
+    assert "TCB evaluation 18 is asked for" in node.enclave.trouble
+    assert earth.status(await answered(earth, node)) == "answered"
+
+
+async def test_documents__vendor_s_standard_becomes_a_newer_one__node_stays_where_the_service_is(earth, tmp_path):
+    """Posts nothing for ever: what stands is what the service takes, and what a stranger posts beside it is nothing."""
+    vendor = Vendor()
+    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
+    try:
+        await admitted(earth, made)
+        signer = signer_of(made)
+        newer = replace(MACHINE, number=18, seconds_issued=10, levels=(Level(6), Level(5, "OutOfDate")))
+        vendor.become(newer, MACHINE)
+        earth.chain.rpc("evm_setAutomine", True)
+        own = OracleClient(earth.client.w3, earth.deployment, REVOKER)
+        (posting,) = [
+            each for each in newer.collateral().postings(MACHINE.quote(bytes(64))) if each.function == "postTcbInfo"
+        ]
+        own.send(own.collateral.functions.postTcbInfo(*posting.arguments))
+        earth.chain.rpc("evm_setAutomine", False)
+        pass_time(earth, DAY)
+        await step(earth, made, blocks=10)
+        own_nonce = earth.client.w3.eth.get_transaction_count(NODES[0].address)
+        for _ in range(3):
+            pass_time(earth, 2 * 3_600)
+            await step(earth, made, blocks=5)
+        assert earth.client.w3.eth.get_transaction_count(NODES[0].address) == own_nonce, "nothing is posted again"
+        assert made.enclave.admitted
+        assert signer_of(made) == signer
+        assert made.enclave.trouble == ""
+        assert earth.status(await answered(earth, made)) == "final"
     finally:
         await made.workshop.close(1)
         await made.close()
@@ -278,11 +330,11 @@ async def test_settings__dev_tee_on_another_chain__is_refused(earth, tmp_path):
 def sealed(
     earth: World, node: Node, prompt: bytes, reply: X25519PrivateKey | None, requester: str = DAPP.address
 ) -> bytes:
-    keys = next(iter(node.enclave._keys.values()))
+    (keys,) = node.enclave._signing.values()
     context = private.Context(
         CHAIN_ID, earth.deployment.oracle, requester, node.enclave._served[earth.service].terms.model
     )
-    recipient = private.Recipient(keys.signer, keys.encryption.public_key().public_bytes_raw())
+    recipient = private.Recipient(keys.signer, keys.last.encryption.public_key().public_bytes_raw())
     reply_key = None if reply is None else reply.public_key().public_bytes_raw()
     return private.seal_prompt(prompt, private.Sampling(16, 0, 0), [recipient], context, reply_key)
 
@@ -330,7 +382,7 @@ async def test_question__key_on_a_machine_that_is_not_listed__is_not_sealed_to(e
     machine = platform_id(MACHINE.quote(bytes(64)))
     earth.chain.rpc("evm_setAutomine", True)
     guardian = OracleClient(earth.client.w3, earth.deployment, NODES[4])
-    guardian.send(guardian.attester.functions.shrink(service, [machine], CAP, GRACE_CAP))
+    guardian.send(guardian.attester.functions.shrink(service, [machine], CAP, GRACE_CAP, 17))
     earth.chain.rpc("evm_setAutomine", False)
     await drive(earth, [node], lambda: earth.service not in node.enclave.admitted, blocks=5)
     await admitted(earth, node)
@@ -375,6 +427,26 @@ async def test_trust__key_that_the_endpoint_puts_in_the_place_of_another__is_ref
         await asyncio.to_thread(trust.judge, earth.client, replace(reader, encryption_key=own))
     with pytest.raises(NotTrusted, match="no registration"):
         await asyncio.to_thread(trust.judge, earth.client, replace(reader, signer=NODES[3].address))
+
+
+async def test_private__sealed_before_the_key_was_registered_again__is_opened_until_that_registration_ends(earth, node):
+    """Each registration has an encryption key of its own; what is sealed to the one before is not lost at once."""
+    await admitted(earth, node)
+    (keys,) = node.enclave._signing.values()
+    (first,) = keys.made
+    text = sealed(earth, node, b"asked before", None)
+    pass_time(earth, 7 * DAY - 3_600)
+    await drive(earth, [node], lambda: len(keys.made) == 2 and earth.service in node.enclave.admitted, blocks=40)
+    await drive(earth, [node], lambda: keys.made[-1].ends_at > first.ends_at, blocks=40)
+    assert keys.made[-1].encryption.public_key() != first.encryption.public_key()
+    request = await answered(earth, node, prompt=text, is_private=True)
+    assert output_of(earth, request) == expected(earth, request, b"asked before")
+    pass_time(earth, 3_600)
+    await step(earth, node, blocks=2)
+    assert first not in keys.made, "and it is forgotten then"
+    request = earth.ask(prompt=text, is_private=True)
+    await step(earth, node, blocks=30)
+    assert earth.status(request) == "open"
 
 
 async def test_private__without_a_reply_key__is_answered_in_the_clear(earth, node):
