@@ -7,7 +7,7 @@ export SOLCX_BINARY_PATH := $(CURDIR)/tools/solc
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
-.PHONY: help demo demo-panel demo-picture test check bench gas abi lock install wheel contracts-built clean
+.PHONY: help demo demo-panel demo-picture test prove check bench gas abi lock install wheel contracts-built clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -27,6 +27,9 @@ test: install contracts-built wheel ## all tests
 	forge test
 	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/e2e
 	ape test tests/contracts
+
+prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, 32,000 of them
+	DIDYMA_VERDICTS=2000 $(PY) -m pytest -p no:ape_test -s tests/attestation/test_verdicts.py
 
 check: install contracts-built ## linters, types, static analysis
 	ruff check .
