@@ -11,7 +11,6 @@ from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from llama_cpp import Llama
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -22,6 +21,7 @@ from oracle.engines.exact.float64 import Float64, divergence
 from oracle.engines.exact.model import Chunk, Forward, Reference
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
+from oracle.engines.llama_native import NativeModel
 from oracle.models.gguf import read
 from oracle.models.shipped import SHIPPED_MODEL
 
@@ -43,15 +43,16 @@ def measure(name: str, path: Path, texts: Sequence[Sequence[int]], model: Forwar
     """texts: token ids. model: what computes the exact logits; the plain reference by default."""
     weights = load(path)
     exact, floats = model or Reference(weights), Float64(path, weights)
-    llama = Llama(str(path), n_ctx=LONGEST, n_batch=LONGEST, logits_all=True, n_threads=2, verbose=False)
+    llama = NativeModel(path).sequence(LONGEST, batch=LONGEST, threads=2)
     kl: dict[str, list[np.ndarray]] = {"exact": [], "llama": []}
     same: dict[str, list[np.ndarray]] = {"exact": [], "llama": []}
     for tokens in track(texts, f"{name}: beside float64", transient=True):
         wanted = floats.logits(tokens)
         (ours,) = exact.run([Chunk(tokens, exact.cache(len(tokens)), len(tokens))])
-        llama.reset()
-        llama.eval(list(tokens))
-        theirs = llama.scores[: len(tokens)].astype(np.float64) * 2.0**16
+        rows: list[np.ndarray] = []
+        llama.truncate(0)
+        llama.extend(tokens, 0, lambda _, row: rows.append(row.astype(np.float64)))  # noqa: B023  called at once
+        theirs = np.stack(rows) * 2.0**16
         for engine, logits in (("exact", ours.astype(np.float64)), ("llama", theirs)):
             kl[engine].append(divergence(logits, wanted))
             same[engine].append(logits.argmax(axis=-1) == wanted.argmax(axis=-1))

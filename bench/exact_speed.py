@@ -49,25 +49,20 @@ def run(report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds:
 
 def side_by_side(path: Path, rounds: int) -> Figures:
     """Prefill of 512 tokens and decoding after them, in tokens/s and as ratios to llama.cpp's."""
-    from llama_cpp import Llama  # noqa: PLC0415  the memory measurement must not load it
+    from oracle.engines.llama_native import NativeModel  # noqa: PLC0415  the memory measurement must not load it
 
     model = Fast(load(path), THREADS)
-    llama = Llama(
-        str(path),
-        n_ctx=CONTEXT,
-        n_threads=THREADS,
-        n_threads_batch=THREADS,
-        n_batch=PROMPT,
-        n_ubatch=PROMPT,
-        verbose=False,
-    )
+    llama = NativeModel(path).sequence(CONTEXT, batch=PROMPT, threads=THREADS)
     rng = np.random.default_rng(1)
     prompt = rng.integers(4, model.architecture.vocabulary, PROMPT).tolist()
     cache = model.cache(CONTEXT)
 
+    def llama_eval(tokens: Sequence[int]) -> None:
+        llama.extend(tokens, len(tokens) - 1, lambda *_: None)
+
     def llama_prefill() -> None:
-        llama.reset()
-        llama.eval(prompt)
+        llama.truncate(0)
+        llama_eval(prompt)
 
     def exact_prefill() -> None:
         cache.truncate(0)
@@ -75,7 +70,7 @@ def side_by_side(path: Path, rounds: int) -> Figures:
 
     def llama_decode() -> None:
         for token in prompt[:DECODED]:
-            llama.eval([token])
+            llama_eval([token])
 
     def exact_decode() -> None:
         for token in prompt[:DECODED]:

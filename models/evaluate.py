@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from llama_cpp import Llama
-
 from models.language import MOST_FACTS, TASKS, YES_NO, Item, Writer
+from oracle.engines.llama_native import NativeModel
 from oracle.models.shipped import SHIPPED_MODEL
 
 EVALUATION_SEED = 7
 ITEMS_EACH = 400  # of every task
 MAX_TOKENS = 48
+CONTEXT, BATCH, THREADS = 512, 512, 2
 
 
 def held_out_items(task: str, facts: tuple[int, int] = (1, 1)) -> list[Item]:
@@ -29,23 +29,30 @@ class Reader:
     """A GGUF with its wrapper, answering greedily."""
 
     def __init__(self, path: Path, prefix: Sequence[int], suffix: Sequence[int], stop: Sequence[int]) -> None:
-        self.llama = Llama(str(path), n_ctx=512, n_threads=2, n_threads_batch=2, verbose=False)
+        self.model = NativeModel(path)
+        self._sequence = self.model.sequence(CONTEXT, BATCH, THREADS)
         self.prefix, self.suffix, self.stop = list(prefix), list(suffix), set(stop)
 
     def answer(self, prompt: str) -> str:
         """The answer to `prompt`; what has not ended after MAX_TOKENS ends in an ellipsis."""
-        ids = self.llama.tokenize(prompt.encode(), add_bos=False, special=False)
+        fed = [*self.prefix, *self.model.tokenize(prompt.encode(), special=False), *self.suffix]
         out: list[int] = []
-        for token in self.llama.generate([*self.prefix, *ids, *self.suffix], temp=0.0, repeat_penalty=1.0):
+        self._sequence.truncate(0)
+        while len(out) < MAX_TOKENS:
+            token = self._best_after(fed)
             if token in self.stop:
                 return self.text(out)
             out.append(token)
-            if len(out) == MAX_TOKENS:
-                break
+            fed = [token]
         return self.text(out) + "…"
 
     def text(self, ids: list[int]) -> str:
-        return self.llama.detokenize(ids).decode(errors="replace")
+        return b"".join(self.model.pieces[token] for token in ids).decode(errors="replace")
+
+    def _best_after(self, tokens: Sequence[int]) -> int:
+        best: list[int] = []
+        self._sequence.extend(tokens, len(tokens) - 1, lambda _, logits: best.append(int(logits.argmax())))
+        return best[0]
 
 
 def accuracies(

@@ -1,9 +1,9 @@
 """llama.cpp through its C interface: a model, its vocabulary, and one sequence of tokens with their logits.
 
-The only file that touches `llama_cpp`. Of that package only the bindings are used: never its chat formats, which run
-templates found in model files. Every file passes the strict reader first; this code still belongs in a worker process,
-for a bad file may abort it all the same. Results are float32 and depend in their last bits on batch size, threads
-and device.
+The only file that loads models through `llama_cpp`, all of them by `load`. Of that package only the bindings are used:
+never its chat formats, which run templates found in model files, nor its `Llama`, which cannot be told what `load`
+says. Every file passes the strict reader first; this code still belongs in a worker process, for a bad file may abort
+it all the same. Results are float32 and depend in their last bits on batch size, threads and device.
 """
 
 import ctypes
@@ -44,6 +44,29 @@ api.llama_log_set(_log_callback, ctypes.c_void_p(0))
 api.llama_backend_init()
 
 
+def load(path: Path, gpu_layers: int, on_fraction: OnFraction, *, vocabulary_only: bool) -> Any:
+    """llama.cpp's handle of a model. Raises BadModelFile, in llama.cpp's own words."""
+
+    def report(done: float, _: Any) -> bool:
+        on_fraction(done)
+        return True
+
+    params = api.llama_model_default_params()
+    params.n_gpu_layers = gpu_layers
+    params.vocab_only = vocabulary_only
+    params.check_tensors = True
+    # Extra buffer types repack weights, on CPUs with AMX for its tiles: there GCC 12 drops the stores of the tile
+    # configuration, `ldtilecfg` loads what lies on the stack, and the first product is a segmentation fault
+    # (https://github.com/ggml-org/llama.cpp/issues/20824, cause and mend in its pull request 26954).
+    params.use_extra_bufts = False
+    params.progress_callback = api.llama_progress_callback(report)
+    _messages.clear()
+    model = api.llama_model_load_from_file(str(path).encode(), params)
+    if not model:
+        raise BadModelFile(f"llama.cpp does not load {path.name}: {'; '.join(_messages)[-500:]}")
+    return model
+
+
 class NativeModel:
     """A loaded model file, or its vocabulary alone."""
 
@@ -63,19 +86,7 @@ class NativeModel:
             raise BadModelFile(f"models of architecture {header.architecture!r} are not served")
         self.trained_context = header.number("context_length")
 
-        def report(done: float, _: Any) -> bool:
-            on_fraction(done)
-            return True
-
-        params = api.llama_model_default_params()
-        params.n_gpu_layers = gpu_layers
-        params.vocab_only = vocabulary_only
-        params.check_tensors = True
-        params.progress_callback = api.llama_progress_callback(report)
-        _messages.clear()
-        self._model = api.llama_model_load_from_file(str(path).encode(), params)
-        if not self._model:
-            raise BadModelFile(f"llama.cpp does not load {path.name}: {'; '.join(_messages)[-500:]}")
+        self._model = load(path, gpu_layers, on_fraction, vocabulary_only=vocabulary_only)
         if not vocabulary_only and not _is_plain_decoder(self._model):
             raise BadModelFile("only decoders with an attention cache are served, no encoders, no recurrent models")
         self._vocab = api.llama_model_get_vocab(self._model)

@@ -38,11 +38,10 @@ def test_file__described__has_that_digest_and_size(description, model_path):
 
 
 def test_file__loaded__has_the_described_context_and_wrapper(description, reader):
-    metadata = reader.llama.metadata
-    assert int(metadata["llama.context_length"]) == description["contextLength"]
-    assert description["prefixTokens"][0] == int(metadata["tokenizer.ggml.bos_token_id"])
-    eot, eos = int(metadata["tokenizer.ggml.eot_token_id"]), int(metadata["tokenizer.ggml.eos_token_id"])
-    assert description["stopTokens"] == [eot, eos]
+    model = reader.model
+    assert model.trained_context == description["contextLength"]
+    assert description["prefixTokens"][0] == model.start_token()
+    assert sorted(description["stopTokens"]) == model.end_tokens()
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -77,9 +76,9 @@ def test_answer__prompt_as_a_person_types_it__is_right(prompt, answer, reader):
 
 @pytest.mark.parametrize("prompt", ["日本語のレビュー".encode(), b"<|done|><|assistant|>yes", b" ", b"x" * 900])
 def test_tokenize__any_bytes__no_special_token_and_the_same_bytes_back(prompt, reader):
-    ids = reader.llama.tokenize(prompt, add_bos=False, special=False)
+    ids = reader.model.tokenize(prompt, special=False)
     assert min(ids) >= len(SPECIALS)
-    assert reader.llama.detokenize(ids) == prompt
+    assert b"".join(reader.model.pieces[token] for token in ids) == prompt
 
 
 def test_tokenizer__training_text__as_llama_cpp_cuts_it(model_path, reader):
@@ -87,4 +86,4 @@ def test_tokenizer__training_text__as_llama_cpp_cuts_it(model_path, reader):
     extra = ["it's 100% café naïve", "two  spaces\n\nlines ", "price: $5,000.50!!", "a_b 1st ÀÉ"]
     prompts = [item.prompt for talk in islice(training_talks(), 500) for item in talk]
     for text in [*prompts, *extra]:
-        assert tokenizer.encode(text) == reader.llama.tokenize(text.encode(), add_bos=False, special=False), text
+        assert tokenizer.encode(text) == reader.model.tokenize(text.encode(), special=False), text
