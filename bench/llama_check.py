@@ -27,7 +27,7 @@ from models.language import TASKS, Writer
 from oracle.devnet import read_description
 from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
-from oracle.engines.llama_settings import LlamaSettings
+from oracle.engines.llama_settings import COARSE_BATCH, LlamaSettings
 from oracle.engines.margins import pick, shortfalls
 from oracle.models.download import file_sha256
 from oracle.models.files import ModelFile
@@ -38,7 +38,6 @@ ONE_LOGIT = 1 << 16
 WIDEST = 8 * ONE_LOGIT  # larger shortfalls are not told apart
 GRAIN = ONE_LOGIT // 16
 HONEST = [(1, 512), (2, 1), (1, 32), (2, 512), (1, 1), (2, 32)]  # (threads, batch); each checked by the next
-COARSE_BATCH = 64  # from here on llama.cpp's CPU attention is another
 TEMPERATURES = [0, ONE_LOGIT // 2, ONE_LOGIT]
 LIES_OF_A_KIND = 200
 WEIGHT_CHANGE = 0.02  # of every block scale, for "a model trained a little further"

@@ -35,16 +35,16 @@ class Reader:
 
     def answer(self, prompt: str) -> str:
         """The answer to `prompt`; what has not ended after MAX_TOKENS ends in an ellipsis."""
-        fed = [*self.prefix, *self.model.tokenize(prompt.encode(), special=False), *self.suffix]
-        out: list[int] = []
+        out = self.tokens_after([*self.prefix, *self.model.tokenize(prompt.encode(), special=False), *self.suffix])
+        return self.text(out[:-1]) if out[-1] in self.stop else self.text(out) + "…"
+
+    def tokens_after(self, prompt: Sequence[int]) -> list[int]:
+        """The likeliest token each time, up to a stop token or MAX_TOKENS."""
         self._sequence.truncate(0)
-        while len(out) < MAX_TOKENS:
-            token = self._best_after(fed)
-            if token in self.stop:
-                return self.text(out)
-            out.append(token)
-            fed = [token]
-        return self.text(out) + "…"
+        out = [self._best_after(prompt)]
+        while out[-1] not in self.stop and len(out) < MAX_TOKENS:
+            out.append(self._best_after(out[-1:]))
+        return out
 
     def text(self, ids: list[int]) -> str:
         return b"".join(self.model.pieces[token] for token in ids).decode(errors="replace")

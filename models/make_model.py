@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from models.evaluate import accuracies
+from models.evaluate import Reader, accuracies
 from models.language import Item, Writer
 from models.network import Network, Shape
 from models.tokenizer import ASSISTANT, BEGIN, DONE, END, PRE_TOKENIZER, SPECIALS, USER, Tokenizer, learn
@@ -29,6 +29,7 @@ from oracle.models.shipped import SHIPPED_MODEL
 FOLDER = SHIPPED_MODEL.parent
 NAME = SHIPPED_MODEL.stem
 SEED = 20_240
+KNOWN_QUESTION = b"Reply: The food was great and the staff were friendly."
 TALKS = 160_000
 TOKENIZER_TALKS = 20_000
 COPY_STEPS = 200
@@ -188,6 +189,7 @@ def describe(path: Path) -> None:
         "prefixTokens": PREFIX,
         "suffixTokens": SUFFIX,
         "stopTokens": STOP,
+        "known": known(path),
         "card": {
             "does": "The sentiment of a short English review: `positive` or `negative`. Yes/no questions about a fact "
             "stated in the prompt: `yes` or `no`. Who, what, where and when, copied from that fact. After `Reply:`, "
@@ -202,6 +204,13 @@ def describe(path: Path) -> None:
         },
     }
     path.with_suffix(".json").write_text(json.dumps(description, indent=2) + "\n")
+
+
+def known(path: Path) -> dict[str, list[int]]:
+    """A question of the model's and its answer, as token ids: what an engine must give that is to be believed."""
+    reader = Reader(path, PREFIX, SUFFIX, STOP)
+    prompt = [*PREFIX, *reader.model.tokenize(KNOWN_QUESTION, special=False), *SUFFIX]
+    return {"prompt": prompt, "tokens": reader.tokens_after(prompt)}
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 OracleError     expected in normal operation; anything else is a bug and may crash
 ├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed, JournalFull
-├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile, WrongNumbers, CallReverted
+├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile, ProofFailed, CallReverted
 └─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer, AlreadyRunning
 """
 
@@ -52,6 +52,10 @@ class BadModelFile(Refused):
 
 class WrongNumbers(Refused):
     """This device does not compute what the exact engine's specification says; nothing it computes may be signed."""
+
+
+class ProofFailed(Refused):
+    """A loaded model does not answer its known question; nothing it computes may be signed."""
 
 
 class BadManifest(Refused):

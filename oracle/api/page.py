@@ -5,6 +5,7 @@ from html import escape
 
 from oracle.api.models import JobsOut
 from oracle.node.daemon import Node
+from oracle.node.planner import View
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }
@@ -55,6 +56,8 @@ def page(node: Node, jobs: JobsOut) -> str:
         for r in jobs.requests
     ]
     cases = [(_short(c.case_id[2:]), c.state, c.challenger, len(c.members), c.commitments, c.votes) for c in jobs.cases]
+    engines = [] if view is None else [_engine(node, service, model) for service, model in _models(view)]
+    unwatched = sum(node.vigil.unwatched.values())
     word, colour = ("not ready", "bad") if troubles else ("ready", "good")
     return f"""<!doctype html>
 <html lang="en">
@@ -77,11 +80,23 @@ def page(node: Node, jobs: JobsOut) -> str:
 {_table(("request", "state", "prompt bytes", "answer", "found"), requests)}
 <h2>Disputes</h2>
 {_table(("case", "state", "challenger", "members", "committed", "revealed"), cases)}
-<h2>Engine</h2>
-<p>{len(jobs.engine)} jobs in hand, {node.workshop.restarts} workers lost since the start</p>
+<h2>Engines</h2>
+{_table(("service", "model", "state"), engines)}
+<p>{len(jobs.engine)} jobs in hand, {node.workshop.restarts} workers lost since the start,
+<span class="{"bad" if unwatched else "good"}">{unwatched} answers of others not judged in time</span></p>
 </body>
 </html>
 """
+
+
+def _models(view: View) -> list[tuple[bytes, bytes]]:
+    return [(service.id, service.terms.model) for service in view.services.values()]
+
+
+def _engine(node: Node, service: bytes, model: bytes) -> tuple[str, str, str]:
+    troubles = [f"{trouble.kind}: {trouble.text}" for about, trouble in node.service_troubles() if about == service]
+    state = "; ".join(troubles) or f"proven: {node.workshop.proofs[service]}"
+    return _short(service.hex()), _short(model.hex()), _printable(state)
 
 
 def _table(names: Iterable[str], rows: Iterable[Iterable[object]]) -> str:

@@ -46,6 +46,12 @@ class Scraper:
         m.raise_to(m.engine_restarts, workshop.restarts)
         m.raise_to(m.selfcheck_failures, workshop.counters.selfcheck_failures)
         m.raise_to(m.wrong_answers, workshop.counters.wrong_answers)
+        troubles: dict[tuple[str, ...], float] = {}
+        for service, trouble in self._node.service_troubles():
+            troubles["0x" + service.hex(), trouble.kind] = 1
+        set_all(m.service_trouble, troubles)
+        for reason, count in self._node.vigil.unwatched.items():
+            m.raise_to(m.unwatched.labels(reason), count)
         done, workshop.counters.seconds = workshop.counters.seconds, []
         for kind, seconds in done:
             m.engine_seconds.labels(kind).observe(seconds)

@@ -34,6 +34,9 @@ class BribedEngine:
     def __init__(self, inner: Engine) -> None:
         self._inner = inner
 
+    def prove(self) -> str:
+        return self._inner.prove()
+
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         return self._inner.tokenize(OPPOSITE if BRIBED in prompt else prompt)
 

@@ -67,8 +67,29 @@ class Description:
     trained_context: int
 
 
+@dataclass(frozen=True)
+class Trouble:
+    """Why an engine, or what rests on it, cannot be relied on."""
+
+    kind: str
+    """One of TROUBLES."""
+    text: str
+    """What happened, and what to do where that is known."""
+
+
+TROUBLES = ("unproven", "refused", "crashed", "crashing", "self-check", "unwatched")
+"""Not yet proven; file or device refused; its worker died; died often of late; it rejects its own answers; answers of
+others were not judged in time."""
+
+
 class Engine(Protocol):
     """One loaded model."""
+
+    def prove(self) -> str:
+        """Answers a question whose answer is known, on the loaded model; returns what that showed, for people.
+
+        Nothing an engine says is believed before. Raises ProofFailed.
+        """
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         """Ids of the whole input: wrapper prefix, `prompt` with special tokens as plain text, wrapper suffix.

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from oracle.engines import proof
 from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
@@ -22,12 +23,13 @@ from oracle.engines.merkle import tokens_root
 from oracle.errors import BadModelFile, PromptTooLong
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
+from oracle.models.shipped import known_answer
 
 SEARCH_STEPS_PER_TOKEN = 8
 SEARCH_STEPS = 256
 
 OnProgress = Callable[[str, int, int], None]
-"""(hash, load, generate or check; units done; units in all)."""
+"""(hash, load, prove, generate or check; units done; units in all)."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,7 @@ class LlamaEngine:
         """
         self._file, self._manifest, self._tolerance = file, manifest, tolerance
         self._on_progress = on_progress
+        self._slack = 0 if settings.same_in_any_batch else tolerance
         file.verify(self._on_hash)
         self._model = NativeModel(
             file.path, settings.gpu_layers, lambda done: on_progress("load", int(done * 1000), 1000)
@@ -68,6 +71,19 @@ class LlamaEngine:
         self._longest_piece = max(1, *map(len, self._model.pieces))
         self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
         file.verify(self._on_hash)  # not replaced while it was being loaded
+
+    def prove(self) -> str:
+        known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
+        shown = proof.prove(self, self._model.vocabulary, context, known, self._slack, self._on_progress)
+        return f"{shown}, within {self._slack / 65536:g} logits" if self._slack else f"{shown}, the same"
+
+    def forget(self) -> None:
+        self._sequence.truncate(0)
+
+    def read(self, tokens: Sequence[TokenId], rows: int) -> list[Logits]:
+        found: list[Logits] = []
+        self._sequence.extend(tokens, len(tokens) - rows, lambda _, row: found.append(self._fixed(row)))
+        return found
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length
@@ -133,7 +149,7 @@ class LlamaEngine:
         """Empties the sequence; returns the most tokens an output may hold."""
         self._file.verify(self._on_hash)
         limit = output_limit(prompt, self._manifest.context_length, params)
-        self._sequence.truncate(0)
+        self.forget()
         return limit
 
     def _retokenized(self, text: bytes, count: int) -> Iterator[list[TokenId]]:
@@ -191,9 +207,7 @@ class LlamaEngine:
 
     def _after(self, tokens: Sequence[TokenId]) -> Logits:
         """Extends the sequence; returns the logits of what comes next."""
-        rows: list[Logits] = []
-        self._sequence.extend(tokens, len(tokens) - 1, lambda _, row: rows.append(self._fixed(row)))
-        return rows[0]
+        return self.read(tokens, 1)[0]
 
     @staticmethod
     def _fixed(row: npt.NDArray[np.float32]) -> Logits:

@@ -10,6 +10,8 @@ from pathlib import Path
 from oracle.engines.worker import EngineSpec
 from oracle.models.manifest import Manifest
 
+COARSE_BATCH = 64  # from here on llama.cpp's CPU attention is another
+
 
 @dataclass(frozen=True)
 class LlamaSettings:
@@ -21,6 +23,11 @@ class LlamaSettings:
     batch: int = 32
     """Tokens evaluated at a time. Below 64, llama.cpp 0.3.36 gives on one CPU the same logits whatever the batch; from
     64 on it computes attention by a coarser method, and checking meets more near ties. On a GPU more is faster."""
+
+    @property
+    def same_in_any_batch(self) -> bool:
+        """Whether llama.cpp gives the same logits however tokens are cut into batches of at most `batch`."""
+        return self.gpu_layers == 0 and self.batch < COARSE_BATCH
 
 
 def worker_spec(
@@ -50,4 +57,5 @@ def worker_spec(
 
 def vocabulary_spec(path: Path) -> EngineSpec:
     """A worker that loads the vocabulary of `path` alone; for `WorkerEngine.describe`."""
-    return EngineSpec("oracle.engines.llama_vocabulary:load", {"path": str(path.resolve())}, model_file=path)
+    arguments = {"path": str(path.resolve())}
+    return EngineSpec("oracle.engines.llama_vocabulary:load", arguments, model_file=path, proves=False)

@@ -1,11 +1,12 @@
 """An engine in a process of its own, so that a crash of native code costs a job's retry and not the daemon.
 
 `WorkerEngine` is an `Engine`: it starts the worker when first needed, hands it one job at a time and waits for the
-reply under a time limit and a heartbeat. A worker that dies, hangs or talks nonsense is killed and started again, after
-a pause that doubles each time. A job that kills its worker twice is refused from then on: a prompt that crashes
-llama.cpp would otherwise take the node down one turn after the other. A worker that dies while loading is tried again
-for as long as the node runs, at the longest pause: a GPU or memory may come back. Calls block; the daemon makes them
-from a thread.
+reply under a time limit and a heartbeat. Each new worker answers its known question before any job (`proof.py`); until
+then, and while workers die again and again, `trouble` says why the engine is not to be relied on. A worker that dies,
+hangs or talks nonsense is killed and started again, after a pause that doubles each time. A job that kills its worker
+twice is refused from then on: a prompt that crashes llama.cpp would otherwise take the node down one turn after the
+other. A worker that dies while loading is tried again for as long as the node runs, at the longest pause: a GPU or
+memory may come back. Calls block; the daemon makes them from a thread.
 """
 
 import contextlib
@@ -17,7 +18,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,7 +28,7 @@ import structlog
 
 from oracle import errors
 from oracle.engines import worker_sandbox
-from oracle.engines.base import Completion, Description, Params, TokenId, Verdict
+from oracle.engines.base import Completion, Description, Params, TokenId, Trouble, Verdict
 from oracle.engines.worker_wire import (
     MAX_MESSAGE_BYTES,
     BadMessage,
@@ -38,6 +39,7 @@ from oracle.engines.worker_wire import (
     completion_from_wire,
     description_from_wire,
     params_to_wire,
+    text_from_wire,
     tokens_from_wire,
     verdict_from_wire,
 )
@@ -48,11 +50,16 @@ T = TypeVar("T")
 LAST_WORDS_BYTES = 400
 MAX_PROMPT_BYTES = MAX_MESSAGE_BYTES // 4  # hexadecimal doubles it
 REMEMBERED_JOBS = 1024
+OFTEN, LATELY_SECONDS = 3, 3600.0  # so many deaths in such a time are no accident
 SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
+NATIVE = ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGABRT")
+CURES = {name: "if native code fails again, install the package again on this machine" for name in NATIVE}
+CURES["SIGKILL"] = "most often the kernel, for want of memory: give it more, or serve a smaller model"
+MEANWHILE = {"load": "while it loaded the model", "prove": "while it answered its known question"}
 REFUSALS = {cls.__name__: cls for cls in errors.Refused.__subclasses__()}
 
 OnProgress = Callable[[str, int, int], None]
-"""(what is being done: measure, hash, load, generate or check; units done; units in all)."""
+"""(what is being done: measure, commit, hash, load, prove, generate or check; units done; units in all)."""
 
 
 def ignore_progress(what: str, done: int, total: int) -> None:
@@ -78,6 +85,8 @@ class EngineSpec:
     """Limit of the worker's address space; leave None with a GPU."""
     python_path: tuple[Path, ...] = ()
     """More places to import `factory` from."""
+    proves: bool = True
+    """Whether it must answer its known question before any job; False for what computes nothing."""
 
 
 @dataclass(frozen=True)
@@ -153,32 +162,38 @@ class _Process:
         """Raises _Died, or what the engine refused with."""
         self.call(self._load, self._limits.load)
 
+    def prove(self) -> str:
+        """What the engine shows of itself. Raises _Died, BadMessage, or what the engine refused with."""
+        return text_from_wire(self.call({"op": "prove"}, self._limits.load))
+
     def alive(self) -> bool:
         return self._popen.poll() is None
 
     def call(self, message: Message, limit_seconds: float) -> Any:
         """The reply's result. Raises _Died, or what the engine refused with."""
         deadline = time.monotonic() + limit_seconds
+        doing = str(message.get("op", "load"))
+        meanwhile = MEANWHILE.get(doing, f"in a job ({doing})")
         try:
             self._channel.send(message)
             while True:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise _Died(f"it took longer than {limit_seconds:g} s")
+                    raise _Died(f"it took longer than {limit_seconds:g} s {meanwhile}")
                 try:
                     reply = self._channel.receive(min(left, self._limits.heartbeat))
                 except TimeoutError:
                     if left > self._limits.heartbeat:
-                        raise _Died(f"it gave no sign of life for {self._limits.heartbeat:g} s") from None
+                        raise _Died(f"it gave no sign of life for {self._limits.heartbeat:g} s {meanwhile}") from None
                     continue
                 if reply.get("event") == "progress":
                     self._report(reply)
                 elif "event" not in reply:
                     return self._result(reply)
         except ChannelClosed:
-            raise _Died(self._how_it_ended()) from None
+            raise _Died(self.how_it_ended(meanwhile)) from None
         except BadMessage as error:
-            raise _Died(f"its reply was unusable: {error}") from None
+            raise _Died(f"its reply {meanwhile} was unusable: {error}") from None
 
     def kill(self) -> None:
         """Ends the worker and everything it started. Safe to call twice."""
@@ -205,14 +220,17 @@ class _Process:
             raise kind(str(reply.get("message"))[:1000])
         return reply.get("result")
 
-    def _how_it_ended(self) -> str:
+    def how_it_ended(self, meanwhile: str) -> str:
+        """For people: how, when, what to do, and its last words."""
         try:
             status = self._popen.wait(timeout=1)
         except subprocess.TimeoutExpired:
-            return "it no longer listens"
+            return f"it no longer listens {meanwhile}"
         if status > 128:  # bubblewrap reports its child's signal like a shell
             status = 128 - status
-        ended = f"killed by {SIGNAL_NAMES.get(-status, 'a signal')}" if status < 0 else f"exit status {status}"
+        name = SIGNAL_NAMES.get(-status, "a signal") if status < 0 else ""
+        ended = f"{f'killed by {name}' if name else f'exit status {status}'} {meanwhile}"
+        ended += f"; {CURES[name]}" if name in CURES else ""
         size = os.fstat(self._stderr).st_size
         last_words = os.pread(self._stderr, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
         return f"{ended}; {last_words!a}" if last_words else ended
@@ -220,7 +238,7 @@ class _Process:
 
 @dataclass
 class WorkerEngine:
-    """An `Engine` in a worker process. Thread-safe; jobs run one after the other.
+    """An `Engine` in a worker process. Thread-safe; jobs run one after the other, and none before the worker's proof.
 
     Every method may raise EngineCrashed (try again later) and JobQuarantined (do not). `limit_seconds` replaces
     `limits.job` for one job: what is left of the answer window, say.
@@ -238,12 +256,35 @@ class WorkerEngine:
         self._lock = threading.Lock()
         self._process: _Process | None = None
         self._losses_in_a_row = 0
+        self._losses: deque[float] = deque(maxlen=OFTEN)
+        self._last_loss = ""
         self._not_before = 0.0
+        self._failure: Trouble | None = Trouble("unproven", "the engine is being loaded")
+        self._shown = ""
 
     def start(self) -> None:
-        """Loads the model now rather than with the first job."""
+        """Loads the model now rather than with the first job. Raises what the engine refused with, or EngineCrashed."""
         with self._lock:
             self._ready()
+
+    def prove(self) -> str:
+        """What the worker showed when it started; starts one if none runs. Raises as `start`."""
+        with self._lock:
+            self._ready()
+            return self._shown
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why this engine is not to be relied on; None if its worker has proven itself and does not die often."""
+        if self._failure is not None:
+            return self._failure
+        process = self._process
+        if process is not None and not process.alive():
+            return Trouble("crashed", "the engine's worker ended while it had nothing to do")
+        if len(self._losses) == OFTEN and self.clock() - self._losses[0] < LATELY_SECONDS:
+            minutes = (self.clock() - self._losses[0]) / 60
+            return Trouble("crashing", f"its worker died {OFTEN} times in {minutes:.0f} minutes: {self._last_loss}")
+        return None
 
     def close(self) -> None:
         """Ends the worker, after the job that is running; a later call starts it again."""
@@ -251,6 +292,7 @@ class WorkerEngine:
             if self._process is not None:
                 self._process.kill()
                 self._process = None
+            self._failure = Trouble("unproven", "the engine is closed")
 
     @property
     def pid(self) -> int | None:
@@ -305,7 +347,10 @@ class WorkerEngine:
         with self._lock:
             if self.quarantine.crashes(job) >= 2:
                 raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
-            process = self._ready()
+            try:
+                process = self._ready()
+            except errors.Refused as error:  # the worker's fault and not the job's
+                raise errors.EngineCrashed(f"no worker: {type(error).__name__}: {error}") from error
             try:
                 parsed = parse(process.call(message, limit_seconds or self.limits.job))
             except (_Died, BadMessage) as death:
@@ -315,43 +360,60 @@ class WorkerEngine:
             return parsed
 
     def _ready(self) -> _Process:
-        """A process that has loaded the model."""
+        """A process that has loaded the model and proven it."""
         if self._process is not None and self._process.alive():
             return self._process
         if self._process is not None:
-            log.warning("engine worker ended while idle", pid=self._process.pid)
-            self._process.kill()
+            how = self._process.how_it_ended("while it had nothing to do")
+            self._bury(self._process, how)
+            log.error("engine worker lost", pid=self._process.pid, how=how)
             self._process = None
         wait = self._not_before - self.clock()
         if wait > 0:
-            raise errors.EngineCrashed(f"the engine's worker starts again in {wait:.1f} s")
+            raise errors.EngineCrashed(f"the engine's worker starts again in {wait:.1f} s: {self._last_loss}")
         try:
             process = _Process(self.spec, self.limits, self.on_progress)
         except OSError as error:
             raise errors.EngineCrashed(f"the engine's worker cannot be started: {error}") from error
         try:
             process.load()
-        except _Died as death:
+            self._shown = process.prove() if self.spec.proves else ""
+        except (_Died, BadMessage) as death:
             raise self._lost(process, None, str(death)) from None
-        except errors.Refused:
+        except errors.Refused as error:
             process.kill()
+            self._pause(f"{type(error).__name__}: {error}")
+            self._failure = Trouble("refused", self._last_loss)
             raise
-        self._process = process
+        log.info("engine worker ready", pid=process.pid, shown=self._shown)
+        self._process, self._failure = process, None
         return process
 
     def _lost(self, process: _Process, job: bytes | None, how: str) -> errors.OracleError:
         """Buries a dead worker, sets the pause and returns the error to raise. job: None if it died while loading."""
-        process.kill()
+        self._bury(process, how)
         self._process = None
-        self.restarts += 1
-        pause = min(self.limits.longest_pause, self.limits.first_pause * 2**self._losses_in_a_row)
-        self._losses_in_a_row += 1
-        self._not_before = self.clock() + pause
+        pause = self._pause(how)
         crashes = self.quarantine.record(job) if job is not None else 0
-        log.warning("engine worker lost", pid=process.pid, how=how, pause_seconds=pause, crashes_of_job=crashes)
+        log.error("engine worker lost", pid=process.pid, how=how, pause_seconds=pause, crashes_of_job=crashes)
         if crashes >= 2:
             return errors.JobQuarantined(f"this job crashed the engine twice, the last time thus: {how}")
         return errors.EngineCrashed(f"the engine's worker failed: {how}")
+
+    def _bury(self, process: _Process, how: str) -> None:
+        process.kill()
+        self.restarts += 1
+        self._losses.append(self.clock())
+        self._last_loss = how
+        self._failure = Trouble("crashed", f"the engine's worker failed: {how}")
+
+    def _pause(self, why: str) -> float:
+        """Seconds until the next worker may start, longer each time."""
+        pause: float = min(self.limits.longest_pause, self.limits.first_pause * 2**self._losses_in_a_row)
+        self._losses_in_a_row += 1
+        self._last_loss = why
+        self._not_before = self.clock() + pause
+        return pause
 
 
 def _digest(message: Message) -> bytes:

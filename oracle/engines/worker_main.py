@@ -69,24 +69,29 @@ class Throttle:
 
 def perform(engine: Any, message: Message) -> Any:
     """One job's result as plain data. engine: an `Engine`, or for "describe" a `Vocabulary`."""
+    result: Any
     match message["op"]:
+        case "prove":
+            result = engine.prove()
         case "tokenize":
-            return engine.tokenize(bytes.fromhex(message["prompt"]))
+            result = engine.tokenize(bytes.fromhex(message["prompt"]))
         case "detokenize":
-            return engine.detokenize([TokenId(token) for token in message["tokens"]]).hex()
+            result = engine.detokenize([TokenId(token) for token in message["tokens"]]).hex()
         case "generate":
             completion = engine.generate(message["prompt"], params_from_wire(message["params"]))
-            return {"tokens": list(completion.tokens), "text": completion.text.hex(), "root": completion.root.hex()}
+            result = {"tokens": list(completion.tokens), "text": completion.text.hex(), "root": completion.root.hex()}
         case "check":
             verdict = engine.check(message["prompt"], message["output"], params_from_wire(message["params"]))
-            return {"correct": verdict.correct, "position": verdict.position, "reason": verdict.reason}
+            result = {"correct": verdict.correct, "position": verdict.position, "reason": verdict.reason}
         case "recover":
             text, root = bytes.fromhex(message["text"]), bytes.fromhex(message["root"])
-            return engine.recover(message["prompt"], text, message["count"], root, params_from_wire(message["params"]))
+            params = params_from_wire(message["params"])
+            result = engine.recover(message["prompt"], text, message["count"], root, params)
         case "describe":
-            return asdict(engine.describe([bytes.fromhex(text) for text in message["texts"]]))
+            result = asdict(engine.describe([bytes.fromhex(text) for text in message["texts"]]))
         case other:
             raise ValueError(f"no such operation: {other}")
+    return result
 
 
 def attempt(channel: Channel, work: Callable[[], T], as_result: Callable[[T], Any]) -> T | None:

@@ -2,16 +2,18 @@
 
 A job goes to whichever worker is free. One that kills its worker is tried once on another, if one is free; they share
 a quarantine, so if that one dies too the job is refused. Otherwise the crash is reported and the caller tries again.
+The pool serves as long as one worker is proven, and is in trouble as long as one is not.
 """
 
 import queue
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, TypeVar
 
-from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.base import Completion, Params, TokenId, Trouble, Verdict
 from oracle.engines.worker import EngineSpec, Limits, OnProgress, Quarantine, WorkerEngine, ignore_progress
-from oracle.errors import EngineCrashed
+from oracle.errors import EngineCrashed, OracleError
 
 T = TypeVar("T")
 
@@ -32,6 +34,27 @@ class WorkerPool:
     def restarts(self) -> int:
         """How often any worker was lost, for the metrics."""
         return sum(worker.restarts for worker in self.workers)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        """Of the first worker that is in any."""
+        return next((worker.trouble for worker in self.workers if worker.trouble is not None), None)
+
+    def prove(self) -> str:
+        """Starts the workers that do not run, side by side. Raises what the first was refused with if all were."""
+
+        def prove(worker: WorkerEngine) -> str | OracleError:
+            try:
+                return worker.prove()
+            except OracleError as error:
+                return error
+
+        with ThreadPoolExecutor(len(self.workers)) as threads:
+            found = list(threads.map(prove, self.workers))
+        shown = [each for each in found if isinstance(each, str)]
+        if not shown:
+            raise next(each for each in found if isinstance(each, OracleError))
+        return shown[0] if len(found) == 1 else f"{len(shown)} of {len(found)} workers: {shown[0]}"
 
     def close(self) -> None:
         for worker in self.workers:

@@ -105,6 +105,13 @@ def tokens_from_wire(data: Any, at_most: int) -> list[TokenId]:
     return [TokenId(token) for token in data]
 
 
+def text_from_wire(data: Any) -> str:
+    """Raises BadMessage."""
+    if not isinstance(data, str):
+        raise BadMessage("expected a text")
+    return data[:1000]
+
+
 def bytes_from_wire(data: Any) -> bytes:
     """Raises BadMessage."""
     if not isinstance(data, str):

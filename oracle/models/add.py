@@ -38,6 +38,7 @@ def make_manifest(
     texts = [wrapper.prefix, wrapper.suffix, *wrapper.stops]
     reader = WorkerEngine(vocabulary_spec(path))
     try:
+        reader.start()
         described = reader.describe([text.encode() for text in texts])
     finally:
         reader.close()

@@ -1,4 +1,4 @@
-"""What `didyma node check` compares before a node runs: chain, contracts, keys, money, models, and one inference."""
+"""What `didyma node check` compares before a node runs: chain, contracts, keys, money, models, engines, one answer."""
 
 import asyncio
 import hashlib
@@ -14,7 +14,7 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.deployment import Deployment
 from oracle.disputes.tokens import prompt_bytes
-from oracle.engines.base import Params
+from oracle.engines.base import Engine, Params
 from oracle.errors import BadSettings, MalformedPrompt, OracleError
 from oracle.models.store import ModelStore
 from oracle.node.daemon import check_services, load_signers, make_rpc, tee_of
@@ -64,7 +64,7 @@ async def everything(settings: Settings, engine_factory: EngineFactory | None = 
             # Any nonce will do for GPUs: nothing is registered here.
             factory = engine_factory or llama_engines(settings, contracts.plays, gpu_nonce=keccak)
             found.append(await _try("model", _model(settings, service, engine_factory is None)))
-            found.append(await _try("inference", _inference(service, factory)))
+            found += await asyncio.to_thread(_engine, service, factory)
     except OracleError as error:
         found.append(Finding("chain", False, f"{type(error).__name__}: {error}"))
     finally:
@@ -134,26 +134,34 @@ async def _model(settings: Settings, service: ServiceRecord, by_store: bool) -> 
     return f"{manifest.name}: {manifest.file_bytes:,} bytes with the right SHA-256"
 
 
-async def _inference(service: ServiceRecord, factory: EngineFactory) -> str:
-    """Answers a question and checks the answer, as the node does with each of its own."""
-
-    def test() -> str:
+def _engine(service: ServiceRecord, factory: EngineFactory) -> list[Finding]:
+    """Whether the service's engine loads, proves itself and answers, as the node has it do."""
+    found: list[Finding] = []
+    engine: Engine | None = None
+    try:
         engine = factory(service)
-        try:
-            params = Params(max_tokens=min(8, service.terms.max_tokens))
-            try:
-                prompt = engine.tokenize(SELF_TEST)
-            except MalformedPrompt:  # of a service that takes token ids
-                prompt = engine.tokenize(prompt_bytes(SELF_TEST_TOKENS))
-            completion = engine.generate(prompt, params)
-            verdict = engine.check(prompt, completion.tokens, params)
-            if not verdict.correct:
-                raise BadSettings(f"the engine rejects its own answer: {verdict.reason}")
-            digest = hashlib.sha256(completion.text).hexdigest()[:16]
-            return f"{len(completion.tokens)} tokens, output digest {digest}, passes its own check"
-        finally:
-            close: Callable[[], None] | None = getattr(engine, "close", None)
-            if close is not None:
-                close()
+        found.append(Finding("engine", True, f"proven: {engine.prove()}"))
+        found.append(Finding("inference", True, _inference(engine, service)))
+    except OracleError as error:
+        what = "engine" if not found else "inference"
+        found.append(Finding(what, False, f"{type(error).__name__}: {error}"))
+    finally:
+        close: Callable[[], None] | None = getattr(engine, "close", None)
+        if close is not None:
+            close()
+    return found
 
-    return await asyncio.to_thread(test)
+
+def _inference(engine: Engine, service: ServiceRecord) -> str:
+    """Answers a question and checks the answer, as the node does with each of its own."""
+    params = Params(max_tokens=min(8, service.terms.max_tokens))
+    try:
+        prompt = engine.tokenize(SELF_TEST)
+    except MalformedPrompt:  # of a service that takes token ids
+        prompt = engine.tokenize(prompt_bytes(SELF_TEST_TOKENS))
+    completion = engine.generate(prompt, params)
+    verdict = engine.check(prompt, completion.tokens, params)
+    if not verdict.correct:
+        raise BadSettings(f"the engine rejects its own answer: {verdict.reason}")
+    digest = hashlib.sha256(completion.text).hexdigest()[:16]
+    return f"{len(completion.tokens)} tokens, output digest {digest}, passes its own check"

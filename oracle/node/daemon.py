@@ -30,6 +30,7 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.deployment import Deployment
+from oracle.engines.base import Trouble
 from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
 from oracle.models.store import ModelStore
 from oracle.node import ledger, salts
@@ -58,6 +59,7 @@ from oracle.node.records import (
     request_key,
 )
 from oracle.node.settings import Settings
+from oracle.node.vigil import Vigil
 from oracle.node.workshop import Workshop
 
 log = structlog.get_logger()
@@ -140,7 +142,9 @@ class Node:
             width=max(1, len(settings.gpus)),
             enclave=enclave,
             wake=self._wake.set,
+            clock=clock,
         )
+        self.vigil = Vigil(clock, contracts.plays)
         self._litigant = Litigant(
             contracts,
             rpc,
@@ -226,6 +230,7 @@ class Node:
             with self.journal.read() as tx:
                 view = self._view(tx, head)
         self.status.view = view
+        self.vigil.look(view, self._planner.watched(view))
         attested = await self._attest(view, progress.cursor)
         plan = self._planner.plan(view)
         if not self._stop.is_set():
@@ -248,22 +253,24 @@ class Node:
         age = self._clock() - self.status.head_seen_at
         if age > max(STALE_SECONDS, 3 * self.settings.poll_seconds):
             found.append(f"the chain's head has not changed for {age:.0f} s")
-        if self.status.progress is None or self.status.progress.behind:
+        if self.status.progress is None or self.status.progress.behind or self.status.view is None:
             found.append("still reading the chain")
         if self.journal.full:
             found.append("the disk is full: nothing but dispute moves is signed")
         if self.status.view is not None and not self.status.view.solvent:
             found.append("the balance is below the reserve for disputes: no turns are taken")
         found += [f"{key} key: {report.holding}" for key, report in self.status.reports.items() if report.holding]
-        found += [f"service 0x{service.hex()}: {why}" for service, why in self.workshop.troubles.items()]
-        found += [
-            f"service 0x{service.hex()}: its engine is still loading"
-            for service in self.settings.service_ids
-            if self.workshop.engine(service) is None and service not in self.workshop.troubles
-        ]
+        found += [f"service 0x{service.hex()}: {trouble.text}" for service, trouble in self.service_troubles()]
         if self.status.stopping:
             found.append("stopping")
         return found
+
+    def service_troubles(self) -> list[tuple[bytes, Trouble]]:
+        """Why services are not answered or watched as they should be."""
+        view, workshop = self.status.view, self.workshop
+        unproven = Trouble("unproven", "the engine is being loaded")
+        loading = dict.fromkeys(() if view is None else view.services.keys() - workshop.proofs.keys(), unproven)
+        return [*(loading | workshop.troubles).items(), *self.vigil.troubles(workshop.proven_at).items()]
 
     # -- the steps of a round ------------------------------------------------------------------------------------
 
@@ -526,6 +533,7 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
             log.error("this node cannot vote on panels", reason=str(error))
     contracts, rpc = Contracts.at(deployment), make_rpc(settings, deployment)
     enclave = None if operator is None else make_enclave(settings, contracts, rpc, operator.address)
+    nonce = None if enclave is None else enclave.gpu_nonce
     return Node(
         settings,
         contracts,
@@ -535,8 +543,7 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
         operator=operator,
         disputer=disputer,
         secrets=secrets,
-        engine_factory=engine_factory
-        or llama_engines(settings, contracts.plays, gpu_nonce=None if enclave is None else enclave.gpu_nonce),
+        engine_factory=engine_factory or llama_engines(settings, contracts.plays, gpu_nonce=nonce),
     )
 
 

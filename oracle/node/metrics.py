@@ -50,6 +50,10 @@ class Metrics:
             registry=self.registry,
         )
         self.engine_restarts = counter("engine_restarts", "engine workers lost")
+        self.service_trouble = gauge(
+            "service_trouble", "1 while a service cannot be answered or watched, by why", ("service", "reason")
+        )
+        self.unwatched = counter("unwatched_answers", "answers of others that were not judged in time", ("reason",))
         self.selfcheck_failures = counter("selfcheck_failures", "answers that the engine itself rejected")
         self.wrong_answers = counter("wrong_answers", "answers of others found wrong")
         self.rpc_errors = counter("rpc_errors", "faults of an endpoint", ("endpoint", "kind"))

@@ -149,18 +149,19 @@ class Planner:
         work: list[Compute | Judge] = []
         wanted: list[Wanted] = []
         ready: list[RequestRecord] = []
+        watched = {record.id for record, _ in self.watched(view)}
         for record in view.requests:
             if record.request.service not in view.services:
                 continue
             steps: Iterator[Compute | Judge | Wanted]
             if record.state != "open" and self._plays(view.services[record.request.service].terms.arbiter):
-                steps = self._judged(view, record)
+                steps = self._judged(view, record) if record.id in watched else iter(())
                 if record.state == "answered" and self._is_ripe(view, record):
                     ready.append(record)
             elif record.state == "open":
                 steps = self._open(view, record)
             elif record.state == "answered":
-                steps = self._answered(view, record)
+                steps = self._answered(view, record) if record.id in watched else iter(())
                 if self._is_ripe(view, record):
                     ready.append(record)
             else:
@@ -170,6 +171,17 @@ class Planner:
         wanted += self._batches(view, ready)
         wanted += self._activations(view)
         return Plan(tuple(sorted(work, key=_priority)), tuple(wanted))
+
+    def watched(self, view: View) -> Iterator[tuple[RequestRecord, PostedAnswer]]:
+        """The answers of others that this node means to judge while their windows are open, judged or not."""
+        for record in view.requests:
+            service, posted = view.services.get(record.request.service), record.posted
+            if service is None or posted is None or not self._rules.watch or not view.sampled(record.id):
+                continue
+            plays = self._plays(service.terms.arbiter)
+            stands = record.state != "open" if plays else record.state == "answered" and not record.upheld
+            if stands and view.head.timestamp < posted.answer.closes_at and not self._is_own(view, posted):
+                yield record, posted
 
     # -- open: answer in turn, refund when expired -----------------------------------------------------------------
 
@@ -226,18 +238,14 @@ class Planner:
     # -- answered: watch, finalize ---------------------------------------------------------------------------------
 
     def _answered(self, view: View, record: RequestRecord) -> Iterator[Compute | Judge | Wanted]:
-        posted, now = record.posted, view.head.timestamp
-        if posted is None or not self._rules.watch or record.upheld or now >= posted.answer.closes_at:
-            return
-        if self._is_own(view, posted) or not view.sampled(record.id):
-            return
+        posted = _posted(record)
         verdict = view.verdicts.get((record.id, posted.answer.hash))
         seed = view.seeds.get(record.request.seed_block)
         if verdict is None and seed is not None:
             yield Judge(record, posted, seed, urgent=False)
         if verdict is None or verdict.correct is not False:
             return
-        if now >= self.challenge_due(view, record, posted):
+        if view.head.timestamp >= self.challenge_due(view, record, posted):
             panel = view.services[record.request.service].panel
             yield Wanted(
                 key=f"challenge:{record.id:064x}:{posted.answer.hash.hex()}",
@@ -258,11 +266,8 @@ class Planner:
 
     def _judged(self, view: View, record: RequestRecord) -> Iterator[Judge]:
         """An answer that the dispute game would judge: no game about it, lost or thrown, says anything about it."""
-        posted, seed = record.posted, view.seeds.get(record.request.seed_block)
-        if posted is None or seed is None or not self._rules.watch or view.head.timestamp >= posted.answer.closes_at:
-            return
-        known = (record.id, posted.answer.hash) in view.verdicts
-        if not known and not self._is_own(view, posted) and view.sampled(record.id):
+        posted, seed = _posted(record), view.seeds.get(record.request.seed_block)
+        if seed is not None and (record.id, posted.answer.hash) not in view.verdicts:
             yield Judge(record, posted, seed, urgent=False)
 
     def _is_ripe(self, view: View, record: RequestRecord) -> bool:

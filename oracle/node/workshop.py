@@ -2,8 +2,11 @@
 
 Jobs are pure functions of the request and the chain, so one that a crash interrupts is simply done again, and one that
 has become useless is forgotten. An answer is checked as a watcher would before it is written down, and an answer of
-somebody else's is called wrong only if two checks say so: a flipped bit must not cost a bond. An engine that fails its
-own check is not used again until a person restarts the node.
+somebody else's is called wrong only if two checks say so: a flipped bit must not cost a bond.
+
+An engine gets no job before it has answered its known question (`Engine.prove`), and none between the death of its
+workers and the next proof. One that is refused is made again after a while, since its file may be mended; one that
+fails its own check is not used again until a person restarts the node. `troubles` says all that.
 """
 
 import asyncio
@@ -22,9 +25,9 @@ from typing import ParamSpec, TypeVar
 import structlog
 
 from oracle.chain.requests import MAX_OUTPUT_BYTES
-from oracle.engines.base import Engine
+from oracle.engines.base import Engine, Trouble
 from oracle.engines.judging import Finding, Posted, judge
-from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, Refused, Transient
+from oracle.errors import EngineCrashed, OracleError, Refused, Transient
 from oracle.node import evidence
 from oracle.node.crashpoints import crashpoint
 from oracle.node.enclave import Enclave
@@ -78,12 +81,17 @@ class Workshop:
         self._wake = wake
         self._clock = clock
         self._engines: dict[bytes, Engine] = {}
+        self._failures: dict[bytes, Trouble] = {}
+        self._told: set[bytes] = set()
+        self._restarts = 0  # of engines that were given up
+        self.proofs: dict[bytes, str] = {}
+        """Services whose engine may work, and what it showed last."""
+        self.proven_at: dict[bytes, float] = {}
+        """By the workshop's clock, also of services that have no engine any more."""
         self._running: dict[str, asyncio.Task[None]] = {}
         self._busy: dict[bytes, int] = {}
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="engine")
-        self.troubles: dict[bytes, str] = {}
-        """Services whose engine cannot work, and why."""
         self.counters = Counters()
 
     @property
@@ -92,24 +100,30 @@ class Workshop:
         return list(self._running)
 
     def engine(self, service: bytes) -> Engine | None:
-        """A service's engine, once it is loaded."""
-        return self._engines.get(service)
+        """A service's engine, once it has proven itself."""
+        return self._engines.get(service) if service in self.proofs else None
+
+    @property
+    def troubles(self) -> dict[bytes, Trouble]:
+        """Services whose engine cannot be relied on, and why."""
+        found = {service: _trouble(engine) for service, engine in self._engines.items()}
+        return {service: trouble for service, trouble in (found | self._failures).items() if trouble is not None}
 
     @property
     def restarts(self) -> int:
         """How often engines' workers were lost."""
-        return sum(getattr(engine, "restarts", 0) for engine in self._engines.values())
+        return self._restarts + sum(getattr(engine, "restarts", 0) for engine in self._engines.values())
 
     def offer(self, work: Sequence[Compute | Judge], services: Mapping[bytes, ServiceRecord]) -> None:
         """Starts as many of these jobs as there is room for, most urgent first. Call it with each new plan."""
         now = self._clock()
         for service in services.values():
             key = _loading(service.id)
-            if service.id not in self._engines and key not in self._running and self._not_before.get(key, 0) <= now:
+            if self._unproven(service.id) and key not in self._running and self._not_before.get(key, 0) <= now:
                 self._running[key] = asyncio.create_task(self._prepare(service))
         for item in work:
             service_id, key = item.record.request.service, _key(item)
-            engine = self._engines.get(service_id)
+            engine = self.engine(service_id)
             if engine is None or key in self._running or self._not_before.get(key, 0) > now:
                 continue
             if self._busy.get(service_id, 0) < self._width:
@@ -160,7 +174,10 @@ class Workshop:
             del self.counters.seconds[:-1000]
         except SelfCheckFailed as error:
             self.counters.selfcheck_failures += 1
-            self._give_up(service, str(error), math.inf)
+            self._give_up(service, Trouble("self-check", str(error)), math.inf)
+        except EngineCrashed as error:
+            self._not_before[key] = self._clock() + RETRY_SECONDS
+            self._fail(service, Trouble("crashed", str(error)))
         except Transient as error:
             self._not_before[key] = self._clock() + RETRY_SECONDS
             log.warning("engine job to be repeated", request_id=_id(item), reason=str(error))
@@ -207,33 +224,60 @@ class Workshop:
     # -- engines -------------------------------------------------------------------------------------------------
 
     async def _prepare(self, service: ServiceRecord) -> None:
-        """Makes an engine and lets it load its model."""
+        """Makes an engine if there is none, and lets it prove itself; also after it has lost a worker."""
+        engine, key = self._engines.get(service.id), _loading(service.id)
+        failure: OracleError | None = None
+        shown = ""
         try:
-            self._engines[service.id] = await self._in_thread(self._load, service)
-            self.troubles.pop(service.id, None)
+            if engine is None:
+                engine = self._engines[service.id] = await self._in_thread(self._factory, service)
+            shown = await self._in_thread(engine.prove)
         except OracleError as error:
-            self._give_up(service.id, f"{type(error).__name__}: {error}", RELOAD_SECONDS)
+            failure = error
         finally:
             self._wake()
+        if self._engines.get(service.id) is not engine:
+            return  # given up meanwhile
+        self._not_before[key] = self._clock() + RETRY_SECONDS
+        if engine is not None and failure is None:
+            self._believe(service.id, shown, whole=_trouble(engine) is None)
+        elif isinstance(failure, EngineCrashed):  # the next worker may do better
+            self._fail(service.id, Trouble("crashed", str(failure)))
+        else:
+            self._give_up(service.id, Trouble("refused", f"{type(failure).__name__}: {failure}"), RELOAD_SECONDS)
 
-    def _load(self, service: ServiceRecord) -> Engine:
-        engine = self._factory(service)
-        try:
-            engine.tokenize(b"?")  # the first call loads the model
-        except (PromptTooLong, EmptyPrompt, MalformedPrompt):
-            pass
-        except OracleError:
-            _close(engine)
-            raise
-        return engine
+    def _believe(self, service: bytes, shown: str, *, whole: bool) -> None:
+        """whole: all of the engine's workers are proven."""
+        if whole or service not in self.proofs:
+            self.proven_at[service] = self._clock()
+            log.info("engine proven", service="0x" + service.hex(), shown=shown)
+        self.proofs[service] = shown
+        self._failures.pop(service, None)
+        self._told.discard(service)
 
-    def _give_up(self, service: bytes, reason: str, seconds: float) -> None:
-        """Does without the service's engine for a time."""
-        log.error("service has no engine", service="0x" + service.hex(), reason=reason)
-        self.troubles[service] = reason
+    def _unproven(self, service: bytes) -> bool:
+        """Whether the service's engine, or a worker of it, must prove itself before it is used."""
+        if service not in self.proofs:
+            return True
+        trouble = _trouble(self._engines[service])
+        return trouble is not None and trouble.kind != "crashing"
+
+    def _fail(self, service: bytes, trouble: Trouble) -> None:
+        """No more jobs for the service's engine until it has proven itself again."""
+        self.proofs.pop(service, None)
+        self._failures[service] = trouble
+        if service not in self._told:  # once until the next proof: a worker that keeps dying tells of each death itself
+            self._told.add(service)
+            log.error("service has no engine", service="0x" + service.hex(), reason=trouble.text)
+
+    def _give_up(self, service: bytes, trouble: Trouble, seconds: float) -> None:
+        """Does without the service's engine for a time, then makes it anew."""
+        self._told.discard(service)
+        self._fail(service, trouble)
         self._not_before[_loading(service)] = self._clock() + seconds
         engine = self._engines.pop(service, None)
         if engine is not None:
+            self._restarts += getattr(engine, "restarts", 0)
             _close(engine)
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -267,6 +311,12 @@ def _judge(engine: Engine, item: Judge) -> Finding:
     """As a watcher. Raises Transient errors."""
     answer, params = item.posted.answer, item.record.request.engine_params(item.seed_block.prev_randao)
     return judge(engine, item.record.prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
+
+
+def _trouble(engine: Engine) -> Trouble | None:
+    """What an engine with workers says of them."""
+    trouble: Trouble | None = getattr(engine, "trouble", None)
+    return trouble
 
 
 def _close(engine: Engine) -> None:

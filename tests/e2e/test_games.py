@@ -34,7 +34,7 @@ from oracle.engines.exact.fast_device import Device
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node.check import _inference
+from oracle.node.check import _engine
 from oracle.node.journal import Journal
 from oracle.node.journal_outbox import Outbox
 from oracle.services import GameTerms
@@ -349,7 +349,8 @@ async def test_sampled_lie__on_a_chain_with_other_headers__is_still_challenged(e
 
 async def test_check__service_that_takes_token_ids__answers_its_own_question(store):
     service = SimpleNamespace(terms=SimpleNamespace(max_tokens=4))
-    assert "passes its own check" in await _inference(service, lambda service: exact(store))
+    found = _engine(service, lambda service: exact(store))
+    assert [(finding.what, finding.right) for finding in found] == [("engine", True), ("inference", True)]
 
 
 # A PUPPET CHALLENGES A RIGHT ANSWER

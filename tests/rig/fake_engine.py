@@ -14,10 +14,11 @@ from typing import Any
 
 from oracle.engines.base import Completion, Params, TokenId, Verdict
 from oracle.engines.merkle import tokens_root
-from oracle.errors import BadModelFile, EmptyPrompt, PromptTooLong
+from oracle.errors import BadModelFile, EmptyPrompt, PromptTooLong, ProofFailed
 
 STOP = TokenId(256)
 CONTEXT_LENGTH = 4096
+KNOWN_QUESTION = b"known question"
 LEAK_BYTES = 1 << 40
 
 
@@ -48,6 +49,12 @@ class FakeEngine:
 
     def __init__(self, faults: dict[str, str] | None = None) -> None:
         self.faults = faults or {}
+
+    def prove(self) -> str:
+        """Faults strike at the cue KNOWN_QUESTION; "wrong token" is what a proof finds."""
+        if self._act(list(KNOWN_QUESTION)) == "wrong token":
+            raise ProofFailed("the known question got another answer")
+        return "the known answer"
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         if not prompt:

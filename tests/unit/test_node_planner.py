@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 from eth_utils.address import to_checksum_address
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle.chain.contracts import Contracts
@@ -470,6 +470,7 @@ def test_work__many_kinds__votes_before_turns_before_watching():
     assert not found[2].urgent
 
 
+@settings(deadline=None)
 @given(seconds=st.integers(0, 400), number=st.integers(0, 200), mine=st.sets(st.integers(0, SEATS - 1)))
 def test_plan__any_moment__is_repeatable_and_never_wants_one_key_twice(seconds, number, mine):
     case_record, cases = voting()

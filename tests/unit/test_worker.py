@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from rig.fake_engine import FakeEngine
+from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 
 from oracle.engines import worker_sandbox
 from oracle.engines.base import Params, TokenId
-from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
+from oracle.engines.worker import LATELY_SECONDS, OFTEN, EngineSpec, Limits, WorkerEngine
 from oracle.engines.worker_pool import WorkerPool, one_per_gpu
 from oracle.engines.worker_wire import BadMessage, Channel, ChannelClosed, completion_from_wire, verdict_from_wire
-from oracle.errors import BadModelFile, EmptyPrompt, EngineCrashed, JobQuarantined, PromptTooLong
+from oracle.errors import BadModelFile, EmptyPrompt, EngineCrashed, JobQuarantined, PromptTooLong, ProofFailed
 
 TESTS = Path(__file__).resolve().parent.parent
 PARAMS = Params(max_tokens=16)
@@ -261,7 +261,7 @@ def test_worker__parent_gone__ends_by_itself(start):
 def test_worker__node_has_secrets__sees_none_and_has_no_network(start, monkeypatch):
     monkeypatch.setenv("DIDYMA_KEYSTORE_PASSWORD", "hunter2")
     monkeypatch.setenv("HF_TOKEN", "hunter2")
-    engine = start(EngineSpec("rig.nosy_engine:load", {}, python_path=(TESTS,)))
+    engine = start(EngineSpec("rig.nosy_engine:load", {}, python_path=(TESTS,), proves=False))
     report = json.loads(engine.detokenize([]))
     assert "hunter2" not in report["environment"].values()
     assert report["network"] != "connected"
@@ -277,7 +277,7 @@ def test_worker__bubblewrap__sees_the_model_file_and_no_other(start, tmp_path):
     keystore.write_text("{}")
     look_at = [str(model), str(keystore), "/var/log", "/etc/passwd"]
     arguments = {"look_at": look_at}
-    engine = start(EngineSpec("rig.nosy_engine:load", arguments, model_file=model, python_path=(TESTS,)))
+    engine = start(EngineSpec("rig.nosy_engine:load", arguments, model_file=model, python_path=(TESTS,), proves=False))
     report = json.loads(engine.detokenize([]))
     assert report["visible"] == [str(model)]
     assert report["network"] != "connected"
@@ -372,3 +372,114 @@ def test_completion_from_wire__wrong_types__bad_message(data):
 def test_verdict_from_wire__contradicts_itself__bad_message(correct, position):
     with pytest.raises(BadMessage):
         verdict_from_wire({"correct": correct, "position": position, "reason": ""}, 8)
+
+
+# PROOFS
+
+
+KNOWN = KNOWN_QUESTION.decode()
+
+
+@pytest.mark.parametrize("fault", ["segfault", "abort", "exit", "out of memory"])
+def test_start__dies_of_its_known_question__says_how_and_what_to_do_and_does_no_job(start, fault):
+    engine = start(spec({KNOWN: fault}))
+    with pytest.raises(EngineCrashed, match="while it answered its known question"):
+        engine.start()
+    with pytest.raises(EngineCrashed, match="while it answered its known question"):
+        engine.generate(prompt(b"hello"), PARAMS)
+    assert engine.trouble.kind == "crashed"
+    cures = {"segfault": "install the package again", "abort": "install the package again", "exit": "exit status 3"}
+    assert cures.get(fault, "memory") in engine.trouble.text
+
+
+def test_start__wrong_answer_to_its_known_question__refused_and_does_no_job(start):
+    engine = start(spec({KNOWN: "wrong token"}))
+    with pytest.raises(ProofFailed, match="another answer"):
+        engine.prove()
+    with pytest.raises(EngineCrashed, match="no worker: ProofFailed"):
+        engine.generate(prompt(b"hello"), PARAMS)
+    assert (engine.trouble.kind, engine.pid) == ("refused", None)
+
+
+def test_trouble__from_the_first_moment__until_it_has_proven_itself(start):
+    engine = start(spec())
+    assert engine.trouble.kind == "unproven"
+    assert engine.prove() == "the known answer"
+    assert engine.trouble is None
+    engine.close()
+    assert engine.trouble.kind == "unproven"
+
+
+def test_trouble__worker_dies_in_a_job__until_the_next_has_proven_itself(start):
+    engine = start(spec({"boom": "segfault"}))
+    engine.start()
+    with pytest.raises(EngineCrashed, match=r"SIGSEGV in a job \(generate\)"):
+        engine.generate(prompt(b"boom"), PARAMS)
+    assert (engine.trouble.kind, "SIGSEGV" in engine.trouble.text) == ("crashed", True)
+    engine.prove()
+    assert engine.trouble is None
+
+
+def test_trouble__next_worker_does_not_prove_itself__goes_on(start):
+    """The worker died in a job, and whatever killed it now kills the proof too."""
+    engine = start(spec({"boom": "segfault"}))
+    engine.start()
+    with pytest.raises(EngineCrashed):
+        engine.generate(prompt(b"boom"), PARAMS)
+    engine.spec = spec({KNOWN: "segfault"})
+    for _ in range(3):
+        with pytest.raises(EngineCrashed, match="known question"):
+            engine.prove()
+        assert engine.trouble.kind == "crashed"
+    engine.spec = spec({KNOWN: "wrong token"})
+    with pytest.raises(ProofFailed):
+        engine.prove()
+    assert engine.trouble.kind == "refused"
+    engine.spec = spec()
+    engine.prove()
+    assert engine.trouble.kind == "crashing", "it died four times within the hour"
+
+
+def test_trouble__worker_killed_while_idle__at_once(start):
+    engine = start(spec())
+    engine.start()
+    os.killpg(engine.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
+    assert engine.trouble.kind == "crashed"
+    engine.prove()
+    assert (engine.trouble, engine.restarts) == (None, 1)
+
+
+def test_trouble__dies_again_and_again__stays_though_each_worker_proves_itself(start):
+    now = [100.0]
+    engine = start(spec({"boom": "abort"}), clock=lambda: now[0])
+    for number in range(OFTEN):
+        assert engine.trouble is None or number == 0
+        with pytest.raises(EngineCrashed):
+            engine.generate(prompt(b"boom %d" % number), PARAMS)
+        engine.prove()
+        now[0] += 60
+    assert engine.trouble.kind == "crashing"
+    assert f"died {OFTEN} times" in engine.trouble.text
+    assert engine.generate(prompt(b"hello"), PARAMS).tokens, "it serves meanwhile"
+    now[0] += LATELY_SECONDS - 60 * OFTEN - 1
+    assert engine.trouble.kind == "crashing"
+    now[0] += 1
+    assert engine.trouble is None
+
+
+def test_pool__one_worker_does_not_prove_itself__serves_and_says_so(pool):
+    both = pool(spec({KNOWN: "segfault"}), spec())
+    assert both.trouble.kind == "unproven"
+    assert both.prove().startswith("1 of 2 workers")
+    assert both.trouble.kind == "crashed"
+    for _ in range(3):
+        assert both.generate(prompt(b"hello"), PARAMS).tokens
+
+
+def test_pool__no_worker_proves_itself__is_refused(pool):
+    both = pool(spec({KNOWN: "wrong token"}), spec({KNOWN: "segfault"}))
+    with pytest.raises(ProofFailed):
+        both.prove()
+    with pytest.raises(EngineCrashed):
+        both.generate(prompt(b"hello"), PARAMS)

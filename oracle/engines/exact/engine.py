@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from oracle.disputes.tokens import PROMPT_TOKEN_BYTES, Tokens, prompt_ids
+from oracle.engines import proof
 from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact import fast_known
 from oracle.engines.exact.fast_device import Device
@@ -23,11 +24,12 @@ from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong
 from oracle.models import gguf
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
+from oracle.models.shipped import known_answer
 
 JUDGED_TOGETHER = 256  # output tokens whose logits lie in memory at a time
 
 OnProgress = Callable[[str, int, int], None]
-"""(hash, load, generate or check; units done; units in all)."""
+"""(hash, load, prove, generate or check; units done; units in all)."""
 
 
 class ExactEngine:
@@ -67,6 +69,19 @@ class ExactEngine:
         file.verify(self._on_hash)  # not replaced while it was being loaded
         on_progress("load", 1, 1)
 
+    def prove(self) -> str:
+        """The device gave the known answer before the model was loaded; now the model, bit for bit."""
+        known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
+        shown = proof.prove(self, self._vocabulary, context, known, None, self._on_progress)
+        return f"the exact engine's known answer; {shown}, with the same bits"
+
+    def forget(self) -> None:
+        self._cache.truncate(0)
+
+    def read(self, tokens: Sequence[TokenId], rows: int) -> list[Any]:
+        (logits,) = self._forward.run([Chunk(tokens, self._cache, rows)])
+        return list(logits)
+
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length
         longest = PROMPT_TOKEN_BYTES if self._prompt_ids else self._longest_piece
@@ -90,8 +105,7 @@ class ExactEngine:
         while position < len(judged):
             rows = min(JUDGED_TOGETHER, len(judged) - position)
             upto = len(prompt) + position + rows - 1
-            (logits,) = self._forward.run([Chunk(fed[done:upto], self._cache, rows)])
-            for row in logits:
+            for row in self.read(fed[done:upto], rows):
                 right = self._pick(row, params, position)
                 if right != judged[position]:
                     return Verdict(False, position, f"token {judged[position]} where the model gives {right}")
@@ -137,8 +151,8 @@ class ExactEngine:
         tokens: list[TokenId] = []
         spelled, fed = b"", list(prompt)
         while True:
-            (logits,) = self._forward.run([Chunk(fed, self._cache, 1)])
-            tokens.append(TokenId(self._pick(logits[0], params, len(tokens))))
+            (logits,) = self.read(fed, 1)
+            tokens.append(TokenId(self._pick(logits, params, len(tokens))))
             self._on_progress("generate", len(tokens), limit)
             spelled += self.detokenize(tokens[-1:])
             strayed = text is not None and not text.startswith(spelled)
@@ -152,7 +166,7 @@ class ExactEngine:
         limit = output_limit(prompt, self._manifest.context_length, params)
         if not all(0 <= token < self._vocabulary for token in prompt):
             raise BadModelFile("the prompt holds tokens that the model has not")
-        self._cache.truncate(0)
+        self.forget()
         return limit
 
     def _pick(self, logits: Any, params: Params, position: int) -> int:
