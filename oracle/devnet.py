@@ -30,7 +30,7 @@ from oracle.chain.connect import connect
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
 from oracle.devnodes import stop
-from oracle.disputes import commitments
+from oracle.disputes import recomputed
 from oracle.engines.sampling import table_code
 from oracle.errors import BadModelFile, Refused
 from oracle.models.manifest import Manifest
@@ -219,7 +219,7 @@ def add_model(store: Path, described: Path, *, committed: bool = False) -> Manif
     if models.take_copy(file) != manifest.file_sha256:
         raise Refused(f"{described} names another file than the one beside it")
     if committed:
-        made = commitments.commit(models.file(manifest).path)
+        made = recomputed.of_file(models, manifest)
         manifest = replace(manifest, weights_root=made.weights_root, architecture=made.architecture)
     models.allow(manifest)
     return manifest

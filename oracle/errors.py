@@ -58,6 +58,10 @@ class ProofFailed(Refused):
     """A loaded model does not answer its known question; nothing it computes may be signed."""
 
 
+class WrongCommitments(Refused):
+    """A manifest commits to other numbers than its file holds: honest answers for it would lose their bonds."""
+
+
 class BadManifest(Refused):
     """A manifest is malformed, or one that the registry would refuse."""
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
-from oracle.disputes import commitments
+from oracle.disputes import commitments, recomputed
 from oracle.errors import BadModelFile, Refused
 from oracle.models.download import CHUNK_BYTES, OnBytes, file_sha256, ignore_bytes
 from oracle.models.manifest import Manifest
@@ -70,7 +70,7 @@ def measure(manifest: Manifest, file: Path, on_bytes: OnBytes = ignore_bytes) ->
     """A sealed copy of `file`, which must be what `manifest` says: size, hash and, of an exact model, commitments.
 
     on_bytes: copying counts all bytes once, hashing once more; an exact model's commitments come after that.
-    Raises BadModelFile, NotEnoughMemory.
+    Raises BadModelFile, WrongCommitments, NotEnoughMemory.
     """
     model = MeasuredModel(manifest.model_id, os.memfd_create(NAME, os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING))
     try:
@@ -128,7 +128,7 @@ def _write(copy: int, chunk: bytes) -> None:
 
 
 def _check(manifest: Manifest, copy: Path, name: str, on_bytes: OnBytes) -> None:
-    """Raises BadModelFile unless the sealed copy is the model."""
+    """Raises BadModelFile or WrongCommitments unless the sealed copy is the model."""
     size = manifest.file_bytes
     if copy.stat().st_size != size:
         raise BadModelFile(f"{name} became shorter while it was read")
@@ -138,15 +138,8 @@ def _check(manifest: Manifest, copy: Path, name: str, on_bytes: OnBytes) -> None
             f"{name} has SHA-256 {digest.hex()}, its manifest says {manifest.file_sha256.hex()}: "
             "damaged or replaced; fetch it again with `didyma model add`"
         )
-    if any(manifest.weights_root):
-        made = commitments.commit(copy)
-        if made.weights_root != manifest.weights_root:
-            raise BadModelFile(
-                f"{name} has the weights root 0x{made.weights_root.hex()}, its manifest says "
-                f"0x{manifest.weights_root.hex()}: the manifest is wrong; use the one from the chain"
-            )
-        if made.architecture != manifest.architecture:
-            raise BadModelFile(f"{name} has another architecture than its manifest says: use the one from the chain")
+    if recomputed.commits(manifest):  # from the copy, each time: the host could have written any record on its disk
+        recomputed.compare(manifest, commitments.commit(copy))
 
 
 def available_bytes() -> int:

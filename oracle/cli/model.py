@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from oracle.cli.report import JsonOption, print_json, progress, reported
+from oracle.disputes import recomputed
 from oracle.disputes.tokens import tokenized
 from oracle.errors import BadModelFile, printable
 from oracle.models.add import Wrapper, make_manifest
@@ -50,6 +51,8 @@ def add(
             wrapper = Wrapper(_text(prefix), _text(suffix), tuple(stop or ()))
             label = name or Path(source.partition("@")[0]).stem
             given = make_manifest(models, digest, name=label, uri=uri, wrapper=wrapper, context=context)
+        with progress(f"recomputing what the manifest of {printable(given.name)} commits to") as on_bytes:
+            recomputed.verify(models, given, on_bytes)
         models.allow(given)
         _print(given)
 

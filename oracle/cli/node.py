@@ -14,7 +14,7 @@ from oracle.api.readiness import readiness
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
-from oracle.cli.report import JsonOption, print_json, reported
+from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.errors import BadSettings
 from oracle.node import check as checks
 from oracle.node import logs, manual
@@ -80,7 +80,8 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Compare settings, chain, contracts, keys, balances and model files, and run one self-test inference."""
     with reported():
         settings = load(config)
-        found = _wait(checks.everything(settings))
+        with progress("reading model files") as on_bytes:
+            found = _wait(checks.everything(settings, on_bytes=on_bytes))
         failed = any(not finding.right for finding in found)
         if as_json:
             print_json(found)

@@ -8,8 +8,8 @@ import typer
 from oracle.cli.connection import Wallet, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import progress
-from oracle.disputes import commitments
-from oracle.errors import BadModelFile, printable
+from oracle.disputes import recomputed
+from oracle.errors import printable
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
@@ -38,18 +38,15 @@ def register(
 
 
 def committed(models: ModelStore, manifest: Manifest) -> Manifest:
-    """The manifest with its file's commitments, added to the store. Raises BadModelFile.
+    """The manifest with its file's commitments, added to the store. Raises BadModelFile, WrongCommitments.
 
     Memory is 64 bytes for each row of the weights, whatever the file's size.
     """
-    path = models.file(manifest).path
     with progress(f"committing to {printable(manifest.name)}") as on_bytes:
-        made = commitments.commit(path, on_bytes)
-    if manifest.weights_root != bytes(32):
-        if (made.weights_root, made.architecture) != (manifest.weights_root, manifest.architecture):
-            raise BadModelFile(f"the manifest of {manifest.name} commits to other weights than its file holds")
+        made = recomputed.of_file(models, manifest, on_bytes)
+    if recomputed.commits(manifest):
+        recomputed.compare(manifest, made)
         return manifest
-    commitments.keep(path, made.weights)
     full = replace(manifest, weights_root=made.weights_root, architecture=made.architecture)
     models.allow(full)
     return full

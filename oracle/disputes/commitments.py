@@ -38,6 +38,11 @@ ABSENT = 255
 NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", "bytes")
 """ABI types of a manifest's architecture: index in FAMILIES; layers, width, hidden, heads, key heads, head width, rope
 width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; `kinds`."""
+FIELDS = (
+    "family", "layers", "width", "hidden width", "heads", "key heads", "head width", "rope width", "context",
+    "vocabulary", "epsilon of rows", "epsilon of heads", "rotations root", "vocabulary root", "kinds of tensors",
+)  # fmt: skip
+"""What they are called."""
 
 OnProgress = Callable[[int, int], None]
 """(bytes of weights hashed, bytes in all)."""

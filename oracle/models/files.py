@@ -26,7 +26,7 @@ class ModelFile:
 
     def verify(self, on_bytes: OnBytes = ignore_bytes) -> None:
         """Hashes the file unless it is unchanged since the last time. Raises BadModelFile."""
-        before = self._identity()
+        before = self.identity
         if before == self._verified_as:
             return
         self._verified_as = None
@@ -38,11 +38,13 @@ class ModelFile:
                 f"{self.path.name} has SHA-256 {digest.hex()}, its manifest says {self.sha256.hex()}: "
                 "damaged or replaced; fetch it again with `didyma model add`"
             )
-        if self._identity() != before:
+        if self.identity != before:
             raise BadModelFile(f"{self.path.name} is being written to")
         self._verified_as = before
 
-    def _identity(self) -> tuple[int, ...]:
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """What changes when the file is replaced or written to. Raises BadModelFile if it cannot be read."""
         try:
             status = self.path.stat()
         except OSError as error:

@@ -13,9 +13,11 @@ from oracle.chain.keys import Signer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.deployment import Deployment
+from oracle.disputes import recomputed
 from oracle.disputes.tokens import prompt_bytes
 from oracle.engines.base import Engine, Params
 from oracle.errors import BadSettings, MalformedPrompt, OracleError
+from oracle.models.download import OnBytes, ignore_bytes
 from oracle.models.store import ModelStore
 from oracle.node.daemon import check_services, load_signers, make_rpc, tee_of
 from oracle.node.engines import EngineFactory, llama_engines
@@ -37,8 +39,13 @@ class Finding:
     detail: str
 
 
-async def everything(settings: Settings, engine_factory: EngineFactory | None = None) -> list[Finding]:
-    """All comparisons, as far as they can be made. Raises BadSettings or BadDeployment if nothing can be."""
+async def everything(
+    settings: Settings, engine_factory: EngineFactory | None = None, on_bytes: OnBytes = ignore_bytes
+) -> list[Finding]:
+    """All comparisons, as far as they can be made. on_bytes: of a model file's, as they are read.
+
+    Raises BadSettings or BadDeployment if nothing can be.
+    """
     deployment = Deployment.load(settings.deployment)
     contracts, rpc = Contracts.at(deployment), make_rpc(settings, deployment)
     found: list[Finding] = []
@@ -63,7 +70,7 @@ async def everything(settings: Settings, engine_factory: EngineFactory | None = 
         for service in services:
             # Any nonce will do for GPUs: nothing is registered here.
             factory = engine_factory or llama_engines(settings, contracts.plays, gpu_nonce=keccak)
-            found.append(await _try("model", _model(settings, service, engine_factory is None)))
+            found.append(await _try("model", _model(settings, service, engine_factory is None, on_bytes)))
             found += await asyncio.to_thread(_engine, service, factory)
     except OracleError as error:
         found.append(Finding("chain", False, f"{type(error).__name__}: {error}"))
@@ -125,13 +132,15 @@ async def _balance(name: str, signer: Signer, settings: Settings, rpc: Rpc, head
     return Finding(name, balance > settings.reserve_wei, detail)
 
 
-async def _model(settings: Settings, service: ServiceRecord, by_store: bool) -> str:
+async def _model(settings: Settings, service: ServiceRecord, by_store: bool, on_bytes: OnBytes) -> str:
     if not by_store:
         return "served by an engine of your own"
     store = ModelStore(settings.models)
     manifest = store.manifest(service.terms.model)
-    await asyncio.to_thread(store.file(manifest).verify)
-    return f"{manifest.name}: {manifest.file_bytes:,} bytes with the right SHA-256"
+    await asyncio.to_thread(store.file(manifest).verify, on_bytes)
+    await asyncio.to_thread(recomputed.verify, store, manifest, on_bytes)
+    bears_out = " and the numbers that its manifest commits to" if recomputed.commits(manifest) else ""
+    return f"{manifest.name}: {manifest.file_bytes:,} bytes with the right SHA-256{bears_out}"
 
 
 def _engine(service: ServiceRecord, factory: EngineFactory) -> list[Finding]:

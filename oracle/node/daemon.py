@@ -36,7 +36,7 @@ from oracle.models.store import ModelStore
 from oracle.node import ledger, salts
 from oracle.node.crashpoints import crashpoint
 from oracle.node.enclave import Enclave
-from oracle.node.engines import EngineFactory, llama_engines
+from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.journal import BlockRef, Journal, Tx
 from oracle.node.journal_outbox import LIVE, Outbox
 from oracle.node.journal_schema import jobs
@@ -543,7 +543,7 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
         operator=operator,
         disputer=disputer,
         secrets=secrets,
-        engine_factory=engine_factory or llama_engines(settings, contracts.plays, gpu_nonce=nonce),
+        engine_factory=engine_factory or llama_engines(settings, contracts.plays, logged_progress(), gpu_nonce=nonce),
     )
 
 

@@ -4,16 +4,23 @@ where the dispute game judges, or a panel that tolerates no difference.
 In a TEE, engines never see the disk: they run on a sealed copy of their model that was compared with its manifest, and
 on GPUs only if all of these have just passed NVIDIA's verifier. That is done before an engine is made. A worker that is
 lost starts again on the same copy, but its GPU is not appraised again.
+
+No engine is made for a manifest whose commitments its file does not bear out.
 """
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import structlog
+
 from oracle.attestation.gpu import GpuAppraiser, GpuRefused, Nvattest, gate
 from oracle.attestation.measured import MeasuredModel, measure
+from oracle.disputes import recomputed
 from oracle.engines.base import Engine
 from oracle.engines.choice import engine_spec
 from oracle.engines.llama_settings import LlamaSettings
@@ -25,11 +32,13 @@ from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
 EngineFactory = Callable[[ServiceRecord], Engine]
-"""Makes the engine of a service; called once for each, in a thread. Raises UnknownModel, BadModelFile; in a TEE also
-NotEnoughMemory, GpuRefused.
+"""Makes the engine of a service; called once for each, in a thread. Raises UnknownModel, BadModelFile,
+WrongCommitments; in a TEE also NotEnoughMemory, GpuRefused.
 
 The engine must bear calls from as many threads as the settings name GPUs. One with a `close` method is closed.
 """
+
+log = structlog.get_logger()
 
 _copies: dict[bytes, MeasuredModel] = {}
 """Sealed copies by the model's id, which says what is in them: whoever asks in this process gets the same one. They
@@ -67,6 +76,8 @@ def llama_engines(
                 _pass_gate(settings.gpus, manifest.model_id, gpu_nonce, appraiser or Nvattest())
             copy = _sealed_copy(manifest, path, on_progress)
             path, fd = copy.passed_path, copy.fd
+        else:
+            recomputed.verify(store, manifest, partial(on_progress, "commit"))
         gpus: list[str | None] = [*settings.gpus] or [None]
         panel = None if plays(service.terms.arbiter) else service.panel
         specs = [
@@ -77,6 +88,19 @@ def llama_engines(
         return WorkerPool(specs, limits, on_progress)
 
     return make
+
+
+def logged_progress(seconds: float = 10.0) -> OnProgress:
+    """For whoever has no terminal: a line each so many seconds, of what takes long before an engine can work."""
+    told = dict.fromkeys(("measure", "commit", "hash", "load", "prove"), -math.inf)
+
+    def tell(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if what in told and now - told[what] >= seconds:
+            told[what] = now
+            log.info("preparing an engine", step=what, percent=100 * done // max(total, 1))
+
+    return tell
 
 
 def _pass_gate(gpus: list[str], model: bytes, nonce: Callable[[bytes], bytes] | None, appraiser: GpuAppraiser) -> None:

@@ -19,7 +19,7 @@ from oracle.attestation import measured
 from oracle.attestation.measured import NAME, MeasuredModel, NotEnoughMemory, measure
 from oracle.disputes import commitments
 from oracle.engines.worker_sandbox import PACKAGE_ROOT
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, WrongCommitments
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
@@ -100,11 +100,13 @@ def test_measure__no_such_file__is_refused(plain, tmp_path):
 
 
 def test_measure__other_weights_root__is_refused(exact, file):
-    refused(replace(exact, weights_root=b"\1" * 32), file, "weights root")
+    with pytest.raises(WrongCommitments, match="weights root 0x01"):
+        measure(replace(exact, weights_root=b"\1" * 32), file)
 
 
 def test_measure__other_architecture__is_refused(exact, file):
-    refused(replace(exact, architecture=exact.architecture[:-1] + b"\1"), file, "architecture")
+    with pytest.raises(WrongCommitments, match="architecture of 576 bytes cannot be read"):
+        measure(replace(exact, architecture=exact.architecture[:-1] + b"\1"), file)
 
 
 def test_measure__root_of_a_file_that_is_no_exact_model__is_refused(plain, tmp_path):
