@@ -91,9 +91,7 @@ def readers(client: OracleClient, service: ServiceId, trust: Trust | None = None
 
     Other machines could read a private prompt, and not answer it. trust: whom to believe; None for the endpoint.
     """
-    logs = client.attester.events.KeyAdmitted().get_logs(
-        from_block=client.deployment.block, argument_filters={"service": service}
-    )
+    logs = client.history(client.attester.events.KeyAdmitted(), service=service)
     newest: dict[str, Mapping[str, Any]] = {}
     for log in reversed(logs):
         newest.setdefault(log["args"]["signer"], log["args"])

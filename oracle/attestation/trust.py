@@ -73,9 +73,7 @@ class Trust:
 
 def _registered(client: OracleClient, recipient: Recipient) -> tuple[Registration, bytes]:
     """The newest registration of a key, and its evidence. Raises NotTrusted."""
-    logs = client.attester.events.KeyRegistered().get_logs(
-        from_block=client.deployment.block, argument_filters={"signer": recipient.signer}
-    )
+    logs = client.history(client.attester.events.KeyRegistered(), signer=recipient.signer)
     if not logs:
         raise NotTrusted("no registration can be found")
     registration, evidence, _ = _arguments(client, client.attester, logs[-1], "register")
@@ -84,9 +82,7 @@ def _registered(client: OracleClient, recipient: Recipient) -> tuple[Registratio
 
 def _certificate(client: OracleClient, credential: bytes) -> bytes:
     """The platform's certificate as PEM: the collateral keeps its key alone. Raises NotTrusted."""
-    logs = client.collateral.events.CertificatePosted().get_logs(
-        from_block=client.deployment.block, argument_filters={"id": credential}
-    )
+    logs = client.history(client.collateral.events.CertificatePosted(), id=credential)
     if not logs:
         raise NotTrusted(f"no certificate 0x{credential.hex()} was posted")
     _, der = _arguments(client, client.collateral, logs[-1], "postCertificate")

@@ -3,7 +3,7 @@
 Encoding only: nothing here talks to an endpoint. Structs are dicts or tuples going in, dicts coming out.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,9 +134,3 @@ def _text(value: Any) -> str:
     if isinstance(value, int) and value >= 1 << 160:  # a hash: ids of requests are numbers to a contract
         return f"{value:#066x}"
     return "0x" + value.hex() if isinstance(value, bytes) else str(value)
-
-
-def explained(contracts: Iterable[Binding], data: bytes) -> str:
-    """A revert as text, by the first of the contracts that knows it; else as hexadecimal."""
-    texts = [contract.explain(data) for contract in contracts]
-    return next((text for text in texts if not text.startswith("0x")), texts[0])

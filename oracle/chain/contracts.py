@@ -6,7 +6,8 @@ from typing import Any
 
 from eth_utils.crypto import keccak
 
-from oracle.chain.bindings import Binding, Event, explained
+from oracle.chain import refusals
+from oracle.chain.bindings import Binding, Event
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.deployment import Deployment, artifact
@@ -70,8 +71,8 @@ class Contracts:
             deployment,
             Binding(artifact("Oracle")["abi"], deployment.oracle),
             Binding(artifact("PanelArbiter")["abi"], deployment.panel),
-            _behind(deployment.game, "DisputeGame", "Referee", "TokenReferee"),
-            _behind(deployment.attester, "AttestedAnswers", "DcapVerifier", "DcapCollateral"),
+            None if deployment.game is None else Binding(artifact("DisputeGame")["abi"], deployment.game),
+            None if deployment.attester is None else Binding(artifact("AttestedAnswers")["abi"], deployment.attester),
         )
 
     @property
@@ -100,8 +101,9 @@ class Contracts:
         return next((event for binding in self._bindings if (event := binding.event(log)) is not None), None)
 
     def explain(self, data: bytes) -> str:
-        """A revert as text, whichever contract it comes from."""
-        return explained((*self._bindings, *([] if self.attester is None else [self.attester])), data)
+        """A revert as text, whichever contract it comes from; hexadecimal if none of them knows it."""
+        refusal = refusals.read(data)
+        return refusal.text if refusal is not None else "0x" + data.hex() if data else "no reason given"
 
     async def check(self, rpc: Rpc, block: Block) -> None:
         """Compares the code at the addresses with this package's. Raises ContractVersionMismatch."""
@@ -120,16 +122,6 @@ class Contracts:
                 raise ContractVersionMismatch(
                     f"{address} holds no {name} of this version: wrong deployment file, or a node too old or too new"
                 )
-
-
-def _behind(address: str | None, name: str, *asked: str) -> Binding | None:
-    """A contract's binding that also knows what the contracts it asks may revert with."""
-    if address is None:
-        return None
-    own = artifact(name)["abi"]
-    names = {entry["name"] for entry in own if entry["type"] == "error"}
-    errors = {entry["name"]: entry for other in asked for entry in artifact(other)["abi"] if entry["type"] == "error"}
-    return Binding([*own, *(entry for key, entry in errors.items() if key not in names)], address)
 
 
 def same_code(code: bytes, built: Mapping[str, Any]) -> bool:

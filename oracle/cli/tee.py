@@ -228,9 +228,7 @@ def admit(wallet: Wallet, service: ServiceArgument, signer: SignerArgument) -> N
     """Have a registered key judged by a service's policy, so that its answers count. Anyone may."""
     client, id_, key = wallet.client, bytes32(service), address(signer)
     _policy(client, id_)
-    registered = client.attester.events.KeyRegistered().get_logs(
-        from_block=client.deployment.block, argument_filters={"signer": key}
-    )
+    registered = client.history(client.attester.events.KeyRegistered(), signer=key)
     if not registered:
         raise Refused(f"nobody has registered {key}; its node does that at start")
     details = tuple(registered[-1]["args"]["details"].values())
@@ -307,10 +305,7 @@ def _view(client: OracleClient) -> tuple[Read, int]:
 
 
 def _policies(client: OracleClient, **which: ServiceId) -> list[Mapping[str, Any]]:
-    events = client.attester.events.PolicyAdopted()
-    return [
-        event["args"] for event in events.get_logs(from_block=client.deployment.block, argument_filters=dict(which))
-    ]
+    return [event["args"] for event in client.history(client.attester.events.PolicyAdopted(), **which)]
 
 
 def _policy(client: OracleClient, service: ServiceId) -> Mapping[str, Any]:
@@ -351,7 +346,7 @@ def _caps(client: OracleClient, service: ServiceId) -> tuple[int, int, int]:
 def _keys(client: OracleClient, service: ServiceId, signer: str = "") -> list[dict[str, Any]]:
     """Keys that were ever admitted, by their newest admission. signer: alone, if given."""
     filters = {"service": service, **({"signer": signer} if signer else {})}
-    events = client.attester.events.KeyAdmitted().get_logs(from_block=client.deployment.block, argument_filters=filters)
+    events = client.history(client.attester.events.KeyAdmitted(), **filters)
     newest = {event["args"]["signer"]: event["args"]["admission"] for event in events}
     admitted = client.attester.functions.isAdmitted
     return [
