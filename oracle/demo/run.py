@@ -130,14 +130,15 @@ class Demo:
         def seats(plan: devnet.NodePlan) -> tuple[ServiceId, ...]:
             return tuple(service.id for service in services if plan in service.plans)
 
-        alone: dict[str, object] = {"watch": False}  # one watcher is enough, and nobody races it
+        # One watcher is enough. It goes first with what anybody may send, so that no transaction races another.
+        alone: dict[str, object] = {"watch": False, "stagger_seconds": 10}
         for plan in (ADA, BEN):
             yield Role(plan, "a node", seats(plan), alone, tee=True)
         for plan in (CLEO, DAN) if self.panel else ():
             yield Role(plan, "a node", seats(plan), alone)
         yield Role(MALLORY, "the bribed node", seats(MALLORY), alone, LIAR)
         watched = tuple(service.id for service in services)
-        yield Role(WANDA, "the watcher", watched, {"answer": False, "finalize_others": False})
+        yield Role(WANDA, "the watcher", watched, {"answer": False, "finalize_others": False, "stagger_seconds": 0})
 
     def _name_everybody(self) -> None:
         user, deployer = self.user, self.deployer
@@ -233,7 +234,9 @@ class Demo:
 
     def voted_down(self) -> None:
         self._scene("Mallory lies where llama.cpp answers; a panel of three runs it again and votes")
-        self._liar_lost(self._follow(self._ask(self.voted, BRIBED.encode(), turn=MALLORY)))
+        prompt = BRIBED.encode()
+        self.narrator.texts[prompt] = BRIBED
+        self._liar_lost(self._follow(self._ask(self.voted, prompt, turn=MALLORY)))
 
     def _liar_lost(self, steps: Sequence[Step]) -> None:
         self._expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
