@@ -216,12 +216,12 @@ library TcbLevels {
                 pceSvn >= _read(tcbInfo, at + 32, 2) && _covers(have, uint128(_read(tcbInfo, at, 16)))
                     && _covers(haveTdx, uint128(_read(tcbInfo, at + 16, 16)) & judged)
             ) {
-                Level memory found = Level(uint8(_read(tcbInfo, at + 34, 1)), uint128(_read(tcbInfo, at + 35, 16)));
+                Level memory covered = Level(uint8(_read(tcbInfo, at + 34, 1)), uint128(_read(tcbInfo, at + 35, 16)));
                 // Who says that software must harden, and not against what, names nothing that it could have mitigated.
-                if (found.status & SW_HARDENING_NEEDED != 0 && found.advisories == 0) {
-                    found.advisories = UNLISTABLE_ADVISORIES;
+                if (covered.status & SW_HARDENING_NEEDED != 0 && covered.advisories == 0) {
+                    covered.advisories = UNLISTABLE_ADVISORIES;
                 }
-                return join(level, found);
+                return join(level, covered);
             }
         }
         revert NoTcbLevel();
