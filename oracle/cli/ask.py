@@ -22,11 +22,13 @@ from oracle.cli.report import JsonOption, print_json, reported
 from oracle.cli.tee import AdvisoryOption, ConfigurationOption, EvaluationOption
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.disputes.tokens import prompt_ids, tokenized
-from oracle.errors import PromptTooLong, Refused, printable
+from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
 from oracle.models.store import ModelStore
 from oracle.node.settings import INTEL
 
 TOKENS = 24
+MOST_FAILURES, PAUSE_SECONDS = 10, 2.0
+"""How often an endpoint may fail while a request is followed, and the rest after each time."""
 MOST_VALUE_WEI = ((1 << 24) - 1) * FINNEY
 """What a request can say that hangs on its answer."""
 OUTCOMES = {
@@ -182,21 +184,33 @@ def _possible(text: bytes, temperature: float, value_wei: int) -> None:
 
 
 def _follow(client: OracleClient, asked: Asked, block: int, *, quiet: bool) -> None:
-    """Until the request is closed; shows each step unless `quiet`."""
-    for step in client.follow(asked.request, block):
-        asked.steps.append(step)
-        if quiet:
-            continue
-        console.print(f"{step.name:<18} block {step.block}  gas {step.gas_used:>7}  {step.tx_hash}")
-        if step.name == ("AnswerPosted" if asked.sealed is None else "RequestFinalized"):
-            found = asked.answer()
-            if found is not None:
-                remark = f"by {found[1]}" if asked.sealed is None else "nobody else can read it"
-                console.print(
-                    f"{printable(found[0].decode('utf-8', 'replace'))}  ({remark})", style="bold", markup=False
-                )
-        if step.name in OUTCOMES and step.name != "RequestFinalized":
-            console.print(OUTCOMES[step.name])
+    """Until the request is closed; shows each step unless `quiet`. Raises RpcUnavailable if the endpoint stays away."""
+    failures = 0
+    while True:
+        try:
+            for number, step in enumerate(client.follow(asked.request, block)):
+                failures = 0
+                if number >= len(asked.steps):
+                    asked.steps.append(step)
+                    if not quiet:
+                        _show(asked, step)
+            return
+        except RpcUnavailable as error:
+            failures += 1
+            if failures > MOST_FAILURES:
+                what = f"the request goes on: `didyma request show {asked.request:#066x}` tells how"
+                raise RpcUnavailable(f"{error}; {what}") from None
+            time.sleep(PAUSE_SECONDS)
+
+
+def _show(asked: Asked, step: Step) -> None:
+    console.print(f"{step.name:<18} block {step.block}  gas {step.gas_used:>7}  {step.tx_hash}")
+    found = asked.answer() if step.name == ("AnswerPosted" if asked.sealed is None else "RequestFinalized") else None
+    if found is not None:
+        remark = f"by {found[1]}" if asked.sealed is None else "nobody else can read it"
+        console.print(f"{printable(found[0].decode('utf-8', 'replace'))}  ({remark})", style="bold", markup=False)
+    if step.name in OUTCOMES and step.name != "RequestFinalized":
+        console.print(OUTCOMES[step.name])
 
 
 def chosen_service(client: OracleClient, service: str | None) -> ServiceId:

@@ -46,7 +46,7 @@ LOCAL_RPC_URL = "http://127.0.0.1:8545"
 DEV_CHAIN = 31337
 """Chain id of Anvil, whose accounts are public."""
 NOBODY = Web3.to_checksum_address("0x" + "00" * 20)
-console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True, markup=False)
 
 RpcUrlOption = Annotated[
     str | None,

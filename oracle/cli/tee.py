@@ -102,7 +102,9 @@ def verify(
     evaluation: EvaluationOption = 0,
     configuration: ConfigurationOption = False,
     advisory: AdvisoryOption = None,
-    grace_days: Annotated[float, typer.Option(min=0, help="Accept platforms that are out of date for so long.")] = 0,
+    grace_days: Annotated[
+        float, typer.Option(min=0, max=36_500, help="Accept platforms that are out of date for so long.")
+    ] = 0,
     since: Annotated[
         int | None,
         typer.Option(

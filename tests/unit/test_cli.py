@@ -6,7 +6,9 @@ import stat
 import pytest
 from typer.testing import CliRunner
 
-from oracle.cli import app
+from oracle.cli import app, ask
+from oracle.client import RequestId, ServiceId, Step
+from oracle.errors import RpcUnavailable
 
 ADDRESSES = {
     "chain_id": 31337,
@@ -148,3 +150,38 @@ def test_help__every_command__explains_itself(cli):
         done = cli(*words, "--help")
         assert done.exit_code == 0
         assert "Usage" in done.output
+
+
+class Flaky:
+    """A client whose endpoint fails at these calls."""
+
+    def __init__(self, failing):
+        self.calls, self.failing = 0, failing
+
+    def follow(self, _request, _block):
+        self.calls += 1
+        yield Step("RequestPosted", {}, 1, "0xaa", 1)
+        if self.calls in self.failing:
+            raise RpcUnavailable("no connection")
+        yield Step("RequestFinalized", {}, 2, "0xbb", 1)
+
+
+def test_ask__endpoint_fails_while_a_request_is_followed__goes_on_and_shows_each_step_once(monkeypatch, capsys):
+    monkeypatch.setattr(ask, "PAUSE_SECONDS", 0)
+    asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None)
+    ask._follow(Flaky({1, 2}), asked, 0, quiet=False)
+    assert [step.name for step in asked.steps] == ["RequestPosted", "RequestFinalized"]
+    assert capsys.readouterr().out.count("RequestPosted") == 1
+
+
+def test_ask__endpoint_stays_away__says_where_the_request_can_be_looked_at(monkeypatch):
+    monkeypatch.setattr(ask, "PAUSE_SECONDS", 0)
+
+    class Gone(Flaky):
+        def follow(self, _request, _block):
+            raise RpcUnavailable("no connection")
+            yield
+
+    asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None)
+    with pytest.raises(RpcUnavailable, match=rf"no connection; .*`didyma request show {7:#066x}`"):
+        ask._follow(Gone(set()), asked, 0, quiet=True)

@@ -384,6 +384,10 @@ WORDS = {
     "accept": ["Revoked"],
     "at": ["-1", "now"],
     "began": ["now"],
+    "advisory": ["many"],
+    "evaluation": ["-1", "65536", "newest"],
+    "grace_days": ["-1", "long", "nan", "inf"],
+    "since": ["-1", "now"],
     "context": ["1", "long"],
     "sha256": ["12", "hello"],
 }
@@ -403,6 +407,7 @@ HARMLESS = {
     "post": "a switch",
     "private": "a switch",
     "liar": "a switch",
+    "configuration": "a switch",
     "panel": "a switch",
     "short": "a switch",
     "dispute_keystore": "a switch, of `node init`",
