@@ -19,6 +19,32 @@ contract GraphHarness {
         return Graph.tensor(m, step, Graph.named(m, step, index), positions);
     }
 
+    function leafOf(Graph.Model calldata m, uint256 step, uint256 index, uint256 positions, uint256 row, uint256 column)
+        public
+        pure
+        returns (uint256)
+    {
+        return Graph.tensor(m, step, Graph.named(m, step, index), positions).leafOf(row, column);
+    }
+
+    /// @notice The leaf of each (row, column), or the error that it is refused with.
+    function leavesOf(
+        Graph.Model calldata m,
+        uint256 step,
+        uint256 index,
+        uint256 positions,
+        uint256[2][] calldata places
+    ) external view returns (bytes[] memory found) {
+        found = new bytes[](places.length);
+        for (uint256 i; i < places.length; ++i) {
+            try this.leafOf(m, step, index, positions, places[i][0], places[i][1]) returns (uint256 leaf) {
+                found[i] = abi.encode(leaf);
+            } catch (bytes memory reason) {
+                found[i] = reason;
+            }
+        }
+    }
+
     /// @notice Rows, columns, bytes of a number, of a leaf, levels of a row and of the tree, of each operator of a step.
     function layouts(Graph.Model calldata m, uint256 step, uint256 positions)
         external

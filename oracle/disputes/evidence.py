@@ -108,7 +108,11 @@ class Step:
     def reads(  # noqa: PLR0911, PLR0912 (a table of operators)
         self, operator: Operator, row: int, column: int, tokens: Sequence[int]
     ) -> list[Read]:
-        """The inputs of one number. tokens: ids of the pass. [] for numbers that no input makes: they are 0."""
+        """The inputs of one number. tokens: ids of the pass. [] for numbers that no input makes: they are 0.
+
+        Raises IndexError for a number that the operator has not.
+        """
+        operator.check(row, column)
         name, a = operator.name, self.architecture
         kind = name.rsplit(".", 1)[-1]
         if name == "embedding":
@@ -308,7 +312,7 @@ class StepExhibits:
         if isinstance(wanted, Number):
             index = operator.leaf_of(wanted.row, wanted.column)
             return self.leaf(wanted.name, index), tree.root, list_proof, _proof(tree, index, 0)
-        first = wanted.row << operator.row_depth
+        first = operator.leaf_of(wanted.row, 0)
         data = b"".join(self.leaf(wanted.name, first + chunk) for chunk in range(operator.row_leaves))
         return data, tree.root, list_proof, _proof(tree, wanted.row, operator.row_depth)
 

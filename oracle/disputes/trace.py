@@ -73,10 +73,14 @@ class Operator:
     def depth(self) -> int:
         return self.row_depth + depth(self.rows)
 
-    def leaf_of(self, row: int, column: int) -> int:
-        """Index in the tree of the leaf with a number. Raises IndexError."""
+    def check(self, row: int, column: int) -> None:
+        """Raises IndexError unless there is a number. What fills up a leaf, a row or the tree is none."""
         if not 0 <= row < self.rows or not 0 <= column < self.columns:
             raise IndexError(f"{self.name} has no number at ({row}, {column})")
+
+    def leaf_of(self, row: int, column: int) -> int:
+        """Index in the tree of the leaf with a number. Raises IndexError."""
+        self.check(row, column)
         return (row << self.row_depth) + column // self.leaf_numbers
 
     def row_and_chunk(self, leaf: int) -> tuple[int, int]:

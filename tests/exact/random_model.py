@@ -30,6 +30,8 @@ class Shape:
     """Of all weights: large ones drive activations into saturation."""
     zero_rows: bool = False
     context: int = 128
+    spare_tokens: int = 0
+    """Beyond the 377 of the vocabulary."""
     extra: tuple[str, ...] = ()
     """Header entries of the family that say 8."""
 
@@ -64,8 +66,16 @@ def write(path: Path, shape: Shape, seed: int = 0) -> Path:
     return path
 
 
-def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
+def tokens(shape: Shape) -> tuple[list[str], list[float], list[int]]:
+    """Texts, scores and types."""
     texts, scores, types = vocabulary()
+    spare = shape.spare_tokens
+    more = [f"▁spare{n}" for n in range(spare)]
+    return [*texts, *more], [*scores, *[-200.0] * spare], [*types, *[int(gguf.TokenType.NORMAL)] * spare]
+
+
+def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
+    texts, scores, types = tokens(shape)
     out.add_name("random")
     out.add_context_length(shape.context)
     out.add_embedding_length(shape.width)
@@ -101,10 +111,10 @@ def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -
     def vector(name: str, length: int, middle: float = 1.0) -> None:
         out.add_tensor(name, (middle + 0.3 * rng.standard_normal(length)).astype(np.float32))
 
-    tokens, queries, keys = len(vocabulary()[0]), shape.heads * shape.head_width, shape.kv_heads * shape.head_width
-    matrix("token_embd.weight", tokens, shape.width, 8.0)
+    count, queries, keys = len(tokens(shape)[0]), shape.heads * shape.head_width, shape.kv_heads * shape.head_width
+    matrix("token_embd.weight", count, shape.width, 8.0)
     if not shape.tied:
-        matrix("output.weight", tokens, shape.width, 4.0)
+        matrix("output.weight", count, shape.width, 4.0)
     vector("output_norm.weight", shape.width)
     if shape.rope_factors:
         out.add_tensor("rope_freqs.weight", rng.uniform(1, 8, shape.rope_width // 2).astype(np.float32))

@@ -35,6 +35,9 @@ library Graph {
     /// @notice Thrown for a pass over no tokens.
     error NoPositions();
 
+    /// @notice Thrown for a number that a tensor has not. No index stands for what fills up a leaf, a row or a tree.
+    error NoSuchNumber(uint256 row, uint256 column, uint256 rows, uint256 columns);
+
     uint256 internal constant LEAF_NUMBERS = 256;
 
     // Operators of a layer with head norms, by their index there: the first of each group. Of each group, in order, as far
@@ -152,8 +155,14 @@ library Graph {
         return (leaf >> levels, (leaf & ((1 << levels) - 1)) * leafNumbers(t));
     }
 
+    /// @notice Reverts unless the tensor has a number there. Whatever addresses a number or a row is checked here.
+    function check(Tensor memory t, uint256 row, uint256 column) internal pure {
+        if (row >= t.rows || column >= t.columns) revert NoSuchNumber(row, column, t.rows, t.columns);
+    }
+
     /// @notice The leaf with a number.
     function leafOf(Tensor memory t, uint256 row, uint256 column) internal pure returns (uint256) {
+        check(t, row, column);
         return (row << rowDepth(t)) + column / leafNumbers(t);
     }
 

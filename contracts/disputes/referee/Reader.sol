@@ -62,6 +62,7 @@ abstract contract Reader {
         returns (bytes calldata)
     {
         Graph.Tensor memory t = _tensor(q, name);
+        t.check(row, 0);
         _checkRoot(q, name, input);
         uint256 size = t.leafBytes();
         uint256 leaves = (t.columns + t.leafNumbers() - 1) / t.leafNumbers();
@@ -163,6 +164,7 @@ abstract contract Reader {
         uint256 bits,
         IReferee.Input calldata input
     ) internal view returns (int256) {
+        if (k >= length) revert IReferee.NoSuchElement(k, length);
         (uint256 kind, uint256 first) = _weights(q, role);
         uint256 start = k / Models.VECTOR_LEAF * Models.VECTOR_LEAF;
         uint256 columns = length - start < Models.VECTOR_LEAF ? length - start : Models.VECTOR_LEAF;
@@ -177,6 +179,7 @@ abstract contract Reader {
         returns (int256 cosine, int256 sine)
     {
         uint256 pairs = q.n.ropeWidth / 2;
+        if (pair >= pairs) revert IReferee.NoSuchElement(pair, pairs);
         if (input.data.length != 8 * pairs) revert IReferee.WrongDataLength(8 * pairs, input.data.length);
         bytes32 hash = MerkleTree.hashLeaf(input.data);
         MerkleTree.check(q.n.rotationsRoot, q.n.context, position, hash, input.proof);

@@ -126,6 +126,8 @@ contract Referee is IReferee, Reader {
     {
         _expectInputs(inputs, 2);
         (uint256 token,) = _entry(tokens, tokens.promptCount + tokenCount, q.row, inputs[0]);
+        // The rows of other tensors follow the embedding's.
+        if (token >= q.n.graph.vocabulary) revert NoSuchElement(token, q.n.graph.vocabulary);
         uint256 kind = Models.kind(q.pointer, Models.EMBEDDING);
         _checkWeight(q.n, token, kind, q.n.graph.width, inputs[1]);
         return Operators.embed(Weights.weight(kind, inputs[1].data, q.column));
