@@ -10,6 +10,7 @@ import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
 import {ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
 import {MerkleTree} from "../libraries/MerkleTree.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
+import {Paths} from "./Paths.sol";
 
 /// @title DisputeGame
 contract DisputeGame is IDisputeGame {
@@ -22,11 +23,10 @@ contract DisputeGame is IDisputeGame {
     /// @notice Openings that a whole game can need: two lists, three times nodes, values; and the tokens.
     uint256 public constant OPENINGS = 7;
 
-    /// @dev Levels that one opening of a tree goes down, at most.
-    uint256 private constant LEVELS = 8;
     uint256 private constant WITNESSES = 8;
     uint256 private constant REWARD_PERCENT = 30;
     uint256 private constant WITNESSES_PERCENT = 20;
+    uint256 private constant MAX_CLOCK_SECONDS = 30 days;
     uint256 private constant TOKENS_PER_OPENING = 128;
     uint256 private constant ENTRY_BYTES = 8;
     address private constant BURN = 0x000000000000000000000000000000000000dEaD;
@@ -55,6 +55,11 @@ contract DisputeGame is IDisputeGame {
     mapping(bytes32 place => bytes32) private _openings;
     mapping(GameId gameId => Game) private _games;
 
+    modifier onlyReferee() {
+        if (msg.sender != address(referee) && msg.sender != address(tokenReferee)) revert NotReferee(msg.sender);
+        _;
+    }
+
     constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) {
         oracle = oracle_;
         referee = referee_;
@@ -72,17 +77,7 @@ contract DisputeGame is IDisputeGame {
     function adopt(ServiceId service, IServices.Terms calldata terms) external returns (uint32 disputeSeconds) {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
         GameTerms memory game = abi.decode(terms.arbiterTerms, (GameTerms));
-        if (!referee.enrolled(terms.model)) revert BadGameTerms("the referee does not know the model");
-        if (game.moveSeconds == 0 || game.firstMoveSeconds < game.moveSeconds) revert BadGameTerms("moves must last");
-        if (game.clockSeconds < game.firstMoveSeconds) revert BadGameTerms("a clock below the first move");
-        if (game.clockSeconds > 30 days) revert BadGameTerms("a clock above 30 days");
-        if (game.openingWei == 0) revert BadGameTerms("an opening costs something");
-        if (game.challengeBondWei < _gasWei(game, OPENINGS)) {
-            revert BadGameTerms("challenge bond below the node's openings");
-        }
-        if (terms.bondWei * REWARD_PERCENT / 100 < 2 * uint256(game.challengeBondWei)) {
-            revert BadGameTerms("reward below twice the challenge bond");
-        }
+        _checkTerms(terms, game);
 
         _indexOf[service] = ++_serviceCount;
         _services[_serviceCount] = Service(service, terms.model, game, referee.steps(terms.model));
@@ -180,10 +175,11 @@ contract DisputeGame is IDisputeGame {
             // No index stands for another operator.
             if (child > type(uint8).max) revert MerkleTree.IndexOutOfRange(child, 1 << 8);
             g.turn.operator = uint8(child);
-            g.turn.level = uint8(referee.pick(_serviceOf(g).model, _placeOf(g), root, node, proof));
+            IReferee.Place memory place = IReferee.Place(g.turn.positions, g.turn.step, child, 0);
+            g.turn.level = uint8(referee.pick(_serviceOf(g).model, place, root, node, proof));
             g.turn.stage = g.turn.level == 0 ? Stage.Values : Stage.Nodes;
         } else if (stage == Stage.Nodes) {
-            uint256 down = _down(g.turn.level);
+            uint256 down = Paths.down(g.turn.level);
             MerkleTree.check(g.disputed, 1 << down, child, node, proof);
             g.turn.level -= uint8(down);
             g.turn.index = uint40(uint256(g.turn.index) << down | child);
@@ -196,70 +192,48 @@ contract DisputeGame is IDisputeGame {
         emit Picked(gameId, g.caseId, stage, child, node);
     }
 
+    /* REFEREES */
+
     /// @inheritdoc IDisputeGame
-    function prove(
-        GameId gameId,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        bytes calldata values,
-        uint256 element,
-        IReferee.Input[] calldata inputs
-    ) external {
+    function leafOf(GameId gameId)
+        external
+        view
+        returns (ModelId model, IReferee.Place memory place, IReferee.Roots memory roots, bytes32 leaf)
+    {
         Game memory g = _moves(gameId, false);
         if (g.turn.stage != Stage.Values) revert WrongStage(gameId, g.turn.stage);
-        _checkCase(g, req, ans);
-        _checkTokens(ans, tokens);
-        bytes32 opened = MerkleTree.hashLeaf(values);
-        if (opened != g.disputed) revert WrongOpening(g.disputed, opened);
-        bool wrong = referee.isWrong(
-            _serviceOf(g).model, _placeOf(g), _rootsOf(g), tokens, ans.tokenCount(), values, element, inputs
-        );
-        if (!wrong) revert NothingWrong();
-        _win(gameId, g, req, ans);
+        place = IReferee.Place(g.turn.positions, g.turn.step, g.turn.operator, g.turn.index);
+        roots.steps = _openings[Paths.listAbove(g.caseId, g.turn, Stage.Steps)];
+        roots.operators = _openings[Paths.listAbove(g.caseId, g.turn, Stage.Operators)];
+        return (_serviceOf(g).model, place, roots, g.disputed);
     }
 
     /// @inheritdoc IDisputeGame
-    function proveChoice(
-        GameId gameId,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        uint256 better,
-        IReferee.Input[] calldata inputs
-    ) external {
+    function choiceOf(GameId gameId) external view returns (ModelId model, uint256 positions, bytes32 operators) {
         Game memory g = _moves(gameId, false);
         Service storage service = _serviceOf(g);
         if (g.turn.stage != Stage.Operators || g.turn.step + 1 != service.steps) {
             revert WrongStage(gameId, g.turn.stage);
         }
+        return (service.model, g.turn.positions, _openings[_place(g)]);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external onlyReferee {
+        Game memory g = _moves(gameId, false);
         _checkCase(g, req, ans);
-        bytes32 root = _openings[_place(g)];
-        if (!tokenReferee.isWrongChoice(req, ans, service.model, tokens, g.turn.positions, root, better, inputs)) {
-            revert NothingWrong();
-        }
         _win(gameId, g, req, ans);
     }
 
     /// @inheritdoc IDisputeGame
-    function refute(
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        ITokenReferee.Fault fault,
-        uint256 index,
-        bytes calldata text,
-        IReferee.Input[] calldata inputs
-    ) external {
+    function refuted(IOracle.Request calldata req, IOracle.Answer calldata ans, address prover) external onlyReferee {
         CaseId caseId = caseIdOf(req, ans);
         Case memory c = _cases[caseId];
         if (c.dead) revert AnswerDead(caseId);
-        ModelId model = _services[_indexOf[req.service]].model;
-        if (!tokenReferee.isMalformed(req, ans, model, tokens, fault, index, text, inputs)) revert NothingWrong();
         // The oracle calls nobody back when it disputes.
         // slither-disable-next-line reentrancy-no-eth
         if (c.open == 0) oracle.dispute(req, ans);
-        _kill(caseId, c, req, ans, msg.sender, GameId.wrap(0));
+        _kill(caseId, c, req, ans, prover, GameId.wrap(0));
     }
 
     /* NODE */
@@ -292,7 +266,7 @@ contract DisputeGame is IDisputeGame {
         Stage stage = g.turn.stage;
         uint256 count;
         if (stage == Stage.Nodes) {
-            count = 1 << _down(g.turn.level);
+            count = 1 << Paths.down(g.turn.level);
         } else {
             // The only openings that nothing above binds.
             _checkNode(g);
@@ -357,7 +331,7 @@ contract DisputeGame is IDisputeGame {
         if (!c.dead) revert AnswerAlive(g.caseId);
 
         uint256 shareWei;
-        if (c.shares != 0 && _isOnTheWay(g, _stored(_gameId(g.caseId, c.won)))) {
+        if (c.shares != 0 && Paths.isOnTheWay(g.turn, _stored(_gameId(g.caseId, c.won)).turn)) {
             shareWei = c.shareWei;
             --c.shares;
         }
@@ -386,6 +360,11 @@ contract DisputeGame is IDisputeGame {
         g = _current(gameId);
         Game storage stored = _games[gameId];
         (g.challenger, g.bondWei, g.number) = (stored.challenger, stored.bondWei, stored.number);
+    }
+
+    /// @inheritdoc IDisputeGame
+    function modelOf(ServiceId service) external view returns (ModelId) {
+        return _services[_indexOf[service]].model;
     }
 
     /// @inheritdoc IDisputeGame
@@ -473,44 +452,8 @@ contract DisputeGame is IDisputeGame {
 
     /* PLACES */
 
-    /// @dev Where a game stands, as all games of a case that come the same way call it.
     function _place(Game memory g) private pure returns (bytes32) {
-        return keccak256(
-            abi.encode(
-                g.caseId, g.turn.stage, g.turn.positions, g.turn.step, g.turn.operator, g.turn.level, g.turn.index
-            )
-        );
-    }
-
-    function _placeOf(Game memory g) private pure returns (IReferee.Place memory) {
-        return IReferee.Place(g.turn.positions, g.turn.step, g.turn.operator, g.turn.index);
-    }
-
-    function _rootsOf(Game memory g) private view returns (IReferee.Roots memory roots) {
-        Game memory above;
-        above.caseId = g.caseId;
-        above.turn.positions = g.turn.positions;
-        above.turn.stage = Stage.Steps;
-        roots.steps = _openings[_place(above)];
-        above.turn.stage = Stage.Operators;
-        above.turn.step = g.turn.step;
-        roots.operators = _openings[_place(above)];
-    }
-
-    /// @dev Levels to the nodes that are opened next: as few openings as LEVELS at a time allow, evenly.
-    function _down(uint256 level) private pure returns (uint256) {
-        uint256 rounds = (level + LEVELS - 1) / LEVELS;
-        return (level + rounds - 1) / rounds;
-    }
-
-    /// @dev Whether `g` is where `won` is or has been.
-    function _isOnTheWay(Game memory g, Game memory won) private pure returns (bool) {
-        if (g.turn.positions != won.turn.positions || g.turn.positions == 0) return false;
-        if (g.turn.stage < Stage.Operators) return true;
-        if (g.turn.step != won.turn.step) return false;
-        if (g.turn.stage == Stage.Operators) return true;
-        return g.turn.operator == won.turn.operator && g.turn.level >= won.turn.level
-            && won.turn.index >> (g.turn.level - won.turn.level) == g.turn.index;
+        return Paths.place(g.caseId, g.turn);
     }
 
     function _serviceOf(Game memory g) private view returns (Service storage) {
@@ -532,6 +475,23 @@ contract DisputeGame is IDisputeGame {
     function _checkTokens(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens) private pure {
         bytes32 computed = keccak256(abi.encode(tokens));
         if (computed != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, computed);
+    }
+
+    /// @dev Refuses terms under which somebody honest would lose.
+    function _checkTerms(IServices.Terms calldata terms, GameTerms memory game) private view {
+        if (!referee.enrolled(terms.model)) revert IReferee.NotEnrolled(terms.model);
+        if (game.moveSeconds == 0 || game.firstMoveSeconds < game.moveSeconds) {
+            revert MovesTooShort(game.moveSeconds, game.firstMoveSeconds);
+        }
+        if (game.clockSeconds < game.firstMoveSeconds || game.clockSeconds > MAX_CLOCK_SECONDS) {
+            revert ClockOutOfRange(game.clockSeconds, game.firstMoveSeconds, MAX_CLOCK_SECONDS);
+        }
+        if (game.openingWei == 0) revert OpeningsUnpaid();
+        uint256 openingsWei = _gasWei(game, OPENINGS);
+        if (game.challengeBondWei < openingsWei) revert ChallengeBondTooSmall(game.challengeBondWei, openingsWei);
+        uint256 rewardWei = terms.bondWei * REWARD_PERCENT / 100;
+        uint256 leastWei = 2 * uint256(game.challengeBondWei);
+        if (rewardWei < leastWei) revert RewardTooSmall(rewardWei, leastWei);
     }
 
     /// @dev The token in question is the one after `positions`, an output token.

@@ -13,7 +13,8 @@ import {ModelId, RequestId, ServiceId} from "./Types.sol";
 /// one step's operators, then of one operator's tensor, down to a leaf's numbers; after each opening the challenger
 /// picks the first part that differs from its own. Everything opened must hash to what was picked above it, so that no
 /// party brings in a value that the other has not had the chance to refuse. In the end the challenger shows the referee
-/// the inputs of one number. The burden of proof is the challenger's, silence loses, and anyone may stop the clock.
+/// the inputs of one number (`IReferee.prove`), or that the choice is another (`ITokenReferee.proveChoice`); an answer whose
+/// tokens alone are at fault it refutes there at once (`ITokenReferee.refute`). The burden of proof is the challenger's, silence loses, and anyone may stop the clock.
 ///
 /// Games about one answer run side by side. The first that its challenger wins kills the answer, and no other game, lost
 /// or thrown, has any bearing on it. What the node opens belongs to the answer: games that come the same way share it.
@@ -117,8 +118,16 @@ interface IDisputeGame is IArbiter {
     event GameSettled(GameId indexed gameId, CaseId indexed caseId, uint256 shareWei);
 
     error NotOracle(address caller);
-    /// @notice Thrown when terms cannot make an honest party worth its while; `reason` says which.
-    error BadGameTerms(string reason);
+    error NotReferee(address caller);
+    /// @notice Thrown when terms leave no time to move, or less for the first move than for others.
+    error MovesTooShort(uint256 moveSeconds, uint256 firstMoveSeconds);
+    error ClockOutOfRange(uint256 clockSeconds, uint256 leastSeconds, uint256 mostSeconds);
+    /// @notice Thrown when terms set no price on openings.
+    error OpeningsUnpaid();
+    /// @notice Thrown when a lost challenge would not repay the node for a whole game.
+    error ChallengeBondTooSmall(uint256 bondWei, uint256 leastWei);
+    /// @notice Thrown when proving a lie would not be worth the bond at risk.
+    error RewardTooSmall(uint256 rewardWei, uint256 leastWei);
     error WrongChallengeBond(uint256 expectedWei, uint256 givenWei);
     error WindowClosed(CaseId caseId, uint256 closedAt);
     /// @notice Thrown when a pass has no tokens, or more than the answer.
@@ -137,8 +146,6 @@ interface IDisputeGame is IArbiter {
     error WrongOpeningLength(uint256 expected, uint256 given);
     /// @notice Thrown when an opening does not hash to what is disputed.
     error WrongOpening(bytes32 expected, bytes32 computed);
-    /// @notice Thrown when the referee finds nothing wrong.
-    error NothingWrong();
     error AnswerDead(CaseId caseId);
     error AnswerAlive(CaseId caseId);
 
@@ -172,38 +179,26 @@ interface IDisputeGame is IArbiter {
     /// @param node the child; @param proof that it is where it is, among the nodes opened.
     function pick(GameId gameId, uint256 child, bytes32 node, bytes32[] calldata proof) external;
 
-    /// @notice Ends a game at its leaf: shows the referee what number `element` is computed from. Anyone may call.
-    /// @param values the leaf as the node opened it.
-    function prove(
-        GameId gameId,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        bytes calldata values,
-        uint256 element,
-        IReferee.Input[] calldata inputs
-    ) external;
+    /* REFEREES */
 
-    /// @notice Ends a game whose logits nobody disputes: shows that they choose `better`. The end's operators must be open.
-    function proveChoice(
-        GameId gameId,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        uint256 better,
-        IReferee.Input[] calldata inputs
-    ) external;
+    /// @notice What a proof about the leaf in dispute is bound to. Reverts unless the challenger is to prove, in time.
+    /// `leaf` is the hash of its values.
+    function leafOf(GameId gameId)
+        external
+        view
+        returns (ModelId model, IReferee.Place memory place, IReferee.Roots memory roots, bytes32 leaf);
 
-    /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock; the caller gets the reward.
-    function refute(
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        ITokenReferee.Fault fault,
-        uint256 index,
-        bytes calldata text,
-        IReferee.Input[] calldata inputs
-    ) external;
+    /// @notice What a proof about the choice is bound to. Reverts unless the end's operators are open and the challenger
+    /// is to move, in time.
+    /// `operators` is the root over the end's operators' outputs.
+    function choiceOf(GameId gameId) external view returns (ModelId model, uint256 positions, bytes32 operators);
+
+    /// @notice Ends a game: what the node said there has been proven wrong. Only the referees call, having read the game.
+    function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external;
+
+    /// @notice Kills an answer whose tokens have been proven to be at fault. Only the referees call.
+    /// @param prover gets the reward.
+    function refuted(IOracle.Request calldata req, IOracle.Answer calldata ans, address prover) external;
 
     /* NODE */
 
@@ -235,6 +230,9 @@ interface IDisputeGame is IArbiter {
     /* VIEWS */
 
     function termsOf(ServiceId service) external view returns (GameTerms memory);
+
+    /// @notice The model of an adopted service; zero for others.
+    function modelOf(ServiceId service) external view returns (ModelId);
 
     /// @notice As it stands now: what another game's opening has brought is counted.
     function gameOf(GameId gameId) external view returns (Game memory);

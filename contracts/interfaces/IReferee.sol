@@ -3,11 +3,13 @@ pragma solidity ^0.8.30;
 
 import {Models} from "../disputes/referee/Models.sol";
 import {IModelRegistry} from "./IModelRegistry.sol";
+import {IDisputeGame} from "./IDisputeGame.sol";
+import {IOracle} from "./IOracle.sol";
 import {ModelId} from "./Types.sol";
 
 /// @title The referee: computes one number of an exact model's forward pass from calldata, and says whether a node's
 /// number is another.
-/// @notice It knows no games, bonds or clocks. Everything it is shown must hash to a root that it is given: of the
+/// @notice It keeps no games, bonds or clocks: a game tells it what is in dispute, and hears what is proven. Everything it is shown must hash to a root that it is given: of the
 /// model's weights, of its tables, of the answer's tokens, or of tensors that stand before the disputed one in the pass
 /// and that both sides therefore agree on. What it computes is docs/numerics.md; which tensors there are and how they
 /// are laid out, `Graph`.
@@ -83,6 +85,11 @@ interface IReferee {
     error NoSuchElement(uint256 element, uint256 elements);
     /// @notice Thrown when tokens are not those that the answer commits to.
     error WrongTokens(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when a leaf is not the one in dispute.
+    error WrongLeaf(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when nothing is wrong with what is shown.
+    error NothingWrong();
+
     /* MODELS */
 
     /// @notice Keeps a registered model's numbers, so that they need not be passed with each move. Anyone may call, once.
@@ -124,4 +131,18 @@ interface IReferee {
         uint256 element,
         Input[] calldata inputs
     ) external view returns (bool);
+
+    /// @notice Ends a game at its leaf: shows what number `element` is computed from. Anyone may call; what the game earns
+    /// is its challenger's.
+    /// @param game hears of it; it must trust this referee. @param values the leaf as the node opened it.
+    function prove(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        Tokens calldata tokens,
+        bytes calldata values,
+        uint256 element,
+        Input[] calldata inputs
+    ) external;
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IDisputeGame} from "./IDisputeGame.sol";
 import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
 import {ModelId} from "./Types.sol";
@@ -51,6 +52,31 @@ interface ITokenReferee {
         bytes calldata text,
         IReferee.Input[] calldata inputs
     ) external view returns (bool);
+
+    /// @notice Ends a game whose logits nobody disputes: shows that they choose `better`. The end's operators must be open.
+    /// Anyone may call.
+    /// @param game hears of it; it must trust this referee.
+    function proveChoice(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 better,
+        IReferee.Input[] calldata inputs
+    ) external;
+
+    /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock; the caller gets the reward.
+    function refute(
+        IDisputeGame game,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external;
 
     /// @notice What an answer with these tokens commits to. entries: eight bytes a token, as `IReferee.Tokens` says.
     function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32);

@@ -61,8 +61,10 @@ class Contracts:
     panel: Binding
     game: Binding | None = None
     """None where the deployment has no dispute game."""
+    referee: Binding | None = None
+    token_referee: Binding | None = None
     attester: Binding | None = None
-    """None where the deployment knows no TEEs. Its events are not read."""
+    """None where the deployment knows no TEEs. Its events are not read, nor the referees'."""
 
     @classmethod
     def at(cls, deployment: Deployment) -> "Contracts":
@@ -71,8 +73,10 @@ class Contracts:
             deployment,
             Binding(artifact("Oracle")["abi"], deployment.oracle),
             Binding(artifact("PanelArbiter")["abi"], deployment.panel),
-            None if deployment.game is None else Binding(artifact("DisputeGame")["abi"], deployment.game),
-            None if deployment.attester is None else Binding(artifact("AttestedAnswers")["abi"], deployment.attester),
+            _optional("DisputeGame", deployment.game),
+            _optional("Referee", deployment.referee),
+            _optional("TokenReferee", deployment.token_referee),
+            _optional("AttestedAnswers", deployment.attester),
         )
 
     @property
@@ -91,6 +95,13 @@ class Contracts:
     @property
     def _bindings(self) -> list[Binding]:
         return [self.oracle, self.panel, *([] if self.game is None else [self.game])]
+
+    def playing(self, name: str) -> Binding:
+        """A contract of the dispute game that takes moves."""
+        wanted = {"DisputeGame": self.game, "Referee": self.referee, "TokenReferee": self.token_referee}
+        binding = wanted[name]
+        assert binding is not None  # nobody plays without
+        return binding
 
     def plays(self, arbiter: str) -> bool:
         """Whether that is the dispute game."""
@@ -122,6 +133,10 @@ class Contracts:
                 raise ContractVersionMismatch(
                     f"{address} holds no {name} of this version: wrong deployment file, or a node too old or too new"
                 )
+
+
+def _optional(name: str, address: str | None) -> Binding | None:
+    return None if address is None else Binding(artifact(name)["abi"], address)
 
 
 def same_code(code: bytes, built: Mapping[str, Any]) -> bool:

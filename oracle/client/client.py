@@ -91,6 +91,11 @@ class OracleClient:
         return self.contract("Referee", self._deployed(self.deployment.referee, "dispute game"))
 
     @cached_property
+    def token_referee(self) -> Contract:
+        """Raises Refused where the deployment has none."""
+        return self.contract("TokenReferee", self._deployed(self.deployment.token_referee, "dispute game"))
+
+    @cached_property
     def game(self) -> Contract:
         """Raises Refused where the deployment has none."""
         return self.contract("DisputeGame", self._deployed(self.deployment.game, "dispute game"))

@@ -198,10 +198,10 @@ def _end(client: OracleClient, args: Mapping[str, Any], place: _Place, log: Any)
     if not args["challengerWon"]:
         return f"ends the game: the challenger was silent; {args['toNodeWei'] / 10**18:g} ether to the node"
     tx = client.w3.eth.get_transaction(log["transactionHash"])
-    try:
-        function, given = client.game.decode_function_input(tx["input"])
-    except ValueError:  # through somebody's contract
+    called = {contract.address: contract for contract in (client.game, client.referee, client.token_referee)}
+    if "to" not in tx or tx["to"] not in called:  # through somebody's contract
         return "proves the answer wrong"
+    function, given = called[tx["to"]].decode_function_input(tx["input"])
     if function.fn_name == "timeout":
         return "ends the game: the node was silent"
     if function.fn_name == "proveChoice":

@@ -158,6 +158,7 @@ class Demo:
             (user.oracle, "Oracle"),
             (user.panel, "PanelArbiter"),
             (user.referee, "Referee"),
+            (user.token_referee, "TokenReferee"),
             (user.game, "DisputeGame"),
             (user.attester, "AttestedAnswers"),
             (user.collateral, "DcapCollateral"),

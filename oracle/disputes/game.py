@@ -88,12 +88,27 @@ Openings = Mapping[bytes, Sequence[bytes]]
 """What the node opened, by place: nodes, or a leaf's bytes alone."""
 
 
+REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee", "refute": "TokenReferee"}
+"""Moves that a referee's contract takes, with the game's address first; the rest are the game's own."""
+
+
 @dataclass(frozen=True)
 class Move:
-    """A call of the contract, after the game's id."""
+    """A call of the game, after the game's id; or of one of its referees."""
 
     function: str
     arguments: tuple[Any, ...]
+
+    @property
+    def contract(self) -> str:
+        """The name of the contract that takes it."""
+        return REFEREES.get(self.function, "DisputeGame")
+
+    def words(self, address: str, game: int) -> tuple[Any, ...]:
+        """All arguments of the call. address: of the game's contract."""
+        if self.function == "refute":
+            return (address, *self.arguments)
+        return (address, game, *self.arguments) if self.function in REFEREES else (game, *self.arguments)
 
 
 class View(Protocol):

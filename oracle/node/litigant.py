@@ -22,7 +22,7 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.disputes import faults
 from oracle.disputes.evidence import ModelExhibits
-from oracle.disputes.game import Claim, Game, Move, Stage, attack, defend, reveal
+from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, reveal
 from oracle.disputes.passes import Pass, Tracer
 from oracle.disputes.tokens import Tokens
 from oracle.engines.base import Engine, TokenId
@@ -208,10 +208,9 @@ class Litigant:
                 return
             move = self._move(name, asked, matter, partial(self._answered_move, matter, state))
             if move is not None:
-                arguments = move.arguments if move.function == "refute" else (game, *move.arguments)
-                data = binding.encode(move.function, *arguments)
+                taking, data = self._encoded(binding, game, move)
                 defends = state.node_to_move
-                yield self._wanted(name, binding, data, view, stake, deadline=state.deadline, defends=defends)
+                yield self._wanted(name, taking, data, view, stake, deadline=state.deadline, defends=defends)
 
     def _answered_move(self, matter: _Matter, state: Game) -> Move | None:
         """In the thread."""
@@ -279,10 +278,13 @@ class Litigant:
         if move.function != "refute":
             reply = await self._call(binding, confirmed, "priceOf", *self._words(matter))
             price = int(binding.result("priceOf", reply))
-        data = binding.encode(move.function, *move.arguments)
+        if move.function in REFEREES:
+            taking, data = self._encoded(binding, 0, move)
+        else:
+            taking, data = binding, binding.encode(move.function, *move.arguments)
         stake = record.request.bond_wei * 3 // 10
         key = f"{name}{move.function}:{price}"
-        return [self._wanted(key, binding, data, view, stake, deadline=closes_at + 1, value=price)]
+        return [self._wanted(key, taking, data, view, stake, deadline=closes_at + 1, value=price)]
 
     def _first_move(self, matter: _Matter) -> Move | None:
         """In the thread."""
@@ -373,6 +375,11 @@ class Litigant:
 
     async def _call(self, binding: Binding, head: Block, function: str, *arguments: Any) -> bytes:
         return await self._rpc.call(binding.address, binding.encode(function, *arguments), head)
+
+    def _encoded(self, binding: Binding, game: int, move: Move) -> tuple[Binding, bytes]:
+        """The contract that takes a move, and the call."""
+        taking = self._contracts.playing(move.contract)
+        return taking, taking.encode(move.function, *move.words(binding.address, game))
 
     @staticmethod
     def _words(matter: _Matter) -> tuple[Any, Any]:

@@ -141,7 +141,7 @@ def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, g
         narrow(nodes, made.leaf >> level & ((1 << down) - 1))
     sent.append(game.openValues(game_id, made.values, sender=node))
     proof = (made.tokens.words, made.values, made.element, made.inputs)
-    sent.append(game.prove(game_id, asked.request, answer, *proof, sender=watcher))
+    sent.append(referee.prove(game, game_id, asked.request, answer, *proof, sender=watcher))
 
     assert world.oracle.statusOf(asked.id) == 1  # open again, for the next turn
     gas = [receipt.gas_used for receipt in sent]

@@ -226,8 +226,13 @@ class Court:
             found[bytes(log["args"]["place"])] = [bytes(log["args"]["values"])]
         return found
 
+    def call(self, game: int, move: Move) -> Any:
+        """The call of the contract that takes a move."""
+        contract = {"Referee": self.stand.referee, "TokenReferee": self.stand.tokens}.get(move.contract, self.game)
+        return contract.functions[move.function](*move.words(self.game.address, game))
+
     def move(self, game: int, move: Move, who: str) -> Any:
-        return self.send(getattr(self.game.functions, move.function)(game, *move.arguments), who)
+        return self.send(self.call(game, move), who)
 
     def timeout(self, game: int, answered: Answered) -> Any:
         """Waits until the clock has run out, and stops it."""

@@ -13,7 +13,7 @@ from web3.exceptions import ContractLogicError
 from web3.logs import DISCARD
 
 from oracle.disputes import trace
-from oracle.disputes.game import Game
+from oracle.disputes.game import Game, Move
 from oracle.disputes.merkle import Tree, fold, leaf_hash
 
 CONTRACTS = ("DisputeGame", "Referee", "LinearReferee", "RowReferee", "AttentionReferee", "TokenReferee", "Oracle")
@@ -157,6 +157,11 @@ class Duel:
         self._touched = game
         return self.court.game.functions[function](self.ids[game], *arguments)
 
+    def proof(self, game: GameId, function: str, arguments: tuple[Any, ...]) -> Any:
+        """A call of a referee about a game."""
+        self._touched = game
+        return self.court.call(self.ids[game], Move(function, arguments))
+
     @property
     def words(self) -> tuple[Any, Any]:
         return self.answered.request.words, self.answered.answer.words
@@ -191,13 +196,13 @@ class Duel:
 
     def prove(self, game: GameId, who: str, arguments: tuple[Any, ...], *, wrong: bool) -> str:
         """arguments: as the contract takes them. wrong: what the referee is to find."""
-        call = self.on(game, "prove", *arguments)
+        call = self.proof(game, "prove", arguments)
         tokens = self.answered.tokens
         claim = Claim(tokens.prompt, tokens.output)
         return self.both(call, lambda now: self.rules.prove(game, claim, arguments[3], wrong, now), who)[0]
 
     def prove_choice(self, game: GameId, who: str, arguments: tuple[Any, ...], *, wrong: bool) -> str:
-        call = self.on(game, "proveChoice", *arguments)
+        call = self.proof(game, "proveChoice", arguments)
         tokens = self.answered.tokens
         claim = Claim(tokens.prompt, tokens.output)
         return self.both(call, lambda now: self.rules.prove_choice(game, claim, wrong, now), who)[0]

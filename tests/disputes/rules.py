@@ -229,7 +229,7 @@ class Rules:
             raise Refused("WrongStage")
         self._check_tokens(game[0], claim)
         if self.referee.leaf(values) != state.disputed:
-            raise Refused("WrongOpening")
+            raise Refused("WrongLeaf")
         held = self.answers[game[0]].openings
         steps = held[Stage.STEPS, state.positions, 0, 0, 0, 0]
         operators = held[Stage.OPERATORS, state.positions, state.step, 0, 0, 0]

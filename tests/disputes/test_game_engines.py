@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from disputes.court import ANSWERED, ETHER, GAME_TERMS, OPEN, Court
+from disputes.court import ANSWERED, DISPUTED, ETHER, GAME_TERMS, OPEN, Court
 from disputes.duel import error_of
-from disputes.stand import refused
+from disputes.stand import deploy, refused
 from exact.random_model import Shape, write
 from rig.anvil import anvil
 from web3.exceptions import ContractLogicError
@@ -246,7 +246,8 @@ def refutation(court, answered):
 
 def refuting(court, answered, found: Refutation):
     shown = (int(found.fault), found.index, found.text, list(found.inputs))
-    return court.game.functions.refute(answered.request.words, answered.answer.words, answered.tokens.words, *shown)
+    words = (answered.request.words, answered.answer.words, answered.tokens.words)
+    return court.call(0, Move("refute", (*words, *shown)))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -297,22 +298,30 @@ def test_refute__a_right_answer__is_refused_whatever_is_shown(fresh):
 # TERMS
 
 GOOD = GameTerms(*GAME_TERMS)
+LONGEST = 30 * 86400
+OPENINGS = GOOD.opening_wei * 7 * 6 // 5
+MOST_BOND = ETHER * 15 // 100
+CLOCK, FIRST = "ClockOutOfRange(uint256,uint256,uint256)", GOOD.first_move_seconds
 BAD = [
-    ("moves must last", {"move_seconds": 0}),
-    ("moves must last", {"first_move_seconds": GOOD.move_seconds - 1}),
-    ("a clock below the first move", {"clock_seconds": GOOD.first_move_seconds - 1}),
-    ("a clock above 30 days", {"clock_seconds": 30 * 86400 + 1}),
-    ("an opening costs something", {"opening_wei": 0}),
-    ("challenge bond below the node's openings", {"challenge_bond_wei": GOOD.opening_wei * 7 * 6 // 5 - 1}),
-    ("reward below twice the challenge bond", {"challenge_bond_wei": ETHER * 15 // 100 + 1}),
+    ({"move_seconds": 0}, "MovesTooShort(uint256,uint256)", (0, FIRST)),
+    ({"first_move_seconds": 299}, "MovesTooShort(uint256,uint256)", (GOOD.move_seconds, 299)),
+    ({"clock_seconds": FIRST - 1}, CLOCK, (FIRST - 1, FIRST, LONGEST)),
+    ({"clock_seconds": LONGEST + 1}, CLOCK, (LONGEST + 1, FIRST, LONGEST)),
+    ({"opening_wei": 0}, "OpeningsUnpaid()", ()),
+    ({"challenge_bond_wei": OPENINGS - 1}, "ChallengeBondTooSmall(uint256,uint256)", (OPENINGS - 1, OPENINGS)),
+    (
+        {"challenge_bond_wei": MOST_BOND + 1},
+        "RewardTooSmall(uint256,uint256)",
+        (ETHER * 3 // 10, 2 * (MOST_BOND + 1)),
+    ),
 ]
 
 
-@pytest.mark.parametrize(("reason", "changes"), BAD, ids=lambda value: value if isinstance(value, str) else "")
-def test_adopt__terms_that_make_honesty_a_loss__are_refused(court, reason, changes):
+@pytest.mark.parametrize(("changes", "error", "arguments"), BAD, ids=lambda value: value if type(value) is str else "")
+def test_adopt__terms_that_make_honesty_a_loss__are_refused(court, changes, error, arguments):
     terms = replace(court.terms, arbiter_terms=replace(GOOD, **changes).encoded())
     call = court.oracle.functions.createService(tuple(vars(terms).values()))
-    refused(call, "BadGameTerms(string)", reason)
+    refused(call, error, *arguments)
 
 
 def test_adopt__model_that_the_referee_does_not_know__is_refused(court):
@@ -322,7 +331,7 @@ def test_adopt__model_that_the_referee_does_not_know__is_refused(court):
     )
     other = replace(court.terms, model=replace(court.manifest, name="x").model_id)
     call = court.oracle.functions.createService(tuple(vars(other).values()))
-    refused(call, "BadGameTerms(string)", "the referee does not know the model")
+    refused(call, "NotEnrolled(bytes32)", other.model)
 
 
 def test_game__called_by_anyone_in_the_oracle_s_name__is_refused(court):
@@ -334,6 +343,41 @@ def test_game__called_by_anyone_in_the_oracle_s_name__is_refused(court):
     tx = {"from": stranger, "to": court.game.address, "value": 1, "gas": 100_000}
     receipt = court.stand.w3.eth.wait_for_transaction_receipt(court.stand.w3.eth.send_transaction(tx))
     assert receipt["status"] == 0
+
+
+def test_won_and_refuted__called_by_anyone_but_a_referee__are_refused(fresh):
+    court = fresh
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=MOST)
+    words, stranger = (wrong.request.words, wrong.answer.words), court.people[8]
+    game = court.challenge(wrong, len(wrong.tokens.prompt) + 1, court.people[5])
+    for call in (court.game.functions.won(game, *words), court.game.functions.refuted(*words, stranger)):
+        for caller in (stranger, court.node, court.people[5]):
+            with pytest.raises(ContractLogicError) as caught:
+                court.send(call, caller)
+            assert error_of(caught.value) == ("NotReferee", (caller.lower(),))
+
+
+def test_prove__by_a_referee_that_the_game_does_not_trust__is_refused(fresh):
+    """Another referee, of the same code even, cannot end a game."""
+    court = fresh
+    other = deploy(court.stand.w3, "Referee", court.stand.registry.address, *[court.people[7]] * 3)
+    wrong = court.answered(PROMPT, court.wrong_at(PROMPT, 1), max_tokens=MOST)
+    positions = len(wrong.tokens.prompt) + 1
+    honest = court.view(wrong, positions)
+    liar = FalsePass(honest, 2, "ffn_norm", 0, 11)
+    game = court.challenge(wrong, positions, court.people[5])
+    while court.state(game).stage is not Stage.VALUES or court.state(game).node_to_move:
+        state = court.state(game)
+        move = defend(state, liar) if state.node_to_move else attack(state, court.openings(), honest, wrong.claim)
+        court.move(game, move, court.node if state.node_to_move else court.people[5])
+    move = attack(court.state(game), court.openings(), honest, wrong.claim)
+    enrolled = court.stand.referee.functions.pointerOf(court.manifest.model_id).call()
+    assert other.functions.pointerOf(court.manifest.model_id).call() != enrolled
+    with pytest.raises(ContractLogicError):
+        court.send(other.functions.prove(*move.words(court.game.address, game)), court.people[5])
+    assert court.status(wrong) == DISPUTED
+    court.move(game, move, court.people[5])
+    assert court.status(wrong) == OPEN
 
 
 def test_pick__index_that_stands_for_another__is_refused(fresh):

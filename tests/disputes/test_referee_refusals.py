@@ -571,37 +571,40 @@ def test_enroll__no_weights_root_or_architecture__is_refused(stand, known):
 
 
 FAMILY, LAYER_COUNT, WIDTH, HIDDEN, HEADS, KV_HEADS, HEAD_WIDTH, ROPE_WIDTH, CONTEXT, VOCABULARY = range(10)
+NO_WIDTH, HEADS_UNEQUAL = "NoWidth(uint256,uint256,uint256,uint256)", "HeadsUnequal(uint256,uint256)"
+ROPE, TOO_LONG = "RopeOutOfRange(uint256,uint256)", "RowTooLong(uint256,uint256)"
+LAYER_RANGE, KINDS = "LayersOutOfRange(uint256,uint256)", "WrongKinds(uint256,uint256)"
 BAD = [
-    ("family", {FAMILY: 3}),
-    ("family", {FAMILY: 255}),
-    ("layers", {LAYER_COUNT: 0}),
-    ("layers", {LAYER_COUNT: 1001}),
-    ("width", {WIDTH: 0}),
-    ("width", {HIDDEN: 0}),
-    ("width", {HEAD_WIDTH: 0}),
-    ("width", {VOCABULARY: 0}),
-    ("heads", {HEADS: 0}),
-    ("heads", {KV_HEADS: 0}),
-    ("heads", {HEADS: 4, KV_HEADS: 3}),
-    ("heads", {HEADS: 2, KV_HEADS: 4}),
-    ("rope", {ROPE_WIDTH: 18}),
-    ("rope", {ROPE_WIDTH: 15}),
-    ("context", {CONTEXT: 63}),
-    ("kinds", {LAYER_COUNT: 1}),
-    ("kinds", {LAYER_COUNT: 3}),
-    ("rows too long for a transaction", {WIDTH: 65_537}),
-    ("rows too long for a transaction", {HIDDEN: 65_537}),
-    ("rows too long for a transaction", {HEADS: 65_536, HEAD_WIDTH: 17}),
+    ({FAMILY: 3}, "UnknownFamily(uint256)", (3,)),
+    ({FAMILY: 255}, "UnknownFamily(uint256)", (255,)),
+    ({LAYER_COUNT: 0}, LAYER_RANGE, (0, 1000)),
+    ({LAYER_COUNT: 1001}, LAYER_RANGE, (1001, 1000)),
+    ({WIDTH: 0}, NO_WIDTH, (0, 96, 16, 377)),
+    ({HIDDEN: 0}, NO_WIDTH, (64, 0, 16, 377)),
+    ({HEAD_WIDTH: 0}, NO_WIDTH, (64, 96, 0, 377)),
+    ({VOCABULARY: 0}, NO_WIDTH, (64, 96, 16, 0)),
+    ({HEADS: 0}, HEADS_UNEQUAL, (0, 2)),
+    ({KV_HEADS: 0}, HEADS_UNEQUAL, (4, 0)),
+    ({HEADS: 4, KV_HEADS: 3}, HEADS_UNEQUAL, (4, 3)),
+    ({HEADS: 2, KV_HEADS: 4}, HEADS_UNEQUAL, (2, 4)),
+    ({ROPE_WIDTH: 18}, ROPE, (18, 16)),
+    ({ROPE_WIDTH: 15}, ROPE, (15, 16)),
+    ({CONTEXT: 63}, "ContextTooLong(uint256,uint256)", (64, 63)),
+    ({LAYER_COUNT: 1}, KINDS, (3 + 14, 3 + 2 * 14)),
+    ({LAYER_COUNT: 3}, KINDS, (3 + 3 * 14, 3 + 2 * 14)),
+    ({WIDTH: 65_537}, TOO_LONG, (65_537, 65_536)),
+    ({HIDDEN: 65_537}, TOO_LONG, (65_537, 65_536)),
+    ({HEADS: 65_536, HEAD_WIDTH: 17}, TOO_LONG, (65_536 * 17, 65_536)),
 ]
 
 
-@pytest.mark.parametrize(("reason", "changes"), BAD, ids=str)
-def test_enroll__bad_architecture__is_refused(stand, known, reason, changes):
+@pytest.mark.parametrize(("changes", "error", "arguments"), BAD, ids=str)
+def test_enroll__bad_architecture__is_refused(stand, known, changes, error, arguments):
     numbers = list(decode(commitments.NUMBERS, known.architecture))
     for index, number in changes.items():
         numbers[index] = number
     manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
-    refused(enroll(stand, manifest), "BadArchitecture(string)", reason)
+    refused(enroll(stand, manifest), error, *arguments)
     assert not stand.referee.functions.enrolled(manifest.model_id).call()
 
 
@@ -609,7 +612,7 @@ def test_enroll__one_kind_too_few_or_many__is_refused(stand, known):
     *numbers, kinds = decode(commitments.NUMBERS, known.architecture)
     for bad in (kinds[:-1], kinds + b"\0", b""):
         manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, [*numbers, bad])))
-        refused(enroll(stand, manifest), "BadArchitecture(string)", "kinds")
+        refused(enroll(stand, manifest), KINDS, 3 + 2 * 14, len(bad))
 
 
 def test_enroll__rows_of_halves_longer_than_a_transaction_bears__is_refused(stand, known):
@@ -622,7 +625,7 @@ def test_enroll__rows_of_halves_longer_than_a_transaction_bears__is_refused(stan
         if fits:
             stand.send(enroll(stand, manifest))
         else:
-            refused(enroll(stand, manifest), "BadArchitecture(string)", "rows too long for a transaction")
+            refused(enroll(stand, manifest), TOO_LONG, 16_385, 16_384)
 
 
 def test_enroll__context_longer_than_a_transaction_bears__is_refused(stand, known):
@@ -630,5 +633,5 @@ def test_enroll__context_longer_than_a_transaction_bears__is_refused(stand, know
     numbers[CONTEXT] = 32_768
     architecture = encode(commitments.NUMBERS, numbers)
     manifest = registered(stand, replace(known, context_length=16_385, architecture=architecture))
-    refused(enroll(stand, manifest), "BadArchitecture(string)", "context too long for a transaction")
+    refused(enroll(stand, manifest), "ContextTooLong(uint256,uint256)", 16_385, 16_384)
     stand.send(enroll(stand, registered(stand, replace(known, context_length=16_384, architecture=architecture))))

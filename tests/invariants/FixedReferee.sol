@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
 import {IModelRegistry} from "../../contracts/interfaces/IModelRegistry.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IReferee} from "../../contracts/interfaces/IReferee.sol";
@@ -80,6 +81,52 @@ contract FixedReferee is IReferee, ITokenReferee {
         Input[] calldata
     ) external pure returns (bool) {
         return uint256(tokens.root) % 2 == 1;
+    }
+
+    function prove(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        Tokens calldata,
+        bytes calldata values,
+        uint256,
+        Input[] calldata
+    ) external {
+        (,,, bytes32 leaf) = game.leafOf(gameId);
+        bytes32 shown = MerkleTree.hashLeaf(values);
+        if (shown != leaf) revert WrongLeaf(leaf, shown);
+        if (values[0] != WRONG) revert NothingWrong();
+        game.won(gameId, req, ans);
+    }
+
+    function proveChoice(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        Tokens calldata,
+        uint256 better,
+        Input[] calldata
+    ) external {
+        game.choiceOf(gameId);
+        if (better != uint8(WRONG)) revert NothingWrong();
+        game.won(gameId, req, ans);
+    }
+
+    function refute(
+        IDisputeGame game,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        Tokens calldata tokens,
+        Fault,
+        uint256,
+        bytes calldata,
+        Input[] calldata
+    ) external {
+        if (keccak256(abi.encode(tokens)) != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, 0);
+        if (uint256(tokens.root) % 2 == 0) revert NothingWrong();
+        game.refuted(req, ans, msg.sender);
     }
 
     function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32) {

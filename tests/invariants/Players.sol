@@ -170,7 +170,8 @@ contract Players is World {
         }
         if (uint256(a.tokensRoot) % 2 == 0) return;
         vm.prank(challengers[who % challengers.length]);
-        game.refute(a.request, a.answer, _tokens(a), ITokenReferee.Fault.Text, 0, "", new IReferee.Input[](0));
+        IReferee.Input[] memory none = new IReferee.Input[](0);
+        referee.refute(game, a.request, a.answer, _tokens(a), ITokenReferee.Fault.Text, 0, "", none);
         _killed(a);
     }
 
@@ -295,7 +296,7 @@ contract Players is World {
         if (s.turn.stage == IDisputeGame.Stage.Values) {
             bytes memory values = _values(!a.honest, s.turn.step, s.turn.operator, s.turn.index);
             if (values[0] != bytes1(0xba)) return;
-            game.prove(id, a.request, a.answer, _tokens(a), values, 0, new IReferee.Input[](0));
+            referee.prove(game, id, a.request, a.answer, _tokens(a), values, 0, new IReferee.Input[](0));
             _killed(a);
             return;
         }

@@ -54,6 +54,7 @@ library Models {
     uint256 internal constant VECTOR_LEAF = 256;
     /// @dev Longest passes and rows whose every operator fits a transaction; measured, keys `referee_most_` in gas.json.
     uint256 private constant MAX_POSITIONS = 16_384;
+    uint256 private constant MAX_LAYERS = 1000;
     uint256 private constant MAX_COLUMNS = 65_536;
     uint256 private constant MAX_F16_COLUMNS = 16_384;
     uint256 private constant NUMBERS_BYTES = 22 * 32;
@@ -65,8 +66,19 @@ library Models {
     uint256 internal constant OUTPUT = 2;
     uint256 private constant LAYERS = 3;
 
-    /// @notice Thrown when architecture numbers make no model; `reason` says which.
-    error BadArchitecture(string reason);
+    error UnknownFamily(uint256 family);
+    error LayersOutOfRange(uint256 layers, uint256 most);
+    /// @notice Thrown when a width is zero.
+    error NoWidth(uint256 width, uint256 hidden, uint256 headWidth, uint256 vocabulary);
+    /// @notice Thrown when query heads are not a multiple of key heads.
+    error HeadsUnequal(uint256 heads, uint256 kvHeads);
+    /// @notice Thrown when more is turned than a head has, or half a pair.
+    error RopeOutOfRange(uint256 ropeWidth, uint256 headWidth);
+    /// @notice Thrown when there are not cosines enough, or when a row of scores would not fit a transaction.
+    error ContextTooLong(uint256 context, uint256 most);
+    error WrongKinds(uint256 expected, uint256 given);
+    /// @notice Thrown when a row would not fit a transaction.
+    error RowTooLong(uint256 columns, uint256 most);
 
     /// @notice Keeps a manifest's numbers.
     function write(IModelRegistry.Manifest calldata manifest) internal returns (address pointer) {
@@ -151,14 +163,16 @@ library Models {
         uint256 family;
         (family, n, kinds) = _architecture(manifest.architecture);
         Graph.Model memory g = n.graph;
-        if (family > 2) revert BadArchitecture("family");
-        if (g.layers == 0 || g.layers > 1000) revert BadArchitecture("layers");
-        if (g.width == 0 || g.hidden == 0 || g.headWidth == 0 || g.vocabulary == 0) revert BadArchitecture("width");
-        if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) revert BadArchitecture("heads");
-        if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) revert BadArchitecture("rope");
-        if (manifest.contextLength > n.context) revert BadArchitecture("context");
-        if (manifest.contextLength > MAX_POSITIONS) revert BadArchitecture("context too long for a transaction");
-        if (kinds.length != LAYERS + ROLES * g.layers) revert BadArchitecture("kinds");
+        if (family > 2) revert UnknownFamily(family);
+        if (g.layers == 0 || g.layers > MAX_LAYERS) revert LayersOutOfRange(g.layers, MAX_LAYERS);
+        if (g.width == 0 || g.hidden == 0 || g.headWidth == 0 || g.vocabulary == 0) {
+            revert NoWidth(g.width, g.hidden, g.headWidth, g.vocabulary);
+        }
+        if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) revert HeadsUnequal(g.heads, g.kvHeads);
+        if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) revert RopeOutOfRange(n.ropeWidth, g.headWidth);
+        uint256 longest = n.context < MAX_POSITIONS ? n.context : MAX_POSITIONS;
+        if (manifest.contextLength > longest) revert ContextTooLong(manifest.contextLength, longest);
+        if (kinds.length != LAYERS + ROLES * g.layers) revert WrongKinds(LAYERS + ROLES * g.layers, kinds.length);
         n.interleaved = family == 0;
         g.headNorms = family == 2;
         _checkRows(g, kinds);
@@ -183,7 +197,7 @@ library Models {
         for (uint256 i; i < kinds.length; ++i) {
             if (uint8(kinds[i]) == Weights.F16) most = MAX_F16_COLUMNS;
         }
-        if (widest > most) revert BadArchitecture("rows too long for a transaction");
+        if (widest > most) revert RowTooLong(widest, most);
     }
 
     /// @dev `oracle/disputes/commitments.NUMBERS`.

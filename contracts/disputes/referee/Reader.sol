@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Fixed} from "./Fixed.sol";
@@ -204,6 +205,11 @@ abstract contract Reader {
         uint256 start = index % ENTRIES * ENTRY_BYTES;
         token = uint32(bytes4(input.data[start:start + 4]));
         end = uint32(bytes4(input.data[start + 4:start + 8]));
+    }
+
+    function _checkTokens(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens) internal pure {
+        bytes32 computed = keccak256(abi.encode(tokens));
+        if (computed != ans.tokensRoot) revert IReferee.WrongTokens(ans.tokensRoot, computed);
     }
 
     function _expectInputs(IReferee.Input[] calldata inputs, uint256 count) internal pure {

@@ -2,10 +2,13 @@
 pragma solidity ^0.8.30;
 
 import {IFamily} from "../../interfaces/IFamily.sol";
+import {IDisputeGame} from "../../interfaces/IDisputeGame.sol";
 import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
+import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
+import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Graph} from "./Graph.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
@@ -16,6 +19,7 @@ import {Weights} from "./Weights.sol";
 /// @notice Knows the models, finds the element in question, and asks the family that computes it. It keeps nothing else.
 contract Referee is IReferee, Reader {
     using Graph for Graph.Tensor;
+    using RequestLib for IOracle.Answer;
 
     IModelRegistry public immutable registry;
     IFamily public immutable linear;
@@ -87,6 +91,25 @@ contract Referee is IReferee, Reader {
     /* RULING */
 
     /// @inheritdoc IReferee
+    function prove(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        Tokens calldata tokens,
+        bytes calldata values,
+        uint256 element,
+        Input[] calldata inputs
+    ) external {
+        (ModelId model, Place memory place, Roots memory roots, bytes32 leaf) = game.leafOf(gameId);
+        _checkTokens(ans, tokens);
+        bytes32 opened = MerkleTree.hashLeaf(values);
+        if (opened != leaf) revert WrongLeaf(leaf, opened);
+        if (!_isWrong(model, place, roots, tokens, ans.tokenCount(), values, element, inputs)) revert NothingWrong();
+        game.won(gameId, req, ans);
+    }
+
+    /// @inheritdoc IReferee
     function isWrong(
         ModelId model,
         Place calldata place,
@@ -97,6 +120,19 @@ contract Referee is IReferee, Reader {
         uint256 element,
         Input[] calldata inputs
     ) external view returns (bool) {
+        return _isWrong(model, place, roots, tokens, tokenCount, values, element, inputs);
+    }
+
+    function _isWrong(
+        ModelId model,
+        Place memory place,
+        Roots memory roots,
+        Tokens calldata tokens,
+        uint256 tokenCount,
+        bytes calldata values,
+        uint256 element,
+        Input[] calldata inputs
+    ) private view returns (bool) {
         Question memory q;
         q.pointer = pointerOf[model];
         q.n = _numbers(model);

@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {BlockHeader} from "@openzeppelin/contracts/utils/BlockHeader.sol";
 
+import {IDisputeGame} from "../../interfaces/IDisputeGame.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
@@ -34,6 +35,44 @@ contract TokenReferee is ITokenReferee, Reader {
         noiseTable = noiseTable_;
     }
 
+    /* PROOFS */
+
+    /// @inheritdoc ITokenReferee
+    function proveChoice(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        uint256 better,
+        IReferee.Input[] calldata inputs
+    ) external {
+        (ModelId model, uint256 positions, bytes32 operators_) = game.choiceOf(gameId);
+        if (!isWrongChoice(req, ans, model, tokens, positions, operators_, better, inputs)) {
+            revert IReferee.NothingWrong();
+        }
+        game.won(gameId, req, ans);
+    }
+
+    /// @inheritdoc ITokenReferee
+    function refute(
+        IDisputeGame game,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external {
+        if (!isMalformed(req, ans, game.modelOf(req.service), tokens, fault, index, text, inputs)) {
+            revert IReferee.NothingWrong();
+        }
+        game.refuted(req, ans, msg.sender);
+    }
+
+    /* RULINGS */
+
     /// @inheritdoc ITokenReferee
     function isWrongChoice(
         IOracle.Request calldata req,
@@ -44,7 +83,7 @@ contract TokenReferee is ITokenReferee, Reader {
         bytes32 operators_,
         uint256 better,
         IReferee.Input[] calldata inputs
-    ) external view returns (bool) {
+    ) public view returns (bool) {
         IReferee.Question memory q;
         q.pointer = referee.pointerOf(model);
         q.n = Models.numbers(q.pointer);
@@ -85,7 +124,7 @@ contract TokenReferee is ITokenReferee, Reader {
         uint256 index,
         bytes calldata text,
         IReferee.Input[] calldata inputs
-    ) external view returns (bool) {
+    ) public view returns (bool) {
         address pointer = referee.pointerOf(model);
         Models.Numbers memory n = Models.numbers(pointer);
         _checkTokens(ans, tokens);
@@ -186,13 +225,6 @@ contract TokenReferee is ITokenReferee, Reader {
         bytes32 leaf = MerkleTree.hashLeaf(inputs[2].data);
         MerkleTree.check(n.vocabularyRoot, n.graph.vocabulary, token, leaf, inputs[2].proof);
         return keccak256(inputs[2].data) != keccak256(output[start:end]);
-    }
-
-    /* TOKENS */
-
-    function _checkTokens(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens) internal pure {
-        bytes32 computed = keccak256(abi.encode(tokens));
-        if (computed != ans.tokensRoot) revert IReferee.WrongTokens(ans.tokensRoot, computed);
     }
 
     /* SAMPLING */
