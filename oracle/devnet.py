@@ -64,8 +64,10 @@ GAME = GameTerms(
     challenge_bond_wei=ETHER // 10,
     opening_wei=ETHER // 100,
     clock_seconds=600,
-    move_seconds=60,
+    move_seconds=40,
     first_move_seconds=120,
+    queue_seconds=90,
+    ceiling_percent=200,
 )
 
 

@@ -10,7 +10,9 @@ from eth_typing import ChecksumAddress, HexAddress, HexStr
 from web3 import Web3
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
-GAME_TERMS = "(uint72,uint72,uint32,uint32,uint32)"
+RAMP, OPENINGS = 16, 7
+"""`DisputeGame.RAMP`, `DisputeGame.OPENINGS`"""
+GAME_TERMS = "(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"
 POLICY = "(address,bytes32,bool,uint16,uint32,uint96,uint16[],bytes32[],bytes32[])"
 NO_ATTESTER = ChecksumAddress(HexAddress(HexStr("0x" + "00" * 20)))
 TERMS = (
@@ -52,6 +54,26 @@ class GameTerms:
     clock_seconds: int
     move_seconds: int
     first_move_seconds: int
+    queue_seconds: int
+    ceiling_percent: int
+
+    @property
+    def ceiling_wei(self) -> int:
+        """What no challenge costs more than."""
+        return self.challenge_bond_wei * self.ceiling_percent // 100
+
+    def price_wei(self, open_games: int) -> int:
+        """The bond of the next challenge."""
+        return min(self.challenge_bond_wei + self.challenge_bond_wei * open_games // RAMP, self.ceiling_wei)
+
+    def node_clock_seconds(self, games: int, answers: int) -> int:
+        """The node's clock in a game that is opened while so many are open against its seat, about so many answers."""
+        return self.clock_seconds + games * self.queue_seconds + answers * self.first_move_seconds
+
+    def longest_seconds(self, games: int, answers: int) -> int:
+        """From a challenge to the last moment of the last move, if both sides use all their time."""
+        least = (2 * OPENINGS - 3) * self.move_seconds + self.first_move_seconds
+        return self.node_clock_seconds(games, answers) + self.clock_seconds + least
 
     def encoded(self) -> bytes:
         return encode([GAME_TERMS], [astuple(self)])

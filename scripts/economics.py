@@ -1,4 +1,4 @@
-"""What lying costs and what it can win in a service judged by a panel: prints the tables of docs/economics.md.
+"""What lying costs and what it can win, before a panel and in many games: prints the tables of docs/economics.md.
 
     python scripts/economics.py
 
@@ -8,7 +8,7 @@ Exact arithmetic: seats are drawn without replacement, one an owner.
 from fractions import Fraction
 from math import comb
 
-from oracle.devnet import ETHER, PANEL
+from oracle.devnet import ETHER, GAME, PANEL
 
 
 def panel_captured(owners: int, dishonest: int, size: int) -> Fraction:
@@ -60,7 +60,21 @@ def tables() -> str:
         f"| members | tie a case by absence | {PANEL.absence_penalty_wei / ETHER:.2f} each "
         f"| {fees / 3:.2f} (half of two fees) to each side | {PANEL.absence_penalty_wei / ETHER / (fees / 3):.1f} |",
     ]
+    lines += ["", *queue()]
     return "\n".join(lines)
+
+
+def queue() -> list[str]:
+    """What games that somebody else opened before cost, and by how much they put a game off."""
+    lines = [
+        "| games open before | their bonds, ether | bond of the next | the node's clock in it, s | it ends within, s |",
+        "|---|---|---|---|---|",
+    ]
+    for games in (0, 1, 16, 64, 500):
+        locked = sum(GAME.price_wei(n) for n in range(games)) / ETHER
+        clock, longest = (of(games, min(games, 1)) for of in (GAME.node_clock_seconds, GAME.longest_seconds))
+        lines.append(f"| {games} | {locked:.2f} | {GAME.price_wei(games) / ETHER:.2f} | {clock:,} | {longest:,} |")
+    return lines
 
 
 if __name__ == "__main__":

@@ -1,58 +1,35 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {IArbiter} from "../interfaces/IArbiter.sol";
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
-import {IServices} from "../interfaces/IServices.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
 import {ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
 import {MerkleTree} from "../libraries/MerkleTree.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
+import {GameServices} from "./GameServices.sol";
 import {Paths} from "./Paths.sol";
 
 /// @title DisputeGame
-contract DisputeGame is IDisputeGame {
+contract DisputeGame is GameServices {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
 
-    /// @notice Each open challenge makes the next dearer by bond / RAMP.
-    uint256 public constant RAMP = 16;
-
-    /// @notice Openings that a whole game can need: two lists, three times nodes, values; and the tokens.
-    uint256 public constant OPENINGS = 7;
-
     uint256 private constant WITNESSES = 8;
-    uint256 private constant REWARD_PERCENT = 30;
     uint256 private constant WITNESSES_PERCENT = 20;
-    uint256 private constant MAX_CLOCK_SECONDS = 30 days;
     uint256 private constant TOKENS_PER_OPENING = 128;
     uint256 private constant ENTRY_BYTES = 8;
     address private constant BURN = 0x000000000000000000000000000000000000dEaD;
 
-    /// @param steps of the model's passes.
-    struct Service {
-        ServiceId id;
-        ModelId model;
-        GameTerms terms;
-        uint256 steps;
-    }
-
-    /// @dev That something was shown which what was picked above it binds.
-    bytes32 private constant SHOWN = bytes32(uint256(1));
     uint256 private constant MAX_LEAF_BYTES = 2048;
 
-    IOracle public immutable oracle;
-    IReferee public immutable referee;
     ITokenReferee public immutable tokenReferee;
 
-    uint32 private _serviceCount;
-    mapping(uint256 index => Service) private _services;
-    mapping(ServiceId service => uint256) private _indexOf;
     mapping(CaseId caseId => Case) private _cases;
-    /// @dev What has been shown at a place: the root of a list, or SHOWN.
-    mapping(bytes32 place => bytes32) private _openings;
+    mapping(bytes32 place => Opening) private _openings;
+    /// @dev Seconds that open games add to a seat's clock in the next.
+    mapping(uint256 service => mapping(uint16 seat => uint48)) private _backlogs;
     mapping(GameId gameId => Game) private _games;
 
     modifier onlyReferee() {
@@ -60,29 +37,13 @@ contract DisputeGame is IDisputeGame {
         _;
     }
 
-    constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) {
-        oracle = oracle_;
-        referee = referee_;
+    constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) GameServices(oracle_, referee_) {
         tokenReferee = tokenReferee_;
     }
 
     /// @dev Shares of slashed bonds, on their way to witnesses.
     receive() external payable {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
-    }
-
-    /* SERVICES */
-
-    /// @inheritdoc IArbiter
-    function adopt(ServiceId service, IServices.Terms calldata terms) external returns (uint32 disputeSeconds) {
-        if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
-        GameTerms memory game = abi.decode(terms.arbiterTerms, (GameTerms));
-        _checkTerms(terms, game);
-
-        _indexOf[service] = ++_serviceCount;
-        _services[_serviceCount] = Service(service, terms.model, game, referee.steps(terms.model));
-        emit GameServiceAdopted(service, game);
-        return 2 * game.clockSeconds + game.firstMoveSeconds + 2 * uint32(OPENINGS) * game.moveSeconds;
     }
 
     /* CHALLENGER */
@@ -116,7 +77,7 @@ contract DisputeGame is IDisputeGame {
         if (c.dead) revert AnswerDead(caseId);
         GameTerms memory terms = termsOf(req.service);
         uint256 priceWei = _price(terms, c.open);
-        if (msg.value != priceWei) revert WrongChallengeBond(priceWei, msg.value);
+        if (msg.value < priceWei) revert ChallengeUnderpaid(priceWei, msg.value);
         bool first = c.open == 0;
         if (!first && block.timestamp > ans.closesAt()) revert WindowClosed(caseId, ans.closesAt());
 
@@ -129,18 +90,19 @@ contract DisputeGame is IDisputeGame {
         g.turn.stage = stage;
         g.caseId = caseId;
         g.turn.positions = positions;
-        g.turn.nodeSeconds = terms.clockSeconds;
+        g.turn.nodeSeconds = _queue(c, terms, first);
         g.turn.challengerSeconds = terms.clockSeconds;
         _handOver(g, terms);
         gameId = _gameId(caseId, c.count);
         Game storage stored = _games[gameId];
-        (stored.challenger, stored.bondWei, stored.number) = (msg.sender, uint72(msg.value), c.count);
+        (stored.challenger, stored.bondWei, stored.number) = (msg.sender, uint72(priceWei), c.count);
         stored.caseId = caseId;
         stored.turn = g.turn;
         emit GameOpened(gameId, caseId, req.id(), msg.sender, positions);
 
         // Checks everything about the answer, or reverts.
         if (first) oracle.dispute(req, ans);
+        _pay(msg.sender, msg.value - priceWei);
     }
 
     /// @inheritdoc IDisputeGame
@@ -167,11 +129,11 @@ contract DisputeGame is IDisputeGame {
         Game memory g = _challengerMoves(gameId);
         Stage stage = g.turn.stage;
         if (stage == Stage.Steps) {
-            MerkleTree.check(_openings[_place(g)], _serviceOf(g).steps, child, node, proof);
+            MerkleTree.check(_openings[_place(g)].root, _serviceOf(g).steps, child, node, proof);
             g.turn.step = uint16(child);
             g.turn.stage = Stage.Operators;
         } else if (stage == Stage.Operators) {
-            bytes32 root = _openings[_place(g)];
+            bytes32 root = _openings[_place(g)].root;
             // No index stands for another operator.
             if (child > type(uint8).max) revert MerkleTree.IndexOutOfRange(child, 1 << 8);
             g.turn.operator = uint8(child);
@@ -195,30 +157,6 @@ contract DisputeGame is IDisputeGame {
     /* REFEREES */
 
     /// @inheritdoc IDisputeGame
-    function leafOf(GameId gameId)
-        external
-        view
-        returns (ModelId model, IReferee.Place memory place, IReferee.Roots memory roots, bytes32 leaf)
-    {
-        Game memory g = _moves(gameId, false);
-        if (g.turn.stage != Stage.Values) revert WrongStage(gameId, g.turn.stage);
-        place = IReferee.Place(g.turn.positions, g.turn.step, g.turn.operator, g.turn.index);
-        roots.steps = _openings[Paths.listAbove(g.caseId, g.turn, Stage.Steps)];
-        roots.operators = _openings[Paths.listAbove(g.caseId, g.turn, Stage.Operators)];
-        return (_serviceOf(g).model, place, roots, g.disputed);
-    }
-
-    /// @inheritdoc IDisputeGame
-    function choiceOf(GameId gameId) external view returns (ModelId model, uint256 positions, bytes32 operators) {
-        Game memory g = _moves(gameId, false);
-        Service storage service = _serviceOf(g);
-        if (g.turn.stage != Stage.Operators || g.turn.step + 1 != service.steps) {
-            revert WrongStage(gameId, g.turn.stage);
-        }
-        return (service.model, g.turn.positions, _openings[_place(g)]);
-    }
-
-    /// @inheritdoc IDisputeGame
     function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external onlyReferee {
         Game memory g = _moves(gameId, false);
         _checkCase(g, req, ans);
@@ -233,6 +171,7 @@ contract DisputeGame is IDisputeGame {
         // The oracle calls nobody back when it disputes.
         // slither-disable-next-line reentrancy-no-eth
         if (c.open == 0) oracle.dispute(req, ans);
+        _unqueue(c, c.open, true);
         _kill(caseId, c, req, ans, prover, GameId.wrap(0));
     }
 
@@ -257,7 +196,7 @@ contract DisputeGame is IDisputeGame {
         uint256 more = count / TOKENS_PER_OPENING;
         g.turn.openings = uint8(more > 200 ? 200 : more);
         emit TokensOpened(gameId, g.caseId, _place(g), promptCount, entries);
-        _opened(gameId, g, SHOWN);
+        _opened(gameId, g, 0);
     }
 
     /// @inheritdoc IDisputeGame
@@ -282,7 +221,7 @@ contract DisputeGame is IDisputeGame {
             bytes32 bound = stage == Stage.Operators ? nodes[count - 1] : root;
             if (bound != g.disputed) revert WrongOpening(g.disputed, bound);
         }
-        _opened(gameId, g, stage == Stage.Nodes ? SHOWN : root);
+        _opened(gameId, g, stage == Stage.Nodes ? bytes32(0) : root);
     }
 
     /// @inheritdoc IDisputeGame
@@ -294,7 +233,7 @@ contract DisputeGame is IDisputeGame {
         bytes32 opened = MerkleTree.hashLeaf(values);
         if (opened != g.disputed) revert WrongOpening(g.disputed, opened);
         emit ValuesOpened(gameId, g.caseId, _place(g), values);
-        _opened(gameId, g, SHOWN);
+        _opened(gameId, g, 0);
     }
 
     /* ANYONE */
@@ -313,6 +252,7 @@ contract DisputeGame is IDisputeGame {
         }
 
         --c.open;
+        _unqueue(c, 1, c.open == 0);
         _cases[g.caseId] = c;
         _games[gameId].turn.stage = Stage.Over;
         uint256 gasWei = _gasWei(_serviceOf(g).terms, g.turn.openings);
@@ -351,11 +291,6 @@ contract DisputeGame is IDisputeGame {
     /* VIEWS */
 
     /// @inheritdoc IDisputeGame
-    function termsOf(ServiceId service) public view returns (GameTerms memory) {
-        return _services[_indexOf[service]].terms;
-    }
-
-    /// @inheritdoc IDisputeGame
     function gameOf(GameId gameId) public view returns (Game memory g) {
         g = _current(gameId);
         Game storage stored = _games[gameId];
@@ -363,8 +298,8 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function modelOf(ServiceId service) external view returns (ModelId) {
-        return _services[_indexOf[service]].model;
+    function openingOf(bytes32 place) external view returns (Opening memory) {
+        return _openings[place];
     }
 
     /// @inheritdoc IDisputeGame
@@ -373,8 +308,8 @@ contract DisputeGame is IDisputeGame {
     }
 
     /// @inheritdoc IDisputeGame
-    function priceOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external view returns (uint256) {
-        return _price(termsOf(req.service), _cases[caseIdOf(req, ans)].open);
+    function backlogOf(ServiceId service, uint16 seat) external view returns (uint256) {
+        return _backlogs[_indexOf[service]][seat];
     }
 
     /// @inheritdoc IDisputeGame
@@ -397,11 +332,13 @@ contract DisputeGame is IDisputeGame {
     /// @dev As it stands now.
     function _current(GameId gameId) private view returns (Game memory g) {
         g = _stored(gameId);
-        if (!g.turn.nodeToMove || g.turn.stage == Stage.Over || _openings[_place(g)] == 0) return g;
-        // Another game's opening serves this one as well, as if the node had made it at the last moment.
-        g.turn.nodeSeconds = 0;
+        if (!g.turn.nodeToMove || g.turn.stage == Stage.Over) return g;
+        uint256 openedAt = _openings[_place(g)].openedAt;
+        // Another game's opening serves this one as well, from when it was made, but not one that came too late here.
+        if (openedAt == 0 || openedAt > g.turn.deadline) return g;
+        g.turn.nodeSeconds = uint32(g.turn.deadline - openedAt);
         g.turn.nodeToMove = false;
-        g.turn.deadline = _deadline(g.turn.deadline, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
+        g.turn.deadline = _deadline(openedAt, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
     }
 
     /* CLOCKS */
@@ -427,7 +364,7 @@ contract DisputeGame is IDisputeGame {
 
     /// @dev After the challenger's move: the node's turn, unless what it has to show is open already.
     function _handOver(Game memory g, GameTerms memory terms) private view {
-        g.turn.nodeToMove = _openings[_place(g)] == 0;
+        g.turn.nodeToMove = _openings[_place(g)].openedAt == 0;
         bool first = g.turn.stage == Stage.Steps || g.turn.stage == Stage.Tokens;
         g.turn.deadline = g.turn.nodeToMove
             ? _deadline(block.timestamp, g.turn.nodeSeconds, first ? terms.firstMoveSeconds : terms.moveSeconds)
@@ -442,12 +379,33 @@ contract DisputeGame is IDisputeGame {
 
     /// @dev After the node's move.
     function _opened(GameId gameId, Game memory g, bytes32 shown) private {
-        _openings[_place(g)] = shown;
+        Opening storage opening = _openings[_place(g)];
+        if (shown != 0) opening.root = shown;
+        opening.openedAt = uint48(block.timestamp);
         ++g.turn.openings;
         g.turn.nodeSeconds = uint32(g.turn.deadline - block.timestamp);
         g.turn.nodeToMove = false;
         g.turn.deadline = _deadline(block.timestamp, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
         _games[gameId].turn = g.turn;
+    }
+
+    /* QUEUE */
+
+    /// @dev The node's clock in a new game, longer by what games opened before may ask of it meanwhile; the game counts in
+    /// later ones. A case's first game asks for a prefill as well.
+    function _queue(Case memory c, GameTerms memory terms, bool first) private returns (uint32) {
+        uint256 backlog = _backlogs[c.service][c.seat];
+        uint256 clock = terms.clockSeconds + backlog;
+        backlog += terms.queueSeconds + (first ? terms.firstMoveSeconds : 0);
+        _backlogs[c.service][c.seat] = uint48(backlog);
+        return clock < type(uint32).max ? uint32(clock) : type(uint32).max;
+    }
+
+    /// @dev `games` of a case are over. last: no other game of the case asks anything of the node.
+    function _unqueue(Case memory c, uint256 games, bool last) private {
+        if (games == 0) return;
+        GameTerms storage terms = _services[c.service].terms;
+        _backlogs[c.service][c.seat] -= uint48(games * terms.queueSeconds + (last ? terms.firstMoveSeconds : 0));
     }
 
     /* PLACES */
@@ -477,23 +435,6 @@ contract DisputeGame is IDisputeGame {
         if (computed != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, computed);
     }
 
-    /// @dev Refuses terms under which somebody honest would lose.
-    function _checkTerms(IServices.Terms calldata terms, GameTerms memory game) private view {
-        if (!referee.enrolled(terms.model)) revert IReferee.NotEnrolled(terms.model);
-        if (game.moveSeconds == 0 || game.firstMoveSeconds < game.moveSeconds) {
-            revert MovesTooShort(game.moveSeconds, game.firstMoveSeconds);
-        }
-        if (game.clockSeconds < game.firstMoveSeconds || game.clockSeconds > MAX_CLOCK_SECONDS) {
-            revert ClockOutOfRange(game.clockSeconds, game.firstMoveSeconds, MAX_CLOCK_SECONDS);
-        }
-        if (game.openingWei == 0) revert OpeningsUnpaid();
-        uint256 openingsWei = _gasWei(game, OPENINGS);
-        if (game.challengeBondWei < openingsWei) revert ChallengeBondTooSmall(game.challengeBondWei, openingsWei);
-        uint256 rewardWei = terms.bondWei * REWARD_PERCENT / 100;
-        uint256 leastWei = 2 * uint256(game.challengeBondWei);
-        if (rewardWei < leastWei) revert RewardTooSmall(rewardWei, leastWei);
-    }
-
     /// @dev The token in question is the one after `positions`, an output token.
     function _checkPosition(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens, uint256 positions)
         private
@@ -506,17 +447,9 @@ contract DisputeGame is IDisputeGame {
 
     /* MONEY */
 
-    function _price(GameTerms memory terms, uint256 openGames) private pure returns (uint256) {
-        return terms.challengeBondWei + terms.challengeBondWei * openGames / RAMP;
-    }
-
-    /// @dev What a losing challenger owes the node for its openings.
-    function _gasWei(GameTerms memory terms, uint256 openings) private pure returns (uint256) {
-        return uint256(terms.openingWei) * openings * 6 / 5;
-    }
-
     function _win(GameId gameId, Game memory g, IOracle.Request calldata req, IOracle.Answer calldata ans) private {
         Case memory c = _cases[g.caseId];
+        _unqueue(c, c.open, true);
         --c.open;
         c.won = _games[gameId].number;
         g.turn.stage = Stage.Over;

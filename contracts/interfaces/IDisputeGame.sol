@@ -33,13 +33,23 @@ interface IDisputeGame is IArbiter {
     /// @param challengeBondWei of the first challenge; each open one makes the next dearer by a sixteenth.
     /// @param openingWei what an opening costs a node, at most. @param clockSeconds each side's for a whole game.
     /// @param moveSeconds what every move is granted at least; @param firstMoveSeconds the node's first, which needs a
-    /// prefill.
+    /// prefill. @param queueSeconds by which each open game lengthens the node's clock in those opened after it; twice what
+    /// a node needs for all openings of a game. @param ceilingPercent of the first bond: no challenge costs more.
     struct GameTerms {
         uint72 challengeBondWei;
         uint72 openingWei;
-        uint32 clockSeconds;
-        uint32 moveSeconds;
-        uint32 firstMoveSeconds;
+        uint24 clockSeconds;
+        uint24 moveSeconds;
+        uint24 firstMoveSeconds;
+        uint24 queueSeconds;
+        uint16 ceilingPercent;
+    }
+
+    /// @notice What a node has shown at a place.
+    /// @param root of the list; of what is bound from above, zero. @param openedAt Unix time in seconds; zero if nothing is.
+    struct Opening {
+        bytes32 root;
+        uint48 openedAt;
     }
 
     /// @dev What is to be opened, or has been and waits for a pick. Tokens: the answer's tokens, if the challenger does
@@ -124,11 +134,15 @@ interface IDisputeGame is IArbiter {
     error ClockOutOfRange(uint256 clockSeconds, uint256 leastSeconds, uint256 mostSeconds);
     /// @notice Thrown when terms set no price on openings.
     error OpeningsUnpaid();
+    /// @notice Thrown when terms let the price of a challenge fall, or more than double.
+    error CeilingOutOfRange(uint256 percent, uint256 leastPercent, uint256 mostPercent);
+    /// @notice Thrown when games side by side would leave a node less than a second for each opening.
+    error QueueTooShort(uint256 queueSeconds, uint256 leastSeconds);
     /// @notice Thrown when a lost challenge would not repay the node for a whole game.
     error ChallengeBondTooSmall(uint256 bondWei, uint256 leastWei);
     /// @notice Thrown when proving a lie would not be worth the bond at risk.
     error RewardTooSmall(uint256 rewardWei, uint256 leastWei);
-    error WrongChallengeBond(uint256 expectedWei, uint256 givenWei);
+    error ChallengeUnderpaid(uint256 priceWei, uint256 givenWei);
     error WindowClosed(CaseId caseId, uint256 closedAt);
     /// @notice Thrown when a pass has no tokens, or more than the answer.
     error BadPosition(uint256 positions);
@@ -151,7 +165,8 @@ interface IDisputeGame is IArbiter {
 
     /* CHALLENGER */
 
-    /// @notice Opens a game about the pass over the first `positions` tokens. Send `priceOf` of the case.
+    /// @notice Opens a game about the pass over the first `positions` tokens. Send its price or more: what is too much
+    /// becomes the sender's credit, so that whoever challenges in the block before cannot make it fail.
     /// @param tokens as the answer commits them.
     function challenge(
         IOracle.Request calldata req,
@@ -181,19 +196,8 @@ interface IDisputeGame is IArbiter {
 
     /* REFEREES */
 
-    /// @notice What a proof about the leaf in dispute is bound to. Reverts unless the challenger is to prove, in time.
-    /// `leaf` is the hash of its values.
-    function leafOf(GameId gameId)
-        external
-        view
-        returns (ModelId model, IReferee.Place memory place, IReferee.Roots memory roots, bytes32 leaf);
-
-    /// @notice What a proof about the choice is bound to. Reverts unless the end's operators are open and the challenger
-    /// is to move, in time.
-    /// `operators` is the root over the end's operators' outputs.
-    function choiceOf(GameId gameId) external view returns (ModelId model, uint256 positions, bytes32 operators);
-
     /// @notice Ends a game: what the node said there has been proven wrong. Only the referees call, having read the game.
+    /// Reverts unless it is the challenger's move, in time.
     function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external;
 
     /// @notice Kills an answer whose tokens have been proven to be at fault. Only the referees call.
@@ -239,8 +243,11 @@ interface IDisputeGame is IArbiter {
 
     function caseOf(CaseId caseId) external view returns (Case memory);
 
-    /// @notice The bond of the next challenge.
-    function priceOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external view returns (uint256);
+    /// @notice What a node has shown at a place: `Paths.place`.
+    function openingOf(bytes32 place) external view returns (Opening memory);
+
+    /// @notice By how much the games open against a seat lengthen the node's clock in the next, in seconds.
+    function backlogOf(ServiceId service, uint16 seat) external view returns (uint256);
 
     function caseIdOf(IOracle.Request calldata req, IOracle.Answer calldata ans) external pure returns (CaseId);
 }

@@ -1,13 +1,19 @@
-"""A party's own computing of a disputed pass: one prefill for the first list, then one step's trace at a time.
+"""A party's own computing of an answer: one prefill for all passes, one step's trace for all games at it.
 
-What is kept is the residual stream after each step (int32, positions by width) and the
-step that is looked at. The reference computes it, so that what is defended or attacked is the specification itself; its
-matrix products are made by the C kernels where there are any.
+A pass over fewer tokens is the beginning of a pass over more, number for number: whatever a position makes depends on
+those before it alone. So the residual stream after each step (int32, positions by width) is computed once for all of an
+answer's tokens, and so is a step's trace; a pass takes its rows of them. What is kept are residuals, the roots that
+were made, and the few steps looked at last.
+
+The reference computes, so that what is defended or attacked is the specification itself; its matrix products are made
+by the C kernels where there are any.
 """
 
-from collections.abc import Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +28,8 @@ from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
 
 Residual = npt.NDArray[np.int32]
+KEPT_TRACES, KEPT_STEPS = 2, 6
+Made = TypeVar("Made")
 
 
 class Tracer:
@@ -48,35 +56,68 @@ class Tracer:
         return trace.with_peaks(self.architecture, step, made, before_peaks)
 
 
+class Whole:
+    """What all passes over the beginnings of some tokens share."""
+
+    def __init__(self, tracer: Tracer, ids: Sequence[int]) -> None:
+        self.tracer, self._ids = tracer, ids
+        self._traces: OrderedDict[Hashable, Trace] = OrderedDict()
+        self._steps: OrderedDict[Hashable, StepExhibits] = OrderedDict()
+
+    @cached_property
+    def residuals(self) -> list[Residual]:
+        """The one prefill."""
+        return self.tracer.residuals(self._ids)
+
+    def step(self, layout: Step) -> StepExhibits:
+        """One step of the pass over the first `layout.positions` tokens; the last few are kept, with their trees."""
+        return _kept(self._steps, (layout.positions, layout.step), KEPT_STEPS, lambda: self._step(layout))
+
+    def _step(self, layout: Step) -> StepExhibits:
+        step, positions = layout.step, layout.positions
+        before = None if step == 0 else self.residuals[step - 1][:positions].astype(np.int64)
+        if step == 0:
+            return StepExhibits(layout, {"embedding": self.residuals[0][:positions].astype(np.int64)}, None)
+        if step > self.tracer.architecture.layers:
+            return StepExhibits(layout, self.tracer.step(step, before, self._ids[:positions]), before)
+        made = _kept(self._traces, step, KEPT_TRACES, lambda: self._trace(step))
+        return StepExhibits(layout, trace.beginning(layout.operators, made, positions), before)
+
+    def _trace(self, step: int) -> Trace:
+        """For all tokens."""
+        return self.tracer.step(step, self.residuals[step - 1].astype(np.int64), self._ids)
+
+
+def _kept(made: OrderedDict[Hashable, Made], key: Hashable, most: int, make: Callable[[], Made]) -> Made:
+    if key in made:
+        made.move_to_end(key)
+        return made[key]
+    while len(made) >= most:
+        made.popitem(last=False)  # the memory first
+    made[key] = make()
+    return made[key]
+
+
 class Pass:
     """The pass over the first `positions` tokens of an answer."""
 
-    def __init__(self, model: ModelExhibits, tracer: Tracer, tokens: Tokens, positions: int) -> None:
+    def __init__(
+        self, model: ModelExhibits, tracer: Tracer, tokens: Tokens, positions: int, whole: Whole | None = None
+    ) -> None:
+        """whole: of the answer's other passes; None to compute this one alone."""
         self.model, self.tokens, self.positions = model, tokens, positions
-        self._tracer = tracer
-        self._step: tuple[int, StepExhibits] | None = None
-
-    @cached_property
-    def _residuals(self) -> list[Residual]:
-        return self._tracer.residuals(self.tokens.ids[: self.positions])
+        self._whole = Whole(tracer, tokens.ids[:positions]) if whole is None else whole
 
     @cached_property
     def roots(self) -> list[bytes]:
         """The first list."""
-        a = self._tracer.architecture
+        a = self._whole.tracer.architecture
         roots = []
-        for step, residual in enumerate(self._residuals):
+        for step, residual in enumerate(self._whole.residuals):
             operator = trace.operators(a, step, self.positions)[-1]
-            roots.append(trace.tree(operator, residual.astype(np.int64)).root)
+            roots.append(trace.tree(operator, residual[: self.positions].astype(np.int64)).root)
         return [*roots, self.step(a.layers + 1).roots[-1]]
 
     def step(self, step: int) -> StepExhibits:
-        """The last one asked for is kept."""
-        if self._step is None or self._step[0] != step:
-            self._step = None  # the memory first
-            a = self._tracer.architecture
-            before = None if step == 0 else self._residuals[step - 1].astype(np.int64)
-            layout = Step(a, step, self.positions, self.model.tensors)
-            values = self._tracer.step(step, before, self.tokens.ids[: self.positions])
-            self._step = (step, StepExhibits(layout, values, before))
-        return self._step[1]
+        """Its tensors and their trees."""
+        return self._whole.step(Step(self._whole.tracer.architecture, step, self.positions, self.model.tensors))

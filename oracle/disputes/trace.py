@@ -12,7 +12,7 @@ last filled with zeros, and padded to a power of two of leaves with empty ones, 
 has one hash for each level above it. Where a position sees no score or share, 0 stands.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -213,6 +213,20 @@ def with_peaks(a: Architecture, step: int, trace: Trace, before: Integers | None
                 width = trace[name.removesuffix(".peak") + ".mantissa"].shape[-1]
                 made[name] = _by_leaf(np.abs(values.reshape(-1, width))).max(axis=-1)
     return made
+
+
+def beginning(operators: Sequence[Operator], made: Trace, positions: int) -> Trace:
+    """A layer's trace over its first positions. operators: of the layer over that many. made: over more."""
+
+    def first(operator: Operator) -> Integers:
+        values = made[operator.name]
+        if operator.name in ("score", "share"):
+            return values[:, :positions, :positions]
+        if operator.name in ("score.max", "share.sum"):
+            return values[:, :positions]
+        return values[: operator.rows if operator.name.endswith(".peak") else positions]
+
+    return {operator.name: first(operator) for operator in operators}
 
 
 def _by_leaf(rows: Integers) -> Integers:

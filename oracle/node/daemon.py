@@ -150,7 +150,6 @@ class Node:
             rpc,
             ModelStore(settings.models),
             self.workshop.engine,
-            self._planner.challenge_due,
             self._wake.set,
             settings.threads,
         )

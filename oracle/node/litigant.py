@@ -1,14 +1,16 @@
 """The litigant: this node's side in dispute games, defending its own answers and attacking wrong ones.
 
 Every move follows from the chain's state and the node's own computing, so that nothing needs to be remembered: after a
-crash the same move is found again. What costs time (a prefill, one step's trace, trees) runs in one thread of its own;
-a move is wanted as soon as it is found, for as long as the chain waits for it, and clocks are looked at first.
+crash the same move is found again. What costs time runs in two threads: one makes prefills, one an answer, and finds
+first moves; the other makes all other moves from what is traced, the one with the earliest deadline first. A move is
+wanted as soon as it is found, for as long as the chain waits for it. `docs/economics.md`, "Many games at once", says
+how fast that must be.
 """
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,8 +24,8 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.disputes import faults
 from oracle.disputes.evidence import ModelExhibits
-from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, reveal
-from oracle.disputes.passes import Pass, Tracer
+from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, place, reveal
+from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.disputes.tokens import Tokens
 from oracle.engines.base import Engine, TokenId
 from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, ReorgedAway, Transient
@@ -35,7 +37,10 @@ from oracle.node.records import GameRecord, PostedAnswer, RequestRecord
 
 log = structlog.get_logger()
 
-KEPT_PASSES = 4
+LANES = ("first", "next")
+"""Prefills and first moves; all other moves."""
+
+PREFILL = "prefill:"
 
 Openings = Mapping[bytes, Sequence[bytes]]
 EngineOf = Callable[[bytes], Engine | None]
@@ -74,6 +79,18 @@ class _Matter:
 
 
 @dataclass(frozen=True)
+class _Task:
+    """A move to be found."""
+
+    deadline: int
+    find: Callable[[], Move | None]
+    traced: tuple[RequestId, bytes] | None = None
+    """The answer whose prefill it needs to have been made; None for what takes a prefill of its own."""
+    case: bytes = b""
+    """Of that answer."""
+
+
+@dataclass(frozen=True)
 class Standing:
     """How one of this node's games stands."""
 
@@ -92,15 +109,19 @@ class Litigant:
         rpc: Rpc,
         store: ModelStore,
         engine_of: EngineOf,
-        due: Callable[[View, RequestRecord, PostedAnswer], int],
         wake: Callable[[], None],
         threads: int | None = None,
     ) -> None:
-        """due: from when on to challenge a wrong answer that nobody has challenged. threads: for passes."""
+        """threads: for passes."""
         self._threads = threads
         self._contracts, self._rpc, self._store = contracts, rpc, store
-        self._engine_of, self._due, self._wake = engine_of, due, wake
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="litigant")
+        self._engine_of, self._wake = engine_of, wake
+        self._threads_of = {
+            lane: ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"litigant-{lane}") for lane in LANES
+        }
+        self._queue: dict[str, _Task] = {}
+        self._busy: set[str] = set()
+        """Lanes whose thread is at work."""
         self._running: dict[str, asyncio.Future[Move | None]] = {}
         self._found: dict[str, Move | None] = {}
         self.undecided: set[str] = set()
@@ -110,12 +131,14 @@ class Litigant:
         self._headers: dict[bytes, bytes] = {}
         self._known: dict[bytes, _Knowledge] = {}
         self._tokens: dict[tuple[RequestId, bytes], Tokens | None] = {}
+        self._wholes: dict[tuple[RequestId, bytes], Whole] = {}
         self._passes: dict[tuple[RequestId, bytes, int], Pass] = {}
+        self._traced: set[tuple[RequestId, bytes]] = set()
 
     @property
     def running(self) -> list[str]:
         """Names of the moves in hand."""
-        return list(self._running)
+        return [*self._running, *self._queue]
 
     async def wanted(
         self, view: View, games: Sequence[GameRecord], openings: Openings, at: BlockRef, *, watch: bool
@@ -139,8 +162,10 @@ class Litigant:
         confirmed = await self._rpc.block_by_hash(at.hash)
         if confirmed is None:
             raise ReorgedAway(f"block {at.number} left the chain")
-        for game in games:
-            found += await self._game(view, binding, game, requests.get(game.request), openings, confirmed, asked)
+        ours = [game for game in games if _concerns(view, game, requests.get(game.request))]
+        states = [await self._state(binding, game.id, confirmed) for game in ours]
+        for game, state in sorted(zip(ours, states, strict=True), key=lambda pair: pair[1].deadline):
+            found += await self._game(view, binding, game, state, requests.get(game.request), openings, asked)
         challengers: dict[bytes, set[str]] = {}
         for game in games:
             challengers.setdefault(game.case, set()).add(game.challenger.lower())
@@ -150,8 +175,10 @@ class Litigant:
         return found
 
     def close(self) -> None:
-        """Lets the thread end after the move in hand."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Lets the threads end after the moves in hand."""
+        self._queue.clear()
+        for thread in self._threads_of.values():
+            thread.shutdown(wait=False, cancel_futures=True)
 
     # -- one game --------------------------------------------------------------------------------------------------
 
@@ -160,31 +187,27 @@ class Litigant:
         view: View,
         binding: Binding,
         game: GameRecord,
+        state: Game,
         record: RequestRecord | None,
         openings: Openings,
-        confirmed: Block,
         asked: set[str],
     ) -> list[Wanted]:
         mine = game.challenger.lower() == view.disputer.lower()
         if game.state == "stranded":
-            return await self._settled(view, binding, game, confirmed) if mine else []
+            return self._settled(view, binding, game, state) if mine else []
         matter = None if record is None else await self._matter(view, record, openings)
         if matter is None:
             self.undecided.add("move:")
             return []
         defends = matter.posted.operator.lower() == view.operator.lower()
-        if not (mine or defends):
-            return []
-        state = await self._state(binding, game.id, confirmed)
         my_turn = defends if state.node_to_move else mine
         if state.stage not in (Stage.NONE, Stage.OVER):
             side = "challenger" if mine else "answerer"
             self.standings.append(Standing(side, state.deadline if my_turn else None))
         return [*self._turn(view, binding, game.id, state, matter, asked, my_turn=my_turn)]
 
-    async def _settled(self, view: View, binding: Binding, game: GameRecord, confirmed: Block) -> list[Wanted]:
+    def _settled(self, view: View, binding: Binding, game: GameRecord, state: Game) -> list[Wanted]:
         """The bond back, and perhaps a share, where another game has killed the answer."""
-        state = await self._state(binding, game.id, confirmed)
         if state.stage in (Stage.NONE, Stage.OVER):
             return []
         data = binding.encode("settle", game.id)
@@ -204,9 +227,11 @@ class Litigant:
         elif my_turn and (state.node_to_move or state.place in matter.openings):
             side = "node" if state.node_to_move else f"{game:x}"  # one opening serves all games that come this way
             name = f"move:{state.place.hex()}:{side}"
+            task = _Task(state.deadline, partial(self._answered_move, matter, state), matter.key, state.case)
             if name in asked:
+                self._sooner(name, state.deadline)
                 return
-            move = self._move(name, asked, matter, partial(self._answered_move, matter, state))
+            move = self._move(name, asked, matter, task)
             if move is not None:
                 taking, data = self._encoded(binding, game, move)
                 defends = state.node_to_move
@@ -214,16 +239,13 @@ class Litigant:
 
     def _answered_move(self, matter: _Matter, state: Game) -> Move | None:
         """In the thread."""
-        tokens = self._tokens_of(matter)
-        if state.stage is Stage.TOKENS:
-            if state.node_to_move:
-                return None if tokens is None else reveal(matter.claim, tokens)
-            promised, entries = matter.openings[state.place]
-            tokens = Tokens.revealed(int.from_bytes(promised, "big"), entries)
-            self._tokens[matter.key] = tokens
-            return self._accusation(matter, tokens, "pickPosition")
+        tokens = self._tokens_of(matter, state.case)
         if tokens is None:
             return None
+        if state.stage is Stage.TOKENS:
+            if state.node_to_move:
+                return reveal(matter.claim, tokens)
+            return self._accusation(matter, tokens, "pickPosition")
         view = self._pass(matter, tokens, state.positions)
         return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, matter.claim)
 
@@ -253,9 +275,10 @@ class Litigant:
         confirmed: Block,
         asked: set[str],
     ) -> list[Wanted]:
-        """A challenge of a wrong answer, unless this node has a game about it already.
+        """A challenge of a wrong answer, at once, unless this node has a game about it already.
 
-        Where others have one it waits for the window's last quarter, but no longer: they may lose on purpose.
+        Other people's games say nothing: they may lose on purpose. It sends the most that a challenge may cost, so that
+        no game opened in the block before makes it revert; what is too much becomes credit.
         """
         matter = await self._matter(view, record, openings)
         if matter is None:
@@ -268,22 +291,18 @@ class Litigant:
         case = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *self._words(matter)))
         playing = challengers.get(case, set())
         closes_at = posted.answer.closes_at
-        due = closes_at - record.request.window_seconds // 4 if playing else self._due(view, record, posted)
-        if view.disputer.lower() in playing or view.head.timestamp < due:
+        if view.disputer.lower() in playing:
             return []
-        move = self._move(name, asked, matter, partial(self._first_move, matter))
+        move = self._move(name, asked, matter, _Task(closes_at, partial(self._first_move, matter)))
         if move is None:
             return []
-        price = 0
-        if move.function != "refute":
-            reply = await self._call(binding, confirmed, "priceOf", *self._words(matter))
-            price = int(binding.result("priceOf", reply))
+        price = 0 if move.function == "refute" else view.services[record.request.service].game.ceiling_wei
         if move.function in REFEREES:
             taking, data = self._encoded(binding, 0, move)
         else:
             taking, data = binding, binding.encode(move.function, *move.arguments)
         stake = record.request.bond_wei * 3 // 10
-        key = f"{name}{move.function}:{price}"
+        key = f"{name}{move.function}"
         return [self._wanted(key, taking, data, view, stake, deadline=closes_at + 1, value=price)]
 
     def _first_move(self, matter: _Matter) -> Move | None:
@@ -310,8 +329,15 @@ class Litigant:
 
     # -- what moves are found from ---------------------------------------------------------------------------------
 
-    def _tokens_of(self, matter: _Matter) -> Tokens | None:
-        """The ids that the answer commits to, as far as they can be told from its text."""
+    def _tokens_of(self, matter: _Matter, case: bytes | None = None) -> Tokens | None:
+        """The ids that the answer commits to, as far as they can be told from its text, or its node has shown them.
+
+        case: of the game that asks, if one does.
+        """
+        shown = None if case is None else matter.openings.get(place(case, Stage.TOKENS, 0))
+        if shown is not None and self._tokens.get(matter.key) is None:
+            promised, entries = shown
+            self._tokens[matter.key] = Tokens.revealed(int.from_bytes(promised, "big"), entries)
         if matter.key not in self._tokens:
             answer, claim = matter.posted.answer, matter.claim
             text, root = matter.posted.output, answer.tokens_root
@@ -340,10 +366,14 @@ class Litigant:
         key = (*matter.key, positions)
         if key not in self._passes:
             known = self._knowledge(matter)
-            self._passes[key] = Pass(known.exhibits, known.tracer, tokens, positions)
-            while len(self._passes) > KEPT_PASSES:
-                del self._passes[next(iter(self._passes))]
+            whole = self._whole(matter, tokens)
+            self._passes[key] = Pass(known.exhibits, known.tracer, tokens, positions, whole)
         return self._passes[key]
+
+    def _whole(self, matter: _Matter, tokens: Tokens) -> Whole:
+        if matter.key not in self._wholes:
+            self._wholes[matter.key] = Whole(self._knowledge(matter).tracer, tokens.ids[:-1])
+        return self._wholes[matter.key]
 
     async def _matter(self, view: View, record: RequestRecord, openings: Openings) -> _Matter | None:
         service = view.services.get(record.request.service)
@@ -387,18 +417,59 @@ class Litigant:
 
     # -- the thread ------------------------------------------------------------------------------------------------
 
-    def _move(self, name: str, asked: set[str], matter: _Matter, find: Callable[[], Move | None]) -> Move | None:
+    def _move(self, name: str, asked: set[str], matter: _Matter, task: _Task) -> Move | None:
         """What has been found; starts looking if nobody has."""
         asked.add(name)
         if name in self._found:
             return self._found[name]
         self.undecided.add(name)
-        if name not in self._running:
+        if name not in self._running and name not in self._queue:
             log.info("looking for a move", request_id=f"0x{matter.record.id:064x}", move=name)
-            future = asyncio.get_running_loop().run_in_executor(self._thread, find)
-            future.add_done_callback(lambda _: self._wake())
-            self._running[name] = future
+            self._queue[name] = task
+        self._sooner(name, task.deadline)
+        if task.traced is not None and task.traced not in self._traced:
+            prefill = _prefill_name(task.traced)
+            if prefill not in self._running and prefill not in self._queue:
+                self._queue[prefill] = _Task(task.deadline, partial(self._prefilled, matter, task.case))
+            self._sooner(prefill, task.deadline)
+        self._start()
         return None
+
+    def _sooner(self, name: str, deadline: int) -> None:
+        """Another game waits for the same move."""
+        task = self._queue.get(name)
+        if task is not None and deadline < task.deadline:
+            self._queue[name] = replace(task, deadline=deadline)
+
+    def _prefilled(self, matter: _Matter, case: bytes) -> None:
+        """In the thread. Where it fails, so will the moves that need it, each with its own reason."""
+        try:
+            tokens = self._tokens_of(matter, case)
+            if tokens is not None:
+                _ = self._whole(matter, tokens).residuals
+        finally:
+            self._traced.add(matter.key)
+
+    def _start(self) -> None:
+        """Gives each idle thread what is due first of what it can do."""
+        for lane in LANES:
+            able = [
+                (task.deadline, name)
+                for name, task in self._queue.items()
+                if (task.traced is None if lane == "first" else task.traced in self._traced)
+            ]
+            if lane in self._busy or not able:
+                continue
+            _, name = min(able)
+            self._busy.add(lane)
+            future = asyncio.get_running_loop().run_in_executor(self._threads_of[lane], self._queue.pop(name).find)
+            self._running[name] = future
+            future.add_done_callback(partial(self._done, lane))
+
+    def _done(self, lane: str, _: Any) -> None:
+        self._busy.discard(lane)
+        self._start()
+        self._wake()
 
     def _collect(self) -> None:
         """Keeps what was found; raises bugs, and lets what may succeed later be tried again."""
@@ -418,8 +489,15 @@ class Litigant:
 
     def _forget(self, asked: set[str], requests: Mapping[RequestId, RequestRecord]) -> None:
         self._found = {name: move for name, move in self._found.items() if name in asked}
-        self._tokens = {key: tokens for key, tokens in self._tokens.items() if key[0] in requests}
-        self._passes = {key: made for key, made in self._passes.items() if key[0] in requests}
+        self._queue = {name: task for name, task in self._queue.items() if name in asked or name.startswith(PREFILL)}
+        # In place: the threads add to them meanwhile.
+        for pass_of in [each for each in list(self._passes) if each[0] not in requests]:
+            del self._passes[pass_of]
+        for answer in {*self._tokens, *self._wholes, *self._traced}:
+            if answer[0] not in requests:
+                self._tokens.pop(answer, None)
+                self._wholes.pop(answer, None)
+                self._traced.discard(answer)
         if not requests:
             self._headers.clear()
 
@@ -446,6 +524,18 @@ class Litigant:
             urgent=deadline is not None,
             by_disputer=not defends and view.operator != view.disputer,
         )
+
+
+def _concerns(view: View, game: GameRecord, record: RequestRecord | None) -> bool:
+    """Whether this node is a side of a game, as far as it can tell."""
+    defends = (
+        record is not None and record.posted is not None and record.posted.operator.lower() == view.operator.lower()
+    )
+    return defends or record is None or game.challenger.lower() == view.disputer.lower()
+
+
+def _prefill_name(answer: tuple[RequestId, bytes]) -> str:
+    return f"{PREFILL}{answer[0]:064x}:{answer[1].hex()}"
 
 
 def _flat(values: Any) -> list[Any]:

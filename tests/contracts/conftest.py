@@ -24,7 +24,7 @@ LIMITS = {
     "loop_1kb": 225_000,
     "finalize_batch50_each": 48_000,
     "dispute_8b_transactions": 12,
-    "dispute_8b_total": 3_000_000,
+    "dispute_8b_total": 3_100_000,
     "dispute_8b_largest": 2_000_000,
     "tee_register": 260_000,
     "tee_loop_100b": 160_000,

@@ -8,12 +8,13 @@ from eth_abi import encode
 from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
 from world import ETHER, terms
 
-from oracle.disputes.evidence import Step, rounds
+from oracle.disputes.evidence import Step, entry_input, rounds
+from oracle.disputes.faults import Fault
 from oracle.disputes.merkle import Tree
 from oracle.disputes.tokens import prompt_bytes
 from oracle.engines.sampling import table_code
 
-GAME_TERMS = (ETHER // 10, ETHER // 100, 3_600, 300, 600)
+GAME_TERMS = (ETHER // 10, ETHER // 100, 3_600, 300, 600, 126, 200)
 LAYER = 17
 TRANSACTION_GAS = 1 << 24  # EIP-7825
 NAMES = [operator.name for operator in Step(LLAMA_8B, LAYER, POSITIONS, frozenset()).operators]
@@ -109,21 +110,42 @@ def test_gas__referee_on_the_largest_shapes__fits_one_transaction(
     check(f"referee_most_{name.replace('.', '_')}", gas)
 
 
-def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, game, people, check):
-    made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
-    model = enrolled(registry, referee, people, made)
-    arbiter_terms = encode(["(uint72,uint72,uint32,uint32,uint32)"], [GAME_TERMS])
+def answered(world, game, people, made, model, prompt):
+    """A request with this prompt and the answer `made` to it, by a service that the game judges."""
+    arbiter_terms = encode(["(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"], [GAME_TERMS])
     wanted = terms(model, game, arbiterTerms=arbiter_terms, minOwners=1, seatWei=2 * ETHER)
     world.service = world.create_service(wanted)
     seat = world.join(people.owners[0], people.operators[0], 5 * ETHER)
     world.pass_time(wanted["lifetimeSeconds"])
     world.oracle.activate(world.service, seat, sender=people.stranger)
-    asked = world.ask(prompt_bytes(made.tokens.prompt[1:-2]), maxTokens=64)
-    node, watcher = people.operators[0], people.challenger
-    receipt = world.oracle.answer(
-        asked.request, bytes(50), len(made.tokens.output), made.tokens.root, world.seed(asked), sender=node
+    asked = world.ask(prompt_bytes(prompt), maxTokens=64)
+    tokens = made.tokens
+    sent = world.oracle.answer(
+        asked.request, bytes(50), len(tokens.output), tokens.root, world.seed(asked), sender=people.operators[0]
     )
-    answer = world.oracle.AnswerPosted.from_receipt(receipt)[0].answer
+    return asked, world.oracle.AnswerPosted.from_receipt(sent)[0].answer
+
+
+def test_gas__refutation__is_as_committed(world, registry, referee, token_referee, game, people, check):
+    """Of tokens that are not those asked for."""
+    made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
+    prompt = made.tokens.prompt[1:-2]
+    model = enrolled(registry, referee, people, made)
+    asked, answer = answered(world, game, people, made, model, [*prompt[:-1], prompt[-1] ^ 1])
+    index = len(made.tokens.prompt) - 3
+    inputs = [entry_input(made.tokens, index)]
+    text = prompt_bytes([*prompt[:-1], prompt[-1] ^ 1])
+    proof = (made.tokens.words, Fault.PROMPT, index, text, inputs)
+    receipt = token_referee.refute(game, asked.request, answer, *proof, sender=people.challenger)
+    assert world.oracle.statusOf(asked.id) == 1  # open again
+    check("refute", receipt.gas_used)
+
+
+def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, game, people, check):
+    made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
+    model = enrolled(registry, referee, people, made)
+    asked, answer = answered(world, game, people, made, model, made.tokens.prompt[1:-2])
+    node, watcher = people.operators[0], people.challenger
 
     bond = GAME_TERMS[0]
     sent = [game.challenge(asked.request, answer, made.tokens.words, POSITIONS, value=bond, sender=watcher)]

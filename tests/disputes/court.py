@@ -18,11 +18,11 @@ from oracle.disputes.passes import Pass, Tracer
 from oracle.disputes.tokens import Tokens, prompt_bytes
 from oracle.engines.base import Params
 from oracle.models.manifest import Manifest
-from oracle.services import NO_ATTESTER, Terms
+from oracle.services import NO_ATTESTER, GameTerms, Terms
 
 ETHER = 10**18
-GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600)
-GAME_TERMS_TYPE = "(uint72,uint72,uint32,uint32,uint32)"
+GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600, 126, 200)
+GAME_TERMS_TYPE = "(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"
 WINDOW = 1200
 UPHELD, REJECTED = 0, 1
 OPEN, ANSWERED, DISPUTED = 1, 2, 3
@@ -193,7 +193,10 @@ class Court:
     # GAMES
 
     def price(self, answered: Answered) -> int:
-        return int(self.game.functions.priceOf(answered.request.words, answered.answer.words).call())
+        return GameTerms(*GAME_TERMS).price_wei(self.case(answered)[3])
+
+    def backlog(self, answered: Answered) -> int:
+        return int(self.game.functions.backlogOf(self.service, answered.answer.seat).call())
 
     def challenge(self, answered: Answered, positions: int, who: str) -> int:
         call = self.game.functions.challenge(

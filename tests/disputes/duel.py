@@ -82,9 +82,9 @@ class Duel:
     def __post_init__(self) -> None:
         terms = self.court.terms
         assert terms is not None
-        challenge, opening, clock, move, first = GAME_TERMS
+        challenge, opening, clock, move, first, queue, ceiling = GAME_TERMS
         window = self.answered.request.window_seconds
-        own = Terms(terms.bond_wei, window, challenge, opening, clock, move, first)
+        own = Terms(terms.bond_wei, window, challenge, opening, clock, move, first, queue, ceiling)
         self.rules = Rules(own, CourtReferee(self.court))
         tokens = self.answered.tokens
         self.rules.answer(self.court.node, Claim(tokens.prompt, tokens.output), 0)
@@ -119,6 +119,7 @@ class Duel:
                 if name not in ("case", "disputed"):
                     assert getattr(mine, name) == getattr(theirs, name), (name, mine, theirs)
         assert rules.price(0) == court.price(answered)
+        assert rules.backlog[court.node] == court.backlog(answered)
         answer, case = rules.answers[0], court.case(answered)
         assert (answer.open, answer.won, answer.shares, answer.dead) == (case[3], case[4], case[5], case[7])
         for who, before in self.before.items():
@@ -127,10 +128,12 @@ class Duel:
 
     # MOVES
 
-    def challenge(self, who: str, positions: int | None, *, over: int = 0, tokens: Any = None) -> str:
-        """over: wei more than the price. tokens: others than the answer's."""
+    def challenge(
+        self, who: str, positions: int | None, *, over: int = 0, paid: int | None = None, tokens: Any = None
+    ) -> str:
+        """over: wei more than the price. paid: wei whatever the price. tokens: others than the answer's."""
         rules, court, answered = self.rules, self.court, self.answered
-        paid = rules.price(0) + over
+        paid = rules.price(0) + over if paid is None else paid
         words = (answered.request.words, answered.answer.words)
         shown = answered.tokens if tokens is None else tokens
         claim = Claim(shown.prompt, shown.output)

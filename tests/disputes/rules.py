@@ -16,6 +16,7 @@ RAMP = 16
 WITNESSES = 8
 REWARD_PERCENT, WITNESSES_PERCENT = 30, 20
 TOKENS_PER_OPENING = 128
+OPENINGS = 7
 NOTHING = bytes(32)
 
 Node = Hashable
@@ -44,17 +45,21 @@ class Terms:
     clock: int
     move: int
     first: int
+    queue: int
+    ceiling: int = 200
     levels: int = 8
 
-    @property
-    def longest(self) -> int:
+    def longest(self, games: int = 0, answers: int = 0) -> int:
         """Seconds from a challenge to the last moment of the last move, if nobody lets a clock run out before.
 
+        games, answers: against the same seat, open when this game is opened.
+
         A side's clock holds what its turn leaves of max(clock, least), so that all its turns together last no longer
-        than the clock and, for each turn but the first, one least. A game has seven turns a side at most: tokens,
+        than the clock and, for each turn but the first, one least. A game has OPENINGS turns a side at most, tokens,
         steps, operators, three times nodes, values. Of the node's, steps comes second and is granted `first`.
         """
-        return 2 * self.clock + self.first + 5 * self.move + 6 * self.move
+        backlog = games * self.queue + answers * self.first
+        return 2 * self.clock + backlog + self.first + (2 * OPENINGS - 3) * self.move
 
 
 @dataclass(frozen=True)
@@ -94,6 +99,7 @@ class Answer:
     closes: int
     games: list[Game] = field(default_factory=list)
     openings: dict[Place, tuple[Any, ...]] = field(default_factory=dict)
+    opened_at: dict[Place, int] = field(default_factory=dict)
     open: int = 0
     won: int = 0
     shares: int = 0
@@ -109,6 +115,8 @@ class Rules:
         self.terms, self.referee = terms, referee
         self.answers: list[Answer] = []
         self.credit: Counter[str] = Counter()
+        self.backlog: Counter[str] = Counter()
+        """By node: seconds that its open games add to its clock in the next."""
         self.burnt = 0
         self.paid_in = 0
 
@@ -130,19 +138,25 @@ class Rules:
 
     def price(self, answer: int) -> int:
         bond = self.terms.challenge_bond
-        return bond + bond * self.answers[answer].open // RAMP
+        return min(bond + bond * self.answers[answer].open // RAMP, self.ceiling)
+
+    @property
+    def ceiling(self) -> int:
+        """What no challenge costs more than."""
+        return self.terms.challenge_bond * self.terms.ceiling // 100
 
     def stored(self, game: GameId) -> Game:
         answer, number = game
         return self.answers[answer].games[number - 1]
 
     def game(self, game: GameId) -> Game:
-        """As it stands now: what another game's opening has brought is counted, as if made at the last moment."""
+        """As it stands now: what another game's opening has brought counts from when it was made, unless too late."""
         state = self.stored(game)
-        if not state.node_to_move or state.stage is Stage.OVER or place(state) not in self.answers[game[0]].openings:
+        opened_at = self.answers[game[0]].opened_at.get(place(state))
+        if not state.node_to_move or state.stage is Stage.OVER or opened_at is None or opened_at > state.deadline:
             return state
-        deadline = state.deadline + max(state.challenger_seconds, self.terms.move)
-        return replace(state, node_seconds=0, node_to_move=False, deadline=deadline)
+        deadline = opened_at + max(state.challenger_seconds, self.terms.move)
+        return replace(state, node_seconds=state.deadline - opened_at, node_to_move=False, deadline=deadline)
 
     def games(self, answer: int) -> list[GameId]:
         return [(answer, number) for number in range(1, len(self.answers[answer].games) + 1)]
@@ -180,18 +194,22 @@ class Rules:
         state = self.answers[answer]
         if state.dead:
             raise Refused("AnswerDead")
-        if paid != self.price(answer):
-            raise Refused("WrongChallengeBond", self.price(answer), paid)
+        price = self.price(answer)
+        if paid < price:
+            raise Refused("ChallengeUnderpaid", price, paid)
         if state.final:
             raise Refused("WrongStatus")
         if now > state.closes:
             raise Refused("WindowClosed")
         self.paid_in += paid
-        state.open += 1
+        self.credit[who] += paid - price
         clock = self.terms.clock
+        node_clock = min(clock + self.backlog[state.node], 2**32 - 1)
+        self.backlog[state.node] += self.terms.queue + (0 if state.open else self.terms.first)
+        state.open += 1
         number = len(state.games) + 1
         path = (stage, 0, positions, 0, 0, 0, 0)
-        made = Game(who, paid, number, answer, NOTHING, *path, 0, clock, clock, True)  # type: ignore[arg-type]
+        made = Game(who, price, number, answer, NOTHING, *path, 0, node_clock, clock, True)  # type: ignore[arg-type]
         state.games.append(self._handed_over(made, now))
         return answer, number
 
@@ -224,7 +242,8 @@ class Rules:
         self._next(game, replace(state, disputed=node), now)
 
     def prove(self, game: GameId, claim: Claim, values: Any, proof: Any, now: int) -> None:
-        state = self._moves(game, now, node=False)
+        """The referee looks first; whose move it is, the game says when it hears of the proof."""
+        state = self.game(game)
         if state.stage is not Stage.VALUES:
             raise Refused("WrongStage")
         self._check_tokens(game[0], claim)
@@ -235,16 +254,18 @@ class Rules:
         operators = held[Stage.OPERATORS, state.positions, state.step, 0, 0, 0]
         if not self.referee.is_wrong(claim, state, steps, operators, proof):
             raise Refused("NothingWrong")
-        self._win(game, state)
+        self._win(game, self._moves(game, now, node=False))
 
     def prove_choice(self, game: GameId, claim: Claim, proof: Any, now: int) -> None:
-        state = self._moves(game, now, node=False)
+        state = self.game(game)
         if state.stage is not Stage.OPERATORS or state.step + 1 != self.referee.steps:
             raise Refused("WrongStage")
         self._check_tokens(game[0], claim)
+        if state.node_to_move:
+            raise Refused("WrongRoot")
         if not self.referee.is_wrong_choice(claim, state, self.opened(game), proof):
             raise Refused("NothingWrong")
-        self._win(game, state)
+        self._win(game, self._moves(game, now, node=False))
 
     def refute(self, answer: int, who: str, malformed: bool) -> None:
         state = self.answers[answer]
@@ -252,6 +273,7 @@ class Rules:
             raise Refused("AnswerDead")
         if not malformed:
             raise Refused("NothingWrong")
+        self._unqueue(state, state.open, last=True)
         self._kill(state, who)
 
     # NODE
@@ -311,6 +333,7 @@ class Rules:
             self._win(game, state)
             return
         answer.open -= 1
+        self._unqueue(answer, 1, last=not answer.open)
         self._store(game, replace(self.stored(game), stage=Stage.OVER))
         gas = min(state.bond_wei, self.terms.opening * state.openings * 6 // 5)
         self.credit[answer.node] += gas
@@ -378,13 +401,20 @@ class Rules:
 
     def _opened(self, game: GameId, state: Game, shown: tuple[Any, ...], now: int) -> None:
         self.answers[game[0]].openings[place(state)] = shown
+        self.answers[game[0]].opened_at[place(state)] = now
         deadline = now + max(state.challenger_seconds, self.terms.move)
         left = state.deadline - now
         turn = {"openings": state.openings + 1, "node_seconds": left, "node_to_move": False, "deadline": deadline}
         self._store(game, replace(state, **turn))
 
+    def _unqueue(self, answer: Answer, games: int, *, last: bool) -> None:
+        """`games` of an answer are over. last: no other game of it asks anything of the node."""
+        if games:
+            self.backlog[answer.node] -= games * self.terms.queue + (self.terms.first if last else 0)
+
     def _win(self, game: GameId, state: Game) -> None:
         answer = self.answers[game[0]]
+        self._unqueue(answer, answer.open, last=True)
         answer.open -= 1
         answer.won = game[1]
         self._store(game, replace(state, stage=Stage.OVER))

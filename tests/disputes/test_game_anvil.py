@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from disputes.court import ANSWERED, DISPUTED, ETHER, GAME_TERMS, OPEN, Court
 from disputes.duel import Duel, error_of
+from disputes.rules import Terms
 from exact.random_model import Shape, write
 from rig.anvil import anvil
 from web3.exceptions import ContractLogicError
@@ -15,6 +16,7 @@ from oracle.demo.false_pass import FalsePass
 from oracle.disputes.game import Stage, attack, defend
 from oracle.disputes.merkle import Tree
 from oracle.disputes.tokens import Tokens
+from oracle.services import GameTerms
 
 PROMPT = [9, 4, 11, 7]
 SHAPE = Shape(family="llama", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
@@ -149,7 +151,9 @@ def random_move(rng, duel, party, game):
         ),
         "timeout": lambda: stop_the_clock(rng, duel, game),
         "settle": lambda: duel.settle(game, court.people[9]),
-        "challenge": lambda: duel.challenge(court.people[rng.randrange(3, 8)], positions, over=rng.choice([0, 0, 1])),
+        "challenge": lambda: duel.challenge(
+            court.people[rng.randrange(3, 8)], positions, over=rng.choice([-1, 0, 0, 7])
+        ),
     }
     return moves[rng.choice([*moves, *["defend", "attack"] * 6])]()
 
@@ -172,7 +176,7 @@ def test_random_moves__on_both_sides__agree_in_every_field_and_refusal(court, ri
         seen.update(duel.refusals)
         court.chain.rpc("evm_revert", snapshot)
     wanted = {
-        *("", "BadPosition", "WrongChallengeBond", "WrongStage", "NotYourMove", "NotChallenger", "NotNode"),
+        *("", "BadPosition", "ChallengeUnderpaid", "WrongStage", "NotYourMove", "NotChallenger", "NotNode"),
         *("ClockRuns", "AnswerAlive", "WrongOpening", "WrongLeaf", "WrongOpeningLength", "WrongRoot"),
     }
     assert wanted <= seen.keys(), wanted - seen.keys()
@@ -291,6 +295,77 @@ def test_challenger__silent_after_any_move__pays_the_node_for_its_openings(fresh
     assert fresh.status(right) == ANSWERED
     made = duel.rules.stored(game).openings
     assert duel.rules.credit[fresh.node] == made * OPENING * 6 // 5
+
+
+def test_clock__and_price_of_the_nth_game__are_what_economics_says(fresh, right):
+    duel, terms = Duel(fresh, right), GameTerms(*GAME_TERMS)
+    for n in range(20):
+        assert terms.price_wei(n) == duel.rules.price(0)
+        assert duel.challenge(fresh.people[3 + n % 6], 7) == ""
+        state = fresh.state(list(duel.ids.values())[-1])
+        assert state.node_seconds == terms.node_clock_seconds(n, min(n, 1))
+        assert state.bond_wei == terms.price_wei(n)
+        longest = Terms(
+            1, 1, 1, 1, terms.clock_seconds, terms.move_seconds, terms.first_move_seconds, terms.queue_seconds
+        )
+        assert longest.longest(n, min(n, 1)) == terms.longest_seconds(n, min(n, 1))
+    assert terms.price_wei(19) == terms.ceiling_wei == 2 * CHALLENGE
+
+
+def test_node__33_games_on_one_path__opens_once_and_keeps_its_clock_in_all(fresh, right):
+    """Then 33 picks ask for as much as there is, at once, and no clock of the node is empty."""
+    party, duel = Party(fresh, right), Duel(fresh, right)
+    for n in range(33):
+        assert duel.challenge(fresh.people[3 + n % 6], 7) == ""
+    games = list(duel.ids)
+    fresh.pass_time(100)
+    assert party.defended(duel, games[0]) == ""
+    taken = fresh.now
+    for n, game in enumerate(games):
+        state = fresh.state(duel.ids[game])
+        assert not state.node_to_move
+        started = duel.rules.stored(game).deadline if n else taken + state.node_seconds
+        assert state.node_seconds == started - taken > GAME_TERMS[2] // 2
+    for n, game in enumerate(games):
+        assert duel.pick_child(game, duel.rules.game(game).challenger, n % 4) == ""
+        assert duel.rules.game(game).deadline - fresh.now > GAME_TERMS[2] // 2
+    assert fresh.backlog(right) == 33 * GAME_TERMS[5] + GAME_TERMS[4]
+
+
+def test_opening__after_a_game_s_deadline__changes_nothing_there(fresh, right):
+    """The node lost the first game by its clock; an opening for the second, whose clock is longer, does not save it."""
+    party, duel = Party(fresh, right), Duel(fresh, right)
+    for who in fresh.people[3:5]:
+        assert duel.challenge(who, 7) == ""
+    first, second = duel.ids
+    pass_to(duel, duel.rules.game(first).deadline + 1)
+    assert party.defended(duel, second) == ""
+    assert duel.rules.game(first).node_to_move
+    assert party.defended(duel, first) == "ClockRanOut"
+    assert duel.timeout(first, fresh.people[9]) == ""
+    assert fresh.status(right) == OPEN
+
+
+def test_challenge__behind_30_puppets__is_taken_for_the_ceiling_and_wins(fresh, wrong):
+    party = Party(fresh, wrong, (1, "up", 1, 1))
+    duel = Duel(fresh, wrong)
+    for n in range(30):
+        assert duel.challenge(fresh.people[3 + n % 3], 7 + n % 3) == ""
+    honest = fresh.people[6]
+    assert duel.challenge(honest, 8, paid=2 * CHALLENGE) == ""
+    played_out(duel, party, [list(duel.ids)[-1]])
+    assert duel.rules.answers[0].dead
+    assert duel.rules.credit[honest] == 2 * CHALLENGE + ETHER * 3 // 10
+    assert fresh.backlog(wrong) == 0
+
+
+def test_challenge__more_than_the_price__is_credited(fresh, wrong):
+    duel = Duel(fresh, wrong)
+    assert duel.challenge(fresh.people[4], 8, over=-1) == "ChallengeUnderpaid"
+    assert duel.challenge(fresh.people[4], 8, over=12345) == ""
+    assert fresh.credit(fresh.people[4]) == 12345
+    assert duel.challenge(fresh.people[5], None, paid=ETHER) == ""
+    assert fresh.credit(fresh.people[5]) == ETHER - CHALLENGE * 17 // 16
 
 
 def test_move__a_second_too_late__is_refused(fresh, right):

@@ -302,11 +302,16 @@ LONGEST = 30 * 86400
 OPENINGS = GOOD.opening_wei * 7 * 6 // 5
 MOST_BOND = ETHER * 15 // 100
 CLOCK, FIRST = "ClockOutOfRange(uint256,uint256,uint256)", GOOD.first_move_seconds
+CEILING, QUEUE = "CeilingOutOfRange(uint256,uint256,uint256)", "QueueTooShort(uint256,uint256)"
+LEAST = FIRST + GOOD.queue_seconds + 7 * GOOD.move_seconds
 BAD = [
     ({"move_seconds": 0}, "MovesTooShort(uint256,uint256)", (0, FIRST)),
     ({"first_move_seconds": 299}, "MovesTooShort(uint256,uint256)", (GOOD.move_seconds, 299)),
-    ({"clock_seconds": FIRST - 1}, CLOCK, (FIRST - 1, FIRST, LONGEST)),
-    ({"clock_seconds": LONGEST + 1}, CLOCK, (LONGEST + 1, FIRST, LONGEST)),
+    ({"clock_seconds": LEAST - 1}, CLOCK, (LEAST - 1, LEAST, LONGEST)),
+    ({"clock_seconds": LONGEST + 1}, CLOCK, (LONGEST + 1, LEAST, LONGEST)),
+    ({"queue_seconds": 6}, QUEUE, (6, 7)),
+    ({"ceiling_percent": 99}, CEILING, (99, 100, 200)),
+    ({"ceiling_percent": 201}, CEILING, (201, 100, 200)),
     ({"opening_wei": 0}, "OpeningsUnpaid()", ()),
     ({"challenge_bond_wei": OPENINGS - 1}, "ChallengeBondTooSmall(uint256,uint256)", (OPENINGS - 1, OPENINGS)),
     (

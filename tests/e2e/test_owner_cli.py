@@ -72,6 +72,8 @@ opening_wei = 10000000000000000
 clock_seconds = 3600
 move_seconds = 300
 first_move_seconds = 600
+queue_seconds = 126
+ceiling_percent = 200
 """
 
 

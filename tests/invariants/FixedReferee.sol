@@ -93,8 +93,9 @@ contract FixedReferee is IReferee, ITokenReferee {
         uint256,
         Input[] calldata
     ) external {
-        (,,, bytes32 leaf) = game.leafOf(gameId);
-        bytes32 shown = MerkleTree.hashLeaf(values);
+        IDisputeGame.Game memory g = game.gameOf(gameId);
+        if (g.turn.stage != IDisputeGame.Stage.Values) revert IDisputeGame.WrongStage(gameId, g.turn.stage);
+        (bytes32 leaf, bytes32 shown) = (g.disputed, MerkleTree.hashLeaf(values));
         if (shown != leaf) revert WrongLeaf(leaf, shown);
         if (values[0] != WRONG) revert NothingWrong();
         game.won(gameId, req, ans);
@@ -109,7 +110,8 @@ contract FixedReferee is IReferee, ITokenReferee {
         uint256 better,
         Input[] calldata
     ) external {
-        game.choiceOf(gameId);
+        IDisputeGame.Game memory g = game.gameOf(gameId);
+        if (g.turn.stage != IDisputeGame.Stage.Operators) revert IDisputeGame.WrongStage(gameId, g.turn.stage);
         if (better != uint8(WRONG)) revert NothingWrong();
         game.won(gameId, req, ans);
     }

@@ -55,7 +55,9 @@ contract Players is World {
             openingWei: 0.01 ether,
             clockSeconds: 3600,
             moveSeconds: 300,
-            firstMoveSeconds: 600
+            firstMoveSeconds: 600,
+            queueSeconds: 126,
+            ceilingPercent: 200
         });
         terms.arbiter = game;
         terms.arbiterTerms = abi.encode(gameTerms);
@@ -125,7 +127,7 @@ contract Players is World {
         if (status != IOracle.Status.Answered && status != IOracle.Status.Disputed) return;
         if (vm.getBlockTimestamp() > lens.unpackAnswer(a.answer).closesAt) return;
         address challenger = challengers[who % challengers.length];
-        uint256 priceWei = game.priceOf(a.request, a.answer);
+        uint256 priceWei = uint256(gameTerms.challengeBondWei) * gameTerms.ceilingPercent / 100;
         vm.deal(challenger, challenger.balance + priceWei);
         vm.prank(challenger);
         IDisputeGame.GameId id = unread
@@ -225,10 +227,10 @@ contract Players is World {
     }
 
     /// @notice Games in which nobody can move and no clock runs, or one that runs for longer than the game may last, or that
-    /// do not hold their answer in dispute. (One clock may run for longer than both sides' together: decision 0007.)
+    /// do not hold their answer in dispute.
     function stuck() external view returns (uint256 count) {
         uint256 longest = 2 * uint256(gameTerms.clockSeconds) + gameTerms.firstMoveSeconds + 2 * game.OPENINGS()
-            * gameTerms.moveSeconds;
+            * gameTerms.moveSeconds + _games.length * (gameTerms.queueSeconds + gameTerms.firstMoveSeconds);
         for (uint256 i; i < _games.length; ++i) {
             IDisputeGame.Game memory s = game.gameOf(_games[i]);
             if (!_plays(s)) continue;

@@ -74,6 +74,8 @@ library Models {
     error HeadsUnequal(uint256 heads, uint256 kvHeads);
     /// @notice Thrown when more is turned than a head has, or half a pair.
     error RopeOutOfRange(uint256 ropeWidth, uint256 headWidth);
+    /// @notice Thrown when a norm adds nothing to its sum of squares.
+    error NoEpsilon(uint256 epsilon, uint256 headEpsilon);
     /// @notice Thrown when there are not cosines enough, or when a row of scores would not fit a transaction.
     error ContextTooLong(uint256 context, uint256 most);
     error WrongKinds(uint256 expected, uint256 given);
@@ -170,6 +172,8 @@ library Models {
         }
         if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) revert HeadsUnequal(g.heads, g.kvHeads);
         if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) revert RopeOutOfRange(n.ropeWidth, g.headWidth);
+        // Without it the norm of a row of zeros would be a division by zero, which nobody could judge.
+        if (n.epsilon == 0 || n.headEpsilon == 0) revert NoEpsilon(n.epsilon, n.headEpsilon);
         uint256 longest = n.context < MAX_POSITIONS ? n.context : MAX_POSITIONS;
         if (manifest.contextLength > longest) revert ContextTooLong(manifest.contextLength, longest);
         if (kinds.length != LAYERS + ROLES * g.layers) revert WrongKinds(LAYERS + ROLES * g.layers, kinds.length);

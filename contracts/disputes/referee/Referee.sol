@@ -9,6 +9,7 @@ import {IReferee} from "../../interfaces/IReferee.sol";
 import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
+import {Paths} from "../Paths.sol";
 import {Graph} from "./Graph.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
@@ -101,10 +102,17 @@ contract Referee is IReferee, Reader {
         uint256 element,
         Input[] calldata inputs
     ) external {
-        (ModelId model, Place memory place, Roots memory roots, bytes32 leaf) = game.leafOf(gameId);
+        IDisputeGame.Game memory g = game.gameOf(gameId);
+        if (g.turn.stage != IDisputeGame.Stage.Values) revert IDisputeGame.WrongStage(gameId, g.turn.stage);
         _checkTokens(ans, tokens);
         bytes32 opened = MerkleTree.hashLeaf(values);
-        if (opened != leaf) revert WrongLeaf(leaf, opened);
+        if (opened != g.disputed) revert WrongLeaf(g.disputed, opened);
+        Place memory place = Place(g.turn.positions, g.turn.step, g.turn.operator, g.turn.index);
+        Roots memory roots;
+        roots.steps = game.openingOf(Paths.listAbove(g.caseId, g.turn, IDisputeGame.Stage.Steps)).root;
+        roots.operators = game.openingOf(Paths.listAbove(g.caseId, g.turn, IDisputeGame.Stage.Operators)).root;
+        // That the request is the game's, and that it is the challenger's move, the game checks.
+        ModelId model = game.modelOf(req.service);
         if (!_isWrong(model, place, roots, tokens, ans.tokenCount(), values, element, inputs)) revert NothingWrong();
         game.won(gameId, req, ans);
     }

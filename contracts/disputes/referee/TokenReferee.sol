@@ -10,6 +10,7 @@ import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
 import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
+import {Paths} from "../Paths.sol";
 import {Graph} from "./Graph.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
@@ -47,8 +48,13 @@ contract TokenReferee is ITokenReferee, Reader {
         uint256 better,
         IReferee.Input[] calldata inputs
     ) external {
-        (ModelId model, uint256 positions, bytes32 operators_) = game.choiceOf(gameId);
-        if (!isWrongChoice(req, ans, model, tokens, positions, operators_, better, inputs)) {
+        IDisputeGame.Game memory g = game.gameOf(gameId);
+        ModelId model = game.modelOf(req.service);
+        if (g.turn.stage != IDisputeGame.Stage.Operators || g.turn.step + 1 != referee.steps(model)) {
+            revert IDisputeGame.WrongStage(gameId, g.turn.stage);
+        }
+        bytes32 operators_ = game.openingOf(Paths.place(g.caseId, g.turn)).root;
+        if (!isWrongChoice(req, ans, model, tokens, g.turn.positions, operators_, better, inputs)) {
             revert IReferee.NothingWrong();
         }
         game.won(gameId, req, ans);
