@@ -45,7 +45,8 @@ def of_case(
         for ending in endings:
             if game in (None, ending.args["gameId"]):
                 found += ending.gains(challengers.get(ending.args["gameId"], "the challenger"), answerer)
-    return merged(found)
+    # A game alone may give away what was reckoned as burnt in the one that killed the answer.
+    return [gain for gain in merged(found) if gain.who != BURNT or gain.amount_wei > 0]
 
 
 @dataclass

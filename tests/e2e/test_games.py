@@ -19,7 +19,7 @@ from oracle.api.scrape import Scraper
 from oracle.chain import headers
 from oracle.chain.requests import Answer
 from oracle.cli import app
-from oracle.client import OracleClient, RequestId
+from oracle.client import OracleClient, RequestId, story
 from oracle.client.gains import BURNT
 from oracle.client.life import disputes, of_request
 from oracle.demo.false_pass import FalsePass
@@ -272,6 +272,10 @@ async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond
         **{args["challenger"]: credit(args["challenger"]).call() - GAME.ceiling_wei for args in games(earth)},
         BURNT: ETHER - ETHER * 3 // 10 - ETHER // 40,
     }
+    (shared,) = story.games(earth.client, settled["gameId"])
+    assert story.drawn(earth.client, shared).endswith(
+        f"\n{shared.challenger} won 0.025 ether: a share of the answer's bond"
+    )
 
 
 def won(earth: World, request: int) -> dict[str, int]:
