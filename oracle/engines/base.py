@@ -77,9 +77,9 @@ class Trouble:
     """What happened, and what to do where that is known."""
 
 
-TROUBLES = ("unproven", "refused", "crashed", "crashing", "self-check", "unwatched")
+TROUBLES = ("unproven", "refused", "crashed", "crashing", "self-check", "unwatched", "chain")
 """Not yet proven; file or device refused; its worker died; died often of late; it rejects its own answers; answers of
-others were not judged in time."""
+others were not judged in time; the chain cannot keep what the service's terms need."""
 
 
 class Engine(Protocol):

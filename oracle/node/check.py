@@ -10,6 +10,7 @@ from eth_utils.crypto import keccak
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.chain.contracts import Contracts
 from oracle.chain.keys import Signer
+from oracle.chain.promises import measured
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.deployment import Deployment
@@ -65,6 +66,7 @@ async def everything(
             if signer is not None:
                 found.append(await _balance(name, signer, settings, rpc, head))
         services = await read_services(settings, contracts, rpc, head)
+        found.append(await _try("promises", _promises(contracts, rpc, head, services)))
         if settings.tee != "none":
             found.append(await _try("tee", _tee(settings, contracts, services)))
         for service in services:
@@ -112,6 +114,16 @@ async def _contracts(contracts: Contracts, rpc: Rpc, head: Block) -> str:
 async def _services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> str:
     await check_services(settings, contracts, rpc, head)
     return f"{len(settings.services)} found, judged by this deployment's contracts"
+
+
+async def _promises(contracts: Contracts, rpc: Rpc, head: Block, services: Sequence[ServiceRecord]) -> str:
+    """Whether the chain can keep what the services' terms say."""
+    kept = await measured(rpc, head)
+    for service in services:
+        why = kept.broken(service.terms.lifetime_seconds, by_game=contracts.plays(service.terms.arbiter))
+        if why is not None:
+            raise BadSettings(f"service 0x{service.id.hex()} cannot be served here: {why}")
+    return f"seeds are known for {kept.remembers_seconds:.0f} s, headers {'' if kept.shows_headers else 'do not '}hash"
 
 
 async def _tee(settings: Settings, contracts: Contracts, services: Sequence[ServiceRecord]) -> str:

@@ -25,6 +25,7 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Follower, Progress
 from oracle.chain.keys import LocalSigner, RemoteSigner, Signer, load_keystore_async
+from oracle.chain.promises import Promises, measured
 from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, Report, Sender, SenderSettings
@@ -86,6 +87,8 @@ class Status:
     """Transactions signed since the start, by key."""
     fee_cap_hits: dict[str, int] = field(default_factory=dict)
     credit_wei: dict[str, int] = field(default_factory=dict)
+    broken: dict[bytes, str] = field(default_factory=dict)
+    """By service: which of its terms this chain cannot keep."""
     trouble: str = ""
     """The transient error of the last round; empty if it went well."""
     stopping: bool = False
@@ -113,6 +116,7 @@ class Node:
         self.rpc = rpc
         self.journal = journal
         self.status = Status()
+        self._promises: Promises | None = None
         self._clock = clock
         self._secrets = secrets
         self._signers = [signer for signer in (operator, disputer) if signer is not None]
@@ -269,7 +273,8 @@ class Node:
         view, workshop = self.status.view, self.workshop
         unproven = Trouble("unproven", "the engine is being loaded")
         loading = dict.fromkeys(() if view is None else view.services.keys() - workshop.proofs.keys(), unproven)
-        return [*(loading | workshop.troubles).items(), *self.vigil.troubles(workshop.proven_at).items()]
+        broken = {service: Trouble("chain", why) for service, why in self.status.broken.items()}
+        return [*(loading | workshop.troubles | broken).items(), *self.vigil.troubles(workshop.proven_at).items()]
 
     # -- the steps of a round ------------------------------------------------------------------------------------
 
@@ -281,6 +286,20 @@ class Node:
             self.status.last_reorg_depth = progress.reorg_depth
             self._seeds.clear()
 
+    def _broken(self, service: ServiceRecord) -> str | None:
+        """Which of the service's terms this chain cannot keep; None if none."""
+        if self._promises is None:
+            return None
+        by_game = self.contracts.plays(service.terms.arbiter)
+        return self._promises.broken(service.terms.lifetime_seconds, by_game=by_game)
+
+    def _note_broken(self, broken: dict[bytes, str]) -> None:
+        """Says once of each service why it is not served."""
+        for service, why in broken.items():
+            if self.status.broken.get(service) != why:
+                log.error("service not served", service="0x" + service.hex(), reason=why)
+        self.status.broken = broken
+
     def _view(self, tx: Tx, head: Block) -> View:
         requests = [RequestRecord.of(job) for job in tx.jobs("request", LIVE_REQUEST)]
         outputs, verdicts = {}, {}
@@ -290,11 +309,13 @@ class Node:
             verdicts[_finding(job.key)] = Judgement.of(job)
         cases = [CaseRecord.of(job) for job in tx.jobs("case", LIVE_CASE)]
         report = self.status.reports.get("operator")
+        services = [ServiceRecord.of(job) for job in tx.jobs("service")]
+        self._note_broken({s.id: why for s in services if (why := self._broken(s)) is not None})
         return View(
             head=head,
             operator=self._operator.address,
             disputer=self._disputer.address,
-            services={service.id: service for service in map(ServiceRecord.of, tx.jobs("service"))},
+            services={service.id: service for service in services if service.id not in self.status.broken},
             seats=[SeatRecord.of(job) for job in tx.jobs("seat")],
             requests=requests,
             cases={case.request: case for case in cases},
@@ -395,6 +416,7 @@ class Node:
                 head = await self.rpc.start()
                 await self.contracts.check(self.rpc, head)
                 await check_services(self.settings, self.contracts, self.rpc, head)
+                self._promises = await measured(self.rpc, head)
                 log.info("node started", head=head.number, **self.addresses, dry_run=not self.settings.can_sign)
                 return
             except Transient as error:
