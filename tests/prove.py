@@ -1,0 +1,73 @@
+"""Everything that searches for faults rather than checks a case, at full length: `make prove`.
+
+    python tests/prove.py [--seed N] [PART ...]
+
+Every run of the tests takes a seeded share of this. Here the seed is the date's unless it is given. What was run, and
+how it ended, goes on top of the table in docs/proofs.md; a part that fails fails the run.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from disputes.search import best_lines, broken, every_line  # noqa: E402
+
+RECORD = ROOT / "docs" / "proofs.md"
+RULE = "|---|---|---|---|---|---|\n"
+LINES = 30_000  # of each of four searches
+
+
+def search(seed: int) -> str:
+    """Lines of play on the dispute game's rules."""
+    games = 0
+    for lying in (False, True):
+        for outcomes in (every_line(lying, LINES), best_lines(lying, LINES, seed)):
+            for outcome in outcomes:
+                games += 1
+                if promise := broken(outcome, lying):
+                    raise AssertionError(f"{promise}: {outcome.line}")
+    return f"{games} games, none gains"
+
+
+PARTS: dict[str, Callable[[int], str]] = {
+    "search": search,
+}
+
+
+def record(row: str) -> None:
+    text = RECORD.read_text()
+    RECORD.write_text(text.replace(RULE, RULE + row, 1))
+
+
+def main() -> int:
+    today = datetime.now(UTC).date()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seed", type=int, default=int(today.strftime("%Y%m%d")))
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    options = parser.parse_args()
+    described = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(described, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    failed = 0
+    for part in options.parts or PARTS:
+        start = time.monotonic()
+        try:
+            result = PARTS[part](options.seed)
+        except AssertionError as error:
+            failed += 1
+            result = "FAILED: " + str(error).strip().splitlines()[-1]
+            print(error, file=sys.stderr)
+        seconds = time.monotonic() - start
+        print(f"{part}: {result} ({seconds:.0f} s)", flush=True)
+        record(f"| {today} | {commit} | {part} | {options.seed} | {result.replace('|', '/')} | {seconds:.0f} |\n")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
