@@ -10,7 +10,7 @@ import typer
 from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import recomputed
 from oracle.disputes.tokens import tokenized
-from oracle.errors import BadModelFile, printable
+from oracle.errors import BadModelFile, WrongCommitments, printable
 from oracle.models.add import Wrapper, make_manifest
 from oracle.models.manifest import Manifest
 from oracle.models.source import Located, fetch, locate
@@ -86,7 +86,7 @@ def verify(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Hash model files again and compare them with their manifests."""
+    """Hash model files again and compare them, and the numbers in them, with their manifests."""
     with reported():
         models = ModelStore(store.expanduser())
         failed, rows = 0, list[dict[str, Any]]()
@@ -94,8 +94,9 @@ def verify(
             try:
                 with progress(f"hashing {printable(manifest.name)}") as on_bytes:
                     models.file(manifest).verify(on_bytes)
+                    recomputed.verify(models, manifest, on_bytes)
                 said = ""
-            except BadModelFile as error:
+            except (BadModelFile, WrongCommitments) as error:
                 failed += 1
                 said = str(error)
             rows.append({**_summary(manifest), "right": not said, "reason": said})

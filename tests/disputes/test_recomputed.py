@@ -246,6 +246,17 @@ def test_model_add__popular_file_and_a_lying_manifest__is_refused_and_not_allowe
     assert ModelStore(tmp_path / "store").manifests() == [manifest]
 
 
+def test_model_verify__lying_manifest_in_the_store__is_wrong_with_what_differs(store, model):
+    """It may have been added before anybody looked."""
+    for manifest in (model[1], replace(lying(model[1], "layers", 3), name="liar")):
+        store.allow(manifest)
+    found = CliRunner().invoke(app, ["model", "verify", "--store", str(store.root)])
+    assert found.exit_code == 1
+    wrong, right = sorted(line for line in found.output.splitlines() if line.startswith(("WRONG", "right")))
+    assert "the manifest of liar does not say what its file holds: layers 3, the file has 2" in wrong
+    assert right.endswith("popular")
+
+
 def settings_of(store):
     return Settings(
         rpc_urls=["http://127.0.0.1:1"],
