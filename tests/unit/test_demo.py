@@ -16,8 +16,8 @@ from oracle.demo.narrator import SENTENCES
 from oracle.deployment import artifact
 
 TOLD_BY_THEMSELVES = {"answer", "answerAttested", "register", "decide"}
-BY_CONTRACTS = {"adopt", "dispute", "rule", "lockSeat", "unlockSeat", "onAnswer"}
-CONTRACTS = ("ModelRegistry", "Oracle", "DisputeGame", "PanelArbiter", "AttestedAnswers", "DcapCollateral", "Referee")
+BY_CONTRACTS = {"adopt", "dispute", "rule", "lockSeat", "unlockSeat", "onAnswer", "won", "refuted"}
+CONTRACTS = ("ModelRegistry", "Oracle", "DisputeGame", "PanelArbiter", "AttestedAnswers", "DcapCollateral")
 LOG = """\
 2026-11-28T10:00:00Z [info     ] node started
 2026-11-28T10:00:01Z [error    ] the engine died                why=SIGSEGV
@@ -25,7 +25,7 @@ LOG = """\
 """
 
 
-@pytest.mark.parametrize("name", [*CONTRACTS, "Correspondent"])
+@pytest.mark.parametrize("name", [*CONTRACTS, "Referee", "TokenReferee", "Correspondent"])
 def test_narrator__function_that_people_call__has_a_sentence(name):
     called = {
         entry["name"]
