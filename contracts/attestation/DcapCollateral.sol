@@ -32,7 +32,7 @@ contract DcapCollateral is IDcapCollateral {
     /// @dev How far a list has been read: entries, and how many bytes they took.
     struct Reading {
         uint128 entries;
-        uint128 at;
+        uint128 position;
     }
 
     mapping(bytes32 id => Certificate) private _certificates;
@@ -87,16 +87,16 @@ contract DcapCollateral is IDcapCollateral {
 
         Reading storage reading = _readings[issuer][c.digest];
         uint256 entries = reading.entries;
-        uint256 at = c.entriesAt + reading.at;
-        if (at < c.entriesEnd && until <= entries) revert AlreadyRead(entries);
-        for (; at < c.entriesEnd && entries < until; ++entries) {
+        uint256 position = c.entriesAt + reading.position;
+        if (position < c.entriesEnd && until <= entries) revert AlreadyRead(entries);
+        for (; position < c.entriesEnd && entries < until; ++entries) {
             uint256 serial;
-            (serial, at) = X509.readEntry(der, at, c.entriesEnd);
+            (serial, position) = X509.readEntry(der, position, c.entriesEnd);
             _revoke(issuer, serial);
         }
-        if (at < c.entriesEnd) {
+        if (position < c.entriesEnd) {
             // Counted from the first entry: a signature of another length may move what it signed.
-            (reading.entries, reading.at) = (uint128(entries), uint128(at - c.entriesAt));
+            (reading.entries, reading.position) = (uint128(entries), uint128(position - c.entriesAt));
             emit CrlRead(issuer, c.digest, entries);
         } else {
             (stored.thisUpdate, stored.nextUpdate) = (c.thisUpdate, c.nextUpdate);

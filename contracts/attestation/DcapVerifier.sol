@@ -63,14 +63,14 @@ contract DcapVerifier is IAttestationVerifier {
 
     /// @inheritdoc IAttestationVerifier
     function verify(bytes calldata evidence, uint16 evaluation) external view returns (Verified memory v) {
-        Layout memory at = _layout(evidence);
-        bytes32 id = Der.word(evidence, at.credentialAt);
-        IDcapCollateral.Platform memory p = collateral.platform(at.tee, id, evaluation);
+        Layout memory parts = _layout(evidence);
+        bytes32 id = Der.word(evidence, parts.credentialAt);
+        IDcapCollateral.Platform memory p = collateral.platform(parts.tee, id, evaluation);
 
-        _checkSignatures(evidence, at, p);
-        TcbLevels.Level memory level = _checkQe(evidence, at, p.qeIdentity);
+        _checkSignatures(evidence, parts, p);
+        TcbLevels.Level memory level = _checkQe(evidence, parts, p.qeIdentity);
         (uint128 launched, uint128 running) =
-            at.tee == IDcapCollateral.Tee.Tdx ? _checkTd(evidence, at) : _checkEnclave(evidence, at);
+            parts.tee == IDcapCollateral.Tee.Tdx ? _checkTd(evidence, parts) : _checkEnclave(evidence, parts);
         level = TcbLevels.join(level, TcbLevels.judge(p.tcbInfo, p.cpuSvn, p.pceSvn, launched));
         if (running != launched) {
             level = TcbLevels.join(level, TcbLevels.judge(p.tcbInfo, p.cpuSvn, p.pceSvn, running));
@@ -79,10 +79,10 @@ contract DcapVerifier is IAttestationVerifier {
         (v.tcbStatus, v.advisories) = (level.status, level.advisories);
         if (level.status & OUT_OF_DATE != 0) v.behindSince = p.since;
 
-        (v.kind, v.measurementId) = _measure(evidence, at);
+        (v.kind, v.measurementId) = _measure(evidence, parts);
         v.platformId = keccak256(abi.encode(p.ppid));
         v.credential = id | bytes32(uint256(p.revokedSigners));
-        uint256 reportDataAt = at.bodyAt + (at.tee == IDcapCollateral.Tee.Tdx ? 520 : 320);
+        uint256 reportDataAt = parts.bodyAt + (parts.tee == IDcapCollateral.Tee.Tdx ? 520 : 320);
         (v.reportBinding, v.encryptionKey) = (Der.word(evidence, reportDataAt), Der.word(evidence, reportDataAt + 32));
         v.expiresAt = p.expiresAt;
     }
@@ -99,81 +99,82 @@ contract DcapVerifier is IAttestationVerifier {
     }
 
     /// @dev Checks version, types, vendor, and that the parts fill the evidence exactly.
-    function _layout(bytes calldata evidence) private pure returns (Layout memory at) {
+    function _layout(bytes calldata evidence) private pure returns (Layout memory parts) {
         if (evidence.length < HEADER_BYTES) revert WrongLength(HEADER_BYTES, evidence.length);
         uint256 version = _littleEndian16(evidence, 0);
         bool isTdx = Der.has(evidence, 2, 6, TDX_HEADER);
         uint256 bodyBytes;
-        at.bodyAt = HEADER_BYTES;
+        parts.bodyAt = HEADER_BYTES;
         if (version == 3 && Der.has(evidence, 2, 6, SGX_HEADER)) {
             bodyBytes = SGX_BODY_BYTES;
         } else if (version == 4 && isTdx) {
             bodyBytes = 584;
         } else if (version == 5 && isTdx && Der.has(evidence, HEADER_BYTES, 6, TDX15_BODY)) {
             bodyBytes = 648;
-            at.bodyAt += 6;
+            parts.bodyAt += 6;
         } else {
             revert UnsupportedQuote(version, bytes6(evidence[2:8]));
         }
         if (!Der.has(evidence, 12, 16, INTEL_QE_VENDOR)) revert WrongVendor(bytes16(evidence[12:28]));
 
-        at.tee = isTdx ? IDcapCollateral.Tee.Tdx : IDcapCollateral.Tee.Sgx;
-        at.signatureAt = at.bodyAt + bodyBytes;
-        at.qeAt = at.signatureAt + 128;
-        at.authAt = at.qeAt + SGX_BODY_BYTES + 64 + 2;
-        if (evidence.length < at.authAt) revert WrongLength(at.authAt, evidence.length);
-        at.credentialAt = at.authAt + _littleEndian16(evidence, at.authAt - 2);
-        if (evidence.length != at.credentialAt + 32) revert WrongLength(at.credentialAt + 32, evidence.length);
+        parts.tee = isTdx ? IDcapCollateral.Tee.Tdx : IDcapCollateral.Tee.Sgx;
+        parts.signatureAt = parts.bodyAt + bodyBytes;
+        parts.qeAt = parts.signatureAt + 128;
+        parts.authAt = parts.qeAt + SGX_BODY_BYTES + 64 + 2;
+        if (evidence.length < parts.authAt) revert WrongLength(parts.authAt, evidence.length);
+        parts.credentialAt = parts.authAt + _littleEndian16(evidence, parts.authAt - 2);
+        if (evidence.length != parts.credentialAt + 32) revert WrongLength(parts.credentialAt + 32, evidence.length);
     }
 
     /// @dev Platform key -> quoting enclave's report -> attestation key -> quote.
-    function _checkSignatures(bytes calldata evidence, Layout memory at, IDcapCollateral.Platform memory p)
+    function _checkSignatures(bytes calldata evidence, Layout memory parts, IDcapCollateral.Platform memory p)
         private
         view
     {
-        uint256 keyAt = at.signatureAt + 64;
-        bytes32 keyHash = sha256(bytes.concat(evidence[keyAt:at.qeAt], evidence[at.authAt:at.credentialAt]));
-        if (Der.word(evidence, at.qeAt + 320) != keyHash || Der.word(evidence, at.qeAt + 352) != 0) {
+        uint256 keyAt = parts.signatureAt + 64;
+        bytes32 keyHash = sha256(bytes.concat(evidence[keyAt:parts.qeAt], evidence[parts.authAt:parts.credentialAt]));
+        if (Der.word(evidence, parts.qeAt + 320) != keyHash || Der.word(evidence, parts.qeAt + 352) != 0) {
             revert UnboundKey();
         }
 
-        uint256 qeEnd = at.qeAt + SGX_BODY_BYTES;
-        bytes32 digest = sha256(evidence[at.qeAt:qeEnd]);
+        uint256 qeEnd = parts.qeAt + SGX_BODY_BYTES;
+        bytes32 digest = sha256(evidence[parts.qeAt:qeEnd]);
         if (!P256.verify(digest, Der.word(evidence, qeEnd), Der.word(evidence, qeEnd + 32), p.x, p.y)) {
             revert BadQeSignature();
         }
 
-        digest = sha256(evidence[:at.signatureAt]);
-        (bytes32 r, bytes32 s) = (Der.word(evidence, at.signatureAt), Der.word(evidence, at.signatureAt + 32));
+        digest = sha256(evidence[:parts.signatureAt]);
+        (bytes32 r, bytes32 s) = (Der.word(evidence, parts.signatureAt), Der.word(evidence, parts.signatureAt + 32));
         if (!P256.verify(digest, r, s, Der.word(evidence, keyAt), Der.word(evidence, keyAt + 32))) {
             revert BadQuoteSignature();
         }
     }
 
-    function _checkQe(bytes calldata evidence, Layout memory at, bytes memory identity)
+    function _checkQe(bytes calldata evidence, Layout memory parts, bytes memory identity)
         private
         pure
         returns (TcbLevels.Level memory)
     {
-        bytes32 signer = Der.word(evidence, at.qeAt + 128);
-        uint128 attributes = uint128(bytes16(Der.word(evidence, at.qeAt + 48)));
-        uint256 product = _littleEndian16(evidence, at.qeAt + 256);
-        bool selectsNothing = Der.has(evidence, at.qeAt + 16, 4, 0);
-        if (!selectsNothing || _isDebug(evidence, at.qeAt) || !TcbLevels.isQe(identity, signer, attributes, product)) {
+        bytes32 signer = Der.word(evidence, parts.qeAt + 128);
+        uint128 attributes = uint128(bytes16(Der.word(evidence, parts.qeAt + 48)));
+        uint256 product = _littleEndian16(evidence, parts.qeAt + 256);
+        bool selectsNothing = Der.has(evidence, parts.qeAt + 16, 4, 0);
+        if (!selectsNothing || _isDebug(evidence, parts.qeAt) || !TcbLevels.isQe(identity, signer, attributes, product))
+        {
             revert WrongQe(signer, attributes, product);
         }
-        return TcbLevels.judgeQe(identity, _littleEndian16(evidence, at.qeAt + 258));
+        return TcbLevels.judgeQe(identity, _littleEndian16(evidence, parts.qeAt + 258));
     }
 
     /// @dev Returns the security versions of the TDX module and its loader: those that launched the domain, and those
     /// running now. They differ where the module was updated beneath the domain, and TDX 1.0 knows only the first.
-    function _checkTd(bytes calldata evidence, Layout memory at)
+    function _checkTd(bytes calldata evidence, Layout memory parts)
         private
         pure
         returns (uint128 launched, uint128 running)
     {
-        uint256 body = at.bodyAt;
-        bool isTdx15 = at.signatureAt - body == 648;
+        uint256 body = parts.bodyAt;
+        bool isTdx15 = parts.signatureAt - body == 648;
         // MRSIGNERSEAM and SEAM attributes; in version 5 also MRSERVICETD: nobody migrates the domain.
         if (!_isZero(evidence, body + 64, 56) || !_isZero(evidence, body + 584 + 16, isTdx15 ? 48 : 0)) {
             revert ForeignModule();
@@ -186,19 +187,19 @@ contract DcapVerifier is IAttestationVerifier {
     }
 
     /// @dev An enclave must be initialised and not debuggable. It has no TDX module.
-    function _checkEnclave(bytes calldata evidence, Layout memory at) private pure returns (uint128, uint128) {
-        bytes8 flags = bytes8(Der.word(evidence, at.bodyAt + 48));
-        if (flags[0] & 0x01 == 0 || _isDebug(evidence, at.bodyAt)) revert UnsafeAttributes(flags);
+    function _checkEnclave(bytes calldata evidence, Layout memory parts) private pure returns (uint128, uint128) {
+        bytes8 flags = bytes8(Der.word(evidence, parts.bodyAt + 48));
+        if (flags[0] & 0x01 == 0 || _isDebug(evidence, parts.bodyAt)) revert UnsafeAttributes(flags);
         return (0, 0);
     }
 
     /// @dev TDX: TD attributes, XFAM, MRTD, MRCONFIGID, MROWNER, MROWNERCONFIG and RTMR0 to 3, which are neighbours. SGX:
     /// all but CPUSVN and report data.
-    function _measure(bytes calldata evidence, Layout memory at) private view returns (bytes32 kind, bytes32 id) {
-        bool isTdx = at.tee == IDcapCollateral.Tee.Tdx;
+    function _measure(bytes calldata evidence, Layout memory parts) private view returns (bytes32 kind, bytes32 id) {
+        bool isTdx = parts.tee == IDcapCollateral.Tee.Tdx;
         kind = isTdx ? TDX_KIND : SGX_KIND;
         (uint256 from, uint256 to) = isTdx ? (uint256(120), uint256(520)) : (uint256(16), uint256(320));
-        id = keccak256(bytes.concat(kind, evidence[at.bodyAt + from:at.bodyAt + to]));
+        id = keccak256(bytes.concat(kind, evidence[parts.bodyAt + from:parts.bodyAt + to]));
     }
 
     /// @dev The debug flag in the attributes of an enclave's report.
@@ -207,12 +208,12 @@ contract DcapVerifier is IAttestationVerifier {
     }
 
     /// @dev At most 64 bytes.
-    function _isZero(bytes calldata evidence, uint256 at, uint256 length) private pure returns (bool) {
+    function _isZero(bytes calldata evidence, uint256 parts, uint256 length) private pure returns (bool) {
         uint256 first = length > 32 ? 32 : length;
-        return Der.has(evidence, at, first, 0) && Der.has(evidence, at + first, length - first, 0);
+        return Der.has(evidence, parts, first, 0) && Der.has(evidence, parts + first, length - first, 0);
     }
 
-    function _littleEndian16(bytes calldata data, uint256 at) private pure returns (uint256) {
-        return uint256(uint8(data[at])) | uint256(uint8(data[at + 1])) << 8;
+    function _littleEndian16(bytes calldata data, uint256 parts) private pure returns (uint256) {
+        return uint256(uint8(data[parts])) | uint256(uint8(data[parts + 1])) << 8;
     }
 }

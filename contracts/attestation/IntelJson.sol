@@ -17,9 +17,9 @@ import {DateTimeLib} from "solady/utils/DateTimeLib.sol";
 /// @dev The cursor only moves forward. So `expectEnd`, with which every reader must finish, also refuses a document that
 /// was read beyond its end, and nothing else has to look for the end.
 library IntelJson {
-    /// @param at where reading goes on, an absolute offset in calldata.
+    /// @param position where reading goes on, an absolute offset in calldata.
     struct Cursor {
-        uint256 at;
+        uint256 position;
         uint256 end;
     }
 
@@ -46,44 +46,44 @@ library IntelJson {
             // One for each byte of the text that is not zero. Adding to ASCII carries nothing into the next byte. Texts are
             // literals, so that most of this is done by the compiler.
             uint256 length = (((uint256(text) + 0x7f * ONES) >> 7) & ONES) * ONES >> 248;
-            uint256 at = c.at;
-            found = (_word(at) ^ uint256(text)) >> (256 - 8 * length) == 0;
-            if (found) c.at = at + length;
+            uint256 position = c.position;
+            found = (_word(position) ^ uint256(text)) >> (256 - 8 * length) == 0;
+            if (found) c.position = position + length;
         }
     }
 
     function expectEnd(Cursor memory c) internal pure {
-        if (c.at != c.end) refuse(c);
+        if (c.position != c.end) refuse(c);
     }
 
     function refuse(Cursor memory c) internal pure {
-        revert UnexpectedJson(c.at < c.end ? c.end - c.at : 0);
+        revert UnexpectedJson(c.position < c.end ? c.end - c.position : 0);
     }
 
     /// @notice A decimal number of at most ten digits.
     function number(Cursor memory c) internal pure returns (uint256 value) {
-        uint256 start = c.at;
-        uint256 at = start;
+        uint256 start = c.position;
+        uint256 position = start;
         // A value that overflows has too many digits.
         unchecked {
             while (true) {
-                uint256 digit = _character(at) ^ 0x30;
+                uint256 digit = _character(position) ^ 0x30;
                 if (digit > 9) break;
                 value = 10 * value + digit;
-                ++at;
+                ++position;
             }
             // None at all wraps around.
-            if (at - start - 1 > 9) refuse(c);
+            if (position - start - 1 > 9) refuse(c);
         }
-        c.at = at;
+        c.position = position;
     }
 
     /// @notice `length` bytes of hexadecimal, at most 16, in either case; in the lowest bytes of the result.
     function hexadecimal(Cursor memory c, uint256 length) internal pure returns (uint256 value) {
-        uint256 at = c.at;
+        uint256 position = c.position;
         unchecked {
-            for (uint256 end = at + 2 * length; at < end; ++at) {
-                uint256 character = _character(at);
+            for (uint256 end = position + 2 * length; position < end; ++position) {
+                uint256 character = _character(position);
                 uint256 digit = character ^ 0x30;
                 if (digit > 9) {
                     // 'A' to 'F' and 'a' to 'f' differ in one bit. What is below them wraps around.
@@ -93,7 +93,7 @@ library IntelJson {
                 value = value << 4 | digit;
             }
         }
-        c.at = at;
+        c.position = position;
     }
 
     /// @notice A time such as 2025-06-19T10:16:03Z and the quotation mark after it, in Unix seconds.
@@ -171,34 +171,34 @@ library IntelJson {
 
     /// @dev Reads over everything up to and including the next `mark`.
     function _skipPast(Cursor memory c, bytes1 mark) private pure {
-        uint256 at = c.at;
+        uint256 position = c.position;
         uint256 pattern = uint8(mark) * ONES;
         while (true) {
             // The highest bit of each byte that equals the mark, and of no other (Hacker's Delight, 6-1).
             uint256 low = 0x7f * ONES;
-            uint256 different = _word(at) ^ pattern;
+            uint256 different = _word(position) ^ pattern;
             uint256 hits = ~(((different & low) + low) | different | low);
             if (hits != 0) {
                 uint256 leading;
                 assembly ("memory-safe") {
                     leading := clz(hits)
                 }
-                c.at = at + leading / 8 + 1;
+                c.position = position + leading / 8 + 1;
                 return;
             }
-            at += 32;
+            position += 32;
             // Behind calldata are zeros without end.
-            if (at > c.end) refuse(c);
+            if (position > c.end) refuse(c);
         }
     }
 
-    function _character(uint256 at) private pure returns (uint256) {
-        return _word(at) >> 248;
+    function _character(uint256 position) private pure returns (uint256) {
+        return _word(position) >> 248;
     }
 
-    function _word(uint256 at) private pure returns (uint256 value) {
+    function _word(uint256 position) private pure returns (uint256 value) {
         assembly ("memory-safe") {
-            value := calldataload(at)
+            value := calldataload(position)
         }
     }
 }

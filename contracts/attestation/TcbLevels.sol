@@ -194,16 +194,16 @@ library TcbLevels {
         returns (Level memory level)
     {
         uint256 version = uint8(teeSvn >> 112);
-        uint256 at = 1;
+        uint256 cursor = 1;
         bool found = version == 0;
         for (uint256 left = _read(tcbInfo, 0, 1); left > 0; left--) {
-            uint256 levelsAt = at + 2;
-            uint256 levelsEnd = levelsAt + _read(tcbInfo, at + 1, 1) * MODULE_LEVEL_BYTES;
-            if (!found && _read(tcbInfo, at, 1) == version) {
+            uint256 levelsAt = cursor + 2;
+            uint256 levelsEnd = levelsAt + _read(tcbInfo, cursor + 1, 1) * MODULE_LEVEL_BYTES;
+            if (!found && _read(tcbInfo, cursor, 1) == version) {
                 level = _firstCovered(tcbInfo, levelsAt, levelsEnd, 1, uint8(teeSvn >> 120));
                 found = true;
             }
-            at = levelsEnd;
+            cursor = levelsEnd;
         }
         if (!found) revert NoTcbLevel();
 
@@ -211,12 +211,13 @@ library TcbLevels {
         uint128 judged = version == 0 ? type(uint128).max : type(uint128).max >> 16;
         uint256 have = _spread(cpuSvn);
         uint256 haveTdx = _spread(teeSvn);
-        for (; at < tcbInfo.length; at += LEVEL_BYTES) {
+        for (; cursor < tcbInfo.length; cursor += LEVEL_BYTES) {
             if (
-                pceSvn >= _read(tcbInfo, at + 32, 2) && _covers(have, uint128(_read(tcbInfo, at, 16)))
-                    && _covers(haveTdx, uint128(_read(tcbInfo, at + 16, 16)) & judged)
+                pceSvn >= _read(tcbInfo, cursor + 32, 2) && _covers(have, uint128(_read(tcbInfo, cursor, 16)))
+                    && _covers(haveTdx, uint128(_read(tcbInfo, cursor + 16, 16)) & judged)
             ) {
-                Level memory covered = Level(uint8(_read(tcbInfo, at + 34, 1)), uint128(_read(tcbInfo, at + 35, 16)));
+                Level memory covered =
+                    Level(uint8(_read(tcbInfo, cursor + 34, 1)), uint128(_read(tcbInfo, cursor + 35, 16)));
                 // Who says that software must harden, and not against what, names nothing that it could have mitigated.
                 if (covered.status & SW_HARDENING_NEEDED != 0 && covered.advisories == 0) {
                     covered.advisories = UNLISTABLE_ADVISORIES;
@@ -255,13 +256,13 @@ library TcbLevels {
         return Level(a.status | b.status, all);
     }
 
-    function _firstCovered(bytes memory data, uint256 at, uint256 end, uint256 svnBytes, uint256 svn)
+    function _firstCovered(bytes memory data, uint256 cursor, uint256 end, uint256 svnBytes, uint256 svn)
         private
         pure
         returns (Level memory)
     {
-        for (; at < end; at += svnBytes + 1) {
-            if (svn >= _read(data, at, svnBytes)) return Level(uint8(_read(data, at + svnBytes, 1)), 0);
+        for (; cursor < end; cursor += svnBytes + 1) {
+            if (svn >= _read(data, cursor, svnBytes)) return Level(uint8(_read(data, cursor + svnBytes, 1)), 0);
         }
         revert NoTcbLevel();
     }
@@ -281,11 +282,11 @@ library TcbLevels {
         x = (x | x << 8) & 0x00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff00ff;
     }
 
-    /// @dev The big-endian number of `width` bytes at `at`, which must lie within `data`.
-    function _read(bytes memory data, uint256 at, uint256 width) private pure returns (uint256 value) {
-        if (at + width > data.length) revert NoTcbLevel();
+    /// @dev The big-endian number of `width` bytes at `cursor`, which must lie within `data`.
+    function _read(bytes memory data, uint256 cursor, uint256 width) private pure returns (uint256 value) {
+        if (cursor + width > data.length) revert NoTcbLevel();
         assembly ("memory-safe") {
-            value := shr(sub(256, shl(3, width)), mload(add(add(data, 32), at)))
+            value := shr(sub(256, shl(3, width)), mload(add(add(data, 32), cursor)))
         }
     }
 }

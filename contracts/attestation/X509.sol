@@ -19,11 +19,11 @@ library X509 {
     /// @dev 1.2.840.113741.1.13.1
     bytes32 private constant SGX = hex"2a864886f84d010d01";
 
-    error UnsupportedAlgorithm(uint256 at);
-    error UnsupportedExtension(uint256 at);
+    error UnsupportedAlgorithm(uint256 position);
+    error UnsupportedExtension(uint256 position);
     /// @notice Thrown when key usage and basic constraints are neither an authority's nor a data signer's.
     error UnsupportedUsage();
-    error BadSgxExtension(uint256 at);
+    error BadSgxExtension(uint256 position);
 
     /// @param digest what the signature (r, s) signs.
     /// @param sgxStart where the content of the SGX extension begins; 0 without one.
@@ -62,79 +62,79 @@ library X509 {
     }
 
     function readCertificate(bytes calldata der) internal pure returns (Certificate memory c) {
-        uint256 at;
+        uint256 position;
         uint256 end;
-        (at, end, c.digest, c.r, c.s) = _readSigned(der);
+        (position, end, c.digest, c.r, c.s) = _readSigned(der);
 
-        if (!Der.has(der, at, 5, VERSION_3)) revert Der.BadDer(at);
-        (c.serial, at) = Der.number(der, at + 5, end, 160);
-        at = _expectAlgorithm(der, at);
-        (, at) = Der.open(der, at, end, Der.SEQUENCE); // issuer's name
-        (uint256 validityAt, uint256 validityEnd) = Der.open(der, at, end, Der.SEQUENCE);
-        (c.notBefore, at) = Der.time(der, validityAt, validityEnd);
-        (c.notAfter, at) = Der.time(der, at, validityEnd);
-        if (at != validityEnd) revert Der.BadDer(at);
-        (, at) = Der.open(der, at, end, Der.SEQUENCE); // subject's name
+        if (!Der.has(der, position, 5, VERSION_3)) revert Der.BadDer(position);
+        (c.serial, position) = Der.number(der, position + 5, end, 160);
+        position = _expectAlgorithm(der, position);
+        (, position) = Der.open(der, position, end, Der.SEQUENCE); // issuer's name
+        (uint256 validityAt, uint256 validityEnd) = Der.open(der, position, end, Der.SEQUENCE);
+        (c.notBefore, position) = Der.time(der, validityAt, validityEnd);
+        (c.notAfter, position) = Der.time(der, position, validityEnd);
+        if (position != validityEnd) revert Der.BadDer(position);
+        (, position) = Der.open(der, position, end, Der.SEQUENCE); // subject's name
 
-        if (!Der.has(der, at, 27, P256_KEY) || at + 91 > end) revert UnsupportedAlgorithm(at);
-        (c.x, c.y) = (Der.word(der, at + 27), Der.word(der, at + 59));
-        at += 91;
+        if (!Der.has(der, position, 27, P256_KEY) || position + 91 > end) revert UnsupportedAlgorithm(position);
+        (c.x, c.y) = (Der.word(der, position + 27), Der.word(der, position + 59));
+        position += 91;
 
-        (at, end) = _openLast(der, at, end, 0xa3);
-        (at, end) = _openLast(der, at, end, Der.SEQUENCE);
-        _readExtensions(der, at, end, c);
+        (position, end) = _openLast(der, position, end, 0xa3);
+        (position, end) = _openLast(der, position, end, Der.SEQUENCE);
+        _readExtensions(der, position, end, c);
     }
 
     function readCrl(bytes calldata der) internal pure returns (Crl memory c) {
-        uint256 at;
+        uint256 position;
         uint256 end;
-        (at, end, c.digest, c.r, c.s) = _readSigned(der);
+        (position, end, c.digest, c.r, c.s) = _readSigned(der);
 
         uint256 version;
-        (version, at) = Der.number(der, at, end, 8);
-        if (version != 1) revert Der.BadDer(at); // version 2
-        at = _expectAlgorithm(der, at);
-        (, at) = Der.open(der, at, end, Der.SEQUENCE); // issuer's name
-        (c.thisUpdate, at) = Der.time(der, at, end);
-        (c.nextUpdate, at) = Der.time(der, at, end);
+        (version, position) = Der.number(der, position, end, 8);
+        if (version != 1) revert Der.BadDer(position); // version 2
+        position = _expectAlgorithm(der, position);
+        (, position) = Der.open(der, position, end, Der.SEQUENCE); // issuer's name
+        (c.thisUpdate, position) = Der.time(der, position, end);
+        (c.nextUpdate, position) = Der.time(der, position, end);
 
-        (uint256 tag, uint256 start, uint256 stop) = Der.read(der, at, end);
+        (uint256 tag, uint256 start, uint256 stop) = Der.read(der, position, end);
         if (tag == Der.SEQUENCE) {
             (c.entriesAt, c.entriesEnd) = (start, stop);
-            at = stop;
+            position = stop;
         }
-        (at, end) = _openLast(der, at, end, 0xa0);
-        (at, end) = _openLast(der, at, end, Der.SEQUENCE);
+        (position, end) = _openLast(der, position, end, 0xa0);
+        (position, end) = _openLast(der, position, end, Der.SEQUENCE);
         // A critical extension would make the list partial, or another issuer's.
-        while (at < end) {
-            uint256 extensionAt = at;
-            (start, at) = Der.open(der, at, end, Der.SEQUENCE);
-            (, start) = Der.open(der, start, at, Der.OID);
+        while (position < end) {
+            uint256 extensionAt = position;
+            (start, position) = Der.open(der, position, end, Der.SEQUENCE);
+            (, start) = Der.open(der, start, position, Der.OID);
             if (der[start] != bytes1(uint8(Der.OCTET_STRING))) revert UnsupportedExtension(extensionAt);
         }
     }
 
-    /// @notice Serial of the revoked certificate listed at `at`, and where the next begins.
-    function readEntry(bytes calldata der, uint256 at, uint256 end)
+    /// @notice Serial of the revoked certificate listed at `position`, and where the next begins.
+    function readEntry(bytes calldata der, uint256 position, uint256 end)
         internal
         pure
         returns (uint256 serial, uint256 stop)
     {
         uint256 start;
-        (start, stop) = Der.open(der, at, end, Der.SEQUENCE);
+        (start, stop) = Der.open(der, position, end, Der.SEQUENCE);
         (serial,) = Der.number(der, start, stop, 160);
     }
 
     /// @notice Fields .1 to .4 of the extension, which stand first and in this order.
-    function readSgx(bytes calldata der, uint256 at, uint256 end) internal pure returns (Sgx memory sgx) {
-        (at, end) = _openLast(der, at, end, Der.SEQUENCE);
+    function readSgx(bytes calldata der, uint256 position, uint256 end) internal pure returns (Sgx memory sgx) {
+        (position, end) = _openLast(der, position, end, Der.SEQUENCE);
 
         uint256 next;
-        (at, next) = _openField(der, at, end, 10, 0x01);
-        sgx.ppid = bytes16(_octets(der, at, next, 16));
+        (position, next) = _openField(der, position, end, 10, 0x01);
+        sgx.ppid = bytes16(_octets(der, position, next, 16));
 
-        (at, next) = _openField(der, next, end, 10, 0x02);
-        (uint256 componentAt, uint256 componentsEnd) = _openLast(der, at, next, Der.SEQUENCE);
+        (position, next) = _openField(der, next, end, 10, 0x02);
+        (uint256 componentAt, uint256 componentsEnd) = _openLast(der, position, next, Der.SEQUENCE);
         uint256 svn;
         for (uint256 i = 1; i < 18; i++) {
             (uint256 valueAt, uint256 stop) = _openField(der, componentAt, componentsEnd, 11, 0x0200 | i);
@@ -148,10 +148,10 @@ library X509 {
         (, componentAt) = _openField(der, componentAt, componentsEnd, 11, 0x0212);
         if (componentAt != componentsEnd) revert BadSgxExtension(componentAt);
 
-        (at, next) = _openField(der, next, end, 10, 0x03);
-        sgx.pceId = uint16(bytes2(_octets(der, at, next, 2)));
-        (at, next) = _openField(der, next, end, 10, 0x04);
-        sgx.fmspc = bytes6(_octets(der, at, next, 6));
+        (position, next) = _openField(der, next, end, 10, 0x03);
+        sgx.pceId = uint16(bytes2(_octets(der, position, next, 2)));
+        (position, next) = _openField(der, next, end, 10, 0x04);
+        sgx.fmspc = bytes6(_octets(der, position, next, 6));
     }
 
     /// @dev SEQUENCE { to be signed, algorithm, signature } and nothing after. Returns the content of the first.
@@ -160,31 +160,31 @@ library X509 {
         pure
         returns (uint256 start, uint256 stop, bytes32 digest, bytes32 r, bytes32 s)
     {
-        (uint256 at, uint256 end) = _openLast(der, 0, der.length, Der.SEQUENCE);
-        (start, stop) = Der.open(der, at, end, Der.SEQUENCE);
-        digest = sha256(der[at:stop]);
+        (uint256 position, uint256 end) = _openLast(der, 0, der.length, Der.SEQUENCE);
+        (start, stop) = Der.open(der, position, end, Der.SEQUENCE);
+        digest = sha256(der[position:stop]);
 
-        (at, end) = _openLast(der, _expectAlgorithm(der, stop), end, Der.BIT_STRING);
-        if (at == end || der[at] != 0) revert Der.BadDer(at); // unused bits
-        (at, end) = _openLast(der, at + 1, end, Der.SEQUENCE);
+        (position, end) = _openLast(der, _expectAlgorithm(der, stop), end, Der.BIT_STRING);
+        if (position == end || der[position] != 0) revert Der.BadDer(position); // unused bits
+        (position, end) = _openLast(der, position + 1, end, Der.SEQUENCE);
         uint256 value;
-        (value, at) = Der.number(der, at, end, 256);
+        (value, position) = Der.number(der, position, end, 256);
         r = bytes32(value);
-        (value, at) = Der.number(der, at, end, 256);
+        (value, position) = Der.number(der, position, end, 256);
         s = bytes32(value);
-        if (at != end) revert Der.BadDer(at);
+        if (position != end) revert Der.BadDer(position);
     }
 
-    function _readExtensions(bytes calldata der, uint256 at, uint256 end, Certificate memory c) private pure {
+    function _readExtensions(bytes calldata der, uint256 position, uint256 end, Certificate memory c) private pure {
         bytes32 usage;
         bytes32 constraints;
-        while (at < end) {
-            (uint256 oidAt, uint256 stop) = Der.open(der, at, end, Der.SEQUENCE);
+        while (position < end) {
+            (uint256 oidAt, uint256 stop) = Der.open(der, position, end, Der.SEQUENCE);
             (uint256 start, uint256 oidEnd) = Der.open(der, oidAt, stop, Der.OID);
             (uint256 tag, uint256 valueAt, uint256 valueEnd) = Der.read(der, oidEnd, stop);
             bool critical = tag == Der.BOOLEAN;
             if (critical) (tag, valueAt, valueEnd) = Der.read(der, valueEnd, stop);
-            if (tag != Der.OCTET_STRING || valueEnd != stop) revert Der.BadDer(at);
+            if (tag != Der.OCTET_STRING || valueEnd != stop) revert Der.BadDer(position);
 
             uint256 oidLength = oidEnd - start;
             if (oidLength == 3 && Der.has(der, start, 3, KEY_USAGE)) {
@@ -194,9 +194,9 @@ library X509 {
             } else if (oidLength == 9 && Der.has(der, start, 9, SGX)) {
                 (c.sgxStart, c.sgxEnd) = (valueAt, valueEnd);
             } else if (critical) {
-                revert UnsupportedExtension(at);
+                revert UnsupportedExtension(position);
             }
-            at = stop;
+            position = stop;
         }
         // keyCertSign and cRLSign, CA with path length 0; or digitalSignature and nonRepudiation, not a CA.
         c.isAuthority = usage == hex"03020106" && constraints == hex"30060101ff020100";
@@ -204,38 +204,38 @@ library X509 {
     }
 
     /// @dev SEQUENCE { OID 1.2.840.113741.1.13.1 . `suffix`, value }: where the value begins and the element ends.
-    function _openField(bytes calldata der, uint256 at, uint256 end, uint256 oidLength, uint256 suffix)
+    function _openField(bytes calldata der, uint256 position, uint256 end, uint256 oidLength, uint256 suffix)
         private
         pure
         returns (uint256 start, uint256 stop)
     {
-        (start, stop) = Der.open(der, at, end, Der.SEQUENCE);
+        (start, stop) = Der.open(der, position, end, Der.SEQUENCE);
         (uint256 oidAt, uint256 oidEnd) = Der.open(der, start, stop, Der.OID);
         bytes32 oid = SGX | bytes32(suffix) << (256 - 8 * oidLength);
-        if (oidEnd - oidAt != oidLength || !Der.has(der, oidAt, oidLength, oid)) revert BadSgxExtension(at);
+        if (oidEnd - oidAt != oidLength || !Der.has(der, oidAt, oidLength, oid)) revert BadSgxExtension(position);
         start = oidEnd;
     }
 
     /// @dev An OCTET STRING of `length` bytes that fills [at, end).
-    function _octets(bytes calldata der, uint256 at, uint256 end, uint256 length) private pure returns (bytes32) {
-        (uint256 start, uint256 stop) = _openLast(der, at, end, Der.OCTET_STRING);
-        if (stop - start != length) revert BadSgxExtension(at);
+    function _octets(bytes calldata der, uint256 position, uint256 end, uint256 length) private pure returns (bytes32) {
+        (uint256 start, uint256 stop) = _openLast(der, position, end, Der.OCTET_STRING);
+        if (stop - start != length) revert BadSgxExtension(position);
         return Der.word(der, start);
     }
 
     /// @dev As `Der.open`, of an element that ends exactly at `end`.
-    function _openLast(bytes calldata der, uint256 at, uint256 end, uint256 tag)
+    function _openLast(bytes calldata der, uint256 position, uint256 end, uint256 tag)
         private
         pure
         returns (uint256 start, uint256 stop)
     {
-        (start, stop) = Der.open(der, at, end, tag);
+        (start, stop) = Der.open(der, position, end, tag);
         if (stop != end) revert Der.BadDer(stop);
     }
 
-    function _expectAlgorithm(bytes calldata der, uint256 at) private pure returns (uint256) {
-        if (!Der.has(der, at, 12, ECDSA_SHA256)) revert UnsupportedAlgorithm(at);
-        return at + 12;
+    function _expectAlgorithm(bytes calldata der, uint256 position) private pure returns (uint256) {
+        if (!Der.has(der, position, 12, ECDSA_SHA256)) revert UnsupportedAlgorithm(position);
+        return position + 12;
     }
 
     /// @dev Up to 32 bytes, zero padded; longer ones compare unequal to anything.

@@ -40,10 +40,10 @@ library Weights {
         revert UnknownType(kind);
     }
 
-    /// @notice An fp16 number, two little-endian bytes at `at`, in units of 2^-24. Must be finite.
-    function half(bytes calldata row, uint256 at) internal pure returns (int256 value) {
+    /// @notice An fp16 number, two little-endian bytes at `position`, in units of 2^-24. Must be finite.
+    function half(bytes calldata row, uint256 position) internal pure returns (int256 value) {
         assembly ("memory-safe") {
-            let word := calldataload(add(row.offset, at))
+            let word := calldataload(add(row.offset, position))
             let low := byte(0, word)
             let high := byte(1, word)
             let exponent := and(shr(2, high), 31)
@@ -139,19 +139,19 @@ library Weights {
     function _q4_k(bytes calldata lanes, bytes calldata row) private pure returns (int256 sum) {
         uint256 count = _blocks(lanes, row, 256, 144);
         for (uint256 i; i < count; ++i) {
-            uint256 at = 144 * i;
-            uint256 packed = _word(row, at + 4);
+            uint256 position = 144 * i;
+            uint256 packed = _word(row, position + 4);
             int256 scaled;
             int256 least;
             for (uint256 g; g < 8; ++g) {
-                uint256 nibbles = _word(row, at + 16 + 32 * (g / 2));
+                uint256 nibbles = _word(row, position + 16 + 32 * (g / 2));
                 uint256 q = (g % 2 == 0 ? nibbles : nibbles >> 4) & NIBBLES;
                 (uint256 scale, uint256 minimum) = _scalesQ4K(packed, g);
                 uint256 from = 512 * i + 64 * g;
                 scaled += int256(scale) * _dot32(q, 0, lanes, from, type(uint256).max);
                 least += int256(minimum) * _sum32(lanes, from);
             }
-            sum += half(row, at) * scaled - half(row, at + 2) * least;
+            sum += half(row, position) * scaled - half(row, position + 2) * least;
         }
     }
 
@@ -167,14 +167,14 @@ library Weights {
     function _q6_k(bytes calldata lanes, bytes calldata row) private pure returns (int256 sum) {
         uint256 count = _blocks(lanes, row, 256, 210);
         for (uint256 i; i < count; ++i) {
-            uint256 at = 210 * i;
-            uint256 scales = _word(row, at + 192);
+            uint256 position = 210 * i;
+            uint256 scales = _word(row, position + 192);
             int256 scaled;
             for (uint256 g; g < 8; ++g) {
                 // 32 numbers: half g / 4 of the block, low or high nibbles of 32 of its 64 bytes.
                 uint256 part = g % 4;
-                uint256 low = _word(row, at + 64 * (g / 4) + 32 * (part % 2));
-                uint256 high = _word(row, at + 128 + 32 * (g / 4));
+                uint256 low = _word(row, position + 64 * (g / 4) + 32 * (part % 2));
+                uint256 high = _word(row, position + 128 + 32 * (g / 4));
                 uint256 q = ((part < 2 ? low : low >> 4) & NIBBLES) | (((high >> (2 * part)) & PAIRS) << 4);
                 uint256 from = 512 * i + 64 * g;
                 scaled += int256(int8(uint8(bytes32(scales)[2 * g])))
@@ -182,17 +182,17 @@ library Weights {
                 scaled += int256(int8(uint8(bytes32(scales)[2 * g + 1])))
                 * _dot32(q, 32, lanes, from, type(uint256).max >> 128);
             }
-            sum += half(row, at + 208) * scaled;
+            sum += half(row, position + 208) * scaled;
         }
     }
 
     function _f16(bytes calldata lanes, bytes calldata row) private pure returns (int256 sum) {
         uint256 count = _blocks(lanes, row, 1, 2);
         uint256 whole = count / 32 * 32;
-        for (uint256 at; at < whole; at += 32) {
-            uint256 first = _word(lanes, 2 * at);
-            uint256 second = _word(lanes, 2 * at + 32);
-            for (uint256 k = at; k < at + 32; k += 4) {
+        for (uint256 position; position < whole; position += 32) {
+            uint256 first = _word(lanes, 2 * position);
+            uint256 second = _word(lanes, 2 * position + 32);
+            for (uint256 k = position; k < position + 32; k += 4) {
                 // The lowest slots of both words hold mantissas k to k + 3.
                 sum += half(row, 2 * k) * _signed(first >> 16) + half(row, 2 * k + 2) * _signed(first)
                 + half(row, 2 * k + 4) * _signed(second >> 16) + half(row, 2 * k + 6) * _signed(second);
@@ -224,9 +224,9 @@ library Weights {
         if (x.length % 64 != 0) revert WrongLength(x.length / 64 * 64, x.length);
         if (y.length != x.length) revert WrongLength(x.length, y.length);
         assembly ("memory-safe") {
-            for { let at := 0 } lt(at, x.length) { at := add(at, 32) } {
-                let a := calldataload(add(x.offset, at))
-                let b := calldataload(add(y.offset, at))
+            for { let position := 0 } lt(position, x.length) { position := add(position, 32) } {
+                let a := calldataload(add(x.offset, position))
+                let b := calldataload(add(y.offset, position))
                 for { let k := 0 } lt(k, 4) { k := add(k, 1) } {
                     sum := add(sum, mul(sub(and(a, 0xffff), 0x8000), sub(and(b, 0xffff), 0x8000)))
                     sum := add(sum, mul(sub(and(shr(16, a), 0xffff), 0x8000), sub(and(shr(16, b), 0xffff), 0x8000)))
@@ -239,14 +239,14 @@ library Weights {
         }
     }
 
-    function _word(bytes calldata data, uint256 at) private pure returns (uint256 word) {
+    function _word(bytes calldata data, uint256 position) private pure returns (uint256 word) {
         assembly ("memory-safe") {
-            word := calldataload(add(data.offset, at))
+            word := calldataload(add(data.offset, position))
         }
     }
 
     /// @dev 32 products. weights: bytes of weight + offset, the first on top; mask: which of them count.
-    function _dot32(uint256 weights, uint256 offset, bytes calldata lanes, uint256 at, uint256 mask)
+    function _dot32(uint256 weights, uint256 offset, bytes calldata lanes, uint256 position, uint256 mask)
         private
         pure
         returns (int256 sum)
@@ -256,8 +256,8 @@ library Weights {
             let ones := and(SLOTS, mask)
             let bytes_ := and(LOW_BYTES, mask)
             let less := mul(ones, offset)
-            let first := calldataload(add(lanes.offset, at))
-            let second := calldataload(add(lanes.offset, add(at, 32)))
+            let first := calldataload(add(lanes.offset, position))
+            let second := calldataload(add(lanes.offset, add(position, 32)))
             let middle := mul(SLOTS, 0x8000)
             let round := shl(223, 1)
             let p := mul(sub(and(shr(24, weights), bytes_), less), sub(and(shr(16, first), LOW_HALVES), middle))
@@ -272,7 +272,7 @@ library Weights {
     }
 
     /// @dev Sum of 32 mantissas.
-    function _sum32(bytes calldata lanes, uint256 at) private pure returns (int256) {
-        return _dot32(SLOTS | SLOTS << 8 | SLOTS << 16 | SLOTS << 24, 0, lanes, at, type(uint256).max);
+    function _sum32(bytes calldata lanes, uint256 position) private pure returns (int256) {
+        return _dot32(SLOTS | SLOTS << 8 | SLOTS << 16 | SLOTS << 24, 0, lanes, position, type(uint256).max);
     }
 }
