@@ -7,9 +7,11 @@ several endpoints.
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import requests
+import urllib3.exceptions
 from hexbytes import HexBytes
 from web3 import HTTPProvider, Web3
 from web3._utils.method_formatters import PYTHONIC_RESULT_FORMATTERS
@@ -17,14 +19,25 @@ from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import RPCEndpoint, RPCResponse
 
 from oracle.chain.refusals import refused
-from oracle.chain.rpc_errors import Fault, Trouble, is_local, is_revert, quoted, refusal_of, revert_data
+from oracle.chain.rpc_errors import (
+    MOST_REPLY_BYTES,
+    Fault,
+    Trouble,
+    is_local,
+    is_revert,
+    quoted,
+    refusal_of,
+    revert_data,
+)
+from oracle.chain.types import MOST_QUANTITY
 from oracle.errors import RpcRefused, RpcUnavailable
 
 TIMEOUT_SECONDS = 20.0
+PIECE_BYTES = 65_536
+PATIENCE = 6
+"""Timeouts that a whole reply may take; each piece of it must come within one."""
 PAUSES_SECONDS = (0.5, 1.0, 2.0)
 """Before a read is tried again that the endpoint was too busy for."""
-OBJECTS = ("eth_getBlockBy", "eth_getTransactionReceipt", "eth_getTransactionBy")
-"""Beginnings of methods that give an object, or null where there is none."""
 QUANTITIES = frozenset(
     "eth_" + name
     for name in (
@@ -32,6 +45,13 @@ QUANTITIES = frozenset(
         *("getTransactionCount", "getBalance"),
     )
 )
+NEEDED = {
+    "eth_getBlockBy": ("number", "timestamp"),
+    "eth_getTransactionReceipt": ("transactionHash", "blockNumber", "status", "gasUsed", "logs"),
+    "eth_getTransactionBy": ("value",),
+}
+"""Beginnings of methods that give an object, or null where there is none; and what each has."""
+OBJECTS = tuple(NEEDED)
 BUSY = frozenset(["http 429", "http 502", "http 503", "http 504"])
 
 
@@ -68,19 +88,43 @@ class Endpoint(HTTPProvider):
         call = self.encode_rpc_request(RPCEndpoint(method), params)
         try:
             headers = {"content-type": "application/json"}
-            reply = self._session.post(self._url, data=call, headers=headers, timeout=self._timeout_seconds)
-        except (requests.exceptions.InvalidURL, requests.exceptions.MissingSchema, requests.exceptions.InvalidSchema):
+            with self._session.post(
+                self._url,
+                data=call,
+                headers=headers,
+                timeout=self._timeout_seconds,
+                stream=True,
+                allow_redirects=False,  # nor may an endpoint
+            ) as reply:
+                status, body = reply.status_code, self._body(method, reply.raw)
+        except (
+            requests.exceptions.InvalidURL,
+            requests.exceptions.MissingSchema,
+            requests.exceptions.InvalidSchema,
+            urllib3.exceptions.LocationValueError,
+        ):
             raise self._fault(method, "bad url") from None
-        except requests.Timeout:
+        except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise self._fault(method, "timeout") from None
-        except (requests.RequestException, UnicodeError):
+        except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError):
             raise self._fault(method, "connection") from None
-        if reply.status_code >= 400:
-            raise self._fault(method, f"http {reply.status_code}", refusal_of(reply.content))
+        if status >= 300:
+            raise self._fault(method, f"http {status}", refusal_of(body))
         try:
-            return json.loads(reply.content)
+            return json.loads(body)
         except (ValueError, RecursionError):
-            raise self._fault(method, "not json", refusal_of(reply.content)) from None
+            raise self._fault(method, "not json", refusal_of(body)) from None
+
+    def _body(self, method: str, raw: urllib3.HTTPResponse) -> bytes:
+        """All of a reply, piece by piece as it comes. Raises Fault where that takes too long, or it has no end."""
+        end, body = time.monotonic() + PATIENCE * self._timeout_seconds, bytearray()
+        while piece := raw.read1(PIECE_BYTES, decode_content=True):
+            body += piece
+            if len(body) > MOST_REPLY_BYTES:
+                raise self._fault(method, "too long")
+            if time.monotonic() > end:
+                raise self._fault(method, "timeout")
+        return bytes(body)
 
     def _answer(self, method: str, reply: Any) -> RPCResponse:
         """Raises Fault, CallReverted."""
@@ -110,14 +154,28 @@ class Endpoint(HTTPProvider):
                 read = formatter({**result, "extraData": extra[:32].to_0x_hex()})
             else:
                 read = formatter(result)
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            is_whole = _is_sane(read) and all(read[name] is not None for name in _needed(method))
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             raise self._fault(method, "malformed") from None
-        if not isinstance(read if kind is int else result, kind):
+        if not is_whole or not isinstance(read if kind is int else result, kind):
             raise self._fault(method, "malformed")
         return result
 
     def _fault(self, method: str, kind: str, words: str = "") -> Fault:
         return Fault(Trouble(method, kind, quoted(words, self._url)))
+
+
+def _needed(method: str) -> tuple[str, ...]:
+    return next((names for beginning, names in NEEDED.items() if method.startswith(beginning)), ())
+
+
+def _is_sane(read: Any) -> bool:
+    """Whether every number in it is one that the chain could hold. Others cannot even be printed."""
+    if isinstance(read, Mapping):
+        return all(map(_is_sane, read.values()))
+    if isinstance(read, list | tuple):
+        return all(map(_is_sane, read))
+    return not isinstance(read, int) or 0 <= read <= MOST_QUANTITY
 
 
 def connect(url: str, timeout_seconds: float | None = None) -> Web3:

@@ -25,6 +25,8 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt,
 
 from oracle.chain import headers
 from oracle.chain.rpc_errors import (
+    MOST_REFUSAL_BYTES,
+    MOST_REPLY_BYTES,
     Fault,
     SendOutcome,
     Trouble,
@@ -48,8 +50,6 @@ from oracle.chain.types import (
 from oracle.errors import CallReverted, FinalityViolated, ReorgedAway, RpcUnavailable, WrongChain
 
 T = TypeVar("T")
-MOST_REFUSAL_BYTES = 16_384
-"""Read of an HTTP error's body."""
 
 # web3 logs every URL at DEBUG; nothing below WARNING of these libraries is wanted.
 for _name in ("web3", "aiohttp", "urllib3"):
@@ -117,11 +117,15 @@ class _Endpoint:
             self._session = ClientSession(timeout=self._timeout)
         call = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(params)}
         try:
-            async with self._session.post(self._url.get_secret_value(), json=call) as response:
-                if response.status >= 400:
+            url, body = self._url.get_secret_value(), bytearray()
+            async with self._session.post(url, json=call, allow_redirects=False) as response:
+                if response.status >= 300:
                     said = refusal_of(await response.content.read(MOST_REFUSAL_BYTES))
                     raise self._fault(method, f"http {response.status}", said)
-                body = await response.read()
+                async for piece in response.content.iter_any():
+                    body += piece
+                    if len(body) > MOST_REPLY_BYTES:
+                        raise self._fault(method, "too long")
         except TimeoutError:
             raise self._fault(method, "timeout") from None
         except InvalidURL:
@@ -131,7 +135,7 @@ class _Endpoint:
         try:
             return json.loads(body)
         except (ValueError, RecursionError):
-            raise self._fault(method, "not json", refusal_of(body[:MOST_REFUSAL_BYTES])) from None
+            raise self._fault(method, "not json", refusal_of(bytes(body[:MOST_REFUSAL_BYTES]))) from None
 
     def _fault(self, method: str, kind: str, words: str = "") -> Fault:
         return Fault(Trouble(method, kind, quoted(words, self._url.get_secret_value())))

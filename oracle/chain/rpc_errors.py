@@ -19,6 +19,10 @@ from oracle.errors import printable
 
 MOST_WORDS = 200
 """Characters that are quoted of what an endpoint says."""
+MOST_REFUSAL_BYTES = 16_384
+"""Looked at of a reply that is no answer."""
+MOST_REPLY_BYTES = 64 << 20
+"""Taken of any reply. Endpoints limit logs, the longest of them, to less."""
 LOCAL = ("127.0.0.1", "localhost", "::1", "0.0.0.0")
 
 
@@ -194,9 +198,11 @@ def is_revert(code: int, message: str) -> bool:
 _ADVICE = (
     (r"http 429|error -32005", "it limits requests: wait a little, or use another endpoint"),
     (r"http 40[13]", "it wants a credential, or refuses the one in the URL"),
+    (r"http 3\d\d", "it sends callers on to another URL: name that one"),
     (r"http 404", "the URL's path is wrong, or its credential has ended"),
     (r"http 5\d\d", "the endpoint itself is in trouble: try again, or use another one"),
     (r"error -3260[12]", "it does not serve this call as we make it: use an endpoint without such limits"),
+    (r"too long", "ask it for less, or use another endpoint"),
     (r"timeout", "something listens there but says nothing: check host and port, or use another endpoint"),
     (r"connection", "check that the node runs and the URL is right"),
     (r"bad url", "an endpoint is named as http://HOST:PORT or https://HOST/PATH"),
@@ -211,6 +217,7 @@ _HAPPENED = {
     "not json-rpc": "a reply that is not JSON-RPC",
     "malformed": "a reply that makes no sense",
     "incomplete": "incomplete replies",
+    "too long": f"a reply of more than {MOST_REPLY_BYTES >> 20} MiB",
 }
 _SEND_ADVICE = {
     SendOutcome.INSUFFICIENT_FUNDS: "send the account ether for the amount and for gas",
@@ -229,7 +236,7 @@ class Trouble:
 
     method: str
     kind: str
-    """timeout, connection, bad url, http 429, error -32602, not json, not json-rpc or malformed: for metrics, too."""
+    """timeout, connection, bad url, too long, http 429, error -32602, not json, not json-rpc, malformed; for metrics"""
     words: str = ""
     """The endpoint's own, as `quoted`."""
 
@@ -240,7 +247,7 @@ class Trouble:
     @property
     def refuses(self) -> bool:
         """Whether the endpoint answered and would not serve the call: a smaller one it might."""
-        return re.fullmatch(r"error .*|http (400|413|422|5\d\d)", self.kind) is not None
+        return re.fullmatch(r"error .*|too long|http (400|413|422|5\d\d)", self.kind) is not None
 
     @property
     def advice(self) -> str:
@@ -259,11 +266,11 @@ class Fault(Exception):
 
 def refusal_of(body: bytes) -> str:
     """What the body of an HTTP error says: the message of a JSON-RPC error, or a page's text."""
-    text = body.decode("utf-8", "replace")
+    text = body[:MOST_REFUSAL_BYTES].decode("utf-8", "replace")
     try:
         reply = json.loads(text)
     except (ValueError, RecursionError):
-        return re.sub(r"<(script|style)\b.*?</\1>|<[^>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
+        return re.sub(r"<(script|style)\b.*?</\1>|<[^<>]*>", " ", text, flags=re.DOTALL | re.IGNORECASE)
     error = reply.get("error", reply.get("message")) if isinstance(reply, Mapping) else reply
     if isinstance(error, Mapping):
         return f"{error.get('code', '')} {error.get('message', '')}".strip()

@@ -59,11 +59,17 @@ class Receipt:
     logs: tuple[Log, ...]
 
 
+MOST_QUANTITY = 2**256 - 1
+
+
 def parse_int(value: Any) -> int:
     """A JSON-RPC quantity."""
     if not isinstance(value, str) or not value.startswith("0x"):
         raise ValueError("not a quantity")
-    return int(value, 16)
+    found = int(value, 16)
+    if not 0 <= found <= MOST_QUANTITY:
+        raise ValueError("not a number that the chain could hold")
+    return found
 
 
 def parse_bytes(value: Any, length: int | None = None) -> bytes:

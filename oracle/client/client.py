@@ -134,7 +134,8 @@ class OracleClient:
                 tx_hash = call.transact(fields)
             else:
                 nonce = self.w3.eth.get_transaction_count(self.address, "pending")
-                tx: dict[str, Any] = dict(call.build_transaction({**fields, "nonce": nonce}))
+                ours: TxParams = {**fields, "nonce": nonce, "chainId": self.deployment.chain_id}  # whatever it says now
+                tx: dict[str, Any] = dict(call.build_transaction(ours))
                 tx_hash = self.w3.eth.send_raw_transaction(self._signer.sign_transaction(tx).raw_transaction)
         receipt = self.w3.eth.wait_for_transaction_receipt(tx_hash, timeout=300, poll_latency=0.2)
         if receipt["status"] != 1:

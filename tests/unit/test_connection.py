@@ -1,10 +1,15 @@
 """One way to a chain: which deployment a command means, and what it says when the endpoint misbehaves."""
 
 import base64
+import contextlib
+import gzip
+import http.server
 import json
 import re
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from pydantic import SecretStr
@@ -13,16 +18,18 @@ from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.stack import make_rpc
 from typer.testing import CliRunner
 from web3 import Web3
-from web3.exceptions import ContractLogicError
+from web3.exceptions import ContractLogicError, Web3ValidationError
 
+from oracle import devnet
 from oracle.chain import refusals
 from oracle.chain.connect import Endpoint, connect
 from oracle.chain.rpc import Rpc
-from oracle.chain.rpc_errors import MOST_WORDS, quoted
+from oracle.chain.rpc_errors import MOST_REPLY_BYTES, MOST_WORDS, quoted, refusal_of
 from oracle.cli import app, connection
 from oracle.cli.connection import Network
+from oracle.client import OracleClient
 from oracle.deployment import Deployment, artifact, artifact_names
-from oracle.errors import CallReverted, Refused, RpcUnavailable
+from oracle.errors import CallReverted, Refused, RpcRefused, RpcUnavailable
 
 DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33", "44", "55")))
 PAGE = "<html><script>var a = 1</script><h1>Just a moment...</h1></html>"
@@ -122,6 +129,14 @@ MALFORMED = [
     ("eth_call", 7),
     ("eth_call", "0xzz"),
     ("eth_gasPrice", "0x" + "z"),
+    ("eth_gasPrice", "0x1" + "0" * 64),
+    ("eth_chainId", "0x" + "f" * 10_000),  # too long for Python to print
+    ("eth_getLogs", [{"blockNumber": "0x" + "f" * 10_000}]),
+    ("eth_getBlockByNumber", {}),
+    ("eth_getBlockByNumber", {"number": "0x1", "timestamp": None}),
+    ("eth_getBlockByNumber", {"number": "0x1", "timestamp": "0x" + "f" * 10_000}),
+    ("eth_getTransactionReceipt", {"status": "0x1"}),
+    ("eth_getTransactionByHash", {"hash": "0x" + "11" * 32}),
 ]
 
 
@@ -136,6 +151,8 @@ def test_n9_commands__result_that_makes_no_sense__is_trouble(proxy, method, resu
         "eth_getBlockByNumber": lambda: eth.get_block("latest"),
         "eth_call": lambda: eth.call({"to": DEPLOYMENT.oracle}),
         "eth_gasPrice": lambda: eth.gas_price,
+        "eth_getTransactionReceipt": lambda: eth.get_transaction_receipt("0x" + "11" * 32),
+        "eth_getTransactionByHash": lambda: eth.get_transaction("0x" + "11" * 32),
     }
     with pytest.raises(RpcUnavailable, match=rf"{method}: a reply that makes no sense"):
         asks[method]()
@@ -161,6 +178,94 @@ def test_n9_commands__silent_endpoint__gives_up_in_time():
             w3.eth.chain_id  # noqa: B018
 
 
+@contextlib.contextmanager
+def sending(head: bytes, pieces: Callable[[], Iterator[bytes]]) -> Iterator[str]:
+    """The URL of an endpoint that sends this, whatever it is asked, until the pieces end or nobody listens."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            with contextlib.suppress(OSError):
+                self.wfile.write(head + b"\r\n\r\n")
+                for piece in pieces():
+                    self.wfile.write(piece)
+
+        def log_message(self, *_args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def drip() -> Iterator[bytes]:
+    for _ in range(100):
+        time.sleep(0.05)
+        yield b" "
+
+
+def zeros(size: int) -> Callable[[], Iterator[bytes]]:
+    return lambda: (b"0" * 65_536 for _ in range(size // 65_536))
+
+
+def test_n9_commands__reply_drips_for_ever__gives_up_in_time():
+    with sending(b"HTTP/1.0 200 OK", drip) as url:
+        began = time.monotonic()
+        with pytest.raises(RpcUnavailable, match="eth_chainId: no reply in time"):
+            connect(url, timeout_seconds=0.2).eth.chain_id  # noqa: B018
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("status", ["200 OK", "500 No"])
+async def test_n9__reply_without_end__is_cut_off(monkeypatch, status):
+    for module in ("connect", "rpc"):
+        monkeypatch.setattr(f"oracle.chain.{module}.MOST_REPLY_BYTES", 1 << 20)
+    with sending(f"HTTP/1.0 {status}".encode(), zeros(1 << 30)) as url:
+        with pytest.raises(RpcRefused, match=r"a reply of more than .* MiB: ask it for less"):
+            connect(url).eth.chain_id  # noqa: B018
+        rpc = make_rpc(url, rounds=1)
+        with pytest.raises(RpcUnavailable, match=r"more than .* MiB" if status == "200 OK" else "status 500"):
+            await rpc.head()
+        await rpc.close()
+
+
+def test_n9_commands__packed_reply_that_unpacks_without_end__is_cut_off():
+    packed = gzip.compress(b" " * (MOST_REPLY_BYTES + 1), 1)
+    head = b"HTTP/1.0 200 OK\r\ncontent-encoding: gzip"
+    with sending(head, lambda: iter([packed])) as url, pytest.raises(RpcRefused, match="a reply of more than"):
+        connect(url).eth.chain_id  # noqa: B018
+
+
+@pytest.mark.parametrize("page", ["<", "<script", "<a "])
+def test_n9__page_of_open_tags__is_read_at_once(page):
+    began = time.monotonic()
+    refusal_of(page.encode() * 1_000_000)
+    assert time.monotonic() - began < 2
+
+
+async def test_n9__endpoint_sends_us_to_another_url__we_do_not_go(proxy):
+    with sending(f"HTTP/1.0 307 Go\r\nlocation: {proxy.url}".encode(), lambda: iter([b""])) as url:
+        with pytest.raises(RpcUnavailable, match=r"HTTP status 307.*name that one"):
+            connect(url).eth.chain_id  # noqa: B018
+        rpc = make_rpc(url, rounds=1)
+        with pytest.raises(RpcUnavailable, match="HTTP status 307"):
+            await rpc.head()
+        await rpc.close()
+    assert not proxy.calls
+
+
+def test_n9_commands__endpoint_changes_its_chain_id__nothing_is_signed_for_that_chain(proxy):
+    client = OracleClient(connect(proxy.url), DEPLOYMENT, devnet.account(devnet.ASKER))
+    proxy.script("eth_chainId", "result", "0x1")
+    with pytest.raises(Web3ValidationError, match="31337"):
+        client.send(client.oracle.functions.withdraw(client.address, 1))
+    assert proxy.calls["eth_sendRawTransaction"] == 0
+
+
 def test_n9_commands__busy_endpoint_recovers__is_asked_again(proxy):
     proxy.script("*", "status", 429, times=2)
     assert connect(proxy.url).eth.chain_id == 31337
@@ -173,7 +278,7 @@ def test_n9_commands__busy_endpoint__gets_no_transaction_twice(proxy):
     assert proxy.calls["eth_sendRawTransaction"] == 1
 
 
-@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8545", "http://", "http://[::1", "nonsense"])
+@pytest.mark.parametrize("url", ["ftp://x", "127.0.0.1:8545", "http://", "http://[::1", "nonsense", "http://a..b"])
 def test_n9_commands__not_a_url__says_how_one_looks(home, url):
     DEPLOYMENT.save(home / "there.json")
     status, output = run("service", "list", "--deployment", home / "there.json", "--rpc-url", url)
