@@ -4,6 +4,8 @@ BEGAN := $(shell date +%s)
 PY := .venv/bin/python
 export PATH := $(CURDIR)/tools/bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.venv/bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/tools/solc
+# What was set for other projects would put packages elsewhere, or others in front of those that are pinned.
+unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
@@ -65,13 +67,14 @@ install: .venv/dev node_modules/all ## everything that the tests need
 contracts-built: .venv/dev node_modules/all
 	@tools/quietly "Compiling the contracts" forge build contracts tests/invariants
 
-# Three sets of packages in one environment, each with all of the one before it. Installing a smaller set again may
-# change versions, so it forgets the larger.
+# Three sets of packages in one environment, each with all of the one before it. Installing one forgets what was there:
+# a smaller set may change versions, and an environment whose making was broken off belongs to no set and is made anew.
 PIP := $(PY) -m pip install --disable-pip-version-check
 SOURCES := pyproject.toml setup.py $(wildcard oracle/engines/exact/kernels/*)
 define environment # goal of tools/preflight, set of packages
 	@tools/preflight $(1)
 	@python=$$(tools/preflight python $(1)); test "$$python" = $(PY) || "$$python" -m venv --clear .venv
+	@rm -f .venv/node .venv/panel .venv/dev
 	@tools/quietly "Installing Python packages$(3)" $(PIP) --require-hashes -r requirements/$(2).lock
 	@tools/quietly "Building the exact engine's C kernels" $(PIP) --no-deps --editable .
 	@$(PY) -c "import sys; from oracle.engines.exact.fast_kernels import available; available() or sys.exit('the C kernels were not built; see $(PIP) --verbose --no-deps --editable .')"
@@ -79,12 +82,10 @@ endef
 
 .venv/node: requirements/node.lock $(SOURCES)
 	$(call environment,demo,node)
-	@rm -f .venv/panel .venv/dev
 	@touch $@
 
 .venv/panel: requirements/panel.lock $(SOURCES)
 	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in about five minutes)
-	@rm -f .venv/dev
 	@touch .venv/node $@
 
 .venv/dev: requirements/dev.lock $(SOURCES)
@@ -92,14 +93,20 @@ endef
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
 	@touch .venv/node .venv/panel $@
 
-# Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry.
+# Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry. But
+# `npm install` believes a package of which it finds the beginning, so a tree whose making was broken off goes first.
+define packages # what, flags
+	@test -e node_modules/anvil || test -e node_modules/all || rm -rf node_modules
+	@rm -f node_modules/anvil node_modules/all
+	@tools/quietly "Installing $(1)" npm install --no-save $(2)
+endef
+
 node_modules/anvil: package-lock.json | .venv/node
-	@tools/quietly "Installing Anvil" npm install --no-save --omit=dev
-	@rm -f node_modules/all
+	$(call packages,Anvil,--omit=dev)
 	@touch $@
 
 node_modules/all: package-lock.json | .venv/dev
-	@tools/quietly "Installing compiler and contract libraries" npm install --no-save
+	$(call packages,compiler and contract libraries,--include=dev)
 	@touch node_modules/anvil $@
 
 , := ,

@@ -118,6 +118,8 @@ def test_python__environment_of_313_is_there__the_tests_take_another(machine):
     made.parent.mkdir(parents=True)
     shutil.copy(machine.bin / "npm", made)
     made.write_text(f"#!{shutil.which('sh')}\n{machine.python('3.13')}\n")
+    assert machine.run("preflight", "python", "demo").stdout.strip() == str(machine.bin / "python3")  # half made
+    (machine.project / ".venv" / "node").touch()
     assert machine.run("preflight", "python", "demo").stdout.strip() == ".venv/bin/python"
     assert machine.run("preflight", "python", "test").stdout.strip() == str(machine.bin / "python3")
 
@@ -192,6 +194,74 @@ def test_quietly__command_fails__all_of_its_output_and_its_status(machine):
     assert done.returncode == 7
     assert "first\nsecond\n" in done.stdout
     assert "Building: failed after" in done.stdout
+
+
+INSTALLING = f"""case "$*" in
+*"-m venv"*) rm -rf .venv && mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+*"-m pip"*) echo "$PYTHONPATH$PIP_TARGET" >> {{pip}}; touch .venv/half; test -e {{mended}} ;;
+*kernels*) ;;
+*) {PYTHON} ;;
+esac"""
+
+
+@pytest.fixture
+def checkout(machine, tmp_path):
+    """A machine with our Makefile, where installing fails half-way until `mended` is there."""
+    for name in ("make", "touch", "grep", "cp", "mkdir"):
+        (machine.bin / name).symlink_to(shutil.which(name))
+    for name in ("Makefile", "package-lock.json", "pyproject.toml", "setup.py"):
+        shutil.copy(ROOT / name, machine.project / name)
+    shutil.copytree(ROOT / "requirements", machine.project / "requirements")
+    where = {"pip": tmp_path / "pip", "mended": tmp_path / "mended"}
+    machine.has("python3", INSTALLING.format(version="3.12", include=machine.include, venv=0, **where))
+    npm = 'test "$1" = --version || { echo "$*" >> %s; mkdir -p node_modules; touch node_modules/half; test -e %s; }'
+    machine.has("npm", npm % (tmp_path / "npm", where["mended"]))
+    return machine
+
+
+def made(checkout: Machine, *words: str, **environment: str) -> bool:
+    environment = {"PATH": str(checkout.bin), **environment}
+    return subprocess.run(["make", *words], cwd=checkout.project, env=environment, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("goal", ["node", "panel"])
+def test_makefile__environment_half_made__is_made_anew(checkout, tmp_path, goal):
+    assert not made(checkout, f".venv/{goal}")
+    left = checkout.project / ".venv" / "left"
+    left.touch()
+    (tmp_path / "mended").touch()
+    assert made(checkout, f".venv/{goal}")
+    assert not left.exists()
+
+
+def test_makefile__larger_set_breaks_off__the_smaller_is_not_believed_either(checkout, tmp_path):
+    (tmp_path / "mended").touch()
+    assert made(checkout, ".venv/node")
+    (tmp_path / "mended").unlink()
+    assert not made(checkout, ".venv/panel")
+    assert not (checkout.project / ".venv" / "node").exists()
+
+
+def test_makefile__node_modules_half_made__are_made_anew(checkout, tmp_path):
+    modules = checkout.project / "node_modules"
+    (tmp_path / "mended").touch()
+    assert made(checkout, ".venv/node")
+    (tmp_path / "mended").unlink()
+    assert not made(checkout, "node_modules/anvil")
+    (modules / "left").touch()
+    (tmp_path / "mended").touch()
+    assert made(checkout, "node_modules/anvil")
+    assert not (modules / "left").exists()
+    (modules / "kept").touch()
+    assert made(checkout, "--old-file=.venv/dev", "node_modules/all")
+    assert (modules / "kept").exists()
+    assert (tmp_path / "npm").read_text().splitlines()[-1] == "install --no-save --include=dev"
+
+
+def test_makefile__python_set_up_for_another_project__does_not_reach_pip(checkout, tmp_path):
+    (tmp_path / "mended").touch()
+    assert made(checkout, ".venv/node", PYTHONPATH="/opt/junk", PIP_TARGET="/opt/junk")
+    assert (tmp_path / "pip").read_text().split() == []
 
 
 def test_makefile__each_environment__looks_before_it_installs():
