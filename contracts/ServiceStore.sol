@@ -55,6 +55,8 @@ abstract contract ServiceStore is IServices, Credits {
         uint48 readyAt;
     }
 
+    // Written by the code of `Seats`, which runs on this layout by delegatecall.
+    // slither-disable-next-line uninitialized-state
     mapping(ServiceId service => Service) internal _services;
     mapping(ServiceId service => mapping(uint256 seat => SeatState)) internal _seats;
     mapping(ServiceId service => uint16[]) internal _vacant;
