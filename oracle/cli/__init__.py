@@ -1,5 +1,7 @@
 """The command line: `didyma`."""
 
+import io
+import sys
 from importlib.metadata import version as version_of
 from typing import Annotated
 
@@ -20,6 +22,9 @@ def main(
     version: Annotated[bool, typer.Option("--version", help="Print the version and end.", is_eager=True)] = False,
 ) -> None:
     """Didyma: an on-chain AI oracle."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # models and strangers write what this terminal may not know
+            stream.reconfigure(errors="backslashreplace")
     if version:
         typer.echo(f"didyma {version_of('didyma')}")
         raise typer.Exit

@@ -23,6 +23,7 @@ from oracle.cli.tee import AdvisoryOption, ConfigurationOption, EvaluationOption
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.disputes.tokens import prompt_ids, tokenized
 from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
+from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 from oracle.node.settings import INTEL
 
@@ -225,7 +226,7 @@ def chosen_service(client: OracleClient, service: str | None) -> ServiceId:
 
 def models_of(network: Network, store: Path | None) -> ModelStore:
     """The folder named, or the dev network's, or this account's."""
-    return ModelStore((store or network.models or DEFAULT_STORE).expanduser())
+    return ModelStore(at_home(store or network.models or DEFAULT_STORE))
 
 
 def as_taken(

@@ -19,6 +19,7 @@ from oracle.client import OracleClient
 from oracle.client.offers import Offer, offers
 from oracle.deployment import Deployment
 from oracle.errors import Refused, printable
+from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
@@ -100,7 +101,7 @@ def create(
 ) -> None:
     """Create a service judged by a panel or by the dispute game; registers a panel's model first if nobody has."""
     client = wallet.client
-    manifest, terms = _read_terms(terms_file, client.deployment, ModelStore(store.expanduser()))
+    manifest, terms = _read_terms(terms_file, client.deployment, ModelStore(at_home(store)))
     if terms.arbiter == client.deployment.game and not client.referee.functions.enrolled(manifest.model_id).call():
         raise Refused("the referee does not know this model; see `didyma model register`")
     if not client.registry.functions.registered(manifest.model_id).call():

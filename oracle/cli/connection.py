@@ -39,6 +39,7 @@ from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient
 from oracle.deployment import Deployment
 from oracle.errors import Refused, RpcUnavailable
+from oracle.models.files import at_home
 
 DEV_FOLDER = Path("~/.didyma/dev")
 DEPLOYMENT_NAME = "deployment.json"
@@ -92,7 +93,7 @@ class Network:
     @classmethod
     def find(cls, deployment: Path | None, rpc_url: str | None) -> "Network":
         """By what a command was given. Raises Refused, BadDeployment."""
-        path = dev_deployment() if deployment is None else deployment.expanduser()
+        path = dev_deployment() if deployment is None else at_home(deployment)
         if deployment is None and not path.exists():
             raise Refused(
                 f"no dev network is running: start one with `didyma dev`, or name a deployment file with --deployment "
@@ -167,7 +168,7 @@ class Wallet:
 
 def dev_deployment() -> Path:
     """Where `didyma dev` keeps its deployment file while it runs, unless it is given another folder."""
-    return DEV_FOLDER.expanduser() / DEPLOYMENT_NAME
+    return at_home(DEV_FOLDER) / DEPLOYMENT_NAME
 
 
 def unlocked(keystore: Path, password_file: Path | None) -> LocalAccount:

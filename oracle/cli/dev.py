@@ -21,10 +21,11 @@ from web3 import Web3
 from oracle import devnet, devnodes
 from oracle.chain.connect import connect
 from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
-from oracle.cli.report import reported
+from oracle.cli.report import reported, waiting
 from oracle.client import OracleClient, ServiceId
 from oracle.devnodes import NodeProcess
 from oracle.errors import Refused, RpcUnavailable
+from oracle.models.files import at_home
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.node.settings import load
 
@@ -54,21 +55,21 @@ def dev(
         started = time.monotonic()
         _possible(mode, liar, model)
         _refuse_taken(port)
-        folder = folder.expanduser().resolve()
+        folder = at_home(folder).resolve()
         stack.enter_context(_locked(folder))
         for log in folder.glob("run-*/anvil.log"):  # of networks that have ended
             shutil.rmtree(log.parent)
         run = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
-        with console.status("starting a chain") as status:
+        with waiting("starting a chain", console) as say:
             w3 = stack.enter_context(devnet.anvil(port, run / "anvil.log"))
-            status.update("deploying the contracts")
+            say("deploying the contracts")
             deployment = devnet.deploy(w3)
             network = Network(deployment, f"http://127.0.0.1:{port}", folder / "models")
             deployment.save(run / DEPLOYMENT_NAME)
-            status.update("reading the model")
+            say("reading the model")
             manifest = devnet.add_model(folder / "models", model, committed=mode.plays)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
-            status.update("opening a service, taking seats")
+            say("opening a service, taking seats")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
             terms = devnet.dev_terms(deployment, manifest.model_id, mode)
             service = devnet.open_service(client, manifest, terms)
@@ -77,10 +78,10 @@ def dev(
                 plans[-1] = devnet.NodePlan("the liar", NODES - 1, LIAR_SEATS)
             devnet.take_seats(w3, deployment, service, plans, terms)
             devnet.mine_every(w3, block_seconds)
-            status.update("starting the nodes")
+            say("starting the nodes")
             nodes, mailboxes = _start(stack, run, plans, network, service, mode)
             admission = _admission(client, service, len(nodes)) if mode is devnet.Mode.TEE else lambda: ""
-            devnodes.await_ready(nodes, READY_SECONDS, status.update, admission)
+            devnodes.await_ready(nodes, READY_SECONDS, say, admission)
         network.save(folder / DEPLOYMENT_NAME)
         stack.callback((folder / DEPLOYMENT_NAME).unlink, missing_ok=True)
         seconds = time.monotonic() - started
@@ -126,7 +127,7 @@ def _refuse_taken(port: int) -> None:
 def _locked(folder: Path) -> Iterator[None]:
     """One network in a folder at a time. Raises Refused."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
+    with (folder / "lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -221,7 +222,7 @@ def _print_network(
 
 def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, seconds: float) -> None:
     """What to type next; every line works as it stands, from any folder."""
-    is_default = folder == DEV_FOLDER.expanduser().resolve()
+    is_default = folder == Path(os.path.expanduser(DEV_FOLDER)).resolve()
     where = "" if is_default else f" --deployment {shlex.quote(str(folder / DEPLOYMENT_NAME))}"
 
     def hint(what: str, command: str) -> None:

@@ -12,6 +12,7 @@ from oracle.disputes import recomputed
 from oracle.disputes.tokens import tokenized
 from oracle.errors import BadModelFile, WrongCommitments, printable
 from oracle.models.add import Wrapper, make_manifest
+from oracle.models.files import at_home
 from oracle.models.manifest import Manifest
 from oracle.models.source import Located, fetch, locate
 from oracle.models.store import ModelStore
@@ -41,7 +42,7 @@ def add(
 ) -> None:
     """Fetch a model file, check it, and allow this node to serve it."""
     with reported():
-        models = ModelStore(store.expanduser())
+        models = ModelStore(at_home(store))
         given = None if manifest is None else Manifest.from_json(manifest.read_bytes())
         located = locate(source)
         expected = given.file_sha256 if given is not None else _sha256(sha256)
@@ -61,7 +62,7 @@ def add(
 def list_models(store: StoreOption = DEFAULT_STORE, as_json: JsonOption = False) -> None:
     """List the models this node may serve."""
     with reported():
-        found = ModelStore(store.expanduser()).manifests()
+        found = ModelStore(at_home(store)).manifests()
         if as_json:
             print_json([_summary(manifest) for manifest in found])
             return
@@ -77,7 +78,7 @@ def show(
 ) -> None:
     """Print a model's manifest as JSON: what `register` takes, and what other nodes add with --manifest."""
     with reported():
-        typer.echo(ModelStore(store.expanduser()).find(model).to_json(), nl=False)
+        typer.echo(ModelStore(at_home(store)).find(model).to_json(), nl=False)
 
 
 @app.command()
@@ -88,7 +89,7 @@ def verify(
 ) -> None:
     """Hash model files again and compare them, and the numbers in them, with their manifests."""
     with reported():
-        models = ModelStore(store.expanduser())
+        models = ModelStore(at_home(store))
         failed, rows = 0, list[dict[str, Any]]()
         for manifest in [models.find(model)] if model else models.manifests():
             try:
@@ -117,7 +118,7 @@ def tokens(
 ) -> None:
     """Print a prompt as services that the dispute game judges take it: token ids, three bytes each, in hexadecimal."""
     with reported():
-        models = ModelStore(store.expanduser())
+        models = ModelStore(at_home(store))
         typer.echo("0x" + tokenized(models.file(models.find(model)).path, text.encode()).hex())
 
 

@@ -14,7 +14,7 @@ from oracle.api.readiness import readiness
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
-from oracle.cli.report import JsonOption, print_json, progress, reported
+from oracle.cli.report import JsonOption, print_json, progress, reported, waiting
 from oracle.errors import BadSettings
 from oracle.node import check as checks
 from oracle.node import logs, manual
@@ -183,8 +183,8 @@ def rebuild(config: ConfigOption = None) -> None:
     with reported():
         settings = load(config)
         logs.configure(settings.log_format, "warning")
-        with console.status("reading the chain") as status:
-            digest = _wait(manual.rebuild(settings, status.update))
+        with waiting("reading the chain", console) as say:
+            digest = _wait(manual.rebuild(settings, say))
         typer.echo(f"rebuilt; digest of what the chain says: 0x{digest.hex()}")
 
 

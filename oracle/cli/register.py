@@ -10,6 +10,7 @@ from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import progress
 from oracle.disputes import recomputed
 from oracle.errors import printable
+from oracle.models.files import at_home
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
@@ -24,7 +25,7 @@ def register(
 
     The model with its commitments is another model than the one without, and is added to the store.
     """
-    models = ModelStore(store.expanduser())
+    models = ModelStore(at_home(store))
     manifest = committed(models, models.find(model))
     wallet.say(f"model      0x{manifest.model_id.hex()}", model=manifest.model_id)
     client = wallet.client

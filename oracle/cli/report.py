@@ -80,6 +80,13 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
+def waiting(what: str, console: Console) -> Iterator[Callable[[str], None]]:
+    """Says on a terminal what is being done; what it is told may be a stranger's words."""
+    with console.status(escape(what)) as status:
+        yield lambda now: status.update(escape(printable(now)))
+
+
+@contextmanager
 def progress(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for bytes done of bytes in all; nothing where there is no terminal."""
     console = Console(stderr=True)

@@ -11,7 +11,7 @@ from rich.console import Console
 from oracle.cli.arguments import request_id
 from oracle.cli.ask import StoreOfModels, models_of
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption
-from oracle.cli.report import JsonOption, print_json, reported
+from oracle.cli.report import JsonOption, print_json, reported, waiting
 from oracle.cli.request import text_of
 from oracle.client.verify import Checked, Verdict
 from oracle.client.verify import verify as run_again
@@ -70,9 +70,8 @@ def verify(
 @contextlib.contextmanager
 def _progress() -> Iterator[Callable[[str, int, int], None]]:
     """Says on a terminal what is being done."""
-    aside = Console(stderr=True)
-    with aside.status("reading the chain") as status:
-        yield lambda what, done, total: status.update(f"{what} {done:,} of {total:,}")
+    with waiting("reading the chain", Console(stderr=True)) as say:
+        yield lambda what, done, total: say(f"{what} {done:,} of {total:,}")
 
 
 def _lines(found: Checked) -> Iterator[str]:

@@ -8,9 +8,17 @@ returns other bytes than were written without touching the times.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, Refused
 from oracle.models.download import OnBytes, file_sha256, ignore_bytes
 from oracle.models.manifest import Manifest
+
+
+def at_home(path: Path) -> Path:
+    """A path as people write it, with its ~ as a folder. Raises Refused."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        raise Refused(f"{path}: nobody knows where this home is: set HOME, or name another path") from None
 
 
 @dataclass

@@ -16,6 +16,7 @@ import httpx
 
 from oracle.errors import BadModelFile, DownloadFailed
 from oracle.models.download import OnBytes, Source, download
+from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 
 HUB = re.compile(r"hf:([\w.-]+/[\w.-]+)/([^@]+\.gguf)(?:@([\w./-]+))?")
@@ -44,7 +45,7 @@ def locate(text: str) -> Located | Path:
         return _on_the_hub(text)
     if "://" in text:
         return Located(text, text)
-    return Path(text).expanduser()
+    return at_home(Path(text))
 
 
 def fetch(located: Located, store: ModelStore, on_bytes: OnBytes) -> bytes:

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 
 from oracle.errors import BadSettings
+from oracle.models.files import at_home
 
 INTEL = "https://api.trustedservices.intel.com"
 PREFIX = "DIDYMA_"
@@ -232,5 +233,5 @@ def load(config: Path | None = None, **values: Any) -> Settings:
         raise BadSettings(f"{file}: {error}") from None
     base = Path.cwd() if file is None else file.resolve().parent
     paths = {name: getattr(settings, name) for name in Settings.model_fields}
-    resolved = {name: base / path.expanduser() for name, path in paths.items() if isinstance(path, Path)}
+    resolved = {name: base / at_home(path) for name, path in paths.items() if isinstance(path, Path)}
     return settings.model_copy(update=resolved)

@@ -1,12 +1,17 @@
 """The command line: what it does with bad input. One line that says what to do, exit status 1, nothing changed."""
 
+import io
 import json
 import stat
+import sys
+import time
 
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
-from oracle.cli import app, ask
+from oracle.cli import app, ask, main
+from oracle.cli.report import waiting
 from oracle.client import RequestId, ServiceId, Step
 from oracle.errors import RpcUnavailable
 
@@ -185,3 +190,43 @@ def test_ask__endpoint_stays_away__says_where_the_request_can_be_looked_at(monke
     asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None)
     with pytest.raises(RpcUnavailable, match=rf"no connection; .*`didyma request show {7:#066x}`"):
         ask._follow(Gone(set()), asked, 0, quiet=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("model", "list", "--store", "~nosuch/models"),
+        ("model", "add", "~nosuch/model.gguf"),
+        ("quote", "hello", "--deployment", "~nosuch/deployment.json"),
+        ("dev", "--port", "1", "--folder", "~nosuch/dev"),
+    ],
+)
+def test_paths__home_of_nobody__is_one_line(cli, monkeypatch, words):
+    monkeypatch.setattr("oracle.cli.dev._refuse_taken", lambda _port: None)
+    done = cli(*words)
+    assert_refused(done, "~nosuch/", "set HOME")
+    assert len(done.output.splitlines()) == 1
+
+
+def test_network__account_without_a_home__is_one_line(cli, monkeypatch):
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("DIDYMA_DEPLOYMENT", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda _uid: {}["nobody"])
+    assert_refused(cli("quote", "hello"), "set HOME")
+
+
+def test_output__terminal_of_another_encoding__shows_escapes(monkeypatch):
+    out = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(out, "latin-1"))
+    main()
+    ask.console.print("caf\u00e9 \u2603")
+    sys.stdout.flush()
+    assert out.getvalue() == b"caf\xe9 \\u2603\n"
+
+
+def test_waiting__strangers_words__are_neither_markup_nor_control():
+    out = io.StringIO()
+    with waiting("x", Console(file=out, force_terminal=True, width=200)) as say:
+        say("its last words: [/usr/lib] [bold]\x1b]0;title\x07")
+        time.sleep(0.5)
+    assert r"[/usr/lib] [bold]\x1b]0;title\x07" in out.getvalue()

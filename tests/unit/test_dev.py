@@ -252,3 +252,12 @@ def test_start_node__settings_in_this_shell__are_not_the_nodes(tmp_path, monkeyp
     assert process.wait(20) == 0
     assert (tmp_path / "log").read_text().strip() == "[]"
     assert os.environ["DIDYMA_DEPLOYMENT"] == "elsewhere.json"
+
+
+def test_dev__lock_is_a_link__what_it_points_to_stays_as_it_is(tmp_path):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "keys").write_text("mine")
+    (tmp_path / "dev" / "lock").symlink_to(tmp_path / "keys")
+    with dev._locked(tmp_path / "dev"):
+        pass
+    assert (tmp_path / "keys").read_text() == "mine"
