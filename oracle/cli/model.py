@@ -9,7 +9,7 @@ import typer
 
 from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import recomputed
-from oracle.disputes.tokens import tokenized
+from oracle.disputes.tokens import prompt_ids, tokenized
 from oracle.errors import BadModelFile, WrongCommitments, printable
 from oracle.models.add import Wrapper, make_manifest
 from oracle.models.files import at_home
@@ -39,6 +39,7 @@ def add(
     sha256: Annotated[str, typer.Option(help="Accept no other file; makes a download from https resumable.")] = "",
     manifest: Annotated[Path | None, typer.Option(help="Serve exactly this manifest; its file must match.")] = None,
     store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch a model file, check it, and allow this node to serve it."""
     with reported():
@@ -55,7 +56,10 @@ def add(
         with progress(f"recomputing what the manifest of {printable(given.name)} commits to") as on_bytes:
             recomputed.verify(models, given, on_bytes)
         models.allow(given)
-        _print(given)
+        if as_json:
+            print_json(_summary(given))
+        else:
+            _print(given)
 
 
 @app.command(name="list")
@@ -115,11 +119,17 @@ def tokens(
     model: Annotated[str, typer.Argument(help="A model id, or the beginning of one.")],
     text: Annotated[str, typer.Argument(help="A prompt.")],
     store: StoreOption = DEFAULT_STORE,
+    as_json: JsonOption = False,
 ) -> None:
     """Print a prompt as services that the dispute game judges take it: token ids, three bytes each, in hexadecimal."""
     with reported():
         models = ModelStore(at_home(store))
-        typer.echo("0x" + tokenized(models.file(models.find(model)).path, text.encode()).hex())
+        manifest = models.find(model)
+        prompt = tokenized(models.file(manifest).path, text.encode("utf-8", "surrogateescape"))
+        if as_json:
+            print_json({"model": manifest.model_id, "prompt": prompt, "ids": prompt_ids(prompt)})
+        else:
+            typer.echo(f"0x{prompt.hex()}")
 
 
 def _obtain(located: Located | Path, expected: bytes | None, size: int | None, models: ModelStore) -> bytes:

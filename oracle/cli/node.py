@@ -46,26 +46,34 @@ def init(
     withdraw_to: Annotated[str, typer.Option(help="Cold address that the node's credit goes to.")] = "",
     keystore: Annotated[bool, typer.Option(help="Make an operator key; without it the node runs dry.")] = True,
     dispute_keystore: Annotated[bool, typer.Option(help="Make a second key for disputes.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a settings file and make the node's keys. Asks for what the options leave open."""
     with reported():
         if config.exists():
             raise BadSettings(f"{config} exists and is not overwritten")
         running = dev_deployment()
-        file = deployment or Path(typer.prompt("Deployment file", default=str(running) if running.exists() else None))
+        named = str(running) if running.exists() else None
+        file = deployment or Path(typer.prompt("Deployment file", default=named, err=True))
         network = Network.find(file, rpc_url)
-        url = rpc_url or str(typer.prompt("RPC endpoint", default=network.rpc_url))
-        services = [f"0x{bytes32(each).hex()}" for each in service or typer.prompt("Services, by blanks").split()]
+        url = rpc_url or str(typer.prompt("RPC endpoint", default=network.rpc_url, err=True))
+        typed = service or typer.prompt("Services, by blanks", err=True).split()
+        services = [f"0x{bytes32(each).hex()}" for each in typed]
         folder = config.resolve().parent
-        keys: dict[str, Path] = {}
+        keys: dict[str, dict[str, Any]] = {}
         for name, wanted in (("operator", keystore), ("dispute", dispute_keystore)):
             if wanted:
                 password = folder / f"{name}.password"
                 address = create_keystore(folder / f"{name}.json", password)
-                keys[name] = folder / f"{name}.json"
-                typer.echo(f"{name} key   {address}  (encrypted in {keys[name]}, password in {password})")
+                keys[name] = {"address": address, "keystore": folder / f"{name}.json", "password_file": password}
+                if not as_json:
+                    keystore_file = keys[name]["keystore"]
+                    typer.echo(f"{name} key   {address}  (encrypted in {keystore_file}, password in {password})")
         write(config, Choices(url, file, tuple(services), data_dir, withdraw_to or None, tuple(keys)))
         load(config)
+        if as_json:
+            print_json({"settings": config, "services": services, "keys": keys})
+            return
         typer.echo(f"settings       {config}")
         typer.echo(
             "Next: send the keys some ether, take a seat for the operator from your cold key, then:"
@@ -170,22 +178,28 @@ def _seat(seat: SeatRecord) -> dict[str, Any]:
 def withdraw(
     config: ConfigOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the calldata and send nothing.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Send the credit of the node's keys to `withdraw_to`. The node must not be running."""
     with reported():
-        for line in _wait(manual.withdraw(load(config), dry_run=dry_run)):
-            typer.echo(line)
+        done = _wait(manual.withdraw(load(config), dry_run=dry_run))
+        if as_json:
+            print_json(done)
+        for each in [] if as_json else done:
+            typer.echo(str(each))
 
 
 @app.command()
-def rebuild(config: ConfigOption = None) -> None:
+def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Read the chain again from the contracts' first block; what was signed is kept where the journal can be read."""
     with reported():
         settings = load(config)
-        logs.configure(settings.log_format, "warning")
-        with waiting("reading the chain", console) as say:
+        with waiting("reading the chain", Console(stderr=True)) as say:
             digest = _wait(manual.rebuild(settings, say))
-        typer.echo(f"rebuilt; digest of what the chain says: 0x{digest.hex()}")
+        if as_json:
+            print_json({"digest": digest})
+        else:
+            typer.echo(f"rebuilt; digest of what the chain says: 0x{digest.hex()}")
 
 
 def _wait(work: Coroutine[Any, Any, T]) -> T:

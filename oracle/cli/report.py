@@ -16,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from web3.exceptions import BadFunctionCallOutput, TimeExhausted, Web3Exception
 
 from oracle.errors import OracleError, printable
+from oracle.node import logs
 
 MOST_ERROR = 1000
 """Characters of an error that are shown."""
@@ -25,7 +26,11 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on standard
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Shows what a user, an endpoint or a disk can cause as one line on standard error, and ends with status 1."""
+    """Shows what a user, an endpoint or a disk can cause as one line on standard error, and ends with status 1.
+
+    Warnings of what a command sets to work go there too: standard output is for what was asked for.
+    """
+    logs.configure("console", "warning")
     try:
         yield
     except (OracleError, Web3Exception, OSError) as error:

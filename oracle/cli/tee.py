@@ -196,29 +196,30 @@ def collateral(
     keystore: KeystoreOption = None,
     password_file: PasswordOption = None,
     dry_run: DryRunOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Intel's documents on chain about a quote's platform: what stands, until when, and what is needed."""
     with reported():
         if dev == bool(url):
             raise Refused("give either --url or --dev: where documents come from")
-        poster = wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post, False)
+        poster = wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post, as_json)
         given, client = _read_quote(file), poster.client
         source: Source = DevSource(MACHINE) if dev else Pccs(url)
         read, now = _view(client)
         documents = asyncio.run(source.fetch(given, evaluation))
         keeper.check(documents, given, now, source.root)
-        _print_standing(client, read, now, given, documents)
+        _say_standing(poster, read, now, given, documents)
         standing = asyncio.run(Standing.read(read, given, documents.evaluation, documents))
-        postings = keeper.needed(documents, given, standing)
-        console.print(f"needed       {', '.join(posting.function for posting in postings) or 'nothing'}")
-        if not (post and postings):
-            return
-        for posting in postings:
-            call = client.collateral.functions[posting.function](*posting.arguments)
-            poster.send(call)
-        if not dry_run:
+        needed = keeper.needed(documents, given, standing)
+        names = [posting.function for posting in needed]
+        poster.say(f"needed       {', '.join(names) or 'nothing'}", needed=names)
+        for posting in needed if post else []:
+            poster.send(client.collateral.functions[posting.function](*posting.arguments))
+        if post and needed and not dry_run:
             read, now = _view(client)
-            _print_standing(client, read, now, given, documents)
+            _say_standing(poster, read, now, given, documents)
+        if as_json:
+            print_json(poster.told)
 
 
 # KEYS AND POLICIES
@@ -367,12 +368,12 @@ def _print_keys(client: OracleClient, service: ServiceId, signer: str = "") -> N
         )
 
 
-def _print_standing(client: OracleClient, read: Read, now: int, quote: Quote, documents: Collateral) -> None:
+def _say_standing(poster: Wallet, read: Read, now: int, quote: Quote, documents: Collateral) -> None:
     """Of these documents' evaluation. now: Unix seconds."""
     standing = asyncio.run(Standing.read(read, quote, documents.evaluation))
-    since = client.collateral.functions.evaluationSince(standing.evaluation).call()
+    since = poster.client.collateral.functions.evaluationSince(standing.evaluation).call()
     told = f"on chain since {_utc(since)} ({since})" if since else "not on chain"
-    console.print(f"evaluation   {standing.evaluation}, {told}")
+    poster.say(f"evaluation   {standing.evaluation}, {told}", evaluation=standing.evaluation, since=since)
     signers = {standing.tcb_info["signer"], standing.qe_identity["signer"]} - {ROOT}
     parts = [
         ("authority", standing.certificates[standing.authority]),
@@ -383,15 +384,17 @@ def _print_standing(client: OracleClient, read: Read, now: int, quote: Quote, do
         ("TCB info", standing.tcb_info),
         ("QE identity", standing.qe_identity),
     ]
+    poster.told["documents"] = []
     for name, part in parts:
-        end = part["notAfter"] if "notAfter" in part else part["nextUpdate"]
-        state = "revoked" if part.get("revoked") else f"until {_utc(end)}" if end else "missing"
-        console.print(f"  {name:<12} {state}")
-    if standing.expires_at <= now:
-        console.print("stands       not now: quotes of this platform are refused")
+        end, revoked = part["notAfter"] if "notAfter" in part else part["nextUpdate"], bool(part.get("revoked"))
+        poster.told["documents"].append({"name": name, "until": end, "revoked": revoked})
+        poster.say(f"  {name:<12} {'revoked' if revoked else f'until {_utc(end)}' if end else 'missing'}")
+    stands, is_due = standing.expires_at > now, standing.alarm_due(now)
+    if not stands:
+        told = "not now: quotes of this platform are refused"
     else:
-        soon = "; soon, post newer documents" if standing.alarm_due(now) else ""
-        console.print(f"stands       until {_utc(standing.expires_at)}{soon}")
+        told = f"until {_utc(standing.expires_at)}{'; soon, post newer documents' if is_due else ''}"
+    poster.say(f"stands       {told}", stands=stands, until=standing.expires_at, newer_due=is_due)
 
 
 def _ids(quote: Quote, is_dev: bool) -> dict[str, Any]:

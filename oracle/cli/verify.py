@@ -16,7 +16,6 @@ from oracle.cli.request import text_of
 from oracle.client.verify import Checked, Verdict
 from oracle.client.verify import verify as run_again
 from oracle.errors import Refused, printable
-from oracle.node import logs
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
 WRONG, NOT_CHECKABLE = 3, 4
@@ -44,7 +43,6 @@ def verify(
     chain could not be read; 2 for a mistyped command.
     """
     with reported():
-        logs.configure("console", "warning")  # aside: standard output is for the verdict
         wanted = request_id(identity)
         network = Network.find(deployment, rpc_url)
         client, models = network.client(), models_of(network, store)

@@ -4,6 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -21,6 +22,31 @@ from oracle.node.records import LIVE_CASE, LIVE_REQUEST, SeatRecord
 from oracle.node.settings import Settings
 
 WAIT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Withdrawal:
+    """What became of one key's credit."""
+
+    account: str
+    credit_wei: int
+    receiver: str
+    oracle: str
+    data: bytes
+    """The call to the oracle."""
+    state: str
+    """none (no credit), dry (nothing was sent), or the state of the transaction."""
+    reason: str = ""
+
+    def __str__(self) -> str:
+        match self.state:
+            case "none":
+                return f"{self.account} has no credit"
+            case "dry":
+                return f"{self.account} would send to {self.oracle}: 0x{self.data.hex()}"
+            case _:
+                outcome = f"{self.state} {self.reason}".rstrip()
+                return f"{self.credit_wei} wei of {self.account} to {self.receiver}: {outcome}"
 
 
 @contextmanager
@@ -56,13 +82,13 @@ def own_seats(settings: Settings) -> list[SeatRecord]:
     return [seat for seat in seats if operator is None or seat.operator == operator]
 
 
-async def withdraw(settings: Settings, *, dry_run: bool) -> list[str]:
-    """Sends each key's credit to `withdraw_to` and waits until that is mined. Returns lines that say what was done."""
+async def withdraw(settings: Settings, *, dry_run: bool) -> list[Withdrawal]:
+    """Sends each key's credit to `withdraw_to` and waits until that is mined."""
     if settings.withdraw_to is None:
         raise BadSettings("set withdraw_to to the cold address that credit should go to")
     node = await open_node(settings)
     oracle = node.contracts.oracle
-    lines = []
+    done = []
     try:
         head = await node.rpc.start()
         await node.contracts.check(node.rpc, head)
@@ -70,11 +96,8 @@ async def withdraw(settings: Settings, *, dry_run: bool) -> list[str]:
             reply = await node.rpc.call(oracle.address, oracle.encode("credit", sender.address), head)
             credit = int(oracle.result("credit", reply))
             data = oracle.encode("withdraw", settings.withdraw_to, credit)
-            if not credit:
-                lines.append(f"{sender.address} has no credit")
-            elif dry_run or not settings.can_sign:
-                lines.append(f"{sender.address} would send to {oracle.address}: 0x{data.hex()}")
-            else:
+            state, reason = "dry" if credit else "none", ""
+            if credit and settings.can_sign and not dry_run:
                 key = f"withdraw:{sender.address}:{head.number}"
                 with node.journal.write() as tx:
                     sender.plan(tx, Intent(key, oracle.address, data, stake_wei=credit), head.timestamp)
@@ -89,10 +112,11 @@ async def withdraw(settings: Settings, *, dry_run: bool) -> list[str]:
                         break
                     await asyncio.sleep(settings.poll_seconds)
                 reason = row.reason if row is not None else ""
-                lines.append(f"{credit} wei of {sender.address} to {settings.withdraw_to}: {state} {reason}".rstrip())
+            receiver = settings.withdraw_to
+            done.append(Withdrawal(sender.address, credit, receiver, oracle.address, data, state, reason))
     finally:
         await node.close()
-    return lines
+    return done
 
 
 async def rebuild(settings: Settings, say: Callable[[str], None]) -> bytes:

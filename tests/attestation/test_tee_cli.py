@@ -355,6 +355,17 @@ def test_collateral__dry_run__prints_every_transaction_and_sends_none(earth, cli
     assert earth.chain.height() == height
 
 
+def test_collateral__json__is_one_object_before_and_after(earth, cli, file):
+    before = json.loads(succeeded(cli("collateral", file, "--dev", "--json")))
+    assert (before["stands"], before["since"], before["needed"], before["transactions"]) == (False, 0, ALL, [])
+    posted = json.loads(succeeded(cli("collateral", file, "--dev", "--post", "--json", by=NODE)))
+    assert [sent["call"] for sent in posted["transactions"]] == posted["needed"] == ALL
+    assert (posted["stands"], posted["until"], posted["newer_due"]) == (True, MACHINE.until, False)
+    assert {one["name"]: one["until"] for one in posted["documents"]}["TCB info"] == MACHINE.until
+    after = json.loads(succeeded(cli("collateral", file, "--dev", "--json")))
+    assert after == posted | {"needed": [], "transactions": []}
+
+
 def test_collateral__no_key__is_refused(cli, file):
     refused(cli("collateral", file, "--dev", "--post"), "--dry-run")
 

@@ -3,16 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from e2e.world import World, rewound, world
-
-
-@pytest.fixture(autouse=True)
-def logging() -> Iterator[None]:
-    """Commands set it for their process."""
-    before = structlog.get_config()
-    yield
-    structlog.configure(**before)
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,13 @@
 
 import json
 
+import pytest
 from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, LyingEngine, drive, make_node, settle, step, team
+from eth_account import Account
 from rig.fake_engine import FakeEngine
+from typer.testing import CliRunner
 
+from oracle.cli import app
 from oracle.engines.base import Params
 from oracle.node import ledger
 from oracle.node.manual import list_jobs, own_seats
@@ -117,6 +121,53 @@ async def test_credit__above_the_threshold__goes_to_the_cold_owner(earth, tmp_pa
     await step(earth, node, blocks=3)
     await node.close()
     assert earth.chain.balance(cold) == before + ETHER
+
+
+@pytest.fixture
+def withdraw(earth, tmp_path):
+    """`didyma node withdraw` by the node of the first seat's key; blocks come by themselves."""
+    password = tmp_path / "password"
+    password.write_text("word\n")
+    (tmp_path / "key.json").write_text(json.dumps(Account.encrypt(NODES[0].key, "word", "pbkdf2", 1)))
+    for file in (password, tmp_path / "key.json"):
+        file.chmod(0o600)
+    earth.deployment.save(tmp_path / "deployment.json")
+    settings = {
+        "rpc_urls": [earth.chain.url],
+        "deployment": str(tmp_path / "deployment.json"),
+        "services": [f"0x{earth.service.hex()}"],
+        "data_dir": str(tmp_path / "data"),
+        "ballast_mib": 1,
+        "poll_seconds": 0.2,
+        "keystore": str(tmp_path / "key.json"),
+        "password_file": str(password),
+        "withdraw_to": ACCOUNTS[7].address,
+    }
+    lines = [f"{name} = {json.dumps(value)}\n" for name, value in settings.items()]
+    (tmp_path / "didyma.toml").write_text("".join(lines))
+
+    def run(*words):
+        earth.chain.rpc("evm_setIntervalMining", 1)
+        done = CliRunner().invoke(app, ["node", "withdraw", "--config", str(tmp_path / "didyma.toml"), *words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    yield run
+    earth.chain.rpc("evm_setIntervalMining", 0)
+
+
+def test_withdraw__by_hand__sends_the_credit_once_and_says_so_to_people_and_scripts(earth, withdraw):
+    assert withdraw() == f"{NODES[0].address} has no credit\n"
+    earth.act(SPARE, "deposit", NODES[0].address, value_wei=ETHER)
+    before = earth.chain.balance(ACCOUNTS[7].address)
+    [dry] = json.loads(withdraw("--dry-run", "--json"))
+    assert (dry["state"], dry["credit_wei"], dry["oracle"]) == ("dry", ETHER, earth.deployment.oracle)
+    assert earth.chain.balance(ACCOUNTS[7].address) == before
+    [sent] = json.loads(withdraw("--json"))
+    assert (sent["account"], sent["receiver"], sent["state"]) == (NODES[0].address, ACCOUNTS[7].address, "mined")
+    assert earth.chain.balance(ACCOUNTS[7].address) == before + ETHER
+    [nothing] = json.loads(withdraw("--json"))
+    assert (nothing["state"], nothing["credit_wei"]) == ("none", 0)
 
 
 async def test_dry_run__no_key__watches_and_sends_nothing(earth, tmp_path):

@@ -114,7 +114,9 @@ def test_model_tokens__a_text__is_what_the_exact_engine_reads(tmp_path):
     assert done.exit_code == 0, done.output
     path = ModelStore(tmp_path).file(manifest).path
     engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1))
+    told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     ids = prompt_ids(bytes.fromhex(done.output.strip()[2:]))
+    assert told == {"model": f"0x{manifest.model_id.hex()}", "prompt": done.output.strip(), "ids": list(ids)}
     assert [*manifest.prefix_tokens, *ids, *manifest.suffix_tokens] == engine.tokenize(b"The soup was cold.")
 
 

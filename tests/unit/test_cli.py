@@ -91,6 +91,20 @@ def test_init__done__keys_and_passwords_are_private(cli, config):
         assert stat.S_IMODE((config.parent / name).stat().st_mode) == 0o600, name
 
 
+def test_init__json__asks_aside_and_names_what_it_wrote(cli, tmp_path, deployment):
+    path = tmp_path / "node" / "didyma.toml"
+    words = ["node", "init", "--json", "--config", path, "--deployment", deployment, "--data-dir", tmp_path / "data"]
+    done = cli(*words, input=f"http://127.0.0.1:1\n{SERVICE}\n")
+    assert done.exit_code == 0, done.output
+    assert "Services, by blanks" in done.stderr
+    assert "Services" not in done.stdout
+    told = json.loads(done.stdout[done.stdout.index("{") :])  # before it, the runner echoes what is typed
+    assert (told["settings"], told["services"], list(told["keys"])) == (str(path), [SERVICE], ["operator"])
+    key = told["keys"]["operator"]
+    checked = cli("keys", "check", key["keystore"], "--password-file", key["password_file"])
+    assert checked.output.strip() == key["address"]
+
+
 def test_jobs__journal_not_made_yet__says_so(cli, config):
     done = cli("node", "jobs", "--config", config)
     assert done.exit_code in (0, 1)

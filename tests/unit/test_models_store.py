@@ -238,6 +238,13 @@ def test_add__hub_has_another_file_than_the_manifest_names__refused_without_a_do
     assert all(method == "HEAD" for method, _, _ in hub.seen)
 
 
+def test_add__json__is_what_list_says_and_nothing_else(run, store, tiny):
+    done = CliRunner().invoke(app, ["add", str(tiny[0]), "--json", "--store", str(store.root)])
+    added = json.loads(done.stdout)
+    assert [added] == json.loads(run("list", "--json")[1])
+    assert added["file_bytes"] == tiny[1].file_bytes
+
+
 def test_verify__file_damaged__says_which_and_fails(run, store, tiny):
     path, manifest = tiny
     store.take_copy(path)
