@@ -56,11 +56,11 @@ class Player:
             return ["it has not started yet"]
         return [str(reason) for reason in said["reasons"]]
 
-    def last_words(self) -> list[str]:
-        """The last warnings and errors of its log, or its last lines if there are none."""
+    def last_words(self, *, is_ready: bool) -> list[str]:
+        """The last warnings and errors of its log; its last lines if there are none and it is not ready."""
         lines = [COLOURS.sub("", line) for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
         serious = [line for line in lines if re.search(r"\[(warning|error|critical) *\]|Error", line)]
-        return (serious or lines)[-LAST_LINES:]
+        return (serious or ([] if is_ready else lines))[-LAST_LINES:]
 
 
 def start(role: Role, folder: Path, rpc_url: str, models: Path) -> Player:
@@ -79,5 +79,5 @@ def explain(players: Iterable[Player]) -> str:
     for player in players:
         reasons = player.reasons()
         lines.append(f"{player.role.name}, {player.role.what}: {'; '.join(reasons) if reasons else 'ready'}")
-        lines += [f"    {line}" for line in (player.last_words() if reasons else [])]
+        lines += [f"    {line}" for line in player.last_words(is_ready=not reasons)]
     return "\n".join(lines)

@@ -9,6 +9,7 @@ up to zero. Whatever does not happen is an error that says why.
 
 import contextlib
 import re
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +41,7 @@ from oracle.models.store import ModelStore
 REVIEW = "The soup was cold and the waiter was rude."
 BRIBED = "The food at the Delphi was awful."
 SECRET = "My own soup was cold."
-READY_SECONDS, SCENE_SECONDS = 180, 240
+READY_SECONDS, SCENE_SECONDS, STOP_SECONDS = 180, 240, 60
 MOST_DRAWS = 500
 LATER_TURNS = 3  # that must not be the liar's too, so that an honest node is next
 CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * devnet.GWEI
@@ -252,7 +253,11 @@ class Demo:
         for player in self.players:
             player.process.terminate()
         for player in self.players:
-            if player.process.wait(timeout=60) != 0:
+            try:
+                status = player.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise DidNotHappen(f"{player.role.name} did not stop within {STOP_SECONDS} s") from None
+            if status != 0:
                 raise DidNotHappen(f"{player.role.name} did not stop cleanly")
         self.narrator.catch_up()
         self.narrator.say("the nodes", "stop, all of them cleanly")

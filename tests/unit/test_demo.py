@@ -1,16 +1,19 @@
 """The demo's parts: it has words for whatever happens, and says why something did not."""
 
+import contextlib
 import http.server
 import json
 import subprocess
 import sys
 import threading
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from oracle import devnet
 from oracle.demo import run
-from oracle.demo.cast import Player, Role, explain
+from oracle.demo.cast import DidNotHappen, Player, Role, explain
 from oracle.demo.ledger import Ledger, Row
 from oracle.demo.narrator import SENTENCES
 from oracle.deployment import artifact
@@ -63,22 +66,56 @@ def test_explain__daemon_ended__says_with_what_and_its_last_error(player):
     assert "looking on" not in said
 
 
-def test_explain__daemon_not_ready__gives_its_own_reasons(player):
-    class Unready(http.server.BaseHTTPRequestHandler):
+@contextlib.contextmanager
+def saying(*reasons):
+    """A node's /readyz; yields its port."""
+
+    class Readyz(http.server.BaseHTTPRequestHandler):
         def do_GET(self):
-            body = json.dumps({"ready": False, "reasons": ["service 0xab: the engine died of SIGSEGV"]}).encode()
-            self.send_response(503)
+            body = json.dumps({"ready": not reasons, "reasons": reasons}).encode()
+            self.send_response(503 if reasons else 200)
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *_):
             pass
 
-    with http.server.HTTPServer(("127.0.0.1", 0), Unready) as server:
+    with http.server.HTTPServer(("127.0.0.1", 0), Readyz) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        said = explain([player(server.server_port, "import time; time.sleep(60)")])
+        yield server.server_port
         server.shutdown()
+
+
+def test_explain__daemon_not_ready__gives_its_own_reasons(player):
+    with saying("service 0xab: the engine died of SIGSEGV") as port:
+        said = explain([player(port, "import time; time.sleep(60)")])
     assert said.startswith("Ada, a node: service 0xab: the engine died of SIGSEGV")
+
+
+def test_explain__daemon_ready__is_quoted_only_if_it_complained(player):
+    with saying() as port:
+        one = player(port, "import time; time.sleep(60)")
+        complained = explain([one])
+        one.log.write_text("2026-11-28T10:00:00Z [info     ] node started\n")
+        silent = explain([one])
+    assert complained.startswith("Ada, a node: ready\n")
+    assert "the engine died" in complained
+    assert silent == "Ada, a node: ready"
+
+
+def test_refunded__node_does_not_stop__says_which(player, monkeypatch):
+    class Stubborn:
+        def terminate(self):
+            pass
+
+        def wait(self, seconds):
+            raise subprocess.TimeoutExpired("node", seconds)
+
+    demo = run.Demo(None, Path(), None, 0, panel=False)
+    demo.players = [replace(player(0, ""), process=Stubborn())]
+    monkeypatch.setattr(demo, "_scene", lambda title: None)
+    with pytest.raises(DidNotHappen, match="Ada did not stop within 60 s"):
+        demo.refunded()
 
 
 def test_play__a_daemon_dies__fails_and_names_it_with_its_last_words(monkeypatch, capsys):
