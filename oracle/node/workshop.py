@@ -209,8 +209,11 @@ class Workshop:
         fields = {"request_id": _id(item), "turn": posted.answer.turn, "operator": posted.operator}
         if found.correct is False:
             self.counters.wrong_answers += 1
-            path = evidence.save(self._evidence, record, posted, item.seed_block, found)
-            log.warning("answer is wrong", reason=found.reason, evidence=str(path), **fields)
+            try:
+                kept = str(evidence.save(self._evidence, record, posted, item.seed_block, found))
+            except OSError as error:  # a full disk must not keep a lie from being challenged
+                kept = f"none could be kept: {error.strerror}"
+            log.warning("answer is wrong", reason=found.reason, evidence=kept, **fields)
         elif found.correct is None:
             log.error("answer cannot be judged", reason=found.reason, **fields)
         else:

@@ -1,0 +1,27 @@
+"""The workshop, alone: what it finds reaches the journal whatever else fails."""
+
+from rig.fake_engine import FakeEngine
+from structlog.testing import capture_logs
+from unit.test_node_planner import SEED, answered
+
+from oracle.node.journal import Journal
+from oracle.node.planner import Judge
+from oracle.node.records import verdict_key
+from oracle.node.workshop import Workshop
+
+
+async def test_judge__evidence_cannot_be_kept__the_verdict_is_written_all_the_same(tmp_path):
+    (tmp_path / "evidence").touch()  # where the folder would be
+    engine, record = FakeEngine(), answered()
+    assert record.posted is not None
+    journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "evidence")
+    with capture_logs() as logs:
+        await workshop._judge(engine, Judge(record, record.posted, SEED, urgent=False))
+    with journal.read() as tx:
+        verdict = tx.job(verdict_key(record.id, record.posted.answer.hash))
+    await workshop.close(0)
+    journal.close()
+    assert verdict is not None
+    assert verdict.state == "wrong"
+    assert any("none could be kept" in entry.get("evidence", "") for entry in logs)
