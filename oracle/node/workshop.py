@@ -229,13 +229,13 @@ class Workshop:
     async def _prepare(self, service: ServiceRecord) -> None:
         """Makes an engine if there is none, and lets it prove itself; also after it has lost a worker."""
         engine, key = self._engines.get(service.id), _loading(service.id)
-        failure: OracleError | None = None
+        failure: OracleError | OSError | None = None
         shown = ""
         try:
             if engine is None:
                 engine = self._engines[service.id] = await self._in_thread(self._factory, service)
             shown = await self._in_thread(engine.prove)
-        except OracleError as error:
+        except (OracleError, OSError) as error:  # its file's disk may fail
             failure = error
         finally:
             self._wake()

@@ -1,13 +1,15 @@
-"""The workshop, alone: what it finds reaches the journal whatever else fails."""
+"""The workshop, alone: what it finds reaches the journal, and an engine that fails costs its service only."""
+
+import asyncio
 
 from rig.fake_engine import FakeEngine
 from structlog.testing import capture_logs
-from unit.test_node_planner import SEED, answered
+from unit.test_node_planner import SEED, answered, view
 
 from oracle.node.journal import Journal
 from oracle.node.planner import Judge
 from oracle.node.records import verdict_key
-from oracle.node.workshop import Workshop
+from oracle.node.workshop import RELOAD_SECONDS, Workshop
 
 
 async def test_judge__evidence_cannot_be_kept__the_verdict_is_written_all_the_same(tmp_path):
@@ -25,3 +27,31 @@ async def test_judge__evidence_cannot_be_kept__the_verdict_is_written_all_the_sa
     assert verdict is not None
     assert verdict.state == "wrong"
     assert any("none could be kept" in entry.get("evidence", "") for entry in logs)
+
+
+async def test_prepare__file_cannot_be_read__service_is_in_trouble_and_tried_again(tmp_path):
+    now, readable = 0.0, False
+    service = next(iter(view(1).services.values()))
+
+    def factory(_service):
+        if not readable:
+            raise PermissionError(13, "Permission denied", "model.gguf")
+        return FakeEngine()
+
+    journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
+    workshop = Workshop(journal, factory, tmp_path / "evidence", clock=lambda: now)
+
+    async def load() -> None:
+        workshop.offer([], {service.id: service})
+        await asyncio.gather(*workshop._running.values())
+        workshop.raise_failures()
+
+    await load()
+    assert "Permission denied: 'model.gguf'" in workshop.troubles[service.id].text
+    assert workshop.engine(service.id) is None
+    now, readable = RELOAD_SECONDS, True
+    await load()
+    assert workshop.troubles == {}
+    assert workshop.engine(service.id) is not None
+    await workshop.close(0)
+    journal.close()
