@@ -466,10 +466,11 @@ class Litigant:
             self._running[name] = future
             future.add_done_callback(partial(self._done, lane))
 
-    def _done(self, lane: str, _: Any) -> None:
+    def _done(self, lane: str, future: asyncio.Future[Any]) -> None:
         self._busy.discard(lane)
         self._start()
-        self._wake()
+        if future.cancelled() or not isinstance(future.exception(), OSError):  # that is tried again with the next block
+            self._wake()
 
     def _collect(self) -> None:
         """Keeps what was found; raises bugs, and lets what may succeed later be tried again."""
@@ -481,7 +482,7 @@ class Litigant:
                 self._found[name] = future.result()
                 found = self._found[name]
                 log.info("move found", move=name, function=None if found is None else found.function)
-            except Transient as error:
+            except (Transient, OSError) as error:  # its model's disk may fail
                 log.warning("move to be looked for again", move=name, reason=str(error))
             except OracleError as error:
                 log.error("no move", move=name, reason=f"{type(error).__name__}: {error}")

@@ -77,3 +77,26 @@ async def test_prefill__of_another_answer__holds_no_move_up(monkeypatch):
     await made_by(made, 2)
     assert made == ["quick", "slow"]
     player.close()
+
+
+async def test_move__disk_fails__is_looked_for_again_with_the_next_block(monkeypatch):
+    player, woken, answer = litigant(), [], matter(1)
+    monkeypatch.setattr(player, "_wake", lambda: woken.append(True))
+    player._traced.add(answer.key)
+
+    def fails():
+        raise OSError(5, "Input/output error")
+
+    async def looked_for(find) -> None:
+        player._move("move", set(), answer, _Task(10, find, answer.key))
+        await asyncio.wait(player._running.values(), timeout=10)
+        await asyncio.sleep(0)
+        player._collect()
+
+    await looked_for(fails)
+    assert "move" not in player._found
+    assert woken == []
+    await looked_for(lambda: None)
+    assert "move" in player._found
+    assert woken == [True]
+    player.close()
