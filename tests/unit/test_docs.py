@@ -1,12 +1,16 @@
-"""The pages name what exists: settings, error classes, metrics, figures, links."""
+"""The pages name what exists: settings, commands, error classes, metrics, figures, links."""
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 
 from oracle import errors
+from oracle.cli import app
 from oracle.node.metrics import Metrics
 from oracle.node.settings import Settings
 
@@ -54,6 +58,30 @@ TEE = [f"tee_{name}" for name in ("loop_100b", "loop_100b_stored", "register", "
 def test_benchmarks__gas__is_the_measured(key):
     gas = json.loads((ROOT / "gas.json").read_text())[key]
     assert f"| {gas / 1000:.1f} k |" in BENCHMARKS
+
+
+def commands(command: Any, path: str = "didyma") -> Iterator[tuple[str, set[str] | None]]:
+    """Every command by its words, with its options; a group has none."""
+    members = getattr(command, "commands", None)
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)}
+    yield path, None if members else options | {"--help"}
+    for name, member in (members or {}).items():
+        yield from commands(member, f"{path} {name}")
+
+
+COMMANDS = dict(commands(typer.main.get_command(app)))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_page__commands_and_options_it_names__exist(page):
+    text = page.read_text().replace("\\\n", "")
+    for line in re.findall(r"(?:^|`)(didyma [a-z][^`\n#]*)", text, re.MULTILINE):
+        words = line.split()
+        name = f"didyma {words[1]}"
+        if name in COMMANDS and COMMANDS[name] is None and len(words) > 2:
+            name += f" {words[2]}"
+        assert name in COMMANDS, line
+        assert set(re.findall(r"--[a-z][a-z-]*", line)) <= (COMMANDS[name] or set()), line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

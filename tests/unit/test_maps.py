@@ -1,4 +1,4 @@
-"""tests/README.md says which test makes which attack and fault: every one it names exists, and none is forgotten."""
+"""tests/README.md says which test makes which attack, fault and mishap: all that it names exist, none is forgotten."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,8 @@ def test_readme__every_test_it_names__exists():
     assert named <= defined(), sorted(named - defined())
 
 
-def test_readme__attacks_and_faults__are_all_there():
-    rows = set(re.findall(r"^\| ([AF]\d+)", README, re.MULTILINE)) | {f"F{n}" for n in range(1, 13)}
+def test_readme__attacks_faults_and_mishaps__are_all_there():
+    rows = set(re.findall(r"^\| ([AFNU]\d+)", README, re.MULTILINE)) | {f"F{n}" for n in range(1, 13)}
     wanted = {f"A{n}" for n in range(1, 31)} | {f"F{n}" for n in range(1, 43)}
+    wanted |= {"N6", "N9", "N10"} | {f"U{n}" for n in (1, 2, 3, 4, 5, 6, 9, 10)}
     assert wanted - rows == LATER
