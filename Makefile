@@ -85,11 +85,11 @@ endef
 	@touch $@
 
 .venv/panel: requirements/panel.lock $(SOURCES)
-	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in about five minutes)
+	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in five to ten minutes)
 	@touch .venv/node $@
 
 .venv/dev: requirements/dev.lock $(SOURCES)
-	$(call environment,test,dev,; llama.cpp is compiled once$(,) in about five minutes)
+	$(call environment,test,dev,; llama.cpp is compiled once$(,) in five to ten minutes)
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
 	@touch .venv/node .venv/panel $@
 
