@@ -10,7 +10,7 @@ import typer
 from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import recomputed
 from oracle.disputes.tokens import prompt_ids, tokenized
-from oracle.errors import BadModelFile, WrongCommitments, printable
+from oracle.errors import BadModelFile, UnknownModel, WrongCommitments, printable
 from oracle.models.add import Wrapper, make_manifest
 from oracle.models.files import at_home
 from oracle.models.manifest import Manifest
@@ -95,7 +95,10 @@ def verify(
     with reported():
         models = ModelStore(at_home(store))
         failed, rows = 0, list[dict[str, Any]]()
-        for manifest in [models.find(model)] if model else models.manifests():
+        wanted = [models.find(model)] if model else models.manifests()
+        if not wanted:
+            raise UnknownModel(f"no models in {models.root}, so nothing was verified; `didyma model add` adds one")
+        for manifest in wanted:
             try:
                 with progress(f"hashing {printable(manifest.name)}") as on_bytes:
                     models.file(manifest).verify(on_bytes)

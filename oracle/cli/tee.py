@@ -116,7 +116,10 @@ def verify(
     at: Annotated[
         int | None, typer.Option("--time", min=0, help="Unix time to judge at, instead of the present.")
     ] = None,
-    rpc_url: Annotated[str, typer.Option(help="RPC endpoint of the chain whose time is the present.")] = "",
+    rpc_url: Annotated[
+        str,
+        typer.Option(help="RPC endpoint of the chain whose time is the present.", envvar="DIDYMA_RPC_URLS"),
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Judge a quote off chain. If it is refused, the reason is printed and the exit status is 1."""
@@ -438,9 +441,10 @@ def _read(file: Path) -> bytes:
 
 def _present(rpc_url: str) -> int:
     """Unix seconds: of the latest block; without an endpoint, this machine's. Raises RpcUnavailable."""
-    if not rpc_url:
+    urls = rpc_url.replace(",", " ").split()
+    if not urls:
         return int(time.time())
-    return connect(rpc_url).eth.get_block("latest")["timestamp"]
+    return connect(urls[0]).eth.get_block("latest")["timestamp"]
 
 
 def _utc(seconds: int) -> str:

@@ -217,6 +217,12 @@ def test_verify__dev_quote__is_accepted_at_the_chain_s_time(earth, file):
     assert row(shown, "report data") == "0x" + bytes(64).hex()
 
 
+def test_verify__endpoints_in_the_environment__the_first_tells_the_time(earth, file, monkeypatch):
+    monkeypatch.setenv("DIDYMA_RPC_URLS", f"{earth.chain.url},http://127.0.0.1:1")
+    now = earth.w3.eth.get_block("latest")["timestamp"]
+    assert row(succeeded(run("verify", file, "--dev-root")), "judged at") == tee._utc(now)
+
+
 def test_verify__no_time_and_no_chain__is_judged_by_this_machine_s_clock(monkeypatch, file):
     monkeypatch.setattr(tee.time, "time", lambda: NOW + 0.5)
     assert row(succeeded(run("verify", file, "--dev-root")), "judged at") == tee._utc(NOW)

@@ -445,10 +445,9 @@ ELSEWHERE = {
     ("node run", "config", "nobody answers"): "it waits for the chain, and says so in its log",
     ("keys new", "path"): "a file to write",
     ("keys new", "password_file"): "a file to write",
-    ("tee verify", "rpc_url"): "below",
+    ("tee verify", "rpc_url"): "tried in test_tee_cli",
     ("tee verify", "service"): "has none",
-    ("model verify", "store"): "below",
-    ("model list", "store"): "below",
+    ("model list", "store"): "a file holds no models, and none are listed",
     ("ask", "store"): "needs a service",
     ("ask", "max_tokens"): "needs a service",
 }

@@ -245,6 +245,11 @@ def test_add__json__is_what_list_says_and_nothing_else(run, store, tiny):
     assert added["file_bytes"] == tiny[1].file_bytes
 
 
+def test_verify__nothing_there__is_no_success(run):
+    status, output = run("verify")
+    assert (status, "nothing was verified" in output) == (1, True)
+
+
 def test_verify__file_damaged__says_which_and_fails(run, store, tiny):
     path, manifest = tiny
     store.take_copy(path)
