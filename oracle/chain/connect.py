@@ -97,13 +97,15 @@ class Endpoint(HTTPProvider):
                 allow_redirects=False,  # nor may an endpoint
             ) as reply:
                 status, body = reply.status_code, self._body(method, reply.raw)
+        except (requests.exceptions.ProxyError, requests.exceptions.InvalidProxyURL):
+            raise self._fault(method, "proxy") from None
         except (
             requests.exceptions.InvalidURL,
             requests.exceptions.MissingSchema,
             requests.exceptions.InvalidSchema,
             urllib3.exceptions.LocationValueError,
-        ):
-            raise self._fault(method, "bad url") from None
+        ) as error:
+            raise self._fault(method, "proxy" if "SOCKS" in str(error) else "bad url") from None
         except (requests.Timeout, urllib3.exceptions.TimeoutError):
             raise self._fault(method, "timeout") from None
         except (requests.RequestException, urllib3.exceptions.HTTPError, UnicodeError):

@@ -205,6 +205,7 @@ _ADVICE = (
     (r"too long", "ask it for less, or use another endpoint"),
     (r"timeout", "something listens there but says nothing: check host and port, or use another endpoint"),
     (r"connection", "check that the node runs and the URL is right"),
+    (r"proxy", "check HTTPS_PROXY and its like in the environment, or name the endpoint's host in NO_PROXY"),
     (r"bad url", "an endpoint is named as http://HOST:PORT or https://HOST/PATH"),
     (r"not json.*|malformed|http \d+", "what answers there is not an Ethereum node: check the URL"),
     (r".*", "try again, or use another endpoint"),
@@ -212,6 +213,7 @@ _ADVICE = (
 _HAPPENED = {
     "timeout": "no reply in time",
     "connection": "no connection, or it broke",
+    "proxy": "no way through the proxy",
     "bad url": "not a URL",
     "not json": "a reply that is not JSON",
     "not json-rpc": "a reply that is not JSON-RPC",
@@ -236,7 +238,7 @@ class Trouble:
 
     method: str
     kind: str
-    """timeout, connection, bad url, too long, http 429, error -32602, not json, not json-rpc, malformed; for metrics"""
+    """timeout, connection, proxy, bad url, too long, http 429, error -32602, not json, not json-rpc, malformed."""
     words: str = ""
     """The endpoint's own, as `quoted`."""
 

@@ -286,6 +286,18 @@ def test_n9_commands__not_a_url__says_how_one_looks(home, url):
     assert "http://HOST:PORT" in output
 
 
+@pytest.mark.parametrize("proxy", ["http://me:s3cr3t@127.0.0.1:{port}", "http://", "socks5://127.0.0.1:{port}"])
+def test_n9_commands__proxy_of_the_environment_fails__is_named_and_not_shown(home, monkeypatch, proxy):
+    monkeypatch.setenv("https_proxy", proxy.format(port=free_port()))
+    DEPLOYMENT.save(home / "there.json")
+    status, output = run(
+        "service", "list", "--deployment", home / "there.json", "--rpc-url", "https://rpc.invalid/key99"
+    )
+    assert status == 1
+    assert "no way through the proxy: check HTTPS_PROXY" in output
+    assert not re.search("s3cr3t|key99", output)
+
+
 def test_n9_commands__account_without_ether__says_what_to_do(proxy):
     proxy.script("eth_sendRawTransaction", "error", {"code": -32003, "message": "Insufficient funds for gas"})
     with pytest.raises(RpcUnavailable, match="send the account ether"):
