@@ -185,6 +185,7 @@ def sending(head: bytes, pieces: Callable[[], Iterator[bytes]]) -> Iterator[str]
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             with contextlib.suppress(OSError):
+                self.rfile.read(int(self.headers["content-length"]))  # else closing resets the connection
                 self.wfile.write(head + b"\r\n\r\n")
                 for piece in pieces():
                     self.wfile.write(piece)
