@@ -17,5 +17,5 @@ def test_deploy_script__fresh_chain__deploys_contracts_that_know_each_other_and_
         assert done.returncode == 0, done.stdout + done.stderr
         deployment = Deployment.load(out)
         addresses = [address for name, address in vars(deployment).items() if name not in ("chain_id", "block")]
-        assert len(set(addresses)) == 7
+        assert len(set(addresses)) == len(addresses) > 0
         assert all(chain.w3().eth.get_code(address) for address in addresses)
