@@ -71,7 +71,12 @@ def dev(folder: Path, *options: str) -> Iterator[Dev]:
     finally:
         family = descendants(process.pid)
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0, log.read_text()
+        try:
+            assert process.wait(60) == 0, log.read_text()
+        except subprocess.TimeoutExpired:
+            for pid in (process.pid, *filter(alive, family)):
+                os.kill(pid, signal.SIGKILL)
+            raise
         assert len(family) >= 6
         assert not [pid for pid in family if alive(pid)]
         assert not (folder / "deployment.json").exists()
