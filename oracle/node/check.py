@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -123,7 +124,10 @@ async def _promises(contracts: Contracts, rpc: Rpc, head: Block, services: Seque
         why = kept.broken(service.terms.lifetime_seconds, by_game=contracts.plays(service.terms.arbiter))
         if why is not None:
             raise BadSettings(f"service 0x{service.id.hex()} cannot be served here: {why}")
-    return f"seeds are known for {kept.remembers_seconds:.0f} s, headers {'' if kept.shows_headers else 'do not '}hash"
+    known = "too few blocks to say for how long seeds are known"
+    if math.isfinite(kept.remembers_seconds):
+        known = f"seeds are known for {kept.remembers_seconds:.0f} s"
+    return f"{known}; headers {'' if kept.shows_headers else 'do not '}hash"
 
 
 async def _tee(settings: Settings, contracts: Contracts, services: Sequence[ServiceRecord]) -> str:

@@ -314,14 +314,16 @@ def test_check__model_missing__names_it_and_fails(config):
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     lines = said.splitlines()
-    assert [line.split()[:2] for line in lines[:4]] == [
+    assert [line.split()[:2] for line in lines[:5]] == [
         ["right", "chain"],
         ["right", "contracts"],
         ["right", "services"],
         ["right", "key"],
+        ["right", "promises"],
     ]
-    assert lines[4].startswith("WRONG model")
-    assert "didyma model add" in lines[4]
+    assert "too few blocks to say" in lines[4]
+    assert lines[5].startswith("WRONG model")
+    assert "didyma model add" in lines[5]
 
 
 def test_rebuild__damaged_journal__is_moved_away_and_made_again(config):

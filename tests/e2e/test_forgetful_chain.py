@@ -1,0 +1,35 @@
+"""A chain that cannot keep what a service's terms say: named, and the service not served."""
+
+from e2e.world import step, team
+from rig.fake_engine import FakeEngine
+
+from oracle.chain.promises import Promises
+from oracle.node.check import everything
+
+
+async def forgetful(chain, head):
+    """Blocks so fast that contracts know their hashes for ten seconds."""
+    return Promises(True, 10.0)
+
+
+async def test_node__seeds_forgotten_within_a_lifetime__serves_nothing_and_says_why(earth, tmp_path, monkeypatch):
+    monkeypatch.setattr("oracle.node.daemon.measured", forgetful)
+    request = earth.ask()
+    async with team(earth, tmp_path, *[None] * 5) as nodes:
+        for node in nodes:
+            await node._check_services()
+        for _ in range(3):
+            await step(earth, *nodes, blocks=4)
+        for node in nodes:
+            assert any("forgets their seeds after 10 s" in trouble for trouble in node.troubles())
+    assert earth.status(request) == "open"
+
+
+async def test_check__seeds_forgotten_within_a_lifetime__names_the_service(earth, tmp_path, monkeypatch):
+    found = await everything(earth.settings(tmp_path), lambda service: FakeEngine())
+    assert [finding.right for finding in found if finding.what == "promises"] == [True]
+    monkeypatch.setattr("oracle.node.check.measured", forgetful)
+    found = await everything(earth.settings(tmp_path), lambda service: FakeEngine())
+    (named,) = [finding for finding in found if finding.what == "promises"]
+    assert not named.right
+    assert f"service 0x{earth.service.hex()} cannot be served here" in named.detail
