@@ -31,7 +31,6 @@ test: install contracts-built wheel ## all tests
 	ape test tests/contracts
 
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game
-	DIDYMA_VERDICTS=2000 $(PY) -m pytest -p no:ape_test -s tests/attestation/test_verdicts.py
 	$(PY) tests/prove.py
 
 check: install contracts-built ## linters, types, static analysis
