@@ -29,7 +29,7 @@ from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.connect import connect
 from oracle.client import OracleClient, ServiceId
 from oracle.deployment import Deployment, artifact
-from oracle.devnodes import stop
+from oracle.devnodes import start, stop
 from oracle.disputes import recomputed
 from oracle.engines.sampling import table_code
 from oracle.errors import BadModelFile, Refused
@@ -44,6 +44,8 @@ MNEMONIC = "test test test test test test test test test test test junk"  # Anvi
 ACCOUNTS = 30
 ANVIL_STARTS = 300
 """Tenths of a second."""
+KEPT_STATES = 500
+"""Blocks whose states Anvil keeps, in memory. By default it writes older ones to disk, and leaves them there."""
 LISTENING = "Listening on"
 DEPLOYER, ASKER, FIRST_OWNER, FIRST_OPERATOR = 0, 1, 10, 20
 """Indexes of the development accounts."""
@@ -115,11 +117,8 @@ def anvil(port: int, log: Path) -> Iterator[Web3]:
             "in a checkout, `make demo` does"
         )
     command = ["anvil", "--port", str(port), "--hardfork", "osaka", "--enable-tx-gas-limit"]
-    command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC]
-    with (
-        log.open("wb") as out,
-        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True) as process,
-    ):
+    command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC, "--prune-history", str(KEPT_STATES)]
+    with log.open("wb") as out, start(command, out) as process:
         try:
             for _ in range(ANVIL_STARTS):  # its own word: another chain may answer on its port
                 if LISTENING in log.read_text():
@@ -363,14 +362,7 @@ def start_node(settings: Path, log: Path, command: tuple[str, ...] = NODE) -> su
     """A node daemon with these settings, and none from this process's environment; stop it with `terminate`."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     with log.open("wb") as out:
-        return subprocess.Popen(
-            [sys.executable, *command, "--config", str(settings)],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=out,
-            env=own,
-            start_new_session=True,  # the terminal's Ctrl-C is for whoever started it
-        )
+        return start([sys.executable, *command, "--config", str(settings)], out, own)
 
 
 def _keystore(signer: LocalAccount) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""The node processes of a development network: whether they are ready, why not, and their end."""
+"""The processes of a development network: their start, whether nodes are ready, why not, and their end."""
 
 import contextlib
 import os
@@ -6,9 +6,10 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from oracle.api.readiness import readiness
 from oracle.errors import Refused, printable
@@ -16,6 +17,8 @@ from oracle.errors import Refused, printable
 GRACE_SECONDS = 25.0
 """A node finishes the answer in the making before it ends; see the setting `grace_seconds`."""
 LOG_LINES, LOG_BYTES = 3, 16_384
+TIED = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -9 0) & exec "$@" 3<&-'
+"""For sh: runs a command, and kills its process group once the other end of standard input is closed."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,21 @@ class NodeProcess:
             text = re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode("utf-8", "replace"))
         lines = [printable(line.strip()) for line in text.splitlines() if line.strip()][-LOG_LINES:]
         return f"; its log {self.log} ends: {' / '.join(lines)}" if lines else f"; its log {self.log} is empty"
+
+
+def start(command: Sequence[str], out: IO[bytes], env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
+    """A process that leads a group of its own, out of reach of the terminal's Ctrl-C; `stop` ends it.
+
+    If this process dies, by SIGKILL too, or forgets the result, the group is killed.
+    """
+    return subprocess.Popen(
+        ["sh", "-c", TIED, "sh", *command],
+        stdin=subprocess.PIPE,
+        stdout=out,
+        stderr=out,
+        env=env,
+        start_new_session=True,
+    )
 
 
 def await_ready(

@@ -56,7 +56,8 @@ def didyma(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
 
 
 @contextmanager
-def dev(folder: Path, *options: str) -> Iterator[Dev]:
+def started(folder: Path, *options: str) -> Iterator[Dev]:
+    """`didyma dev`, ready; whoever asks for it ends it."""
     log = folder.with_suffix(".log")
     command = [*DIDYMA, "dev", "--folder", str(folder), "--port", str(free_port()), *options]
     with log.open("wb") as out:
@@ -70,13 +71,20 @@ def dev(folder: Path, *options: str) -> Iterator[Dev]:
         yield Dev(process, folder, log.read_text())
     finally:
         family = descendants(process.pid)
-        process.send_signal(signal.SIGINT)
-        try:
-            assert process.wait(60) == 0, log.read_text()
-        except subprocess.TimeoutExpired:
-            for pid in (process.pid, *filter(alive, family)):
-                os.kill(pid, signal.SIGKILL)
-            raise
+        process.kill()
+        process.wait()
+        for pid in filter(alive, family):
+            os.kill(pid, signal.SIGKILL)
+
+
+@contextmanager
+def dev(folder: Path, *options: str) -> Iterator[Dev]:
+    """`didyma dev`, ready; ended by Ctrl-C, which must leave nothing."""
+    with started(folder, *options) as running:
+        yield running
+        family = descendants(running.process.pid)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(60) == 0, running.folder.with_suffix(".log").read_text()
         assert len(family) >= 6
         assert not [pid for pid in family if alive(pid)]
         assert not (folder / "deployment.json").exists()
@@ -125,6 +133,18 @@ def test_dev__stopped_before_it_is_ready__leaves_no_process(tmp_path, seconds):
     assert process.returncode in (-signal.SIGINT, 0, 1, 130), said
     assert not [pid for pid in family if alive(pid)]
     assert "Traceback" not in said or seconds < 4  # Python itself is still being read
+
+
+def test_dev__killed__its_chain_and_nodes_end_with_it(tmp_path):
+    with started(tmp_path / "dev") as running:
+        family = descendants(running.process.pid)
+        assert len(family) >= 6
+        running.process.kill()
+        running.process.wait()
+        end = time.monotonic() + 20
+        while left := [pid for pid in family if alive(pid)]:
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
 
 
 def test_u5_dev__its_output__has_accounts_pages_and_hints(tmp_path):

@@ -1,7 +1,16 @@
 """The development chain's own means."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
-from rig.anvil import anvil
+from rig.anvil import ROOT, anvil, free_port
+from rig.child import alive
+from web3.types import RPCEndpoint
 
 from oracle import devnet
 
@@ -27,3 +36,49 @@ def test_mine_again__many_times__is_another_block_each_time():
             devnet.mine_again(w3, 60)
             seen.add(bytes(w3.eth.get_block(60)["hash"]))
         assert len(seen) == 30
+
+
+@pytest.mark.parametrize("starts", ["didyma dev", "tests"])
+def test_anvil__many_blocks__leaves_nothing_on_disk_and_knows_the_last_states(tmp_path, monkeypatch, starts):
+    """Anvil's own default leaves half a megabyte a block in the home folder of whoever tries the project."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "log").touch()
+    with contextlib.ExitStack() as stack:
+        if starts == "tests":
+            w3 = stack.enter_context(anvil()).w3()
+        else:
+            monkeypatch.setenv("PATH", f"{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}")  # as outside a checkout
+            w3 = stack.enter_context(devnet.anvil(free_port(), tmp_path / "log"))
+        w3.provider.make_request(RPCEndpoint("anvil_mine"), [hex(2 * devnet.KEPT_STATES)])
+        head = w3.eth.block_number
+        assert head == 2 * devnet.KEPT_STATES
+        assert w3.eth.get_balance(devnet.account(0).address, head - devnet.KEPT_STATES + 2) == 10_000 * devnet.ETHER
+    assert [path.name for path in tmp_path.rglob("*")] == ["log"]
+
+
+def test_start__starter_is_killed__so_is_all_that_it_started(tmp_path):
+    """Also what outlives a polite signal, and children."""
+    stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
+    parent = f"import os, subprocess, sys; print(os.getpid(), flush=True); c = {stubborn!r}\n"
+    parent += "child = subprocess.Popen([sys.executable, '-c', c]); print(child.pid, flush=True); exec(c)"
+    starter = "import subprocess, sys, time; from pathlib import Path; from oracle import devnodes\n"
+    starter += f"held = devnodes.start([sys.executable, '-c', {parent!r}], Path(sys.argv[1]).open('wb'))\n"
+    starter += "time.sleep(600)"
+    log = tmp_path / "log"
+    log.touch()
+    process = subprocess.Popen([sys.executable, "-c", starter, str(log)])
+    try:
+        started = _until(lambda: pids if len(pids := log.read_text().split()) == 2 else None)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    _until(lambda: not any(alive(int(pid)) for pid in started))
+
+
+def _until(told):
+    """What `told` says, once it says something."""
+    end = time.monotonic() + 30
+    while not (said := told()):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    return said
