@@ -24,7 +24,7 @@ from rich.table import Table
 
 from bench import gguf_random
 from models.language import TASKS, Writer
-from oracle.devnet import read_description
+from oracle.client.devnet import read_description
 from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import COARSE_BATCH, LlamaSettings

@@ -8,7 +8,7 @@ Exact arithmetic: seats are drawn without replacement, one an owner.
 from fractions import Fraction
 from math import comb
 
-from oracle.devnet import ETHER, GAME, PANEL
+from oracle.client.devnet import ETHER, GAME, PANEL
 
 
 def panel_captured(owners: int, dishonest: int, size: int) -> Fraction:

@@ -7,7 +7,7 @@ import {LibBit} from "solady/utils/LibBit.sol";
 /// @notice A leaf hashes as keccak256(0x00 || leaf), an inner node as keccak256(0x01 || left || right), so that neither
 /// passes for the other. A tree of N leaves has the least depth that holds them; leaves beyond N hash as 32 zero bytes
 /// do. N is not in the root: callers derive it from what they know, never from a party's word.
-/// The same rules in Python: `oracle/disputes/merkle.py`; vectors that both must agree with: tests/vectors/merkle.json.
+/// The same rules in Python: `oracle/merkle/tree.py`; vectors that both must agree with: tests/vectors/merkle.json.
 library MerkleTree {
     /// @notice Thrown when a tree without leaves is asked about.
     error EmptyTree();

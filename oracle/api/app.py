@@ -14,10 +14,10 @@ from oracle.api.models import CaseOut, JobsOut, Readiness, Refusal, RequestDetai
 from oracle.api.page import STYLE, page
 from oracle.api.scrape import Scraper
 from oracle.errors import Transient
+from oracle.journal.journal import Tx
+from oracle.journal.outbox import Outbox
+from oracle.journal.schema import intents
 from oracle.node.daemon import Node
-from oracle.node.journal import Tx
-from oracle.node.journal_outbox import Outbox
-from oracle.node.journal_schema import intents
 from oracle.node.records import CaseRecord, Judgement, RequestRecord, request_key, verdict_key
 
 LOCAL_NAMES = ("127.0.0.1", "::1", "localhost")

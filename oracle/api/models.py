@@ -3,7 +3,7 @@
 from pydantic import BaseModel, Field
 
 from oracle.chain.requests import Ruling
-from oracle.node.journal_outbox import IntentRow
+from oracle.journal.outbox import IntentRow
 from oracle.node.records import CaseRecord, Judgement, PostedAnswer, RequestRecord
 
 

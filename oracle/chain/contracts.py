@@ -8,9 +8,9 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import refusals
 from oracle.chain.bindings import Binding, Event
+from oracle.chain.deployment import Deployment, artifact
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
-from oracle.deployment import Deployment, artifact
 from oracle.errors import ContractVersionMismatch
 
 ORACLE_EVENTS = (

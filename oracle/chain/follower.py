@@ -17,8 +17,8 @@ import structlog
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.errors import FinalityViolated, ReorgedAway, RpcUnavailable
-from oracle.node.crashpoints import crashpoint
-from oracle.node.journal import BlockRef, Journal, Tx
+from oracle.journal.crashpoints import crashpoint
+from oracle.journal.journal import BlockRef, Journal, Tx
 
 log = structlog.get_logger()
 

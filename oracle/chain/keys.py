@@ -27,7 +27,7 @@ from hexbytes import HexBytes
 from pydantic import SecretStr
 
 from oracle.errors import InsecureKeyFile, SignerFailed
-from oracle.node.journal import FileLock
+from oracle.journal.lock import FileLock
 
 for _name in ("httpx", "httpcore"):  # httpx logs every URL at INFO
     logging.getLogger(_name).setLevel(logging.WARNING)

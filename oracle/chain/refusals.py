@@ -8,8 +8,8 @@ from typing import Any
 from web3.exceptions import ContractLogicError
 
 from oracle.chain.bindings import Binding
+from oracle.chain.deployment import artifact, artifact_names
 from oracle.chain.rpc_errors import revert_data
-from oracle.deployment import artifact, artifact_names
 from oracle.errors import CallReverted, printable
 
 NOWHERE = "0x" + "00" * 20

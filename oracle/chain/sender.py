@@ -23,9 +23,9 @@ from oracle.chain.rpc_errors import SendOutcome
 from oracle.chain.sender_types import Report, SenderSettings
 from oracle.chain.types import Block, Receipt
 from oracle.errors import CallReverted, FinalityViolated, ForeignTransaction, RpcUnavailable, WrongChain
-from oracle.node.crashpoints import crashpoint
-from oracle.node.journal import Journal, Tx
-from oracle.node.journal_outbox import Attempt, Intent, IntentRow, NonceRow, Outbox
+from oracle.journal.crashpoints import crashpoint
+from oracle.journal.journal import Journal, Tx
+from oracle.journal.outbox import Attempt, Intent, IntentRow, NonceRow, Outbox
 
 __all__ = ["Intent", "IntentRow", "Report", "Sender", "SenderSettings"]
 

@@ -9,10 +9,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from oracle.attestation.asking import PrivateQuestion, question
 from oracle.attestation.dev import MACHINE
 from oracle.attestation.keeper import DevSource, Pccs
-from oracle.attestation.trust import Trust
 from oracle.attestation.verifier import Policy
 from oracle.chain.requests import FINNEY
 from oracle.cli.arguments import ETHER, bytes32, wei
@@ -21,8 +19,11 @@ from oracle.cli.model import DEFAULT_STORE
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.cli.tee import AdvisoryOption, ConfigurationOption, EvaluationOption
 from oracle.client import OracleClient, RequestId, ServiceId, Step
-from oracle.disputes.tokens import prompt_ids, tokenized
+from oracle.client.private import PrivateQuestion, question
+from oracle.client.trust import Trust
+from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
+from oracle.merkle.tokens import prompt_ids
 from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 from oracle.node.settings import INTEL

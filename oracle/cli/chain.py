@@ -11,17 +11,17 @@ import typer
 from rich.console import Console
 
 from oracle.attestation.registration import EXACT_ENGINE
+from oracle.chain.deployment import Deployment
+from oracle.chain.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 from oracle.cli.arguments import ETHER, address, bytes32, wei
 from oracle.cli.connection import Wallet, reading, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import JsonOption, print_json, utc
 from oracle.client import OracleClient
 from oracle.client.offers import Offer, offers
-from oracle.deployment import Deployment
 from oracle.errors import Refused, printable
 from oracle.models.files import at_home
 from oracle.models.store import ModelStore
-from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
 service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)

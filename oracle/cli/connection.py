@@ -33,11 +33,10 @@ from rich.console import Console
 from web3 import Web3
 from web3.contract.contract import ContractFunction
 
-from oracle import devnet
 from oracle.chain.connect import connect
+from oracle.chain.deployment import Deployment
 from oracle.cli.report import JsonOption, print_json, reported
-from oracle.client import OracleClient
-from oracle.deployment import Deployment
+from oracle.client import OracleClient, devnet
 from oracle.errors import Refused, RpcUnavailable
 from oracle.models.files import at_home
 

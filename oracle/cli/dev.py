@@ -18,12 +18,11 @@ import typer
 from rich.console import Console
 from web3 import Web3
 
-from oracle import devnet, devnodes
 from oracle.chain.connect import connect
 from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
 from oracle.cli.report import reported, waiting
-from oracle.client import OracleClient, ServiceId
-from oracle.devnodes import NodeProcess
+from oracle.client import OracleClient, ServiceId, devnet, devnodes
+from oracle.client.devnodes import NodeProcess
 from oracle.errors import Refused, RpcUnavailable
 from oracle.models.files import at_home
 from oracle.models.shipped import SHIPPED_MODEL

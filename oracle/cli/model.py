@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from oracle.cli.model_add import Wrapper, make_manifest
 from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import recomputed
-from oracle.disputes.tokens import prompt_ids, tokenized
+from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import BadModelFile, UnknownModel, WrongCommitments, printable
-from oracle.models.add import Wrapper, make_manifest
+from oracle.merkle.tokens import prompt_ids
 from oracle.models.files import at_home
 from oracle.models.manifest import Manifest
 from oracle.models.source import Located, fetch, locate

@@ -10,16 +10,16 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from oracle.api.readiness import readiness
+from oracle.api.process import run as run_node
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
 from oracle.cli.report import JsonOption, print_json, progress, reported, waiting
+from oracle.client.readiness import readiness
 from oracle.errors import BadSettings
 from oracle.node import check as checks
 from oracle.node import logs, manual
 from oracle.node.records import SeatRecord
-from oracle.node.serve import run as run_node
 from oracle.node.settings import load
 from oracle.node.settings_file import Choices, write
 

@@ -13,8 +13,8 @@ from oracle.cli.report import JsonOption, print_json, utc
 from oracle.client import OracleClient, RequestId, ServiceId, story
 from oracle.client.gains import told
 from oracle.client.life import Dispute, Life, Moment, disputes, of_request
-from oracle.disputes.tokens import prompt_ids
 from oracle.errors import Refused, printable
+from oracle.merkle.tokens import prompt_ids
 
 app = typer.Typer(help="Requests: what became of them, and second tries.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -25,6 +25,7 @@ from oracle.attestation.registration import QuoteProducer
 from oracle.attestation.verifier import Policy, judge
 from oracle.chain.bindings import Binding
 from oracle.chain.connect import connect
+from oracle.chain.deployment import artifact
 from oracle.cli.arguments import ETHER, address, bytes32, wei
 from oracle.cli.chain import ServiceArgument
 from oracle.cli.connection import (
@@ -41,7 +42,6 @@ from oracle.cli.connection import (
 )
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient, ServiceId
-from oracle.deployment import artifact
 from oracle.errors import Refused
 
 app = typer.Typer(help="Evidence from TEEs: quotes, documents, keys, policies.", no_args_is_help=True)

@@ -21,12 +21,12 @@ from web3.contract.contract import ContractFunction
 from web3.exceptions import ContractLogicError, Web3Exception
 from web3.types import TxParams, TxReceipt, Wei
 
+from oracle.chain.deployment import Deployment, artifact
 from oracle.chain.refusals import reverted
 from oracle.chain.requests import FINNEY, Answer, Request, RequestId
+from oracle.chain.services import Terms
 from oracle.client.logs import in_halves
-from oracle.deployment import Deployment, artifact
 from oracle.errors import OracleError, Refused, RpcUnavailable
-from oracle.services import Terms
 
 ServiceId = NewType("ServiceId", bytes)
 

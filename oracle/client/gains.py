@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from oracle.chain.requests import Ruling, Vote
+from oracle.chain.services import PanelTerms
 from oracle.client.client import OracleClient, decode, decoders
-from oracle.services import PanelTerms
 
 BURN = "0x000000000000000000000000000000000000dEaD"
 BURNT = "burnt"

@@ -6,9 +6,9 @@ from typing import Any
 
 from web3 import Web3
 
+from oracle.chain.services import NO_ATTESTER, PanelTerms
 from oracle.client.client import OracleClient, ServiceId
 from oracle.client.life import Moment
-from oracle.services import NO_ATTESTER, PanelTerms
 
 ACTIVE = 2
 """IServices.SeatStatus: seats from here on answer; one that is leaving still does."""

@@ -19,6 +19,7 @@ from web3.types import RPCEndpoint
 
 from oracle.chain import headers
 from oracle.chain.requests import RequestId, Ruling
+from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.types import parse_bytes, parse_int
 from oracle.client.client import OracleClient, ServiceId, contradiction
 from oracle.client.life import Given, Life, told
@@ -31,7 +32,6 @@ from oracle.errors import OracleError, Refused, RpcRefused, Transient
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.services import PanelTerms, Terms
 
 DAY = 86_400
 TRIES, PAUSE_SECONDS = 3, 2.0
@@ -114,7 +114,7 @@ def verify(
     panel = _judged(client, terms)
     is_exact = panel is None or panel.exact
     llama = LlamaSettings() if threads is None else LlamaSettings(threads=threads)
-    spec = engine_spec(manifest, path, panel, llama, threads=threads)
+    spec = engine_spec(manifest, path, None if panel is None else panel.tolerance, llama, threads=threads)
     params = life.request.engine_params(_prev_randao(client, life, given, remarks))
     engine = make(spec, on_progress)
     posted = Posted(given.output, given.answer.token_count, given.answer.tokens_root)

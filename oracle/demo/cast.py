@@ -8,8 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from oracle import devnet
-from oracle.client import ServiceId
+from oracle.client import ServiceId, devnet
 
 LIAR = ("-m", "oracle.demo.liar")
 LAST_LINES = 3  # of a log, where a step did not happen

@@ -7,9 +7,9 @@ from eth_hash.auto import keccak
 
 from oracle.disputes.evidence import ModelExhibits, StepExhibits
 from oracle.disputes.passes import Pass
-from oracle.disputes.tokens import Tokens
 from oracle.disputes.trace import BEFORE, Width
 from oracle.engines.exact.integers import Integers
+from oracle.merkle.tokens import Tokens
 
 
 @dataclass

@@ -14,7 +14,7 @@ from web3 import Web3
 
 from oracle.chain.requests import Answer
 from oracle.client import OracleClient
-from oracle.devnet import ETHER
+from oracle.client.devnet import ETHER
 
 BURN_ADDRESS = Web3.to_checksum_address("0x000000000000000000000000000000000000dEaD")
 

@@ -10,17 +10,18 @@ from typing import Any
 
 import typer
 
+from oracle.api.process import run
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import Deployment
 from oracle.demo.false_pass import FalsePass
-from oracle.deployment import Deployment
 from oracle.disputes.passes import Pass
-from oracle.disputes.tokens import Tokens, tokenized
 from oracle.engines.base import Completion, Engine, Params, TokenId, Verdict
+from oracle.engines.exact.tokenizer import tokenized
+from oracle.merkle.tokens import Tokens
 from oracle.models.store import ModelStore
 from oracle.node.engines import llama_engines
 from oracle.node.litigant import Litigant
 from oracle.node.records import ServiceRecord
-from oracle.node.serve import run
 from oracle.node.settings import load
 
 BRIBED = b"Delphi"

@@ -22,17 +22,16 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from web3 import Web3
 
-from oracle import devnet
-from oracle.attestation.asking import question, readers
 from oracle.chain.requests import Request
-from oracle.client import OracleClient, RequestId, ServiceId, Step, story
+from oracle.client import OracleClient, RequestId, ServiceId, Step, devnet, story
+from oracle.client.private import question, readers
 from oracle.demo import ledger
 from oracle.demo.cast import LIAR, DidNotHappen, Player, Role, explain, start
 from oracle.demo.drawing import draw
 from oracle.demo.ledger import BURN_ADDRESS, Party
 from oracle.demo.narrator import Narrator
-from oracle.disputes.tokens import tokenized
 from oracle.engines.exact import fast_kernels
+from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import OracleError, Refused
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from eth_abi.abi import decode, encode
 
-from oracle.disputes.merkle import HASH_BYTES, Tree, leaf_hash
 from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
 from oracle.engines.exact.blocks import Bytes
 from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS
@@ -25,6 +24,7 @@ from oracle.engines.exact.tables import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
+from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 from oracle.models.download import disk_errors
 from oracle.models.gguf import BLOCKS, Gguf, Tensor, read
 

@@ -13,8 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from oracle.disputes import commitments, trace
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import ENTRIES, Tokens
 from oracle.disputes.trace import BEFORE, LEAF_NUMBERS, Operator
 from oracle.engines.exact.architecture import Architecture, architecture
 from oracle.engines.exact.integers import Integers
@@ -22,6 +20,8 @@ from oracle.engines.exact.model import Trace
 from oracle.engines.exact.tables import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
+from oracle.merkle.tokens import ENTRIES, Tokens
+from oracle.merkle.tree import Tree
 from oracle.models.gguf import read
 
 Input = tuple[bytes, bytes, list[bytes], list[bytes]]

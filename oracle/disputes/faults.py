@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from oracle.disputes.evidence import Input, ModelExhibits, Spelling, entry_input
-from oracle.disputes.tokens import Tokens, prompt_ids
+from oracle.merkle.tokens import Tokens, prompt_ids
 from oracle.models.manifest import Manifest
 
 

@@ -25,12 +25,12 @@ from oracle.disputes.evidence import (
     list_tree,
     rounds,
 )
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import Tokens
 from oracle.disputes.trace import Operator, Width
 from oracle.engines.base import Params
 from oracle.engines.exact.integers import Integers
 from oracle.engines.sampling import choice
+from oracle.merkle.tokens import Tokens
+from oracle.merkle.tree import Tree
 
 
 class Stage(IntEnum):

@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from oracle.disputes import trace
 from oracle.disputes.evidence import ModelExhibits, Step, StepExhibits
-from oracle.disputes.tokens import Tokens
 from oracle.engines.exact import fast_kernels
 from oracle.engines.exact.fast_linear import FastLinear
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
+from oracle.merkle.tokens import Tokens
 
 Residual = npt.NDArray[np.int32]
 KEPT_TRACES, KEPT_STEPS = 2, 6

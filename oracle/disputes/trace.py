@@ -19,10 +19,10 @@ from enum import Enum
 import numpy as np
 
 from oracle.disputes import lanes
-from oracle.disputes.merkle import Tree, depth, empty, leaf_hash
 from oracle.engines.exact.architecture import Architecture
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import FullTrace, Trace
+from oracle.merkle.tree import Tree, depth, empty, leaf_hash
 
 LEAF_NUMBERS = 256
 BEFORE = "residual.before"

@@ -19,8 +19,8 @@ from oracle.engines.base import Completion, Params, TokenId, Verdict, output_lim
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
-from oracle.engines.merkle import tokens_root
 from oracle.errors import BadModelFile, PromptTooLong
+from oracle.merkle.tokens import tokens_root
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import known_answer

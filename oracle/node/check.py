@@ -10,22 +10,22 @@ from eth_utils.crypto import keccak
 
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import Deployment
 from oracle.chain.keys import Signer
 from oracle.chain.promises import measured
 from oracle.chain.rpc import Rpc
+from oracle.chain.services import Terms
 from oracle.chain.types import Block
-from oracle.deployment import Deployment
 from oracle.disputes import recomputed
-from oracle.disputes.tokens import prompt_bytes
 from oracle.engines.base import Engine, Params
 from oracle.errors import BadSettings, MalformedPrompt, OracleError
+from oracle.merkle.tokens import prompt_bytes
 from oracle.models.download import OnBytes, ignore_bytes
 from oracle.models.store import ModelStore
 from oracle.node.daemon import check_services, load_signers, make_rpc, tee_of
 from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
-from oracle.services import Terms
 
 ETHER = 10**18
 SELF_TEST = b"Is water wet?"

@@ -22,6 +22,7 @@ from oracle.attestation.keeper import DevSource, Pccs, Source
 from oracle.attestation.private import NotForThisKey
 from oracle.attestation.registration import QuoteProducer
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import Deployment
 from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Follower, Progress
 from oracle.chain.keys import LocalSigner, RemoteSigner, Signer, load_keystore_async
@@ -30,17 +31,16 @@ from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
-from oracle.deployment import Deployment
 from oracle.engines.base import Trouble
 from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
+from oracle.journal.crashpoints import crashpoint
+from oracle.journal.journal import BlockRef, Journal, Tx
+from oracle.journal.outbox import LIVE, Outbox
+from oracle.journal.schema import jobs
 from oracle.models.store import ModelStore
 from oracle.node import ledger, salts
-from oracle.node.crashpoints import crashpoint
 from oracle.node.enclave import Enclave
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
-from oracle.node.journal import BlockRef, Journal, Tx
-from oracle.node.journal_outbox import LIVE, Outbox
-from oracle.node.journal_schema import jobs
 from oracle.node.ledger import Ledger
 from oracle.node.litigant import Litigant, Standing
 from oracle.node.outgoing import Outgoing

@@ -34,13 +34,13 @@ from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import artifact
 from oracle.chain.headers import FIELDS, UnknownHeader
 from oracle.chain.requests import Answer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
-from oracle.deployment import artifact
 from oracle.errors import Refused, ReorgedAway
-from oracle.node.journal import BlockRef
+from oracle.journal.journal import BlockRef
 from oracle.node.mailbox import Mailbox
 from oracle.node.planner import View, Wanted
 from oracle.node.records import Output, RequestRecord, ServiceRecord

@@ -80,8 +80,10 @@ def llama_engines(
             recomputed.verify(store, manifest, partial(on_progress, "commit"))
         gpus: list[str | None] = [*settings.gpus] or [None]
         panel = None if plays(service.terms.arbiter) else service.panel
+        tolerance = None if panel is None else panel.tolerance
         specs = [
-            engine_spec(manifest, path, panel, llama, threads=settings.threads, gpu=gpu, model_fd=fd) for gpu in gpus
+            engine_spec(manifest, path, tolerance, llama, threads=settings.threads, gpu=gpu, model_fd=fd)
+            for gpu in gpus
         ]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
         limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))

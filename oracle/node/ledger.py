@@ -14,9 +14,10 @@ from eth_utils.crypto import keccak
 from oracle.chain.bindings import Event
 from oracle.chain.contracts import Contracts
 from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
+from oracle.chain.services import Terms
 from oracle.chain.types import Log
-from oracle.node.journal import BlockRef, Tx
-from oracle.node.journal_schema import blocks, jobs, undo
+from oracle.journal.journal import BlockRef, Tx
+from oracle.journal.schema import blocks, jobs, undo
 from oracle.node.records import (
     CHAIN_KINDS,
     CaseRecord,
@@ -32,7 +33,6 @@ from oracle.node.records import (
     seat_key,
     service_key,
 )
-from oracle.services import Terms
 
 log = structlog.get_logger()
 

@@ -26,12 +26,12 @@ from oracle.disputes import faults
 from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, place, reveal
 from oracle.disputes.passes import Pass, Tracer, Whole
-from oracle.disputes.tokens import Tokens
 from oracle.engines.base import Engine, TokenId
 from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, ReorgedAway, Transient
+from oracle.journal.journal import BlockRef
+from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node.journal import BlockRef
 from oracle.node.planner import View, Wanted
 from oracle.node.records import GameRecord, PostedAnswer, RequestRecord
 

@@ -10,14 +10,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import Deployment
 from oracle.chain.sender import Intent
-from oracle.deployment import Deployment
 from oracle.errors import BadSettings, JournalCorrupt
+from oracle.journal.journal import Tx
+from oracle.journal.outbox import LIVE
+from oracle.journal.schema import intents
 from oracle.node import ledger
 from oracle.node.daemon import load_signers, make_follower, make_rpc, open_journal, open_node
-from oracle.node.journal import Tx
-from oracle.node.journal_outbox import LIVE
-from oracle.node.journal_schema import intents
 from oracle.node.records import LIVE_CASE, LIVE_REQUEST, SeatRecord
 from oracle.node.settings import Settings
 

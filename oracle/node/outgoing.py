@@ -12,8 +12,8 @@ import structlog
 from oracle.chain.requests import RequestId
 from oracle.chain.sender import Intent, Sender
 from oracle.chain.types import Block
-from oracle.node.journal import Journal, Tx
-from oracle.node.journal_outbox import LIVE, Outbox
+from oracle.journal.journal import Journal, Tx
+from oracle.journal.outbox import LIVE, Outbox
 from oracle.node.planner import Wanted
 from oracle.node.records import batch_key
 

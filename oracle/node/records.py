@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
-from oracle.node.journal import Job
-from oracle.services import GameTerms, PanelTerms, Terms
+from oracle.chain.services import GameTerms, PanelTerms, Terms
+from oracle.journal.journal import Job
 
 CHAIN_KINDS = ("service", "seat", "request", "case", "game", "opening")
 LIVE_REQUEST = ("open", "answered", "disputed")

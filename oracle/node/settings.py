@@ -22,11 +22,11 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from oracle import ENVIRONMENT_PREFIX
 from oracle.errors import BadSettings
 from oracle.models.files import at_home
 
 INTEL = "https://api.trustedservices.intel.com"
-PREFIX = "DIDYMA_"
 OUTSIDE = ("DIDYMA_CONFIG", "DIDYMA_SECRETS_DIR", "DIDYMA_CRASH_AT")
 """Names in the environment that are not settings."""
 
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
     """Everything an operator decides. Times in seconds, amounts in wei, relative paths from the settings file."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
+        env_prefix=ENVIRONMENT_PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
     )
 
     # -- chain
@@ -211,8 +211,8 @@ def load(config: Path | None = None, **values: Any) -> Settings:
     """
     file = config or (Path(found) if (found := os.environ.get("DIDYMA_CONFIG")) else None)
     secrets = os.environ.get("DIDYMA_SECRETS_DIR")
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
-    given = {name for name in os.environ if name.upper().startswith(PREFIX)} - set(OUTSIDE)
+    known = {ENVIRONMENT_PREFIX + name.upper() for name in Settings.model_fields}
+    given = {name for name in os.environ if name.upper().startswith(ENVIRONMENT_PREFIX)} - set(OUTSIDE)
     if secrets is not None and Path(secrets).is_dir():
         given |= {path.name for path in Path(secrets).iterdir() if not path.name.startswith(".")}
     if unknown := sorted(given - known):

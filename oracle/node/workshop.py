@@ -28,11 +28,11 @@ from oracle.chain.requests import MAX_OUTPUT_BYTES
 from oracle.engines.base import Engine, Trouble
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EngineCrashed, OracleError, Refused, Transient
+from oracle.journal.crashpoints import crashpoint
+from oracle.journal.journal import Journal
 from oracle.node import evidence
-from oracle.node.crashpoints import crashpoint
 from oracle.node.enclave import Enclave
 from oracle.node.engines import EngineFactory
-from oracle.node.journal import Journal
 from oracle.node.planner import Compute, Judge
 from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
 

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from oracle import devnet
 from oracle.attestation import measured
 from oracle.attestation.measured import NAME, MeasuredModel, NotEnoughMemory, measure
+from oracle.client import devnet
 from oracle.disputes import commitments
 from oracle.engines.worker_sandbox import PACKAGE_ROOT
 from oracle.errors import BadModelFile, WrongCommitments

@@ -12,23 +12,23 @@ from typing import Any
 import pytest
 from attestation.test_gpu import UUIDS, Double
 
-from oracle import devnet
 from oracle.attestation.gpu import Appraisal, GpuRefused
 from oracle.attestation.measured import MeasuredModel, measure
-from oracle.disputes.tokens import prompt_bytes
+from oracle.chain.services import PanelTerms
+from oracle.client import devnet
 from oracle.engines import worker, worker_sandbox
 from oracle.engines.base import Completion, Engine, Params
 from oracle.engines.exact.spec import exact_spec
 from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadModelFile
+from oracle.merkle.tokens import prompt_bytes
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 from oracle.node import engines as node_engines
 from oracle.node.engines import llama_engines
 from oracle.node.settings import Settings
-from oracle.services import PanelTerms
 
 TESTS = Path(__file__).resolve().parents[1]
 PARAMS = Params(max_tokens=12, temperature=1 << 16, seed=bytes(range(32)))

@@ -21,15 +21,14 @@ from typer.testing import CliRunner
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 
-from oracle import devnet
 from oracle.attestation import identity
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, Registration
+from oracle.chain.deployment import Deployment
 from oracle.cli import app, tee
-from oracle.client import OracleClient, ServiceId
-from oracle.deployment import Deployment
+from oracle.client import OracleClient, ServiceId, devnet
 
 DAY = 86_400
 GUARDIAN, NODE = ACCOUNTS[7], ACCOUNTS[8]

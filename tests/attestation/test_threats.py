@@ -29,10 +29,10 @@ from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource
 from oracle.attestation.quote import HEADER_BYTES, Quote
 from oracle.chain.requests import Answer, Request
+from oracle.chain.services import Policy, Terms
 from oracle.errors import BadSettings
 from oracle.node.daemon import make_enclave
 from oracle.node.enclave import Enclave
-from oracle.services import Policy, Terms
 
 ETHER = 10**18
 CAP, GRACE_CAP = 2 * ETHER, ETHER

@@ -32,8 +32,8 @@ from oracle.attestation.identity import measurement_id
 from oracle.attestation.quote import INTEL_QE_VENDOR, TDX15_BODY, BadQuote, Quote
 from oracle.attestation.tcb import STATUSES, Flag
 from oracle.attestation.verifier import EvidenceRefused, Policy, Verdict, objection, verify
-from oracle.services import Policy as ServicePolicy
-from oracle.services import Terms
+from oracle.chain.services import Policy as ServicePolicy
+from oracle.chain.services import Terms
 
 CASES = int(os.environ.get("DIDYMA_VERDICTS", "40"))
 SEED = int(os.environ.get("DIDYMA_SEED", "1"))

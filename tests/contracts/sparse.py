@@ -14,10 +14,10 @@ from eth_utils import keccak
 
 from oracle.disputes import commitments, lanes
 from oracle.disputes.evidence import Entry, Number, Rotation, Step, Weight, rounds
-from oracle.disputes.merkle import Tree, depth, fold, leaf_hash, node_hash
-from oracle.disputes.tokens import Tokens
 from oracle.disputes.trace import BEFORE, Operator, Width, steps
 from oracle.engines.exact.architecture import Architecture
+from oracle.merkle.tokens import Tokens
+from oracle.merkle.tree import Tree, depth, fold, leaf_hash, node_hash
 from oracle.models.gguf import BLOCKS
 
 Q8_0, F32, ABSENT = 8, 0, commitments.ABSENT

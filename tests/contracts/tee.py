@@ -16,7 +16,7 @@ from oracle.attestation.dev import DevTee
 from oracle.attestation.eip712 import signed_answer
 from oracle.attestation.registration import Registration
 from oracle.chain import requests
-from oracle.services import Policy
+from oracle.chain.services import Policy
 
 DAY = 86_400
 CAP, GRACE_CAP = 2 * ETHER, ETHER // 10

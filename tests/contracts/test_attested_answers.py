@@ -12,7 +12,7 @@ from world import ANSWERED, ETHER, FINAL, GWEI, OUTPUT, TOKENS_ROOT, UNDELIVERED
 from oracle.attestation.dev import Level
 from oracle.attestation.eip712 import signed_answer
 from oracle.chain import requests
-from oracle.services import NO_ATTESTER
+from oracle.chain.services import NO_ATTESTER
 
 FINNEY = 10**15
 WEEK = 7 * DAY

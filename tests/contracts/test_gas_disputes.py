@@ -10,9 +10,9 @@ from world import ETHER, terms
 
 from oracle.disputes.evidence import Step, entry_input, rounds
 from oracle.disputes.faults import Fault
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import prompt_bytes
 from oracle.engines.sampling import table_code
+from oracle.merkle.tokens import prompt_bytes
+from oracle.merkle.tree import Tree
 
 GAME_TERMS = (ETHER // 10, ETHER // 100, 3_600, 300, 600, 126, 200)
 LAYER = 17

@@ -8,11 +8,11 @@ from disputes.stand import Stand
 
 from oracle.disputes import trace
 from oracle.disputes.evidence import Entry, ModelExhibits, Number, Step, StepExhibits, WholeRow, entry_input, list_tree
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import Tokens
 from oracle.disputes.trace import Operator
 from oracle.engines.exact.model import Reference
 from oracle.engines.exact.weights import load
+from oracle.merkle.tokens import Tokens
+from oracle.merkle.tree import Tree
 
 PROMPT, OUTPUT = (1, 3, 4, 1, 5, 6), (9, 2, 2)
 POSITIONS = 8

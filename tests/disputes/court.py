@@ -12,13 +12,13 @@ from rig.anvil import Anvil
 from web3.logs import DISCARD
 
 from oracle.chain.requests import Answer, Request
+from oracle.chain.services import NO_ATTESTER, GameTerms, Terms
 from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, attack, defend, reveal
 from oracle.disputes.passes import Pass, Tracer
-from oracle.disputes.tokens import Tokens, prompt_bytes
 from oracle.engines.base import Params
+from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
-from oracle.services import NO_ATTESTER, GameTerms, Terms
 
 ETHER = 10**18
 GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600, 126, 200)

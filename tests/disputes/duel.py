@@ -14,7 +14,7 @@ from web3.logs import DISCARD
 
 from oracle.disputes import trace
 from oracle.disputes.game import Game, Move
-from oracle.disputes.merkle import Tree, fold, leaf_hash
+from oracle.merkle.tree import Tree, fold, leaf_hash
 
 CONTRACTS = ("DisputeGame", "Referee", "LinearReferee", "RowReferee", "AttentionReferee", "TokenReferee", "Oracle")
 

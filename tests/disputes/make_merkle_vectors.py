@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from oracle.disputes.merkle import Tree, empty, leaf_hash
+from oracle.merkle.tree import Tree, empty, leaf_hash
 
 COUNTS = (1, 2, 3, 5, 8, 13)
 FILE = Path(__file__).resolve().parents[1] / "vectors" / "merkle.json"

@@ -12,11 +12,11 @@ from exact.random_model import Shape, write
 from rig.anvil import anvil
 from web3.exceptions import ContractLogicError
 
+from oracle.chain.services import GameTerms
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.game import Stage, attack, defend
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import Tokens
-from oracle.services import GameTerms
+from oracle.merkle.tokens import Tokens
+from oracle.merkle.tree import Tree
 
 PROMPT = [9, 4, 11, 7]
 SHAPE = Shape(family="llama", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)

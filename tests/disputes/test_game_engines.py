@@ -12,15 +12,15 @@ from rig.anvil import anvil
 from web3.exceptions import ContractLogicError
 
 from oracle.chain import headers
+from oracle.chain.services import GameTerms
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes import faults
 from oracle.disputes.evidence import Spelling, entry_input
 from oracle.disputes.faults import Fault, Refutation
 from oracle.disputes.game import Move, Stage, attack, defend
-from oracle.disputes.merkle import Tree
 from oracle.disputes.passes import Pass, Tracer
-from oracle.disputes.tokens import Tokens
-from oracle.services import GameTerms
+from oracle.merkle.tokens import Tokens
+from oracle.merkle.tree import Tree
 
 PROMPT = [9, 4, 11, 7]
 MOST = 3

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig.anvil import ROOT
 
-from oracle.disputes.merkle import Tree, climb, depth, empty, fold, leaf_hash
-from oracle.engines.merkle import tokens_root
+from oracle.merkle.tokens import tokens_root
+from oracle.merkle.tree import Tree, climb, depth, empty, fold, leaf_hash
 
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "merkle.json").read_text())
 TREES = VECTORS["trees"]

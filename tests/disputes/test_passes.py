@@ -6,7 +6,7 @@ from exact.random_model import Shape, write
 
 from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.passes import KEPT_STEPS, Pass, Tracer, Whole
-from oracle.disputes.tokens import Tokens
+from oracle.merkle.tokens import Tokens
 
 TOKENS = Tokens((1, 9, 4, 11), tuple(range(20, 32)), tuple(range(12)))
 POSITIONS = range(4, 16)

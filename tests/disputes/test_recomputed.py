@@ -12,6 +12,7 @@ from exact.random_model import Shape, write
 from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
+from oracle.chain.services import PanelTerms
 from oracle.cli import app
 from oracle.disputes import commitments, recomputed
 from oracle.errors import BadModelFile, WrongCommitments
@@ -21,7 +22,6 @@ from oracle.models.store import ModelStore
 from oracle.node import check
 from oracle.node.engines import llama_engines, logged_progress
 from oracle.node.settings import Settings
-from oracle.services import PanelTerms
 
 SHAPE = Shape(family="qwen2", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
 GAME, PANEL = "0xbb", "0xaa"

@@ -25,9 +25,9 @@ from oracle.disputes.evidence import (
     entry_input,
     list_tree,
 )
-from oracle.disputes.merkle import Tree, climb, leaf_hash
-from oracle.disputes.tokens import ENTRIES, Tokens
 from oracle.disputes.trace import BEFORE, Operator
+from oracle.merkle.tokens import ENTRIES, Tokens
+from oracle.merkle.tree import Tree, climb, leaf_hash
 from oracle.models.manifest import Manifest
 
 SHAPES = {

@@ -5,10 +5,10 @@ import pytest
 from exact.random_model import Shape, write
 
 from oracle.disputes import lanes, trace
-from oracle.disputes.merkle import climb, fold, leaf_hash
 from oracle.disputes.trace import BEFORE, Operator, Width
 from oracle.engines.exact.model import Reference
 from oracle.engines.exact.weights import load
+from oracle.merkle.tree import climb, fold, leaf_hash
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2]
 SHAPES = [

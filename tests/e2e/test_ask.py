@@ -8,11 +8,10 @@ from e2e.world import ETHER, World
 from eth_account import Account
 from typer.testing import CliRunner
 
-from oracle import devnet
 from oracle.cli import app
 from oracle.cli.connection import Network, Wallet
 from oracle.cli.report import reported
-from oracle.client import ServiceId, Step
+from oracle.client import ServiceId, Step, devnet
 
 
 @pytest.fixture

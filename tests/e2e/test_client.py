@@ -19,8 +19,8 @@ from oracle.client import RequestId, ServiceId
 from oracle.client.gains import BURNT, Gain
 from oracle.client.life import disputes, of_request
 from oracle.engines.base import Completion, TokenId
-from oracle.engines.merkle import tokens_root
 from oracle.errors import CallReverted, Refused
+from oracle.merkle.tokens import tokens_root
 
 GAS, GAS_PRICE = 60_000, 2 * 10**9
 STRANGER = ACCOUNTS[8]

@@ -15,9 +15,9 @@ from e2e.world import ACCOUNTS, NODES, World, drive, make_node, rewound, settle,
 from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
 
-from oracle.node.crashpoints import DAEMON_POINTS, POINTS
-from oracle.node.journal import Journal
-from oracle.node.journal_outbox import Outbox
+from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
+from oracle.journal.journal import Journal
+from oracle.journal.outbox import Outbox
 
 OPERATOR, LIAR, DISPUTER = NODES[0], NODES[4], ACCOUNTS[8]
 ELSEWHERE = {

@@ -5,7 +5,7 @@ import subprocess
 
 from rig.anvil import ROOT, anvil
 
-from oracle.deployment import Deployment
+from oracle.chain.deployment import Deployment
 
 
 def test_deploy_script__fresh_chain__deploys_contracts_that_know_each_other_and_writes_their_addresses(tmp_path):

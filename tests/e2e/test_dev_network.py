@@ -17,11 +17,10 @@ import pytest
 from rig.anvil import ROOT, free_port
 from rig.child import alive
 
-from oracle import devnet
 from oracle.cli.connection import Network
 from oracle.cli.dev import BRIBED
-from oracle.client import OracleClient
-from oracle.disputes.tokens import tokenized
+from oracle.client import OracleClient, devnet
+from oracle.engines.exact.tokenizer import tokenized
 from oracle.models.store import ModelStore
 
 READY_SECONDS = 300

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from e2e.world import NODES, drive, step, team
 
-from oracle.devnet import add_model
+from oracle.client.devnet import add_model
 from oracle.engines.base import Completion, Params
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
-from oracle.engines.merkle import tokens_root
+from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore

@@ -16,7 +16,7 @@ from rig.anvil import ROOT
 from rig.fake_engine import FakeEngine
 from rig.fault_rpc import fault_rpc
 
-from oracle.deployment import Deployment
+from oracle.chain.deployment import Deployment
 from oracle.engines.base import Completion, Params, TokenId, Verdict
 from oracle.errors import (
     AlreadyRunning,

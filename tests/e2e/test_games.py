@@ -17,27 +17,27 @@ from typer.testing import CliRunner
 
 from oracle.api.scrape import Scraper
 from oracle.chain import headers
+from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Answer
+from oracle.chain.services import GameTerms
 from oracle.cli import app
 from oracle.client import OracleClient, RequestId, story
 from oracle.client.gains import BURNT
 from oracle.client.life import disputes, of_request
 from oracle.demo.false_pass import FalsePass
-from oracle.deployment import Deployment
 from oracle.disputes import commitments
 from oracle.disputes.game import Game, Stage
-from oracle.disputes.merkle import Tree
-from oracle.disputes.tokens import Tokens, prompt_bytes
 from oracle.engines.base import Completion, Params, Verdict
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
+from oracle.journal.journal import Journal
+from oracle.journal.outbox import Outbox
+from oracle.merkle.tokens import Tokens, prompt_bytes
+from oracle.merkle.tree import Tree
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.check import _engine
-from oracle.node.journal import Journal
-from oracle.node.journal_outbox import Outbox
-from oracle.services import GameTerms
 
 SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
 GAME = GameTerms(ETHER // 10, ETHER // 100, 600, 40, 120, queue_seconds=90, ceiling_percent=200)

@@ -17,7 +17,7 @@ from fastapi.testclient import TestClient
 
 from oracle.api.app import create_app
 from oracle.disputes import recomputed
-from oracle.disputes.tokens import prompt_bytes
+from oracle.merkle.tokens import prompt_bytes
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore

@@ -11,16 +11,16 @@ from eth_account import Account
 from rig.anvil import ROOT
 from typer.testing import CliRunner
 
+from oracle.chain.services import GameTerms
 from oracle.cli import app
-from oracle.devnet import add_model
+from oracle.client.devnet import add_model
 from oracle.disputes import commitments
-from oracle.disputes.tokens import prompt_ids
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.fast_device import Device
+from oracle.merkle.tokens import prompt_ids
 from oracle.models.files import ModelFile
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
-from oracle.services import GameTerms
 
 OWNER = ACCOUNTS[8]
 TERMS = """

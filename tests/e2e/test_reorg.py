@@ -10,7 +10,7 @@ import pytest
 from e2e.world import NODES, World, drive, make_node, rewound, settle, step, world
 
 from oracle.errors import FinalityViolated
-from oracle.node.journal_outbox import Outbox
+from oracle.journal.outbox import Outbox
 from oracle.node.records import request_key
 
 D = 8

@@ -14,26 +14,25 @@ from fastapi.testclient import TestClient
 from rig.anvil import CHAIN_ID
 from rig.fake_engine import FakeEngine
 
-from oracle import devnet
 from oracle.api.prompts import create_prompts_app
 from oracle.api.scrape import Scraper
 from oracle.api.server import listen, serve_app
 from oracle.attestation import private
-from oracle.attestation.asking import PrivateQuestion, question, readers
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource, SourceUnavailable
-from oracle.attestation.trust import NotTrusted, Trust
 from oracle.chain.contracts import Contracts
-from oracle.client import OracleClient, ServiceId
-from oracle.deployment import Deployment
+from oracle.chain.deployment import Deployment
+from oracle.chain.services import PanelTerms
+from oracle.client import OracleClient, ServiceId, devnet
+from oracle.client.private import PrivateQuestion, question, readers
+from oracle.client.trust import NotTrusted, Trust
 from oracle.errors import BadSettings, Refused
 from oracle.node import daemon
 from oracle.node.check import everything
 from oracle.node.daemon import Node
 from oracle.node.enclave import RETRY_SECONDS, Enclave
 from oracle.node.records import Output
-from oracle.services import PanelTerms
 
 DAY = 86_400
 REVOKER = ACCOUNTS[8]  # not the daemon's key, whose nonces are its own

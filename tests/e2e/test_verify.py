@@ -24,8 +24,8 @@ from oracle.cli import verify as command
 from oracle.client import OracleClient, RequestId, verify
 from oracle.client.verify import Difference, Verdict
 from oracle.engines.base import Completion, Params, TokenId
-from oracle.engines.merkle import tokens_root
 from oracle.errors import BadModelFile, EngineCrashed, Refused
+from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 

@@ -10,17 +10,17 @@ from e2e.world import World, by_panel, rewound, world
 from rig import asking
 from typer.testing import CliRunner
 
-from oracle import devnet
+from oracle.chain.deployment import Deployment
+from oracle.chain.services import PanelTerms
 from oracle.cli import app
-from oracle.deployment import Deployment
+from oracle.client import devnet
 from oracle.engines.base import Completion, TokenId
 from oracle.engines.llama_settings import LlamaSettings, worker_spec
-from oracle.engines.merkle import tokens_root
 from oracle.engines.worker import WorkerEngine
+from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
-from oracle.services import PanelTerms
 
 REVIEW = b"The soup was cold and the waiter was rude."
 THREADS = 1

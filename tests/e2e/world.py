@@ -17,21 +17,20 @@ from pydantic import SecretStr
 from rig.anvil import CHAIN_ID, Anvil, anvil
 from rig.fake_engine import STOP, FakeEngine
 
-from oracle import devnet
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import Deployment
 from oracle.chain.keys import LocalSigner
 from oracle.chain.requests import Request
 from oracle.chain.rpc import Rpc
-from oracle.client import OracleClient, RequestId, ServiceId
-from oracle.deployment import Deployment
+from oracle.chain.services import NO_ATTESTER, PanelTerms, Terms
+from oracle.client import OracleClient, RequestId, ServiceId, devnet
 from oracle.engines.base import Completion, Params, TokenId, Verdict
-from oracle.engines.merkle import tokens_root
 from oracle.errors import ReorgedAway
+from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.node import salts
 from oracle.node.daemon import Node, open_journal
 from oracle.node.settings import Settings
-from oracle.services import NO_ATTESTER, PanelTerms, Terms
 
 ETHER = 10**18
 MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 4096, (), (), (256,))

@@ -10,9 +10,9 @@ import pytest
 from rig import tiny_gguf
 from rig.tiny_gguf import CONTEXT_LENGTH, END, TURN_END
 
-from oracle import devnet
+from oracle.chain.services import PanelTerms
 from oracle.cli.dev import SHIPPED_MODEL
-from oracle.disputes.tokens import prompt_bytes
+from oracle.client import devnet
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact import engine as engine_module
 from oracle.engines.exact import fast_known
@@ -22,15 +22,14 @@ from oracle.engines.exact.fast_device import Device
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.spec import exact_spec
 from oracle.engines.margins import pick
-from oracle.engines.merkle import tokens_root
 from oracle.engines.worker import WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong, WrongNumbers
+from oracle.merkle.tokens import prompt_bytes, tokens_root
 from oracle.models.files import ModelFile
 from oracle.node.engines import llama_engines
 from oracle.node.settings import Settings
 from oracle.node.workshop import _answer, _judge
-from oracle.services import PanelTerms
 
 GREEDY = Params(max_tokens=24)
 SAMPLED = Params(max_tokens=24, temperature=1 << 16, seed=bytes(range(32)))

@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from eth_account import Account
 from sqlalchemy.engine import Connection
 
-from oracle.node.journal import Journal
-from oracle.node.journal_outbox import Outbox
-from oracle.node.journal_schema import MIGRATIONS
+from oracle.journal.journal import Journal
+from oracle.journal.outbox import Outbox
+from oracle.journal.schema import MIGRATIONS
 from rig import contract
 from rig.anvil import CHAIN_ID, KEYS, Anvil
 from rig.recorder import catch_up, make_follower, say, seen

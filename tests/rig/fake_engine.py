@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from oracle.engines.base import Completion, Params, TokenId, Verdict
-from oracle.engines.merkle import tokens_root
 from oracle.errors import BadModelFile, EmptyPrompt, PromptTooLong, ProofFailed
+from oracle.merkle.tokens import tokens_root
 
 STOP = TokenId(256)
 CONTEXT_LENGTH = 4096

@@ -8,7 +8,7 @@ from eth_account import Account
 from oracle.chain.follower import Follower
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Log
-from oracle.node.journal import BlockRef, Journal, Tx
+from oracle.journal.journal import BlockRef, Journal, Tx
 from rig import contract
 from rig.anvil import KEYS, Anvil
 

@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from oracle.chain.keys import LocalSigner
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, IntentRow, Report, Sender, SenderSettings
-from oracle.node.journal import Journal
-from oracle.node.journal_outbox import Attempt, NonceRow, Outbox
+from oracle.journal.journal import Journal
+from oracle.journal.outbox import Attempt, NonceRow, Outbox
 from rig import contract
 from rig.anvil import CHAIN_ID, KEYS, Anvil
 

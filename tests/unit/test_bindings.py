@@ -8,8 +8,8 @@ from eth_utils.crypto import keccak
 from rig.contract import ADDRESS
 
 from oracle.chain.bindings import Binding
+from oracle.chain.deployment import artifact
 from oracle.chain.types import Log
-from oracle.deployment import artifact
 
 OTHER = "0x" + "22" * 20
 ANSWER_PARTS = [{"name": "turn", "type": "uint32"}, {"name": "outputHash", "type": "bytes32"}]

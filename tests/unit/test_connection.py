@@ -20,15 +20,14 @@ from typer.testing import CliRunner
 from web3 import Web3
 from web3.exceptions import ContractLogicError, Web3ValidationError
 
-from oracle import devnet
 from oracle.chain import refusals
 from oracle.chain.connect import Endpoint, connect
+from oracle.chain.deployment import Deployment, artifact, artifact_names
 from oracle.chain.rpc import Rpc
 from oracle.chain.rpc_errors import MOST_REPLY_BYTES, MOST_WORDS, quoted, refusal_of
 from oracle.cli import app, connection
 from oracle.cli.connection import Network
-from oracle.client import OracleClient
-from oracle.deployment import Deployment, artifact, artifact_names
+from oracle.client import OracleClient, devnet
 from oracle.errors import CallReverted, Refused, RpcRefused, RpcUnavailable
 
 DEPLOYMENT = Deployment(31337, 1, *("0x" + digits * 20 for digits in ("11", "22", "33", "44", "55")))

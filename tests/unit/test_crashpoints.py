@@ -10,7 +10,7 @@ from rig.anvil import ROOT, Anvil, anvil
 from rig.child import KILLED, run_child
 from rig.crash_cases import CASES
 
-from oracle.node.crashpoints import DAEMON_POINTS, POINTS
+from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
 
 
 @pytest.fixture

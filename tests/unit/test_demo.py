@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from oracle import devnet
+from oracle.chain.deployment import artifact
+from oracle.client import devnet
 from oracle.demo import run
 from oracle.demo.cast import DidNotHappen, Player, Role, explain
 from oracle.demo.ledger import Ledger, Row
 from oracle.demo.narrator import SENTENCES
-from oracle.deployment import artifact
 
 TOLD_BY_THEMSELVES = {"answer", "answerAttested", "register", "decide"}
 BY_CONTRACTS = {"adopt", "dispute", "rule", "lockSeat", "unlockSeat", "onAnswer", "won", "refuted"}

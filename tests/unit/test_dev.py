@@ -17,9 +17,9 @@ from rig.anvil import anvil, free_port
 from rig.child import alive
 from typer.testing import CliRunner
 
-from oracle import devnet, devnodes
 from oracle.cli import app, dev
-from oracle.devnodes import NodeProcess
+from oracle.client import devnet, devnodes
+from oracle.client.devnodes import NodeProcess
 from oracle.errors import Refused
 
 

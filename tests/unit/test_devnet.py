@@ -12,7 +12,7 @@ from rig.anvil import ROOT, anvil, free_port
 from rig.child import alive
 from web3.types import RPCEndpoint
 
-from oracle import devnet
+from oracle.client import devnet
 
 
 @pytest.mark.parametrize("later", [0, 3])
@@ -61,7 +61,7 @@ def test_start__starter_is_killed__so_is_all_that_it_started(tmp_path):
     stubborn = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)"
     parent = f"import os, subprocess, sys; print(os.getpid(), flush=True); c = {stubborn!r}\n"
     parent += "child = subprocess.Popen([sys.executable, '-c', c]); print(child.pid, flush=True); exec(c)"
-    starter = "import subprocess, sys, time; from pathlib import Path; from oracle import devnodes\n"
+    starter = "import subprocess, sys, time; from pathlib import Path; from oracle.client import devnodes\n"
     starter += f"held = devnodes.start([sys.executable, '-c', {parent!r}], Path(sys.argv[1]).open('wb'))\n"
     starter += "time.sleep(600)"
     log = tmp_path / "log"

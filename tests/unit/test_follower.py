@@ -20,8 +20,8 @@ from oracle.chain.follower import Follower, LogCounter
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.errors import FinalityViolated, RpcUnavailable
+from oracle.journal.journal import Journal
 from oracle.node import ledger
-from oracle.node.journal import Journal
 
 LOOKALIKE = "0x" + "ab" * 20
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from rig.child import run_child
 
 from oracle.errors import AlreadyRunning, JournalCorrupt, JournalFull, JournalTooNew, WrongChain
-from oracle.node.journal import BlockRef, Journal, Tx
-from oracle.node.journal_outbox import Intent, Outbox
-from oracle.node.journal_schema import MIGRATIONS
+from oracle.journal.journal import BlockRef, Journal, Tx
+from oracle.journal.outbox import Intent, Outbox
+from oracle.journal.schema import MIGRATIONS
 
 IDENTITY = "31337:0xOracle"
 NODE = "0x" + "11" * 20

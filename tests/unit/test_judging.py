@@ -8,8 +8,8 @@ from rig.fake_engine import STOP, FakeEngine
 
 from oracle.engines.base import Params, Verdict
 from oracle.engines.judging import Finding, Posted, judge
-from oracle.engines.merkle import tokens_root
 from oracle.errors import BadModelFile, EngineCrashed, JobQuarantined
+from oracle.merkle.tokens import tokens_root
 
 PARAMS = Params(max_tokens=16)
 PROMPT = b"is water wet?"

@@ -19,9 +19,9 @@ from rig.tiny_gguf import CONTEXT_LENGTH, END, START, TURN_END, USER
 from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings, worker_spec
-from oracle.engines.merkle import tokens_root
 from oracle.engines.worker import Limits, WorkerEngine
 from oracle.errors import BadModelFile, EngineCrashed, PromptTooLong
+from oracle.merkle.tokens import tokens_root
 from oracle.models.files import ModelFile
 
 TOLERANCE = 1 << 14  # a quarter of a logit: batches of 64 and more differ by half of that

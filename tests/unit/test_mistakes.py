@@ -20,10 +20,10 @@ from typer.testing import CliRunner
 from web3 import Web3
 
 from oracle.attestation.dev import MACHINE
+from oracle.chain.deployment import Deployment
 from oracle.chain.refusals import ADVICE
 from oracle.cli import app
 from oracle.cli.connection import Network
-from oracle.deployment import Deployment
 from oracle.models.shipped import SHIPPED_MODEL
 
 ID, ADDRESS = "0x" + "ab" * 32, "0x" + "cd" * 20

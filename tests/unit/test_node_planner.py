@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle.chain.contracts import Contracts
+from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Answer, Request, Round, Vote, case_id, commitment
+from oracle.chain.services import NO_ATTESTER, PanelTerms, Terms
 from oracle.chain.types import Block
-from oracle.deployment import Deployment
 from oracle.node.planner import Compute, Judge, Plan, Planner, Rules, View, Wanted
 from oracle.node.records import (
     CaseRecord,
@@ -22,7 +23,6 @@ from oracle.node.records import (
     ServiceRecord,
 )
 from oracle.node.salts import Salts
-from oracle.services import NO_ATTESTER, PanelTerms, Terms
 
 ETHER = 10**18
 ME, OTHER, LIAR, CHALLENGER = (to_checksum_address("0x" + digit * 40) for digit in "1234")

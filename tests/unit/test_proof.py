@@ -8,7 +8,7 @@ import pytest
 from rig import tiny_gguf
 from rig.fake_engine import KNOWN_QUESTION
 
-from oracle.devnet import read_description
+from oracle.client.devnet import read_description
 from oracle.engines import llama, proof
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact import engine as exact_engine

@@ -10,7 +10,7 @@ from web3 import Web3
 
 from oracle.chain import refusals
 from oracle.chain.contracts import Contracts
-from oracle.deployment import Deployment, artifact, artifact_names
+from oracle.chain.deployment import Deployment, artifact, artifact_names
 
 ADDRESS = Web3.to_checksum_address("0x" + "cd" * 20)
 VALUES: dict[str, Any] = {"address": ADDRESS, "bytes": b"\1\2", "string": "why", "bool": True}

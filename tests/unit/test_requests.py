@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig.anvil import CHAIN_ID, KEYS, anvil
 
+from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Answer, Request, Round, Vote, case_id, commitment
 from oracle.client import OracleClient
-from oracle.deployment import Deployment
 
 word = st.integers(0, 2**256 - 1)
 bytes32 = st.binary(min_size=32, max_size=32)

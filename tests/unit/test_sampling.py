@@ -8,8 +8,8 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle.engines.merkle import tokens_root
 from oracle.engines.sampling import gumbel, inverse_temperature, noise, table
+from oracle.merkle.tokens import tokens_root
 
 SEED = bytes(range(32))
 PUBLISHED_TABLE = "96a9cca52b5f68e979aa0c2e8fac0d1ab2e55a0068a3afbfd52b36c219fd57f4"

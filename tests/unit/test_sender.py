@@ -11,7 +11,7 @@ from rig.stack import ETHER, intent, stack
 
 from oracle.chain.fees import FeePolicy, Fees
 from oracle.errors import ConflictingAnswer, FinalityViolated, ForeignTransaction, JournalFull, RpcUnavailable
-from oracle.node.journal_outbox import Outbox
+from oracle.journal.outbox import Outbox
 
 GWEI = 10**9
 NODE = Account.from_key(KEYS[0]).address

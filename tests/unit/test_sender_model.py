@@ -27,7 +27,7 @@ from rig.fault_rpc import fault_rpc
 from rig.stack import Stack, intent, stack
 
 from oracle.errors import Transient
-from oracle.node.journal_outbox import Attempt, NonceRow
+from oracle.journal.outbox import Attempt, NonceRow
 
 NODE = Account.from_key(KEYS[0]).address
 DEPTH = 6

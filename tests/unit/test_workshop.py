@@ -6,7 +6,7 @@ from rig.fake_engine import FakeEngine
 from structlog.testing import capture_logs
 from unit.test_node_planner import SEED, answered, view
 
-from oracle.node.journal import Journal
+from oracle.journal.journal import Journal
 from oracle.node.planner import Judge
 from oracle.node.records import verdict_key
 from oracle.node.workshop import RELOAD_SECONDS, Workshop

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from oracle.disputes.tokens import PROMPT_TOKEN_BYTES, Tokens, prompt_ids
 from oracle.engines import proof
 from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact import fast_known
@@ -18,9 +17,9 @@ from oracle.engines.exact.fast_device import Device
 from oracle.engines.exact.model import Chunk
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load as load_weights
-from oracle.engines.merkle import tokens_root
 from oracle.engines.sampling import gumbel, inverse_temperature
 from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong
+from oracle.merkle.tokens import PROMPT_TOKEN_BYTES, Tokens, prompt_ids, tokens_root
 from oracle.models import gguf
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
@@ -44,7 +43,7 @@ class ExactEngine:
         *,
         prompt_ids: bool = False,
     ) -> None:
-        """prompt_ids: prompts are token ids (`disputes/tokens.py`), as the dispute game wants them.
+        """prompt_ids: prompts are token ids (`merkle/tokens.py`), as the dispute game wants them.
 
         Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
         self._file, self._manifest, self._device = file, manifest, device

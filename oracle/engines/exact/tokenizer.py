@@ -9,11 +9,13 @@ import heapq
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from oracle.engines.exact.pretokenizers import CUTTERS, WHOLE_WORDS
 from oracle.errors import BadModelFile
-from oracle.models.gguf import Gguf
+from oracle.merkle.tokens import prompt_bytes
+from oracle.models.gguf import Gguf, read
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 SPACE_MARK = "▁".encode()
@@ -294,3 +296,8 @@ def _byte_level_piece(text: bytes, kind: int) -> bytes:
         byte = _BYTES.get(letter)
         result += bytes([byte]) if byte is not None else b"[UNK_BYTE_0x" + letter.hex().encode() + text + b"]"
     return result
+
+
+def tokenized(path: Path, text: bytes) -> bytes:
+    """A text as a prompt of token ids, by the model file's own tokenizer. Raises BadModelFile."""
+    return prompt_bytes(Tokenizer(read(path)).encode(text))

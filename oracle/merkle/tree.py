@@ -10,8 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from eth_hash.auto import keccak
 
-from oracle.engines.merkle import LEAF_TAG, NODE_TAG
-
+LEAF_TAG, NODE_TAG = b"\x00", b"\x01"
 HASH_BYTES = 32
 
 

@@ -23,20 +23,20 @@ from eth_account.signers.local import LocalAccount
 from web3 import Web3
 from web3.types import RPCEndpoint
 
+from oracle import ENVIRONMENT_PREFIX
 from oracle.attestation.dev import MACHINE, root_key
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.connect import connect
+from oracle.chain.deployment import Deployment, artifact
+from oracle.chain.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 from oracle.client import OracleClient, ServiceId
-from oracle.deployment import Deployment, artifact
-from oracle.devnodes import start, stop
+from oracle.client.devnodes import start, stop
 from oracle.disputes import recomputed
 from oracle.engines.sampling import table_code
 from oracle.errors import BadModelFile, Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node.settings import PREFIX
-from oracle.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
 
 ETHER = 10**18
 GWEI = 10**9
@@ -360,7 +360,7 @@ def write_node(
 
 def start_node(settings: Path, log: Path, command: tuple[str, ...] = NODE) -> subprocess.Popen[bytes]:
     """A node daemon with these settings, and none from this process's environment; stop it with `terminate`."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    own = {name: value for name, value in os.environ.items() if not name.startswith(ENVIRONMENT_PREFIX)}
     with log.open("wb") as out:
         return start([sys.executable, *command, "--config", str(settings)], out, own)
 

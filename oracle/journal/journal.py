@@ -8,7 +8,6 @@ One process at a time: an OS lock beside the file is held until `close()`. Not f
 flock nor WAL can be relied on.
 """
 
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -23,9 +22,10 @@ import structlog
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError, IntegrityError, ProgrammingError
 
-from oracle.errors import AlreadyRunning, JournalCorrupt, JournalFull, JournalTooNew, WrongChain
-from oracle.node.crashpoints import crashpoint
-from oracle.node.journal_schema import MIGRATIONS, Migration, blocks, jobs, meta, undo
+from oracle.errors import JournalCorrupt, JournalFull, JournalTooNew, WrongChain
+from oracle.journal.crashpoints import crashpoint
+from oracle.journal.lock import FileLock
+from oracle.journal.schema import MIGRATIONS, Migration, blocks, jobs, meta, undo
 
 log = structlog.get_logger()
 
@@ -52,26 +52,6 @@ class BlockRef:
     number: int
     hash: bytes
     timestamp: int
-
-
-class FileLock:
-    """An exclusive lock of the operating system: the kernel frees it however the process ends."""
-
-    def __init__(self, path: Path, what: str) -> None:
-        """Raises AlreadyRunning when another process holds it."""
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._file, 20).decode(errors="replace").strip() or "unknown"
-            os.close(self._file)
-            raise AlreadyRunning(f"another process (pid {holder}) uses {what}: {path}") from None
-        os.ftruncate(self._file, 0)
-        os.pwrite(self._file, str(os.getpid()).encode(), 0)
-
-    def release(self) -> None:
-        """Gives the lock back. The file stays: deleting it would let two processes lock two files of one name."""
-        os.close(self._file)
 
 
 class Tx:

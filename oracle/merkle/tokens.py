@@ -1,22 +1,23 @@
-"""An answer's tokens as its `tokensRoot` commits them, so that a contract can ask for any one of them.
+"""An answer's token ids as its `tokensRoot` commits them. The dispute game and panels have a root each.
 
-The root is keccak256(abi.encode(tokens before the output, Merkle root)); the tree is `merkle.py`'s. A leaf is four
-entries of eight bytes: the id, and the end, which for an output token is the length of the output up to and including
-it, and 0 for a prompt token. With ends, a token that does not spell its part of the output is shown by two entries.
+The game's (`Tokens`) lets a contract ask for any one token: keccak256(abi.encode(tokens before the output, Merkle
+root)); the tree is `tree.py`'s. A leaf is four entries of eight bytes: the id, and the end, which for an output token
+is the length of the output up to and including it, and 0 for a prompt token. With ends, a token that does not spell its
+part of the output is shown by two entries.
+
+A panel's (`tokens_root`) is the tree over the output's ids alone, eight to a leaf, the last padded with zeros. The
+count is not in the root: whoever uses the root binds the count beside it.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
-from pathlib import Path
 
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from oracle.disputes.merkle import Tree, leaf_hash
-from oracle.engines.exact.tokenizer import Tokenizer
-from oracle.models.gguf import read
+from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 
 ENTRIES = 4
 PROMPT_TOKEN_BYTES = 3
@@ -80,14 +81,18 @@ def prompt_bytes(ids: Sequence[int]) -> bytes:
     return b"".join(token.to_bytes(PROMPT_TOKEN_BYTES, "big") for token in ids)
 
 
-def tokenized(path: Path, text: bytes) -> bytes:
-    """A text as such a prompt, by the model file's own tokenizer. Raises BadModelFile."""
-    return prompt_bytes(Tokenizer(read(path)).encode(text))
-
-
 def prompt_ids(prompt: bytes) -> list[int] | None:
     """Inverse of `prompt_bytes`; None if no ids are that many bytes."""
     if len(prompt) % PROMPT_TOKEN_BYTES:
         return None
     starts = range(0, len(prompt), PROMPT_TOKEN_BYTES)
     return [int.from_bytes(prompt[at : at + PROMPT_TOKEN_BYTES], "big") for at in starts]
+
+
+def tokens_root(tokens: Sequence[int]) -> bytes:
+    """The `tokensRoot` of answers that a panel judges, 32 bytes. tokens: at least one id, each below 2^32."""
+    if not tokens:
+        raise ValueError("an answer holds at least one token")
+    data = b"".join(token.to_bytes(4, "big") for token in tokens)
+    starts = range(0, len(data), HASH_BYTES)
+    return Tree(leaf_hash(data[start : start + HASH_BYTES].ljust(HASH_BYTES, b"\0")) for start in starts).root

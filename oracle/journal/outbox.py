@@ -19,8 +19,8 @@ import sqlalchemy as sa
 from eth_utils.crypto import keccak
 
 from oracle.errors import ConflictingAnswer, JournalCorrupt
-from oracle.node.journal import Tx
-from oracle.node.journal_schema import attempts, intents, nonces
+from oracle.journal.journal import Tx
+from oracle.journal.schema import attempts, intents, nonces
 
 LIVE: Final = ("planned", "sent", "mined", "replacing")
 """States from which an intent still moves."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from oracle.api.readiness import readiness
+from oracle.client.readiness import readiness
 from oracle.errors import Refused, printable
 
 GRACE_SECONDS = 25.0

@@ -23,8 +23,8 @@ from oracle.attestation.private import (
     reference_to,
     seal_prompt,
 )
-from oracle.attestation.trust import Trust
 from oracle.client import OracleClient, RequestId, ServiceId, Step
+from oracle.client.trust import Trust
 from oracle.errors import Refused
 
 PATIENCE_SECONDS = 60.0
