@@ -76,7 +76,7 @@ define environment # goal of tools/preflight, set of packages
 	@rm -f .venv/node .venv/panel .venv/dev
 	@tools/quietly "Installing Python packages$(3)" $(PIP) --require-hashes -r requirements/$(2).lock
 	@tools/quietly "Building the exact engine's C kernels" $(PIP) --no-deps --editable .
-	@$(PY) -c "import sys; from oracle.engines.exact.fast_kernels import available; available() or sys.exit('the C kernels were not built; see $(PIP) --verbose --no-deps --editable .')"
+	@$(PY) -c "import sys; from oracle.engines.exact.cpu_kernels import available; available() or sys.exit('the C kernels were not built; see $(PIP) --verbose --no-deps --editable .')"
 endef
 
 .venv/node: requirements/node.lock $(SOURCES)

@@ -17,9 +17,9 @@ import numpy as np
 
 from bench import gguf_random
 from oracle.engines.base import Params, TokenId
+from oracle.engines.exact.cpu import CpuForward
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.exact.fast import Fast
-from oracle.engines.exact.fast_device import Device
 from oracle.engines.exact.model import Chunk
 from oracle.engines.exact.weights import load
 from oracle.models.download import file_sha256
@@ -51,7 +51,7 @@ def side_by_side(path: Path, rounds: int) -> Figures:
     """Prefill of 512 tokens and decoding after them, in tokens/s and as ratios to llama.cpp's."""
     from oracle.engines.llama_native import NativeModel  # noqa: PLC0415  the memory measurement must not load it
 
-    model = Fast(load(path), THREADS)
+    model = CpuForward(load(path), THREADS)
     llama = NativeModel(path).sequence(CONTEXT, batch=PROMPT, threads=THREADS)
     rng = np.random.default_rng(1)
     prompt = rng.integers(4, model.architecture.vocabulary, PROMPT).tolist()
@@ -122,7 +122,7 @@ def memory(path: Path) -> Figures:
 
 def fill(path: Path) -> None:
     """Prints the peak resident bytes of this process after filling a context, and the bytes of the cache."""
-    model = Fast(load(path), THREADS)
+    model = CpuForward(load(path), THREADS)
     cache = model.cache(CONTEXT)
     model.run([Chunk(list(range(CONTEXT)), cache, 1)])
     status = dict(line.split(":") for line in Path("/proc/self/status").read_text().splitlines())
@@ -134,7 +134,7 @@ def gpu_decoding(path: Path, device: str = "cuda") -> Figures:
     """Share of the device's copy bandwidth that decoding reaches, counting each weight's bytes in the file once."""
     import torch  # noqa: PLC0415  it would count as the engine's memory
 
-    from oracle.engines.exact.fast_torch import TorchForward  # noqa: PLC0415
+    from oracle.engines.exact.torch_forward import TorchForward  # noqa: PLC0415
 
     model = TorchForward(load(path), device)
     cache = model.cache(CONTEXT)

@@ -30,7 +30,7 @@ from oracle.demo.cast import LIAR, DidNotHappen, Player, Role, explain, start
 from oracle.demo.drawing import draw
 from oracle.demo.ledger import BURN_ADDRESS, Party
 from oracle.demo.narrator import Narrator
-from oracle.engines.exact import fast_kernels
+from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import OracleError, Refused
 from oracle.models.manifest import Manifest
@@ -416,7 +416,7 @@ def play(*, panel: bool = False, short: bool = False, began: float | None = None
     port = devnet.free_port()
     demo: Demo | None = None
     try:
-        if not fast_kernels.available():
+        if not cpu_kernels.available():
             raise Refused("the exact engine's C kernels were not built; install a C compiler, then the package again")
         with contextlib.ExitStack() as stack:
             w3 = stack.enter_context(devnet.anvil(port, folder / "anvil.log"))

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from oracle.disputes import trace
 from oracle.disputes.evidence import ModelExhibits, Step, StepExhibits
-from oracle.engines.exact import fast_kernels
-from oracle.engines.exact.fast_linear import FastLinear
+from oracle.engines.exact import cpu_kernels
+from oracle.engines.exact.cpu_linear import CpuLinear
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
@@ -37,8 +37,8 @@ class Tracer:
 
     def __init__(self, path: Path, threads: int | None = None, *, plain: bool = False) -> None:
         """threads: None for as many as there are processors. plain: without the C kernels; the numbers are the same."""
-        fast = not plain and fast_kernels.available()
-        self._reference = Reference(load(path), FastLinear(threads) if fast else None)
+        fast = not plain and cpu_kernels.available()
+        self._reference = Reference(load(path), CpuLinear(threads) if fast else None)
         self.architecture = self._reference.architecture
 
     def residuals(self, tokens: Sequence[int]) -> list[Residual]:

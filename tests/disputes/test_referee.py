@@ -13,10 +13,10 @@ from web3 import Web3
 from oracle.disputes import lanes
 from oracle.engines import sampling
 from oracle.engines.exact import blocks, tables
-from oracle.engines.exact import reference as ops
+from oracle.engines.exact import operators as ops
 from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, SHARE_BITS
 from oracle.engines.exact.integers import divide, shift
-from oracle.engines.exact.reference import Row
+from oracle.engines.exact.operators import Row
 
 CASES = 3000
 LARGE = {"gas": 1 << 33}

@@ -8,8 +8,8 @@ from e2e.world import NODES, drive, step, team
 
 from oracle.client.devnet import add_model
 from oracle.engines.base import Completion, Params
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.exact.fast_device import Device
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL

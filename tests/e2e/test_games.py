@@ -28,8 +28,8 @@ from oracle.demo.false_pass import FalsePass
 from oracle.disputes import commitments
 from oracle.disputes.game import Game, Stage
 from oracle.engines.base import Completion, Params, Verdict
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.exact.fast_device import Device
 from oracle.journal.journal import Journal
 from oracle.journal.outbox import Outbox
 from oracle.merkle.tokens import Tokens, prompt_bytes

@@ -15,8 +15,8 @@ from oracle.chain.services import GameTerms
 from oracle.cli import app
 from oracle.client.devnet import add_model
 from oracle.disputes import commitments
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.exact.fast_device import Device
 from oracle.merkle.tokens import prompt_ids
 from oracle.models.files import ModelFile
 from oracle.models.shipped import SHIPPED_MODEL

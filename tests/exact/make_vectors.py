@@ -23,7 +23,7 @@ from exact.random_model import SHAPES, Kind, raw_rows, write  # noqa: E402
 
 from oracle.engines import sampling  # noqa: E402
 from oracle.engines.exact import blocks, tables  # noqa: E402
-from oracle.engines.exact import reference as ops  # noqa: E402
+from oracle.engines.exact import operators as ops  # noqa: E402
 from oracle.engines.exact.constants import INT32  # noqa: E402
 from oracle.engines.exact.model import Chunk, Reference  # noqa: E402
 from oracle.engines.exact.weights import load  # noqa: E402

@@ -134,7 +134,7 @@ def test_play__without_anvil__says_how_to_get_it(monkeypatch, capsys, tmp_path):
 
 
 def test_play__without_the_kernels__says_what_to_do(monkeypatch, capsys):
-    monkeypatch.setattr(run.fast_kernels, "available", lambda: False)
+    monkeypatch.setattr(run.cpu_kernels, "available", lambda: False)
     assert run.play() == 1
     assert "install a C compiler" in capsys.readouterr().out
 

@@ -12,8 +12,8 @@ from oracle.client.devnet import read_description
 from oracle.engines import llama, proof
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact import engine as exact_engine
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.exact.fast_device import Device
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.errors import BadModelFile, ProofFailed

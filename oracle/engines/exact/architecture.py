@@ -144,5 +144,5 @@ def _divisor(header: Gguf) -> Fraction:
 
 
 def epsilon_units(epsilon: Fraction, bits: int) -> int:
-    """epsilon in units of 2^-(2 bits + 18), rounded to nearest, halves upward: for `reference.mean_root`."""
+    """epsilon in units of 2^-(2 bits + 18), rounded to nearest, halves upward: for `operators.mean_root`."""
     return (2 * epsilon.numerator << (2 * bits + 18)) // epsilon.denominator + 1 >> 1

@@ -2,7 +2,7 @@
 
 Whoever holds the same model file computes the same tokens, whatever the device, the batch or the number of threads. An
 answer is therefore right or wrong; there is no tolerance. Before an engine is made, its device must give the known
-answer (`fast_known.py`); one that does not is refused, so that nothing it computes is ever signed.
+answer (`self_test.py`); one that does not is refused, so that nothing it computes is ever signed.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,8 +12,8 @@ import numpy as np
 
 from oracle.engines import proof
 from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
-from oracle.engines.exact import fast_known
-from oracle.engines.exact.fast_device import Device
+from oracle.engines.exact import self_test
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load as load_weights
@@ -48,7 +48,7 @@ class ExactEngine:
         Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
         self._file, self._manifest, self._device = file, manifest, device
         self._on_progress, self._prompt_ids = on_progress, prompt_ids
-        fast_known.check(device.forward)
+        self_test.check(device.forward)
         file.verify(self._on_hash)
         on_progress("load", 0, 1)
         weights = load_weights(file.path)

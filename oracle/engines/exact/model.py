@@ -1,6 +1,6 @@
 """A model's forward pass by the reference operators, with the value of every operator, and the seam to faster ones.
 
-`Forward` is what an engine needs; `Reference` is its plain implementation and `fast.py` the one that nodes run. Both
+`Forward` is what an engine needs; `Reference` is its plain implementation and `cpu.py` the one that nodes run. Both
 give the same integers for the same tokens, however the tokens are cut into chunks: a position's numbers depend on the
 tokens up to it alone, through the cached keys and values.
 """
@@ -12,11 +12,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.exact import reference as ops
+from oracle.engines.exact import operators as ops
 from oracle.engines.exact.architecture import epsilon_units
 from oracle.engines.exact.constants import ACT_BITS, INNER_BITS, MAX_CONTEXT, NORMED_BITS, RESIDUAL_BITS
 from oracle.engines.exact.integers import Integers
-from oracle.engines.exact.reference import Row
+from oracle.engines.exact.operators import Row
 from oracle.engines.exact.tables import Rotations, powers, score_scale
 from oracle.engines.exact.weights import Layer, Matrix, Weights
 
@@ -99,13 +99,13 @@ class FullTrace:
 
 
 class Linear(Protocol):
-    """`reference.linear` of a whole matrix: `plain_linear`, or `fast_linear.FastLinear`."""
+    """`operators.linear` of a whole matrix: `plain_linear`, or `cpu_linear.CpuLinear`."""
 
     def __call__(self, row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers: ...
 
 
 class Reference:
-    """Forward by `reference.py`. Slow; made to be read, traced and compared with."""
+    """Forward by `operators.py`. Slow; made to be read, traced and compared with."""
 
     def __init__(self, weights: Weights, linear: Linear | None = None) -> None:
         """linear: None for the plain one."""
@@ -257,7 +257,7 @@ def _heads(x: Integers, width: int) -> Integers:
 
 
 def plain_linear(row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
-    """`reference.linear`, some rows of the matrix at a time to spare memory."""
+    """`operators.linear`, some rows of the matrix at a time to spare memory."""
     parts = [
         ops.linear(row, matrix.integers(first, count), bits, to_bits, None if bias is None else bias[first:][:count])
         for first, count in _slices(matrix)

@@ -1,4 +1,4 @@
-/* What Python calls (`fast_kernels.py`): the operators over many rows and heads, shared out to threads.
+/* What Python calls (`cpu_kernels.py`): the operators over many rows and heads, shared out to threads.
  *
  * All pointers are the caller's and stay valid during the call. Shapes are in the comments, the last axis contiguous.
  */

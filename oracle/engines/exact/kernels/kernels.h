@@ -1,6 +1,6 @@
 /* The exact engine's CPU kernels: shared declarations.
  *
- * The operators are those of `reference.py`, and every result equals its bit for bit; docs/numerics.md says why nothing
+ * The operators are those of `operators.py`, and every result equals its bit for bit; docs/numerics.md says why nothing
  * overflows. A variant (plain C, AVX2, AVX-512 with VNNI) is the same operators for another instruction set: it changes
  * speed only. Whatever is added up in int32 says why it fits.
  */

@@ -1,4 +1,4 @@
-/* The operators in portable C, compiled once for each instruction set; formulas and bounds: `reference.py`.
+/* The operators in portable C, compiled once for each instruction set; formulas and bounds: `operators.py`.
  *
  * Written for compilers to vectorize: no branches in loops, shifts that are the same for a row. Where the reference
  * divides, a double gives an estimate and integers correct it, so floating point never decides a bit.

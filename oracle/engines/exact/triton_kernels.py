@@ -1,8 +1,8 @@
 """Quantized matrix products on GPUs: Triton kernels, exact in int64 whatever the tiling.
 
-Imported only where it is used, since Triton exists only where there is a GPU. Weights are `fast_torch.Quants`. Within a
-block of 32 columns sums stay in int32 (32 * 32767 * 128 < 2^31); across blocks they are added in int64, times scales.
-With TRITON_INTERPRET=1 the same kernels run on a CPU, slowly.
+Imported only where it is used, since Triton exists only where there is a GPU. Weights are `torch_forward.Quants`.
+Within a block of 32 columns sums stay in int32 (32 * 32767 * 128 < 2^31); across blocks they are added in int64, times
+scales. With TRITON_INTERPRET=1 the same kernels run on a CPU, slowly.
 """
 
 # mypy: disable-error-code="no-untyped-def,untyped-decorator,import-not-found,import-untyped"

@@ -6,10 +6,10 @@ from exact.random_model import Kind, Shape, write
 
 from oracle.disputes import trace
 from oracle.disputes.passes import Tracer
-from oracle.engines.exact import fast_kernels
-from oracle.engines.exact.fast_linear import FastLinear
+from oracle.engines.exact import cpu_kernels
+from oracle.engines.exact.cpu_linear import CpuLinear
 from oracle.engines.exact.model import Reference, plain_linear
-from oracle.engines.exact.reference import quantize
+from oracle.engines.exact.operators import quantize
 from oracle.engines.exact.weights import load
 
 SHAPES = [
@@ -21,7 +21,7 @@ SHAPES = [
 ]
 TOKENS = [7, 1, 30, 30, 12]
 
-needs_kernels = pytest.mark.skipif(not fast_kernels.available(), reason="the C kernels are not built here")
+needs_kernels = pytest.mark.skipif(not cpu_kernels.available(), reason="the C kernels are not built here")
 
 
 @needs_kernels
@@ -46,7 +46,7 @@ def test_linear__rows_quantized_elsewhere__are_taken_as_they_are(tmp_path):
     matrix = weights.layers[0].ffn_up
     for lead in ((1,), (3,), (2, 3)):
         row = quantize(rng.integers(-(1 << 30), 1 << 30, (*lead, matrix.columns)))
-        made = FastLinear(1)(row, matrix, 20, 16)
+        made = CpuLinear(1)(row, matrix, 20, 16)
         assert made.shape == (*lead, matrix.rows)
         assert np.array_equal(made, plain_linear(row, matrix, 20, 16))
 

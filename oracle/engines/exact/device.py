@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from eth_hash.auto import keccak
 
-from oracle.engines.exact import fast_kernels
-from oracle.engines.exact.fast import Fast
+from oracle.engines.exact import cpu_kernels
+from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Forward
 from oracle.engines.exact.weights import Weights
@@ -20,18 +20,18 @@ class Device:
     name: str
     forward: Callable[[Weights], Forward]
     """Loads a model."""
-    kernels: fast_kernels.Kernels | None
+    kernels: cpu_kernels.Kernels | None
     """The C kernels, if they were built."""
 
     @classmethod
     def named(cls, name: str, threads: int | None = None) -> "Device":
         """name: "cpu" or, as torch names them, a GPU; threads: of the CPU, all of them if None."""
-        threads = fast_kernels.default_threads() if threads is None else threads
-        built = fast_kernels.available()
-        kernels = fast_kernels.Kernels(fast_kernels.best_variant(), threads) if built else None
+        threads = cpu_kernels.default_threads() if threads is None else threads
+        built = cpu_kernels.available()
+        kernels = cpu_kernels.Kernels(cpu_kernels.best_variant(), threads) if built else None
         if name == "cpu" and built:
-            return cls(name, lambda weights: Fast(weights, threads), kernels)
-        from oracle.engines.exact.fast_torch import TorchForward  # noqa: PLC0415  torch takes a second and 200 MB
+            return cls(name, lambda weights: CpuForward(weights, threads), kernels)
+        from oracle.engines.exact.torch_forward import TorchForward  # noqa: PLC0415  torch takes a second and 200 MB
 
         return cls(name, lambda weights: TorchForward(weights, name), kernels)
 

@@ -15,10 +15,10 @@ from oracle.cli.dev import SHIPPED_MODEL
 from oracle.client import devnet
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact import engine as engine_module
-from oracle.engines.exact import fast_known
+from oracle.engines.exact import self_test
+from oracle.engines.exact.cpu import CpuForward
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.exact.fast import Fast
-from oracle.engines.exact.fast_device import Device
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.spec import exact_spec
 from oracle.engines.margins import pick
@@ -66,7 +66,7 @@ def engine(tiny):
 def test_engine__device_that_computes_otherwise__is_refused(tiny):
     """One wrong bit of one logit."""
 
-    class Flawed(Fast):
+    class Flawed(CpuForward):
         def run(self, chunks):
             results = super().run(chunks)
             results[-1][-1, -1] ^= 1
@@ -81,7 +81,7 @@ def test_engine__device_that_computes_otherwise__is_refused(tiny):
 def test_worker__device_that_computes_otherwise__says_so_to_its_parent(tiny, tmp_path):
     path, manifest = tiny
     (tmp_path / "flawed.py").write_text(
-        "from oracle.engines.exact import engine, fast_known\nfast_known.KNOWN['llama'] = '00'\nload = engine.load\n"
+        "from oracle.engines.exact import engine, self_test\nself_test.KNOWN['llama'] = '00'\nload = engine.load\n"
     )
     spec = replace(exact_spec(manifest, path, 1), factory="flawed:load", python_path=(tmp_path,))
     worker = WorkerEngine(spec)
@@ -195,9 +195,9 @@ def test_worker__other_tensor_types__answers_and_checks(tmp_path, kind):
 # THE START-UP TEST AND THE CHOICE OF ENGINE
 
 
-@pytest.mark.parametrize("family", fast_known.KNOWN)
+@pytest.mark.parametrize("family", self_test.KNOWN)
 def test_known_answer__by_the_reference__is_the_one_recorded(family):
-    assert fast_known.digest(Reference(fast_known.model(family))) == fast_known.KNOWN[family]
+    assert self_test.digest(Reference(self_test.model(family))) == self_test.KNOWN[family]
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from oracle.engines.exact import blocks, tables
-from oracle.engines.exact import reference as ops
+from oracle.engines.exact import operators as ops
 from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, LOG2_E
 from oracle.engines.exact.float64 import Float64, divergence
 from oracle.engines.exact.integers import bit_length, divide, root, shift
 from oracle.engines.exact.model import Chunk, Reference
-from oracle.engines.exact.reference import Row
+from oracle.engines.exact.operators import Row
 from oracle.engines.exact.weights import load
 
 INT32S = st.integers(-INT32, INT32) | st.sampled_from([-INT32, -1, 0, 1, INT32])

@@ -1,6 +1,6 @@
 """The C kernels of `kernels/`, called through ctypes: loading them, packing weights for them, their plain structures.
 
-The extension is built when the package is installed (`setup.py`). Without it `available` is false, and `fast.py` is
+The extension is built when the package is installed (`setup.py`). Without it `available` is false, and `cpu.py` is
 not used. A variant is the same operators for one instruction set: 0 plain C, 1 AVX2, 2 AVX-512 with VNNI.
 """
 
@@ -162,7 +162,7 @@ class Kernels:
     def linear(
         self, w: Packed, rows: Rows, tokens: int, down: int, bias: Integers | None, into: Array, add: bool = False
     ) -> Array:
-        """`reference.linear` with down = 24 + bits - to_bits; `add`: then `reference.add` to what `into` holds."""
+        """`operators.linear` with down = 24 + bits - to_bits; `add`: then `operators.add` to what `into` holds."""
         self._lib.didyma_linear(
             *self._how,
             w.reference,
@@ -187,7 +187,7 @@ class Kernels:
         return rows
 
     def gate(self, gate: Array, up: Array, powers: Integers, rows: Rows) -> Rows:
-        """`reference.gated`, quantized. powers: `paired`."""
+        """`operators.gated`, quantized. powers: `paired`."""
         tokens, columns = map(c_int64, gate.shape)
         inputs = pointer(gate), pointer(up), tokens, columns, pointer(powers)
         _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference))

@@ -7,13 +7,13 @@ that memory holds one at a time.
 import numpy as np
 
 from oracle.engines.exact.constants import WEIGHT_BITS
-from oracle.engines.exact.fast_kernels import Kernels, Packed, Rows, best_variant, default_threads
+from oracle.engines.exact.cpu_kernels import Kernels, Packed, Rows, best_variant, default_threads
 from oracle.engines.exact.integers import Integers
-from oracle.engines.exact.reference import Row
+from oracle.engines.exact.operators import Row
 from oracle.engines.exact.weights import Matrix
 
 
-class FastLinear:
+class CpuLinear:
     """A `model.Linear`, equal to `model.plain_linear`."""
 
     def __init__(self, threads: int | None = None) -> None:

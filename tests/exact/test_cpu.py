@@ -8,12 +8,12 @@ from exact.random_model import SHAPES, Kind, Shape, write
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oracle.engines.exact import fast, fast_known
-from oracle.engines.exact import reference as ops
+from oracle.engines.exact import cpu, self_test
+from oracle.engines.exact import operators as ops
 from oracle.engines.exact.blocks import F16, LARGEST_FACTOR, MATRIX_TYPES, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT
 from oracle.engines.exact.constants import LARGEST_MANTISSA, MAX_ROW_WEIGHT
-from oracle.engines.exact.fast import Fast
-from oracle.engines.exact.fast_kernels import VARIANTS, Kernels, Packed, Rows, best_variant
+from oracle.engines.exact.cpu import CpuForward
+from oracle.engines.exact.cpu_kernels import VARIANTS, Kernels, Packed, Rows, best_variant
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.weights import Matrix, check_bound, load
 from oracle.engines.sampling import gumbel, noise
@@ -35,7 +35,7 @@ def runnable(request):
 @pytest.fixture(scope="module", params=["llama", "qwen3"])
 def known(request):
     """A model with every kind of matrix, tokens, and the reference's logits after each."""
-    weights = fast_known.model(request.param)
+    weights = self_test.model(request.param)
     tokens = np.random.default_rng(3).integers(0, weights.architecture.vocabulary, LENGTH).tolist()
     reference = Reference(weights)
     (logits,) = reference.run([Chunk(tokens, reference.cache(LENGTH), LENGTH)])
@@ -46,7 +46,7 @@ def known(request):
 
 
 def test_cache__too_short__refuses_to_run(known):
-    model = Fast(known[0], 1)
+    model = CpuForward(known[0], 1)
     with pytest.raises(ValueError, match="more tokens than the cache holds"):
         model.run([Chunk([1, 2, 3], model.cache(2), 1)])
 
@@ -65,7 +65,7 @@ def test_kernels__variant_that_does_not_exist__is_refused():
 def test_forward__any_batch_and_threads__same_logits(known, variant, threads, batch):
     weights, tokens, logits = known
     length = LENGTH if batch > 2 else 70
-    model = Fast(weights, threads, variant)
+    model = CpuForward(weights, threads, variant)
     cache = model.cache(LENGTH)
     for first in range(0, length, batch):
         part = tokens[first : min(first + batch, length)]
@@ -76,8 +76,8 @@ def test_forward__any_batch_and_threads__same_logits(known, variant, threads, ba
 @EVERY_VARIANT
 def test_forward__sequences_side_by_side__as_alone(known, variant, monkeypatch):
     weights, tokens, logits = known
-    monkeypatch.setattr(fast, "TOGETHER", 24)  # so that passes end within sequences
-    model = Fast(weights, 2, variant)
+    monkeypatch.setattr(cpu, "TOGETHER", 24)  # so that passes end within sequences
+    model = CpuForward(weights, 2, variant)
     caches = [model.cache(64) for _ in range(3)]
     for first, lengths in ((0, (30, 1, 13)), (1, (1, 1, 1)), (2, (5, 17, 40))):
         starts = [cache.length for cache in caches]
@@ -94,7 +94,7 @@ def test_forward__sequences_side_by_side__as_alone(known, variant, monkeypatch):
 
 def test_forward__truncated_and_extended__as_if_never_longer(known):
     weights, tokens, logits = known
-    model = Fast(weights, 2)
+    model = CpuForward(weights, 2)
     cache = model.cache(100)
     model.run([Chunk([5] * 100, cache, 0)])
     cache.truncate(0)
@@ -156,7 +156,7 @@ def test_forward__random_models__same_logits(
 
 def assert_same(weights, variant):
     tokens = np.random.default_rng(1).integers(0, weights.architecture.vocabulary, 23).tolist()
-    reference, model = Reference(weights), Fast(weights, 2, variant)
+    reference, model = Reference(weights), CpuForward(weights, 2, variant)
     (want,) = reference.run([Chunk(tokens, reference.cache(23), 23)])
     cache = model.cache(23)
     parts = [model.run([Chunk(tokens[a:b], cache, b - a)])[0] for a, b in ((0, 17), (17, 18), (18, 23))]

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines.exact import blocks
-from oracle.engines.exact import reference as ops
+from oracle.engines.exact import operators as ops
 from oracle.engines.exact.architecture import Architecture, epsilon_units
 from oracle.engines.exact.constants import (
     ACT_BITS,
@@ -21,7 +21,7 @@ from oracle.engines.exact.constants import (
     RESIDUAL_BITS,
     WEIGHT_BITS,
 )
-from oracle.engines.exact.fast_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads, paired
+from oracle.engines.exact.cpu_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads, paired
 from oracle.engines.exact.model import Chunk, Logits
 from oracle.engines.exact.tables import Rotations, powers, score_scale
 from oracle.engines.exact.weights import Layer, Weights
@@ -32,7 +32,7 @@ TOGETHER = 512  # most tokens in one pass: bounds the memory of activations
 Int32s = npt.NDArray[np.int32]
 
 
-class FastCache:
+class CpuCache:
     """Keys and values of one sequence, as the kernels read them; memory is taken as tokens come."""
 
     def __init__(self, a: Architecture, capacity: int) -> None:
@@ -68,12 +68,12 @@ class _Piece:
 
     chunk: int
     tokens: Sequence[int]
-    cache: FastCache
+    cache: CpuCache
     rows: int
     """How many of its last tokens want logits."""
 
 
-class Fast:
+class CpuForward:
     """Forward by the C kernels. Not thread-safe."""
 
     def __init__(self, weights: Weights, threads: int | None = None, variant: int | None = None) -> None:
@@ -93,12 +93,12 @@ class Fast:
         self._output = Packed(weights.output, threads)
         self._buffers = _Buffers(0, a)
 
-    def cache(self, capacity: int) -> FastCache:
-        return FastCache(self.architecture, capacity)
+    def cache(self, capacity: int) -> CpuCache:
+        return CpuCache(self.architecture, capacity)
 
     def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
         for chunk in chunks:
-            assert isinstance(chunk.cache, FastCache)
+            assert isinstance(chunk.cache, CpuCache)
             if chunk.cache.length + len(chunk.tokens) > chunk.cache.capacity:
                 raise ValueError("more tokens than the cache holds")
         found: list[list[Int32s]] = [[] for _ in chunks]
@@ -147,7 +147,7 @@ class Fast:
         rows = run.gate(gate, up, self._powers, b.hidden)
         run.linear(layer.down, rows, count, WEIGHT_BITS + ACT_BITS - RESIDUAL_BITS, None, residual, add=True)
 
-    def _heads(self, layer: Layer, cache: FastCache, index: int) -> Heads:
+    def _heads(self, layer: Layer, cache: CpuCache, index: int) -> Heads:
         a = self.architecture
         norms = (None if norm is None else norm.ctypes.data for norm in (layer.q_norm, layer.k_norm))
         return Heads(
@@ -198,7 +198,7 @@ def _passes(chunks: Sequence[Chunk]) -> Iterator[list[_Piece]]:
     pieces: list[_Piece] = []
     room = TOGETHER
     for index, chunk in enumerate(chunks):
-        assert isinstance(chunk.cache, FastCache)
+        assert isinstance(chunk.cache, CpuCache)
         first = 0
         while first < len(chunk.tokens):
             tokens = chunk.tokens[first : first + room]

@@ -2,7 +2,7 @@
 
 Integers are int64 tensors. A product of two integer matrices is taken in float64 wherever a bound below 2^53 proves
 that exact: then every partial sum is an integer that float64 holds, in whatever order it is added. Quantized matrices
-lie on the device as small integers with integer scales; on a GPU, Triton kernels multiply them (`fast_triton.py`).
+lie on the device as small integers with integer scales; on a GPU, Triton kernels multiply them (`triton_kernels.py`).
 """
 
 import os
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from oracle.engines.exact import blocks
-from oracle.engines.exact import reference as ops
+from oracle.engines.exact import operators as ops
 from oracle.engines.exact.architecture import epsilon_units
 from oracle.engines.exact.blocks import F16, LARGEST_FACTOR, Q4_0, Q4_K, Q8_0, Bytes, halves, scales
 from oracle.engines.exact.constants import (
@@ -39,7 +39,7 @@ from oracle.engines.exact.constants import (
 )
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Chunk, Logits
-from oracle.engines.exact.reference import INVERSE_BITS, ROOT_BITS, UNIT_BITS
+from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, UNIT_BITS
 from oracle.engines.exact.tables import Rotations, powers, score_scale
 from oracle.engines.exact.weights import Layer, Matrix, Weights, row_weight
 from oracle.models.gguf import BLOCKS
@@ -152,9 +152,9 @@ class TorchForward:
         if device.startswith("cuda") if kernels is None else kernels:
             # A worker has no home; and what a private folder holds, nobody else has compiled.
             os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp(prefix="didyma-triton-"))
-            from oracle.engines.exact import fast_triton  # noqa: PLC0415  absent where there is no GPU
+            from oracle.engines.exact import triton_kernels  # noqa: PLC0415  absent where there is no GPU
 
-            self._triton = fast_triton
+            self._triton = triton_kernels
         self._powers = _tensor(powers(), device)
         self._rotations = Rotations(a, weights.rope_factors)
         self._score_scale = score_scale(a.head_width)

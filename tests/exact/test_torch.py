@@ -9,12 +9,12 @@ import pytest
 import torch
 from exact.random_model import SHAPES, write
 
-from oracle.engines.exact import fast_known, fast_torch
+from oracle.engines.exact import self_test, torch_forward
 from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q6_K, Q8_0, integers
-from oracle.engines.exact.fast import Fast
-from oracle.engines.exact.fast_device import Device
-from oracle.engines.exact.fast_torch import Quants, TorchForward, unpacked
+from oracle.engines.exact.cpu import CpuForward
+from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.torch_forward import Quants, TorchForward, unpacked
 from oracle.engines.exact.weights import Matrix, load
 
 QUANTIZED = (Q8_0, Q4_0, Q4_K, Q6_K)
@@ -24,7 +24,7 @@ DEVICES = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=O
 
 @pytest.mark.parametrize("kind", QUANTIZED)
 def test_unpacked__any_blocks__scale_times_q_is_the_weight(kind):
-    matrix = fast_known.matrix("some", kind, 9, 512)
+    matrix = self_test.matrix("some", kind, 9, 512)
     q, scale, minimum = unpacked(kind, matrix.raw)
     weights = q.reshape(*scale.shape, -1).astype(np.int64) * scale[..., None]
     weights = weights.reshape(9, -1, 32) - (0 if minimum is None else minimum[..., None])
@@ -34,7 +34,7 @@ def test_unpacked__any_blocks__scale_times_q_is_the_weight(kind):
 @DEVICES
 @pytest.mark.parametrize("kind", [*QUANTIZED, F16])
 def test_product__sums_beyond_float64__are_exact(kind, device):
-    raw = fast_known.matrix("big", kind, 20, 512).raw.copy()
+    raw = self_test.matrix("big", kind, 20, 512).raw.copy()
     if kind == F16:
         raw[:, 1:8:2] = 0x7B  # a few weights near 65504
     if kind == Q8_0:
@@ -44,7 +44,7 @@ def test_product__sums_beyond_float64__are_exact(kind, device):
     x[0] = 32767
     w = Quants(matrix, device)
     assert w.split == (kind in (F16, Q8_0))
-    got = fast_torch._product(torch.from_numpy(x).to(device), w)
+    got = torch_forward._product(torch.from_numpy(x).to(device), w)
     assert (got.cpu().numpy() == x @ matrix.integers().T).all()
 
 
@@ -69,9 +69,9 @@ def test_forward__every_family_and_kind__same_logits(tmp_path, name, device):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("batch", [1, 2, 7, 64, 512])
 def test_forward__gpu_in_any_batch__the_cpu_s_logits(batch):
-    weights = fast_known.model("qwen3")
+    weights = self_test.model("qwen3")
     tokens = np.random.default_rng(3).integers(0, weights.architecture.vocabulary, 512).tolist()
-    cpu, gpu = Fast(weights, 1), TorchForward(weights, "cuda")
+    cpu, gpu = CpuForward(weights, 1), TorchForward(weights, "cuda")
     (want,) = cpu.run([Chunk(tokens, cpu.cache(512), 512)])
     cache = gpu.cache(512)
     for first in range(0, 512, batch):
@@ -80,10 +80,10 @@ def test_forward__gpu_in_any_batch__the_cpu_s_logits(batch):
 
 
 def test_device__without_kernels__torch_gives_the_known_answer(monkeypatch):
-    monkeypatch.setattr("oracle.engines.exact.fast_kernels.available", lambda: False)
+    monkeypatch.setattr("oracle.engines.exact.cpu_kernels.available", lambda: False)
     device = Device.named("cpu")
     assert device.kernels is None
-    fast_known.check(device.forward)
+    self_test.check(device.forward)
     with_kernels = device.draws(bytes(32), 5, 100)
     monkeypatch.undo()
     assert (Device.named("cpu").draws(bytes(32), 5, 100) == with_kernels).all()
@@ -91,15 +91,15 @@ def test_device__without_kernels__torch_gives_the_known_answer(monkeypatch):
 
 INTERPRETED = """
 import numpy as np, torch
-from oracle.engines.exact import fast_known, fast_triton
-from oracle.engines.exact.fast_torch import Quants
+from oracle.engines.exact import self_test, triton_kernels
+from oracle.engines.exact.torch_forward import Quants
 for kind in (8, 2, 12, 14):
-    matrix = fast_known.matrix("some", kind, 70, 512)
+    matrix = self_test.matrix("some", kind, 70, 512)
     w = Quants(matrix, "cpu")
     for tokens in (0, 1, 5, 40):
         x = np.random.default_rng(tokens).integers(-32767, 32768, (tokens, 512))
         x[:1] = 32767
-        got = fast_triton.product(torch.from_numpy(x), w.q, w.scale, w.minimum)
+        got = triton_kernels.product(torch.from_numpy(x), w.q, w.scale, w.minimum)
         assert (got.numpy() == x @ matrix.integers().T).all(), (kind, tokens)
 print("equal")
 """
