@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
-.PHONY: help demo demo-panel demo-picture test prove check bench gas abi lock install wheel contracts-built clean
+.PHONY: help demo demo-panel demo-picture test prove check bench gas abi lock install wheel contracts-built diagrams clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -33,13 +33,21 @@ test: install contracts-built wheel ## all tests
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game
 	$(PY) tests/prove.py
 
-check: install contracts-built ## linters, types, static analysis
+# .pre-commit-config.yaml has the same commands; a test keeps the two equal.
+check: install contracts-built ## linters, types, static analysis, spelling, the pages' links and samples
 	ruff check .
 	ruff format --check .
-	mypy
+	codespell
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/ci.yml
+	check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
+	zizmor --offline --no-progress --pedantic .github
 	forge fmt --check contracts tests/invariants
+	mypy
 	forge lint --deny notes contracts
 	slither . --config-file slither.config.json
+	pytest -p no:ape_test tests/unit/test_docs.py tests/unit/test_samples.py tests/unit/test_claims.py tests/unit/test_door.py
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
 	$(PY) -m bench
@@ -56,6 +64,9 @@ lock: ## pin all dependencies again, for every supported Python; torch stays apa
 	$(LOCK) -o requirements/node.lock
 	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
 	$(LOCK) --extra llamacpp --extra hub --extra dev -o requirements/dev.lock
+
+diagrams: .venv/dev ## docs/diagrams/*.svg, from their sources beside them
+	for source in docs/diagrams/*.d2; do d2 $$source $${source%.d2}.svg; done
 
 wheel: | .venv/node ## the package as one file, in dist/
 	@rm -rf build dist

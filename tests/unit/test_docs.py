@@ -2,20 +2,25 @@
 
 import json
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from rig.samples import PAGES, ROOT
 
 from oracle import errors
 from oracle.cli import app
 from oracle.node.metrics import Metrics
 from oracle.node.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "tests" / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
 OPERATORS = (ROOT / "docs" / "operators.md").read_text()
 BENCHMARKS = (ROOT / "docs" / "benchmarks.md").read_text()
 
@@ -72,7 +77,7 @@ def commands(command: Any, path: str = "didyma") -> Iterator[tuple[str, set[str]
 COMMANDS = dict(commands(typer.main.get_command(app)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=page_name)
 def test_page__commands_and_options_it_names__exist(page):
     text = page.read_text().replace("\\\n", "")
     for line in re.findall(r"(?:^|`)(didyma [a-z][^`\n#]*)", text, re.MULTILINE):
@@ -84,12 +89,61 @@ def test_page__commands_and_options_it_names__exist(page):
         assert set(re.findall(r"--[a-z][a-z-]*", line)) <= (COMMANDS[name] or set()), line
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+PATHS = r"`((?:contracts|oracle|docs|tests|scripts|models|bench|tools|requirements|\.github)/[\w./-]+)`"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_page__files_it_names__exist(page):
-    text = page.read_text()
-    named = re.findall(r"`((?:contracts|oracle|docs|tests|scripts|models|bench)/[\w./-]+)`", text)
-    linked = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if "://" not in link]
-    for name in named:
+    for name in re.findall(PATHS, page.read_text()):
         assert (ROOT / name).exists(), name
-    for link in linked:
-        assert (page.parent / link).exists(), link
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link into the page may name after `#`, as GitHub makes it of headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ +(.*)$", text, re.MULTILINE):
+        slug = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(slug if slug not in found else f"{slug}-1")
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_page__links__lead_to_files_and_headings_that_exist(page):
+    text = re.sub(r"^```.*?^```|`[^`\n]*`", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"https?://", link):
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_anchors__of_headings__are_those_that_github_makes(tmp_path):
+    (tmp_path / "x.md").write_text("# A node's `clock`, in seconds\n## Why?\n## Why?\n```\n# no heading\n```\n")
+    assert anchors(tmp_path / "x.md") == {"a-nodes-clock-in-seconds", "why", "why-1"}
+
+
+def test_pages__other_pages_in_backquotes__exist():
+    """Within docs/ a page may be named by its file alone."""
+    for page in (ROOT / "docs").rglob("*.md"):
+        for name in re.findall(r"`((?:decisions/)?[\w-]+\.md)`", page.read_text()):
+            assert (page.parent / name).exists() or (ROOT / "docs" / name).exists() or (ROOT / name).exists(), (
+                page,
+                name,
+            )
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "docs/diagrams").glob("*.d2")), ids=lambda path: path.stem)
+def test_diagram__committed_picture__is_what_its_source_draws(source, tmp_path):
+    subprocess.run(["d2", source, tmp_path / "drawn.svg"], check=True, capture_output=True)
+    drawn = (tmp_path / "drawn.svg").read_text()
+    assert "prefers-color-scheme:dark" in drawn
+    assert source.with_suffix(".svg").read_text() == drawn, "run `make diagrams`"
+
+
+def test_index__every_page__is_in_it():
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
+    assert {name for name in re.findall(r"\]\(([\w/.-]+\.md)\)", index) if not name.startswith("..")} == pages

@@ -1,0 +1,33 @@
+"""The pages' Python block for Ape, run as it stands against the mock oracle and the pages' own contract."""
+
+from types import SimpleNamespace
+
+from ape import project
+from ape.contracts import ContractContainer
+from ethpm_types import ContractType
+from rig.samples import BY_APE, compiled, samples
+from world import GWEI
+
+SERVICE = b"\x07" * 32
+
+
+def test_block_for_ape__as_it_stands__answers_fails_and_refunds(people, world):
+    (sample,) = [sample for sample in samples("python") if BY_APE in sample.code]
+    critic = compiled(samples("solidity"))["Critic"]
+    bytecode = {"bytecode": "0x" + critic["evm"]["bytecode"]["object"]}
+    kind = ContractType(contractName="Critic", abi=critic["abi"], deploymentBytecode=bytecode)
+    names = {
+        "project": SimpleNamespace(MockOracle=project.MockOracle, Critic=ContractContainer(kind)),
+        "deployer": people.deployer,
+        "user": people.payer,
+        "service": SERVICE,
+        "params": world.params(callbackGas=60_000, callbackGasPriceWei=GWEI),
+        "base_price_wei": 20_000 * GWEI,
+        "byte_price_wei": 10 * GWEI,
+        "token_price_wei": 1_000 * GWEI,
+    }
+    exec(compile(sample.code, sample.name, "exec"), names)  # the project's own page
+    mock, dapp = names["mock"], names["dapp"]
+    outcomes = [event.delivered for event in mock.MockAnswered.query("delivered", stop_block=-1).delivered]
+    assert outcomes == [True, False]
+    assert mock.credit(dapp) > 0

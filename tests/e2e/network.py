@@ -1,0 +1,85 @@
+"""A running `didyma dev`, and what tests ask of it."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rig.anvil import ROOT, free_port
+from rig.child import alive
+
+from oracle import devnet
+from oracle.cli.connection import Network
+from oracle.client import OracleClient
+
+READY_SECONDS = 300
+DIDYMA = [sys.executable, "-m", "oracle.cli"]
+
+
+@dataclass
+class Dev:
+    """A running `didyma dev`."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    output: str
+
+    def hint(self, name: str) -> list[str]:
+        """The arguments of a command that was printed."""
+        (command,) = re.findall(rf"^{re.escape(name)}: +didyma (.*)$", self.output, re.MULTILINE)
+        return shlex.split(command)
+
+    def client(self) -> OracleClient:
+        network = Network.find(self.folder / "deployment.json", None)
+        return network.client(devnet.account(devnet.ASKER))
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{ROOT / 'tools/bin'}:{ROOT / 'node_modules/.bin'}:{os.environ['PATH']}"}
+
+
+def didyma(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    command = [*DIDYMA, *words]
+    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=environment(), timeout=180)
+
+
+@contextmanager
+def started(folder: Path, *options: str) -> Iterator[Dev]:
+    """`didyma dev`, ready; whoever asks for it ends it."""
+    log = folder.with_suffix(".log")
+    command = [*DIDYMA, "dev", "--folder", str(folder), "--port", str(free_port()), *options]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment())
+    try:
+        end = time.monotonic() + READY_SECONDS
+        while "Stop:" not in log.read_text():
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < end, log.read_text()
+            time.sleep(0.2)
+        yield Dev(process, folder, log.read_text())
+    finally:
+        family = descendants(process.pid)
+        process.kill()
+        process.wait()
+        for pid in filter(alive, family):
+            os.kill(pid, signal.SIGKILL)
+
+
+def descendants(pid: int) -> set[int]:
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found = {pid}
+    while grown := {child for child, parent in parents.items() if parent in found} - found:
+        found |= grown
+    return found - {pid}

@@ -1,0 +1,60 @@
+"""The pages' Python blocks, run as they stand against `didyma dev --mode tee`."""
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.network import Dev, started
+from rig.samples import BY_APE, samples
+
+from oracle import devnet
+from oracle.disputes.tokens import tokenized
+from oracle.models.store import ModelStore
+
+PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code]
+TOO_LONG = 5000
+AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"]
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
+    with started(tmp_path_factory.mktemp("network") / "dev", "--mode", "tee") as running:
+        yield running
+
+
+@pytest.fixture
+def names(network: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What the pages take as given: a folder with the deployment, a client, somebody who pays, a prompt."""
+    (tmp_path / "deployment.json").write_bytes((network.folder / "deployment.json").read_bytes())
+    monkeypatch.chdir(tmp_path)
+    client = network.client()
+    (service,) = client.services()
+    models = ModelStore(network.folder / "models")
+    file = models.file(models.find("0x" + client.terms(service)["model"].hex())).path
+    return {
+        "url": re.search(r"^RPC +(\S+)", network.output, re.MULTILINE)[1],
+        "account": devnet.account(devnet.ASKER),
+        "client": client,
+        "service": service,
+        "params": client.params(max_tokens=8),
+        "prompt": tokenized(file, b"The soup was cold and the waiter was rude."),
+    }
+
+
+@pytest.mark.parametrize("sample", PYTHON, ids=lambda sample: sample.name)
+def test_python__block_of_a_page__runs_and_prints_what_the_page_says(names, sample):
+    if "PromptTooLong" in sample.code:
+        names["prompt"] = bytes(TOO_LONG)
+    with redirect_stdout(io.StringIO()) as printed:
+        exec(compile(sample.code, sample.name, "exec"), names)  # the project's own pages
+    said = printed.getvalue()
+    assert said.strip()
+    assert all(line in said for line in re.findall(r"print\(.*\)  # (.*)$", sample.code, re.MULTILINE))
+    if "follow" in sample.code:
+        assert "negative" in said
+    if "step.name" in sample.code:
+        assert [line.split()[0] for line in said.splitlines()[1:]] == AT_ONCE

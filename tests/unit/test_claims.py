@@ -1,0 +1,67 @@
+"""What docs/attacks.md and docs/security.md claim: every test and every contract function they name exists."""
+
+import re
+from pathlib import Path
+
+import pytest
+from rig.samples import ROOT
+
+ATTACKS, SECURITY = (ROOT / "docs" / name for name in ("attacks.md", "security.md"))
+SOURCES = {path.stem: path for path in (ROOT / "contracts").rglob("*.sol")}
+
+
+def named_tests(text: str) -> list[tuple[str, str]]:
+    """Tests by file: each name belongs to the path before it."""
+    file, found = "", []
+    for path, name in re.findall(r"`(tests/[\w/.]+)`|\b((?:test|testFuzz|invariant)_\w+)", text):
+        if path:
+            file = path
+        else:
+            found.append((file, name))
+    return found
+
+
+def exists(file: str, name: str) -> bool:
+    path = ROOT / file
+    return path.is_file() and bool(re.search(rf"\b(def|function) {name}\(", path.read_text()))
+
+
+def functions(text: str) -> list[tuple[str, str]]:
+    """Contracts' functions, as `Contract.function`."""
+    return [(name, function) for name, function in re.findall(r"`([A-Z]\w+)\.(\w+)`", text) if name in SOURCES]
+
+
+def rows(page: Path) -> list[list[str]]:
+    """The tables' rows, without heads and lines."""
+    lines = [line for line in page.read_text().splitlines() if line.startswith("| ")]
+    return [cells for line in lines if (cells := line.strip("| ").split(" | "))[0] not in ("attack", "")]
+
+
+@pytest.mark.parametrize("page", [ATTACKS, SECURITY], ids=lambda page: page.name)
+def test_page__tests_it_names__exist_in_the_files_it_names(page):
+    found = named_tests(page.read_text())
+    assert len(found) > 20
+    assert [pair for pair in found if not exists(*pair)] == []
+
+
+@pytest.mark.parametrize("page", [ATTACKS, SECURITY], ids=lambda page: page.name)
+def test_page__functions_it_names__exist(page):
+    found = functions(page.read_text())
+    missing = [pair for pair in found if not re.search(rf"function {pair[1]}\(", SOURCES[pair[0]].read_text())]
+    assert missing == []
+
+
+def test_attacks__every_row__says_what_stops_it_and_names_a_test():
+    table = rows(ATTACKS)
+    assert len(table) >= 15
+    for cells in table:
+        assert len(cells) == 4, cells
+        assert all(cells), cells
+        assert named_tests(cells[3]), cells
+    assert len(functions(ATTACKS.read_text())) >= 10
+
+
+def test_exists__test_or_file_that_is_not_there__is_noticed():
+    assert exists("tests/unit/test_claims.py", "test_page__functions_it_names__exist")
+    assert not exists("tests/unit/test_claims.py", "test_page__functions_it_names")
+    assert not exists("tests/unit/test_nothing.py", "test_page__functions_it_names__exist")

@@ -1,0 +1,57 @@
+"""The code blocks of the pages, as far as no network is needed.
+
+Python blocks run in `tests/e2e/test_samples.py` against a network, those for Ape in `tests/contracts/test_samples.py`.
+"""
+
+import ast
+import importlib
+import re
+import tomllib
+
+import pytest
+from rig.samples import BY_APE, PAGES, ROOT, blocks, compiled, samples
+
+SOLIDITY, PYTHON = samples("solidity"), samples("python")
+RUN_HERE = {"docs/dapps.md"}
+"""Whose Python blocks the two tests named above know how to run."""
+
+
+def by_name(sample):
+    return sample.name
+
+
+def test_pages__languages_of_their_blocks__are_those_that_a_test_reads():
+    assert {block.language for page in PAGES for block in blocks(page)} == {"", "solidity", "python", "toml", "ini"}
+    assert SOLIDITY
+    assert PYTHON
+
+
+def test_pages__blocks_without_a_language__hold_no_python_and_no_solidity():
+    """A block that no test runs must not look like one that is run."""
+    unmarked = [block for page in PAGES for block in blocks(page) if block.language == ""]
+    assert not [
+        block.name for block in unmarked if re.search(r"^(from \S+ import|import \w)", block.code, re.MULTILINE)
+    ]
+    assert not [block.name for block in unmarked if re.search(r"^(contract|pragma) ", block.code, re.MULTILINE)]
+
+
+def test_solidity__all_blocks__compile_without_a_warning_as_a_dapp_s_project_would_find_the_files():
+    assert len(compiled(SOLIDITY)) >= len(SOLIDITY)
+
+
+@pytest.mark.parametrize("sample", PYTHON, ids=by_name)
+def test_python__what_it_imports__exists(sample):
+    assert str(sample.page.relative_to(ROOT)) in RUN_HERE
+    for node in ast.walk(ast.parse(sample.code)):
+        if isinstance(node, ast.ImportFrom):
+            module = importlib.import_module(node.module)
+            assert all(hasattr(module, alias.name) for alias in node.names), ast.unparse(node)
+
+
+def test_python__some_blocks__are_for_ape():
+    assert len([sample for sample in PYTHON if BY_APE in sample.code]) == 1
+
+
+@pytest.mark.parametrize("sample", samples("toml"), ids=by_name)
+def test_toml__is_read(sample):
+    assert tomllib.loads(sample.code)
