@@ -55,6 +55,16 @@ def test_operators__alerts__are_about_metrics_that_exist():
     assert named <= known
 
 
+def test_operators__log_lines_and_messages_it_quotes__are_in_the_code():
+    code = "".join(path.read_text() for path in (ROOT / "oracle").rglob("*.py"))
+    lines = {line for line in re.findall(r"`([a-z]+(?: [a-z]+)+)`", OPERATORS) if not line.startswith("didyma ")}
+    messages = set(re.findall(r'^\| "([^"]+)"', OPERATORS, re.MULTILINE))
+    assert len(lines) >= 2
+    assert len(messages) >= 3
+    assert [line for line in lines if f'"{line}"' not in code] == []
+    assert [message for message in messages if message not in code] == []
+
+
 LOOPS = ["loop_100b", "loop_1kb", "loop_100b_first_refund", "finalize_batch50_each"]
 TEE = [f"tee_{name}" for name in ("loop_100b", "loop_100b_stored", "register", "admit", "tcb_info", "qe_identity")]
 
