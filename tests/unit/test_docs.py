@@ -75,6 +75,14 @@ def test_benchmarks__gas__is_the_measured(key):
     assert f"| {gas / 1000:.1f} k |" in BENCHMARKS
 
 
+def test_readme__gas__is_the_measured():
+    gas = json.loads((ROOT / "gas.json").read_text())
+    told = re.sub(r"\s+", " ", (ROOT / "README.md").read_text().split("## What it costs")[1])
+    loops = [f"{gas[key] / 1000:.0f} k" for key in ("loop_100b", "loop_1kb", "tee_loop_100b_stored")]
+    assert re.findall(r"(\d+ k)\b", told) == loops
+    assert f"{gas['dispute_8b_transactions']} transactions, {gas['dispute_8b_total'] / 1e6:.1f} M gas" in told
+
+
 def commands(command: Any, path: str = "didyma") -> Iterator[tuple[str, set[str] | None]]:
     """Every command by its words, with its options; a group has none."""
     members = getattr(command, "commands", None)
