@@ -61,6 +61,27 @@ def test_attacks__every_row__says_what_stops_it_and_names_a_test():
     assert len(functions(ATTACKS.read_text())) >= 10
 
 
+def statements(page: Path) -> list[str]:
+    """Table rows, list items and paragraphs, each on one line."""
+    found: list[str] = []
+    for line in page.read_text().splitlines():
+        if re.match(r"\||- |#|\d+\. |$", line) or not found or found[-1].startswith(("|", "#")) or not found[-1]:
+            found.append(line)
+        else:
+            found[-1] += " " + line.strip()
+    return found
+
+
+def test_security__every_cannot__names_the_test_that_shows_it():
+    table = SECURITY.read_text().split("## What nobody can do")[1].split("\n## ")[0]
+    promises = [line for line in table.splitlines() if line.startswith("| ")][1:]
+    assert len(promises) >= 10
+    promises += [each for each in statements(SECURITY) if re.search(r"\b(cannot|[Nn]obody can)\b", each)]
+    heads = ("| who ", "#", "What the panel")
+    missing = [each for each in promises if not named_tests(each) and not each.startswith(heads)]
+    assert missing == []
+
+
 def test_exists__test_or_file_that_is_not_there__is_noticed():
     assert exists("tests/unit/test_claims.py", "test_page__functions_it_names__exist")
     assert not exists("tests/unit/test_claims.py", "test_page__functions_it_names")
