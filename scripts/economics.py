@@ -53,7 +53,7 @@ def tables() -> str:
         "",
         "| who | does | loses, ether | others lose at most | ratio |",
         "|---|---|---|---|---|",
-        f"| a node | lies and is rejected | {bond:.2f} | nothing | - |",
+        f"| a node | lies, and its answer is rejected | {bond:.2f} | nothing | - |",
         f"| a node | lies and challenges itself first | {bond / 2:.2f} burnt, {fees:.2f} in fees | nothing | - |",
         f"| a challenger | challenges a right answer | {challenge:.2f} | one window of delay | - |",
         f"| a member | does not vote | {PANEL.absence_penalty_wei / ETHER:.2f} and its fee | nothing | - |",
