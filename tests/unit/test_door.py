@@ -16,8 +16,9 @@ WORKFLOW = ROOT / ".github/workflows/ci.yml"
 CHECK = [line.strip() for line in re.search(r"^check:.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE).group(1).splitlines()]
 
 
-def run(command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command.split(), cwd=folder, check=False, capture_output=True, text=True)
+def run(command: str | list[str], folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    words = command.split() if isinstance(command, str) else command
+    return subprocess.run(words, cwd=folder, check=False, capture_output=True, text=True)
 
 
 def test_hooks__their_commands__are_those_of_make_check():
@@ -67,6 +68,21 @@ def test_make_check__misspelled_word__is_refused(tmp_path):
     assert run("codespell", tmp_path).returncode == 0
     (tmp_path / "page.md").write_text("The " + "recie" + "pt.\n")
     assert run("codespell", tmp_path).returncode != 0
+
+
+def test_env__in_a_shell__is_the_environment_of_make(tmp_path):
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
+    (tmp_path / ".venv").symlink_to(ROOT / ".venv")
+    (tmp_path / "Makefile").write_text(MAKEFILE + "\nshow:\n\t@env\n")
+    names = ("SOLCX_BINARY_PATH", "APE_DATA_FOLDER")
+    shell = run(["sh", "-c", ". tools/env && env"], tmp_path).stdout.splitlines()
+    make = run("make --no-print-directory show", tmp_path).stdout.splitlines()
+    for name in names:
+        assert (
+            [line for line in shell if line.startswith(name)] == [line for line in make if line.startswith(name)] != []
+        )
+    (path,) = [line for line in shell if line.startswith("PATH=")]
+    assert path.startswith(f"PATH={tmp_path}/tools/bin:{tmp_path}/node_modules/.bin:{ROOT}/.venv/bin:")
 
 
 def test_version__in_every_place__is_the_same():
