@@ -15,9 +15,8 @@ from pathlib import Path
 from rig.anvil import ROOT, free_port
 from rig.child import alive
 
-from oracle import devnet
 from oracle.cli.connection import Network
-from oracle.client import OracleClient
+from oracle.client import OracleClient, devnet
 
 READY_SECONDS = 300
 DIDYMA = [sys.executable, "-m", "oracle.cli"]

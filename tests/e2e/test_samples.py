@@ -11,8 +11,8 @@ import pytest
 from e2e.network import Dev, started
 from rig.samples import BY_APE, samples
 
-from oracle import devnet
-from oracle.disputes.tokens import tokenized
+from oracle.client import devnet
+from oracle.engines.exact.tokenizer import tokenized
 from oracle.models.store import ModelStore
 
 PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code]

@@ -1,6 +1,7 @@
 """Packages point one way: each imports what stands before it in a list, and no files import each other in circles."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +157,33 @@ def test_backwards__chain_imports_node__found(tree, line):
 def test_circle__two_files_of_one_package__found(tree):
     (tree / "oracle/chain/types.py").write_text("from oracle.chain.rpc import Rpc\n")
     assert circle(graph(tree)) == ["oracle.chain.rpc", "oracle.chain.types", "oracle.chain.rpc"]
+
+
+def packages(imports: dict[str, dict[str, int]]) -> dict[str, set[str]]:
+    """What each package imports, without what follows from its other imports."""
+    found: dict[str, set[str]] = {name: set() for name in ORDER}
+    for module, others in imports.items():
+        if module != "oracle":
+            found[room(module)] |= {room(other) for other in others} - {room(module), ""}
+
+    def below(name: str) -> set[str]:
+        return found[name].union(*(below(other) for other in found[name]))
+
+    return {
+        name: {each for each in own if not any(each in below(other) for other in own)} for name, own in found.items()
+    }
+
+
+def test_diagram__of_packages__has_their_imports():
+    source = (ROOT / "docs/diagrams/packages.d2").read_text()
+    drawn = {(arrow[1], arrow[2]) for arrow in re.finditer(r"^(\w+) -> (\w+)$", source, re.MULTILINE)}
+    assert drawn == {(name, other) for name, others in packages(graph(ROOT)).items() for other in others}
+    assert set(re.findall(r'^(\w+): "\1: ', source, re.MULTILINE)) == set(ORDER)
+
+
+def test_packages__small_tree__leaves_out_what_follows_from_other_imports(tree):
+    (tree / "oracle/node/daemon.py").write_text("import oracle.chain.rpc\nimport oracle.errors\n")
+    assert {name: others for name, others in packages(graph(tree)).items() if others} == {
+        "chain": {"errors"},
+        "node": {"chain"},
+    }
