@@ -23,6 +23,7 @@ from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
 from oracle.cli.report import reported, waiting
 from oracle.client import OracleClient, ServiceId, devnet, devnodes
 from oracle.client.devnodes import NodeProcess
+from oracle.demo.cast import BRIBED, LIAR
 from oracle.errors import Refused, RpcUnavailable
 from oracle.models.files import at_home
 from oracle.models.shipped import SHIPPED_MODEL
@@ -30,8 +31,6 @@ from oracle.node.settings import load
 
 NODES = 5
 LIAR_SEATS = 3  # of 7: about every second question goes to the liar first
-LIAR = ("-m", "oracle.demo.liar")
-BRIBED = "The food at the Delphi was awful."
 READY_SECONDS = 300.0
 console = Console(highlight=False, soft_wrap=True)
 

@@ -1,16 +1,17 @@
 """Who plays in the demo: nodes, a watcher and a bribed node, each a daemon of its own; and why one does not play."""
 
 import re
-import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
 from oracle.client import ServiceId, devnet
+from oracle.client.devnodes import NodeProcess
 
 LIAR = ("-m", "oracle.demo.liar")
+"""What a bribed node runs."""
+BRIBED = "The food at the Delphi was awful."
+"""A question that it lies about."""
 LAST_LINES = 3  # of a log, where a step did not happen
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -37,23 +38,16 @@ class Role:
 
 
 @dataclass(frozen=True)
-class Player:
-    """A daemon that runs."""
+class Player(NodeProcess):
+    """A daemon that runs. what: its part in the play."""
 
-    role: Role
-    process: subprocess.Popen[bytes]
-    api_port: int
-    log: Path
+    what: str
 
     def reasons(self) -> list[str]:
-        """Why it is not ready, in its own words; nothing if it is."""
-        if self.process.poll() is not None:
-            return [f"it ended with exit status {self.process.returncode}"]
-        try:
-            said = httpx.get(f"http://127.0.0.1:{self.api_port}/readyz", timeout=5).json()
-        except (httpx.HTTPError, ValueError):
-            return ["it has not started yet"]
-        return [str(reason) for reason in said["reasons"]]
+        """Why it is not ready; nothing if it is."""
+        if (status := self.process.poll()) is not None:
+            return [f"it ended with exit status {status}"]
+        return super().reasons()
 
     def last_words(self, *, is_ready: bool) -> list[str]:
         """The last warnings and errors of its log; its last lines if there are none and it is not ready."""
@@ -69,7 +63,7 @@ def start(role: Role, folder: Path, rpc_url: str, models: Path) -> Player:
     changes = {"api_port": port, **role.changes}
     settings = devnet.write_node(own, role.plan, rpc_url, role.services, models, tee=role.tee, changes=changes)
     log = folder / f"node-{role.plan.number}.log"
-    return Player(role, devnet.start_node(settings, log, role.command), port, log)
+    return Player(role.name, devnet.start_node(settings, log, role.command), port, log, role.what)
 
 
 def explain(players: Iterable[Player]) -> str:
@@ -77,6 +71,6 @@ def explain(players: Iterable[Player]) -> str:
     lines = []
     for player in players:
         reasons = player.reasons()
-        lines.append(f"{player.role.name}, {player.role.what}: {'; '.join(reasons) if reasons else 'ready'}")
+        lines.append(f"{player.name}, {player.what}: {'; '.join(reasons) if reasons else 'ready'}")
         lines += [f"    {line}" for line in player.last_words(is_ready=not reasons)]
     return "\n".join(lines)

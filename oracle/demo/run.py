@@ -26,7 +26,7 @@ from oracle.chain.requests import Request
 from oracle.client import OracleClient, RequestId, ServiceId, Step, devnet, story
 from oracle.client.private import question, readers
 from oracle.demo import ledger
-from oracle.demo.cast import LIAR, DidNotHappen, Player, Role, explain, start
+from oracle.demo.cast import BRIBED, LIAR, DidNotHappen, Player, Role, explain, start
 from oracle.demo.drawing import draw
 from oracle.demo.ledger import BURN_ADDRESS, Party
 from oracle.demo.narrator import Narrator
@@ -38,7 +38,6 @@ from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
 REVIEW = "The soup was cold and the waiter was rude."
-BRIBED = "The food at the Delphi was awful."
 SECRET = "My own soup was cold."
 READY_SECONDS, SCENE_SECONDS, STOP_SECONDS = 180, 240, 60
 MOST_DRAWS = 500
@@ -255,9 +254,9 @@ class Demo:
             try:
                 status = player.process.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
-                raise DidNotHappen(f"{player.role.name} did not stop within {STOP_SECONDS} s") from None
+                raise DidNotHappen(f"{player.name} did not stop within {STOP_SECONDS} s") from None
             if status != 0:
-                raise DidNotHappen(f"{player.role.name} did not stop cleanly")
+                raise DidNotHappen(f"{player.name} did not stop cleanly")
         self.narrator.catch_up()
         self.narrator.say("the nodes", "stop, all of them cleanly")
         asked = self._ask_dapp(REVIEW, seconds=60)
@@ -384,7 +383,7 @@ class Demo:
             def tick(seconds: float, now: str = "", most: float = 0) -> None:
                 if now:
                     progress.reset(bar, description=now, total=most)
-                gone = [player.role.name for player in self.players if player.process.poll() is not None]
+                gone = [player.name for player in self.players if player.process.poll() is not None]
                 if gone:
                     raise DidNotHappen(f"the process of {' and '.join(gone)} has ended")
                 time.sleep(seconds)

@@ -14,8 +14,8 @@ from e2e.network import DIDYMA, Dev, descendants, didyma, environment, started
 from rig.anvil import free_port
 from rig.child import alive
 
-from oracle.cli.dev import BRIBED
 from oracle.client import devnet
+from oracle.demo.cast import BRIBED
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.models.store import ModelStore
 

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from oracle.chain.deployment import artifact
-from oracle.client import devnet
 from oracle.demo import run
-from oracle.demo.cast import DidNotHappen, Player, Role, explain
+from oracle.demo.cast import DidNotHappen, Player, explain
 from oracle.demo.ledger import Ledger, Row
 from oracle.demo.narrator import SENTENCES
 
@@ -48,9 +47,8 @@ def player(tmp_path):
         process = subprocess.Popen([sys.executable, "-c", code])
         if not port:
             process.wait()
-        role = Role(devnet.NodePlan("Ada", 0), "a node", (), {})
         made.append(process)
-        return Player(role, process, port, log)
+        return Player("Ada", process, port, log, "a node")
 
     made: list[subprocess.Popen[bytes]] = []
     yield make
