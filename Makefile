@@ -27,7 +27,7 @@ demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.sv
 test: install contracts-built wheel ## all tests
 	@tools/quietly "Compiling the contracts for Ape" ape compile
 	forge test
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/e2e
+	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim tests/e2e
 	ape test tests/contracts
 
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game

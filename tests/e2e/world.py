@@ -5,8 +5,9 @@ made of bytes. Nothing here waits for real time to pass, except for engine threa
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from eth_account.signers.local import LocalAccount
 from pydantic import SecretStr
 from rig.anvil import CHAIN_ID, Anvil, anvil
 from rig.fake_engine import STOP, FakeEngine
+from rig.sim.local import Local
 
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
@@ -67,7 +69,7 @@ class LyingEngine(FakeEngine):
 class World:
     """A chain with the contracts on it."""
 
-    chain: Anvil
+    chain: Anvil | Local
     deployment: Deployment
     service: bytes
     client: OracleClient = field(repr=False)
@@ -163,9 +165,14 @@ async def make_node(
     engine: Any = None,
     *,
     disputer: LocalAccount | None = None,
+    rpc: Rpc | None = None,
+    clock: Callable[[], float] = time.monotonic,
     **changes: Any,
 ) -> Node:
-    """A node with a key in memory; the same folder again is a restart. Without an account it runs dry."""
+    """A node with a key in memory; the same folder again is a restart. Without an account it runs dry.
+
+    rpc: other endpoints than the world's chain.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     if account is not None:
         changes["keystore"] = folder / "in memory"
@@ -174,12 +181,13 @@ async def make_node(
     return Node(
         settings,
         Contracts.at(world.deployment),
-        Rpc(settings.rpc_urls, CHAIN_ID, timeout_seconds=5, sleep=_no_sleep, clock=lambda: 0.0),
+        rpc or Rpc(settings.rpc_urls, CHAIN_ID, timeout_seconds=5, sleep=_no_sleep, clock=lambda: 0.0),
         open_journal(settings, world.deployment),
         operator=signer,
         disputer=None if disputer is None else LocalSigner(disputer),
         secrets=None if signer is None else await salts.derive(signer, CHAIN_ID),
         engine_factory=lambda service: engine or FakeEngine(),
+        clock=clock,
     )
 
 
@@ -241,9 +249,16 @@ def by_panel(deployment: Deployment) -> dict[str, Any]:
 
 
 @contextmanager
-def world(manifest: Manifest = MANIFEST, judged: Callable[[Deployment], dict[str, Any]] = by_panel) -> Iterator[World]:
-    """Anvil with the contracts, and five active seats of five owners. judged: a service's arbiter and its terms."""
-    with anvil() as chain:
+def world(
+    manifest: Manifest = MANIFEST,
+    judged: Callable[[Deployment], dict[str, Any]] = by_panel,
+    made: Callable[[], AbstractContextManager[Anvil | Local]] = anvil,
+) -> Iterator[World]:
+    """A chain with the contracts, and five active seats of five owners. judged: a service's arbiter and its terms.
+
+    made: Anvil, or the simulated chain.
+    """
+    with made() as chain:
         chain.rpc("anvil_setBlockTimestampInterval", 1)
         chain.rpc("evm_setAutomine", True)
         w3 = chain.w3()
