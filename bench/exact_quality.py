@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -44,12 +46,12 @@ def measure(name: str, path: Path, texts: Sequence[Sequence[int]], model: Forwar
     weights = load(path)
     exact, floats = model or Reference(weights), Float64(path, weights)
     llama = NativeModel(path).sequence(LONGEST, batch=LONGEST, threads=2)
-    kl: dict[str, list[np.ndarray]] = {"exact": [], "llama": []}
-    same: dict[str, list[np.ndarray]] = {"exact": [], "llama": []}
+    kl: dict[str, list[npt.NDArray[Any]]] = {"exact": [], "llama": []}
+    same: dict[str, list[npt.NDArray[Any]]] = {"exact": [], "llama": []}
     for tokens in track(texts, f"{name}: beside float64", transient=True):
         wanted = floats.logits(tokens)
         (ours,) = exact.run([Chunk(tokens, exact.cache(len(tokens)), len(tokens))])
-        rows: list[np.ndarray] = []
+        rows: list[npt.NDArray[np.float64]] = []
         llama.truncate(0)
         llama.extend(tokens, 0, lambda _, row: rows.append(row.astype(np.float64)))  # noqa: B023  called at once
         theirs = np.stack(rows) * 2.0**16

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import gguf
 import numpy as np
+import numpy.typing as npt
 
 BLOCK = 32
 QUANT_RMS = 73.3  # of integers uniform in [-127, 127]
@@ -36,7 +37,7 @@ LLAMA_135M = Shape("llama-135m", 30, 576, 1536, 9, 3, 64, 49_152)
 TINY = Shape("llama-tiny", 3, 128, 256, 4, 2, 32, 512, 512)
 
 
-def q8_rows(rng: np.random.Generator, rows: int, columns: int, gain: float = 1.0) -> np.ndarray:
+def q8_rows(rng: np.random.Generator, rows: int, columns: int, gain: float = 1.0) -> npt.NDArray[np.uint8]:
     """Q8_0 blocks of a (rows, columns) matrix whose rows keep the rms of their input times `gain`; uint8."""
     blocks = np.empty((rows, columns // BLOCK, BLOCK + 2), np.uint8)
     scale = gain / (QUANT_RMS * np.sqrt(columns))

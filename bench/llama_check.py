@@ -249,7 +249,7 @@ def shipped() -> Subject:
     return Subject("shipped model", file, manifest, prompt)
 
 
-SUBJECTS = {
+SUBJECTS: dict[str, Callable[[], Subject]] = {
     "shipped": shipped,
     "tiny": lambda: random_shape(gguf_random.TINY),
     "135m": lambda: random_shape(gguf_random.LLAMA_135M),

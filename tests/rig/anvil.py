@@ -58,7 +58,7 @@ class Anvil:
         def wait_closely(tx_hash: Any, timeout: float = 120, poll_latency: float = 0) -> Any:
             return wait(tx_hash, timeout, 0.005)
 
-        w3.eth.wait_for_transaction_receipt = wait_closely  # type: ignore[method-assign]
+        w3.eth.wait_for_transaction_receipt = wait_closely  # type: ignore[method-assign,assignment]
         return w3
 
     def mine(self, blocks: int = 1) -> None:

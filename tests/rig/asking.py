@@ -3,6 +3,7 @@
 from typing import Any
 
 from e2e.world import NODES, World
+from eth_account.signers.local import LocalAccount
 
 from oracle.chain.requests import Answer
 from oracle.client import OracleClient, RequestId
@@ -15,7 +16,7 @@ TURNS = 40
 def answer(earth: World, request: RequestId, given: Completion) -> Answer:
     """Posts `given` as the answer of the seat whose turn it is."""
     words = earth.request(request).words
-    by_address = {node.address: node for node in NODES}
+    by_address: dict[str, LocalAccount] = {node.address: node for node in NODES}
     for _ in range(TURNS):
         earth.chain.mine(2)
         operator = earth.turn_of(request)

@@ -27,7 +27,7 @@ def crash_by_segfault() -> None:
 
 
 def leak() -> None:
-    kept = []
+    kept: list[bytearray] = []
     while sum(map(len, kept)) < LEAK_BYTES:
         kept.append(bytearray(1 << 24))
 
@@ -52,7 +52,7 @@ class FakeEngine:
 
     def prove(self) -> str:
         """Faults strike at the cue KNOWN_QUESTION; "wrong token" is what a proof finds."""
-        if self._act(list(KNOWN_QUESTION)) == "wrong token":
+        if self._act([TokenId(byte) for byte in KNOWN_QUESTION]) == "wrong token":
             raise ProofFailed("the known question got another answer")
         return "the known answer"
 

@@ -95,7 +95,7 @@ class FaultRpc:
 
     async def _answer(self, call: dict[str, Any], fault: Fault | None) -> tuple[int, bytes | None]:
         kind = None if fault is None else fault.kind
-        value = None if fault is None else fault.value
+        value: Any = None if fault is None else fault.value
         instead: dict[str | None, tuple[int, bytes | None]] = {
             "drop": (200, None),
             "status": (value[0], value[1].encode()) if isinstance(value, tuple) else (value, b"no"),

@@ -36,8 +36,8 @@ class Recorder:
 def make_follower(rpc: Rpc, journal: Journal, handler: Recorder | None = None, **options: Any) -> Follower:
     """Follows the test contract from block 1, one confirmation, final after eight."""
     settings: dict[str, Any] = {"start_block": 1, "confirmations": 1, "finality": 8, **options}
-    wanted = {"addresses": [contract.ADDRESS], "topics": [contract.TOPIC]}
-    return Follower(rpc, journal, handler or Recorder(), **wanted, **settings)
+    addresses, topics = [contract.ADDRESS], [contract.TOPIC]
+    return Follower(rpc, journal, handler or Recorder(), addresses=addresses, topics=topics, **settings)
 
 
 def say(chain: Anvil, *words: int, topic: bytes = contract.TOPIC, to: str = contract.ADDRESS) -> None:

@@ -80,7 +80,7 @@ class Float64:
         return np.concatenate(parts, axis=-1)
 
 
-def divergence(exact: npt.NDArray[np.int64], floats: Floats) -> Floats:
+def divergence(exact: npt.NDArray[np.int64] | Floats, floats: Floats) -> Floats:
     """KL(softmax of floats || softmax of exact logits at 16 bits) of each row, in nats. (T,)."""
     p, q = _log_softmax(floats), _log_softmax(exact / 2.0**RESIDUAL_BITS)
     result: Floats = (np.exp(p) * (p - q)).sum(axis=-1)
