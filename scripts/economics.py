@@ -8,7 +8,8 @@ Exact arithmetic: seats are drawn without replacement, one an owner.
 from fractions import Fraction
 from math import comb
 
-from oracle.client.devnet import ETHER, GAME, PANEL
+from oracle.chain.units import ETHER
+from oracle.client.devnet import GAME, PANEL
 
 
 def panel_captured(owners: int, dishonest: int, size: int) -> Fraction:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from html import escape
 
 from oracle.api.models import JobsOut
+from oracle.chain.units import ETHER
 from oracle.node.daemon import Node
 from oracle.node.planner import View
 
@@ -15,8 +16,6 @@ th { font-weight: 600; border-bottom: 1px solid #bbb; } td { border-bottom: 1px 
 code { font-size: .9em; } .good { color: #176b2c; } .bad { color: #a11; }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd; } td { border-color: #333; } }
 """
-
-ETHER = 10**18
 
 
 def page(node: Node, jobs: JobsOut) -> str:

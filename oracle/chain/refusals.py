@@ -10,9 +10,8 @@ from web3.exceptions import ContractLogicError
 from oracle.chain.bindings import Binding
 from oracle.chain.deployment import artifact, artifact_names
 from oracle.chain.rpc_errors import revert_data
+from oracle.chain.units import NOBODY
 from oracle.errors import CallReverted, printable
-
-NOWHERE = "0x" + "00" * 20
 
 ADVICE = {
     # asking
@@ -156,4 +155,4 @@ def reverted(error: ContractLogicError) -> CallReverted:
 
 @cache
 def _bindings() -> tuple[Binding, ...]:
-    return tuple(Binding(artifact(name)["abi"], NOWHERE) for name in artifact_names())
+    return tuple(Binding(artifact(name)["abi"], NOBODY) for name in artifact_names())

@@ -6,15 +6,16 @@ Amounts in wei, times in seconds, as the NatSpec says. The service's id is the h
 from dataclasses import astuple, dataclass
 
 from eth_abi.abi import decode, encode
-from eth_typing import ChecksumAddress, HexAddress, HexStr
+from eth_typing import ChecksumAddress
 from web3 import Web3
+
+from oracle.chain.units import NOBODY
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
 RAMP, OPENINGS = 16, 7
 """`DisputeGame.RAMP`, `DisputeGame.OPENINGS`"""
 GAME_TERMS = "(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"
 POLICY = "(address,bytes32,bool,uint16,uint32,uint96,uint16[],bytes32[],bytes32[])"
-NO_ATTESTER = ChecksumAddress(HexAddress(HexStr("0x" + "00" * 20)))
 TERMS = (
     "(bytes32,address,bytes,address,bytes,uint72,uint72,uint72,uint64,uint64,uint64,"
     "uint32,uint24,uint24,uint24,uint24,uint16,uint128)"
@@ -113,7 +114,7 @@ class Terms:
     arbiter: ChecksumAddress
     arbiter_terms: bytes
     attester: ChecksumAddress
-    """NO_ATTESTER for none."""
+    """NOBODY for none."""
     attester_terms: bytes
     bond_wei: int
     seat_wei: int
@@ -136,4 +137,4 @@ class Terms:
     @property
     def policy(self) -> "Policy | None":
         """What the attester goes by, if there is one."""
-        return Policy.decoded(self.attester_terms) if self.attester != NO_ATTESTER else None
+        return Policy.decoded(self.attester_terms) if self.attester != NOBODY else None

@@ -5,10 +5,10 @@ from decimal import Decimal, InvalidOperation
 from eth_typing import ChecksumAddress
 from web3 import Web3
 
+from oracle.chain.units import ETHER
 from oracle.client import RequestId, ServiceId
 from oracle.errors import Refused, printable
 
-ETHER = 10**18
 MOST_WEI = 1 << 128
 MOST_SHOWN = 80
 

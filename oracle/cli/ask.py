@@ -12,8 +12,8 @@ from rich.console import Console
 from oracle.attestation.dev import MACHINE
 from oracle.attestation.keeper import DevSource, Pccs
 from oracle.attestation.verifier import Policy
-from oracle.chain.requests import FINNEY
-from oracle.cli.arguments import ETHER, bytes32, wei
+from oracle.chain.units import ETHER, FINNEY
+from oracle.cli.arguments import bytes32, wei
 from oracle.cli.connection import DeploymentOption, KeystoreOption, Network, PasswordOption, RpcUrlOption, payer
 from oracle.cli.model import DEFAULT_STORE
 from oracle.cli.report import JsonOption, print_json, reported

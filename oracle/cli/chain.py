@@ -12,8 +12,9 @@ from rich.console import Console
 
 from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.deployment import Deployment
-from oracle.chain.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
-from oracle.cli.arguments import ETHER, address, bytes32, wei
+from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
+from oracle.chain.units import ETHER, GWEI, NOBODY
+from oracle.cli.arguments import address, bytes32, wei
 from oracle.cli.connection import Wallet, reading, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import JsonOption, print_json, utc
@@ -26,7 +27,6 @@ from oracle.models.store import ModelStore
 service_app = typer.Typer(help="Services: offers to answer for a model.", no_args_is_help=True)
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
-GWEI = 10**9
 
 ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
@@ -70,7 +70,7 @@ def show(client: OracleClient, service: ServiceArgument, as_json: JsonOption = F
         judged["panel"] = asdict(PanelTerms.decoded(terms["arbiterTerms"]))
     elif terms["arbiter"] == client.deployment.game:
         judged["game"] = asdict(GameTerms.decoded(terms["arbiterTerms"]))
-    if terms["attester"] != NO_ATTESTER:
+    if terms["attester"] != NOBODY:
         judged["attested"] = asdict(Policy.decoded(terms["attesterTerms"]))
     seats = []
     for number in range(functions.counts(id_).call()[0]):
@@ -182,7 +182,7 @@ def _read_terms(path: Path, deployment: Deployment, store: ModelStore) -> tuple[
         if arbiter is None:
             raise Refused("this deployment has no dispute game")
         manifest = store.find(str(values.pop("model")))
-        attested = {"attester": NO_ATTESTER, "attester_terms": b""}
+        attested = {"attester": NOBODY, "attester_terms": b""}
         if "attested" in values:
             if deployment.attester is None:
                 raise Refused("this deployment knows no TEEs")
@@ -207,5 +207,5 @@ def _shown(value: Any) -> Any:
 def _policy(values: dict[str, Any]) -> Policy:
     """Of keys inside TEEs. Raises TypeError, ValueError for what is not one."""
     listed = {name: tuple(map(bytes32, values.pop(name))) for name in ("measurements", "platforms")}
-    advisories, guardian = tuple(values.pop("advisories", ())), address(values.pop("guardian", NO_ATTESTER))
+    advisories, guardian = tuple(values.pop("advisories", ())), address(values.pop("guardian", NOBODY))
     return Policy(**{"guardian": guardian, "engine_id": EXACT_ENGINE, "advisories": advisories, **listed, **values})

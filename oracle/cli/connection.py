@@ -30,11 +30,11 @@ from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 from rich.console import Console
-from web3 import Web3
 from web3.contract.contract import ContractFunction
 
 from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment
+from oracle.chain.units import NOBODY
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient, devnet
 from oracle.errors import Refused, RpcUnavailable
@@ -45,7 +45,6 @@ DEPLOYMENT_NAME = "deployment.json"
 LOCAL_RPC_URL = "http://127.0.0.1:8545"
 DEV_CHAIN = 31337
 """Chain id of Anvil, whose accounts are public."""
-NOBODY = Web3.to_checksum_address("0x" + "00" * 20)
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 RpcUrlOption = Annotated[

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from oracle.api.process import run as run_node
+from oracle.chain.units import ETHER
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
@@ -30,7 +31,6 @@ T = TypeVar("T")
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="Settings file (TOML); $DIDYMA_CONFIG by default.")
 ]
-ETHER = 10**18
 
 
 @app.command()

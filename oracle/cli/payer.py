@@ -6,14 +6,14 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from oracle.cli.arguments import ETHER, address, wei
+from oracle.chain.units import ETHER, GWEI
+from oracle.cli.arguments import address, wei
 from oracle.cli.ask import StoreOfModels, as_taken, chosen_service
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, Wallet, paying
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.errors import Refused
 
 console = Console(highlight=False, soft_wrap=True, markup=False)
-GWEI = 10**9
 
 
 def quote(

@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 
 from oracle.chain.requests import Ruling
-from oracle.cli.arguments import ETHER, request_id
+from oracle.chain.units import ETHER
+from oracle.cli.arguments import request_id
 from oracle.cli.connection import Wallet, paying, reading
 from oracle.cli.report import JsonOption, print_json, utc
 from oracle.client import OracleClient, RequestId, ServiceId, story

@@ -26,10 +26,10 @@ from oracle.attestation.verifier import Policy, judge
 from oracle.chain.bindings import Binding
 from oracle.chain.connect import connect
 from oracle.chain.deployment import artifact
-from oracle.cli.arguments import ETHER, address, bytes32, wei
+from oracle.chain.units import ETHER, NOBODY
+from oracle.cli.arguments import address, bytes32, wei
 from oracle.cli.chain import ServiceArgument
 from oracle.cli.connection import (
-    NOBODY,
     DeploymentOption,
     DryRunOption,
     KeystoreOption,

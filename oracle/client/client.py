@@ -23,8 +23,9 @@ from web3.types import TxParams, TxReceipt, Wei
 
 from oracle.chain.deployment import Deployment, artifact
 from oracle.chain.refusals import reverted
-from oracle.chain.requests import FINNEY, Answer, Request, RequestId
+from oracle.chain.requests import Answer, Request, RequestId
 from oracle.chain.services import Terms
+from oracle.chain.units import FINNEY
 from oracle.client.logs import in_halves
 from oracle.errors import OracleError, Refused, RpcUnavailable
 

@@ -29,7 +29,8 @@ from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment, artifact
-from oracle.chain.services import NO_ATTESTER, GameTerms, PanelTerms, Policy, Terms
+from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
+from oracle.chain.units import ETHER, GWEI, NOBODY
 from oracle.client import OracleClient, ServiceId
 from oracle.client.devnodes import start, stop
 from oracle.disputes import recomputed
@@ -38,8 +39,6 @@ from oracle.errors import BadModelFile, Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
-ETHER = 10**18
-GWEI = 10**9
 MNEMONIC = "test test test test test test test test test test test junk"  # Anvil's and Ape's default
 ACCOUNTS = 30
 ANVIL_STARTS = 300
@@ -238,7 +237,7 @@ def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> 
         model=model,
         arbiter=arbiter,
         arbiter_terms=GAME.encoded() if mode.plays else panel.encoded(),
-        attester=deployment.attester if mode is Mode.TEE and deployment.attester else NO_ATTESTER,
+        attester=deployment.attester if mode is Mode.TEE and deployment.attester else NOBODY,
         attester_terms=dev_policy().encoded() if mode is Mode.TEE else b"",
         bond_wei=ETHER,
         seat_wei=2 * ETHER,

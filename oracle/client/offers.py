@@ -6,7 +6,8 @@ from typing import Any
 
 from web3 import Web3
 
-from oracle.chain.services import NO_ATTESTER, PanelTerms
+from oracle.chain.services import PanelTerms
+from oracle.chain.units import NOBODY
 from oracle.client.client import OracleClient, ServiceId
 from oracle.client.life import Moment
 
@@ -72,7 +73,7 @@ def _mode(client: OracleClient, terms: Mapping[str, Any]) -> str:
         judged = "game"
     elif terms["arbiter"] == client.deployment.panel:
         judged = "exact panel" if PanelTerms.decoded(terms["arbiterTerms"]).exact else "panel"
-    return judged if terms["attester"] == NO_ATTESTER else f"{judged}, tee"
+    return judged if terms["attester"] == NOBODY else f"{judged}, tee"
 
 
 def _last_answer(client: OracleClient, service: ServiceId) -> Moment | None:

@@ -13,8 +13,8 @@ from rich.table import Table
 from web3 import Web3
 
 from oracle.chain.requests import Answer
+from oracle.chain.units import ETHER
 from oracle.client import OracleClient
-from oracle.client.devnet import ETHER
 
 BURN_ADDRESS = Web3.to_checksum_address("0x000000000000000000000000000000000000dEaD")
 

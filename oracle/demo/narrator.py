@@ -11,7 +11,7 @@ from web3.contract import Contract
 from web3.exceptions import Web3Exception
 from web3.types import TxData, TxReceipt
 
-from oracle.client.devnet import ETHER
+from oracle.chain.units import ETHER
 
 COLOURS = {"Ada": "green", "Ben": "green", "Cleo": "green", "Dan": "green", "Mallory": "red", "Wanda": "cyan"}
 RULINGS = ("right", "wrong", "neither")

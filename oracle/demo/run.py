@@ -23,6 +23,7 @@ from rich.table import Table
 from web3 import Web3
 
 from oracle.chain.requests import Request
+from oracle.chain.units import ETHER, GWEI
 from oracle.client import OracleClient, RequestId, ServiceId, Step, devnet, story
 from oracle.client.private import question, readers
 from oracle.demo import ledger
@@ -42,7 +43,7 @@ SECRET = "My own soup was cold."
 READY_SECONDS, SCENE_SECONDS, STOP_SECONDS = 180, 240, 60
 MOST_DRAWS = 500
 LATER_TURNS = 3  # that must not be the liar's too, so that an honest node is next
-CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * devnet.GWEI
+CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * GWEI
 COLUMNS = 100
 ADA, BEN, CLEO, DAN, MALLORY, WANDA = (
     devnet.NodePlan(name, number) for number, name in enumerate(("Ada", "Ben", "Cleo", "Dan", "Mallory", "Wanda"))
@@ -74,7 +75,7 @@ class Demo:
         """began: Unix time that the two times count from."""
         self.w3, self.folder, self.console, self.began, self.panel = w3, folder, console, began, panel
         self.models = folder / "models"
-        self.initial = {devnet.account(n).address: 10_000 * devnet.ETHER for n in range(devnet.ACCOUNTS)}
+        self.initial = {devnet.account(n).address: 10_000 * ETHER for n in range(devnet.ACCOUNTS)}
         self.players: list[Player] = []
         self.first_answer: float | None = None
 
@@ -273,7 +274,7 @@ class Demo:
         missed = self.user.oracle.events.TurnMissed().get_logs(
             from_block=asked.block, argument_filters={"requestId": asked.id}
         )
-        fines = sum(log["args"]["penaltyWei"] for log in missed) / devnet.ETHER
+        fines = sum(log["args"]["penaltyWei"] for log in missed) / ETHER
         self.narrator.say("", f"{len(missed)} turns passed, which cost their nodes {fines:g} ether; it is burnt")
 
     def balances(self) -> None:

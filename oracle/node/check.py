@@ -16,6 +16,7 @@ from oracle.chain.promises import measured
 from oracle.chain.rpc import Rpc
 from oracle.chain.services import Terms
 from oracle.chain.types import Block
+from oracle.chain.units import ETHER
 from oracle.disputes import recomputed
 from oracle.engines.base import Engine, Params
 from oracle.errors import BadSettings, MalformedPrompt, OracleError
@@ -27,7 +28,6 @@ from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
-ETHER = 10**18
 SELF_TEST = b"Is water wet?"
 SELF_TEST_TOKENS = (4, 5, 6)
 

@@ -31,6 +31,7 @@ from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
+from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
 from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
 from oracle.journal.crashpoints import crashpoint
@@ -65,7 +66,6 @@ from oracle.node.workshop import Workshop
 
 log = structlog.get_logger()
 
-NOBODY = "0x0000000000000000000000000000000000000000"
 HOUSEKEEPING_BLOCKS = 50
 SEEDS_AT_ONCE = 50
 LONGEST_BACKOFF_SECONDS = 30.0

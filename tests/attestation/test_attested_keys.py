@@ -15,12 +15,12 @@ from web3.logs import DISCARD
 
 from oracle.attestation.dev import DevTee, Level
 from oracle.attestation.registration import Registration
+from oracle.chain.units import NOBODY
 
 KEY: LocalAccount = Account.from_key(keccak(b"made inside"))
 ENCRYPTION_KEY = keccak(b"x25519")
 MODEL, ENGINE = keccak(b"model"), keccak(b"engine")
 WEEK = 7 * DAY
-NOBODY = "0x" + "00" * 20
 
 
 @pytest.fixture(scope="module")

@@ -30,13 +30,12 @@ from oracle.attestation.keeper import DevSource
 from oracle.attestation.quote import HEADER_BYTES, Quote
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Policy, Terms
+from oracle.chain.units import ETHER, NOBODY
 from oracle.errors import BadSettings
 from oracle.node.daemon import make_enclave
 from oracle.node.enclave import Enclave
 
-ETHER = 10**18
 CAP, GRACE_CAP = 2 * ETHER, ETHER
-NOBODY = "0x" + "00" * 20
 SECURITY = ROOT / "docs" / "security.md"
 
 

@@ -12,7 +12,7 @@ from world import ANSWERED, ETHER, FINAL, GWEI, OUTPUT, TOKENS_ROOT, UNDELIVERED
 from oracle.attestation.dev import Level
 from oracle.attestation.eip712 import signed_answer
 from oracle.chain import requests
-from oracle.chain.services import NO_ATTESTER
+from oracle.chain.units import NOBODY
 
 FINNEY = 10**15
 WEEK = 7 * DAY
@@ -426,6 +426,6 @@ def test_adopt__policy_that_makes_no_sense__is_refused(bare, people, changes, te
 
 def test_service__with_an_attester__names_it(made, oracle, world):
     assert oracle.attesterOf(world.service) == made.attester.address
-    assert oracle.attesterOf(bytes(32)) == NO_ATTESTER
+    assert oracle.attesterOf(bytes(32)) == NOBODY
     assert made.attester.capsOf(world.service) == (CAP, GRACE_CAP, 1)
     assert made.attester.isBelieved(world.service, made.verified.measurementId)

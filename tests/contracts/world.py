@@ -10,8 +10,7 @@ from ape.contracts import ContractInstance
 from eth_abi import encode
 from eth_utils import keccak
 
-GWEI = 10**9
-ETHER = 10**18
+from oracle.chain.units import ETHER, GWEI
 
 MODEL = {
     "name": "tester",

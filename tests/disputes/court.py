@@ -12,7 +12,8 @@ from rig.anvil import Anvil
 from web3.logs import DISCARD
 
 from oracle.chain.requests import Answer, Request
-from oracle.chain.services import NO_ATTESTER, GameTerms, Terms
+from oracle.chain.services import GameTerms, Terms
+from oracle.chain.units import ETHER, NOBODY
 from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, attack, defend, reveal
 from oracle.disputes.passes import Pass, Tracer
@@ -20,7 +21,6 @@ from oracle.engines.base import Params
 from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
 
-ETHER = 10**18
 GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600, 126, 200)
 GAME_TERMS_TYPE = "(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"
 WINDOW = 1200
@@ -86,7 +86,7 @@ class Court:
             model=self.manifest.model_id,
             arbiter=self.game.address,
             arbiter_terms=encode([GAME_TERMS_TYPE], [GAME_TERMS]),
-            attester=NO_ATTESTER,
+            attester=NOBODY,
             attester_terms=b"",
             bond_wei=ETHER,
             seat_wei=2 * ETHER,

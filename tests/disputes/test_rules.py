@@ -8,9 +8,9 @@ import pytest
 from disputes.rules import Answer, Claim, GameId, Refused, Rules, Terms
 from disputes.toy import LEVELS, STEPS, VOCABULARY, Toy, ToyReferee, honest_answer
 
+from oracle.chain.units import ETHER
 from oracle.disputes.game import Game, Stage
 
-ETHER = 10**18
 TERMS = Terms(
     bond=ETHER,
     window=1200,

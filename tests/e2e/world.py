@@ -24,7 +24,8 @@ from oracle.chain.deployment import Deployment
 from oracle.chain.keys import LocalSigner
 from oracle.chain.requests import Request
 from oracle.chain.rpc import Rpc
-from oracle.chain.services import NO_ATTESTER, PanelTerms, Terms
+from oracle.chain.services import PanelTerms, Terms
+from oracle.chain.units import ETHER, NOBODY
 from oracle.client import OracleClient, RequestId, ServiceId, devnet
 from oracle.engines.base import Completion, Params, TokenId, Verdict
 from oracle.errors import ReorgedAway
@@ -34,7 +35,6 @@ from oracle.node import salts
 from oracle.node.daemon import Node, open_journal
 from oracle.node.settings import Settings
 
-ETHER = 10**18
 MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 4096, (), (), (256,))
 # Account.from_mnemonic needs no network; anvil funds the first ten accounts of this public phrase.
 Account.enable_unaudited_hdwallet_features()
@@ -266,7 +266,7 @@ def world(
         client = OracleClient(w3, deployment, DAPP)
         terms = Terms(
             model=manifest.model_id,
-            **{"attester": NO_ATTESTER, "attester_terms": b"", **judged(deployment)},
+            **{"attester": NOBODY, "attester_terms": b"", **judged(deployment)},
             bond_wei=ETHER,
             seat_wei=2 * ETHER,
             miss_penalty_wei=ETHER // 100,

@@ -12,12 +12,11 @@ from pydantic import SecretStr
 from oracle.chain.keys import LocalSigner
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, IntentRow, Report, Sender, SenderSettings
+from oracle.chain.units import ETHER
 from oracle.journal.journal import Journal
 from oracle.journal.outbox import Attempt, NonceRow, Outbox
 from rig import contract
 from rig.anvil import CHAIN_ID, KEYS, Anvil
-
-ETHER = 10**18
 
 
 async def no_sleep(_seconds: float) -> None:

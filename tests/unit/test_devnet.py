@@ -12,6 +12,7 @@ from rig.anvil import ROOT, anvil, free_port
 from rig.child import alive
 from web3.types import RPCEndpoint
 
+from oracle.chain.units import ETHER
 from oracle.client import devnet
 
 
@@ -52,7 +53,7 @@ def test_anvil__many_blocks__leaves_nothing_on_disk_and_knows_the_last_states(tm
         w3.provider.make_request(RPCEndpoint("anvil_mine"), [hex(2 * devnet.KEPT_STATES)])
         head = w3.eth.block_number
         assert head == 2 * devnet.KEPT_STATES
-        assert w3.eth.get_balance(devnet.account(0).address, head - devnet.KEPT_STATES + 2) == 10_000 * devnet.ETHER
+        assert w3.eth.get_balance(devnet.account(0).address, head - devnet.KEPT_STATES + 2) == 10_000 * ETHER
     assert [path.name for path in tmp_path.rglob("*")] == ["log"]
 
 

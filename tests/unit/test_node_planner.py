@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Answer, Request, Round, Vote, case_id, commitment
-from oracle.chain.services import NO_ATTESTER, PanelTerms, Terms
+from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.types import Block
+from oracle.chain.units import ETHER, NOBODY
 from oracle.node.planner import Compute, Judge, Plan, Planner, Rules, View, Wanted
 from oracle.node.records import (
     CaseRecord,
@@ -24,7 +25,6 @@ from oracle.node.records import (
 )
 from oracle.node.salts import Salts
 
-ETHER = 10**18
 ME, OTHER, LIAR, CHALLENGER = (to_checksum_address("0x" + digit * 40) for digit in "1234")
 DEPLOYMENT = Deployment(31337, 1, *(to_checksum_address("0x" + pair * 20) for pair in ("aa", "bb", "cc", "dd", "ee")))
 SERVICE = b"\x05" * 32
@@ -37,7 +37,7 @@ TERMS = Terms(
     model=b"\x01" * 32,
     arbiter=DEPLOYMENT.panel,
     arbiter_terms=PanelTerms(ETHER // 10, ETHER // 100, ETHER // 50, COMMIT, REVEAL, 3, 65536).encoded(),
-    attester=NO_ATTESTER,
+    attester=NOBODY,
     attester_terms=b"",
     bond_wei=ETHER,
     seat_wei=2 * ETHER,

@@ -7,13 +7,13 @@ from eth_account import Account
 from rig import contract
 from rig.anvil import KEYS, Anvil, anvil
 from rig.fault_rpc import FaultRpc, fault_rpc
-from rig.stack import ETHER, intent, stack
+from rig.stack import intent, stack
 
 from oracle.chain.fees import FeePolicy, Fees
+from oracle.chain.units import ETHER, GWEI
 from oracle.errors import ConflictingAnswer, FinalityViolated, ForeignTransaction, JournalFull, RpcUnavailable
 from oracle.journal.outbox import Outbox
 
-GWEI = 10**9
 NODE = Account.from_key(KEYS[0]).address
 OTHER = Account.from_key(KEYS[1]).address
 
