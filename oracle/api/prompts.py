@@ -14,7 +14,7 @@ from oracle.api.models import Refusal
 from oracle.attestation.private import NotForThisKey, NotPrivate
 from oracle.errors import Refused
 from oracle.node.daemon import Node
-from oracle.node.mailbox import MailboxFull, NobodyAsked
+from oracle.node.tee.mailbox import MailboxFull, NobodyAsked
 
 MOST_SECONDS = 60
 """How long a caller may take to send a prompt."""

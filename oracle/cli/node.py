@@ -18,11 +18,12 @@ from oracle.cli.keys import create_keystore
 from oracle.cli.report import JsonOption, print_json, progress, reported, waiting
 from oracle.client.readiness import readiness
 from oracle.errors import BadSettings
-from oracle.node import check as checks
-from oracle.node import logs, manual
+from oracle.node import logs
+from oracle.node.operator import check as checks
+from oracle.node.operator import manual
+from oracle.node.operator.settings_file import Choices, write
 from oracle.node.records import SeatRecord
 from oracle.node.settings import load
-from oracle.node.settings_file import Choices, write
 
 app = typer.Typer(help="Run a node: answer, watch, judge.", no_args_is_help=True)
 console = Console()

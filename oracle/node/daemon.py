@@ -40,7 +40,6 @@ from oracle.journal.outbox import LIVE, Outbox
 from oracle.journal.schema import jobs
 from oracle.models.store import ModelStore
 from oracle.node import ledger, salts
-from oracle.node.enclave import Enclave
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.ledger import Ledger
 from oracle.node.litigant import Litigant, Standing
@@ -61,6 +60,7 @@ from oracle.node.records import (
     request_key,
 )
 from oracle.node.settings import Settings
+from oracle.node.tee.enclave import Enclave
 from oracle.node.vigil import Vigil
 from oracle.node.workshop import Workshop
 

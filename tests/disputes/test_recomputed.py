@@ -19,8 +19,8 @@ from oracle.errors import BadModelFile, WrongCommitments
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node import check
 from oracle.node.engines import llama_engines, logged_progress
+from oracle.node.operator import check
 from oracle.node.settings import Settings
 
 SHAPE = Shape(family="qwen2", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)

@@ -4,7 +4,7 @@ from e2e.world import step, team
 from rig.fake_engine import FakeEngine
 
 from oracle.chain.promises import Promises
-from oracle.node.check import everything
+from oracle.node.operator.check import everything
 
 
 async def forgetful(chain, head):
@@ -28,7 +28,7 @@ async def test_node__seeds_forgotten_within_a_lifetime__serves_nothing_and_says_
 async def test_check__seeds_forgotten_within_a_lifetime__names_the_service(earth, tmp_path, monkeypatch):
     found = await everything(earth.settings(tmp_path), lambda service: FakeEngine())
     assert [finding.right for finding in found if finding.what == "promises"] == [True]
-    monkeypatch.setattr("oracle.node.check.measured", forgetful)
+    monkeypatch.setattr("oracle.node.operator.check.measured", forgetful)
     found = await everything(earth.settings(tmp_path), lambda service: FakeEngine())
     (named,) = [finding for finding in found if finding.what == "promises"]
     assert not named.right

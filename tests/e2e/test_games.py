@@ -37,7 +37,7 @@ from oracle.merkle.tree import Tree
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node.check import _engine
+from oracle.node.operator.check import _engine
 
 SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
 GAME = GameTerms(ETHER // 10, ETHER // 100, 600, 40, 120, queue_seconds=90, ceiling_percent=200)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from oracle.cli import app
 from oracle.engines.base import Params
 from oracle.node import ledger
-from oracle.node.manual import list_jobs, own_seats
+from oracle.node.operator.manual import list_jobs, own_seats
 
 SPARE = ACCOUNTS[8]
 

@@ -21,8 +21,8 @@ from oracle.merkle.tokens import prompt_bytes
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node import check
 from oracle.node.engines import llama_engines
+from oracle.node.operator import check
 
 PROMPT = prompt_bytes([9, 4, 11, 7])
 

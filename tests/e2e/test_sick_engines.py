@@ -21,8 +21,8 @@ from oracle.api.app import create_app
 from oracle.engines.base import Params
 from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
 from oracle.errors import EngineCrashed
-from oracle.node import check
 from oracle.node.daemon import Node
+from oracle.node.operator import check
 
 TESTS = Path(__file__).resolve().parents[1]
 KNOWN = KNOWN_QUESTION.decode()

@@ -29,10 +29,10 @@ from oracle.client.private import PrivateQuestion, question, readers
 from oracle.client.trust import NotTrusted, Trust
 from oracle.errors import BadSettings, Refused
 from oracle.node import daemon
-from oracle.node.check import everything
 from oracle.node.daemon import Node
-from oracle.node.enclave import RETRY_SECONDS, Enclave
+from oracle.node.operator.check import everything
 from oracle.node.records import Output
+from oracle.node.tee.enclave import RETRY_SECONDS, Enclave
 
 DAY = 86_400
 REVOKER = ACCOUNTS[8]  # not the daemon's key, whose nonces are its own

@@ -8,8 +8,8 @@ from eth_account import Account
 from unit.test_node_planner import OPEN
 
 from oracle.attestation.private import Context, NotForThisKey, Recipient, Sampling, reference_to, seal_prompt
-from oracle.node.mailbox import MOST_PROMPTS, Mailbox, MailboxFull, NobodyAsked
 from oracle.node.records import RequestRecord
+from oracle.node.tee.mailbox import MOST_PROMPTS, Mailbox, MailboxFull, NobodyAsked
 
 SIGNER = Account.from_key(bytes([1]) * 32).address
 KEY = X25519PrivateKey.from_private_bytes(bytes([2]) * 32).public_key().public_bytes_raw()

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from oracle.errors import BadSettings
+from oracle.node.operator.settings_file import Choices, write
 from oracle.node.settings import Settings, load
-from oracle.node.settings_file import Choices, write
 
 SERVICE = "0x" + "ab" * 32
 MINIMAL = f'rpc_urls = ["http://user:hunter2@node.example"]\ndeployment = "deployment.json"\nservices = ["{SERVICE}"]\n'

@@ -41,9 +41,9 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.errors import Refused, ReorgedAway
 from oracle.journal.journal import BlockRef
-from oracle.node.mailbox import Mailbox
 from oracle.node.planner import View, Wanted
 from oracle.node.records import Output, RequestRecord, ServiceRecord
+from oracle.node.tee.mailbox import Mailbox
 
 log = structlog.get_logger()
 
