@@ -187,3 +187,9 @@ def test_packages__small_tree__leaves_out_what_follows_from_other_imports(tree):
         "chain": {"errors"},
         "node": {"chain"},
     }
+
+
+def test_tests__names_of_files__are_not_taken_twice_in_one_run():
+    """pytest imports test files by their names alone; those for Ape run by themselves."""
+    files = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent.name != "contracts"]
+    assert len({path.name for path in files}) == len(files) > 50
