@@ -1,6 +1,7 @@
 """The code blocks of the pages, as far as no network is needed.
 
-Python blocks run in `tests/e2e/test_dev_samples.py` against a network, those for Ape in `tests/contracts/test_samples.py`.
+Python blocks run in `tests/e2e/test_dev_samples.py` against a network, those for Ape in
+`tests/contracts/test_samples.py`.
 """
 
 import ast
