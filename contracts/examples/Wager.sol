@@ -173,7 +173,7 @@ contract Wager is OracleConsumer {
         emit Settled(bet, outcome);
     }
 
-    /// @dev Both stakes hang on the answer.
+    /// @dev Both stakes depend on the answer.
     function _params(uint64 callbackGasPriceWei, uint256 stakeWei) private view returns (IOracle.Params memory) {
         return IOracle.Params({
             maxTokens: 4,

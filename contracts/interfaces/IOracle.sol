@@ -25,7 +25,7 @@ interface IOracle is IServices, ICredits {
     /// @param callbackGasPriceWei what the caller pays for each unit of it, and for `CALLBACK_OVERHEAD_GAS`, to whoever
     /// finalizes.
     /// @param deadline Unix time in seconds: the last moment at which an answer may be posted.
-    /// @param valueFinney what hangs on the answer, by the caller's word, in units of 10^15 wei: an attested answer is
+    /// @param valueFinney the value at stake, by the caller's word, in units of 10^15 wei: an attested answer is
     /// final at once only up to the service's cap.
     /// @param isPrivate the prompt is sealed to keys inside TEEs: only an attested answer that is final at once counts, for
     /// nobody else could check it; and seats that let their turns pass are not fined.

@@ -30,7 +30,7 @@ interface IServices {
     /// @param windowSeconds the challenge window.
     /// @param lifetimeSeconds latest deadline of a request, counted from its posting; at most `MAX_LIFETIME`.
     /// @param minOwners requests are refused while fewer distinct owners hold active seats.
-    /// @param valueCapWei the most that should hang on one answer, by the creator's reckoning: for consumers to read, and
+    /// @param valueCapWei the most that should be at stake on one answer, by the creator's reckoning: for consumers to read, and
     /// for the attester to hold answers to that are final at once.
     struct Terms {
         ModelId model;

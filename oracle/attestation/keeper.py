@@ -64,7 +64,7 @@ class Source(Protocol):
     async def fetch(self, quote: Quote, least: int = 0) -> Collateral:
         """Documents on the quote's platform, not verified.
 
-        least: number of the oldest TCB evaluation that will do: the lowest that is to be had is fetched. 0: the
+        least: the oldest TCB evaluation to accept: the lowest that the source has is fetched. 0: the
         source's standard one. Raises SourceUnavailable.
         """
 

@@ -138,7 +138,7 @@ class Request:
 
     @property
     def value_finney(self) -> int:
-        """What hangs on the answer, by the payer's word: units of FINNEY wei."""
+        """The value at stake, by the payer's word: units of FINNEY wei."""
         return _bits(self.money, 232, 24)
 
     @property

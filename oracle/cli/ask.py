@@ -32,7 +32,7 @@ TOKENS = 24
 MOST_FAILURES, PAUSE_SECONDS = 10, 2.0
 """How often an endpoint may fail while a request is followed, and the rest after each time."""
 MOST_VALUE_WEI = ((1 << 24) - 1) * FINNEY
-"""What a request can say that hangs on its answer."""
+"""The highest value at stake that a request can state."""
 OUTCOMES = {
     "RequestFinalized": "final",
     "RequestRefunded": "nobody answered in time: the fee was refunded, and is the payer's credit",

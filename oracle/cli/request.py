@@ -102,7 +102,7 @@ def _lines(client: OracleClient, life: Life, about: list[Dispute]) -> Iterator[s
     sampled = f"temperature {request.temperature / 65536:g}" if request.temperature else "temperature 0"
     yield f"parameters   at most {request.max_tokens} tokens, {sampled}, answered by {utc(request.deadline)}"
     if life.value_wei:
-        yield f"at stake     {_ether(life.value_wei)} hang on the answer, by the payer's word"
+        yield f"at stake     {_ether(life.value_wei)}, by the payer's word"
     callback = f", and {_ether(request.callback_wei)} for a callback" if request.callback_gas else ""
     yield f"escrow       {_ether(request.fee_wei)} for the answer{callback}"
     by_turn = {dispute.turn: dispute for dispute in about}

@@ -52,7 +52,7 @@ DevOption = Annotated[bool, typer.Option("--dev", help="The dev TEE of local cha
 UrlOption = Annotated[str, typer.Option(help="Intel's service or a cache of it, where documents are fetched.")]
 EvaluationOption = Annotated[
     int,
-    typer.Option(min=0, max=0xFFFF, help="The oldest TCB evaluation that will do; by default the source's standard."),
+    typer.Option(min=0, max=0xFFFF, help="Oldest TCB evaluation to accept; the source's standard if not given."),
 ]
 ConfigurationOption = Annotated[
     bool, typer.Option("--configuration", help="Accept platforms that need a configuration that no quote shows.")
@@ -266,7 +266,7 @@ def shrink(
     id_: Annotated[
         list[str] | None, typer.Option("--id", help="Measurement or platform to believe no longer; may be repeated.")
     ] = None,
-    cap: Annotated[str, typer.Option(help="Ether that may hang on an answer that is final at once.")] = "",
+    cap: Annotated[str, typer.Option(help="Highest value, in ether, at which an answer is final at once.")] = "",
     grace_cap: Annotated[str, typer.Option(help="The same, for platforms that are out of date.")] = "",
     evaluation: Annotated[
         int,

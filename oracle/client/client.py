@@ -183,7 +183,7 @@ class OracleClient:
     ) -> tuple[int, ...]:
         """Parameters of a request, in the order of `IOracle.Params`.
 
-        deadline_seconds: from the latest block; None for ten minutes. value_wei: what hangs on the answer.
+        deadline_seconds: from the latest block; None for ten minutes. value_wei: the value at stake.
         callback_gas: what `onAnswer` of the asking contract gets; 0 for no callback. callback_gas_price_wei: what it
         pays for each unit to whoever finalizes: more than gas will cost then.
         """

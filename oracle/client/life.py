@@ -91,7 +91,7 @@ class Life:
 
     @property
     def value_wei(self) -> int:
-        """What hangs on the answer, by the payer's word."""
+        """The value at stake, by the payer's word."""
         return self.request.value_finney * FINNEY
 
 

@@ -318,7 +318,7 @@ def test_check__key_admitted_to_one_service__counts_in_no_other(policed):
 
 
 def test_check__value_said_to_be_lower_than_it_was_asked_with__is_refused(policed):
-    """What hangs on the answer decides about the window, so it is signed."""
+    """The value at stake decides about the window, so it is signed."""
     service = policed.serve()
     policed.send(policed.admit(service))
     above = Question(service, CAP // 10**15 + 1)

@@ -112,7 +112,7 @@ def test_answer__above_the_cap__has_a_window_and_can_be_challenged(made, world, 
 
 
 def test_answer__fee_above_the_cap__has_a_window_whatever_the_payer_says(bare, world, oracle):
-    """At least the fee hangs on an answer."""
+    """At least the fee is at stake on an answer."""
     bare.open(bare.policy(grace_cap_wei=0), valueCapWei=FINNEY, basePriceWei=2 * FINNEY)
     bare.admit()
     assert oracle.statusOf(bare.answer(world.ask(valueFinney=0)).id) == ANSWERED
