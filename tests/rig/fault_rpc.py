@@ -29,6 +29,7 @@ KINDS = (
     "error",  # value: JSON-RPC error object
     "lag",  # value: blocks; "latest" means that many blocks ago, younger blocks do not exist
     "repeat",  # a list comes back doubled and reversed
+    "omit",  # a list comes back without its last entry
 )
 
 
@@ -113,6 +114,8 @@ class FaultRpc:
         if kind == "repeat":
             result = json.loads(reply)["result"]
             reply = _reply(call, result=result[::-1] * 2)
+        if kind == "omit":
+            reply = _reply(call, result=json.loads(reply)["result"][:-1])
         if kind == "truncate":
             reply = reply[: len(reply) // 2]
         return (200, None) if kind == "lose_reply" else (200, reply)
