@@ -127,9 +127,7 @@ class Step:
             return [WholeRow(operator.inputs[0], row * operator.columns + column)]
         if kind == "mantissa":
             return [self._within(operator.inputs[0], row, column, operator.columns), self._of_row(operator, 1, row)]
-        if name in ("score.max", "share.sum"):
-            return [WholeRow(operator.inputs[0], row * self.positions + column)]
-        if kind == "sum":
+        if kind == "sum" or name == "score.max":
             return [WholeRow(operator.inputs[0], row * operator.columns + column)]
         if kind == "root":
             return [Number(of, row, column) for of in operator.inputs]
@@ -144,8 +142,8 @@ class Step:
         if name == "context":
             head = column // a.head_width
             value = head // a.group * a.head_width + column % a.head_width
-            shares = WholeRow("share", head * self.positions + row)
-            return [shares, WholeRow("v", value), Number("share.sum", head, row)]
+            shares = WholeRow("share", row * a.heads + head)
+            return [shares, WholeRow("v", value), Number("share.sum", row, head)]
         if name in ("act", "attn_residual", "residual"):
             return [Number(of, row, column) for of in operator.inputs]
         if name == "v":
@@ -202,14 +200,14 @@ class Step:
 
     def _attended(self, operator: Operator, row: int, column: int) -> list[Read]:
         a = self.architecture
-        head, position = divmod(row, self.positions)
+        position, head = divmod(row, a.heads)
         if column > position:
             return []
         if operator.name == "share":
-            return [Number("score", row, column), Number("score.max", head, position)]
+            return [Number("score", row, column), Number("score.max", position, head)]
         kv = head // a.group
         return [
-            WholeRow("q_rope.mantissa", position * a.heads + head),
+            WholeRow("q_rope.mantissa", row),
             WholeRow("k_rope.mantissa", column * a.kv_heads + kv),
             Number("q_rope.shift", position, head),
             Number("k_rope.shift", column, kv),

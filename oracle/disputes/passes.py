@@ -2,8 +2,8 @@
 
 A pass over fewer tokens is the beginning of a pass over more, number for number: whatever a position makes depends on
 those before it alone. So the residual stream after each step (int32, positions by width) is computed once for all of an
-answer's tokens, and so is a step's trace; a pass takes its rows of them. What is kept are residuals, the roots that
-were made, and the few steps looked at last.
+answer's tokens, and so is a step's trace; a pass takes its rows of them, and its trees are beginnings of theirs. What
+is kept are residuals, trees up to a limit, and the few steps looked at last.
 
 The reference computes, so that what is defended or attacked is the specification itself; its matrix products are made
 by the C kernels where there are any.
@@ -20,15 +20,20 @@ import numpy.typing as npt
 
 from oracle.disputes import trace
 from oracle.disputes.evidence import ModelExhibits, Step, StepExhibits
+from oracle.disputes.trace import BEFORE, Operator
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.cpu_linear import CpuLinear
 from oracle.engines.exact.integers import Integers
 from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import Tokens
+from oracle.merkle.tree import Beginning, Tree
 
 Residual = npt.NDArray[np.int32]
 KEPT_TRACES, KEPT_STEPS = 2, 6
+KEPT_LEAVES = 1 << 22
+"""Of trees: 256 MiB."""
+RESIDUALS = ("embedding", "residual")
 Made = TypeVar("Made")
 
 
@@ -60,32 +65,76 @@ class Whole:
     """What all passes over the beginnings of some tokens share."""
 
     def __init__(self, tracer: Tracer, ids: Sequence[int]) -> None:
-        self.tracer, self._ids = tracer, ids
+        self.tracer, self.ids = tracer, ids
         self._traces: OrderedDict[Hashable, Trace] = OrderedDict()
         self._steps: OrderedDict[Hashable, StepExhibits] = OrderedDict()
+        self._trees: OrderedDict[Hashable, Tree] = OrderedDict()
 
     @cached_property
     def residuals(self) -> list[Residual]:
         """The one prefill."""
-        return self.tracer.residuals(self._ids)
+        return self.tracer.residuals(self.ids)
 
     def step(self, layout: Step) -> StepExhibits:
-        """One step of the pass over the first `layout.positions` tokens; the last few are kept, with their trees."""
+        """One step of the pass over the first `layout.positions` tokens; the last few are kept."""
         return _kept(self._steps, (layout.positions, layout.step), KEPT_STEPS, lambda: self._step(layout))
 
     def _step(self, layout: Step) -> StepExhibits:
         step, positions = layout.step, layout.positions
-        before = None if step == 0 else self.residuals[step - 1][:positions].astype(np.int64)
-        if step == 0:
-            return StepExhibits(layout, {"embedding": self.residuals[0][:positions].astype(np.int64)}, None)
-        if step > self.tracer.architecture.layers:
-            return StepExhibits(layout, self.tracer.step(step, before, self._ids[:positions]), before)
+        if step <= self.tracer.architecture.layers:
+            return _Beginning(layout, self)
+        before = self.residuals[step - 1][:positions].astype(np.int64)
+        return StepExhibits(layout, self.tracer.step(step, before, self.ids[:positions]), before)
+
+    def matrix(self, step: int, operator: Operator, positions: int) -> Integers:
+        """An operator's output in the pass over so many positions; the residual stream is there without a trace."""
+        if operator.name in RESIDUALS:
+            return self.residuals[step][:positions].astype(np.int64)
         made = _kept(self._traces, step, KEPT_TRACES, lambda: self._trace(step))
-        return StepExhibits(layout, trace.beginning(layout.operators, made, positions), before)
+        return trace.matrix(operator, trace.beginning([operator], made, positions))
 
     def _trace(self, step: int) -> Trace:
         """For all tokens."""
-        return self.tracer.step(step, self.residuals[step - 1].astype(np.int64), self._ids)
+        return self.tracer.step(step, self.residuals[step - 1].astype(np.int64), self.ids)
+
+    def tree(self, step: int, operator: Operator) -> Tree:
+        """operator: of a pass over some of the tokens."""
+        positions = trace.longest(operator, len(self.ids))
+        key = step, operator.name, positions
+        if key not in self._trees:
+            self._trees[key] = self._hashed(step, operator.name, positions)
+            while len(self._trees) > 1 and sum(tree.count for tree in self._trees.values()) > KEPT_LEAVES:
+                self._trees.popitem(last=False)
+        self._trees.move_to_end(key)
+        return Beginning(self._trees[key], operator.rows << operator.row_depth)
+
+    def _hashed(self, step: int, name: str, positions: int) -> Tree:
+        layout = trace.operators(self.tracer.architecture, step, positions)
+        operator = next(each for each in layout if each.name == name)
+        return trace.tree(operator, self.matrix(step, operator, positions))
+
+
+class _Beginning(StepExhibits):
+    """One step of a pass, as the beginning of that over all tokens."""
+
+    def __init__(self, layout: Step, whole: Whole) -> None:
+        super().__init__(layout, {}, None)
+        self._whole = whole
+
+    def matrix(self, name: str) -> Integers:
+        return self._whole.matrix(*self._named(name), self.layout.positions)
+
+    def tree(self, name: str) -> Tree:
+        if name not in self._trees:
+            self._trees[name] = self._whole.tree(*self._named(name))
+        return self._trees[name]
+
+    def _named(self, name: str) -> tuple[int, Operator]:
+        """The step that an operator is of, and the operator: what was before is the last of its own step."""
+        if name != BEFORE:
+            return self.layout.step, self.layout.operator(name)
+        step = self.layout.step - 1
+        return step, trace.operators(self.layout.architecture, step, self.layout.positions)[-1]
 
 
 def _kept(made: OrderedDict[Hashable, Made], key: Hashable, most: int, make: Callable[[], Made]) -> Made:
@@ -111,11 +160,9 @@ class Pass:
     @cached_property
     def roots(self) -> list[bytes]:
         """The first list."""
-        a = self._whole.tracer.architecture
-        roots = []
-        for step, residual in enumerate(self._whole.residuals):
-            operator = trace.operators(a, step, self.positions)[-1]
-            roots.append(trace.tree(operator, residual[: self.positions].astype(np.int64)).root)
+        a, whole = self._whole.tracer.architecture, self._whole
+        last = [trace.operators(a, step, self.positions)[-1] for step in range(a.layers + 1)]
+        roots = [whole.tree(step, operator).root for step, operator in enumerate(last)]
         return [*roots, self.step(a.layers + 1).roots[-1]]
 
     def step(self, step: int) -> StepExhibits:

@@ -10,6 +10,10 @@ A tensor is a matrix in the orientation that keeps proofs short: whatever a redu
 are transposed, one row a number of a head). A row is cut into leaves of 256 numbers (fewer where rows are shorter), the
 last filled with zeros, and padded to a power of two of leaves with empty ones, so that a row is a subtree and its proof
 has one hash for each level above it. Where a position sees no score or share, 0 stands.
+
+Rows follow positions, and those of scores and shares are whole leaves however many positions there are. So the tree of
+a pass is the beginning of the trees of longer passes, and whoever plays games at many positions hashes each number
+once: all but values, whose rows grow, and scores and shares once for every 256 positions (`longest`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,6 +30,8 @@ from oracle.merkle.tree import Tree, depth, empty, leaf_hash
 
 LEAF_NUMBERS = 256
 BEFORE = "residual.before"
+SEEN = ("score", "share")
+"""Operators with a row for each position and head, and in it a number for each position."""
 
 
 class Width(Enum):
@@ -114,10 +120,11 @@ def _attention(a: Architecture, p: int) -> Iterator[Operator]:
     yield Operator("v", _row("attn_norm"), keys, p, transposed=True)
     yield from _rotated("q", p, a.heads, a)
     yield from _rotated("k", p, a.kv_heads, a)
-    yield Operator("score", (*_row("q_rope"), *_row("k_rope")), a.heads * p, p)
-    yield Operator("score.max", ("score",), a.heads, p)
-    yield Operator("share", ("score", "score.max"), a.heads * p, p)
-    yield Operator("share.sum", ("share",), a.heads, p, Width.INT64)
+    seen = _leaves(p) * LEAF_NUMBERS
+    yield Operator("score", (*_row("q_rope"), *_row("k_rope")), p * a.heads, seen)
+    yield Operator("score.max", ("score",), p, a.heads, transposed=True)
+    yield Operator("share", ("score", "score.max"), p * a.heads, seen)
+    yield Operator("share.sum", ("share",), p, a.heads, Width.INT64, transposed=True)
     yield Operator("context", ("share", "v", "share.sum"), p, queries)
     yield from _quantized("context", p, queries)
     yield Operator("attn_output", _row("context"), p, width)
@@ -220,7 +227,7 @@ def beginning(operators: Sequence[Operator], made: Trace, positions: int) -> Tra
 
     def first(operator: Operator) -> Integers:
         values = made[operator.name]
-        if operator.name in ("score", "share"):
+        if operator.name in SEEN:
             return values[:, :positions, :positions]
         if operator.name in ("score.max", "share.sum"):
             return values[:, :positions]
@@ -240,7 +247,17 @@ def _by_leaf(rows: Integers) -> Integers:
 def matrix(operator: Operator, trace: Trace) -> Integers:
     """(rows, columns) of an operator's output."""
     values = trace[operator.name]
+    if operator.name in SEEN:
+        rows = values.transpose(1, 0, 2).reshape(operator.rows, -1)
+        return np.pad(rows, ((0, 0), (0, operator.columns - rows.shape[1])))
     return (values.T if operator.transposed else values).reshape(operator.rows, operator.columns)
+
+
+def longest(operator: Operator, positions: int) -> int:
+    """Over how many positions, of so many, passes have a tree that begins with this operator's."""
+    if operator.name == "v":
+        return operator.columns
+    return min(operator.columns, positions) if operator.name in SEEN else positions
 
 
 def leaf(operator: Operator, row: Integers, chunk: int) -> bytes:

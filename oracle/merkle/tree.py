@@ -74,7 +74,7 @@ class Tree:
 
     @property
     def root(self) -> bytes:
-        return self._levels[-1]
+        return self.node(self.depth, 0)
 
     @property
     def leaves(self) -> bytes:
@@ -97,3 +97,31 @@ class Tree:
     def opening(self, level: int, index: int, down: int) -> list[bytes]:
         """The 2^down nodes that stand `down` levels below a node; `fold` of them is the node. Raises IndexError."""
         return [self.node(level - down, (index << down) + child) for child in range(1 << down)]
+
+
+class Beginning(Tree):
+    """The tree over a tree's first leaves, for a hash a level: what stands over these leaves alone is the other's."""
+
+    def __init__(self, whole: Tree, count: int) -> None:
+        """count: 1 to all. Raises ValueError."""
+        if not 0 < count <= whole.count:
+            raise ValueError(f"no {count} leaves among {whole.count}")
+        self._whole, self.count, self.depth = whole, count, depth(count)
+        self._edge = [b""]
+        """On each level the node over the last leaves, if others would stand under it too."""
+        for level in range(self.depth):
+            left = count >> level + 1 << 1
+            full = left << level == count
+            self._edge.append(b"" if full else node_hash(self.node(level, left), self.node(level, left + 1)))
+
+    @property
+    def leaves(self) -> bytes:
+        return self._whole.leaves[: self.count * HASH_BYTES]
+
+    def node(self, level: int, index: int) -> bytes:
+        if not 0 <= level <= self.depth or not 0 <= index < 1 << (self.depth - level):
+            raise IndexError(f"no node {index} at level {level} of a tree of depth {self.depth}")
+        whole = self.count >> level
+        if index < whole:
+            return self._whole.node(level, index)
+        return (self._edge[level] if index == whole else b"") or empty(level)

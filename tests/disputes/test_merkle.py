@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rig.anvil import ROOT
 
 from oracle.merkle.tokens import tokens_root
-from oracle.merkle.tree import Tree, climb, depth, empty, fold, leaf_hash
+from oracle.merkle.tree import Beginning, Tree, climb, depth, empty, fold, leaf_hash
 
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "merkle.json").read_text())
 TREES = VECTORS["trees"]
@@ -159,3 +159,24 @@ def test_empty__every_level__agrees(contract):
 def test_root_of__any_number_of_nodes__is_python_s(contract, count):
     nodes = [leaf_hash(bytes([index])) for index in range(count)]
     assert contract.functions.rootOf(nodes).call() == Tree(nodes).root
+
+
+# BEGINNINGS
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 21])
+def test_beginning__of_any_length__is_the_tree_over_those_leaves(count):
+    whole = Tree(hashes(count))
+    for first in range(1, count + 1):
+        own, shared = Tree(hashes(first)), Beginning(whole, first)
+        assert (shared.root, shared.depth, shared.count, shared.leaves) == (own.root, own.depth, own.count, own.leaves)
+        for level in range(own.depth + 1):
+            for index in range(1 << (own.depth - level)):
+                assert shared.node(level, index) == own.node(level, index), (first, level, index)
+        assert [shared.proof(leaf) for leaf in range(first)] == [own.proof(leaf) for leaf in range(first)]
+
+
+@pytest.mark.parametrize("count", [-1, 0, 6])
+def test_beginning__of_no_leaves_or_more_than_there_are__is_refused(count):
+    with pytest.raises(ValueError, match=f"no {count} leaves among 5"):
+        Beginning(Tree(hashes(5)), count)

@@ -1,9 +1,10 @@
-"""One prefill and one step's trace serve all passes over an answer, with the same roots as each pass alone."""
+"""One prefill, one step's trace and its trees serve all passes over an answer, with the roots of each pass alone."""
 
 import pytest
 from disputes.test_game_lies import Counting
 from exact.random_model import Shape, write
 
+from oracle.disputes import passes, trace
 from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.passes import KEPT_STEPS, Pass, Tracer, Whole
 from oracle.merkle.tokens import Tokens
@@ -42,3 +43,44 @@ def test_whole__games_at_all_positions__cost_one_prefill_and_one_trace_of_a_step
     assert tracer.prefills == 1
     assert [step for step in tracer.steps if step == 1] == [1]
     assert len(whole._steps) <= KEPT_STEPS
+
+
+def test_whole__passes_around_a_leaf_s_numbers__have_the_roots_of_each_alone(tmp_path):
+    """Rows of scores grow by a leaf there."""
+    shape = Shape(layers=1, width=32, hidden=32, heads=2, kv_heads=1, context=512)
+    path = write(tmp_path / "model.gguf", shape)
+    exhibits, tracer = ModelExhibits(path), Tracer(path)
+    tokens = Tokens((1, 9), tuple(10 + n % 90 for n in range(258)), tuple(range(258)))
+    whole = Whole(tracer, tokens.ids[:-1])
+    for positions in (255, 256, 257, 259):
+        shared, alone = (Pass(exhibits, tracer, tokens, positions, each) for each in (whole, None))
+        assert shared.step(1).roots == alone.step(1).roots
+
+
+def test_whole__games_at_all_positions__hash_each_number_once_but_values(model, monkeypatch):
+    hashed: dict[str, int] = {}
+    make = trace.tree
+
+    def counted(operator, values):
+        hashed[operator.name] = hashed.get(operator.name, 0) + len(values)
+        return make(operator, values)
+
+    monkeypatch.setattr(trace, "tree", counted)
+    tracer = Tracer(model)
+    whole = Whole(tracer, TOKENS.ids[:-1])
+    for positions in POSITIONS:
+        assert Pass(ModelExhibits(model), tracer, TOKENS, positions, whole).step(1).roots
+    keys = hashed.pop("v")
+    longest = trace.operators(tracer.architecture, 1, len(TOKENS.ids) - 1)
+    assert hashed == {operator.name: operator.rows for operator in longest if operator.name != "v"}
+    assert keys == len(POSITIONS) * tracer.architecture.kv_heads * tracer.architecture.head_width
+
+
+def test_whole__trees_beyond_the_limit__are_made_again(model, monkeypatch):
+    monkeypatch.setattr(passes, "KEPT_LEAVES", 40)
+    tracer = Tracer(model)
+    whole = Whole(tracer, TOKENS.ids[:-1])
+    for positions in (*POSITIONS, *POSITIONS):
+        shared, alone = (Pass(ModelExhibits(model), tracer, TOKENS, positions, each) for each in (whole, None))
+        assert shared.step(1).roots == alone.step(1).roots
+        assert sum(tree.count for tree in whole._trees.values()) <= 40 or len(whole._trees) == 1

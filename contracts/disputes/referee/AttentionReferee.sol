@@ -58,15 +58,12 @@ contract AttentionReferee is IFamily, Reader {
 
     function _score(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         Graph.Model memory g = q.n.graph;
-        uint256 head = q.row / q.positions;
-        uint256 position = q.row % q.positions;
-        if (q.column > position) return 0;
+        if (q.column > q.row / g.heads) return 0;
         _expectInputs(inputs, 4);
-        uint256 query = position * g.heads + head;
-        uint256 key = q.column * g.kvHeads + head / (g.heads / g.kvHeads);
-        bytes calldata queries = _row(q, Graph.Q_ROPE + 3, query, inputs[0]);
+        uint256 key = q.column * g.kvHeads + q.row % g.heads / (g.heads / g.kvHeads);
+        bytes calldata queries = _row(q, Graph.Q_ROPE + 3, q.row, inputs[0]);
         bytes calldata keys = _row(q, Graph.K_ROPE + 3, key, inputs[1]);
-        uint256 s = uint256(_ofRow(q, Graph.Q_ROPE + 2, query, inputs[2]));
+        uint256 s = uint256(_ofRow(q, Graph.Q_ROPE + 2, q.row, inputs[2]));
         uint256 t = uint256(_ofRow(q, Graph.K_ROPE + 2, key, inputs[3]));
         // 1 / sqrt(head width) with 24 fraction bits, to nearest.
         int256 scale = int256((FixedPointMathLib.sqrt(2 ** 50 / g.headWidth) + 1) >> 1);
@@ -75,17 +72,17 @@ contract AttentionReferee is IFamily, Reader {
 
     /// @dev Largest score, shares, their sum. A position sees itself and those before.
     function _softmax(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+        uint256 heads = q.n.graph.heads;
         if (q.name == Graph.SHARE) {
-            uint256 head = q.row / q.positions;
-            uint256 position = q.row % q.positions;
+            uint256 position = q.row / heads;
             if (q.column > position) return 0;
             _expectInputs(inputs, 2);
             int256 z = _at(q, Graph.SCORE, q.row, q.column, inputs[0]);
-            return Operators.share(Powers.TABLE, z, _at(q, Graph.SCORE_MAX, head, position, inputs[1]));
+            return Operators.share(Powers.TABLE, z, _at(q, Graph.SCORE_MAX, position, q.row % heads, inputs[1]));
         }
         _expectInputs(inputs, 1);
-        bytes calldata row = _row(q, q.name - 1, q.row * q.positions + q.column, inputs[0]);
-        row = row[:4 * (q.column + 1)];
+        bytes calldata row = _row(q, q.name - 1, q.row * heads + q.column, inputs[0]);
+        row = row[:4 * (q.row + 1)];
         return q.name == Graph.SCORE_MAX ? Operators.largest(row) : Operators.total(row);
     }
 
@@ -95,9 +92,9 @@ contract AttentionReferee is IFamily, Reader {
         uint256 head = q.column / g.headWidth;
         uint256 keyHead = head / (g.heads / g.kvHeads);
         uint256 value = keyHead * g.headWidth + q.column % g.headWidth;
-        bytes calldata shares = _row(q, Graph.SHARE, head * q.positions + q.row, inputs[0]);
+        bytes calldata shares = _row(q, Graph.SHARE, q.row * g.heads + head, inputs[0]);
         bytes calldata values = _row(q, Graph.V, value, inputs[1]);
         uint256 seen = 4 * (q.row + 1);
-        return Operators.context(shares[:seen], values[:seen], _at(q, Graph.SHARE_SUM, head, q.row, inputs[2]));
+        return Operators.context(shares[:seen], values[:seen], _at(q, Graph.SHARE_SUM, q.row, head, inputs[2]));
     }
 }

@@ -177,9 +177,10 @@ library Graph {
         if (name < K_NORM) return _quantized(name - Q_ROPE, p * m.heads, m.headWidth, m.heads);
         if (name < K_ROPE) return _norm(name - K_NORM, p * m.kvHeads, m.headWidth, m.kvHeads);
         if (name < SCORE) return _quantized(name - K_ROPE, p * m.kvHeads, m.headWidth, m.kvHeads);
-        if (name == SCORE || name == SHARE) return Tensor(m.heads * p, p, 4);
-        if (name == SCORE_MAX) return Tensor(m.heads, p, 4);
-        if (name == SHARE_SUM) return Tensor(m.heads, p, 8);
+        // Position by position and whole leaves, so that the tree of a pass is the beginning of longer passes' trees.
+        if (name == SCORE || name == SHARE) return Tensor(p * m.heads, _leaves(p) * LEAF_NUMBERS, 4);
+        if (name == SCORE_MAX) return Tensor(p, m.heads, 4);
+        if (name == SHARE_SUM) return Tensor(p, m.heads, 8);
         if (name < ATTN_OUTPUT) return _quantized(name - CONTEXT, p, queries, 1);
         return Tensor(p, m.width, 4);
     }
