@@ -348,6 +348,7 @@ class Sender:
         with self._journal.read() as tx:
             outbox = Outbox(tx, self.address)
             planned = outbox.intents("planned")
+            moves = any(row.intent.urgent for row in (*planned, *outbox.intents("sent")))
             pending = len(outbox.nonces("open"))
             free_wei = report.balance_wei - self._committed(outbox)
         tip = await self._rpc.priority_fee() if planned else 0
@@ -387,6 +388,8 @@ class Sender:
                 continue
             if pending >= self._settings.max_pending:
                 report.holding = "too many transactions pending"
+                return
+            if moves and pending >= self._settings.max_before_moves:
                 return
             if await self._start(row, gas_limit, fees, head, used):
                 free_wei -= cost_wei

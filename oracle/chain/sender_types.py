@@ -15,6 +15,9 @@ class SenderSettings:
     """Blocks without inclusion after which the next transaction in line pays more."""
     max_pending: int = 16
     """Most unmined transactions; geth keeps 64 of an account."""
+    max_before_moves: int = 4
+    """The same while an urgent one is wanted or on its way: about what a block takes of one account where blocks are
+    full. More would stand before a move that is due sooner and not asked for yet."""
     gas_margin_percent: int = 25
     gas_cap: int = 1 << 24
     """EIP-7825: most gas of one transaction."""

@@ -156,6 +156,14 @@ class Outbox:
         )
         return [_intent(row) for row in self._db.execute(query)]
 
+    def hasten(self, key: str, deadline: int) -> None:
+        """Gives an intent that is not signed yet an earlier deadline."""
+        self._db.execute(
+            sa.update(intents)
+            .where(intents.c.key == key, intents.c.state == "planned", intents.c.deadline > deadline)
+            .values(deadline=deadline)
+        )
+
     def set_intent(self, key: str, state: str, **values: Any) -> None:
         """Moves an intent on."""
         self._db.execute(sa.update(intents).where(intents.c.key == key).values(state=state, **values))

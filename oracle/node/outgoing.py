@@ -60,13 +60,16 @@ class Outgoing:
                 for row in Outbox(tx, sender.address).intents("planned", "sent")
                 if row.intent.key not in keep and not row.intent.key.startswith(kept)
             ]
-        if not steps and not useless:
+            sooner = [(sender, *each) for sender in self.senders for each in _sooner(tx, sender, wanted)]
+        if not steps and not useless and not sooner:
             return
         with self._journal.write() as tx:
             for step in steps:
                 self._sender(step.wanted).plan(tx, _intent(step), head.timestamp)
                 for request, answer in step.wanted.covers:
                     tx.put_job("batch", batch_key(request, answer), "entered", {"intent": step.key}, None)
+            for sender, key, deadline in sooner:
+                Outbox(tx, sender.address).hasten(key, deadline)
             for sender, key in useless:
                 log.info("transaction no longer wanted", key=key)
                 sender.drop(tx, key, "no longer wanted")
@@ -107,6 +110,17 @@ class Outgoing:
 
     def _sender(self, wanted: Wanted) -> Sender:
         return self._disputer if wanted.by_disputer else self._operator
+
+
+def _sooner(tx: Tx, sender: Sender, wanted: Sequence[Wanted]) -> list[tuple[str, int]]:
+    """Planned transactions that are wanted by an earlier time than they were planned for: for another game as well."""
+    wanted_by = {want.key: want.deadline for want in wanted if want.deadline is not None}
+    found = []
+    for row in Outbox(tx, sender.address).intents("planned"):
+        deadline = wanted_by.get(row.intent.key.partition("#")[0])
+        if deadline is not None and row.intent.deadline is not None and deadline < row.intent.deadline:
+            found.append((row.intent.key, deadline))
+    return found
 
 
 def _intent(step: _Step) -> Intent:
