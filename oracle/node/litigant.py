@@ -41,6 +41,8 @@ LANES = ("first", "next")
 """Prefills and first moves; all other moves."""
 
 PREFILL = "prefill:"
+READ_TOGETHER = 16
+"""Games: one after the other, hundreds of them would take longer to read than a block to come."""
 
 Openings = Mapping[bytes, Sequence[bytes]]
 EngineOf = Callable[[bytes], Engine | None]
@@ -163,7 +165,10 @@ class Litigant:
         if confirmed is None:
             raise ReorgedAway(f"block {at.number} left the chain")
         ours = [game for game in games if _concerns(view, game, requests.get(game.request))]
-        states = [await self._state(binding, game.id, confirmed) for game in ours]
+        states: list[Game] = []
+        for some in range(0, len(ours), READ_TOGETHER):
+            reading = (self._state(binding, game.id, confirmed) for game in ours[some : some + READ_TOGETHER])
+            states += await asyncio.gather(*reading)
         for game, state in sorted(zip(ours, states, strict=True), key=lambda pair: pair[1].deadline):
             found += await self._game(view, binding, game, state, requests.get(game.request), openings, asked)
         challengers: dict[bytes, set[str]] = {}
