@@ -30,7 +30,7 @@ test: install contracts-built wheel ## all tests
 	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim tests/e2e
 	ape test tests/contracts
 
-prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game
+prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game, a siege
 	$(PY) tests/prove.py
 
 # .pre-commit-config.yaml has the same commands; a test keeps the two equal.

@@ -61,7 +61,7 @@ def tables() -> str:
         f"| members | tie a case by absence | {PANEL.absence_penalty_wei / ETHER:.2f} each "
         f"| {fees / 3:.2f} (half of two fees) to each side | {PANEL.absence_penalty_wei / ETHER / (fees / 3):.1f} |",
     ]
-    lines += ["", *queue()]
+    lines += ["", *queue(), "", *delay()]
     return "\n".join(lines)
 
 
@@ -75,6 +75,18 @@ def queue() -> list[str]:
         locked = sum(GAME.price_wei(n) for n in range(games)) / ETHER
         clock, longest = (of(games, min(games, 1)) for of in (GAME.node_clock_seconds, GAME.longest_seconds))
         lines.append(f"| {games} | {locked:.2f} | {GAME.price_wei(games) / ETHER:.2f} | {clock:,} | {longest:,} |")
+    return lines
+
+
+def delay() -> list[str]:
+    """What challengers of a right answer lose, and for how long they hold it up."""
+    lines = [
+        "| games about a right answer | the challengers lose, ether | it is held up for at most, s |",
+        "|---|---|---|",
+    ]
+    for games in (1, 2, 16, 64, 500):
+        lost = sum(GAME.price_wei(n) for n in range(games)) / ETHER
+        lines.append(f"| {games} | {lost:.2f} | {GAME.delay_seconds(games):,} |")
     return lines
 
 

@@ -10,20 +10,24 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
 from disputes.search import best_lines, broken, every_line  # noqa: E402
+from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
 
 RECORD = ROOT / "docs" / "proofs.md"
 RULE = "|---|---|---|---|---|---|\n"
 LINES = 30_000  # of each of four searches
 DOCUMENT_SETS = 2_000
+SIEGE_PACE = 1.0  # seconds to a block, of twelve on the chain
 
 
 def search(seed: int) -> str:
@@ -48,8 +52,20 @@ def verdicts(seed: int) -> str:
     return f"{DOCUMENT_SETS} sets of documents and what was made of each, equal verdicts"
 
 
+def besieged(seed: int, force: Force) -> str:
+    """A node's process under attack."""
+    told = []
+    with tempfile.TemporaryDirectory(prefix="didyma-siege-") as folder:
+        for kind, costs in sieges(Path(folder), seed, SIEGE_PACE, force):
+            print(f"{kind}: {costs}", flush=True)
+            told.append(f"{costs.games} games lost {costs.lost_wei / 10**18:.2f} ether")
+    return f"{', '.join(told)}; no move late, no bond lost"
+
+
 PARTS: dict[str, Callable[[int], str]] = {
     "search": search,
+    "siege": partial(besieged, force=WHOLE),
+    "flood": partial(besieged, force=FLOOD),
     "verdicts": verdicts,
 }
 

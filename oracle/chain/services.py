@@ -76,6 +76,10 @@ class GameTerms:
         least = (2 * OPENINGS - 3) * self.move_seconds + self.first_move_seconds
         return self.node_clock_seconds(games, answers) + self.clock_seconds + least
 
+    def delay_seconds(self, games: int) -> int:
+        """For which so many games, opened at one time, hold a right answer up at most, if both sides use all time."""
+        return self.longest_seconds(games - 1, min(games - 1, 1))
+
     def encoded(self) -> bytes:
         return encode([GAME_TERMS], [astuple(self)])
 

@@ -312,6 +312,30 @@ def test_clock__and_price_of_the_nth_game__are_what_economics_says(fresh, right)
     assert terms.price_wei(19) == terms.ceiling_wei == 2 * CHALLENGE
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_right_answer__games_by_players_who_use_all_their_time__is_held_up_as_long_as_economics_says(
+    fresh, right, count
+):
+    party, duel, terms = Party(fresh, right), Duel(fresh, right), GameTerms(*GAME_TERMS)
+    for positions in list(party.positions)[:count]:
+        assert duel.challenge(fresh.people[3], positions) == ""
+    began = fresh.now
+    while live := [game for game in duel.ids if duel.rules.game(game).stage is not Stage.OVER]:
+        game = min(live, key=lambda each: duel.rules.game(each).deadline)
+        state = duel.rules.game(game)
+        if not state.node_to_move and state.stage is Stage.VALUES:
+            pass_to(duel, state.deadline + 1)
+            assert duel.timeout(game, fresh.people[9]) == ""
+            continue
+        pass_to(duel, state.deadline - count)  # room for a move of each game within the last seconds
+        made = party.defended(duel, game) if state.node_to_move else duel.pick_child(game, state.challenger, 1)
+        assert made == ""
+    assert fresh.status(right) == ANSWERED
+    held = fresh.now - began
+    clocks = terms.clock_seconds + terms.node_clock_seconds(count - 1, min(count - 1, 1))
+    assert clocks < held <= terms.delay_seconds(count)
+
+
 def test_node__33_games_on_one_path__opens_once_and_keeps_its_clock_in_all(fresh, right):
     """Then 33 picks ask for as much as there is, at once, and no clock of the node is empty."""
     party, duel = Party(fresh, right), Duel(fresh, right)

@@ -11,10 +11,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import uvicorn
+from eth_account.typed_transactions.typed_transaction import TypedTransaction
+from eth_hash.auto import keccak
+from hexbytes import HexBytes
 
 from rig.anvil import free_port
 
@@ -147,10 +150,55 @@ def _reply(call: dict[str, Any], **content: Any) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": call["id"], **content}).encode()
 
 
+class FewABlock(FaultRpc):
+    """The pool of a chain whose blocks take few of a node's transactions: the next in line, when a test says so."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__(upstream)
+        self._held: dict[int, bytes] = {}
+        """Signed transactions by nonce: the last that was sent."""
+
+    @property
+    def waiting(self) -> int:
+        return len(self._held)
+
+    def take(self, most: int) -> int:
+        """Hands the chain the next ones, for the block about to be mined. Returns how many."""
+        taken = sorted(self._held)[:most]
+        for nonce in taken:
+            call = {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "eth_sendRawTransaction",
+                "params": [_hex(self._held.pop(nonce))],
+            }
+            said = httpx.post(self.upstream, json=call).json()
+            assert "error" not in said or "nonce too low" in said["error"]["message"], said
+        return len(taken)
+
+    async def _answer(self, call: dict[str, Any], fault: Fault | None) -> tuple[int, bytes | None]:
+        if call["method"] == "eth_sendRawTransaction":
+            raw = bytes.fromhex(call["params"][0][2:])
+            self._held[TypedTransaction.from_bytes(HexBytes(raw)).as_dict()["nonce"]] = raw
+            return 200, _reply(call, result=_hex(keccak(raw)))
+        if call["method"] == "eth_getTransactionByHash":
+            found = [raw for raw in self._held.values() if _hex(keccak(raw)) == call["params"][0]]
+            if found:
+                return 200, _reply(call, result={"hash": call["params"][0], "blockNumber": None})
+        return await super()._answer(call, fault)
+
+
+def _hex(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+Rpc = TypeVar("Rpc", bound=FaultRpc)
+
+
 @contextmanager
-def fault_rpc(upstream: str) -> Iterator[FaultRpc]:
+def fault_rpc(upstream: str, kind: type[Rpc] = FaultRpc) -> Iterator[Rpc]:  # type: ignore[assignment]
     """Runs the proxy until the block ends."""
-    app = FaultRpc(upstream)
+    app = kind(upstream)
     port = free_port()
     server = uvicorn.Server(uvicorn.Config(app, "127.0.0.1", port, log_level="critical", lifespan="on"))
     thread = threading.Thread(target=server.run, daemon=True)
