@@ -79,6 +79,9 @@ class Signer(Protocol):
     async def sign(self, tx: UnsignedTx) -> SignedTx:
         """Signs. Raises SignerFailed."""
 
+    def close(self) -> None:
+        """Frees what is held, a lock beside a keystore."""
+
 
 class LocalSigner:
     """A key in this process's memory."""
@@ -143,6 +146,9 @@ class RemoteSigner:
             raise SignerFailed("the remote signer refused, or its reply is no signed transaction") from None
         check_signed(raw, tx, self._address)
         return SignedTx(raw, keccak(raw))
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def check_signed(raw: bytes, tx: UnsignedTx, address: str) -> None:

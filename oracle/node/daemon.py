@@ -12,20 +12,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
-from web3 import Web3
 
-from oracle.attestation.configfs import ConfigfsTsm
-from oracle.attestation.dev import LOCAL_CHAINS, MACHINE
-from oracle.attestation.keeper import DevSource, Pccs, Source
 from oracle.attestation.private import NotForThisKey
-from oracle.attestation.registration import QuoteProducer
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.fees import FeePolicy
-from oracle.chain.follower import Follower, Progress
-from oracle.chain.keys import LocalSigner, RemoteSigner, Signer, load_keystore_async
+from oracle.chain.follower import Progress
+from oracle.chain.keys import Signer
 from oracle.chain.promises import Promises, measured
 from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
@@ -33,20 +27,19 @@ from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
-from oracle.errors import BadSettings, ReorgedAway, SignerFailed, Transient
+from oracle.errors import ReorgedAway, SignerFailed, Transient
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal, Tx
 from oracle.journal.outbox import LIVE, Outbox
-from oracle.journal.schema import jobs
 from oracle.models.store import ModelStore
-from oracle.node import ledger, salts
+from oracle.node import salts
+from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
-from oracle.node.ledger import Ledger
+from oracle.node.findings import finding_of, forget_findings
 from oracle.node.litigant import Litigant, Standing
 from oracle.node.outgoing import Outgoing
 from oracle.node.planner import Planner, Rules, View, Wanted
 from oracle.node.records import (
-    CLOSED_REQUEST,
     LIVE_CASE,
     LIVE_GAME,
     LIVE_REQUEST,
@@ -57,7 +50,6 @@ from oracle.node.records import (
     RequestRecord,
     SeatRecord,
     ServiceRecord,
-    request_key,
 )
 from oracle.node.settings import Settings
 from oracle.node.tee.enclave import Enclave
@@ -304,9 +296,9 @@ class Node:
         requests = [RequestRecord.of(job) for job in tx.jobs("request", LIVE_REQUEST)]
         outputs, verdicts = {}, {}
         for job in tx.jobs("output"):
-            outputs[_finding(job.key)] = Output.of(job)
+            outputs[finding_of(job.key)] = Output.of(job)
         for job in tx.jobs("verdict"):
-            verdicts[_finding(job.key)] = Judgement.of(job)
+            verdicts[finding_of(job.key)] = Judgement.of(job)
         cases = [CaseRecord.of(job) for job in tx.jobs("case", LIVE_CASE)]
         report = self.status.reports.get("operator")
         services = [ServiceRecord.of(job) for job in tx.jobs("service")]
@@ -452,89 +444,9 @@ class Node:
     async def close(self) -> None:
         """Frees the journal, the keys and the connections."""
         for signer in self._signers:
-            if isinstance(signer, LocalSigner):
-                signer.close()
+            signer.close()
         self.journal.close()
         await self.rpc.close()
-
-
-def make_follower(settings: Settings, contracts: Contracts, rpc: Rpc, journal: Journal) -> Follower:
-    """The reader of this deployment's events."""
-    return Follower(
-        rpc,
-        journal,
-        Ledger(contracts, settings.service_ids),
-        addresses=contracts.addresses,
-        topics=contracts.topics,
-        start_block=contracts.deployment.block,
-        confirmations=settings.confirmations,
-        finality=settings.finality,
-    )
-
-
-def make_rpc(settings: Settings, deployment: Deployment) -> Rpc:
-    """The configured endpoints."""
-    return Rpc(settings.rpc_urls, deployment.chain_id, timeout_seconds=settings.rpc_timeout_seconds)
-
-
-def open_journal(settings: Settings, deployment: Deployment) -> Journal:
-    """The journal of this deployment; read again from its start if the allow-list has grown. Raises as Journal does."""
-    identity = f"{deployment.chain_id}:{deployment.oracle}"
-    journal = Journal(settings.data_dir / "journal.sqlite", identity, ballast_bytes=settings.ballast_mib << 20)
-    wanted = set(settings.services)
-    with journal.write() as tx:
-        known = set((tx.get("services") or "").split())
-        if not wanted <= known and tx.cursor() is not None:
-            log.info("new services: reading the chain again", services=len(wanted - known))
-            ledger.restart(tx)
-        tx.set("services", " ".join(sorted(wanted)))
-    return journal
-
-
-def make_enclave(settings: Settings, contracts: Contracts, rpc: Rpc, node: str) -> Enclave | None:
-    """Of the settings; None without a TEE. Raises BadSettings."""
-    if settings.tee == "none":
-        return None
-    return Enclave(contracts, rpc, *tee_of(settings, contracts), Web3.to_checksum_address(node))
-
-
-def tee_of(settings: Settings, contracts: Contracts) -> tuple[QuoteProducer, Source]:
-    """What makes evidence, and where the documents behind it come from. Raises BadSettings."""
-    if contracts.attester is None:
-        raise BadSettings("this deployment knows no TEEs; leave the setting `tee` out")
-    if settings.tee == "dev":
-        if contracts.deployment.chain_id not in LOCAL_CHAINS:
-            raise BadSettings("the dev TEE proves nothing: it is for local chains alone")
-        return MACHINE, DevSource(MACHINE)
-    return ConfigfsTsm(), Pccs(settings.collateral_url)
-
-
-async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> None:
-    """Raises BadSettings for a service that does not exist or has an arbiter other than this deployment's."""
-    for service in settings.service_ids:
-        data = contracts.oracle.encode("arbiterOf", service)
-        arbiter = contracts.oracle.result("arbiterOf", await rpc.call(contracts.oracle.address, data, head))
-        if int(arbiter, 16) == 0:
-            raise BadSettings(f"service 0x{service.hex()} does not exist at {contracts.oracle.address}")
-        if arbiter.lower() != contracts.panel.address.lower() and not contracts.plays(arbiter):
-            raise BadSettings(f"service 0x{service.hex()} is judged by {arbiter}, which this node cannot serve")
-
-
-async def load_signers(settings: Settings) -> tuple[Signer | None, Signer | None]:
-    """The operator's and the dispute key. Raises InsecureKeyFile, AlreadyRunning, BadSettings."""
-    operator: Signer | None = None
-    if settings.keystore is not None:
-        operator = await load_keystore_async(settings.keystore, settings.password_file)
-    elif settings.signer_url is not None and settings.address is not None:
-        operator = RemoteSigner(settings.signer_url, settings.address)
-    if operator is not None and settings.address not in (None, operator.address):
-        raise BadSettings(f"the key is {operator.address}, the settings say {settings.address}")
-    disputer: Signer | None = None
-    if settings.dispute_keystore is not None:
-        disputer = await load_keystore_async(settings.dispute_keystore, settings.dispute_password_file)
-        if operator is not None and disputer.address == operator.address:
-            raise BadSettings("the dispute key must be another key than the operator's; or leave it out")
-    return operator, disputer
 
 
 async def open_node(settings: Settings, engine_factory: EngineFactory | None = None) -> Node:
@@ -566,22 +478,3 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
         secrets=secrets,
         engine_factory=engine_factory or llama_engines(settings, contracts.plays, logged_progress(), gpu_nonce=nonce),
     )
-
-
-def forget_findings(tx: Tx, final_block: int) -> int:
-    """Deletes outputs and verdicts about requests that closed at or before a final block. Returns how many."""
-    kinds = ("output", "verdict", "batch")
-    rows = tx.connection.execute(sa.select(jobs.c.key).where(jobs.c.kind.in_(kinds))).scalars().all()
-    gone = []
-    for key in rows:
-        about = tx.job(request_key(_finding(key)[0]))
-        closed = about is not None and about.state in CLOSED_REQUEST
-        if about is not None and closed and (about.updated_block or 0) <= final_block:
-            gone.append(key)
-    tx.connection.execute(sa.delete(jobs).where(jobs.c.key.in_(gone)))
-    return len(gone)
-
-
-def _finding(key: str) -> tuple[RequestId, bytes]:
-    _, request, digest = key.split(":")
-    return RequestId(int(request, 16)), bytes.fromhex(digest)

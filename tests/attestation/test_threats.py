@@ -32,7 +32,7 @@ from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Policy, Terms
 from oracle.chain.units import ETHER, NOBODY
 from oracle.errors import BadSettings
-from oracle.node.daemon import make_enclave
+from oracle.node.assembly import make_enclave
 from oracle.node.tee.enclave import Enclave
 
 CAP, GRACE_CAP = 2 * ETHER, ETHER

@@ -28,7 +28,7 @@ from oracle.client import OracleClient, ServiceId, devnet
 from oracle.client.private import PrivateQuestion, question, readers
 from oracle.client.trust import NotTrusted, Trust
 from oracle.errors import BadSettings, Refused
-from oracle.node import daemon
+from oracle.node import assembly
 from oracle.node.daemon import Node
 from oracle.node.operator.check import everything
 from oracle.node.records import Output
@@ -310,7 +310,7 @@ async def test_check__in_the_dev_tee__tells_measurement_and_machine(earth, tmp_p
 
 
 async def test_check__build_that_the_service_does_not_believe__is_wrong(earth, tmp_path, monkeypatch):
-    monkeypatch.setattr(daemon, "MACHINE", replace(MACHINE, body={"mrtd": b"\1" * 48}))
+    monkeypatch.setattr(assembly, "MACHINE", replace(MACHINE, body={"mrtd": b"\1" * 48}))
     found = await everything(earth.settings(tmp_path, tee="dev"), lambda service: FakeEngine())
     (tee,) = [finding for finding in found if finding.what == "tee"]
     assert not tee.right
@@ -320,7 +320,7 @@ async def test_check__build_that_the_service_does_not_believe__is_wrong(earth, t
 async def test_settings__dev_tee_on_another_chain__is_refused(earth, tmp_path):
     elsewhere = Contracts.at(replace(earth.deployment, chain_id=1))
     with pytest.raises(BadSettings, match="for local chains alone"):
-        daemon.tee_of(earth.settings(tmp_path, tee="dev"), elsewhere)
+        assembly.tee_of(earth.settings(tmp_path, tee="dev"), elsewhere)
 
 
 # PRIVATE PROMPTS

@@ -32,7 +32,8 @@ from oracle.errors import ReorgedAway
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.node import salts
-from oracle.node.daemon import Node, open_journal
+from oracle.node.assembly import open_journal
+from oracle.node.daemon import Node
 from oracle.node.settings import Settings
 
 MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 4096, (), (), (256,))

@@ -23,7 +23,7 @@ from oracle.errors import BadSettings, MalformedPrompt, OracleError
 from oracle.merkle.tokens import prompt_bytes
 from oracle.models.download import OnBytes, ignore_bytes
 from oracle.models.store import ModelStore
-from oracle.node.daemon import check_services, load_signers, make_rpc, tee_of
+from oracle.node.assembly import check_services, load_signers, make_rpc, tee_of
 from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
@@ -80,9 +80,8 @@ async def everything(
     finally:
         await rpc.close()
         for signer in signers:
-            close: Callable[[], None] | None = getattr(signer, "close", None)
-            if close is not None:
-                close()
+            if signer is not None:
+                signer.close()
     return found
 
 

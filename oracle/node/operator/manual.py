@@ -17,7 +17,8 @@ from oracle.journal.journal import Tx
 from oracle.journal.outbox import LIVE
 from oracle.journal.schema import intents
 from oracle.node import ledger
-from oracle.node.daemon import load_signers, make_follower, make_rpc, open_journal, open_node
+from oracle.node.assembly import load_signers, make_follower, make_rpc, open_journal
+from oracle.node.daemon import open_node
 from oracle.node.records import LIVE_CASE, LIVE_REQUEST, SeatRecord
 from oracle.node.settings import Settings
 
@@ -148,6 +149,5 @@ async def rebuild(settings: Settings, say: Callable[[str], None]) -> bytes:
         journal.close()
         await rpc.close()
         for signer in (operator, disputer):
-            close = getattr(signer, "close", None)
-            if close is not None:
-                close()
+            if signer is not None:
+                signer.close()
