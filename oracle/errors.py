@@ -1,4 +1,4 @@
-"""Every error the node expects, grouped by what its loop does about it. Only the loop catches.
+"""Every error that is expected, grouped by what the node's loop does about it. Only the loop catches.
 
 OracleError     expected in normal operation; anything else is a bug and may crash
 ├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed, JournalFull
@@ -26,6 +26,9 @@ class Fatal(OracleError):
     """Going on could lose money: stop and let a person look."""
 
 
+# TRANSIENT
+
+
 class RpcUnavailable(Transient):
     """No endpoint answered, or its answer was unusable."""
 
@@ -40,6 +43,37 @@ class ReorgedAway(Transient):
 
 class EngineCrashed(Transient):
     """The engine's worker process died or exceeded its time."""
+
+
+class JournalFull(Transient):
+    """The disk under the journal is full: nothing may be signed that cannot be written down first."""
+
+
+class SignerFailed(Transient):
+    """The signer did not answer, or signed something else than asked."""
+
+
+class DownloadFailed(Transient):
+    """A download broke off or was refused; what arrived is kept where it can be resumed."""
+
+
+class DiskFull(Transient):
+    """There is no room for a model file."""
+
+
+class EvidenceUnavailable(Transient):
+    """Evidence of a TEE, or the documents behind it, cannot be had now."""
+
+
+class SourceUnavailable(EvidenceUnavailable):
+    """Nobody answered with documents; those on chain stay valid for a while."""
+
+
+class TeeBusy(EvidenceUnavailable):
+    """Others kept writing to the same report."""
+
+
+# REFUSED: MODELS AND ENGINES
 
 
 class UnknownModel(Refused):
@@ -74,20 +108,106 @@ class MalformedPrompt(Refused):
     """A prompt that must be token ids and is not."""
 
 
+class PromptTooLong(Refused):
+    """Prompt and answer do not fit the model's context."""
+
+
 class JobQuarantined(Refused):
     """This job killed the engine's worker twice; it is not tried again."""
 
 
-class DownloadFailed(Transient):
-    """A download broke off or was refused; what arrived is kept where it can be resumed."""
+class SelfCheckFailed(Refused):
+    """The engine rejected its own answer."""
 
 
-class DiskFull(Transient):
-    """There is no room for a model file."""
+class NotEnoughMemory(Refused):
+    """The guest has no memory for a copy of the model."""
 
 
-class PromptTooLong(Refused):
-    """Prompt and answer do not fit the model's context."""
+# REFUSED: CHAIN
+
+
+class CallReverted(Refused):
+    """A contract refused a simulated call."""
+
+    def __init__(
+        self, message: str, data: bytes = b"", name: str = "", arguments: Mapping[str, Any] | None = None
+    ) -> None:
+        """data: what it reverted with, a selector and arguments, or empty. name, arguments: of the custom error, by
+        the contract's ABI; empty for one that no contract of this package knows."""
+        super().__init__(message)
+        self.data = data
+        self.name = name
+        self.arguments = arguments or {}
+
+
+class UnknownHeader(Refused):
+    """A block's fields do not hash to its hash: a chain whose headers have another layout."""
+
+
+# REFUSED: TEES
+
+
+class NoTee(Refused):
+    """This machine is no trust domain, or its kernel does not say so."""
+
+
+class GpuRefused(Refused):
+    """A GPU is not sealed, or it cannot be found out. The message names the GPU and the claim."""
+
+
+class BadQuote(Refused):
+    """Bytes that are no quote of a kind that is understood."""
+
+
+class EvidenceRefused(Refused):
+    """Evidence that is not sound, or not acceptable under the policy; the message says which."""
+
+
+class NoTcbLevel(Refused):
+    """A part that is older than all that Intel has judged, or of a version that it has not."""
+
+
+class CollateralRefused(Refused):
+    """Documents that must not be posted; the message says why."""
+
+
+class NotTrusted(Refused):
+    """A key whose evidence is not about it, or about other code than is trusted, or cannot be found."""
+
+
+# REFUSED: PRIVATE PROMPTS
+
+
+class PromptNotTaken(Refused):
+    """A private prompt that this node does not keep for a request; the message says why."""
+
+
+class NotPrivate(PromptNotTaken):
+    """Bytes that are no private prompt, or one cut short."""
+
+
+class NotForThisKey(PromptNotTaken):
+    """A private prompt for others, or sealed for another chain, oracle, requester or model than the request's."""
+
+
+class NobodyAsked(PromptNotTaken):
+    """No open request that this node knows names these bytes: they came too early, too late, or are others."""
+
+
+class MailboxFull(PromptNotTaken):
+    """Too many prompts wait."""
+
+
+class Unreadable(Refused):
+    """What was sealed was changed, or contradicts its request or its own format."""
+
+
+class Unsealable(Refused):
+    """Nothing can be sealed like this: the message says which key, recipient, parameter or prompt is at fault."""
+
+
+# FATAL
 
 
 class WrongChain(Fatal):
@@ -96,6 +216,10 @@ class WrongChain(Fatal):
 
 class BadSettings(Fatal):
     """A setting is unknown, missing or makes no sense."""
+
+
+class BadDeployment(Fatal):
+    """The deployment file is missing or is not one."""
 
 
 class ContractVersionMismatch(Fatal):
@@ -114,24 +238,6 @@ class ForeignTransaction(Fatal):
     """Another wallet used this node's key: its nonce moved without the journal."""
 
 
-class CallReverted(Refused):
-    """A contract refused a simulated call."""
-
-    def __init__(
-        self, message: str, data: bytes = b"", name: str = "", arguments: Mapping[str, Any] | None = None
-    ) -> None:
-        """data: what it reverted with, a selector and arguments, or empty. name, arguments: of the custom error, by
-        the contract's ABI; empty for one that no contract of this package knows."""
-        super().__init__(message)
-        self.data = data
-        self.name = name
-        self.arguments = arguments or {}
-
-
-class JournalFull(Transient):
-    """The disk under the journal is full: nothing may be signed that cannot be written down first."""
-
-
 class JournalCorrupt(Fatal):
     """The journal's file is damaged; it can be rebuilt from the chain."""
 
@@ -148,8 +254,11 @@ class InsecureKeyFile(Fatal):
     """A keystore or password file is unreadable, malformed, or others may read it."""
 
 
-class SignerFailed(Transient):
-    """The signer did not answer, or signed something else than asked."""
+# OF CLIENTS
+
+
+class TransactionFailed(OracleError):
+    """A transaction was mined but reverted."""
 
 
 def printable(text: str) -> str:

@@ -11,10 +11,8 @@ from fastapi.middleware.cors import CORSMiddleware
 from pydantic import BaseModel, Field
 
 from oracle.api.models import Refusal
-from oracle.attestation.private import NotForThisKey, NotPrivate
-from oracle.errors import Refused
+from oracle.errors import MailboxFull, NobodyAsked, NotForThisKey, NotPrivate, PromptNotTaken, Refused
 from oracle.node.daemon import Node
-from oracle.node.tee.mailbox import MailboxFull, NobodyAsked
 
 MOST_SECONDS = 60
 """How long a caller may take to send a prompt."""
@@ -49,7 +47,7 @@ def create_prompts_app(node: Node) -> FastAPI:
             raise HTTPException(408, f"a prompt must be sent within {MOST_SECONDS} seconds") from None
         try:
             node.leave(sealed)
-        except (NotPrivate, NotForThisKey, NobodyAsked, MailboxFull) as error:
+        except PromptNotTaken as error:
             raise HTTPException(STATUS[type(error)], str(error)) from error
         return Taken(prompt_bytes=len(sealed))
 

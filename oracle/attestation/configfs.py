@@ -10,19 +10,11 @@ import os
 from pathlib import Path
 
 from oracle.attestation.quote import Quote
-from oracle.errors import Refused, Transient
+from oracle.errors import NoTee, TeeBusy
 
 REPORTS = Path("/sys/kernel/config/tsm/report")
 PROVIDER = "tdx_guest"
 TRIES = 5
-
-
-class NoTee(Refused):
-    """This machine is no trust domain, or its kernel does not say so."""
-
-
-class TeeBusy(Transient):
-    """Others kept writing to the same report."""
 
 
 class ConfigfsTsm:

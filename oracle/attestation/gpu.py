@@ -34,7 +34,7 @@ from typing import Any, NoReturn, Protocol
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address
 
-from oracle.errors import Refused
+from oracle.errors import GpuRefused
 
 NONCE_BYTES = 32
 MAX_OUTPUT_BYTES = 4 << 20  # one GPU's claims are about 3 kB, and its token as much again
@@ -68,10 +68,6 @@ REQUIRED: Mapping[str, object] = {
 """Claims of each GPU and their only good value. NVIDIA's own verdict is `measres` alone."""
 CHAINS = (REPORT + "cert-chain", DRIVER + "cert-chain", VBIOS + "cert-chain")
 REQUIRED_OF_CHAINS: Mapping[str, object] = {"x-nvidia-cert-status": "valid", "x-nvidia-cert-ocsp-status": "good"}
-
-
-class GpuRefused(Refused):
-    """A GPU is not sealed, or it cannot be found out. The message names the GPU and the claim."""
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,8 @@ import dcap_qvl  # type: ignore[import-untyped]
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from oracle.attestation.quote import (
-    BODY_HEADER_BYTES,
-    HEADER_BYTES,
-    SGX_TYPES,
-    TDX15_BODY,
-    TDX_TYPES,
-    BadQuote,
-    Quote,
-)
+from oracle.attestation.quote import BODY_HEADER_BYTES, HEADER_BYTES, SGX_TYPES, TDX15_BODY, TDX_TYPES, Quote
+from oracle.errors import BadQuote
 
 
 @dataclass(frozen=True)

@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id, crl_digest
 from oracle.attestation.dev import DevTee
-from oracle.attestation.quote import BadQuote, Quote
+from oracle.attestation.quote import Quote
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
-from oracle.errors import BadSettings, Refused, Transient
+from oracle.errors import BadQuote, BadSettings, CollateralRefused, SourceUnavailable
 
 ALARM_SECONDS = 7 * 86_400
 """How long before the end of validity a person should look. Intel's documents are valid for 30 days."""
@@ -41,14 +41,6 @@ Struct = Mapping[str, Any]
 """A struct of `IDcapCollateral` by its fields' names."""
 Read = Callable[..., Awaitable[Any]]
 """A view call of `DcapCollateral`, by name and arguments, in the state of one block."""
-
-
-class SourceUnavailable(Transient):
-    """Nobody answered with documents; those on chain stay valid for a while."""
-
-
-class CollateralRefused(Refused):
-    """Documents that must not be posted; the message says why."""
 
 
 # SOURCES

@@ -20,17 +20,13 @@ from pathlib import Path
 from types import TracebackType
 
 from oracle.disputes import commitments, recomputed
-from oracle.errors import BadModelFile, Refused
+from oracle.errors import BadModelFile, NotEnoughMemory
 from oracle.models.download import CHUNK_BYTES, OnBytes, file_sha256, ignore_bytes
 from oracle.models.manifest import Manifest
 
 NAME = "didyma-model"
 SEALS = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_SEAL
 MEMORY = Path("/proc/meminfo")
-
-
-class NotEnoughMemory(Refused):
-    """The guest has no memory for a copy of the model."""
 
 
 @dataclass

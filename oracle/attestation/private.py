@@ -38,7 +38,7 @@ from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_canonical_address, to_checksum_address
 
-from oracle.errors import Refused
+from oracle.errors import NotForThisKey, NotPrivate, Unreadable, Unsealable
 
 VERSION, LEFT_VERSION = 1, 2
 MOST_RECIPIENTS = 16
@@ -61,22 +61,6 @@ IN_CLEAR = bytes(KEY_BYTES)
 """In place of a reply key: the answer need not be private."""
 PROBE = X25519PrivateKey.from_private_bytes(bytes(32))
 """Any will do: scalars are multiples of 8, which takes points of small order to zero, and no others."""
-
-
-class NotPrivate(Refused):
-    """Bytes that are no private prompt, or one cut short."""
-
-
-class NotForThisKey(Refused):
-    """A private prompt for others, or sealed for another chain, oracle, requester or model than the request's."""
-
-
-class Unreadable(Refused):
-    """What was sealed was changed, or contradicts its request or its own format."""
-
-
-class Unsealable(Refused):
-    """Nothing can be sealed like this: the message says which key, recipient, parameter or prompt is at fault."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from oracle.errors import Refused
+from oracle.errors import BadQuote
 
 HEADER_BYTES = 48
 BODY_BYTES = {3: 384, 4: 584, 5: 648}
@@ -27,10 +27,6 @@ QE_REPORT_BYTES = 384
 CREDENTIAL_BYTES = 32
 PEM_CHAIN, QE_REPORT = 5, 6
 """Types of certification data."""
-
-
-class BadQuote(Refused):
-    """Bytes that are no quote of a kind that is understood."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import IntFlag
 from typing import Any
 
-from oracle.errors import Refused
+from oracle.errors import NoTcbLevel
 
 TDX_PREFIX = "TDX_"
 ADVISORY = re.compile(r"INTEL-SA-(\d+)", re.ASCII)
@@ -40,10 +40,6 @@ STATUSES = {
     "Revoked": Flag.REVOKED,
 }
 """By Intel's names."""
-
-
-class NoTcbLevel(Refused):
-    """A part that is older than all that Intel has judged, or of a version that it has not."""
 
 
 @dataclass(frozen=True)

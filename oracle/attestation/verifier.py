@@ -18,17 +18,13 @@ from oracle.attestation import tcb
 from oracle.attestation.collateral import Collateral
 from oracle.attestation.quote import Quote
 from oracle.attestation.tcb import Flag, Level
-from oracle.errors import Refused
+from oracle.errors import EvidenceRefused, NoTcbLevel
 
 DAY = 86_400
 TD_ATTRIBUTES = bytes.fromhex("0000001000000000")
 """SEPT_VE_DISABLE and nothing else."""
 INITIALISED, DEBUG = 1, 2
 """Attributes of an enclave, in their first byte."""
-
-
-class EvidenceRefused(Refused):
-    """Evidence that is not sound, or not acceptable under the policy; the message says which."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ def verify(quote: Quote, collateral: Collateral, now: int, root: x509.Certificat
     )
     try:
         level = tcb.judge(tcb_info, identity, parts)
-    except tcb.NoTcbLevel as error:
+    except NoTcbLevel as error:
         raise EvidenceRefused(str(error)) from error
     if level.flags & Flag.REVOKED:
         raise EvidenceRefused("the platform's TCB level is revoked")

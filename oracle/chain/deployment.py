@@ -13,13 +13,9 @@ from typing import Any
 from eth_typing import ChecksumAddress
 from web3 import Web3
 
-from oracle.errors import Fatal
+from oracle.errors import BadDeployment
 
 OPTIONAL = ("game", "referee", "token_referee", "attester")
-
-
-class BadDeployment(Fatal):
-    """The deployment file is missing or is not one."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import rlp  # type: ignore[import-untyped]
 from eth_utils.crypto import keccak
 
-from oracle.errors import Refused
+from oracle.errors import UnknownHeader
 
 NUMBERS = frozenset(
     ["difficulty", "number", "gasLimit", "gasUsed", "timestamp", "baseFeePerGas", "blobGasUsed", "excessBlobGas"]
@@ -19,10 +19,6 @@ FIELDS = (
     *("difficulty", "number", "gasLimit", "gasUsed", "timestamp", "extraData", "mixHash", "nonce"),
     *("baseFeePerGas", "withdrawalsRoot", "blobGasUsed", "excessBlobGas", "parentBeaconBlockRoot", "requestsHash"),
 )
-
-
-class UnknownHeader(Refused):
-    """A block's fields do not hash to its hash: a chain whose headers have another layout."""
 
 
 def encode(block: Mapping[str, Any]) -> bytes:

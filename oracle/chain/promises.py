@@ -8,8 +8,8 @@ block's hash. A seed must be remembered as long as a request may be answered: EI
 from dataclasses import dataclass
 from typing import Protocol
 
-from oracle.chain.headers import UnknownHeader
 from oracle.chain.types import Block
+from oracle.errors import UnknownHeader
 
 REMEMBERED_BLOCKS = 8_191
 SPAN = 256

@@ -27,7 +27,7 @@ from oracle.chain.requests import Answer, Request, RequestId
 from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
 from oracle.client.logs import in_halves
-from oracle.errors import OracleError, Refused, RpcUnavailable
+from oracle.errors import Refused, RpcUnavailable, TransactionFailed
 
 ServiceId = NewType("ServiceId", bytes)
 
@@ -35,10 +35,6 @@ CLOSING_EVENTS = frozenset({"RequestFinalized", "RequestRefunded", "RequestCance
 MOST_FINNEY = (1 << 24) - 1
 Decoders = Mapping[bytes, Callable[[Any], Any]]
 """What decodes a log, by its first topic."""
-
-
-class TransactionFailed(OracleError):
-    """A transaction was mined but reverted."""
 
 
 @dataclass(frozen=True)

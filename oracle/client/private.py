@@ -13,7 +13,6 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from web3 import Web3
 
-from oracle.attestation.keeper import SourceUnavailable
 from oracle.attestation.private import (
     MOST_RECIPIENTS,
     Context,
@@ -25,7 +24,7 @@ from oracle.attestation.private import (
 )
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.client.trust import Trust
-from oracle.errors import Refused
+from oracle.errors import Refused, SourceUnavailable
 
 PATIENCE_SECONDS = 60.0
 NOT_YET = (0, httpx.codes.NOT_FOUND, httpx.codes.REQUEST_TIMEOUT, httpx.codes.SERVICE_UNAVAILABLE)

@@ -23,11 +23,7 @@ from oracle.attestation.private import Recipient
 from oracle.attestation.quote import CREDENTIAL_BYTES, Quote
 from oracle.attestation.registration import Registration
 from oracle.client import OracleClient
-from oracle.errors import Refused
-
-
-class NotTrusted(Refused):
-    """A key whose evidence is not about it, or about other code than is trusted, or cannot be found."""
+from oracle.errors import NotTrusted
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from oracle.engines.choice import engine_spec
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import EngineSpec, Limits, OnProgress, WorkerEngine, ignore_progress
-from oracle.errors import OracleError, Refused, RpcRefused, Transient
+from oracle.errors import OracleError, Refused, RpcRefused, Transient, UnknownHeader
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -263,7 +263,7 @@ def _hashes(block: Mapping[str, Any], wanted: bytes | None = None) -> bool:
     """Whether a header hashes to its hash. wanted: what that must be."""
     try:
         headers.encode(block if wanted is None else {**block, "hash": "0x" + wanted.hex()})
-    except (headers.UnknownHeader, KeyError, ValueError):
+    except (UnknownHeader, KeyError, ValueError):
         return False
     return True
 

@@ -56,7 +56,19 @@ NATIVE = ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGABRT")
 CURES = {name: "if native code fails again, install the package again on this machine" for name in NATIVE}
 CURES["SIGKILL"] = "most often the kernel, for want of memory: give it more, or serve a smaller model"
 MEANWHILE = {"load": "while it loaded the model", "prove": "while it answered its known question"}
-REFUSALS = {cls.__name__: cls for cls in errors.Refused.__subclasses__()}
+REFUSALS = {
+    cls.__name__: cls
+    for cls in (
+        errors.BadManifest,
+        errors.BadModelFile,
+        errors.EmptyPrompt,
+        errors.MalformedPrompt,
+        errors.ProofFailed,
+        errors.PromptTooLong,
+        errors.WrongNumbers,
+    )
+}
+"""All that a worker may raise; another error from there is a broken message."""
 
 OnProgress = Callable[[str, int, int], None]
 """(what is being done: measure, commit, hash, load, prove, generate or check; units done; units in all)."""

@@ -14,7 +14,6 @@ from typing import Any
 
 import structlog
 
-from oracle.attestation.private import NotForThisKey
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.fees import FeePolicy
@@ -27,7 +26,7 @@ from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
-from oracle.errors import ReorgedAway, SignerFailed, Transient
+from oracle.errors import NotForThisKey, ReorgedAway, SignerFailed, Transient
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal, Tx
 from oracle.journal.outbox import LIVE, Outbox

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import structlog
 
-from oracle.attestation.gpu import GpuAppraiser, GpuRefused, Nvattest, gate
+from oracle.attestation.gpu import GpuAppraiser, Nvattest, gate
 from oracle.attestation.measured import MeasuredModel, measure
 from oracle.disputes import recomputed
 from oracle.engines.base import Engine
@@ -26,6 +26,7 @@ from oracle.engines.choice import engine_spec
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
+from oracle.errors import GpuRefused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.records import ServiceRecord

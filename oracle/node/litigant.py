@@ -18,7 +18,6 @@ import structlog
 
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
-from oracle.chain.headers import UnknownHeader
 from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
@@ -27,7 +26,15 @@ from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, place, reveal
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.base import Engine, TokenId
-from oracle.errors import EmptyPrompt, MalformedPrompt, OracleError, PromptTooLong, ReorgedAway, Transient
+from oracle.errors import (
+    EmptyPrompt,
+    MalformedPrompt,
+    OracleError,
+    PromptTooLong,
+    ReorgedAway,
+    Transient,
+    UnknownHeader,
+)
 from oracle.journal.journal import BlockRef
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest

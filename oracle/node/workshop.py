@@ -27,7 +27,7 @@ import structlog
 from oracle.chain.requests import MAX_OUTPUT_BYTES
 from oracle.engines.base import Engine, Trouble
 from oracle.engines.judging import Finding, Posted, judge
-from oracle.errors import EngineCrashed, OracleError, Refused, Transient
+from oracle.errors import EngineCrashed, OracleError, Refused, SelfCheckFailed, Transient
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
 from oracle.node import evidence
@@ -52,10 +52,6 @@ class Counters:
     """Kind and duration of finished jobs since the last scrape."""
     selfcheck_failures: int = 0
     wrong_answers: int = 0
-
-
-class SelfCheckFailed(Refused):
-    """The engine rejected its own answer."""
 
 
 class Workshop:

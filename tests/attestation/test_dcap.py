@@ -9,7 +9,8 @@ from disputes.stand import deploy
 from eth_hash.auto import keccak
 from web3.exceptions import ContractLogicError
 
-from oracle.attestation.quote import BadQuote, Quote
+from oracle.attestation.quote import Quote
+from oracle.errors import BadQuote
 
 ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 

@@ -25,7 +25,8 @@ from rig.anvil import CHAIN_ID, Anvil, anvil
 
 from oracle.attestation.collateral import MOST_ENTRIES, ROOT, Collateral, Posting, certificate_id, crl_digest
 from oracle.attestation.dev import ROOT_NAME, DevTee, Level, _element
-from oracle.attestation.verifier import EvidenceRefused, verify
+from oracle.attestation.verifier import verify
+from oracle.errors import EvidenceRefused
 
 UP_TO_DATE, BEHIND = (Level(5),), (Level(6), Level(5, "OutOfDate"))
 NEWER = replace(HONEST, number=18, levels=BEHIND, seconds_issued=10)

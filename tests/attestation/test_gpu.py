@@ -13,7 +13,8 @@ import pytest
 from eth_hash.auto import keccak
 
 from oracle.attestation import gpu
-from oracle.attestation.gpu import Appraisal, GpuAppraiser, GpuRefused, Nvattest, gate, gpu_nonce, parse
+from oracle.attestation.gpu import Appraisal, GpuAppraiser, Nvattest, gate, gpu_nonce, parse
+from oracle.errors import GpuRefused
 
 SIGNER = "0x00000000219ab540356cBB839Cbe05303d7705Fa"
 CHALLENGE = keccak(b"a block")

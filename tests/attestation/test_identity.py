@@ -13,7 +13,8 @@ from rig.anvil import anvil
 
 from oracle.attestation import identity
 from oracle.attestation.collateral import Collateral
-from oracle.attestation.quote import BadQuote, Quote
+from oracle.attestation.quote import Quote
+from oracle.errors import BadQuote
 
 QUOTE = HONEST.quote(REPORT_DATA)
 

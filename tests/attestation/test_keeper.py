@@ -24,21 +24,11 @@ from rig.anvil import CHAIN_ID, Anvil, anvil, free_port
 from oracle.attestation import keeper
 from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id
 from oracle.attestation.dev import ROOT_NAME, DevTee, Level
-from oracle.attestation.keeper import (
-    CollateralRefused,
-    DevSource,
-    Pccs,
-    Read,
-    Source,
-    SourceUnavailable,
-    Standing,
-    changes,
-    needed,
-)
-from oracle.attestation.quote import BadQuote, Quote
+from oracle.attestation.keeper import DevSource, Pccs, Read, Source, Standing, changes, needed
+from oracle.attestation.quote import Quote
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
-from oracle.errors import BadSettings
+from oracle.errors import BadQuote, BadSettings, CollateralRefused, SourceUnavailable
 
 QUOTE = HONEST.quote(REPORT_DATA)
 LATER = replace(HONEST, seconds_issued=10)

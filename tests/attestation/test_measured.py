@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 
 from oracle.attestation import measured
-from oracle.attestation.measured import NAME, MeasuredModel, NotEnoughMemory, measure
+from oracle.attestation.measured import NAME, MeasuredModel, measure
 from oracle.client import devnet
 from oracle.disputes import commitments
 from oracle.engines.worker_sandbox import PACKAGE_ROOT
-from oracle.errors import BadModelFile, WrongCommitments
+from oracle.errors import BadModelFile, NotEnoughMemory, WrongCommitments
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL

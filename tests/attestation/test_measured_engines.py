@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from attestation.test_gpu import UUIDS, Double
 
-from oracle.attestation.gpu import Appraisal, GpuRefused
+from oracle.attestation.gpu import Appraisal
 from oracle.attestation.measured import MeasuredModel, measure
 from oracle.chain.services import PanelTerms
 from oracle.client import devnet
@@ -21,7 +21,7 @@ from oracle.engines.base import Completion, Engine, Params
 from oracle.engines.exact.spec import exact_spec
 from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, GpuRefused
 from oracle.merkle.tokens import prompt_bytes
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL

@@ -18,12 +18,8 @@ from hypothesis import strategies as st
 
 from oracle.attestation.private import (
     Context,
-    NotForThisKey,
-    NotPrivate,
     Recipient,
     Sampling,
-    Unreadable,
-    Unsealable,
     open_answer,
     open_prompt,
     recipients_of,
@@ -31,6 +27,7 @@ from oracle.attestation.private import (
     seal_answer,
     seal_prompt,
 )
+from oracle.errors import NotForThisKey, NotPrivate, Unreadable, Unsealable
 
 
 def address(name: str) -> ChecksumAddress:

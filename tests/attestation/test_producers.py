@@ -8,10 +8,11 @@ from attestation.samples import SAMPLES, path
 from attestation.test_dev_tee import DAY, HONEST, NOW, REPORT_DATA
 
 from oracle.attestation.collateral import Collateral
-from oracle.attestation.configfs import ConfigfsTsm, NoTee, TeeBusy
+from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import DEBUG, DevTee, Level
-from oracle.attestation.quote import BadQuote, Quote
-from oracle.attestation.verifier import EvidenceRefused, Policy, Verdict, judge, verify
+from oracle.attestation.quote import Quote
+from oracle.attestation.verifier import Policy, Verdict, judge, verify
+from oracle.errors import BadQuote, EvidenceRefused, NoTee, TeeBusy
 
 
 class Kernel(ConfigfsTsm):

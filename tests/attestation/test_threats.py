@@ -24,14 +24,14 @@ from web3.exceptions import ContractLogicError
 
 from oracle.attestation.dev import INTEL_QE_VENDOR, INTEL_ROOT_KEY, LOCAL_CHAINS, MACHINE, DevTee, _signature, root_key
 from oracle.attestation.eip712 import signed_answer
-from oracle.attestation.gpu import GpuRefused, gate
+from oracle.attestation.gpu import gate
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource
 from oracle.attestation.quote import HEADER_BYTES, Quote
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Policy, Terms
 from oracle.chain.units import ETHER, NOBODY
-from oracle.errors import BadSettings
+from oracle.errors import BadSettings, GpuRefused
 from oracle.node.assembly import make_enclave
 from oracle.node.tee.enclave import Enclave
 

@@ -29,11 +29,12 @@ from oracle.attestation import tcb
 from oracle.attestation.collateral import Collateral
 from oracle.attestation.dev import SEALED, DevTee, Level
 from oracle.attestation.identity import measurement_id
-from oracle.attestation.quote import INTEL_QE_VENDOR, TDX15_BODY, BadQuote, Quote
+from oracle.attestation.quote import INTEL_QE_VENDOR, TDX15_BODY, Quote
 from oracle.attestation.tcb import STATUSES, Flag
-from oracle.attestation.verifier import EvidenceRefused, Policy, Verdict, objection, verify
+from oracle.attestation.verifier import Policy, Verdict, objection, verify
 from oracle.chain.services import Policy as ServicePolicy
 from oracle.chain.services import Terms
+from oracle.errors import BadQuote, EvidenceRefused
 
 CASES = int(os.environ.get("DIDYMA_VERDICTS", "40"))
 SEED = int(os.environ.get("DIDYMA_SEED", "1"))

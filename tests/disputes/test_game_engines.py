@@ -19,6 +19,7 @@ from oracle.disputes.evidence import Spelling, entry_input
 from oracle.disputes.faults import Fault, Refutation
 from oracle.disputes.game import Move, Stage, attack, defend
 from oracle.disputes.passes import Pass, Tracer
+from oracle.errors import UnknownHeader
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree
 
@@ -181,7 +182,7 @@ def test_prove_choice__header_of_another_block__is_refused(fresh):
 def test_encode__header_with_a_field_changed__is_unknown(court):
     block = dict(court.chain.rpc("eth_getBlockByNumber", "latest", False))
     assert headers.encode(block)
-    with pytest.raises(headers.UnknownHeader):
+    with pytest.raises(UnknownHeader):
         headers.encode({**block, "gasUsed": hex(int(block["gasUsed"], 16) + 1)})
 
 

@@ -30,6 +30,7 @@ from oracle.disputes.game import Game, Stage
 from oracle.engines.base import Completion, Params, Verdict
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
+from oracle.errors import UnknownHeader
 from oracle.journal.journal import Journal
 from oracle.journal.outbox import Outbox
 from oracle.merkle.tokens import Tokens, prompt_bytes
@@ -336,7 +337,7 @@ async def test_sampled_lie__on_a_chain_with_other_headers__is_still_challenged(e
     """Only the choice needs the header; a lie inside the pass is proven without it, and the node goes on."""
 
     def unknown(block):
-        raise headers.UnknownHeader("another layout")
+        raise UnknownHeader("another layout")
 
     monkeypatch.setattr(headers, "encode", unknown)
     engines = [SecondTokenOff(exact(store)), exact(store)]

@@ -20,14 +20,14 @@ from oracle.api.server import listen, serve_app
 from oracle.attestation import private
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
-from oracle.attestation.keeper import DevSource, SourceUnavailable
+from oracle.attestation.keeper import DevSource
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.services import PanelTerms
 from oracle.client import OracleClient, ServiceId, devnet
 from oracle.client.private import PrivateQuestion, question, readers
-from oracle.client.trust import NotTrusted, Trust
-from oracle.errors import BadSettings, Refused
+from oracle.client.trust import Trust
+from oracle.errors import BadSettings, NotTrusted, Refused, SourceUnavailable, Unreadable
 from oracle.node import assembly
 from oracle.node.daemon import Node
 from oracle.node.operator.check import everything
@@ -356,7 +356,7 @@ async def test_private__answered_at_once_and_read_by_its_owner_alone(earth, node
     assert opened == expected(earth, request, prompt)
     assert opened not in output
     stranger = X25519PrivateKey.generate()
-    with pytest.raises(private.Unreadable):
+    with pytest.raises(Unreadable):
         private.open_answer(output, stranger, CHAIN_ID, earth.deployment.oracle, request, signer_of(node))
 
 

@@ -24,7 +24,7 @@ from oracle.cli import verify as command
 from oracle.client import OracleClient, RequestId, verify
 from oracle.client.verify import Difference, Verdict
 from oracle.engines.base import Completion, Params, TokenId
-from oracle.errors import BadModelFile, EngineCrashed, Refused
+from oracle.errors import BadModelFile, EngineCrashed, Refused, UnknownHeader
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -281,7 +281,7 @@ def test_verify__endpoint_lies_about_the_header__is_noticed(earth, run, change):
 
 def test_verify__headers_of_another_layout__the_seed_is_the_endpoint_s_word(earth, run, monkeypatch):
     def unknown(block: Any) -> bytes:
-        raise headers.UnknownHeader("another layout")
+        raise UnknownHeader("another layout")
 
     request = answered(earth, temperature=WARM)
     monkeypatch.setattr(headers, "encode", unknown)

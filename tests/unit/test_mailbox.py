@@ -7,9 +7,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from eth_account import Account
 from unit.test_node_planner import OPEN
 
-from oracle.attestation.private import Context, NotForThisKey, Recipient, Sampling, reference_to, seal_prompt
+from oracle.attestation.private import Context, Recipient, Sampling, reference_to, seal_prompt
+from oracle.errors import MailboxFull, NobodyAsked, NotForThisKey
 from oracle.node.records import RequestRecord
-from oracle.node.tee.mailbox import MOST_PROMPTS, Mailbox, MailboxFull, NobodyAsked
+from oracle.node.tee.mailbox import MOST_PROMPTS, Mailbox
 
 SIGNER = Account.from_key(bytes([1]) * 32).address
 KEY = X25519PrivateKey.from_private_bytes(bytes([2]) * 32).public_key().public_bytes_raw()

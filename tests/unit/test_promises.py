@@ -7,10 +7,10 @@ import pytest
 from unit.test_node_planner import CONTRACTS, SERVICE, TERMS
 
 from oracle.chain import promises
-from oracle.chain.headers import UnknownHeader
 from oracle.chain.promises import Promises
 from oracle.chain.types import Block
 from oracle.engines.base import Trouble
+from oracle.errors import UnknownHeader
 from oracle.node.daemon import Node, Status
 from oracle.node.records import ServiceRecord
 

@@ -27,19 +27,18 @@ from eth_utils.crypto import keccak
 
 from oracle.attestation import gpu, private
 from oracle.attestation.collateral import ROOT, Collateral
-from oracle.attestation.configfs import TeeBusy
 from oracle.attestation.eip712 import signed_answer
-from oracle.attestation.keeper import Source, SourceUnavailable, Standing, changes, check, needed, view
+from oracle.attestation.keeper import Source, Standing, changes, check, needed, view
 from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import artifact
-from oracle.chain.headers import FIELDS, UnknownHeader
+from oracle.chain.headers import FIELDS
 from oracle.chain.requests import Answer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
-from oracle.errors import Refused, ReorgedAway
+from oracle.errors import EvidenceUnavailable, NotForThisKey, NotPrivate, Refused, ReorgedAway, UnknownHeader
 from oracle.journal.journal import BlockRef
 from oracle.node.planner import View, Wanted
 from oracle.node.records import Output, RequestRecord, ServiceRecord
@@ -199,7 +198,7 @@ class Enclave:
                 return found
             for service in served:
                 found += await self._admission(attester, service, collateral, block, ready=ready)
-        except (Refused, SourceUnavailable, TeeBusy) as error:  # the node answers on, without attestation
+        except (Refused, EvidenceUnavailable) as error:  # the node answers on, without attestation
             if (reason := f"{type(error).__name__}: {error}") != self._troubles.get(least):
                 log.error("keys and documents cannot be kept", evaluation=least, reason=reason)
             self._troubles[least], self._rest_until[least] = reason, block.timestamp + REST_SECONDS
@@ -378,7 +377,7 @@ class Enclave:
             return False
         try:
             recipients = private.recipients_of(self._mailbox.sealed(record))
-        except private.NotPrivate:
+        except NotPrivate:
             return False
         return any(keys.signer in recipients for keys in self._keys_for(record))
 
@@ -392,12 +391,12 @@ class Enclave:
         )
         sampling = private.Sampling(request.max_tokens, request.temperature, request.cutoff)
         sealed = self._mailbox.sealed(record)
-        refusal: Refused = private.NotForThisKey("this node has no key that the prompt is for")
+        refusal: Refused = NotForThisKey("this node has no key that the prompt is for")
         for keys in self._keys_for(record):
             for made in reversed(keys.made):
                 try:
                     return private.open_prompt(sealed, made.encryption, keys.signer, context, sampling)
-                except private.NotForThisKey as error:  # to another of its registrations, perhaps
+                except NotForThisKey as error:  # to another of its registrations, perhaps
                     refusal = error
                 except Refused:
                     self._mailbox.forget(record)

@@ -9,19 +9,11 @@ from collections.abc import Collection, Iterable
 from eth_typing import ChecksumAddress
 from eth_utils.crypto import keccak
 
-from oracle.attestation.private import NotForThisKey, recipients_of, reference_to
-from oracle.errors import Refused
+from oracle.attestation.private import recipients_of, reference_to
+from oracle.errors import MailboxFull, NobodyAsked, NotForThisKey
 from oracle.node.records import RequestRecord
 
 MOST_PROMPTS = 64
-
-
-class NobodyAsked(Refused):
-    """No open request that this node knows names these bytes: they came too early, too late, or are others."""
-
-
-class MailboxFull(Refused):
-    """Too many prompts wait."""
 
 
 class Mailbox:
