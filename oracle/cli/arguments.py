@@ -1,7 +1,9 @@
 """What people type, read: ids, addresses, amounts."""
 
 from decimal import Decimal, InvalidOperation
+from typing import Annotated
 
+import typer
 from eth_typing import ChecksumAddress
 from web3 import Web3
 
@@ -11,6 +13,7 @@ from oracle.errors import Refused, printable
 
 MOST_WEI = 1 << 128
 MOST_SHOWN = 80
+ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 
 
 def bytes32(text: str) -> ServiceId:

@@ -3,30 +3,21 @@
 import math
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-from oracle.attestation.dev import MACHINE
-from oracle.attestation.keeper import DevSource, Pccs
-from oracle.attestation.verifier import Policy
 from oracle.chain.units import ETHER, FINNEY
-from oracle.cli.arguments import bytes32, wei
-from oracle.cli.connection import DeploymentOption, KeystoreOption, Network, PasswordOption, RpcUrlOption, payer
-from oracle.cli.model import DEFAULT_STORE
+from oracle.cli.arguments import wei
+from oracle.cli.connection import DeploymentOption, KeystoreOption, PasswordOption, RpcUrlOption, payer
+from oracle.cli.prompts import StoreOfModels, as_taken, chosen_service
 from oracle.cli.report import JsonOption, print_json, reported
-from oracle.cli.tee import AdvisoryOption, ConfigurationOption, EvaluationOption
+from oracle.cli.trust import judging
 from oracle.client import OracleClient, RequestId, ServiceId, Step
 from oracle.client.private import PrivateQuestion, question
 from oracle.client.trust import Trust
-from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
-from oracle.merkle.tokens import prompt_ids
-from oracle.models.files import at_home
-from oracle.models.store import ModelStore
-from oracle.node.settings import INTEL
 
 TOKENS = 24
 MOST_FAILURES, PAUSE_SECONDS = 10, 2.0
@@ -39,16 +30,6 @@ OUTCOMES = {
     "RequestCancelled": "cancelled by its payer",
 }
 console = Console(highlight=False, soft_wrap=True)
-
-StoreOfModels = Annotated[
-    Path | None,
-    typer.Option(
-        "--store",
-        help="Folder of models, for services that take token ids; `didyma dev`'s, or ~/.didyma/models.",
-        envvar="DIDYMA_MODELS",
-        show_default=False,
-    ),
-]
 
 
 @dataclass
@@ -93,7 +74,9 @@ class Asked:
         }
 
 
+@judging
 def ask(
+    trust: Trust | None,
     prompt: Annotated[str, typer.Argument(help="The question.")],
     rpc_url: RpcUrlOption = None,
     deployment: DeploymentOption = None,
@@ -116,17 +99,6 @@ def ask(
     private: Annotated[
         bool, typer.Option("--private", help="Seal prompt and answer: only TEEs of the service can read them.")
     ] = False,
-    measurement: Annotated[
-        list[str] | None, typer.Option(help="Seal only to keys of this build, by evidence judged here. Repeatable.")
-    ] = None,
-    platform: Annotated[
-        list[str] | None, typer.Option(help="With --measurement: only on this machine. Repeatable.")
-    ] = None,
-    url: Annotated[str, typer.Option(help="Where Intel's documents are fetched to judge by.")] = INTEL,
-    evaluation: EvaluationOption = 0,
-    configuration: ConfigurationOption = False,
-    advisory: AdvisoryOption = None,
-    dev_root: Annotated[bool, typer.Option("--dev-root", help="Judge by the root of the dev TEE.")] = False,
     leave_with: Annotated[
         list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
     ] = None,
@@ -140,11 +112,8 @@ def ask(
         text = prompt.encode("utf-8", "surrogateescape")
         value_wei = wei(value)
         _possible(text, temperature, value_wei)
-        if (leave_with or measurement) and not private:
+        if (leave_with or trust) and not private:
             raise Refused("--leave-with and --measurement are for prompts asked with --private")
-        if platform and not measurement:
-            raise Refused("--platform goes with --measurement: any code could run on that machine")
-        builds, machines = [[bytes32(each) for each in ids or ()] for ids in (measurement, platform)]
         purse = payer(rpc_url, deployment, keystore, password_file, False, as_json)
         network, client = purse.network, purse.client
         chosen = chosen_service(client, service)
@@ -156,9 +125,6 @@ def ask(
         params = client.params(tokens, temperature, deadline, value_wei=value_wei, is_private=private)
         sealed = None
         if private:
-            source = DevSource(MACHINE) if dev_root else Pccs(url)
-            policy = Policy(configuration, 0, tuple(advisory or ()), evaluation)
-            trust = Trust(builds, source, int(time.time()), policy, machines) if measurement else None
             sealed = question(client, chosen, taken, params, trust=trust, is_left=bool(leave_with))
             taken = sealed.prompt
         if len(taken) > terms["maxPromptBytes"]:
@@ -213,39 +179,3 @@ def _show(asked: Asked, step: Step) -> None:
         console.print(f"{printable(found[0].decode('utf-8', 'replace'))}  ({remark})", style="bold", markup=False)
     if step.name in OUTCOMES and step.name != "RequestFinalized":
         console.print(OUTCOMES[step.name])
-
-
-def chosen_service(client: OracleClient, service: str | None) -> ServiceId:
-    """The one named, or the newest. Raises Refused."""
-    if service is not None:
-        return bytes32(service)
-    offered = client.services()
-    if not offered:
-        raise Refused("no service exists on this deployment; `didyma service create` makes one")
-    return offered[-1]
-
-
-def models_of(network: Network, store: Path | None) -> ModelStore:
-    """The folder named, or the dev network's, or this account's."""
-    return ModelStore(at_home(store or network.models or DEFAULT_STORE))
-
-
-def as_taken(
-    network: Network, client: OracleClient, service: ServiceId, prompt: bytes, store: Path | None, max_tokens: int = 1
-) -> bytes:
-    """The prompt as the service takes it: token ids where the dispute game judges.
-
-    Raises Refused, UnknownModel, and PromptTooLong where prompt and answer do not fit the model's context.
-    """
-    if client.oracle.functions.arbiterOf(service).call() != client.deployment.game:
-        return prompt
-    models = models_of(network, store)
-    manifest = models.manifest(client.terms(service)["model"])
-    taken = tokenized(models.file(manifest).path, prompt)
-    count = len(manifest.prefix_tokens) + len(prompt_ids(taken) or ()) + len(manifest.suffix_tokens)
-    if count + max_tokens > manifest.context_length:
-        raise PromptTooLong(
-            f"the prompt has {count:,} tokens with its wrapper; with {max_tokens:,} of the answer, the model's context "
-            f"of {manifest.context_length:,} does not hold it"
-        )
-    return taken

@@ -14,7 +14,7 @@ from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain.deployment import Deployment
 from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
 from oracle.chain.units import ETHER, GWEI, NOBODY
-from oracle.cli.arguments import address, bytes32, wei
+from oracle.cli.arguments import ServiceArgument, address, bytes32, wei
 from oracle.cli.connection import Wallet, reading, sending
 from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import JsonOption, print_json, utc
@@ -28,7 +28,6 @@ service_app = typer.Typer(help="Services: offers to answer for a model.", no_arg
 seat_app = typer.Typer(help="Seats: the stake of a node in a service, held by a cold owner.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True)
 
-ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 SeatArgument = Annotated[int, typer.Argument(min=0, max=65_535, help="The seat's number.")]
 
 

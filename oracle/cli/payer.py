@@ -8,8 +8,8 @@ from rich.console import Console
 
 from oracle.chain.units import ETHER, GWEI
 from oracle.cli.arguments import address, wei
-from oracle.cli.ask import StoreOfModels, as_taken, chosen_service
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, Wallet, paying
+from oracle.cli.prompts import StoreOfModels, as_taken, chosen_service
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.errors import Refused
 

@@ -27,8 +27,7 @@ from oracle.chain.bindings import Binding
 from oracle.chain.connect import connect
 from oracle.chain.deployment import artifact
 from oracle.chain.units import ETHER, NOBODY
-from oracle.cli.arguments import address, bytes32, wei
-from oracle.cli.chain import ServiceArgument
+from oracle.cli.arguments import ServiceArgument, address, bytes32, wei
 from oracle.cli.connection import (
     DeploymentOption,
     DryRunOption,
@@ -41,6 +40,7 @@ from oracle.cli.connection import (
     wallet,
 )
 from oracle.cli.report import JsonOption, print_json, reported
+from oracle.cli.trust import AdvisoryOption, ConfigurationOption, EvaluationOption
 from oracle.client import OracleClient, ServiceId
 from oracle.errors import Refused
 
@@ -50,16 +50,6 @@ DAY = 86_400
 
 DevOption = Annotated[bool, typer.Option("--dev", help="The dev TEE of local chains, which proves nothing.")]
 UrlOption = Annotated[str, typer.Option(help="Intel's service or a cache of it, where documents are fetched.")]
-EvaluationOption = Annotated[
-    int,
-    typer.Option(min=0, max=0xFFFF, help="Oldest TCB evaluation to accept; the source's standard if not given."),
-]
-ConfigurationOption = Annotated[
-    bool, typer.Option("--configuration", help="Accept platforms that need a configuration that no quote shows.")
-]
-AdvisoryOption = Annotated[
-    list[int] | None, typer.Option("--advisory", help="Number of an advisory that the code mitigates; may be repeated.")
-]
 QuoteArgument = Annotated[Path, typer.Argument(help="A quote, as the machine made it.")]
 SignerArgument = Annotated[str, typer.Argument(help="The key's address.")]
 

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 
 from oracle.cli.arguments import request_id
-from oracle.cli.ask import StoreOfModels, models_of
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption
+from oracle.cli.prompts import StoreOfModels, models_of
 from oracle.cli.report import JsonOption, print_json, reported, waiting
 from oracle.cli.request import text_of
 from oracle.client.verify import Checked, Verdict

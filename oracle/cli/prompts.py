@@ -1,0 +1,62 @@
+"""Which service a command asks, and a prompt as that service takes it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from oracle.cli.arguments import bytes32
+from oracle.cli.connection import Network
+from oracle.cli.model import DEFAULT_STORE
+from oracle.client import OracleClient, ServiceId
+from oracle.engines.exact.tokenizer import tokenized
+from oracle.errors import PromptTooLong, Refused
+from oracle.merkle.tokens import prompt_ids
+from oracle.models.files import at_home
+from oracle.models.store import ModelStore
+
+StoreOfModels = Annotated[
+    Path | None,
+    typer.Option(
+        "--store",
+        help="Folder of models, for services that take token ids; `didyma dev`'s, or ~/.didyma/models.",
+        envvar="DIDYMA_MODELS",
+        show_default=False,
+    ),
+]
+
+
+def chosen_service(client: OracleClient, service: str | None) -> ServiceId:
+    """The one named, or the newest. Raises Refused."""
+    if service is not None:
+        return bytes32(service)
+    offered = client.services()
+    if not offered:
+        raise Refused("no service exists on this deployment; `didyma service create` makes one")
+    return offered[-1]
+
+
+def models_of(network: Network, store: Path | None) -> ModelStore:
+    """The folder named, or the dev network's, or this account's."""
+    return ModelStore(at_home(store or network.models or DEFAULT_STORE))
+
+
+def as_taken(
+    network: Network, client: OracleClient, service: ServiceId, prompt: bytes, store: Path | None, max_tokens: int = 1
+) -> bytes:
+    """The prompt as the service takes it: token ids where the dispute game judges.
+
+    Raises Refused, UnknownModel, and PromptTooLong where prompt and answer do not fit the model's context.
+    """
+    if client.oracle.functions.arbiterOf(service).call() != client.deployment.game:
+        return prompt
+    models = models_of(network, store)
+    manifest = models.manifest(client.terms(service)["model"])
+    taken = tokenized(models.file(manifest).path, prompt)
+    count = len(manifest.prefix_tokens) + len(prompt_ids(taken) or ()) + len(manifest.suffix_tokens)
+    if count + max_tokens > manifest.context_length:
+        raise PromptTooLong(
+            f"the prompt has {count:,} tokens with its wrapper; with {max_tokens:,} of the answer, the model's context "
+            f"of {manifest.context_length:,} does not hold it"
+        )
+    return taken
