@@ -131,9 +131,6 @@ class DevTee:
             builder = builder.add_extension(unknown, critical=False)
         return builder.sign(self._key(by), hashes.SHA256(), ecdsa_deterministic=True)
 
-    def _issued_by(self, key: str) -> x509.AuthorityKeyIdentifier:
-        return x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key(key).public_key())
-
     def _sgx(self) -> bytes:
         """Intel SGX PCK Certificate and CRL specification, section 1.3.5."""
         components = [_entry(bytes([2, n]), _integer(self.svn)) for n in range(1, 17)]

@@ -26,9 +26,6 @@ PROGRESS_SECONDS = 0.1
 
 T = TypeVar("T")
 
-ReportProgress = Callable[[str, int, int], None]
-"""(what is being done, units done, units in all)."""
-
 
 class Heartbeat:
     """While a job runs, tells the parent once a second that this process still schedules its threads."""

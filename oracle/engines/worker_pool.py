@@ -8,7 +8,6 @@ The pool serves as long as one worker is proven, and is in trouble as long as on
 import queue
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from oracle.engines.base import Completion, Params, TokenId, Trouble, Verdict
@@ -92,8 +91,3 @@ class WorkerPool:
             return job(other)
         finally:
             self._idle.put(other)
-
-
-def one_per_gpu(spec: EngineSpec, gpus: Sequence[str]) -> list[EngineSpec]:
-    """`spec` for each of `gpus` (values of CUDA_VISIBLE_DEVICES); as it is if there are none."""
-    return [replace(spec, gpu=gpu) for gpu in gpus] or [spec]

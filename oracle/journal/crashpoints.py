@@ -28,7 +28,6 @@ POINTS: Final = (
     # journal
     "in_migration",  # inside the migration's transaction
     "after_backup",  # the backup is written, the migration not begun
-    "in_checkpoint",  # between two checkpoints of the write-ahead log
 )
 """Every name that code may use. A test fails when one has no case or no call."""
 

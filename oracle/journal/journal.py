@@ -132,11 +132,6 @@ class Tx:
             query = query.where(jobs.c.state.in_(states))
         return [_job(row) for row in self.connection.execute(query)]
 
-    def count_jobs(self) -> dict[tuple[str, str], int]:
-        """How many jobs there are by (kind, state)."""
-        query = sa.select(jobs.c.kind, jobs.c.state, sa.func.count()).group_by(jobs.c.kind, jobs.c.state)
-        return {(kind, state): count for kind, state, count in self.connection.execute(query)}
-
     # -- meta ----------------------------------------------------------------------------------------------------
 
     def get(self, name: str) -> str | None:
@@ -205,15 +200,6 @@ class Journal:
         """A consistent view that blocks no writer."""
         with self._translate(), self._engine.connect() as connection:
             yield Tx(connection.execution_options(didyma_read=True))
-
-    def checkpoint(self) -> None:
-        """Moves the write-ahead log into the file and truncates it. SQLite also does so by itself, in parts."""
-        with self._translate(), self._engine.connect() as connection:
-            raw = connection.connection.dbapi_connection
-            assert isinstance(raw, sqlite3.Connection)
-            raw.execute("PRAGMA wal_checkpoint(PASSIVE)")
-            crashpoint("in_checkpoint")
-            raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def recover_space(self) -> bool:
         """Takes the ballast back once the disk has twice its size free. Returns whether the journal is writable."""

@@ -24,7 +24,6 @@ ELSEWHERE = {
     "in_rollback",
     "in_migration",
     "after_backup",
-    "in_checkpoint",
     "after_cancel_sign",
     "after_cancel_persist",
 }

@@ -179,22 +179,6 @@ def migrated(_chain: Anvil, folder: Path) -> None:
     backup.close()
 
 
-def checkpoint(_chain: Anvil, folder: Path) -> None:
-    """Writes, then moves the log into the file."""
-    journal = open_journal(folder)
-    with journal.write() as tx:
-        tx.put_job("watch", "watch:2", "open", {}, None)
-    journal.checkpoint()
-    journal.close()
-
-
-def both_jobs(_chain: Anvil, folder: Path) -> None:
-    journal = open_journal(folder)
-    with journal.read() as tx:
-        assert [job.key for job in tx.jobs()] == ["watch:1", "watch:2"]
-    journal.close()
-
-
 _answer = Case(answer, answered_once)
 _useless = Case(useless, replaced_once)
 _follow = Case(follow, each_once, three_events)
@@ -215,5 +199,4 @@ CASES = {
     "after_cancel_persist": _useless,
     "in_migration": Case(migrate, migrated, old_file),
     "after_backup": Case(migrate, migrated, old_file),
-    "in_checkpoint": Case(checkpoint, both_jobs, old_file),
 }

@@ -15,7 +15,7 @@ from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 from oracle.engines import worker_sandbox
 from oracle.engines.base import Params, TokenId
 from oracle.engines.worker import LATELY_SECONDS, OFTEN, EngineSpec, Limits, WorkerEngine
-from oracle.engines.worker_pool import WorkerPool, one_per_gpu
+from oracle.engines.worker_pool import WorkerPool
 from oracle.engines.worker_wire import BadMessage, Channel, ChannelClosed, completion_from_wire, verdict_from_wire
 from oracle.errors import BadModelFile, EmptyPrompt, EngineCrashed, JobQuarantined, PromptTooLong, ProofFailed
 
@@ -199,9 +199,7 @@ def test_pool__two_workers__run_two_jobs_at_a_time(pool):
     assert 1.0 <= time.monotonic() - began < 1.9  # each takes 0.5 s
 
 
-def test_one_per_gpu__three_gpus__three_workers_that_see_one_each():
-    assert [each.gpu for each in one_per_gpu(spec(), ["0", "1", "GPU-ab"])] == ["0", "1", "GPU-ab"]
-    assert one_per_gpu(spec(), []) == [spec()]
+def test_environment__one_gpu_named__the_worker_sees_that_one_alone():
     assert worker_sandbox.environment("1", ())["CUDA_VISIBLE_DEVICES"] == "1"
     assert worker_sandbox.environment(None, ())["CUDA_VISIBLE_DEVICES"] == ""
 
