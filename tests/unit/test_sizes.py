@@ -1,0 +1,37 @@
+"""A file of code is one idea, and fits on a few screens: 500 lines, unless it is named here with its idea."""
+
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+MOST_LINES = 500
+ONE_IDEA = {
+    "oracle/chain/sender.py": "one transaction after another, from plan to final nonce",
+    "oracle/node/litigant.py": "one side of the dispute games: which moves are due, and finding them in time",
+    "tests/attestation/test_evaluations.py": "TCB evaluations by number, on chain",
+    "tests/attestation/test_keeper.py": "which of the vendor's documents are due",
+    "tests/attestation/test_tee_cli.py": "the commands about TEEs",
+    "tests/disputes/rules.py": "the rules of the dispute game in plain Python",
+    "tests/disputes/test_referee_refusals.py": "everything that a referee refuses",
+    "tests/e2e/test_games.py": "whole nodes in dispute games",
+    "tests/e2e/test_tee.py": "a node in the dev TEE, from its first key to its last answer",
+    "tests/invariants/Adversary.sol": "whoever tries to gain against the rules",
+    "tests/invariants/Handler.sol": "every call that anybody may make",
+    "tests/unit/test_mistakes.py": "everything that somebody can mistype",
+    "tests/unit/test_node_planner.py": "every rule of the planner",
+}
+"""What may be longer."""
+
+
+def lines() -> dict[str, int]:
+    """Of every file of code that git keeps, of which nothing is generated."""
+    kept = subprocess.run(
+        ["git", "ls-files", "*.py", "*.sol", "*.c", "*.h"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.split()
+    return {name: len((ROOT / name).read_text().splitlines()) for name in kept}
+
+
+def test_files__longer_than_500_lines__are_those_of_one_idea():
+    found = {name for name, count in lines().items() if count > MOST_LINES}
+    assert len(lines()) > 300
+    assert found <= set(ONE_IDEA)
