@@ -25,7 +25,7 @@ contract Lens is ILens {
         bytes32 seed = req.seedBlockHash();
         if (seed == 0) revert IOracle.SeedMismatch(requestId, 0, 0);
         turn = req.turnAt(RequestLib.roundIn(requestId, oracle.stateOf(requestId)), block.timestamp);
-        seat = req.drawnSeat(requestId, seed, turn);
+        seat = oracle.seatAt(req.service, req.placeOf(requestId, seed, turn), req.blockNumber());
         IServices.Seat memory state = oracle.seatOf(req.service, seat);
         if (state.status >= IServices.SeatStatus.Active) operator = state.operator;
     }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {Seats} from "./Seats.sol";
 import {Services} from "./Services.sol";
+import {Turns} from "./Turns.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
@@ -11,7 +14,7 @@ import {RequestId, ServiceId} from "./interfaces/Types.sol";
 
 /// @title Oracle
 /// @notice Requests from escrow to callback. No owner, no pause, no proxy.
-contract Oracle is IOracle, Services {
+contract Oracle is Turns {
     using RequestLib for Request;
     using RequestLib for Answer;
 
@@ -28,15 +31,11 @@ contract Oracle is IOracle, Services {
     /// mempools carry no larger transactions.
     uint256 public constant MAX_OUTPUT_BYTES = 128 * 1024;
 
-    /// @notice How long after its window a failed callback can be repeated.
+    /// @notice How long after its window and the longest dispute a callback can be repeated or, if it was left, made.
     uint256 public constant RETRY_SECONDS = 30 days;
 
     /// @dev What must be left for the steps after a callback returns.
     uint256 private constant AFTER_CALLBACK_GAS = 15_000;
-
-    /// @dev The lowest 8 bits are the status. Above them, while open: firstTurn (32 bits), startsAt (48); once answered:
-    /// the upper 248 bits of the answer's hash.
-    mapping(RequestId requestId => uint256) private _state;
 
     constructor(Seats seats_) Services(seats_) {}
 
@@ -64,9 +63,9 @@ contract Oracle is IOracle, Services {
         Request memory req = Request({
             service: service,
             promptHash: keccak256(prompt),
-            head: RequestLib.packHead(msg.sender, params.deadline, block.number),
+            head: RequestLib.packHead(msg.sender, params.deadline, SafeCast.toUint48(block.number)),
             rules: RequestLib.packRules(params, rules.turnSeconds, rules.windowSeconds, rules.seatCount),
-            money: RequestLib.packMoney(feeWei, prices.tokenWei, rules.bondWei, params.valueFinney)
+            money: RequestLib.packMoney(uint96(feeWei), prices.tokenWei, rules.bondWei, params.valueFinney)
         });
         requestId = req.id();
         if (_state[requestId] != 0) revert DuplicateRequest(requestId);
@@ -83,11 +82,11 @@ contract Oracle is IOracle, Services {
         uint256 refundWei = _escrow(req);
         bytes32 seedBlockHash = req.seedBlockHash();
         if (seedBlockHash != 0) {
-            uint16 seat = req.drawnSeat(requestId, seedBlockHash, req.turnAt(round, block.timestamp));
+            uint16 seat = _seatOfTurn(req, requestId, seedBlockHash, req.turnAt(round, block.timestamp));
             if (_seats[req.service][seat].money.status >= SeatStatus.Active) {
                 uint256 promptWei = req.feeWei() - req.tokenPriceWei() * req.maxTokens();
                 refundWei -= promptWei;
-                _paySeat(_seats[req.service][seat], promptWei, 0);
+                _paySeat(_seats[req.service][seat], promptWei, 0, req.bondWei(), req.turnSeconds());
             }
         }
         _setStatus(requestId, Status.Cancelled);
@@ -105,7 +104,8 @@ contract Oracle is IOracle, Services {
         uint256 refundWei = _escrow(req);
         bytes32 seedBlockHash = req.seedBlockHash();
         if (seedBlockHash != 0 && deadline > round.startsAt) {
-            _chargeMissed(req, round, requestId, seedBlockHash, req.turnAt(round, deadline));
+            uint32 endTurn = req.turnAt(round, deadline);
+            refundWei -= _chargeMissed(req, round, requestId, seedBlockHash, endTurn, _forfeitWei(req.service));
         }
         _setStatus(requestId, Status.Refunded);
         credit[req.payer()] += refundWei;
@@ -133,21 +133,31 @@ contract Oracle is IOracle, Services {
         uint24 tokenCount,
         bytes32 tokensRoot,
         bytes32 seedBlockHash,
-        bytes calldata attestation
+        bytes calldata attestation,
+        bool leavesCallback
     ) external nonReentrant {
         address attester = _services[req.service].attester;
         if (attester == address(0)) revert NoAttester(req.service);
         (RequestId requestId, Answer memory ans) = _answer(req, output, tokenCount, tokensRoot, seedBlockHash);
         (address signer, bool atOnce) = IAttester(attester).check(req, ans, attestation);
         emit AnswerAttested(requestId, signer);
-        if (atOnce) _settle(req, requestId, ans.head, output);
+        if (atOnce) _settle(req, requestId, ans.head, output, leavesCallback);
         else if (req.isPrivate()) revert PrivateNeedsAttestation(req.service);
     }
 
     /// @inheritdoc IOracle
     function finalize(Item[] calldata items) external nonReentrant returns (uint256 finalized) {
         for (uint256 i; i < items.length; ++i) {
-            if (_finalize(items[i])) ++finalized;
+            if (_finalize(items[i], false)) ++finalized;
+        }
+        if (finalized == 0) revert NothingToFinalize();
+    }
+
+    /// @inheritdoc IOracle
+    function leaveCallbacks(Item[] calldata items) external nonReentrant returns (uint256 finalized) {
+        for (uint256 i; i < items.length; ++i) {
+            _checkLeaver(items[i].request, items[i].answer);
+            if (_finalize(items[i], true)) ++finalized;
         }
         if (finalized == 0) revert NothingToFinalize();
     }
@@ -159,13 +169,29 @@ contract Oracle is IOracle, Services {
         RequestId requestId = req.id();
         _expect(requestId, Status.Undelivered, ans);
         if (keccak256(item.output) != ans.outputHash) revert AnswerMismatch(requestId);
-        uint256 closedAt = ans.closesAt() + RETRY_SECONDS;
+        uint256 closedAt = _retryClosesAt(req, ans);
         if (block.timestamp > closedAt) revert RetryClosed(requestId, closedAt);
         if (callbackGas < req.callbackGas()) revert InsufficientGas(callbackGas, req.callbackGas());
 
+        uint256 bountyWei = _bountyWei(req, requestId);
         _setStatus(requestId, Status.Final);
+        if (bountyWei > 0) credit[msg.sender] += bountyWei;
         emit CallbackRetried(requestId, msg.sender);
         if (!_callBack(req.payer(), requestId, item.output, callbackGas)) revert CallbackReverted(requestId);
+    }
+
+    /// @inheritdoc IOracle
+    function reclaim(Request calldata req, Answer calldata ans) external {
+        RequestId requestId = req.id();
+        _expect(requestId, Status.Undelivered, ans);
+        uint256 closedAt = _retryClosesAt(req, ans);
+        if (block.timestamp <= closedAt) revert RetryOpen(requestId, closedAt);
+        uint256 bountyWei = _bountyWei(req, requestId);
+        if (bountyWei == 0) revert NothingToReclaim(requestId);
+
+        _state[requestId] |= RequestLib.RETURNED;
+        credit[req.payer()] += bountyWei;
+        emit CallbackReclaimed(requestId, bountyWei);
     }
 
     /* ARBITER */
@@ -198,7 +224,9 @@ contract Oracle is IOracle, Services {
         } else {
             next = Round({firstTurn: ans.turn() + 1, startsAt: uint48(block.timestamp)});
             _state[requestId] = _openState(next.firstTurn);
-            _paySeat(_seats[req.service][ans.seat()], req.bondWei() - slashWei, 1);
+            uint256 bondWei = req.bondWei();
+            _paySeat(_seats[req.service][ans.seat()], bondWei - slashWei, 1, bondWei, req.turnSeconds());
+            _suspendIfDrained(req.service, ans.seat(), bondWei);
         }
         emit AnswerRuled(requestId, ans.turn(), ruling, slashWei, next);
     }
@@ -209,9 +237,10 @@ contract Oracle is IOracle, Services {
     function quote(ServiceId service, uint256 promptBytes, Params calldata params)
         external
         view
-        returns (uint256 feeWei, uint256 callbackWei)
+        returns (uint256 feeWei, uint256 callbackWei, uint256 forfeitWei)
     {
-        return _quote(service, _services[service].prices, promptBytes, params);
+        (feeWei, callbackWei) = _quote(service, _services[service].prices, promptBytes, params);
+        forfeitWei = _forfeitWei(service);
     }
 
     /// @inheritdoc IOracle
@@ -226,8 +255,13 @@ contract Oracle is IOracle, Services {
 
     /// @inheritdoc IOracle
     function isFinal(RequestId requestId, Answer calldata ans) external view returns (bool) {
-        uint256 state = _state[requestId];
+        uint256 state = RequestLib.withoutFlags(_state[requestId]);
         return state == _answeredState(ans, Status.Final) || state == _answeredState(ans, Status.Undelivered);
+    }
+
+    /// @inheritdoc IOracle
+    function callbackLeft(RequestId requestId) external view returns (bool) {
+        return statusOf(requestId) == Status.Undelivered && _state[requestId] & RequestLib.LEFT != 0;
     }
 
     /* MONEY */
@@ -279,59 +313,18 @@ contract Oracle is IOracle, Services {
         if (seedBlockHash != expected || expected == 0) revert SeedMismatch(requestId, expected, seedBlockHash);
 
         uint32 turn = req.turnAt(round, block.timestamp);
-        uint16 seat = req.drawnSeat(requestId, seedBlockHash, turn);
-        _lockBond(req, requestId, turn, seat);
-        if (turn > round.firstTurn) _chargeMissed(req, round, requestId, seedBlockHash, turn);
+        uint16 seat = _lockBond(req, requestId, turn, req.placeOf(requestId, seedBlockHash, turn));
+        if (turn > round.firstTurn) _chargeLate(req, round, requestId, seedBlockHash, turn, seat);
         ans = Answer({
-            head: RequestLib.packAnswerHead(turn, seat, block.timestamp + req.windowSeconds(), tokenCount),
+            head: RequestLib.packAnswerHead(
+                turn, seat, SafeCast.toUint48(block.timestamp + req.windowSeconds()), tokenCount
+            ),
             outputHash: keccak256(output),
             tokensRoot: tokensRoot,
             seedBlockHash: seedBlockHash
         });
         _state[requestId] = _answeredState(ans, Status.Answered);
         emit AnswerPosted(requestId, msg.sender, ans, output);
-    }
-
-    /// @dev Moves the bond out of the balance of the seat whose turn it is, if the caller operates it.
-    function _lockBond(Request calldata req, RequestId requestId, uint32 turn, uint16 seat) private {
-        SeatState storage slot = _seats[req.service][seat];
-        SeatMoney memory state = slot.money;
-        if (msg.sender != state.operator || state.status < SeatStatus.Active) {
-            revert NotYourTurn(requestId, turn, seat, state.operator);
-        }
-        uint256 bondWei = req.bondWei();
-        if (state.balanceWei < bondWei) {
-            revert InsufficientSeatBalance(req.service, seat, state.balanceWei, bondWei);
-        }
-        state.balanceWei -= uint72(bondWei);
-        ++state.locks;
-        slot.money = state;
-    }
-
-    /// @dev Fines the active seats of turns [round.firstTurn, endTurn), as far as they were active when it began. The fines
-    /// are burnt: seats can be kept from answering by more requests than they have bonds for, so nobody may gain by it. A private prompt
-    /// is sealed to the keys of some seats; the others could not answer it.
-    function _chargeMissed(
-        Request calldata req,
-        Round memory round,
-        RequestId requestId,
-        bytes32 seedBlockHash,
-        uint32 endTurn
-    ) private {
-        if (req.isPrivate()) return;
-        uint256 penaltiesWei;
-        uint72 missPenaltyWei = _services[req.service].missPenaltyWei;
-        for (uint32 turn = round.firstTurn; turn < endTurn; ++turn) {
-            uint16 seat = req.drawnSeat(requestId, seedBlockHash, turn);
-            SeatState storage state = _seats[req.service][seat];
-            uint256 beganAt = round.startsAt + uint256(turn - round.firstTurn) * req.turnSeconds();
-            if (state.money.status == SeatStatus.Active && state.readyAt <= beganAt) {
-                uint256 finedWei = _fine(state, missPenaltyWei);
-                penaltiesWei += finedWei;
-                emit TurnMissed(requestId, turn, seat, finedWei);
-            }
-        }
-        if (penaltiesWei > 0) credit[BURN] += penaltiesWei;
     }
 
     /// @dev Credits `payouts` out of `potWei` and burns the rest, which is at least `leastBurntWei`.
@@ -345,7 +338,7 @@ contract Oracle is IOracle, Services {
         if (potWei > paidWei) credit[BURN] += potWei - paidWei;
     }
 
-    function _finalize(Item calldata item) private returns (bool) {
+    function _finalize(Item calldata item, bool leavesCallback) private returns (bool) {
         Request calldata req = item.request;
         Answer calldata ans = item.answer;
         RequestId requestId = req.id();
@@ -354,16 +347,45 @@ contract Oracle is IOracle, Services {
                 || keccak256(item.output) != ans.outputHash
         ) return false;
 
-        _settle(req, requestId, ans.head, item.output);
+        _settle(req, requestId, ans.head, item.output, leavesCallback);
         return true;
     }
 
-    /// @dev Makes the answer that stands final: pays for it, gives its bond back, calls the payer back.
-    function _settle(Request calldata req, RequestId requestId, uint256 head, bytes calldata output) private {
+    /// @dev Only the operator of the seat that answered may leave a callback, and only while others still have time to
+    /// deliver it: whoever waited longer could keep an answer from its consumer for good.
+    function _checkLeaver(Request calldata req, Answer calldata ans) private view {
+        address operator = _seats[req.service][ans.seat()].money.operator;
+        if (msg.sender != operator) revert NotAnswerer(req.id(), operator);
+        uint256 closedAt = _retryClosesAt(req, ans) - RETRY_SECONDS / 2;
+        if (block.timestamp > closedAt) revert RetryClosed(req.id(), closedAt);
+    }
+
+    /// @dev A service's leave time is longer than its longest dispute, after which an answer may become final.
+    function _retryClosesAt(Request calldata req, Answer calldata ans) private view returns (uint256) {
+        return ans.closesAt() + _services[req.service].leaveSeconds + RETRY_SECONDS;
+    }
+
+    /// @dev What a callback that was left pays to whoever delivers it.
+    function _bountyWei(Request calldata req, RequestId requestId) private view returns (uint256) {
+        bool waits = _state[requestId] & (RequestLib.LEFT | RequestLib.RETURNED) == RequestLib.LEFT;
+        return waits ? _callbackWei(req) : 0;
+    }
+
+    /// @dev Makes the answer that stands final: pays for it, gives its bond back, calls the payer back. A callback that the
+    /// answerer leaves is not made, and what it escrowed stays here.
+    function _settle(
+        Request calldata req,
+        RequestId requestId,
+        uint256 head,
+        bytes calldata output,
+        bool leavesCallback
+    ) private {
         _setStatus(requestId, Status.Final);
         uint256 unusedWei = req.tokenPriceWei() * (req.maxTokens() - RequestLib.tokenCountIn(head));
         uint256 paidWei = req.feeWei() - unusedWei;
-        uint256 callbackWei = _callbackWei(req);
+        uint256 callbackGas = req.callbackGas();
+        bool leaves = leavesCallback && callbackGas > 0;
+        uint256 callbackWei = leaves ? 0 : _callbackWei(req);
         uint256 toSeatWei = req.bondWei() + paidWei;
         SeatState storage seat = _seats[req.service][RequestLib.seatIn(head)];
         if (msg.sender == seat.money.operator) {
@@ -371,12 +393,15 @@ contract Oracle is IOracle, Services {
         } else if (callbackWei > 0) {
             credit[msg.sender] += callbackWei;
         }
-        _paySeat(seat, toSeatWei, 1);
+        _paySeat(seat, toSeatWei, 1, req.bondWei(), req.turnSeconds());
         if (unusedWei > 0) credit[req.payer()] += unusedWei;
         emit RequestFinalized(requestId, msg.sender, paidWei);
 
-        uint256 callbackGas = req.callbackGas();
-        if (callbackGas > 0 && !_callBack(req.payer(), requestId, output, callbackGas)) {
+        if (leaves) {
+            _setStatus(requestId, Status.Undelivered);
+            _state[requestId] |= RequestLib.LEFT;
+            emit CallbackLeft(requestId, _callbackWei(req));
+        } else if (callbackGas > 0 && !_callBack(req.payer(), requestId, output, callbackGas)) {
             _setStatus(requestId, Status.Undelivered);
             emit CallbackFailed(requestId);
         }
@@ -401,7 +426,8 @@ contract Oracle is IOracle, Services {
     /* STATE */
 
     function _openState(uint32 firstTurn) private view returns (uint256) {
-        return RequestLib.packOpen(Round({firstTurn: firstTurn, startsAt: uint48(block.timestamp)}));
+        Round memory round = Round({firstTurn: firstTurn, startsAt: SafeCast.toUint48(block.timestamp)});
+        return RequestLib.packOpen(round, SafeCast.toUint48(block.number));
     }
 
     function _openRound(RequestId requestId) private view returns (Round memory) {
@@ -414,7 +440,9 @@ contract Oracle is IOracle, Services {
 
     function _expect(RequestId requestId, Status status, Answer calldata ans) private view {
         if (statusOf(requestId) != status) revert WrongStatus(requestId, statusOf(requestId));
-        if (_state[requestId] != _answeredState(ans, status)) revert AnswerMismatch(requestId);
+        if (RequestLib.withoutFlags(_state[requestId]) != _answeredState(ans, status)) {
+            revert AnswerMismatch(requestId);
+        }
     }
 
     /// @dev Changes the status and keeps the rest.

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {ServiceStore} from "./ServiceStore.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IServices} from "./interfaces/IServices.sol";
 import {ServiceId} from "./interfaces/Types.sol";
+import {RequestLib} from "./libraries/RequestLib.sol";
 
 /// @title Seats
 /// @notice Creates services; takes, keeps and gives up their seats: all that no request waits for.
@@ -21,10 +25,18 @@ contract Seats is ServiceStore {
     /// @notice Most seats of a service: bounds the work of drawing a panel.
     uint16 public constant MAX_SEATS = 1024;
 
+    /// @notice Longest challenge window.
+    uint32 public constant MAX_WINDOW = 30 days;
+
     IModelRegistry public immutable models;
 
-    constructor(IModelRegistry models_) {
+    /// @notice The least time between two blocks of this chain, in thousandths of a second. A chain that was slower for a
+    /// turn or more stood still, and nobody is fined for what passed meanwhile.
+    uint32 public immutable blockMillis;
+
+    constructor(IModelRegistry models_, uint32 blockMillis_) {
         models = models_;
+        blockMillis = blockMillis_;
     }
 
     /* SERVICES */
@@ -32,14 +44,11 @@ contract Seats is ServiceStore {
     /// @inheritdoc IServices
     function createService(Terms calldata terms) external returns (ServiceId service) {
         if (!models.registered(terms.model)) revert UnknownModel(terms.model);
-        if (terms.turnSeconds == 0 || terms.windowSeconds == 0) revert BadTerms("turn and window must last");
-        if (terms.lifetimeSeconds > MAX_LIFETIME) revert BadTerms("lifetime above MAX_LIFETIME");
-        if (terms.lifetimeSeconds < terms.turnSeconds) revert BadTerms("lifetime shorter than a turn");
-        if (terms.lifetimeSeconds / terms.turnSeconds > MAX_TURNS) revert BadTerms("more turns than MAX_TURNS");
-        if (terms.windowSeconds > 30 days) revert BadTerms("window above 30 days");
-        if (terms.bondWei == 0 || terms.seatWei < terms.bondWei) revert BadTerms("a seat must cover a bond");
-        if (terms.maxPromptBytes == 0 || terms.maxTokens == 0) revert BadTerms("prompt and output need room");
-        if (terms.minOwners == 0) revert BadTerms("minOwners is zero");
+        _checkTimes(terms);
+        if (terms.bondWei == 0) revert NoBond();
+        if (terms.seatWei < terms.bondWei) revert SeatBelowBond(terms.seatWei, terms.bondWei);
+        if (terms.maxPromptBytes == 0 || terms.maxTokens == 0) revert NoRoom(terms.maxPromptBytes, terms.maxTokens);
+        if (terms.minOwners == 0) revert NoOwners();
 
         service = ServiceId.wrap(keccak256(abi.encode(terms)));
         Service storage s = _services[service];
@@ -87,18 +96,24 @@ contract Seats is ServiceStore {
             seat = vacant[vacant.length - 1];
             vacant.pop();
         } else {
-            seat = s.rules.seatCount;
+            seat = s.taken;
             if (seat == MAX_SEATS) revert ServiceFull(service);
-            s.rules.seatCount = seat + 1;
+            s.taken = seat + 1;
         }
 
         uint48 readyAt = uint48(block.timestamp) + s.rules.lifetimeSeconds;
         _seats[service][seat] = SeatState({
             money: SeatMoney({
-                operator: operator, balanceWei: _toBalance(msg.value), locks: 0, status: SeatStatus.Joining
+                operator: operator,
+                balanceWei: _toBalance(msg.value),
+                openAnswers: 0,
+                shortUntil: 0,
+                status: SeatStatus.Joining
             }),
             owner: msg.sender,
-            readyAt: readyAt
+            readyAt: readyAt,
+            place: 0,
+            duties: 0
         });
         emit SeatTaken(service, seat, msg.sender, operator, readyAt);
     }
@@ -109,18 +124,16 @@ contract Seats is ServiceStore {
         if (state.money.status != SeatStatus.Joining) revert WrongSeatStatus(service, seat, state.money.status);
         if (block.timestamp < state.readyAt) revert NotReadyYet(state.readyAt);
 
-        state.money.status = SeatStatus.Active;
-        state.readyAt = uint48(block.timestamp);
-        if (_activeSeats[service][state.owner]++ == 0) ++_services[service].rules.ownerCount;
-        emit SeatActivated(service, seat);
+        _enterDraw(service, seat, state);
     }
 
     /// @inheritdoc IServices
     function announceExit(ServiceId service, uint16 seat) external {
         SeatState storage state = _ownedSeat(service, seat);
-        if (state.money.status != SeatStatus.Active) revert WrongSeatStatus(service, seat, state.money.status);
+        SeatStatus status = state.money.status;
+        if (_isDrawn(status)) _leaveDraw(service, state);
+        else if (status != SeatStatus.Suspended) revert WrongSeatStatus(service, seat, status);
 
-        if (--_activeSeats[service][msg.sender] == 0) --_services[service].rules.ownerCount;
         uint48 readyAt = uint48(block.timestamp) + _services[service].leaveSeconds;
         state.money.status = SeatStatus.Leaving;
         state.readyAt = readyAt;
@@ -132,7 +145,8 @@ contract Seats is ServiceStore {
         SeatState storage state = _ownedSeat(service, seat);
         if (state.money.status != SeatStatus.Leaving) revert WrongSeatStatus(service, seat, state.money.status);
         if (block.timestamp < state.readyAt) revert NotReadyYet(state.readyAt);
-        if (state.money.locks > 0) revert SeatLocked(service, seat, state.money.locks);
+        uint16 locks = state.duties + state.money.openAnswers;
+        if (locks > 0) revert SeatLocked(service, seat, locks);
 
         uint256 balanceWei = state.money.balanceWei;
         delete _seats[service][seat];
@@ -146,8 +160,29 @@ contract Seats is ServiceStore {
         SeatState storage state = _seats[service][seat];
         if (state.money.status == SeatStatus.Empty) revert WrongSeatStatus(service, seat, state.money.status);
 
-        state.money.balanceWei = _toBalance(state.money.balanceWei + msg.value);
+        Rules storage rules = _services[service].rules;
+        SeatMoney memory money = state.money;
+        _noteShort(money, rules.bondWei, rules.turnSeconds);
+        money.balanceWei = _toBalance(money.balanceWei + msg.value);
+        state.money = money;
         emit SeatToppedUp(service, seat, msg.sender, msg.value);
+        if (money.status == SeatStatus.Suspended && money.balanceWei >= rules.bondWei) {
+            _enterDraw(service, seat, state);
+        }
+    }
+
+    /// @notice What the oracle runs after a fine or a ruling.
+    /// @dev Payable, for a ruling brings ether along; not among the oracle's own functions.
+    function suspendDrained(ServiceId service, uint16 seat) external payable {
+        _suspendIfDrained(service, seat, _seats[service][seat]);
+    }
+
+    /// @inheritdoc IServices
+    function suspend(ServiceId service, uint16 seat) external {
+        SeatState storage state = _seats[service][seat];
+        if (!_suspendIfDrained(service, seat, state)) {
+            revert NotDrained(service, seat, state.money.balanceWei, state.money.openAnswers);
+        }
     }
 
     /// @inheritdoc IServices
@@ -173,25 +208,95 @@ contract Seats is ServiceStore {
     function lockSeat(ServiceId service, uint16 seat) external onlyArbiter(service) {
         SeatState storage state = _seats[service][seat];
         if (state.money.status < SeatStatus.Active) revert WrongSeatStatus(service, seat, state.money.status);
-        ++state.money.locks;
+        ++state.duties;
     }
 
     /// @inheritdoc IServices
     function unlockSeat(ServiceId service, uint16 seat, uint72 fineWei) external onlyArbiter(service) {
         SeatState storage state = _seats[service][seat];
-        --state.money.locks;
+        --state.duties;
         if (fineWei > 0) {
             uint256 finedWei = _fine(state, fineWei);
             credit[BURN] += finedWei;
             emit SeatFined(service, seat, finedWei);
+            _suspendIfDrained(service, seat, state);
         }
+    }
+
+    /* THE DRAW: its places are [0, seatCount), each leads to one seat; a place that empties gets the seat of the last */
+
+    /// @dev A seat that comes in stands in a new last place. If that is the place of its own number and never led
+    /// elsewhere nothing need be remembered; that is Active, and answering costs least.
+    function _enterDraw(ServiceId service, uint16 seat, SeatState storage state) private {
+        Rules storage rules = _services[service].rules;
+        uint16 place = rules.seatCount;
+        rules.seatCount = place + 1;
+        if (_activeSeats[service][state.owner]++ == 0) ++rules.ownerCount;
+        state.place = place;
+        state.readyAt = uint48(block.timestamp);
+        emit SeatActivated(service, seat);
+        if (place == seat && _places[service][place].length == 0) {
+            state.money.status = SeatStatus.Active;
+        } else {
+            SeatMoney storage namesake = _seats[service][place].money;
+            if (namesake.status == SeatStatus.Active) namesake.status = SeatStatus.Moved;
+            state.money.status = SeatStatus.Moved;
+            _setPlace(service, place, seat);
+        }
+    }
+
+    /// @dev The seat in the last place takes the place of the one that goes, for requests to come; those made before draw
+    /// both as ever.
+    function _leaveDraw(ServiceId service, SeatState storage state) private {
+        Rules storage rules = _services[service].rules;
+        uint16 last = rules.seatCount - 1;
+        rules.seatCount = last;
+        if (--_activeSeats[service][state.owner] == 0) --rules.ownerCount;
+        uint16 place = state.place;
+        if (place == last) return;
+        uint16 moved = _seatAt(service, last, block.number + 1);
+        _seats[service][moved].place = place;
+        _setPlace(service, place, moved);
+    }
+
+    function _setPlace(ServiceId service, uint16 place, uint16 seat) private {
+        uint64[] storage trace = _places[service][place];
+        uint64 entry = uint64(SafeCast.toUint48(block.number)) << 16 | seat;
+        uint256 length = trace.length;
+        if (length > 0 && trace[length - 1] >> 16 == block.number) trace[length - 1] = entry;
+        else trace.push(entry);
+        emit SeatPlaced(service, place, seat);
+    }
+
+    /// @dev Takes a seat out of the draw that has less than a bond and none to come back.
+    function _suspendIfDrained(ServiceId service, uint16 seat, SeatState storage state) private returns (bool) {
+        SeatMoney memory money = state.money;
+        uint256 bondWei = _services[service].rules.bondWei;
+        if (!_isDrawn(money.status) || money.openAnswers > 0 || money.balanceWei >= bondWei) return false;
+        _leaveDraw(service, state);
+        state.money.status = SeatStatus.Suspended;
+        emit SeatSuspended(service, seat);
+        return true;
     }
 
     /* INTERNALS */
 
+    /// @dev The first block in which a request can be answered is the third after its own: the first turn must reach it.
+    function _checkTimes(Terms calldata terms) private view {
+        uint256 leastTurn = (RequestLib.SEED_DELAY + 1) * blockMillis / 1000 + 1;
+        if (terms.turnSeconds < leastTurn) revert TurnTooShort(terms.turnSeconds, leastTurn);
+        if (terms.windowSeconds == 0 || terms.windowSeconds > MAX_WINDOW) {
+            revert WindowOutOfRange(terms.windowSeconds, MAX_WINDOW);
+        }
+        uint256 mostLifetime = Math.min(MAX_LIFETIME, uint256(terms.turnSeconds) * (MAX_TURNS + 1) - 1);
+        if (terms.lifetimeSeconds < terms.turnSeconds || terms.lifetimeSeconds > mostLifetime) {
+            revert LifetimeOutOfRange(terms.lifetimeSeconds, terms.turnSeconds, mostLifetime);
+        }
+    }
+
     /// @dev 72 bits hold 4,722 ether.
     function _toBalance(uint256 amountWei) private pure returns (uint72) {
-        if (amountWei > type(uint72).max) revert BadTerms("a seat holds less than 2^72 wei");
+        if (amountWei > type(uint72).max) revert SeatBalanceTooLarge(amountWei, type(uint72).max);
         return uint72(amountWei);
     }
 

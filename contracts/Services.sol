@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {Address} from "@openzeppelin/contracts/utils/Address.sol";
+
 import {Seats} from "./Seats.sol";
 import {ServiceStore} from "./ServiceStore.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
@@ -14,9 +16,13 @@ abstract contract Services is ServiceStore {
     Seats public immutable seats;
     IModelRegistry public immutable models;
 
+    /// @notice The least time between two blocks, in thousandths of a second; see `Seats`.
+    uint32 public immutable blockMillis;
+
     constructor(Seats seats_) {
         seats = seats_;
         models = seats_.models();
+        blockMillis = seats_.blockMillis();
     }
 
     /// @inheritdoc IServices
@@ -60,6 +66,11 @@ abstract contract Services is ServiceStore {
     }
 
     /// @inheritdoc IServices
+    function suspend(ServiceId, uint16) external {
+        _runSeats();
+    }
+
+    /// @inheritdoc IServices
     function lockSeat(ServiceId, uint16) external {
         _runSeats();
     }
@@ -67,6 +78,15 @@ abstract contract Services is ServiceStore {
     /// @inheritdoc IServices
     function unlockSeat(ServiceId, uint16, uint72) external {
         _runSeats();
+    }
+
+    /// @dev Takes a seat out of the draw that can never cover another bond as it is.
+    function _suspendIfDrained(ServiceId service, uint16 seat, uint256 bondWei) internal {
+        SeatMoney memory money = _seats[service][seat].money;
+        if (!_isDrawn(money.status) || money.openAnswers > 0 || money.balanceWei >= bondWei) return;
+        // The code is the one named at deployment.
+        // slither-disable-next-line controlled-delegatecall
+        Address.functionDelegateCall(address(seats), abi.encodeCall(Seats.suspendDrained, (service, seat)));
     }
 
     /// @dev Runs the function of `Seats` that this call names on this contract's storage, and ends the call as it ends.

@@ -1,8 +1,8 @@
 """Deploy the contracts: `ape run deploy --network NETWORK --account ALIAS [--out FILE]`.
 
-Writes a deployment file that the node, the client and the development tools read. The contracts take no
-parameters that could be got wrong: each knows those that it calls, the token referee checks its noise table, and quotes
-of TEEs go back to Intel's root, or on a local chain to the dev TEE's.
+Writes a deployment file that the node, the client and the development tools read. The contracts take one parameter that
+could be got wrong, the chain's block time; otherwise each knows those that it calls, the token referee checks its noise
+table, and quotes of TEEs go back to Intel's root, or on a local chain to the dev TEE's.
 """
 
 import json
@@ -19,7 +19,14 @@ from oracle.engines.sampling import table_code
 @click.command(cls=ConnectedProviderCommand)
 @click.option("--account", "alias", default="TEST::0", help="Ape account; TEST::N is a development account.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("deployment.json"), show_default=True)
-def cli(alias: str, out: Path) -> None:
+@click.option(
+    "--block-millis",
+    type=click.IntRange(1),
+    default=12_000,
+    show_default=True,
+    help="Least time between two blocks of the chain, in thousandths of a second.",
+)
+def cli(alias: str, out: Path, block_millis: int) -> None:
     """Deploy registry, oracle, panel, referees, dispute game and attester."""
     deployer = (
         accounts.test_accounts[int(alias.removeprefix("TEST::"))]
@@ -27,7 +34,7 @@ def cli(alias: str, out: Path) -> None:
         else accounts.load(alias)
     )
     registry = project.ModelRegistry.deploy(sender=deployer)
-    seats = project.Seats.deploy(registry, sender=deployer)
+    seats = project.Seats.deploy(registry, block_millis, sender=deployer)
     oracle = project.Oracle.deploy(seats, sender=deployer)
     lens = project.Lens.deploy(oracle, sender=deployer)
     panel = project.PanelArbiter.deploy(oracle, sender=deployer)

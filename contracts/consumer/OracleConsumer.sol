@@ -41,7 +41,7 @@ abstract contract OracleConsumer is IOracleConsumer {
         view
         returns (uint256)
     {
-        (uint256 feeWei, uint256 callbackWei) = oracle.quote(service, promptBytes, params);
+        (uint256 feeWei, uint256 callbackWei,) = oracle.quote(service, promptBytes, params);
         return feeWei + callbackWei;
     }
 

@@ -21,6 +21,9 @@ contract PanelArbiter is IPanelArbiter {
     /// @dev How long a service must expect `draw` to wait for somebody to call it.
     uint32 public constant DRAW_SECONDS = 1 hours;
 
+    /// @notice Longest time to commit, and to reveal.
+    uint32 public constant MAX_VOTING = 7 days;
+
     struct Ballot {
         bytes32 commitment;
         Vote vote;
@@ -43,17 +46,19 @@ contract PanelArbiter is IPanelArbiter {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
         PanelTerms memory panel = abi.decode(terms.arbiterTerms, (PanelTerms));
         uint256 feesWei = uint256(panel.voteFeeWei) * panel.panelSize;
-        if (panel.panelSize % 2 == 0) revert BadPanelTerms("panelSize must be odd");
-        if (panel.voteFeeWei == 0) revert BadPanelTerms("a vote must be paid");
-        if (terms.minOwners < uint256(panel.panelSize) + 2) revert BadPanelTerms("minOwners below panelSize + 2");
-        if (panel.commitSeconds == 0 || panel.revealSeconds == 0) revert BadPanelTerms("voting must last");
-        if (panel.commitSeconds > 7 days || panel.revealSeconds > 7 days) revert BadPanelTerms("voting above 7 days");
-        if (panel.challengeBondWei < feesWei) revert BadPanelTerms("challenge bond below the panel's fees");
-        if (terms.bondWei / 2 < 2 * feesWei) revert BadPanelTerms("half the bond below twice the panel's fees");
-        if (panel.absencePenaltyWei == 0) revert BadPanelTerms("absence must cost something");
-        if (terms.seatWei < terms.bondWei + panel.absencePenaltyWei) {
-            revert BadPanelTerms("a seat must cover a bond and an absence");
-        }
+        if (panel.panelSize % 2 == 0) revert EvenPanel(panel.panelSize);
+        if (panel.voteFeeWei == 0) revert NoVoteFee();
+        if (panel.absencePenaltyWei == 0) revert NoAbsencePenalty();
+        uint256 leastOwners = uint256(panel.panelSize) + 2;
+        if (terms.minOwners < leastOwners) revert TooFewOwners(terms.minOwners, leastOwners);
+        if (
+            panel.commitSeconds == 0 || panel.revealSeconds == 0 || panel.commitSeconds > MAX_VOTING
+                || panel.revealSeconds > MAX_VOTING
+        ) revert VotingOutOfRange(panel.commitSeconds, panel.revealSeconds, MAX_VOTING);
+        if (panel.challengeBondWei < feesWei) revert ChallengeBondTooSmall(panel.challengeBondWei, feesWei);
+        if (terms.bondWei < 4 * feesWei) revert BondTooSmall(terms.bondWei, 4 * feesWei);
+        uint256 leastSeatWei = uint256(terms.bondWei) + panel.absencePenaltyWei;
+        if (terms.seatWei < leastSeatWei) revert SeatTooSmall(terms.seatWei, leastSeatWei);
 
         _terms[service] = panel;
         emit PanelAdopted(service, panel);
@@ -232,14 +237,15 @@ contract PanelArbiter is IPanelArbiter {
             uint256 j = i + uint256(keccak256(abi.encode(seed, i))) % (seatCount - i);
             (order[i], order[j]) = (order[j], order[i]);
 
-            IServices.Seat memory seat = oracle.seatOf(service, uint16(order[i]));
+            uint16 number = oracle.seatAt(service, uint16(order[i]), req.blockNumber());
+            IServices.Seat memory seat = oracle.seatOf(service, number);
             bool eligible = seat.status >= IServices.SeatStatus.Active && seat.balanceWei >= terms.absencePenaltyWei
                 && seat.owner != challenger && seat.operator != challenger;
             for (uint256 k; eligible && k <= drawn; ++k) {
                 eligible = seat.owner != owners[k];
             }
             if (eligible) {
-                members[drawn++] = uint16(order[i]);
+                members[drawn++] = number;
                 owners[drawn] = seat.owner;
             }
         }

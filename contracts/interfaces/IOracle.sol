@@ -45,7 +45,7 @@ interface IOracle is IServices, ICredits {
     /// @param head payer (160 bits: gets refunds and the callback), deadline (48), blockNumber (48: of the request; the
     /// seed and the turns follow from block `blockNumber + SEED_DELAY`).
     /// @param rules maxTokens (24), temperature (32), cutoff (32), callbackGas (32), callbackGasPriceWei (64),
-    /// turnSeconds (24), windowSeconds (24), seatCount (16: the draws go over seats [0, seatCount)), isPrivate (1).
+    /// turnSeconds (24), windowSeconds (24), seatCount (16: the draws go over places [0, seatCount)), isPrivate (1).
     /// @param money feeWei (96: base, prompt bytes and `maxTokens` tokens), tokenPriceWei (64), bondWei (72),
     /// valueFinney (24).
     /// Fields are packed from the lowest bit up; see `RequestLib`, and `ILens.unpackRequest` to read them apart.
@@ -90,7 +90,7 @@ interface IOracle is IServices, ICredits {
         uint96 amountWei;
     }
 
-    /// @dev Undelivered: final, but the callback failed and may be retried.
+    /// @dev Undelivered: final, but the callback failed or was left, and may be retried; `callbackLeft` says which.
     enum Status {
         None,
         Open,
@@ -118,6 +118,8 @@ interface IOracle is IServices, ICredits {
     event AnswerPosted(RequestId indexed requestId, address indexed operator, Answer answer, bytes output);
     /// @notice The answer just posted was signed by an attested key; RequestFinalized follows if it is final at once.
     event AnswerAttested(RequestId indexed requestId, address indexed signer);
+    /// @param penaltyWei the seat's fine. As much again is burnt out of the payer's refund, or out of the balance of the seat
+    /// that answers in the same transaction.
     event TurnMissed(RequestId indexed requestId, uint32 turn, uint16 seat, uint256 penaltyWei);
     event AnswerDisputed(RequestId indexed requestId, uint32 turn);
     /// @param slashedWei taken from the answer's bond. @param next the round that follows; all zero if upheld.
@@ -127,6 +129,11 @@ interface IOracle is IServices, ICredits {
     /// @notice The callback reverted or had no code to run; `retryCallback` may repeat it.
     event CallbackFailed(RequestId indexed requestId);
     event CallbackRetried(RequestId indexed requestId, address indexed by);
+    /// @notice The answering seat's operator did not make the callback. @param bountyWei what it escrowed, for whoever
+    /// delivers it.
+    event CallbackLeft(RequestId indexed requestId, uint256 bountyWei);
+    /// @notice Nobody delivered a callback that was left: the payer has its escrow back.
+    event CallbackReclaimed(RequestId indexed requestId, uint256 bountyWei);
     event RequestRefunded(RequestId indexed requestId, uint256 refundWei);
     event RequestCancelled(RequestId indexed requestId, uint256 refundWei);
 
@@ -167,6 +174,12 @@ interface IOracle is IServices, ICredits {
     error CallbackReverted(RequestId requestId);
     error WindowClosed(RequestId requestId, uint256 closesAt);
     error RetryClosed(RequestId requestId, uint256 closedAt);
+    /// @notice Thrown when a bounty is reclaimed while somebody may still deliver for it.
+    error RetryOpen(RequestId requestId, uint256 closesAt);
+    /// @notice Thrown when no callback was left, or its bounty is gone.
+    error NothingToReclaim(RequestId requestId);
+    /// @notice Thrown when anybody but the operator of the seat that answered leaves a callback.
+    error NotAnswerer(RequestId requestId, address operator);
     /// @notice Thrown when too little gas is left to give a callback what was bought; nothing changed.
     error InsufficientGas(uint256 gasLeft, uint256 needed);
     error PayoutsTooLarge(uint256 payoutsWei, uint256 mostWei);
@@ -186,8 +199,8 @@ interface IOracle is IServices, ICredits {
     /// cancelling against an answer seen in the mempool is never free.
     function cancel(Request calldata req) external;
 
-    /// @notice Refunds a request whose deadline passed unanswered. Anyone may call; the payer gets the whole escrow, and
-    /// the seats that let their turns pass are fined.
+    /// @notice Refunds a request whose deadline passed unanswered. Anyone may call. The seats that let their turns pass are
+    /// fined, by at most the forfeit that `quote` shows; the payer gets the escrow less as much as they are fined.
     function refund(Request calldata req) external;
 
     /* NODE */
@@ -206,13 +219,15 @@ interface IOracle is IServices, ICredits {
     /// @notice Posts an answer that the service's attester vouches for: as far as it does, the answer is final at once, is
     /// paid and called back like `finalize` does it, and locks no bond. Otherwise it is an answer like any other.
     /// @dev As `answer`; and reverts as the attester does when `attestation` vouches for nothing.
+    /// @param leavesCallback as in `leaveCallbacks`, if the answer is final at once.
     function answerAttested(
         Request calldata req,
         bytes calldata output,
         uint24 tokenCount,
         bytes32 tokensRoot,
         bytes32 seedBlockHash,
-        bytes calldata attestation
+        bytes calldata attestation,
+        bool leavesCallback
     ) external;
 
     /// @notice Closes requests whose window passed: pays the node for the tokens really produced, refunds the rest,
@@ -221,9 +236,20 @@ interface IOracle is IServices, ICredits {
     /// @return finalized how many were closed.
     function finalize(Item[] calldata items) external returns (uint256 finalized);
 
-    /// @notice Repeats a failed callback with at least the gas bought, at the caller's expense. Anyone may call, once it
-    /// is final and until `RETRY_SECONDS` after the window.
+    /// @notice Closes requests as `finalize` does, but leaves their callbacks to others: no price of a callback can keep a
+    /// node from its bond. What each escrowed becomes a bounty for whoever delivers it by `retryCallback`.
+    /// @dev Only the operator of the seats that answered, and no later than half of `RETRY_SECONDS` before retrying ends.
+    function leaveCallbacks(Item[] calldata items) external returns (uint256 finalized);
+
+    /// @notice Repeats a callback that failed, or makes one that was left, with at least the gas bought, at the caller's
+    /// expense; one that was left pays the caller what it escrowed. Anyone may call, once it is final and until
+    /// `RETRY_SECONDS` after the window and the time that a seat of the service waits before it leaves, which is longer than
+    /// any dispute.
     function retryCallback(Item calldata item, uint256 callbackGas) external;
+
+    /// @notice Gives the payer back what a callback escrowed that was left and that nobody delivered. Anyone may call, once
+    /// it can no longer be retried.
+    function reclaim(Request calldata req, Answer calldata ans) external;
 
     /* ARBITER */
 
@@ -241,16 +267,20 @@ interface IOracle is IServices, ICredits {
     /// @notice What `request` must be sent, in wei.
     /// @return feeWei for the answer at most.
     /// @return callbackWei for the callback's gas.
+    /// @return forfeitWei part of `feeWei`: the most that is not refunded if nobody answers.
     function quote(ServiceId service, uint256 promptBytes, Params calldata params)
         external
         view
-        returns (uint256 feeWei, uint256 callbackWei);
+        returns (uint256 feeWei, uint256 callbackWei, uint256 forfeitWei);
 
     function statusOf(RequestId requestId) external view returns (Status);
 
     /// @notice The word kept of a request, which `RequestLib` reads: its status; while open its round; once answered the
     /// answer's hash. For lenses.
     function stateOf(RequestId requestId) external view returns (uint256);
+
+    /// @notice Whether an undelivered callback was left by the answerer; else it was tried and failed.
+    function callbackLeft(RequestId requestId) external view returns (bool);
 
     /// @notice Whether `ans` is the final answer: for contracts that act on an answer later.
     function isFinal(RequestId requestId, Answer calldata ans) external view returns (bool);

@@ -81,8 +81,15 @@ interface IPanelArbiter is IArbiter {
     event CaseDecided(CaseId indexed caseId, IOracle.Ruling ruling, uint256 votesRight, uint256 votesWrong);
 
     error NotOracle(address caller);
-    /// @notice Thrown when terms cannot make an honest panel worth its while; `reason` says which.
-    error BadPanelTerms(string reason);
+    /// @notice These are thrown when terms cannot make an honest panel worth its while.
+    error EvenPanel(uint256 panelSize);
+    error NoVoteFee();
+    error NoAbsencePenalty();
+    error TooFewOwners(uint256 minOwners, uint256 leastOwners);
+    error VotingOutOfRange(uint256 commitSeconds, uint256 revealSeconds, uint256 mostSeconds);
+    error ChallengeBondTooSmall(uint256 challengeBondWei, uint256 leastWei);
+    error BondTooSmall(uint256 bondWei, uint256 leastWei);
+    error SeatTooSmall(uint256 seatWei, uint256 leastWei);
     error WrongChallengeBond(uint256 expectedWei, uint256 givenWei);
     /// @notice Thrown when this answer was challenged before: its panel's word is final.
     error AlreadyChallenged(CaseId caseId);

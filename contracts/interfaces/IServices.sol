@@ -8,8 +8,9 @@ import {ModelId, ServiceId} from "./Types.sol";
 /// @notice Anyone may create a service, and anyone may take a seat in it. A service never changes: other terms are
 /// another service. Each seat is one share of the turns; an owner may hold several.
 ///
-/// A seat is drawn from the moment it is taken, but may act only once `activate` succeeded: the delay is longer than
-/// any pending request can live, so nobody can pick a seat to catch a request whose draw is already known.
+/// A request draws the seats that stood in the draw when it was made, whatever happens to the list afterwards: nobody can
+/// enter or leave to catch a request whose draw is already known. A seat enters when it is activated, a lifetime after it
+/// was taken, and leaves when its owner announces that, or when it can no longer cover a bond. Its number never changes.
 interface IServices {
     /// @notice What a service promises and asks. Amounts in wei, times in seconds.
     /// @param model the model that answers.
@@ -53,11 +54,15 @@ interface IServices {
         uint128 valueCapWei;
     }
 
+    /// @dev Suspended: out of the draw for want of a bond, until topped up. Moved: active, but the place of its own number leads
+    /// or led to another seat.
     enum SeatStatus {
         Empty,
         Joining,
         Active,
-        Leaving
+        Leaving,
+        Suspended,
+        Moved
     }
 
     /// @param owner takes the seat's money out; meant to be a cold key.
@@ -80,6 +85,11 @@ interface IServices {
         ServiceId indexed service, uint16 indexed seat, address indexed owner, address operator, uint48 readyAt
     );
     event SeatActivated(ServiceId indexed service, uint16 indexed seat);
+    /// @notice Requests of later blocks draw `seat` in `place`. Where nothing was said of a place it leads to the seat of its
+    /// own number.
+    event SeatPlaced(ServiceId indexed service, uint16 place, uint16 indexed seat);
+    /// @notice A seat left the draw because it cannot cover a bond; `topUp` brings it back, and emits SeatActivated.
+    event SeatSuspended(ServiceId indexed service, uint16 indexed seat);
     event SeatLeaving(ServiceId indexed service, uint16 indexed seat, uint48 readyAt);
     event SeatLeft(ServiceId indexed service, uint16 indexed seat, uint256 balanceWei);
     event OperatorChanged(ServiceId indexed service, uint16 indexed seat, address operator);
@@ -91,8 +101,17 @@ interface IServices {
     error UnknownService(ServiceId service);
     error ServiceExists(ServiceId service);
     error UnknownModel(ModelId model);
-    /// @notice Thrown when terms could never work; `reason` says which and why.
-    error BadTerms(string reason);
+    /// @notice Thrown when a turn could end before the seed of a request just made is known.
+    error TurnTooShort(uint256 turnSeconds, uint256 leastSeconds);
+    error WindowOutOfRange(uint256 windowSeconds, uint256 mostSeconds);
+    /// @notice Thrown when requests would live shorter than a turn, or too long, or through too many turns.
+    error LifetimeOutOfRange(uint256 lifetimeSeconds, uint256 leastSeconds, uint256 mostSeconds);
+    error NoBond();
+    error SeatBelowBond(uint256 seatWei, uint256 bondWei);
+    /// @notice Thrown when prompts or outputs of a service would have no room at all.
+    error NoRoom(uint256 maxPromptBytes, uint256 maxTokens);
+    error NoOwners();
+    error SeatBalanceTooLarge(uint256 balanceWei, uint256 mostWei);
     error ServiceFull(ServiceId service);
     error NotSeatOwner(ServiceId service, uint16 seat, address owner);
     error NotArbiter(ServiceId service, address arbiter);
@@ -101,6 +120,10 @@ interface IServices {
     error NotReadyYet(uint48 readyAt);
     /// @notice Thrown when a seat with open answers or panel duties is given up.
     error SeatLocked(ServiceId service, uint16 seat, uint16 locks);
+    /// @notice Thrown when a seat that can cover a bond, or may get one back, is to be suspended.
+    error NotDrained(ServiceId service, uint16 seat, uint256 balanceWei, uint256 openAnswers);
+    /// @notice Thrown when a seat has as many open answers as can be counted.
+    error SeatBusy(ServiceId service, uint16 seat);
     error InsufficientSeatBalance(ServiceId service, uint16 seat, uint256 balanceWei, uint256 neededWei);
 
     /// @notice Creates a service. Its id is the hash of its terms.
@@ -114,13 +137,15 @@ interface IServices {
     /// @notice Lets a joining seat act once its delay is over. Anyone may call.
     function activate(ServiceId service, uint16 seat) external;
 
-    /// @notice Announces that the owner gives up an active seat. Until `exit` it may still act, and still serves on panels.
+    /// @notice Announces that the owner gives up a seat. It leaves the draw; for requests made before, it may still act until
+    /// `exit`, and serves on panels.
     function announceExit(ServiceId service, uint16 seat) external;
 
     /// @notice Gives up the seat; its balance becomes its owner's credit.
     function exit(ServiceId service, uint16 seat) external;
 
-    /// @notice Adds the ether sent to the seat's balance. Anyone may call.
+    /// @notice Adds the ether sent to the seat's balance, and brings a suspended seat back into the draw once it covers a bond.
+    /// Anyone may call.
     function topUp(ServiceId service, uint16 seat) external payable;
 
     /// @notice Turns `amountWei` of the seat's balance into its owner's credit; at least `seatWei` must stay.
@@ -128,6 +153,10 @@ interface IServices {
 
     /// @notice Replaces the seat's hot key.
     function setOperator(ServiceId service, uint16 seat, address operator) external;
+
+    /// @notice Takes a seat out of the draw whose balance is below a bond and that has no bond to get back. Fines and rulings do
+    /// it by themselves. Anyone may call.
+    function suspend(ServiceId service, uint16 seat) external;
 
     /// @notice Keeps a seat from being given up while it has a panel duty. Only the service's arbiter.
     function lockSeat(ServiceId service, uint16 seat) external;
@@ -141,10 +170,15 @@ interface IServices {
 
     function operatorOf(ServiceId service, uint16 seat) external view returns (address);
 
-    /// @notice Seats ever taken: draws go over [0, seatCount).
-    /// @return seatCount seats, held or not.
-    /// @return ownerCount distinct owners of active seats.
+    /// @return seatCount seats ever taken, held or not: their numbers are [0, seatCount).
+    /// @return ownerCount distinct owners of seats in the draw.
     function counts(ServiceId service) external view returns (uint16 seatCount, uint16 ownerCount);
+
+    /// @notice Seats in the draw: a request made now draws from the places [0, placesOf).
+    function placesOf(ServiceId service) external view returns (uint16);
+
+    /// @notice The seat that a request made in block `blockNumber` draws in `place`.
+    function seatAt(ServiceId service, uint16 place, uint256 blockNumber) external view returns (uint16 seat);
 
     /// @notice The service's arbiter; zero if the service does not exist.
     function arbiterOf(ServiceId service) external view returns (IArbiter);

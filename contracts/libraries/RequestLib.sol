@@ -13,19 +13,24 @@ library RequestLib {
     /// @dev Blocks between a request and the block that fixes its seed.
     uint256 internal constant SEED_DELAY = 2;
 
-    /// @dev A request is named by the hash of everything it says.
-    function id(IOracle.Request memory r) internal pure returns (RequestId) {
-        return RequestId.wrap(uint256(keccak256(abi.encode(r))));
+    /// @dev A request is named by the hash of everything it says: keccak256(abi.encode(r)), five words as they lie in memory.
+    function id(IOracle.Request memory r) internal pure returns (RequestId requestId) {
+        assembly ("memory-safe") {
+            requestId := keccak256(r, 0xa0)
+        }
     }
 
-    function hash(IOracle.Answer memory a) internal pure returns (bytes32) {
-        return keccak256(abi.encode(a));
+    /// @dev keccak256(abi.encode(a)): four words.
+    function hash(IOracle.Answer memory a) internal pure returns (bytes32 answerHash) {
+        assembly ("memory-safe") {
+            answerHash := keccak256(a, 0x80)
+        }
     }
 
     /* REQUEST: head */
 
-    function packHead(address payer_, uint256 deadline_, uint256 blockNumber_) internal pure returns (uint256) {
-        return uint160(payer_) | deadline_ << 160 | blockNumber_ << 208;
+    function packHead(address payer_, uint48 deadline_, uint48 blockNumber_) internal pure returns (uint256) {
+        return uint160(payer_) | uint256(deadline_) << 160 | uint256(blockNumber_) << 208;
     }
 
     function payer(IOracle.Request calldata r) internal pure returns (address) {
@@ -42,14 +47,14 @@ library RequestLib {
 
     /* REQUEST: rules */
 
-    function packRules(IOracle.Params calldata p, uint256 turnSeconds_, uint256 windowSeconds_, uint256 seatCount_)
+    function packRules(IOracle.Params calldata p, uint24 turnSeconds_, uint24 windowSeconds_, uint16 seatCount_)
         internal
         pure
         returns (uint256)
     {
         return uint256(p.maxTokens) | uint256(p.temperature) << 24 | uint256(p.cutoff) << 56 | uint256(p.callbackGas)
-            << 88 | uint256(p.callbackGasPriceWei) << 120 | turnSeconds_ << 184 | windowSeconds_ << 208 | seatCount_
-            << 232 | (p.isPrivate ? uint256(1) << 248 : 0);
+            << 88 | uint256(p.callbackGasPriceWei) << 120 | uint256(turnSeconds_) << 184 | uint256(windowSeconds_)
+            << 208 | uint256(seatCount_) << 232 | (p.isPrivate ? uint256(1) << 248 : 0);
     }
 
     function maxTokens(IOracle.Request calldata r) internal pure returns (uint256) {
@@ -90,12 +95,12 @@ library RequestLib {
 
     /* REQUEST: money */
 
-    function packMoney(uint256 feeWei_, uint256 tokenPriceWei_, uint256 bondWei_, uint256 valueFinney_)
+    function packMoney(uint96 feeWei_, uint64 tokenPriceWei_, uint72 bondWei_, uint24 valueFinney_)
         internal
         pure
         returns (uint256)
     {
-        return feeWei_ | tokenPriceWei_ << 96 | bondWei_ << 160 | valueFinney_ << 232;
+        return feeWei_ | uint256(tokenPriceWei_) << 96 | uint256(bondWei_) << 160 | uint256(valueFinney_) << 232;
     }
 
     function feeWei(IOracle.Request calldata r) internal pure returns (uint256) {
@@ -117,12 +122,12 @@ library RequestLib {
 
     /* ANSWER: head */
 
-    function packAnswerHead(uint256 turn_, uint256 seat_, uint256 closesAt_, uint256 tokenCount_)
+    function packAnswerHead(uint32 turn_, uint16 seat_, uint48 closesAt_, uint24 tokenCount_)
         internal
         pure
         returns (uint256)
     {
-        return turn_ | seat_ << 32 | closesAt_ << 48 | tokenCount_ << 96;
+        return turn_ | uint256(seat_) << 32 | uint256(closesAt_) << 48 | uint256(tokenCount_) << 96;
     }
 
     function turn(IOracle.Answer calldata a) internal pure returns (uint32) {
@@ -149,14 +154,30 @@ library RequestLib {
         return uint24(head >> 96);
     }
 
-    /* STATE: status (8 bits); while open firstTurn (32), startsAt (48); once answered the upper 248 bits of its hash */
+    /* STATE: status (4 bits), flags (4); while open firstTurn (32), startsAt (48), startsBlock (48); once answered the upper
+    248 bits of the answer's hash */
 
-    function packOpen(IOracle.Round memory round) internal pure returns (uint256) {
-        return uint256(IOracle.Status.Open) | uint256(round.firstTurn) << 8 | uint256(round.startsAt) << 40;
+    /// @dev Flag of an undelivered request: its callback was left, not tried.
+    uint256 internal constant LEFT = 1 << 7;
+
+    /// @dev Flag beside LEFT: what the callback escrowed went back to the payer.
+    uint256 internal constant RETURNED = 1 << 6;
+
+    function packOpen(IOracle.Round memory round, uint48 startsBlock_) internal pure returns (uint256) {
+        return uint256(IOracle.Status.Open) | uint256(round.firstTurn) << 8 | uint256(round.startsAt) << 40
+            | uint256(startsBlock_) << 88;
+    }
+
+    function startsBlock(uint256 state) internal pure returns (uint256) {
+        return uint48(state >> 88);
     }
 
     function statusIn(uint256 state) internal pure returns (IOracle.Status) {
-        return IOracle.Status(uint8(state));
+        return IOracle.Status(state & 0x0f);
+    }
+
+    function withoutFlags(uint256 state) internal pure returns (uint256) {
+        return state & ~(LEFT | RETURNED);
     }
 
     /// @dev Where the turns stand. Reverts with WrongStatus unless open.
@@ -180,7 +201,7 @@ library RequestLib {
         return round.firstTurn + uint32((time - round.startsAt) / turnSeconds(r));
     }
 
-    function drawnSeat(IOracle.Request calldata r, RequestId requestId, bytes32 seed, uint32 turn_)
+    function placeOf(IOracle.Request calldata r, RequestId requestId, bytes32 seed, uint32 turn_)
         internal
         pure
         returns (uint16)

@@ -33,6 +33,9 @@ contract MockOracle is Credits {
     /// @notice The newest request.
     RequestId public last;
 
+    /// @notice See `IOracle.callbackLeft`.
+    mapping(RequestId requestId => bool) public callbackLeft;
+
     uint256 private _count;
     mapping(RequestId requestId => Asked) private _asked;
 
@@ -53,7 +56,7 @@ contract MockOracle is Credits {
         payable
         returns (RequestId requestId)
     {
-        (uint256 feeWei, uint256 callbackWei) = quote(service, prompt.length, params);
+        (uint256 feeWei, uint256 callbackWei,) = quote(service, prompt.length, params);
         if (msg.value != feeWei + callbackWei) revert IOracle.WrongFee(feeWei + callbackWei, msg.value);
         if (params.deadline < block.timestamp) {
             revert IOracle.DeadlineOutOfRange(params.deadline, block.timestamp, block.timestamp + 1 days);
@@ -82,13 +85,14 @@ contract MockOracle is Credits {
     function quote(ServiceId, uint256 promptBytes, IOracle.Params calldata params)
         public
         view
-        returns (uint256 feeWei, uint256 callbackWei)
+        returns (uint256 feeWei, uint256 callbackWei, uint256 forfeitWei)
     {
         if (promptBytes == 0) revert IOracle.EmptyPrompt();
         feeWei = basePriceWei + bytePriceWei * promptBytes + tokenPriceWei * params.maxTokens;
         if (params.callbackGas > 0) {
             callbackWei = (params.callbackGas + CALLBACK_OVERHEAD_GAS) * params.callbackGasPriceWei;
         }
+        forfeitWei = basePriceWei / 2;
     }
 
     /// @notice See `IOracle.statusOf`.
@@ -113,9 +117,23 @@ contract MockOracle is Credits {
         emit MockAnswered(requestId, output, false);
     }
 
-    /// @notice Repeats a failed callback with `callbackGas`.
+    /// @notice The request ends with `output`, but its answerer leaves the callback: `retry` pays what it escrowed.
+    function leaveCallback(RequestId requestId, bytes calldata output, uint24 tokenCount) external {
+        _close(requestId, output, tokenCount);
+        Asked storage asked = _asked[requestId];
+        if (asked.params.callbackGas > 0) {
+            credit[msg.sender] -= asked.callbackWei;
+            asked.status = IOracle.Status.Undelivered;
+            callbackLeft[requestId] = true;
+        }
+        emit MockAnswered(requestId, output, false);
+    }
+
+    /// @notice Repeats a failed callback, or makes one that was left, with `callbackGas`.
     function retry(RequestId requestId, uint256 callbackGas) external {
         _expect(requestId, IOracle.Status.Undelivered);
+        if (callbackLeft[requestId]) credit[msg.sender] += _asked[requestId].callbackWei;
+        callbackLeft[requestId] = false;
         if (!_deliver(requestId, callbackGas)) revert IOracle.CallbackReverted(requestId);
     }
 

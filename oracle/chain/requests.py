@@ -169,8 +169,8 @@ class Request:
         """What the engine is told."""
         return Params(self.max_tokens, self.temperature, self.cutoff, self.seed(prev_randao))
 
-    def seat_of_turn(self, seed_block_hash: bytes, turn: int) -> int:
-        """The seat entitled in `turn`."""
+    def place_of_turn(self, seed_block_hash: bytes, turn: int) -> int:
+        """The place in the draw whose seat is entitled in `turn`."""
         word = keccak(encode(["bytes32", "uint256", "uint32"], [seed_block_hash, self.id, turn]))
         return int.from_bytes(word, "big") % self.seat_count
 

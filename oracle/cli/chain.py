@@ -74,7 +74,7 @@ def show(client: OracleClient, service: ServiceArgument, as_json: JsonOption = F
     seats = []
     for number in range(functions.counts(id_).call()[0]):
         owner, operator, balance, locks, status, _ = functions.seatOf(id_, number).call()
-        state = ("empty", "joining", "active", "leaving")[status]
+        state = ("empty", "joining", "active", "leaving", "suspended", "active")[status]
         who = {"owner": owner, "operator": operator}
         seats.append({"seat": number, "state": state, **who, "balance_wei": balance, "locks": locks})
     if as_json:

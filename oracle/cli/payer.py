@@ -56,6 +56,7 @@ def quote(
         cost = client.quote(chosen, length, params)
     if as_json:
         amounts = {"fee_wei": cost.fee_wei, "callback_wei": cost.callback_wei, "total_wei": cost.total_wei}
+        amounts["forfeit_wei"] = cost.forfeit_wei
         print_json({"service": chosen, "prompt_bytes": length, "max_tokens": max_tokens, **amounts})
         return
     console.print(f"service      0x{chosen.hex()}")
@@ -63,6 +64,7 @@ def quote(
     if callback_gas:
         console.print(f"callback     {cost.callback_wei / ETHER:g} ether, for {callback_gas:,} gas")
     console.print(f"to be sent   {cost.total_wei / ETHER:g} ether ({cost.total_wei} wei)")
+    console.print(f"if unanswered, all but at most {cost.forfeit_wei / ETHER:g} ether is refunded")
 
 
 @paying

@@ -54,7 +54,7 @@ def retry(
         int | None, typer.Option(min=1, max=1 << 32, help="For the callback; what was bought if not given.")
     ] = None,
 ) -> None:
-    """Repeat a callback that failed, at your expense; anyone may, for 30 days after the answer's window."""
+    """Repeat a callback that failed, or make one that was left; anyone may, at least 30 days after the window."""
     wallet.send(wallet.client.retrying(request_id(identity), gas))
 
 
@@ -139,12 +139,16 @@ def _end_lines(client: OracleClient, life: Life) -> Iterator[str]:
     yield f"closed       {life.state}, {_when(client, life.closed)}{paid}"
     if life.refund_wei:
         yield f"             {_ether(life.refund_wei)} back to the payer, as credit"
+    price = _ether(life.request.callback_wei)
     callback = {
         "none": "none was asked for",
         "pending": "to come",
         "delivered": "delivered",
         "failed": f"FAILED: `didyma request retry {life.id:#066x}` repeats it, perhaps with more --gas",
         "repeated": "failed at first, delivered at a later try",
+        "left": f"LEFT by the node: `didyma request retry {life.id:#066x}` makes it, and earns {price}",
+        "collected": f"left by the node, made by somebody for {price}",
+        "reclaimed": f"left by the node, made by nobody; the payer has {price} back, as credit",
     }[life.callback]
     yield f"callback     {callback}"
 

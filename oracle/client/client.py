@@ -57,6 +57,8 @@ class Quote:
     """For the answer at most; tokens not produced are given back."""
     callback_wei: int
     """To whoever finalizes."""
+    forfeit_wei: int
+    """Part of the fee: the most that is not refunded if nobody answers."""
 
     @property
     def total_wei(self) -> int:
@@ -272,7 +274,8 @@ class OracleClient:
     ) -> Iterator[Step]:
         """Yield each step as it happens, until the request is closed and its consumer was called. Raises TimeoutError.
 
-        A callback fails in the transaction that closes its request: CallbackFailed is then the last step.
+        A callback fails or is left in the transaction that closes its request: the last step is then CallbackFailed or
+        CallbackLeft.
         """
         seen: set[tuple[str, int]] = set()
         waited = 0.0
@@ -329,7 +332,9 @@ class OracleClient:
         return self.oracle.functions.refund(asked(request_id, self.events_about(request_id)).words)
 
     def retry(self, request_id: RequestId, callback_gas: int | None = None) -> TxReceipt:
-        """Repeat a callback that failed, at this account's expense. callback_gas: as bought, if not given.
+        """Repeat a callback that failed, or make one that was left: that one pays this account what it escrowed.
+
+        callback_gas: as bought, if not given.
 
         Raises Refused, and as `send`.
         """
@@ -340,10 +345,12 @@ class OracleClient:
         events = self.events_about(request_id)
         request = asked(request_id, events)
         names = [event["event"] for event in events]
-        if "CallbackFailed" not in names:
-            raise Refused(f"no callback of request {request_id:#066x} has failed: there is nothing to repeat")
+        if "CallbackFailed" not in names and "CallbackLeft" not in names:
+            raise Refused(
+                f"no callback of request {request_id:#066x} has failed or was left: there is nothing to repeat"
+            )
         if "CallbackRetried" in names:
-            raise Refused(f"the callback of request {request_id:#066x} was repeated already, and was delivered")
+            raise Refused(f"the callback of request {request_id:#066x} was delivered already")
         posted = [event["args"] for event in events if event["event"] == "AnswerPosted"][-1]
         item = (request.words, Answer.from_abi(posted["answer"]).words, posted["output"])
         return self.oracle.functions.retryCallback(item, request.callback_gas if callback_gas is None else callback_gas)

@@ -39,6 +39,8 @@ from oracle.errors import BadModelFile, Refused
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
+BLOCK_MILLIS = 1000
+"""What the oracle on a development chain takes for the least time between blocks."""
 MNEMONIC = "test test test test test test test test test test test junk"  # Anvil's and Ape's default
 ACCOUNTS = 30
 ANVIL_STARTS = 300
@@ -136,7 +138,7 @@ def deploy(w3: Web3) -> Deployment:
     """The contracts, from the first development account."""
     sender = account(DEPLOYER).address
 
-    def create(name: str, *args: str | bytes) -> str:
+    def create(name: str, *args: str | bytes | int) -> str:
         built = artifact(name)
         tx_hash = (
             w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]).constructor(*args).transact({"from": sender})
@@ -145,7 +147,7 @@ def deploy(w3: Web3) -> Deployment:
 
     block = w3.eth.block_number
     registry = create("ModelRegistry")
-    seats = create("Seats", registry)
+    seats = create("Seats", registry, BLOCK_MILLIS)
     oracle = create("Oracle", seats)
     lens = create("Lens", oracle)
     panel = create("PanelArbiter", oracle)

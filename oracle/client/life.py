@@ -81,7 +81,8 @@ class Life:
     refund_wei: int
     """Back to the payer."""
     callback: str
-    """none, pending, delivered, failed, or repeated: delivered at a later try"""
+    """none, pending, delivered, failed, or repeated: delivered at a later try. left by its node for whoever makes it;
+    collected: so made; reclaimed: made by nobody, and the payer has its price back"""
 
     @property
     def standing(self) -> Given | None:
@@ -129,6 +130,7 @@ def told(request_id: RequestId, events: Sequence[Any]) -> Life:
     )
 
 
+AFTER_LEAVING = {"CallbackRetried": "collected", "CallbackReclaimed": "reclaimed"}
 ENDS = {"RequestFinalized": "final", "RequestRefunded": "refunded", "RequestCancelled": "cancelled"}
 
 
@@ -174,6 +176,8 @@ def _callback(request: Request, by_name: Mapping[str, Sequence[Any]]) -> str:
         return "none"
     if "RequestFinalized" not in by_name:
         return "none" if {"RequestRefunded", "RequestCancelled"} & set(by_name) else "pending"
+    if "CallbackLeft" in by_name:
+        return next((word for name, word in AFTER_LEAVING.items() if name in by_name), "left")
     if "CallbackFailed" not in by_name:
         return "delivered"
     return "repeated" if "CallbackRetried" in by_name else "failed"

@@ -95,7 +95,7 @@ def settle(client: OracleClient, parties: Sequence[Party], initial: Mapping[Chec
     ledger.rows["burnt"], ledger.rows["block producers"] = Row(), Row()
     _gas(w3, ledger, parties, end)
     seats = _seats(client, parties)
-    lost = _lost(client)
+    lost, forfeited = _lost(client), _forfeited(client)
     for party in parties:
         row, own = ledger.rows[party.name], [seat for seat, name in seats.items() if name == party.name]
         row.stake = _held(client, own, end)
@@ -105,6 +105,7 @@ def settle(client: OracleClient, parties: Sequence[Party], initial: Mapping[Chec
             row.bonds = rest
         else:
             row.bonds = _paid_for_votes(client, party, own) - sum(lost.get(seat, 0) for seat in own)
+            row.bonds -= sum(forfeited.get(account, 0) for account in party.accounts)
             row.fees = rest - row.bonds
     ledger.rows["burnt"].bonds = w3.eth.get_balance(BURN_ADDRESS) + client.oracle.functions.burnable().call()
     return ledger
@@ -143,25 +144,41 @@ def _credit(client: OracleClient, party: Party, block: int) -> int:
 
 
 def _lost(client: OracleClient) -> dict[Seat, int]:
-    """Bonds slashed and fines for missed turns, by seat."""
+    """Bonds slashed, fines for missed turns, and as much from seats that answered late, by seat."""
     events, start = client.oracle.events, client.deployment.block
     services = {
         log["args"]["requestId"]: bytes(log["args"]["service"])
         for log in events.RequestPosted().get_logs(from_block=start)
     }
-    answerer = {}
+    answerer, late = {}, {}
     for log in events.AnswerPosted().get_logs(from_block=start):
         answer = Answer.from_abi(log["args"]["answer"])
-        answerer[log["args"]["requestId"], answer.turn] = answer.seat
+        answerer[log["args"]["requestId"], answer.turn] = late[log["transactionHash"]] = answer.seat
     lost: dict[Seat, int] = {}
     for log in events.AnswerRuled().get_logs(from_block=start):
         args = log["args"]
         seat = services[args["requestId"]], answerer[args["requestId"], args["turn"]]
         lost[seat] = lost.get(seat, 0) + args["slashedWei"]
     for log in events.TurnMissed().get_logs(from_block=start):
-        seat = services[log["args"]["requestId"]], log["args"]["seat"]
-        lost[seat] = lost.get(seat, 0) + log["args"]["penaltyWei"]
+        service, payer_loses = services[log["args"]["requestId"]], log["transactionHash"] not in late
+        for number in (log["args"]["seat"], *([] if payer_loses else [late[log["transactionHash"]]])):
+            lost[service, number] = lost.get((service, number), 0) + log["args"]["penaltyWei"]
     return lost
+
+
+def _forfeited(client: OracleClient) -> dict[ChecksumAddress, int]:
+    """What payers lost beside the seats that let their turns pass, by payer."""
+    events, start = client.oracle.events, client.deployment.block
+    refunds = {log["transactionHash"] for log in events.RequestRefunded().get_logs(from_block=start)}
+    payers = {
+        log["args"]["requestId"]: log["args"]["payer"] for log in events.RequestPosted().get_logs(from_block=start)
+    }
+    forfeited: dict[ChecksumAddress, int] = {}
+    for log in events.TurnMissed().get_logs(from_block=start):
+        if log["transactionHash"] in refunds:
+            payer = payers[log["args"]["requestId"]]
+            forfeited[payer] = forfeited.get(payer, 0) + log["args"]["penaltyWei"]
+    return forfeited
 
 
 def _paid_for_votes(client: OracleClient, party: Party, seats: Sequence[Seat]) -> int:

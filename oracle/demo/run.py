@@ -315,7 +315,7 @@ class Demo:
     ) -> Asked:
         """The user asks without a dapp."""
         params = self.user.params(16) if params is None else params
-        price = sum(self.user.oracle.functions.quote(service.id, len(prompt), params).call())
+        price = sum(self.user.oracle.functions.quote(service.id, len(prompt), params).call()[:2])
         sent = self.user.oracle.functions.request(service.id, prompt, params)
         return self._drawn(lambda: sent.transact({"from": self.user.address, "value": price}), service, turn)
 
@@ -347,7 +347,7 @@ class Demo:
 
     def _falls_to(self, turn: devnet.NodePlan, request: Request, service: Service) -> bool:
         seed = bytes(self.w3.eth.get_block(request.seed_block)["hash"])
-        first, *later = (service.plans[request.seat_of_turn(seed, number)] for number in range(1 + LATER_TURNS))
+        first, *later = (service.plans[request.place_of_turn(seed, number)] for number in range(1 + LATER_TURNS))
         return first == turn and turn not in later
 
     def _follow(self, asked: Asked, *, told: bool = True) -> list[Step]:

@@ -22,6 +22,7 @@ from oracle.node.records import (
     CHAIN_KINDS,
     CaseRecord,
     GameRecord,
+    PlaceRecord,
     PostedAnswer,
     RequestRecord,
     SeatRecord,
@@ -29,6 +30,7 @@ from oracle.node.records import (
     case_key,
     game_key,
     opening_key,
+    place_key,
     request_key,
     seat_key,
     service_key,
@@ -45,14 +47,16 @@ class Ledger:
     def __init__(self, contracts: Contracts, services: Collection[bytes]) -> None:
         self._contracts = contracts
         self._services = frozenset(services)
+        self._left: set[int] = set()
+        """Requests whose callbacks are left in the block at hand: their outputs will be needed."""
 
     def apply(self, tx: Tx, block: BlockRef, logs: Sequence[Log]) -> None:
         """The wanted events of one block, in order."""
-        for entry in logs:
-            event = self._contracts.event(entry)
-            if event is not None:
-                APPLY[event.name](self, tx, block, event.args)
-                self._say(event)
+        events = [event for event in map(self._contracts.event, logs) if event is not None]
+        self._left = {event.args["requestId"] for event in events if event.name == "CallbackLeft"}
+        for event in events:
+            APPLY[event.name](self, tx, block, event.args)
+            self._say(event)
 
     def rolled_back(self, tx: Tx, to: BlockRef, keys: Sequence[str]) -> None:
         """Nothing to add to what the journal has undone."""
@@ -77,6 +81,16 @@ class Ledger:
 
     def seat_activated(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._change_seat(tx, block, e, state="active", ready_at=block.timestamp)
+
+    def seat_placed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if e["service"] in self._services:
+            job = tx.job(place_key(e["service"], e["place"]))
+            known = PlaceRecord(e["service"], e["place"]) if job is None else PlaceRecord.of(job)
+            placed = known.leads_to(e["seat"], block.number)
+            tx.put_job("place", placed.key, "known", placed.payload(), block.number)
+
+    def seat_suspended(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._change_seat(tx, block, e, state="suspended")
 
     def seat_leaving(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._change_seat(tx, block, e, state="leaving", ready_at=e["readyAt"])
@@ -139,11 +153,18 @@ class Ledger:
     def request_finalized(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         record = self._request(tx, e["requestId"])
         if record is not None and record.posted is not None:
-            self._put(tx, block, record.closed("final"))
+            is_left = e["requestId"] in self._left
+            self._put(tx, block, record.left(block.timestamp) if is_left else record.closed("final"))
             seat, paid = record.posted.answer.seat, e["paidWei"]
             self._count(tx, block, record.request.service, seat, finalized=1, earned_wei=paid)
 
     def callback_failed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        self._close(tx, block, e, "undelivered")
+
+    def callback_left(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        """Nothing to add to what `request_finalized` did, in the same transaction."""
+
+    def callback_reclaimed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._close(tx, block, e, "undelivered")
 
     def callback_retried(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
@@ -259,6 +280,8 @@ APPLY: dict[str, Apply] = {
     "ServiceCreated": Ledger.service_created,
     "SeatTaken": Ledger.seat_taken,
     "SeatActivated": Ledger.seat_activated,
+    "SeatPlaced": Ledger.seat_placed,
+    "SeatSuspended": Ledger.seat_suspended,
     "SeatLeaving": Ledger.seat_leaving,
     "SeatLeft": Ledger.seat_left,
     "OperatorChanged": Ledger.operator_changed,
@@ -268,7 +291,9 @@ APPLY: dict[str, Apply] = {
     "AnswerRuled": Ledger.answer_ruled,
     "RequestFinalized": Ledger.request_finalized,
     "CallbackFailed": Ledger.callback_failed,
+    "CallbackLeft": Ledger.callback_left,
     "CallbackRetried": Ledger.callback_retried,
+    "CallbackReclaimed": Ledger.callback_reclaimed,
     "RequestRefunded": Ledger.request_refunded,
     "RequestCancelled": Ledger.request_cancelled,
     "TurnMissed": Ledger.turn_missed,

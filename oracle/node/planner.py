@@ -20,6 +20,7 @@ from oracle.node.records import (
     CaseRecord,
     Judgement,
     Output,
+    PlaceRecord,
     PostedAnswer,
     RequestRecord,
     SeatRecord,
@@ -29,6 +30,10 @@ from oracle.node.records import (
 FINALIZE_GAS = 90_000
 """Of one item beside its callback; measured 45,000 to 75,000."""
 BATCH_GAS = 14_000_000
+LEAVING_SECONDS = 15 * 86_400
+"""For so long after its window an answer's callback can be left; contracts allow as much more as a dispute may take."""
+RETRY_SECONDS = 30 * 86_400
+"""The same of a callback that was left, for making it."""
 REFUND_PATIENCE = 30
 """Seconds after the deadline that the payer has to itself."""
 LAST_RANK = 20
@@ -68,6 +73,10 @@ class View:
     """Those not decided; a request has at most one."""
     seeds: Mapping[int, Block]
     """Confirmed headers of seed blocks, by number."""
+    left: Sequence[RequestRecord] = ()
+    """Those closed whose callbacks wait for whoever makes them."""
+    places: Mapping[tuple[bytes, int], PlaceRecord] = field(default_factory=dict)
+    """By service and place: those that do not, or did not always, lead to the seat of their own number."""
     outputs: Mapping[tuple[RequestId, bytes], Output] = field(default_factory=dict)
     """By request and seed block hash."""
     verdicts: Mapping[tuple[RequestId, bytes], Judgement] = field(default_factory=dict)
@@ -84,6 +93,11 @@ class View:
     """Whether this node can read a private prompt."""
     attestation: Callable[[RequestRecord, Output, Block], tuple[str, bytes] | None] = lambda *_: None
     """Signer and signature inside a TEE that the service counts; None if there is none."""
+
+    def seat_in(self, request: Request, place: int) -> int:
+        """The seat that `request` draws in `place`."""
+        record = self.places.get((request.service, place))
+        return place if record is None else record.seat(request.block_number)
 
 
 @dataclass(frozen=True)
@@ -168,7 +182,10 @@ class Planner:
                 steps = self._disputed(view, record)
             for step in steps:
                 (wanted if isinstance(step, Wanted) else work).append(step)  # type: ignore[arg-type]
-        wanted += self._batches(view, ready)
+        left = [record for record in ready if self._is_left(view, record)]
+        called = [record for record in ready if record not in left]
+        wanted += [*self._batches(view, called, "finalize"), *self._batches(view, left, "leaveCallbacks")]
+        wanted += self._bounties(view)
         wanted += self._activations(view)
         return Plan(tuple(sorted(work, key=_priority)), tuple(wanted))
 
@@ -194,7 +211,7 @@ class Planner:
         if not self._rules.answer or seed is None or view.head.number <= seed.number:
             return
         turn = record.round.turn(now, request.turn_seconds)
-        seat = request.seat_of_turn(seed.hash, turn)
+        seat = view.seat_in(request, request.place_of_turn(seed.hash, turn))
         if seat not in self._own_seats(view, request.service) or (request.is_private and not view.opens(record)):
             return
         output = view.outputs.get((record.id, seed.hash))
@@ -205,9 +222,11 @@ class Planner:
             key = f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}"
             words = (request.words, output.text, output.token_count, output.tokens_root, seed.hash)
             attested = view.attestation(record, output, seed)
-            if attested is not None and (request.is_private or self._callback_pays(view, request)):
+            pays = self._callback_pays(view, request)
+            if attested is not None:
                 signer, signature = attested
-                key, data = f"{key}:{signer}", self._oracle.encode("answerAttested", *words, signature)
+                key = f"{key}:{signer}" if pays else f"{key}:{signer}:left"
+                data = self._oracle.encode("answerAttested", *words, signature, not pays)
             elif request.is_private:
                 return
             else:
@@ -217,7 +236,7 @@ class Planner:
                 to=self._oracle.address,
                 data=data,
                 stake_wei=request.fee_wei
-                + (request.callback_wei if attested else 0)
+                + (request.callback_wei if attested and pays else 0)
                 + view.services[request.service].terms.miss_penalty_wei,
                 deadline=min(record.round.ends_at(turn, request.turn_seconds), request.deadline + 1),
                 once=True,
@@ -225,8 +244,14 @@ class Planner:
 
     @staticmethod
     def _callback_pays(view: View, request: Request) -> bool:
-        """Whether calling back at once is worth its gas; otherwise the answer takes its window, anyone may finalize."""
+        """Whether calling back is worth its gas; otherwise the callback is left to others, with what it escrowed."""
         return request.callback_wei >= request.callback_gas * view.head.base_fee_wei
+
+    def _is_left(self, view: View, record: RequestRecord) -> bool:
+        """Whether to close an answer of this node without calling back."""
+        posted = _posted(record)
+        in_time = view.head.timestamp <= posted.answer.closes_at + LEAVING_SECONDS
+        return in_time and self._is_own(view, posted) and not self._callback_pays(view, record.request)
 
     def _refund(self, view: View, record: RequestRecord) -> Iterator[Wanted]:
         own = self._own_seats(view, record.request.service)
@@ -280,39 +305,66 @@ class Planner:
             return age > 0
         own = self._own_seats(view, record.request.service)
         patience = 10 * self._rules.stagger_seconds + self._delay(record.request, min(own, default=None))
-        gas = record.request.callback_gas + FINALIZE_GAS
-        pays = record.request.callback_wei > 2 * gas * view.head.base_fee_wei
-        return self._rules.finalize_others and age > patience and pays
+        return self._rules.finalize_others and age > patience and self._price_pays(view, record)
 
-    def _batches(self, view: View, ready: Sequence[RequestRecord]) -> Iterator[Wanted]:
-        """Transactions of several items each, if there are enough or one has waited long enough."""
+    def _price_pays(self, view: View, record: RequestRecord) -> bool:
+        """Whether making a callback for its price alone is a gain, at twice today's price of gas."""
+        return record.request.callback_wei > 2 * self._gas(record, "finalize") * view.head.base_fee_wei
+
+    def _bounties(self, view: View) -> Iterator[Wanted]:
+        """Callbacks that were left, by this node too, and whose price pays for them by now."""
+        for record in view.left:
+            request, posted = record.request, _posted(record)
+            own = self._own_seats(view, request.service)
+            due = record.left_at + self._delay(request, min(own, default=None))
+            closed = view.head.timestamp > posted.answer.closes_at + RETRY_SECONDS
+            if not self._rules.finalize_others or closed or view.head.timestamp < due:
+                continue
+            if self._price_pays(view, record):
+                item = (request.words, posted.answer.words, posted.output)
+                yield Wanted(
+                    key=f"bounty:{record.id:064x}",
+                    to=self._oracle.address,
+                    data=self._oracle.encode("retryCallback", item, request.callback_gas),
+                    stake_wei=request.callback_wei,
+                )
+
+    def _batches(self, view: View, ready: Sequence[RequestRecord], how: str) -> Iterator[Wanted]:
+        """Transactions of several items each, if there are enough or one has waited long enough.
+
+        how: "finalize", or "leaveCallbacks" for those whose callback is worth less than its gas.
+        """
         batch: list[RequestRecord] = []
         gas = 0
         for record in [*ready, None]:
-            more = 0 if record is None else self._gas(record)
+            more = 0 if record is None else self._gas(record, how)
             if batch and (record is None or len(batch) == self._rules.finalize_batch or gas + more > BATCH_GAS):
                 oldest = min(posted.answer.closes_at for posted in map(_posted, batch))
                 full = record is not None or len(batch) == self._rules.finalize_batch
                 if full or view.head.timestamp - oldest > self._rules.finalize_wait_seconds:
-                    yield self._finalize(batch)
+                    yield self._finalize(batch, how)
                 batch, gas = [], 0
             if record is not None:
                 batch.append(record)
                 gas += more
 
     @staticmethod
-    def _gas(record: RequestRecord) -> int:
-        return FINALIZE_GAS + record.request.callback_gas * 65 // 64 + 40 * _posted(record).output_bytes
+    def _gas(record: RequestRecord, how: str) -> int:
+        callback_gas = record.request.callback_gas * 65 // 64 if how == "finalize" else 0
+        return FINALIZE_GAS + callback_gas + 40 * _posted(record).output_bytes
 
-    def _finalize(self, batch: Sequence[RequestRecord]) -> Wanted:
+    def _finalize(self, batch: Sequence[RequestRecord], how: str) -> Wanted:
         items = [(r.request.words, _posted(r).answer.words, _posted(r).output) for r in batch]
         covers = tuple((record.id, _posted(record).answer.hash) for record in batch)
         name = keccak(b"".join(request.to_bytes(32, "big") + answer for request, answer in covers))
         return Wanted(
-            key=f"finalize:{name.hex()}",
+            key=f"{how}:{name.hex()}",
             to=self._oracle.address,
-            data=self._oracle.encode("finalize", items),
-            stake_wei=sum(r.request.bond_wei + r.request.fee_wei + r.request.callback_wei for r in batch),
+            data=self._oracle.encode(how, items),
+            stake_wei=sum(
+                r.request.bond_wei + r.request.fee_wei + (r.request.callback_wei if how == "finalize" else 0)
+                for r in batch
+            ),
             covers=covers,
         )
 

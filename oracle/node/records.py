@@ -12,9 +12,9 @@ from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Rul
 from oracle.chain.services import GameTerms, PanelTerms, Terms
 from oracle.journal.journal import Job
 
-CHAIN_KINDS = ("service", "seat", "request", "case", "game", "opening")
+CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening")
 LIVE_REQUEST = ("open", "answered", "disputed")
-CLOSED_REQUEST = ("final", "undelivered", "refunded", "cancelled")
+CLOSED_REQUEST = ("final", "undelivered", "left", "refunded", "cancelled")
 LIVE_CASE = ("undrawn", "voting")
 LIVE_GAME = ("live", "stranded")
 
@@ -26,7 +26,7 @@ class PostedAnswer:
     answer: Answer
     operator: str
     output: bytes
-    """Empty once the request is closed; `output_bytes` stays."""
+    """Empty once the request is closed, unless its callback was left; `output_bytes` stays."""
     output_bytes: int
 
 
@@ -44,6 +44,8 @@ class RequestRecord:
     posted: PostedAnswer | None = None
     upheld: bool = False
     """The answer stood up to a panel and cannot be challenged again."""
+    left_at: int = 0
+    """When its callback was left, in Unix seconds; the output is kept for whoever makes it."""
 
     @property
     def id(self) -> RequestId:
@@ -58,6 +60,10 @@ class RequestRecord:
         posted = None if self.posted is None else replace(self.posted, output=b"")
         return replace(self, state=state, prompt=b"", posted=posted)
 
+    def left(self, time: int) -> "RequestRecord":
+        """Closed, but for its callback."""
+        return replace(self, state="left", prompt=b"", left_at=time)
+
     def payload(self) -> dict[str, Any]:
         posted = self.posted
         return {
@@ -67,6 +73,7 @@ class RequestRecord:
             "posted_at": self.posted_at,
             "round": [self.round.first_turn, self.round.starts_at],
             "upheld": self.upheld,
+            "left_at": self.left_at,
             "posted": None
             if posted is None
             else {
@@ -88,6 +95,7 @@ class RequestRecord:
             posted_at=p["posted_at"],
             round=Round(*p["round"]),
             upheld=p["upheld"],
+            left_at=p["left_at"],
             posted=None
             if posted is None
             else PostedAnswer(
@@ -201,7 +209,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class SeatRecord:
-    """A seat. state: joining, active, leaving or left."""
+    """A seat. state: joining, active, suspended, leaving or left."""
 
     service: bytes
     seat: int
@@ -218,7 +226,7 @@ class SeatRecord:
     @property
     def acts(self) -> bool:
         """Whether it may answer and vote."""
-        return self.state in ("active", "leaving")
+        return self.state in ("active", "suspended", "leaving")
 
     def payload(self) -> dict[str, Any]:
         tally = {name: str(value) for name, value in vars(self.tally).items()}
@@ -230,6 +238,36 @@ class SeatRecord:
         _, service, seat = job.key.split(":")
         tally = Tally(**{name: int(value) for name, value in p["tally"].items()})
         return cls(bytes.fromhex(service), int(seat), job.state, p["owner"], p["operator"], p["ready_at"], tally)
+
+
+@dataclass(frozen=True)
+class PlaceRecord:
+    """A place in a service's draw that led, or leads, to another seat than that of its own number."""
+
+    service: bytes
+    place: int
+    seats: tuple[tuple[int, int], ...] = ()
+    """(block, seat): requests of later blocks draw that seat; before the first, the seat of the place's number."""
+
+    @property
+    def key(self) -> str:
+        return place_key(self.service, self.place)
+
+    def seat(self, block: int) -> int:
+        """The seat that a request made in `block` draws here."""
+        return next((seat for since, seat in reversed(self.seats) if since < block), self.place)
+
+    def leads_to(self, seat: int, block: int) -> "PlaceRecord":
+        """From the block after `block` on."""
+        return replace(self, seats=(*(entry for entry in self.seats if entry[0] < block), (block, seat)))
+
+    def payload(self) -> dict[str, Any]:
+        return {"seats": [list(entry) for entry in self.seats]}
+
+    @classmethod
+    def of(cls, job: Job) -> "PlaceRecord":
+        _, service, place = job.key.split(":")
+        return cls(bytes.fromhex(service), int(place), tuple((block, seat) for block, seat in job.payload["seats"]))
 
 
 @dataclass(frozen=True)
@@ -320,6 +358,10 @@ def game_key(game: int) -> str:
 def opening_key(place: bytes) -> str:
     """What a node opened at a place of the dispute game."""
     return f"opening:{place.hex()}"
+
+
+def place_key(service: bytes, place: int) -> str:
+    return f"place:{service.hex()}:{place}"
 
 
 def seat_key(service: bytes, seat: int) -> str:

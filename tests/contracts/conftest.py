@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pytest
 from ape import accounts, networks, project
-from world import MODEL, World, terms
+from world import BLOCK_SECONDS, MODEL, World, terms
 
 SEATS = 6
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,7 +104,7 @@ def registry(people):
 
 @pytest.fixture(scope="session")
 def seats(registry, people):
-    return project.Seats.deploy(registry, sender=people.deployer)
+    return project.Seats.deploy(registry, 1_000 * BLOCK_SECONDS, sender=people.deployer)
 
 
 @pytest.fixture(scope="session")

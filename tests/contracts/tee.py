@@ -119,14 +119,22 @@ class Enclave:
         return signed_answer(key, chain.chain_id, self.attester.address, request, answer)
 
     def answer(
-        self, asked: Asked, output: bytes = OUTPUT, tokens: int = 2, attestation: bytes | None = None
+        self,
+        asked: Asked,
+        output: bytes = OUTPUT,
+        tokens: int = 2,
+        attestation: bytes | None = None,
+        *,
+        leaves: bool = False,
     ) -> Answered:
         """By whoever is in turn."""
         w = self.world
         operator = w.in_turn(asked)[2]
         signed = self.attestation(asked, output, tokens) if attestation is None else attestation
         seed = w.seed(asked)
-        receipt = w.oracle.answerAttested(asked.request, output, tokens, TOKENS_ROOT, seed, signed, sender=operator)
+        receipt = w.oracle.answerAttested(
+            asked.request, output, tokens, TOKENS_ROOT, seed, signed, leaves, sender=operator
+        )
         event = w.oracle.AnswerPosted.from_receipt(receipt)[0]
         parts = self.world.lens.unpackAnswer(event.answer)
         return Answered(asked, event.answer, output, parts.turn, parts.seat, parts.closesAt, receipt)

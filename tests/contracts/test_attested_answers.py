@@ -71,6 +71,7 @@ def test_answer__attested__cannot_be_challenged_or_answered_again(made, world, o
             TOKENS_ROOT,
             world.seed(answered.asked),
             made.attestation(answered.asked),
+            False,
             sender=people.operators[answered.seat],
         )
     with reverts(oracle.NothingToFinalize):
@@ -84,6 +85,19 @@ def test_answer__attested_with_a_failing_callback__is_final_and_can_be_retried(m
     hostile.set(NOTHING, sender=people.stranger)
     oracle.retryCallback(answered.item, 200_000, sender=people.stranger)
     assert oracle.statusOf(answered.id) == FINAL
+
+
+def test_answer__attested_with_its_callback_left__is_final_and_its_escrow_waits(made, world, oracle, people, hostile):
+    """Before, the operator had to make a callback at any price, or could not answer a private prompt at all."""
+    answered = made.answer(world.ask_from(hostile, callbackGas=12_000_000, callbackGasPriceWei=1), leaves=True)
+    assert (oracle.statusOf(answered.id), oracle.callbackLeft(answered.id)) == (UNDELIVERED, True)
+    assert answered.receipt.gas_used < 250_000
+    assert hostile.callbacks() == 0
+    (paid,) = oracle.RequestFinalized.from_receipt(answered.receipt)
+    assert world.seat(answered.seat).balanceWei == world.terms["seatWei"] + paid.paidWei
+    oracle.retryCallback(answered.item, 12_000_000, sender=people.stranger)
+    assert hostile.callbacks() == 1
+    assert oracle.credit(people.stranger) == 12_060_000
 
 
 def test_digest__in_python__is_the_contract_s(made, world):
@@ -139,7 +153,7 @@ def test_answer__attested_at_a_service_without_attester__is_refused(bare, world,
     asked = world.ask()
     with reverts(oracle.NoAttester, service=world.service):
         oracle.answerAttested(
-            asked.request, OUTPUT, 2, TOKENS_ROOT, world.seed(asked), b"", sender=world.in_turn(asked)[2]
+            asked.request, OUTPUT, 2, TOKENS_ROOT, world.seed(asked), b"", False, sender=world.in_turn(asked)[2]
         )
 
 

@@ -3,7 +3,7 @@
 import pytest
 from ape import accounts, chain, networks, project, reverts
 from eth_utils import keccak
-from world import ANSWERED, FINAL, GWEI, OUTPUT, PROMPT, UNDELIVERED
+from world import ANSWERED, FINAL, GWEI, OUTPUT, PROMPT, RETRY_SECONDS, UNDELIVERED
 
 RECORD, REVERT, RETURN_BOMB, REVERT_BOMB, BURN_GAS, SELF_DESTRUCT, CALLS = range(7)
 REENTRANT = keccak(text="ReentrancyGuardReentrantCall()")[:4]
@@ -143,6 +143,8 @@ def test_callback_a4__every_external_function__cannot_take_more_than_its_own(wor
         "finalize own": oracle.finalize.encode_input([answered.item]),
         "finalize other": oracle.finalize.encode_input([other.item]),
         "retryCallback": oracle.retryCallback.encode_input(answered.item, 10**6),
+        "leaveCallbacks": oracle.leaveCallbacks.encode_input([answered.item]),
+        "reclaim": oracle.reclaim.encode_input(request, ans),
         "withdraw": oracle.withdraw.encode_input(hostile, 1),
         "burn": oracle.burn.encode_input(),
         "cancel own": oracle.cancel.encode_input(request),
@@ -154,7 +156,7 @@ def test_callback_a4__every_external_function__cannot_take_more_than_its_own(wor
             open_request.request, b" no", 1, bytes(32), world.seed(open_request)
         ),
         "answerAttested": oracle.answerAttested.encode_input(
-            open_request.request, b" no", 1, bytes(32), world.seed(open_request), b""
+            open_request.request, b" no", 1, bytes(32), world.seed(open_request), b"", True
         ),
         "request": oracle.request.encode_input(service, PROMPT, world.params()),
         "dispute": oracle.dispute.encode_input(request, ans),
@@ -168,6 +170,7 @@ def test_callback_a4__every_external_function__cannot_take_more_than_its_own(wor
         "setOperator": oracle.setOperator.encode_input(service, seat, hostile),
         "lockSeat": oracle.lockSeat.encode_input(service, seat),
         "unlockSeat": oracle.unlockSeat.encode_input(service, seat, 10**18),
+        "suspend": oracle.suspend.encode_input(service, seat),
         "topUp": oracle.topUp.encode_input(service, seat),
         "deposit": oracle.deposit.encode_input(hostile),
         "challenge": panel.challenge.encode_input(request, ans),
@@ -271,9 +274,9 @@ def test_retry__fails_again__reverts_and_stays_open(world, oracle, people, undel
     assert oracle.statusOf(undelivered.id) == UNDELIVERED
 
 
-def test_retry__after_thirty_days__reverts(world, oracle, people, hostile, undelivered):
+def test_retry__thirty_days_after_the_longest_dispute__reverts(world, oracle, people, hostile, undelivered):
     hostile.set(RECORD, sender=people.stranger)
-    closed_at = undelivered.closes_at + 30 * 86_400
+    closed_at = undelivered.closes_at + RETRY_SECONDS
     world.set_time(closed_at + 1)
     with reverts(oracle.RetryClosed, requestId=undelivered.id, closedAt=closed_at):
         oracle.retryCallback(undelivered.item, 200_000, sender=people.stranger)

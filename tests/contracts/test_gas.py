@@ -81,7 +81,7 @@ def test_gas__ends_without_an_answer__are_as_committed(steady, oracle, people, c
     check("cancel_late", oracle.cancel(late.request, sender=people.payer).gas_used)
     unanswered = steady.ask(PROMPT_100)
     fields = lens.unpackRequest(unanswered.request)
-    steady.set_time(fields.params.deadline + 1)
+    steady.live(fields.params.deadline + 1 - steady.now())
     receipt = oracle.refund(unanswered.request, sender=people.stranger)
     assert len(oracle.TurnMissed.from_receipt(receipt)) >= 29
     # A second between asking and mining makes it 29 turns.

@@ -51,7 +51,7 @@ def test_request__deadline_passed__reverts(mock, dapp, people, params):
 
 def test_request__callback_without_code__reverts(mock, people, params):
     with reverts(mock.CallbackTargetWithoutCode, target=people.payer.address):
-        mock.request(SERVICE, b"Hello", params, value=sum(mock.quote(SERVICE, 5, params)), sender=people.payer)
+        mock.request(SERVICE, b"Hello", params, value=sum(mock.quote(SERVICE, 5, params)[:2]), sender=people.payer)
 
 
 def test_answer__more_tokens_than_bought__reverts(mock, people, asked):
@@ -76,7 +76,7 @@ def test_answer__callback__delivers_and_splits_the_escrow(mock, dapp, people, as
 
 def test_answer__callback_reverts__is_undelivered_and_can_be_repeated(mock, people, hostile, params):
     data = mock.request.encode_input(SERVICE, b"Hello", params)
-    hostile.execute(mock, data, value=sum(mock.quote(SERVICE, 5, params)), sender=people.payer)
+    hostile.execute(mock, data, value=sum(mock.quote(SERVICE, 5, params)[:2]), sender=people.payer)
     asked = mock.last()
     hostile.set(1, sender=people.stranger)
     mock.answer(asked, b"Hi", 2, sender=people.stranger)
@@ -95,6 +95,16 @@ def test_fail__healthy_dapp__is_undelivered_then_retried(mock, dapp, people, ask
     assert bytes(dapp.answerHash(asked)) == bytes(32)
     mock.retry(asked, 60_000, sender=people.stranger)
     assert bytes(dapp.answerHash(asked)) == keccak(b"Hi")
+
+
+def test_leave__healthy_dapp__is_undelivered_until_somebody_delivers_for_the_escrow(mock, dapp, people, asked):
+    mock.leaveCallback(asked, b"Hi", 2, sender=people.stranger)
+    assert (mock.statusOf(asked), mock.callbackLeft(asked)) == (UNDELIVERED, True)
+    bounty = mock.balance - mock.credit(dapp) - mock.credit(people.stranger)
+    assert bounty > 0
+    mock.retry(asked, 60_000, sender=people.watcher)
+    assert bytes(dapp.answerHash(asked)) == keccak(b"Hi")
+    assert (mock.credit(people.watcher), mock.callbackLeft(asked)) == (bounty, False)
 
 
 def test_refund__open__returns_the_whole_escrow(mock, dapp, people, asked):

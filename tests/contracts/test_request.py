@@ -3,7 +3,7 @@
 import pytest
 from ape import project, reverts
 from eth_utils import keccak
-from world import ACTIVE, BURN, CANCELLED, ETHER, GWEI, NONE, OPEN, PROMPT, REFUNDED, WRONG, terms
+from world import BURN, CANCELLED, ETHER, GWEI, MOVED, NONE, OPEN, PROMPT, REFUNDED, WRONG, terms
 
 # REQUEST
 
@@ -120,7 +120,7 @@ def selector(error) -> bytes:
 
 def test_request_a11__charge__equals_the_quote_to_the_wei(world, oracle, people):
     params = world.params(maxTokens=7)
-    fee, callback = oracle.quote(world.service, len(PROMPT), params)
+    fee, callback, _ = oracle.quote(world.service, len(PROMPT), params)
     assert fee == 20_000 * GWEI + len(PROMPT) * 10 * GWEI + 7 * 1_000 * GWEI
     assert callback == 0
     before = oracle.balance
@@ -233,14 +233,15 @@ def test_refund_a16__turns_missed__are_fined_and_nobody_gains(world, oracle, peo
     """Knocking nodes off line, or asking more than they have bonds for, must pay nobody: the fines are burnt."""
     asked = world.ask(deadline=world.now() + 150)
     fields = lens.unpackRequest(asked.request)
-    world.set_time(fields.params.deadline + 1)
+    world.live(fields.params.deadline + 1 - world.now())
     receipt = oracle.refund(asked.request, sender=people.stranger)
     missed = oracle.TurnMissed.from_receipt(receipt)
     assert [event.turn for event in missed] == [0, 1]  # the third minute was not over
-    assert all(event.penaltyWei == ETHER // 100 for event in missed)
-    assert oracle.credit(people.payer) == fields.feeWei
-    assert oracle.credit(BURN) == 2 * ETHER // 100
-    assert sum(world.seat(i).balanceWei for i in range(6)) == 6 * world.terms["seatWei"] - 2 * ETHER // 100
+    fines = 2 * world.terms["missPenaltyWei"]
+    assert all(event.penaltyWei == fines // 2 for event in missed)
+    assert oracle.credit(people.payer) == fields.feeWei - fines
+    assert oracle.credit(BURN) == 2 * fines
+    assert sum(world.seat(i).balanceWei for i in range(6)) == 6 * world.terms["seatWei"] - fines
 
 
 def test_refund__seat_active_only_later__is_not_fined(world, oracle, people):
@@ -250,11 +251,12 @@ def test_refund__seat_active_only_later__is_not_fined(world, oracle, people):
     asked = world.ask()
     oracle.exit(world.service, 0, sender=people.owners[0])
     world.join(people.newcomers[0], people.newcomers[1])
-    world.pass_time(1_801)
+    world.live(1_801)
     oracle.activate(world.service, 0, sender=people.stranger)
     receipt = oracle.refund(asked.request, sender=people.stranger)
     assert 0 not in [event.seat for event in oracle.TurnMissed.from_receipt(receipt)]
-    assert world.seat(0).status == ACTIVE
+    assert oracle.TurnMissed.from_receipt(receipt)
+    assert world.seat(0).status == MOVED
     assert world.seat(0).balanceWei == world.terms["seatWei"]
 
 

@@ -4,9 +4,9 @@ import pytest
 from ape import accounts, networks, project, reverts
 from eth_abi import encode
 from eth_utils import keccak
-from world import ACTIVE, EMPTY, ETHER, JOINING, LEAVING, panel_terms, terms
+from world import ACTIVE, EMPTY, ETHER, JOINING, LEAVE_SECONDS, LEAVING, panel_terms, terms
 
-LEAVE = 1_800 + 3_600 + 3_600 + 600 + 600  # lifetime, window, and the panel's draw, commit and reveal
+from oracle.chain.requests import Request
 
 
 @pytest.fixture
@@ -24,48 +24,104 @@ def test_create_service__unknown_model__reverts(oracle, panel, people):
         oracle.createService(terms(b"\x01" * 32, panel), sender=people.stranger)
 
 
+DAY = 86_400
+
+
 @pytest.mark.parametrize(
-    ("changes", "reason"),
+    ("changes", "error", "arguments"),
     [
-        ({"turnSeconds": 0}, "turn and window must last"),
-        ({"windowSeconds": 0}, "turn and window must last"),
-        ({"lifetimeSeconds": 86_401, "turnSeconds": 3_000}, "lifetime above MAX_LIFETIME"),
-        ({"lifetimeSeconds": 59}, "lifetime shorter than a turn"),
-        ({"lifetimeSeconds": 60 * 33}, "more turns than MAX_TURNS"),
-        ({"windowSeconds": 30 * 86_400 + 1}, "window above 30 days"),
-        ({"bondWei": 0}, "a seat must cover a bond"),
-        ({"seatWei": ETHER - 1}, "a seat must cover a bond"),
-        ({"maxPromptBytes": 0}, "prompt and output need room"),
-        ({"maxTokens": 0}, "prompt and output need room"),
-        ({"minOwners": 0}, "minOwners is zero"),
+        ({"turnSeconds": 0}, "TurnTooShort", {"turnSeconds": 0, "leastSeconds": 37}),
+        ({"turnSeconds": 36}, "TurnTooShort", {"turnSeconds": 36, "leastSeconds": 37}),
+        ({"windowSeconds": 0}, "WindowOutOfRange", {"windowSeconds": 0, "mostSeconds": 30 * DAY}),
+        (
+            {"windowSeconds": 30 * DAY + 1},
+            "WindowOutOfRange",
+            {"windowSeconds": 30 * DAY + 1, "mostSeconds": 30 * DAY},
+        ),
+        (
+            {"lifetimeSeconds": DAY + 1, "turnSeconds": 3_000},
+            "LifetimeOutOfRange",
+            {"lifetimeSeconds": DAY + 1, "leastSeconds": 3_000, "mostSeconds": DAY},
+        ),
+        (
+            {"lifetimeSeconds": 59},
+            "LifetimeOutOfRange",
+            {"lifetimeSeconds": 59, "leastSeconds": 60, "mostSeconds": 60 * 33 - 1},
+        ),
+        (
+            {"lifetimeSeconds": 60 * 33},
+            "LifetimeOutOfRange",
+            {"lifetimeSeconds": 60 * 33, "leastSeconds": 60, "mostSeconds": 60 * 33 - 1},
+        ),
+        ({"bondWei": 0}, "NoBond", {}),
+        ({"seatWei": ETHER - 1}, "SeatBelowBond", {"seatWei": ETHER - 1, "bondWei": ETHER}),
+        ({"maxPromptBytes": 0}, "NoRoom", {"maxPromptBytes": 0, "maxTokens": 256}),
+        ({"maxTokens": 0}, "NoRoom", {"maxPromptBytes": 4_096, "maxTokens": 0}),
+        ({"minOwners": 0}, "NoOwners", {}),
     ],
 )
-def test_create_service__terms_that_cannot_work__reverts(world, oracle, panel, people, changes, reason):
-    with reverts(oracle.BadTerms, reason=reason):
+def test_create_service__terms_that_cannot_work__reverts(world, oracle, panel, people, changes, error, arguments):
+    with reverts(getattr(oracle, error), **arguments):
         oracle.createService(terms(world.model, panel, **changes), sender=people.stranger)
 
 
+def test_create_service__shortest_turn__reaches_the_first_block_that_can_answer(world, oracle, panel, people):
+    """A turn of 37 seconds: a seat in turn 0 answers in the third block of 12 seconds after the request's."""
+    world.service = world.create_service(terms(world.model, panel, turnSeconds=37, lifetimeSeconds=1_000))
+    for owner, operator in zip(people.owners, people.operators, strict=True):
+        world.join(owner, operator)
+    world.pass_time(1_800)
+    for seat in range(6):
+        oracle.activate(world.service, seat, sender=people.stranger)
+    asked = world.ask(wait=False)
+    asked_at = world.now()
+    world.live(2 * 12)
+    world.set_time(asked_at + 3 * 12)
+    first = Request(*asked.request).place_of_turn(world.seed(asked), 0)
+    assert world.answer(asked, sender=people.operators[first]).turn == 0
+
+
+FEES = 3 * ETHER // 50
+WEEK = 7 * DAY
+
+
 @pytest.mark.parametrize(
-    ("panel_changes", "changes", "reason"),
+    ("panel_changes", "changes", "error", "arguments"),
     [
-        ({"panelSize": 4}, {"minOwners": 6}, "panelSize must be odd"),
-        ({"voteFeeWei": 0}, {}, "a vote must be paid"),
-        ({}, {"minOwners": 4}, "minOwners below panelSize + 2"),
-        ({"commitSeconds": 0}, {}, "voting must last"),
-        ({"revealSeconds": 0}, {}, "voting must last"),
-        ({"commitSeconds": 7 * 86_400 + 1}, {}, "voting above 7 days"),
-        ({"revealSeconds": 7 * 86_400 + 1}, {}, "voting above 7 days"),
-        ({"challengeBondWei": 3 * ETHER // 50 - 1}, {}, "challenge bond below the panel's fees"),
-        ({}, {"bondWei": 4 * 3 * ETHER // 50 - 1}, "half the bond below twice the panel's fees"),
-        ({"absencePenaltyWei": 0}, {}, "absence must cost something"),
-        ({"absencePenaltyWei": ETHER // 2 + 1}, {}, "a seat must cover a bond and an absence"),
+        ({"panelSize": 4}, {"minOwners": 6}, "EvenPanel", {"panelSize": 4}),
+        ({"voteFeeWei": 0}, {}, "NoVoteFee", {}),
+        ({"absencePenaltyWei": 0}, {}, "NoAbsencePenalty", {}),
+        ({}, {"minOwners": 4}, "TooFewOwners", {"minOwners": 4, "leastOwners": 5}),
+        ({"commitSeconds": 0}, {}, "VotingOutOfRange", {"commitSeconds": 0, "revealSeconds": 600}),
+        ({"revealSeconds": 0}, {}, "VotingOutOfRange", {"commitSeconds": 600, "revealSeconds": 0}),
+        ({"commitSeconds": WEEK + 1}, {}, "VotingOutOfRange", {"commitSeconds": WEEK + 1, "mostSeconds": WEEK}),
+        ({"revealSeconds": WEEK + 1}, {}, "VotingOutOfRange", {"revealSeconds": WEEK + 1, "mostSeconds": WEEK}),
+        (
+            {"challengeBondWei": FEES - 1},
+            {},
+            "ChallengeBondTooSmall",
+            {"challengeBondWei": FEES - 1, "leastWei": FEES},
+        ),
+        ({}, {"bondWei": 4 * FEES - 1}, "BondTooSmall", {"bondWei": 4 * FEES - 1, "leastWei": 4 * FEES}),
+        (
+            {"absencePenaltyWei": ETHER // 2 + 1},
+            {},
+            "SeatTooSmall",
+            {"seatWei": ETHER * 3 // 2, "leastWei": ETHER * 3 // 2 + 1},
+        ),
+        (
+            {"absencePenaltyWei": 2**72 - 1},
+            {},
+            "SeatTooSmall",
+            {"seatWei": ETHER * 3 // 2, "leastWei": ETHER + 2**72 - 1},
+        ),
     ],
 )
 def test_create_service__terms_that_a_panel_cannot_judge__reverts(
-    world, oracle, panel, people, panel_changes, changes, reason
+    world, oracle, panel, people, panel_changes, changes, error, arguments
 ):
     wanted = terms(world.model, panel, **changes, arbiterTerms=panel_terms(**panel_changes))
-    with reverts(panel.BadPanelTerms, reason=reason):
+    with reverts(getattr(panel, error), **arguments):
         oracle.createService(wanted, sender=people.stranger)
 
 
@@ -106,14 +162,14 @@ def test_join__deposit_below_a_seat__reverts(world, oracle, people):
 
 def test_join__more_than_a_balance_holds__reverts(world, oracle, people):
     networks.provider.set_balance(people.stranger.address, 10_000 * ETHER)
-    with reverts(oracle.BadTerms, reason="a seat holds less than 2^72 wei"):
+    with reverts(oracle.SeatBalanceTooLarge, balanceWei=2**72, mostWei=2**72 - 1):
         oracle.join(world.service, people.stranger, value=2**72, sender=people.stranger)
 
 
 def test_join__service_full__reverts(world, oracle, people):
-    slot = _rules_slot(world, oracle)
+    slot = _rules_slot(world, oracle) + 1
     word = int.from_bytes(networks.provider.get_storage(oracle.address, slot), "big")
-    full = word & ~(0xFFFF << 144) | 1024 << 144
+    full = word & ~(0xFFFF << 232) | 1024 << 232
     networks.provider.make_request("anvil_setStorageAt", [oracle.address, hex(slot), f"0x{full:064x}"])
     assert oracle.counts(world.service)[0] == 1024
     with reverts(oracle.ServiceFull, service=world.service):
@@ -169,7 +225,7 @@ def test_seats_a15__taken_just_before_a_draw__cannot_answer(world, oracle, peopl
 
 def test_seats_a15__vacancy_taken_for_a_known_draw__cannot_answer(world, oracle, people, lens):
     oracle.announceExit(world.service, 2, sender=people.owners[2])
-    world.pass_time(LEAVE)
+    world.pass_time(LEAVE_SECONDS)
     asked = world.ask(wait=False)
     oracle.exit(world.service, 2, sender=people.owners[2])
     assert world.join(people.newcomers[0], people.newcomers[1]) == 2
@@ -217,7 +273,7 @@ def test_exit__not_the_owner__reverts(world, oracle, people):
 def test_exit__too_early__reverts(world, oracle, people):
     oracle.announceExit(world.service, 0, sender=people.owners[0])
     ready_at = world.seat(0).readyAt
-    assert ready_at == world.now() + LEAVE
+    assert ready_at == world.now() + LEAVE_SECONDS
     world.set_time(ready_at - 1)
     with reverts(oracle.NotReadyYet, readyAt=ready_at):
         oracle.exit(world.service, 0, sender=people.owners[0])
@@ -272,7 +328,7 @@ def test_top_up__nobodys_seat__reverts(world, oracle, people):
 
 def test_top_up__more_than_a_balance_holds__reverts(world, oracle, people):
     networks.provider.set_balance(people.stranger.address, 10_000 * ETHER)
-    with reverts(oracle.BadTerms, reason="a seat holds less than 2^72 wei"):
+    with reverts(oracle.SeatBalanceTooLarge, balanceWei=2**72, mostWei=2**72 - 1):
         oracle.topUp(world.service, 0, value=2**72 - world.terms["seatWei"], sender=people.stranger)
 
 

@@ -12,6 +12,8 @@ from eth_utils import keccak
 
 from oracle.chain.units import ETHER, GWEI
 
+BLOCK_SECONDS = 12
+
 MODEL = {
     "name": "tester",
     "fileSha256": keccak(b"file"),
@@ -27,7 +29,7 @@ MODEL = {
 
 NONE, OPEN, ANSWERED, DISPUTED, FINAL, UNDELIVERED, REFUNDED, CANCELLED = range(8)
 UPHELD, REJECTED, ANNULLED = range(3)
-EMPTY, JOINING, ACTIVE, LEAVING = range(4)
+EMPTY, JOINING, ACTIVE, LEAVING, SUSPENDED, MOVED = range(6)
 RIGHT, WRONG = 1, 2
 
 PROMPT = b"Is water wet? Answer with one word, and think about what the word means before you say it to anyone."
@@ -35,6 +37,9 @@ OUTPUT = b" yes"
 TOKENS_ROOT = keccak(b"tokens")
 HISTORY = "0x0000F90827F1C53a10cb7A02335B175320002935"  # EIP-2935
 BURN = "0x000000000000000000000000000000000000dEaD"
+
+LEAVE_SECONDS = 1_800 + 3_600 + 3_600 + 600 + 600  # lifetime, window, longest dispute; seats wait for it, and retries
+RETRY_SECONDS = 30 * 86_400 + LEAVE_SECONDS
 
 PANEL_TERMS = {
     "challengeBondWei": ETHER // 10,
@@ -63,7 +68,7 @@ def terms(model: bytes, arbiter: ContractInstance, **changes: Any) -> dict[str, 
         "attesterTerms": b"",
         "bondWei": ETHER,
         "seatWei": ETHER + ETHER // 2,
-        "missPenaltyWei": ETHER // 100,
+        "missPenaltyWei": 300 * GWEI,
         "basePriceWei": 20_000 * GWEI,
         "bytePriceWei": 10 * GWEI,
         "tokenPriceWei": 1_000 * GWEI,
@@ -136,6 +141,13 @@ class World:
         self.set_time(self.now() + seconds)
         self.mine(1)
 
+    def live(self, seconds: int) -> None:
+        """Passes at least so much time as a chain in good health does: block after block."""
+        blocks = -(-seconds // BLOCK_SECONDS)
+        networks.provider.make_request("anvil_setBlockTimestampInterval", [BLOCK_SECONDS])
+        networks.provider.make_request("anvil_mine", [hex(blocks)])
+        networks.provider.make_request("anvil_setBlockTimestampInterval", [1])
+
     def set_time(self, timestamp: int) -> None:
         """The next block, whatever is in it, gets this timestamp."""
         networks.provider.make_request("evm_setNextBlockTimestamp", [timestamp])
@@ -191,7 +203,7 @@ class World:
         }
 
     def price(self, prompt: bytes, params: dict[str, int]) -> int:
-        return sum(self.oracle.quote(self.service, len(prompt), params))
+        return sum(self.oracle.quote(self.service, len(prompt), params)[:2])
 
     def ask(
         self, prompt: bytes = PROMPT, *, wait: bool = True, payer: AccountAPI | None = None, **params: int

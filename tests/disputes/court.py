@@ -66,7 +66,7 @@ class Court:
         """changes: of the manifest."""
         stand = Stand.on(chain)
         manifest = stand.register(path, **changes)
-        oracle = deploy(stand.w3, "Oracle", deploy(stand.w3, "Seats", stand.registry.address).address)
+        oracle = deploy(stand.w3, "Oracle", deploy(stand.w3, "Seats", stand.registry.address, 1_000).address)
         game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
         court = cls(chain, stand, oracle, game, manifest, ModelExhibits(path), Tracer(path))
         court.people = list(stand.w3.eth.accounts)
@@ -172,7 +172,7 @@ class Court:
         asked = prompt_bytes(prompt)
         deadline = self.now + 3600
         wanted = (max_tokens, temperature, cutoff, 0, 0, deadline, 0, False)
-        fee, _ = self.oracle.functions.quote(self.service, len(asked), wanted).call()
+        fee, _, _ = self.oracle.functions.quote(self.service, len(asked), wanted).call()
         receipt = self.send(self.oracle.functions.request(self.service, asked, wanted), self.people[0], fee)
         (event,) = self.oracle.events.RequestPosted().process_receipt(receipt, DISCARD)
         request = Request.from_abi(event["args"]["request"])

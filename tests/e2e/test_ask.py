@@ -78,7 +78,7 @@ def test_u5_wallet__wrong_fee__is_named_with_both_amounts(earth, ask, tmp_path, 
     network = Network.find(tmp_path / "deployment.json", None)
     wallet = Wallet(network, network.client(devnet.account(devnet.ASKER)), dry_run=False)
     params = wallet.client.params(8)
-    fee_wei, _ = wallet.client.oracle.functions.quote(earth.service, 6, params).call()
+    fee_wei, *_ = wallet.client.oracle.functions.quote(earth.service, 6, params).call()
     with pytest.raises(BaseException, match="1"), reported():
         wallet.send(wallet.client.oracle.functions.request(ServiceId(earth.service), b"Hello?", params), fee_wei - 1)
     said = capsys.readouterr().err

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, drive, make_node
+from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, drive, make_node, settle, step
 from eth_account import Account
 from rig import asking
 from rig.fake_engine import STOP, FakeEngine
@@ -104,7 +104,7 @@ def test_follow__several_turns_missed_in_one_transaction__each_is_told_once(eart
 
     def sleep(seconds: float) -> None:
         polls.append(seconds)
-        asking.pass_until(earth, earth.request(request).deadline + 1)
+        asking.live_until(earth, earth.request(request).deadline + 1)
         earth.act(STRANGER, "refund", earth.request(request).words)
 
     steps = list(earth.client.follow(request, sleep=sleep))
@@ -184,7 +184,70 @@ def test_u6_retry__with_more_gas__delivers_once(earth, dapp, cli):
     assert done.exit_code == 0, done.output
     assert dapp.functions.answerHash(request).call() == Web3.keccak(ANSWER)
     assert of_request(earth.client, request).callback == "repeated"
-    assert "repeated already" in cli("request", "retry", f"{request:#066x}", by=STRANGER).output
+    assert "delivered already" in cli("request", "retry", f"{request:#066x}", by=STRANGER).output
+
+
+def left(earth: World, request: RequestId) -> None:
+    """Its node closes it without calling back."""
+    given_answer = asking.answer(earth, request, given())
+    operator = next(
+        n
+        for n in NODES
+        if n.address == earth.client.oracle.functions.operatorOf(earth.service, given_answer.seat).call()
+    )
+    asking.pass_until(earth, given_answer.closes_at + 1)
+    earth.act(operator, "leaveCallbacks", [(earth.request(request).words, given_answer.words, ANSWER)])
+
+
+def test_left__anybody_makes_it__is_told_apart_from_one_that_failed(earth, dapp, cli):
+    request = ask_by(earth, dapp, GAS)
+    left(earth, request)
+    assert [step.name for step in earth.client.follow(request)][-1] == "CallbackLeft"
+    price = f"{earth.request(request).callback_wei / ETHER:g} ether"
+    told = cli("request", "show", f"{request:#066x}").output
+    assert "LEFT by the node" in told
+    assert f"earns {price}" in told
+    assert "FAILED" not in told
+    mining(earth)
+    done = cli("request", "retry", f"{request:#066x}", by=STRANGER)
+    assert done.exit_code == 0, done.output
+    assert dapp.functions.answerHash(request).call() == Web3.keccak(ANSWER)
+    assert of_request(earth.client, request).callback == "collected"
+    assert earth.client.credit(STRANGER.address) == earth.request(request).callback_wei
+    assert "delivered already" in cli("request", "retry", f"{request:#066x}", by=STRANGER).output
+
+
+def test_left__made_by_nobody__payer_has_its_price_back(earth, dapp, cli):
+    request = ask_by(earth, dapp, GAS)
+    left(earth, request)
+    words, answer = earth.request(request).words, asking.said(earth, request, "AnswerPosted")[-1]["answer"]
+    asking.pass_until(earth, earth.client.w3.eth.get_block("latest")["timestamp"] + 60 * 86_400)
+    before = earth.client.credit(dapp.address)
+    earth.act(STRANGER, "reclaim", words, answer)
+    assert earth.client.credit(dapp.address) - before == earth.request(request).callback_wei
+    assert of_request(earth.client, request).callback == "reclaimed"
+    assert "made by nobody" in cli("request", "show", f"{request:#066x}").output
+
+
+async def test_node__callback_left_by_another__is_made_for_its_price_when_gas_is_cheap(earth, dapp, tmp_path):
+    request = ask_by(earth, dapp, GAS)
+    left(earth, request)
+    node = await make_node(earth, tmp_path, STRANGER, watch=False, answer=False)
+    dear = 10 * GAS_PRICE
+    for _ in range(3):
+        earth.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(dear))
+        earth.chain.mine()
+        await settle(node)
+        assert earth.status(request) == "undelivered"
+    await drive(earth, [node], lambda: earth.status(request) == "final")
+    assert dapp.functions.answerHash(request).call() == Web3.keccak(ANSWER)
+    assert earth.client.credit(STRANGER.address) == earth.request(request).callback_wei
+    await step(earth, node, blocks=3)
+    with node.journal.read() as tx:
+        (job,) = tx.jobs("request")
+    assert (job.state, job.payload["posted"]["output"]) == ("final", "")
+    await node.workshop.close(1)
+    await node.close()
 
 
 def test_u6_cancel_and_withdraw__before_anybody_answered__brings_the_fee_back(earth, cli):
@@ -269,10 +332,10 @@ def test_request_show__no_such_request__is_one_line(cli, identity):
 
 
 def burnable(earth: World, request: RequestId) -> int:
-    """What disputes left to be burnt: missed turns are fined, too."""
+    """What disputes left to be burnt: missed turns are fined too, and late answerers or payers as much."""
     fines = sum(args["penaltyWei"] for args in asking.said(earth, request, "TurnMissed"))
     total: int = earth.client.oracle.functions.burnable().call()
-    return total - fines
+    return total - 2 * fines
 
 
 async def challenged(earth: World, tmp_path: Path, engine: Any) -> RequestId:

@@ -270,7 +270,7 @@ def world(
             **{"attester": NOBODY, "attester_terms": b"", **judged(deployment)},
             bond_wei=ETHER,
             seat_wei=2 * ETHER,
-            miss_penalty_wei=ETHER // 100,
+            miss_penalty_wei=ETHER // 1000,
             base_price_wei=ETHER // 100,
             byte_price_wei=10**12,
             token_price_wei=10**13,

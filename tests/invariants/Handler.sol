@@ -13,12 +13,17 @@ import {World} from "./World.sol";
 /// @notice Honest owners answer rightly and vote in time, as their nodes would; the liar answers, challenges and votes as
 /// the fuzzer likes; payers and consumers do what they can.
 contract Handler is World {
+    /// @dev Longer than a callback can be retried: 30 days, and what a seat waits for before it leaves.
+    uint256 private constant RETRIED_SECONDS = 31 days;
+
     struct Ask {
         IOracle.Request request;
         IOracle.Answer answer;
         bytes output;
         bool honest;
         bool final_;
+        bool reclaimed;
+        uint16[] drawn;
     }
 
     Ask[] private _asks;
@@ -29,6 +34,7 @@ contract Handler is World {
     uint256 public honestLossWei;
     uint256 public finalized;
     uint256 public rejected;
+    uint256 public finedWei;
 
     mapping(uint256 ask => mapping(uint16 seat => IPanelArbiter.Vote)) private _ballots;
 
@@ -51,7 +57,7 @@ contract Handler is World {
         bytes memory prompt = new bytes(bound(length, 1, terms.maxPromptBytes));
         IOracle.Params memory params = _params(maxTokens, fromContract ? uint32(bound(callbackGas, 0, 300_000)) : 0);
         params.isPrivate = isPrivate;
-        (uint256 feeWei, uint256 callbackWei) = oracle.quote(service, prompt.length, params);
+        (uint256 feeWei, uint256 callbackWei,) = oracle.quote(service, prompt.length, params);
         uint256 value = feeWei + callbackWei;
         vm.recordLogs();
         if (fromContract) {
@@ -68,7 +74,7 @@ contract Handler is World {
         (IOracle.Request memory request,) =
             abi.decode(_event(vm.getRecordedLogs(), IOracle.RequestPosted.selector), (IOracle.Request, bytes));
         IOracle.Answer memory none;
-        _asks.push(Ask(request, none, "", false, false));
+        _asks.push(Ask(request, none, "", false, false, false, _draws(request)));
         _blocks(3);
     }
 
@@ -81,7 +87,13 @@ contract Handler is World {
     function refund(uint256 i) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
         if (!found || vm.getBlockTimestamp() <= lens.unpackRequest(a.request).params.deadline) return;
+        uint256 burnt = oracle.credit(BURN);
+        uint256 seatsWei = _seatsWei();
+        address payer = lens.unpackRequest(a.request).payer;
+        uint256 escrowWei = _heldWei(a);
+        uint256 creditWei = oracle.credit(payer);
         oracle.refund(a.request);
+        _checkFines(seatsWei - _seatsWei(), escrowWei - (oracle.credit(payer) - creditWei), oracle.credit(BURN) - burnt);
     }
 
     function misbehave(uint256 who, uint8 deed) external {
@@ -94,12 +106,15 @@ contract Handler is World {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
         if (!found) return;
         ILens.RequestFields memory fields = lens.unpackRequest(a.request);
+        if (blockhash(fields.blockNumber + 2) == 0) return; // forge keeps 256 of them
         (, uint16 seat, address operator) = lens.turnOf(a.request);
         if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
         if (oracle.seatOf(service, seat).balanceWei < terms.bondWei || fields.params.isPrivate) return;
         bool honest = seat < HONEST_OWNERS || !lie;
         a.output = honest ? bytes("truth") : bytes("lie");
         a.honest = honest;
+        uint256 seatsWei = _seatsWei();
+        uint256 burnt = oracle.credit(BURN);
         vm.recordLogs();
         vm.prank(operator);
         oracle.answer(
@@ -110,13 +125,16 @@ contract Handler is World {
             blockhash(fields.blockNumber + 2)
         );
         (a.answer,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
+        burnt = oracle.credit(BURN) - burnt;
+        _checkFines(burnt / 2, seatsWei - _seatsWei() - terms.bondWei - burnt / 2, burnt);
     }
 
     /// @dev By a key inside a TEE: at once, and then for good; or with a window, like any other.
-    function attest(uint256 i, uint24 tokens, bool atOnce) external {
+    function attest(uint256 i, uint24 tokens, bool atOnce, bool leaves) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Open);
         if (!found) return;
         ILens.RequestFields memory fields = lens.unpackRequest(a.request);
+        if (blockhash(fields.blockNumber + 2) == 0) return; // forge keeps 256 of them
         (, uint16 seat, address operator) = lens.turnOf(a.request);
         if (operator == address(0) || vm.getBlockTimestamp() > fields.params.deadline) return;
         if (oracle.seatOf(service, seat).balanceWei < terms.bondWei) return;
@@ -130,7 +148,8 @@ contract Handler is World {
             uint24(bound(tokens, 1, fields.params.maxTokens)),
             bytes32(0),
             blockhash(fields.blockNumber + 2),
-            atOnce ? bytes(hex"01") : bytes(hex"00")
+            atOnce ? bytes(hex"01") : bytes(hex"00"),
+            leaves
         );
         (a.answer,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
         if (atOnce) ++finalized;
@@ -149,6 +168,26 @@ contract Handler is World {
         if (another && uint8(oracle.statusOf(lens.idOf(b.request))) >= uint8(IOracle.Status.Final)) b.final_ = true;
     }
 
+    function leaveCallback(uint256 i) external {
+        (bool found, Ask storage a) = _pick(i, IOracle.Status.Answered);
+        uint256 closesAt = lens.unpackAnswer(a.answer).closesAt;
+        if (!found || vm.getBlockTimestamp() <= closesAt || vm.getBlockTimestamp() > closesAt + 15 days) return;
+        IOracle.Item[] memory items = new IOracle.Item[](1);
+        items[0] = IOracle.Item(a.request, a.answer, a.output);
+        vm.prank(oracle.seatOf(service, lens.unpackAnswer(a.answer).seat).operator);
+        finalized += oracle.leaveCallbacks(items);
+        a.final_ = true;
+    }
+
+    function reclaim(uint256 i, bool later) external {
+        (bool found, Ask storage a) = _pick(i, IOracle.Status.Undelivered);
+        if (!found) return;
+        if (later) _passTo(lens.unpackAnswer(a.answer).closesAt + RETRIED_SECONDS);
+        try oracle.reclaim(a.request, a.answer) {
+            a.reclaimed = true;
+        } catch {}
+    }
+
     function retry(uint256 i, uint256 callbackGas) external {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Undelivered);
         if (!found) return;
@@ -160,7 +199,8 @@ contract Handler is World {
         seat = uint16(bound(seat, 0, SEATS - 1));
         IServices.Seat memory state = oracle.seatOf(service, seat);
         deed %= 5;
-        if (deed == 0 && state.status == IServices.SeatStatus.Active) {
+        bool stays = _isDrawn(state.status) || state.status == IServices.SeatStatus.Suspended;
+        if (deed == 0 && stays) {
             vm.prank(state.owner);
             oracle.announceExit(service, seat);
         } else if (deed == 1 && state.status == IServices.SeatStatus.Leaving) {
@@ -200,6 +240,7 @@ contract Handler is World {
         (bool found, Ask storage a) = _pick(i, IOracle.Status.Disputed);
         IPanelArbiter.CaseId caseId = found ? _caseId(a) : IPanelArbiter.CaseId.wrap(0);
         if (!found || panel.caseOf(caseId).phase != IPanelArbiter.Phase.Undrawn) return;
+        if (vm.getBlockNumber() <= panel.caseOf(caseId).seedBlock) _blocks(3); // a draw was put off
         panel.draw(a.request, a.answer);
         IPanelArbiter.Case memory c = panel.caseOf(caseId);
         if (c.phase != IPanelArbiter.Phase.Voting) return;
@@ -338,7 +379,7 @@ contract Handler is World {
                 panel.decide(_asks[i].request, _asks[i].answer);
             }
         }
-        skip(terms.lifetimeSeconds + terms.windowSeconds);
+        vm.warp(vm.getBlockTimestamp() + terms.lifetimeSeconds + terms.windowSeconds);
         for (uint256 i; i < _asks.length; ++i) {
             Ask storage a = _asks[i];
             IOracle.Status status = oracle.statusOf(lens.idOf(a.request));
@@ -349,6 +390,13 @@ contract Handler is World {
                 oracle.finalize(items);
             }
         }
+        vm.warp(vm.getBlockTimestamp() + RETRIED_SECONDS);
+        for (uint256 i; i < _asks.length; ++i) {
+            Ask storage a = _asks[i];
+            if (oracle.callbackLeft(lens.idOf(a.request)) && !a.reclaimed) {
+                try oracle.reclaim(a.request, a.answer) {} catch {} // one without a price has nothing to reclaim
+            }
+        }
         for (uint16 seat; seat < SEATS; ++seat) {
             IServices.Seat memory state = oracle.seatOf(service, seat);
             if (state.status == IServices.SeatStatus.Joining) oracle.activate(service, seat);
@@ -357,7 +405,7 @@ contract Handler is World {
                 oracle.announceExit(service, seat);
             }
         }
-        skip(30 days);
+        vm.warp(vm.getBlockTimestamp() + 30 days);
         for (uint16 seat; seat < SEATS; ++seat) {
             vm.prank(owners[seat]);
             oracle.exit(service, seat);
@@ -381,7 +429,59 @@ contract Handler is World {
         }
     }
 
+    /// @notice Whether every request draws whom it drew when it was made.
+    function drawsStand() external view returns (bool) {
+        for (uint256 i; i < _asks.length; ++i) {
+            if (keccak256(abi.encode(_draws(_asks[i].request))) != keccak256(abi.encode(_asks[i].drawn))) return false;
+        }
+        return true;
+    }
+
+    /// @notice Whether the draw leads once to every active seat, each of which covers a bond or gets one back, and to no other.
+    function drawIsExact() external view returns (bool) {
+        uint256 places = oracle.placesOf(service);
+        uint256 active;
+        bool[] memory found = new bool[](SEATS);
+        for (uint16 seat; seat < SEATS; ++seat) {
+            if (_isDrawn(oracle.seatOf(service, seat).status)) ++active;
+        }
+        for (uint16 place; place < places; ++place) {
+            uint16 seat = oracle.seatAt(service, place, vm.getBlockNumber() + 1);
+            IServices.Seat memory state = oracle.seatOf(service, seat);
+            if (found[seat] || !_isDrawn(state.status)) return false;
+            if (state.balanceWei < terms.bondWei && state.locks == 0) return false;
+            found[seat] = true;
+        }
+        return places == active;
+    }
+
     /* INTERNALS */
+
+    function _isDrawn(IServices.SeatStatus status) private pure returns (bool) {
+        return status == IServices.SeatStatus.Active || status == IServices.SeatStatus.Moved;
+    }
+
+    function _draws(IOracle.Request memory request) private view returns (uint16[] memory seatNumbers) {
+        ILens.RequestFields memory fields = lens.unpackRequest(request);
+        seatNumbers = new uint16[](fields.seatCount);
+        for (uint16 place; place < fields.seatCount; ++place) {
+            seatNumbers[place] = oracle.seatAt(service, place, fields.blockNumber);
+        }
+    }
+
+    function _seatsWei() private view returns (uint256 total) {
+        for (uint16 seat; seat < SEATS; ++seat) {
+            total += oracle.seatOf(service, seat).balanceWei;
+        }
+    }
+
+    /// @dev Whoever makes others lose fines loses as much, and never more than the quote says; all of it is burnt.
+    function _checkFines(uint256 finesWei, uint256 lostWei, uint256 burntWei) private {
+        assertEq(finesWei, lostWei);
+        assertEq(burntWei, finesWei + lostWei);
+        assertLe(lostWei, terms.basePriceWei / 2);
+        finedWei += finesWei;
+    }
 
     function _takeAll(address account) private {
         uint256 amountWei = oracle.credit(account);
@@ -397,11 +497,12 @@ contract Handler is World {
     function _heldWei(Ask storage a) private view returns (uint256) {
         ILens.RequestFields memory fields = lens.unpackRequest(a.request);
         bool open = oracle.statusOf(lens.idOf(a.request)) == IOracle.Status.Open;
-        if (!open && !_heldBond(a)) return 0;
+        bool left = oracle.callbackLeft(lens.idOf(a.request)) && !a.reclaimed;
+        if (!open && !_heldBond(a) && !left) return 0;
         uint256 callbackGas = fields.params.callbackGas;
         uint256 callbackWei =
             callbackGas == 0 ? 0 : (callbackGas + oracle.CALLBACK_OVERHEAD_GAS()) * fields.params.callbackGasPriceWei;
-        return fields.feeWei + callbackWei + (open ? 0 : fields.bondWei);
+        return callbackWei + (left ? 0 : fields.feeWei + (open ? 0 : fields.bondWei));
     }
 
     /// @dev Moves time on, but never past a moment at which an honest node would have opened its vote.
@@ -413,7 +514,9 @@ contract Handler is World {
             uint256 last = c.commitEndsAt + panelTerms.revealSeconds;
             if (time > last) time = last;
         }
-        if (time > vm.getBlockTimestamp()) vm.warp(time);
+        if (time <= vm.getBlockTimestamp()) return;
+        _blocks((time - vm.getBlockTimestamp()) / 12);
+        vm.warp(time);
     }
 
     function _blocks(uint256 count) private {

@@ -11,7 +11,7 @@ contract OracleInvariants is Test {
 
     function setUp() external {
         handler = new Handler();
-        bytes4[] memory deeds = new bytes4[](16);
+        bytes4[] memory deeds = new bytes4[](19);
         deeds[0] = deeds[14] = Handler.ask.selector; // twice as often
         deeds[1] = deeds[15] = Handler.answer.selector;
         deeds[2] = Handler.finalize.selector;
@@ -26,6 +26,9 @@ contract OracleInvariants is Test {
         deeds[11] = Handler.retry.selector;
         deeds[12] = Handler.misbehave.selector;
         deeds[13] = Handler.deposit.selector;
+        deeds[16] = Handler.leaveCallback.selector;
+        deeds[17] = Handler.reclaim.selector;
+        deeds[18] = Handler.attest.selector;
         targetContract(address(handler));
         targetSelector(FuzzSelector({addr: address(handler), selectors: deeds}));
     }
@@ -34,6 +37,14 @@ contract OracleInvariants is Test {
         (uint256 oracleWei, uint256 panelWei) = handler.balances();
         assertEq(oracleWei, handler.owedWei());
         assertEq(panelWei, handler.panelOwedWei());
+    }
+
+    function invariant_a_request_draws_whom_it_drew_when_it_was_made() external view {
+        assertTrue(handler.drawsStand());
+    }
+
+    function invariant_the_draw_is_the_list_of_active_seats() external view {
+        assertTrue(handler.drawIsExact());
     }
 
     function invariant_a_final_answer_never_changes() external view {
@@ -70,10 +81,10 @@ contract OracleInvariants is Test {
     /// @dev So can it for answers that keys inside TEEs sign.
     function test_handler__attests_at_once_and_with_a_window() external {
         handler.ask(0, 8, 100, 100_000, true, true);
-        handler.attest(0, 4, true);
+        handler.attest(0, 4, true, false);
         assertEq(handler.finalized(), 1);
         handler.ask(1, 8, 100, 100_000, true, false);
-        handler.attest(1, 4, false);
+        handler.attest(1, 4, false, false);
         assertEq(handler.finalized(), 1);
         handler.pass(400);
         handler.finalize(1, 1, 0);

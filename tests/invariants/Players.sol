@@ -79,7 +79,7 @@ contract Players is World {
 
     function ask() public {
         IOracle.Params memory params = _params(8, 0);
-        (uint256 feeWei,) = oracle.quote(service, 1, params);
+        (uint256 feeWei,,) = oracle.quote(service, 1, params);
         vm.deal(payer, payer.balance + feeWei);
         vm.recordLogs();
         vm.prank(payer);

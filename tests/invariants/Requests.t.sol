@@ -22,7 +22,7 @@ contract RequestProperties is World {
     }
 
     function _ask(IOracle.Params memory params, bytes memory prompt) private returns (IOracle.Request memory request) {
-        (uint256 feeWei, uint256 callbackWei) = oracle.quote(service, prompt.length, params);
+        (uint256 feeWei, uint256 callbackWei,) = oracle.quote(service, prompt.length, params);
         vm.recordLogs();
         vm.prank(payer);
         oracle.request{value: feeWei + callbackWei}(service, prompt, params);
@@ -48,7 +48,7 @@ contract RequestProperties is World {
             isPrivate: false
         });
         bytes memory prompt = new bytes(bound(length, 1, terms.maxPromptBytes));
-        (uint256 feeWei,) = oracle.quote(service, prompt.length, params);
+        (uint256 feeWei,,) = oracle.quote(service, prompt.length, params);
         ILens.RequestFields memory fields = lens.unpackRequest(_ask(params, prompt));
         assertEq(abi.encode(fields.params), abi.encode(params));
         assertEq(fields.promptHash, keccak256(prompt));
@@ -65,7 +65,7 @@ contract RequestProperties is World {
 
     function testFuzz_request__any_other_payment__is_refused(uint96 value) external {
         IOracle.Params memory params = _params(8, 0);
-        (uint256 feeWei,) = oracle.quote(service, 5, params);
+        (uint256 feeWei,,) = oracle.quote(service, 5, params);
         vm.assume(value != feeWei);
         vm.deal(payer, value);
         vm.expectRevert(abi.encodeWithSelector(IOracle.WrongFee.selector, feeWei, value));

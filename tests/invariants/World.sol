@@ -38,7 +38,7 @@ abstract contract World is Test {
         vm.warp(1_800_000_000);
         vm.roll(1_000_000);
         registry = new ModelRegistry();
-        oracle = new Oracle(new Seats(registry));
+        oracle = new Oracle(new Seats(registry, 12_000));
         lens = new Lens(oracle);
         panel = new PanelArbiter(oracle);
         panelTerms = IPanelArbiter.PanelTerms({

@@ -18,6 +18,7 @@ from oracle.node.records import (
     CaseRecord,
     Judgement,
     Output,
+    PlaceRecord,
     PostedAnswer,
     RequestRecord,
     SeatRecord,
@@ -63,7 +64,7 @@ def make_request(number: int = 0, *, callback_gas: int = 0, gas_price: int = 0) 
 
 REQUEST = make_request()
 OPEN = RequestRecord(REQUEST, "open", b"is water wet?", 13, START, Round(0, START))
-TURN_SEATS = [REQUEST.seat_of_turn(SEED.hash, turn) for turn in range(10)]
+TURN_SEATS = [REQUEST.place_of_turn(SEED.hash, turn) for turn in range(10)]
 MINE = TURN_SEATS[0]
 FOREIGN_TURN = next(turn for turn, seat in enumerate(TURN_SEATS) if seat != MINE)
 
@@ -130,6 +131,17 @@ def test_open__seed_is_the_head_itself__nothing_yet():
     assert plan(view(5, head=head(5, SEED.number))) == Plan((), ())
 
 
+def test_open__place_that_leads_to_another_seat__is_that_one_s_turn():
+    """As it led when the request was made, whatever came later."""
+    block = REQUEST.block_number
+    elsewhere = PlaceRecord(SERVICE, MINE).leads_to(77, block - 1)
+    mine_now = [seat(n, OTHER) for n in range(SEATS)] + [seat(77, ME)]
+    assert plan(view(places={(SERVICE, MINE): elsewhere})) == Plan((), ())
+    assert plan(view(places={(SERVICE, MINE): elsewhere}, seats=mine_now)).work == (Compute(OPEN, SEED),)
+    later = PlaceRecord(SERVICE, MINE).leads_to(77, block)
+    assert plan(view(places={(SERVICE, MINE): later})).work == (Compute(OPEN, SEED),)
+
+
 def test_open__seat_still_joining__nothing():
     assert plan(view(5, seats=[seat(MINE, ME, "joining", START + 10**6)])) == Plan((), ())
 
@@ -172,7 +184,7 @@ def sent(found: Plan) -> str:
     (want,) = found.wanted
     names = {
         CONTRACTS.oracle.encode(name, *args)[:4]: name
-        for name, args in (("answer", PLAIN), ("answerAttested", (*PLAIN, b"")))
+        for name, args in (("answer", PLAIN), ("answerAttested", (*PLAIN, b"", False)))
     }
     return names[want.data[:4]]
 
@@ -187,15 +199,17 @@ def test_open__key_inside_a_tee__signs_the_answer_under_a_key_of_its_own():
     assert attested.wanted[0].stake_wei == plain.wanted[0].stake_wei + REQUEST.callback_wei
 
 
-def test_open__callback_that_does_not_pay__is_answered_with_a_window():
-    """At once means calling back at once, at the node's expense; after a window anyone may."""
-    for price, name in ((1, "answer"), (SEED.base_fee_wei + 1, "answerAttested")):
+def test_open__callback_that_does_not_pay__is_answered_at_once_and_left():
+    """No price of a callback keeps an attested answer from being final, or makes the node pay for the call."""
+    for price, leaves in ((1, True), (SEED.base_fee_wei + 1, False)):
         record = replace(OPEN, request=make_request(callback_gas=100_000, gas_price=price))
         output = {(record.id, SEED.hash): Output(b"yes", 4, b"\x0c" * 32)}
-        turns = [record.request.seat_of_turn(SEED.hash, turn) for turn in range(10)]
+        turns = [record.request.place_of_turn(SEED.hash, turn) for turn in range(10)]
         seats = [seat(n, ME if n == turns[0] else OTHER) for n in range(SEATS)]
-        found = plan(view(5, record, outputs=output, attestation=signed, seats=seats))
-        assert sent(found) == name
+        (want,) = plan(view(5, record, outputs=output, attestation=signed, seats=seats)).wanted
+        words = (record.request.words, b"yes", 4, b"\x0c" * 32, SEED.hash, b"signature", leaves)
+        assert want.data == CONTRACTS.oracle.encode("answerAttested", *words)
+        assert want.key.endswith(":left") == leaves
 
 
 def test_open__private_prompt__is_for_those_who_can_read_it():
@@ -213,14 +227,14 @@ def test_open__private_prompt__is_for_those_who_can_read_it():
 
 
 def test_open__last_turn_outlives_the_deadline__answer_does_not():
-    last = next(turn for turn in range(9, -1, -1) if REQUEST.seat_of_turn(SEED.hash, turn) == MINE)
+    last = next(turn for turn in range(9, -1, -1) if REQUEST.place_of_turn(SEED.hash, turn) == MINE)
     (want,) = plan(view(last * TURN + 1, outputs=OUTPUT)).wanted
     assert want.deadline == min(START + (last + 1) * TURN, START + 201)
 
 
 def test_open__answer_on_another_fork__is_another_key():
     other = replace(
-        SEED, hash=next(h for h in map(lambda i: bytes([i]) * 32, range(99)) if REQUEST.seat_of_turn(h, 0) == MINE)
+        SEED, hash=next(h for h in map(lambda i: bytes([i]) * 32, range(99)) if REQUEST.place_of_turn(h, 0) == MINE)
     )
     found = plan(view(seeds={SEED.number: other}, outputs=OUTPUT))
     assert found == Plan((Compute(OPEN, other),), ())
@@ -318,8 +332,51 @@ def test_answered__many__go_in_batches():
 
 
 def test_answered__callbacks_large__batches_stay_below_the_gas_cap():
-    records = [answered(ME, number=n, callback_gas=6_000_000) for n in range(4)]
+    records = [answered(ME, number=n, callback_gas=6_000_000, gas_price=10 * 10**9) for n in range(4)]
     assert [len(want.covers) for want in plan(view(71, *records)).wanted] == [2, 2]
+
+
+def test_answered__own_callback_that_does_not_pay__is_left():
+    """A callback at no price cannot keep the node from its bond; the others go on as ever."""
+    poor, rich = (answered(ME, number=n, callback_gas=200_000, gas_price=price) for n, price in ((0, 1), (1, 10**10)))
+    wanted = {want.key.split(":")[0]: want for want in plan(view(71, poor, rich)).wanted}
+    items = [(poor.request.words, poor.posted.answer.words, b"lies")]
+    assert wanted["leaveCallbacks"].data == CONTRACTS.oracle.encode("leaveCallbacks", items)
+    assert wanted["finalize"].covers == ((rich.id, rich.posted.answer.hash),)
+    assert keys(plan(view(100, replace(poor, posted=answered(LIAR).posted)), watch=False)) == []
+
+
+def test_answered__too_late_to_leave_a_callback__is_finalized():
+    """Or one old answer would make every batch of left callbacks revert."""
+    poor = answered(ME, callback_gas=200_000, gas_price=1)
+    last = poor.posted.answer.closes_at + 15 * 86_400 - START
+    assert keys(plan(view(last, poor))) == ["leaveCallbacks"]
+    assert keys(plan(view(last + 1, poor))) == ["finalize"]
+
+
+def test_left__price_above_twice_the_gas__is_collected_by_one_after_the_other():
+    poor, rich = (
+        answered(LIAR, number=n, callback_gas=200_000, gas_price=price).left(START + 50)
+        for n, price in ((0, 1), (1, 10**10))
+    )
+    (want,) = plan(view(100, requests=(), left=[poor, rich])).wanted
+    item = (rich.request.words, rich.posted.answer.words, b"lies")
+    assert want.data == CONTRACTS.oracle.encode("retryCallback", item, 200_000)
+    assert (want.key, want.stake_wei) == (f"bounty:{rich.id:064x}", rich.request.callback_wei)
+    rank = next(s for s in range(1, 99) if keys(plan(view(50 + s, requests=(), left=[rich]), stagger_seconds=1)))
+    assert keys(plan(view(50 + 9 * rank, requests=(), left=[rich]), stagger_seconds=10)) == []
+    assert keys(plan(view(50 + 10 * rank, requests=(), left=[rich]), stagger_seconds=10)) == ["bounty"]
+    assert keys(plan(view(100, requests=(), left=[rich]), finalize_others=False)) == []
+    last = rich.posted.answer.closes_at + 30 * 86_400 - START
+    assert keys(plan(view(last, requests=(), left=[rich]))) == ["bounty"]
+    assert keys(plan(view(last + 1, requests=(), left=[rich]))) == []
+
+
+def test_left__base_fee_rose__waits_until_it_pays_again():
+    record = answered(LIAR, callback_gas=200_000, gas_price=10**10).left(START + 50)
+    dear = replace(view(100, requests=(), left=[record]).head, base_fee_wei=10**10)
+    assert keys(plan(view(100, requests=(), left=[record], head=dear))) == []
+    assert keys(plan(view(100, requests=(), left=[record]))) == ["bounty"]
 
 
 def test_answered__few__may_wait_for_company():
@@ -462,7 +519,7 @@ def test_work__many_kinds__votes_before_turns_before_watching():
     mine = next(
         record
         for n in range(20, 99)
-        if (record := replace(OPEN, request=make_request(n))).request.seat_of_turn(SEED.hash, 2) == MINE
+        if (record := replace(OPEN, request=make_request(n))).request.place_of_turn(SEED.hash, 2) == MINE
     )
     found = plan(view(45, watched, mine, vote, cases=cases)).work
     assert [type(item).__name__ for item in found] == ["Judge", "Compute", "Judge"]

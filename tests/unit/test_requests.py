@@ -30,7 +30,7 @@ def client() -> Iterator[OracleClient]:
         account = Account.from_key(KEYS[0])
         deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero, zero, zero), account)
         registry = deployer.deploy("ModelRegistry")
-        oracle = deployer.deploy("Oracle", deployer.deploy("Seats", registry.address).address)
+        oracle = deployer.deploy("Oracle", deployer.deploy("Seats", registry.address, 1_000).address)
         lens = deployer.deploy("Lens", oracle.address)
         panel = deployer.deploy("PanelArbiter", oracle.address)
         seats = oracle.functions.seats().call()
