@@ -32,7 +32,8 @@ from oracle.node import assembly
 from oracle.node.daemon import Node
 from oracle.node.operator.check import everything
 from oracle.node.records import Output
-from oracle.node.tee.enclave import RETRY_SECONDS, Enclave
+from oracle.node.tee.documents import RETRY_SECONDS
+from oracle.node.tee.enclave import Enclave
 
 DAY = 86_400
 REVOKER = ACCOUNTS[8]  # not the daemon's key, whose nonces are its own
