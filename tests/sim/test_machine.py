@@ -32,7 +32,7 @@ from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
 
 RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "2")), int(os.environ.get("SIM_ROUNDS", "2"))
 """Lives, and how often each plays every move."""
-NEVER_PASSED = ("in_migration", "after_backup", "in_checkpoint")
+NEVER_PASSED = ("in_migration", "after_backup")
 """Crash points at which no daemon passes that runs; see unit/test_crashpoints.py."""
 DEADLY = [point for point in (*POINTS, *DAEMON_POINTS) if point not in NEVER_PASSED]
 SOME = st.sampled_from([(0,), (1,), (0, 1)])
