@@ -6,7 +6,7 @@ from html import escape
 from oracle.api.models import JobsOut
 from oracle.chain.units import ETHER
 from oracle.node.daemon import Node
-from oracle.node.planner import View
+from oracle.node.plan import View
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #222; }

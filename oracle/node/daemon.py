@@ -9,8 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import structlog
 
@@ -37,7 +36,8 @@ from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.findings import finding_of, forget_findings
 from oracle.node.litigant import Litigant, Standing
 from oracle.node.outgoing import Outgoing
-from oracle.node.planner import Planner, Rules, View, Wanted
+from oracle.node.plan import Rules, View, Wanted
+from oracle.node.planner import Planner
 from oracle.node.records import (
     LIVE_CASE,
     LIVE_GAME,
@@ -227,7 +227,7 @@ class Node:
         self.status.view = view
         self.vigil.look(view, self._planner.watched(view))
         attested = await self._attest(view, progress.cursor)
-        plan = self._planner.plan(view)
+        plan = self._planner.plan(self._attested(view))
         if not self._stop.is_set():
             self.workshop.offer(plan.work, view.services)
         wanted = [*plan.wanted, *await self._litigate(view, progress.cursor), *attested]
@@ -320,13 +320,25 @@ class Node:
             solvent=report is None or not self.settings.can_sign or report.balance_wei > self.settings.reserve_wei,
             sampled=self._sampled,
             salt=None if self._secrets is None else self._secrets.of,
-            **self._attested,
         )
 
-    @property
-    def _attested(self) -> dict[str, Any]:
-        """What the keys inside a TEE can do, for the plan."""
-        return {} if self.enclave is None else {"opens": self.enclave.opens, "attestation": self.enclave.attestation}
+    def _attested(self, view: View) -> View:
+        """With what this node's keys inside a TEE can read and have signed."""
+        enclave = self.enclave
+        if enclave is None:
+            return view
+        waiting = [record for record in view.requests if record.state == "open"]
+        signed = {}
+        for record in waiting:
+            seed = view.seeds.get(record.request.seed_block)
+            output = None if seed is None else view.outputs.get((record.id, seed.hash))
+            if seed is None or output is None or output.refusal:
+                continue
+            attestation = enclave.attestation(record, output, seed)
+            if attestation is not None:
+                signed[record.id, seed.hash] = attestation
+        readable = frozenset(record.id for record in waiting if record.request.is_private and enclave.opens(record))
+        return replace(view, readable=readable, attestations=signed)
 
     def _sampled(self, request: RequestId) -> bool:
         percent = self.settings.watch_percent

@@ -39,7 +39,7 @@ from oracle.journal.journal import BlockRef
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
-from oracle.node.planner import View, Wanted
+from oracle.node.plan import View, Wanted
 from oracle.node.records import GameRecord, PostedAnswer, RequestRecord
 
 log = structlog.get_logger()

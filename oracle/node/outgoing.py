@@ -14,7 +14,7 @@ from oracle.chain.sender import Intent, Sender
 from oracle.chain.types import Block
 from oracle.journal.journal import Journal, Tx
 from oracle.journal.outbox import LIVE, Outbox
-from oracle.node.planner import Wanted
+from oracle.node.plan import Wanted
 from oracle.node.records import batch_key
 
 log = structlog.get_logger()

@@ -8,23 +8,17 @@ What anybody may send (drawing a panel, deciding, refunds, finalizing for others
 at once: ranks, staggered in time, let one go first.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 from eth_utils.crypto import keccak
 
 from oracle.chain.contracts import Contracts
-from oracle.chain.requests import Request, RequestId, Vote, commitment
-from oracle.chain.types import Block
+from oracle.chain.requests import Request
+from oracle.node.panel import Panels
+from oracle.node.plan import LAST_RANK, Compute, Judge, Plan, Rules, View, Wanted, posted_in
 from oracle.node.records import (
-    CaseRecord,
-    Judgement,
-    Output,
-    PlaceRecord,
     PostedAnswer,
     RequestRecord,
-    SeatRecord,
-    ServiceRecord,
 )
 
 FINALIZE_GAS = 90_000
@@ -36,116 +30,6 @@ RETRY_SECONDS = 30 * 86_400
 """The same of a callback that was left, for making it."""
 REFUND_PATIENCE = 30
 """Seconds after the deadline that the payer has to itself."""
-LAST_RANK = 20
-
-Salt = Callable[[bytes, int, bytes], bytes]
-"""(case, seat, answer hash) -> 32 bytes that only this node's key knows."""
-
-
-@dataclass(frozen=True)
-class Rules:
-    """The operator's choices that planning depends on; see Settings for their meaning."""
-
-    answer: bool = True
-    watch: bool = True
-    vote: bool = True
-    finalize_batch: int = 20
-    finalize_wait_seconds: int = 0
-    finalize_others: bool = True
-    refund_expired: bool = True
-    stagger_seconds: int = 6
-
-
-@dataclass(frozen=True)
-class View:
-    """All that a plan rests on."""
-
-    head: Block
-    operator: str
-    """Address that answers and votes."""
-    disputer: str
-    """Address that challenges; may be the same."""
-    services: Mapping[bytes, ServiceRecord]
-    seats: Sequence[SeatRecord]
-    requests: Sequence[RequestRecord]
-    """Those not closed."""
-    cases: Mapping[RequestId, CaseRecord]
-    """Those not decided; a request has at most one."""
-    seeds: Mapping[int, Block]
-    """Confirmed headers of seed blocks, by number."""
-    left: Sequence[RequestRecord] = ()
-    """Those closed whose callbacks wait for whoever makes them."""
-    places: Mapping[tuple[bytes, int], PlaceRecord] = field(default_factory=dict)
-    """By service and place: those that do not, or did not always, lead to the seat of their own number."""
-    outputs: Mapping[tuple[RequestId, bytes], Output] = field(default_factory=dict)
-    """By request and seed block hash."""
-    verdicts: Mapping[tuple[RequestId, bytes], Judgement] = field(default_factory=dict)
-    """By request and answer hash."""
-    batched: frozenset[tuple[RequestId, bytes]] = frozenset()
-    """Request and answer hash of what a finalizing transaction on its way covers."""
-    solvent: bool = True
-    """Whether the balance is above the reserve for disputes."""
-    sampled: Callable[[RequestId], bool] = lambda request: True
-    """Whether to check others' answers to that request."""
-    salt: Salt | None = None
-    """None if the node cannot vote."""
-    opens: Callable[[RequestRecord], bool] = lambda record: False
-    """Whether this node can read a private prompt."""
-    attestation: Callable[[RequestRecord, Output, Block], tuple[str, bytes] | None] = lambda *_: None
-    """Signer and signature inside a TEE that the service counts; None if there is none."""
-
-    def seat_in(self, request: Request, place: int) -> int:
-        """The seat that `request` draws in `place`."""
-        record = self.places.get((request.service, place))
-        return place if record is None else record.seat(request.block_number)
-
-
-@dataclass(frozen=True)
-class Compute:
-    """Run the model for a request whose turn is ours."""
-
-    record: RequestRecord
-    seed_block: Block
-
-
-@dataclass(frozen=True)
-class Judge:
-    """Run the model over somebody's answer."""
-
-    record: RequestRecord
-    posted: PostedAnswer
-    seed_block: Block
-    urgent: bool
-    """For a vote, not out of vigilance."""
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """A transaction worth sending now."""
-
-    key: str
-    """Unique for ever: it names everything its payload depends on."""
-    to: str
-    data: bytes
-    stake_wei: int
-    """What getting it mined is worth."""
-    value_wei: int = 0
-    deadline: int | None = None
-    urgent: bool = False
-    by_disputer: bool = False
-    once: bool = False
-    """Never to be tried again after it reverted on the chain."""
-    covers: tuple[tuple[RequestId, bytes], ...] = ()
-    """Of a finalizing transaction: request and answer hash of each item."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What should be done now."""
-
-    work: tuple[Compute | Judge, ...]
-    """Most urgent first."""
-    wanted: tuple[Wanted, ...]
 
 
 class Planner:
@@ -157,6 +41,7 @@ class Planner:
         self._plays = contracts.plays
         self._chain_id = contracts.deployment.chain_id
         self._rules = rules
+        self._panels = Panels(contracts, rules)
 
     def plan(self, view: View) -> Plan:
         """What to compute and what to send, at this head."""
@@ -179,7 +64,7 @@ class Planner:
                 if self._is_ripe(view, record):
                     ready.append(record)
             else:
-                steps = self._disputed(view, record)
+                steps = self._panels.steps(view, record)
             for step in steps:
                 (wanted if isinstance(step, Wanted) else work).append(step)  # type: ignore[arg-type]
         left = [record for record in ready if self._is_left(view, record)]
@@ -197,7 +82,7 @@ class Planner:
                 continue
             plays = self._plays(service.terms.arbiter)
             stands = record.state != "open" if plays else record.state == "answered" and not record.upheld
-            if stands and view.head.timestamp < posted.answer.closes_at and not self._is_own(view, posted):
+            if stands and view.head.timestamp < posted.answer.closes_at and not view.is_own(posted):
                 yield record, posted
 
     # -- open: answer in turn, refund when expired -----------------------------------------------------------------
@@ -212,7 +97,7 @@ class Planner:
             return
         turn = record.round.turn(now, request.turn_seconds)
         seat = view.seat_in(request, request.place_of_turn(seed.hash, turn))
-        if seat not in self._own_seats(view, request.service) or (request.is_private and not view.opens(record)):
+        if seat not in view.own_seats(request.service) or (request.is_private and record.id not in view.readable):
             return
         output = view.outputs.get((record.id, seed.hash))
         if output is None:
@@ -221,7 +106,7 @@ class Planner:
         elif not output.refusal:
             key = f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}"
             words = (request.words, output.text, output.token_count, output.tokens_root, seed.hash)
-            attested = view.attestation(record, output, seed)
+            attested = view.attestations.get((record.id, seed.hash))
             pays = self._callback_pays(view, request)
             if attested is not None:
                 signer, signature = attested
@@ -249,12 +134,12 @@ class Planner:
 
     def _is_left(self, view: View, record: RequestRecord) -> bool:
         """Whether to close an answer of this node without calling back."""
-        posted = _posted(record)
+        posted = posted_in(record)
         in_time = view.head.timestamp <= posted.answer.closes_at + LEAVING_SECONDS
-        return in_time and self._is_own(view, posted) and not self._callback_pays(view, record.request)
+        return in_time and view.is_own(posted) and not self._callback_pays(view, record.request)
 
     def _refund(self, view: View, record: RequestRecord) -> Iterator[Wanted]:
-        own = self._own_seats(view, record.request.service)
+        own = view.own_seats(record.request.service)
         due = record.request.deadline + REFUND_PATIENCE + self._delay(record.request, min(own, default=0))
         if self._rules.refund_expired and own and view.head.timestamp > due:
             data = self._oracle.encode("refund", record.request.words)
@@ -263,7 +148,7 @@ class Planner:
     # -- answered: watch, finalize ---------------------------------------------------------------------------------
 
     def _answered(self, view: View, record: RequestRecord) -> Iterator[Compute | Judge | Wanted]:
-        posted = _posted(record)
+        posted = posted_in(record)
         verdict = view.verdicts.get((record.id, posted.answer.hash))
         seed = view.seeds.get(record.request.seed_block)
         if verdict is None and seed is not None:
@@ -286,12 +171,12 @@ class Planner:
     def challenge_due(self, view: View, record: RequestRecord, posted: PostedAnswer) -> int:
         """From when on this node challenges a wrong answer: watchers let each other go first."""
         opened_at = posted.answer.closes_at - record.request.window_seconds
-        seat = min(self._own_seats(view, record.request.service), default=None)
+        seat = min(view.own_seats(record.request.service), default=None)
         return opened_at + min(self._delay(record.request, seat), record.request.window_seconds // 4)
 
     def _judged(self, view: View, record: RequestRecord) -> Iterator[Judge]:
         """An answer that the dispute game would judge: no game about it, lost or thrown, says anything about it."""
-        posted, seed = _posted(record), view.seeds.get(record.request.seed_block)
+        posted, seed = posted_in(record), view.seeds.get(record.request.seed_block)
         if seed is not None and (record.id, posted.answer.hash) not in view.verdicts:
             yield Judge(record, posted, seed, urgent=False)
 
@@ -301,9 +186,9 @@ class Planner:
         if posted is None or (record.id, posted.answer.hash) in view.batched:
             return False
         age = view.head.timestamp - posted.answer.closes_at
-        if self._is_own(view, posted):
+        if view.is_own(posted):
             return age > 0
-        own = self._own_seats(view, record.request.service)
+        own = view.own_seats(record.request.service)
         patience = 10 * self._rules.stagger_seconds + self._delay(record.request, min(own, default=None))
         return self._rules.finalize_others and age > patience and self._price_pays(view, record)
 
@@ -314,8 +199,8 @@ class Planner:
     def _bounties(self, view: View) -> Iterator[Wanted]:
         """Callbacks that were left, by this node too, and whose price pays for them by now."""
         for record in view.left:
-            request, posted = record.request, _posted(record)
-            own = self._own_seats(view, request.service)
+            request, posted = record.request, posted_in(record)
+            own = view.own_seats(request.service)
             due = record.left_at + self._delay(request, min(own, default=None))
             closed = view.head.timestamp > posted.answer.closes_at + RETRY_SECONDS
             if not self._rules.finalize_others or closed or view.head.timestamp < due:
@@ -339,7 +224,7 @@ class Planner:
         for record in [*ready, None]:
             more = 0 if record is None else self._gas(record, how)
             if batch and (record is None or len(batch) == self._rules.finalize_batch or gas + more > BATCH_GAS):
-                oldest = min(posted.answer.closes_at for posted in map(_posted, batch))
+                oldest = min(posted.answer.closes_at for posted in map(posted_in, batch))
                 full = record is not None or len(batch) == self._rules.finalize_batch
                 if full or view.head.timestamp - oldest > self._rules.finalize_wait_seconds:
                     yield self._finalize(batch, how)
@@ -351,11 +236,11 @@ class Planner:
     @staticmethod
     def _gas(record: RequestRecord, how: str) -> int:
         callback_gas = record.request.callback_gas * 65 // 64 if how == "finalize" else 0
-        return FINALIZE_GAS + callback_gas + 40 * _posted(record).output_bytes
+        return FINALIZE_GAS + callback_gas + 40 * posted_in(record).output_bytes
 
     def _finalize(self, batch: Sequence[RequestRecord], how: str) -> Wanted:
-        items = [(r.request.words, _posted(r).answer.words, _posted(r).output) for r in batch]
-        covers = tuple((record.id, _posted(record).answer.hash) for record in batch)
+        items = [(r.request.words, posted_in(r).answer.words, posted_in(r).output) for r in batch]
+        covers = tuple((record.id, posted_in(record).answer.hash) for record in batch)
         name = keccak(b"".join(request.to_bytes(32, "big") + answer for request, answer in covers))
         return Wanted(
             key=f"{how}:{name.hex()}",
@@ -367,95 +252,6 @@ class Planner:
             ),
             covers=covers,
         )
-
-    # -- disputed: the panel ---------------------------------------------------------------------------------------
-
-    def _disputed(self, view: View, record: RequestRecord) -> Iterator[Compute | Judge | Wanted]:
-        case, posted = view.cases.get(record.id), record.posted
-        if case is None or posted is None or case.answer_hash != posted.answer.hash:
-            return
-        if case.state == "undrawn":
-            if view.head.number > case.seed_block and self._my_turn(view, record, case, since=case.opened_at):
-                yield self._panel_step(f"draw:{case.id.hex()}:{case.seed_block}", "draw", record, view)
-            return
-        now, reveal_ends_at = view.head.timestamp, self._reveal_ends_at(view, record, case)
-        for seat in sorted(self._own_seats(view, record.request.service) & set(case.members)):
-            if now <= case.commit_ends_at and seat not in case.commitments:
-                yield from self._vote(view, record, case, seat)
-            elif case.commit_ends_at < now <= reveal_ends_at and seat in case.commitments and seat not in case.votes:
-                yield from self._reveal(view, record, case, seat)
-        complete = len(case.votes) == len(case.members)
-        since = case.voted_at if complete else reveal_ends_at
-        if (complete or now > reveal_ends_at) and self._my_turn(view, record, case, since=since):
-            yield self._panel_step(f"decide:{case.id.hex()}", "decide", record, view)
-
-    def _vote(self, view: View, record: RequestRecord, case: CaseRecord, seat: int) -> Iterator[Judge | Wanted]:
-        posted, seed = _posted(record), view.seeds.get(record.request.seed_block)
-        if not self._rules.vote or view.salt is None or seed is None:
-            return
-        verdict = view.verdicts.get((record.id, case.answer_hash))
-        if verdict is None:
-            yield Judge(record, posted, seed, urgent=True)
-        elif verdict.correct is not None:
-            vote = Vote.RIGHT if verdict.correct else Vote.WRONG
-            sealed = self._commitment(view, case, seat, vote)
-            panel = view.services[record.request.service].panel
-            yield Wanted(
-                key=f"commit:{case.id.hex()}:{seat}:{case.answer_hash.hex()}",
-                to=self._panel.address,
-                data=self._panel.encode("commit", case.id, seat, sealed),
-                stake_wei=panel.absence_penalty_wei + panel.vote_fee_wei,
-                deadline=case.commit_ends_at + 1,
-                urgent=True,
-            )
-
-    def _reveal(self, view: View, record: RequestRecord, case: CaseRecord, seat: int) -> Iterator[Wanted]:
-        """The vote is found by its commitment, so that a lost journal cannot change it."""
-        for vote in (Vote.RIGHT, Vote.WRONG):
-            if view.salt is not None and case.commitments[seat] == self._commitment(view, case, seat, vote):
-                panel = view.services[record.request.service].panel
-                salt = view.salt(case.id, seat, case.answer_hash)
-                yield Wanted(
-                    key=f"reveal:{case.id.hex()}:{seat}:{case.commitments[seat].hex()}",
-                    to=self._panel.address,
-                    data=self._panel.encode("reveal", case.id, seat, int(vote), salt),
-                    stake_wei=panel.absence_penalty_wei + panel.vote_fee_wei,
-                    deadline=self._reveal_ends_at(view, record, case) + 1,
-                    urgent=True,
-                    by_disputer=True,
-                )
-
-    def _commitment(self, view: View, case: CaseRecord, seat: int, vote: Vote) -> bytes:
-        assert view.salt is not None
-        salt = view.salt(case.id, seat, case.answer_hash)
-        return commitment(self._chain_id, self._panel.address, case.id, seat=seat, vote=vote, salt=salt)
-
-    def _panel_step(self, key: str, function: str, record: RequestRecord, view: View) -> Wanted:
-        posted = _posted(record)
-        return Wanted(
-            key=f"{key}:{posted.answer.hash.hex()}",
-            to=self._panel.address,
-            data=self._panel.encode(function, record.request.words, posted.answer.words),
-            stake_wei=view.services[record.request.service].panel.challenge_bond_wei,
-            urgent=True,
-            by_disputer=True,
-        )
-
-    def _my_turn(self, view: View, record: RequestRecord, case: CaseRecord, *, since: int) -> bool:
-        """Whether it is this node's turn to push a case on: the challenger first, then the answerer, then seats."""
-        seats = self._own_seats(view, record.request.service)
-        if case.challenger in (view.operator, view.disputer):
-            rank = 0
-        elif _posted(record).answer.seat in seats:
-            rank = 1
-        elif seats:
-            rank = 2 + (min(seats) + record.id) % max(record.request.seat_count, 1)
-        else:
-            return False
-        return view.head.timestamp >= since + min(rank, LAST_RANK) * self._rules.stagger_seconds
-
-    def _reveal_ends_at(self, view: View, record: RequestRecord, case: CaseRecord) -> int:
-        return case.commit_ends_at + view.services[record.request.service].panel.reveal_seconds
 
     # -- seats -----------------------------------------------------------------------------------------------------
 
@@ -470,23 +266,10 @@ class Planner:
                     stake_wei=view.services[seat.service].terms.seat_wei,
                 )
 
-    @staticmethod
-    def _own_seats(view: View, service: bytes) -> set[int]:
-        return {s.seat for s in view.seats if s.service == service and s.operator == view.operator and s.acts}
-
-    @staticmethod
-    def _is_own(view: View, posted: PostedAnswer) -> bool:
-        return posted.operator == view.operator
-
     def _delay(self, request: Request, seat: int | None) -> int:
         """Seconds that this node lets others go first; a node without a seat comes last."""
         rank = LAST_RANK if seat is None else (seat + request.id) % max(request.seat_count, 1)
         return min(rank, LAST_RANK) * self._rules.stagger_seconds
-
-
-def _posted(record: RequestRecord) -> PostedAnswer:
-    assert record.posted is not None
-    return record.posted
 
 
 def _priority(work: Compute | Judge) -> tuple[int, int]:

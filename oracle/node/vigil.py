@@ -12,7 +12,7 @@ import structlog
 
 from oracle.chain.requests import RequestId
 from oracle.engines.base import Trouble
-from oracle.node.planner import View
+from oracle.node.plan import View
 from oracle.node.records import PostedAnswer, RequestRecord
 
 log = structlog.get_logger()

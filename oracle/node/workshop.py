@@ -32,7 +32,7 @@ from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
 from oracle.node import evidence
 from oracle.node.engines import EngineFactory
-from oracle.node.planner import Compute, Judge
+from oracle.node.plan import Compute, Judge
 from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
 from oracle.node.tee.enclave import Enclave
 

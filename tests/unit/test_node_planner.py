@@ -13,7 +13,8 @@ from oracle.chain.requests import Answer, Request, Round, Vote, case_id, commitm
 from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.types import Block
 from oracle.chain.units import ETHER, NOBODY
-from oracle.node.planner import Compute, Judge, Plan, Planner, Rules, View, Wanted
+from oracle.node.plan import Compute, Judge, Plan, Rules, View, Wanted
+from oracle.node.planner import Planner
 from oracle.node.records import (
     CaseRecord,
     Judgement,
@@ -175,8 +176,7 @@ def test_open__my_turn__computes_then_answers_until_the_turn_ends():
     assert (want.deadline, want.once) == (START + TURN, True)
 
 
-def signed(record: RequestRecord, output: Output, seed: Block) -> tuple[str, bytes]:
-    return "0x" + "5" * 40, b"signature"
+SIGNED = ("0x" + "5" * 40, b"signature")
 
 
 def sent(found: Plan) -> str:
@@ -193,7 +193,7 @@ PLAIN = (REQUEST.words, b"", 1, bytes(32), bytes(32))
 
 
 def test_open__key_inside_a_tee__signs_the_answer_under_a_key_of_its_own():
-    plain, attested = plan(view(outputs=OUTPUT)), plan(view(outputs=OUTPUT, attestation=signed))
+    plain, attested = plan(view(outputs=OUTPUT)), plan(view(outputs=OUTPUT, attestations=dict.fromkeys(OUTPUT, SIGNED)))
     assert (sent(plain), sent(attested)) == ("answer", "answerAttested")
     assert attested.wanted[0].key == plain.wanted[0].key + ":0x" + "5" * 40
     assert attested.wanted[0].stake_wei == plain.wanted[0].stake_wei + REQUEST.callback_wei
@@ -206,7 +206,7 @@ def test_open__callback_that_does_not_pay__is_answered_at_once_and_left():
         output = {(record.id, SEED.hash): Output(b"yes", 4, b"\x0c" * 32)}
         turns = [record.request.place_of_turn(SEED.hash, turn) for turn in range(10)]
         seats = [seat(n, ME if n == turns[0] else OTHER) for n in range(SEATS)]
-        (want,) = plan(view(5, record, outputs=output, attestation=signed, seats=seats)).wanted
+        (want,) = plan(view(5, record, outputs=output, attestations=dict.fromkeys(output, SIGNED), seats=seats)).wanted
         words = (record.request.words, b"yes", 4, b"\x0c" * 32, SEED.hash, b"signature", leaves)
         assert want.data == CONTRACTS.oracle.encode("answerAttested", *words)
         assert want.key.endswith(":left") == leaves
@@ -217,12 +217,13 @@ def test_open__private_prompt__is_for_those_who_can_read_it():
     record = replace(OPEN, request=request)
     seats = [seat(n, ME) for n in range(SEATS)]
     assert plan(view(5, record, seats=seats)) == Plan((), ())
-    (job,) = plan(view(5, record, seats=seats, opens=lambda record: True)).work
+    (job,) = plan(view(5, record, seats=seats, readable=frozenset([record.id]))).work
     assert job.record is record
     output = {(record.id, SEED.hash): Output(b"sealed", 4, bytes(32))}
-    unsigned = plan(view(5, record, seats=seats, outputs=output, opens=lambda record: True))
+    unsigned = plan(view(5, record, seats=seats, outputs=output, readable=frozenset([record.id])))
     assert unsigned == Plan((), ()), "nobody would believe it"
-    attested = plan(view(5, record, seats=seats, outputs=output, opens=lambda record: True, attestation=signed))
+    read, signed = frozenset([record.id]), dict.fromkeys(output, SIGNED)
+    attested = plan(view(5, record, seats=seats, outputs=output, readable=read, attestations=signed))
     assert sent(attested) == "answerAttested"
 
 

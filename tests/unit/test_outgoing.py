@@ -5,7 +5,7 @@ from rig.anvil import anvil
 from rig.stack import ETHER, stack
 
 from oracle.node.outgoing import Outgoing
-from oracle.node.planner import Wanted
+from oracle.node.plan import Wanted
 
 
 async def test_enter__wanted_sooner_than_planned__goes_before_what_is_due_between(tmp_path):

@@ -4,7 +4,8 @@ from dataclasses import replace
 
 from unit.test_node_planner import CONTRACTS, ME, REQUEST, SERVICE, answered, view
 
-from oracle.node.planner import Planner, Rules
+from oracle.node.plan import Rules
+from oracle.node.planner import Planner
 from oracle.node.records import Judgement
 from oracle.node.vigil import LONGEST_SECONDS, Vigil
 

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 from unit.test_node_planner import SEED, answered, view
 
 from oracle.journal.journal import Journal
-from oracle.node.planner import Judge
+from oracle.node.plan import Judge
 from oracle.node.records import verdict_key
 from oracle.node.workshop import RELOAD_SECONDS, Workshop
 

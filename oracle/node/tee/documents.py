@@ -15,7 +15,7 @@ from oracle.attestation.registration import QuoteProducer
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
-from oracle.node.planner import Wanted
+from oracle.node.plan import Wanted
 from oracle.node.tee.beside import Beside
 
 log = structlog.get_logger()

@@ -24,7 +24,7 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.errors import EvidenceUnavailable, Refused, ReorgedAway
 from oracle.journal.journal import BlockRef
-from oracle.node.planner import View, Wanted
+from oracle.node.plan import View, Wanted
 from oracle.node.records import ServiceRecord
 from oracle.node.tee.beside import Beside
 from oracle.node.tee.documents import Documents

@@ -19,7 +19,7 @@ from oracle.chain.requests import Answer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.errors import NotForThisKey, NotPrivate, Refused, UnknownHeader
-from oracle.node.planner import View
+from oracle.node.plan import View
 from oracle.node.records import Output, RequestRecord, ServiceRecord
 from oracle.node.tee.keys import Keys
 from oracle.node.tee.mailbox import Mailbox
