@@ -183,6 +183,11 @@ def mine_again(w3: Web3, number: int) -> None:
     w3.provider.make_request(RPCEndpoint("anvil_reorg"), [depth, []])
 
 
+def live(w3: Web3, seconds: int) -> None:
+    """Pass so much time with a block each second, as a chain in good health does: turns that pass so are missed."""
+    w3.provider.make_request(RPCEndpoint("anvil_mine"), [hex(seconds), hex(1)])
+
+
 def pass_time(w3: Web3, seconds: int) -> None:
     """Moves the chain's clock ahead and mines a block."""
     w3.provider.make_request(RPCEndpoint("evm_increaseTime"), [seconds])

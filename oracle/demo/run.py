@@ -261,7 +261,7 @@ class Demo:
         self.narrator.catch_up()
         self.narrator.say("the nodes", "stop, all of them cleanly")
         asked = self._ask_dapp(REVIEW, seconds=60)
-        devnet.pass_time(self.w3, 120)
+        devnet.live(self.w3, 120)
         self.narrator.say("", "two minutes pass, and the request's deadline with them")
         credit = self.user.oracle.functions.credit(self.dapp.address)
         before = credit.call()
@@ -275,7 +275,9 @@ class Demo:
             from_block=asked.block, argument_filters={"requestId": asked.id}
         )
         fines = sum(log["args"]["penaltyWei"] for log in missed) / ETHER
-        self.narrator.say("", f"{len(missed)} turns passed, which cost their nodes {fines:g} ether; it is burnt")
+        self.narrator.say(
+            "", f"turns missed: {len(missed)}, for {fines:g} ether from the nodes and as much from the dapp"
+        )
 
     def balances(self) -> None:
         self._scene("What everybody gained and lost, in ether")
