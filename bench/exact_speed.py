@@ -93,7 +93,7 @@ def side_by_side(path: Path, rounds: int) -> Figures:
 def checking(path: Path, shape: gguf_random.Shape, rounds: int = 3) -> Figures:
     """How much faster the engine checks an answer of 128 tokens than it generated it, greedy and sampled."""
     manifest = Manifest(
-        shape.name, file_sha256(path), path.stat().st_size, "", CONTEXT, (), (), (shape.vocabulary - 1,)
+        shape.name, file_sha256(path), path.stat().st_size, "", CONTEXT, (), (), (shape.vocabulary - 1,), 0
     )
     engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", THREADS))
     prompt = [TokenId(i) for i in range(10, 26)]

@@ -219,7 +219,7 @@ def random_ids(engine: LlamaEngine, rng: random.Random) -> list[TokenId]:
 
 def random_shape(shape: gguf_random.Shape) -> Subject:
     path = gguf_random.cached(shape)
-    manifest = Manifest(shape.name, file_sha256(path), path.stat().st_size, "", 256, (), (), tuple(range(4)))
+    manifest = Manifest(shape.name, file_sha256(path), path.stat().st_size, "", 256, (), (), tuple(range(4)), 0)
     return Subject(shape.name, path, manifest, random_ids)
 
 

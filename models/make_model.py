@@ -24,6 +24,7 @@ from models.evaluate import Reader, accuracies
 from models.language import Item, Writer
 from models.network import Network, Shape
 from models.tokenizer import ASSISTANT, BEGIN, DONE, END, PRE_TOKENIZER, SPECIALS, USER, Tokenizer, learn
+from oracle.models.gguf import read
 from oracle.models.shipped import SHIPPED_MODEL
 
 FOLDER = SHIPPED_MODEL.parent
@@ -189,6 +190,7 @@ def describe(path: Path) -> None:
         "prefixTokens": PREFIX,
         "suffixTokens": SUFFIX,
         "stopTokens": STOP,
+        "replacementToken": read(path).vocabulary.index(b"?"),
         "known": known(path),
         "card": {
             "does": "The sentiment of a short English review: `positive` or `negative`. Yes/no questions about a fact "

@@ -100,14 +100,6 @@ class BadManifest(Refused):
     """A manifest is malformed, or one that the registry would refuse."""
 
 
-class EmptyPrompt(Refused):
-    """Wrapper and prompt together hold no token to start from."""
-
-
-class MalformedPrompt(Refused):
-    """A prompt that must be token ids and is not."""
-
-
 class PromptTooLong(Refused):
     """Prompt and answer do not fit the model's context."""
 

@@ -37,7 +37,7 @@ def cli(alias: str, out: Path, block_millis: int) -> None:
     seats = project.Seats.deploy(registry, block_millis, sender=deployer)
     oracle = project.Oracle.deploy(seats, sender=deployer)
     lens = project.Lens.deploy(oracle, sender=deployer)
-    panel = project.PanelArbiter.deploy(oracle, sender=deployer)
+    panel = project.PanelArbiter.deploy(oracle, registry, sender=deployer)
 
     families = [
         family.deploy(sender=deployer)

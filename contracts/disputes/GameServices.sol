@@ -45,10 +45,11 @@ abstract contract GameServices is IDisputeGame {
     function adopt(ServiceId service, IServices.Terms calldata terms) external returns (uint32 disputeSeconds) {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
         GameTerms memory game = abi.decode(terms.arbiterTerms, (GameTerms));
+        uint256 steps = referee.checkPrompts(terms.model, terms.maxPromptBytes);
         _checkTerms(terms, game);
 
         _indexOf[service] = ++_serviceCount;
-        _services[_serviceCount] = Service(service, terms.model, game, referee.steps(terms.model));
+        _services[_serviceCount] = Service(service, terms.model, game, steps);
         emit GameServiceAdopted(service, game);
         return uint32(2 * uint256(game.clockSeconds) + game.firstMoveSeconds + 2 * OPENINGS * game.moveSeconds);
     }
@@ -64,8 +65,7 @@ abstract contract GameServices is IDisputeGame {
     }
 
     /// @dev Refuses terms under which somebody honest would lose.
-    function _checkTerms(IServices.Terms calldata terms, GameTerms memory game) private view {
-        if (!referee.enrolled(terms.model)) revert IReferee.NotEnrolled(terms.model);
+    function _checkTerms(IServices.Terms calldata terms, GameTerms memory game) private pure {
         if (game.moveSeconds == 0 || game.firstMoveSeconds < game.moveSeconds) {
             revert MovesTooShort(game.moveSeconds, game.firstMoveSeconds);
         }

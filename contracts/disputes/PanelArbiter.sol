@@ -4,10 +4,12 @@ pragma solidity ^0.8.30;
 import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
 
 import {IArbiter} from "../interfaces/IArbiter.sol";
+import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IPanelArbiter} from "../interfaces/IPanelArbiter.sol";
 import {IServices} from "../interfaces/IServices.sol";
 import {RequestId, ServiceId} from "../interfaces/Types.sol";
+import {Prompts} from "../libraries/Prompts.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
 
 /// @title PanelArbiter
@@ -30,13 +32,15 @@ contract PanelArbiter is IPanelArbiter {
     }
 
     IOracle public immutable oracle;
+    IModelRegistry public immutable registry;
 
     mapping(ServiceId service => PanelTerms) private _terms;
     mapping(CaseId caseId => Case) private _cases;
     mapping(CaseId caseId => mapping(uint16 seat => Ballot)) private _ballots;
 
-    constructor(IOracle oracle_) {
+    constructor(IOracle oracle_, IModelRegistry registry_) {
         oracle = oracle_;
+        registry = registry_;
     }
 
     /* SERVICES */
@@ -59,6 +63,8 @@ contract PanelArbiter is IPanelArbiter {
         if (terms.bondWei < 4 * feesWei) revert BondTooSmall(terms.bondWei, 4 * feesWei);
         uint256 leastSeatWei = uint256(terms.bondWei) + panel.absencePenaltyWei;
         if (terms.seatWei < leastSeatWei) revert SeatTooSmall(terms.seatWei, leastSeatWei);
+        IModelRegistry.Frame memory frame = registry.frameOf(terms.model);
+        Prompts.checkText(frame.contextLength, frame.prefixCount + frame.suffixCount, terms.maxPromptBytes);
 
         _terms[service] = panel;
         emit PanelAdopted(service, panel);

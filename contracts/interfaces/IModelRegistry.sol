@@ -16,6 +16,7 @@ interface IModelRegistry {
     /// @param prefixTokens token ids before the prompt, the beginning-of-text token included.
     /// @param suffixTokens token ids after the prompt.
     /// @param stopTokens token ids that end an output; they spell nothing.
+    /// @param replacementToken read in place of an id that the vocabulary has not, and where nothing else is to be read.
     /// @param weightsRoot Merkle root over the raw rows of the file's tensors; zero if no exact engine runs the model.
     /// @param architecture ABI-encoded numbers of the exact engine; empty if no exact engine runs the model.
     struct Manifest {
@@ -27,22 +28,39 @@ interface IModelRegistry {
         uint32[] prefixTokens;
         uint32[] suffixTokens;
         uint32[] stopTokens;
+        uint32 replacementToken;
         bytes32 weightsRoot;
         bytes architecture;
     }
 
-    /// @notice A model came to exist. The manifest lives in this event alone.
+    /// @notice What a prompt of the model must fit into, and what stands in for a token that there is not.
+    /// @param contextLength most tokens of wrapper, prompt and output together.
+    /// @param prefixCount tokens before the prompt. @param suffixCount tokens after it.
+    struct Frame {
+        uint32 contextLength;
+        uint32 prefixCount;
+        uint32 suffixCount;
+        uint32 replacementToken;
+    }
+
+    /// @notice A model came to exist. But for its frame, the manifest lives in this event alone.
     event ModelRegistered(ModelId indexed model, address indexed author, Manifest manifest);
 
     /// @notice Thrown when the same manifest was registered before.
     error AlreadyRegistered(ModelId model);
 
-    /// @notice Thrown when a manifest names no file, no context or no stop token.
+    /// @notice Thrown when a manifest names no file or no stop token.
     error IncompleteManifest();
+
+    /// @notice Thrown when the context does not hold the wrapper, one token of a prompt and one of an output.
+    error NoRoomForPrompt(uint256 contextLength, uint256 wrapperTokens);
 
     /// @notice Registers `manifest` for ever.
     function register(Manifest calldata manifest) external returns (ModelId model);
 
     /// @notice Whether `model` was registered.
     function registered(ModelId model) external view returns (bool);
+
+    /// @notice A model's frame; all zero if it was not registered.
+    function frameOf(ModelId model) external view returns (Frame memory);
 }

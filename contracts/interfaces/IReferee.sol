@@ -100,6 +100,10 @@ interface IReferee {
     /// @notice The contract whose code holds a model's numbers (`Models`).
     function pointerOf(ModelId model) external view returns (address);
 
+    /// @notice Reverts unless the model is enrolled, and every prompt of up to `promptBytes` leaves room for an output.
+    /// @return count `steps` of the model.
+    function checkPrompts(ModelId model, uint256 promptBytes) external view returns (uint256 count);
+
     /* SHAPES */
 
     /// @notice Roots in the first list.

@@ -8,8 +8,12 @@ import {ModelId} from "./Types.sol";
 
 /// @title The referee of tokens: which one the logits choose, and what an answer's tokens must look like.
 interface ITokenReferee {
-    /// @dev Prompt: not the tokens that were asked for, or none that the model can take. End: too long, too short, a stop
-    /// token before the end. Text: a token that does not spell its part of the output.
+    /// @dev Prompt: not the tokens that the prompt reads as. End: too long, too short, a stop token before the end. Text: a
+    /// token that does not spell its part of the output.
+    ///
+    /// Every prompt has one reading, which no fault touches: the wrapper's prefix, a token for each three bytes, the
+    /// suffix. An id that the vocabulary has not reads as the manifest's replacement token; a rest of one or two bytes is
+    /// ignored; where nothing is left, the replacement token stands alone.
     enum Fault {
         Prompt,
         End,

@@ -56,6 +56,7 @@ ADVICE = {
     "VotingOutOfRange": "change `commit_seconds` or `reveal_seconds`",
     "BondTooSmall": "raise `bond_wei`, or lower `vote_fee_wei`",
     "SeatTooSmall": "raise `seat_wei` to a bond and an absence",
+    "PromptMayNotFit": "lower `max_prompt_bytes`: `didyma service create` says the largest that fits",
     "MovesTooShort": "change the terms of the game: moves must last, the first no shorter than others",
     "ClockOutOfRange": "change `clock_seconds`: a prefill, the queue's share and every move must fit",
     "QueueTooShort": "raise `queue_seconds` to twice what a node needs for the openings of a game",

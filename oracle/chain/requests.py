@@ -19,7 +19,6 @@ CaseId = NewType("CaseId", bytes)
 
 SEED_DELAY = 2
 CALLBACK_OVERHEAD_GAS = 60_000
-MAX_OUTPUT_BYTES = 128 * 1024
 
 
 class Ruling(IntEnum):

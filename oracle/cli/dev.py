@@ -69,7 +69,7 @@ def dev(
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             say("opening a service, taking seats")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
-            terms = devnet.dev_terms(deployment, manifest.model_id, mode)
+            terms = devnet.dev_terms(deployment, manifest, mode)
             service = devnet.open_service(client, manifest, terms)
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
             if liar:

@@ -15,6 +15,7 @@ from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
 USUAL_CONTEXT = 4096  # tokens; a longer one costs memory on every node
+REPLACEMENT = "?"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def make_manifest(
     Raises BadModelFile, BadManifest, EngineCrashed.
     """
     path = store.file_path(sha256)
-    texts = [wrapper.prefix, wrapper.suffix, *wrapper.stops]
+    texts = [wrapper.prefix, wrapper.suffix, *wrapper.stops, REPLACEMENT]
     reader = WorkerEngine(vocabulary_spec(path))
     try:
         reader.start()
@@ -53,7 +54,16 @@ def make_manifest(
         prefix_tokens=_with_start(described.tokens[0], described),
         suffix_tokens=described.tokens[1],
         stop_tokens=_stop_tokens(wrapper.stops, described),
+        replacement_token=_replacement(described),
     )
+
+
+def _replacement(described: Description) -> int:
+    """The last token of REPLACEMENT: some vocabularies put a space before it."""
+    tokens = described.tokens[-1]
+    if not tokens:
+        raise BadManifest(f"no token of the file spells {REPLACEMENT!r}, which stands for tokens that it has not")
+    return tokens[-1]
 
 
 def _with_start(prefix: Sequence[TokenId], described: Description) -> tuple[int, ...]:
@@ -67,7 +77,7 @@ def _stop_tokens(stops: Sequence[str], described: Description) -> tuple[int, ...
             raise BadManifest("the file names no end token; give one with --stop")
         return described.end_tokens
     chosen = []
-    for text, tokens in zip(stops, described.tokens[2:], strict=True):
+    for text, tokens in zip(stops, described.tokens[2:-1], strict=True):
         if text.isdecimal():
             chosen.append(int(text))
         elif len(tokens) == 1:

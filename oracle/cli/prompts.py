@@ -53,7 +53,7 @@ def as_taken(
     models = models_of(network, store)
     manifest = models.manifest(client.terms(service)["model"])
     taken = tokenized(models.file(manifest).path, prompt)
-    count = len(manifest.prefix_tokens) + len(prompt_ids(taken) or ()) + len(manifest.suffix_tokens)
+    count = len(manifest.wrapped(prompt_ids(taken)))
     if count + max_tokens > manifest.context_length:
         raise PromptTooLong(
             f"the prompt has {count:,} tokens with its wrapper; with {max_tokens:,} of the answer, the model's context "

@@ -222,9 +222,9 @@ def _time(client: OracleClient, moment: Moment) -> int:
 def _prompt(life: Life, is_game: bool) -> str:
     if life.request.is_private:
         return "sealed, private"
-    ids = prompt_ids(life.prompt) if is_game else None
-    if ids is None:
+    if not is_game:
         return text_of(life.prompt)
+    ids = prompt_ids(life.prompt)
     return f"token ids {' '.join(map(str, ids[:SHOWN_IDS]))}{' ...' if len(ids) > SHOWN_IDS else ''}"
 
 

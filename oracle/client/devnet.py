@@ -34,6 +34,7 @@ from oracle.chain.units import ETHER, GWEI, NOBODY
 from oracle.client import OracleClient, ServiceId
 from oracle.client.devnodes import start, stop
 from oracle.disputes import recomputed
+from oracle.engines.prompts import longest_prompt
 from oracle.engines.sampling import table_code
 from oracle.errors import BadModelFile, Refused
 from oracle.models.manifest import Manifest
@@ -150,7 +151,7 @@ def deploy(w3: Web3) -> Deployment:
     seats = create("Seats", registry, BLOCK_MILLIS)
     oracle = create("Oracle", seats)
     lens = create("Lens", oracle)
-    panel = create("PanelArbiter", oracle)
+    panel = create("PanelArbiter", oracle, registry)
     referee = create("Referee", registry, *map(create, ("LinearReferee", "RowReferee", "AttentionReferee")))
     table_made = w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(table_code())})
     table = w3.eth.wait_for_transaction_receipt(table_made)
@@ -210,6 +211,7 @@ def read_description(described: Path) -> tuple[Manifest, Path]:
             prefix_tokens=tuple(fields["prefixTokens"]),
             suffix_tokens=tuple(fields["suffixTokens"]),
             stop_tokens=tuple(fields["stopTokens"]),
+            replacement_token=fields["replacementToken"],
         )
         return manifest, described.parent / fields["file"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -232,7 +234,7 @@ def add_model(store: Path, described: Path, *, committed: bool = False) -> Manif
     return manifest
 
 
-def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> Terms:
+def dev_terms(deployment: Deployment, manifest: Manifest, mode: Mode = Mode.PANEL) -> Terms:
     """Short windows and round prices. Raises Refused where the deployment has no dispute game and one is wanted."""
     panel = replace(PANEL, tolerance=0) if mode is Mode.EXACT else PANEL
     arbiter = deployment.game if mode.plays else deployment.panel
@@ -241,7 +243,7 @@ def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> 
     if mode is Mode.TEE and deployment.attester is None:
         raise Refused("this deployment knows no TEEs")
     return Terms(
-        model=model,
+        model=manifest.model_id,
         arbiter=arbiter,
         arbiter_terms=GAME.encoded() if mode.plays else panel.encoded(),
         attester=deployment.attester if mode is Mode.TEE and deployment.attester else NOBODY,
@@ -252,7 +254,7 @@ def dev_terms(deployment: Deployment, model: bytes, mode: Mode = Mode.PANEL) -> 
         base_price_wei=ETHER // 1000,
         byte_price_wei=10 * GWEI,
         token_price_wei=10_000 * GWEI,
-        max_prompt_bytes=1024,
+        max_prompt_bytes=min(1024, longest_prompt(manifest, of_ids=mode.plays)),
         max_tokens=64,
         turn_seconds=20,
         window_seconds=20,

@@ -121,7 +121,7 @@ class Demo:
         self._until_ready()
 
     def _open(self, manifest: Manifest, mode: devnet.Mode, *plans: devnet.NodePlan) -> Service:
-        terms = devnet.dev_terms(self.user.deployment, manifest.model_id, mode)
+        terms = devnet.dev_terms(self.user.deployment, manifest, mode)
         service = devnet.open_service(self.deployer, manifest, terms)
         devnet.take_seats(self.w3, self.user.deployment, service, list(plans), terms)
         return Service(service, plans, reads_text=not mode.plays)

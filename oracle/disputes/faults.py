@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from oracle.disputes.evidence import Input, ModelExhibits, Spelling, entry_input
-from oracle.merkle.tokens import Tokens, prompt_ids
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, reading
+from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
 
 
@@ -34,22 +35,25 @@ def find(
     tokens: Tokens, prompt: bytes, output: bytes, manifest: Manifest, model: ModelExhibits, max_tokens: int
 ) -> Refutation | None:
     """The first fault, or None. prompt, output: the request's and the answer's bytes."""
-    asked = _asked(prompt, manifest)
+    asked = reading(prompt, manifest, model.architecture.vocabulary)
     count = len(tokens.prompt)
-    if asked is None or len(asked) != count or count >= manifest.context_length:
+    if len(asked) != count:
         return Refutation(Fault.PROMPT, 0, prompt, (entry_input(tokens, 0),))
-    vocabulary = model.architecture.vocabulary
     for index, (token, wanted) in enumerate(zip(tokens.prompt, asked, strict=True)):
-        if token != wanted or wanted >= vocabulary:
+        if token != wanted or any(tokens.prompt_ends[index : index + 1]):
             return Refutation(Fault.PROMPT, index, prompt, (entry_input(tokens, index),))
     last = len(tokens.ids) - 1
     if len(tokens.ids) > manifest.context_length:
         return Refutation(Fault.END, last, b"", (entry_input(tokens, last),))
-    for index, token in enumerate(tokens.output[:-1], count):
-        if token in manifest.stop_tokens:
+    ended = [
+        token in manifest.stop_tokens or end >= FULL_OUTPUT_BYTES
+        for token, end in zip(tokens.output, tokens.ends, strict=True)
+    ]
+    for index, stops in enumerate(ended[:-1], count):
+        if stops:
             return Refutation(Fault.END, index, b"", (entry_input(tokens, index),))
     limit = min(max_tokens, manifest.context_length - count)
-    early = tokens.output[-1] not in manifest.stop_tokens and len(tokens.output) < limit
+    early = not ended[-1] and len(tokens.output) < limit
     if early or tokens.ends[-1] != len(output):
         return Refutation(Fault.END, last, output, (entry_input(tokens, last),))
     return _spelling(tokens, output, manifest.stop_tokens, model)
@@ -67,8 +71,3 @@ def _spelling(tokens: Tokens, output: bytes, stop_tokens: Sequence[int], model: 
             return Refutation(Fault.TEXT, index, output, (entry_input(tokens, index), before, shown))
         start = end
     return None
-
-
-def _asked(prompt: bytes, manifest: Manifest) -> list[int] | None:
-    middle = prompt_ids(prompt)
-    return None if middle is None else [*manifest.prefix_tokens, *middle, *manifest.suffix_tokens]

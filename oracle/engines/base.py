@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
-from oracle.errors import EmptyPrompt, PromptTooLong
+from oracle.engines.prompts import FULL_OUTPUT_BYTES
+from oracle.errors import PromptTooLong
 
 TokenId = NewType("TokenId", int)
 
@@ -94,11 +95,15 @@ class Engine(Protocol):
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         """Ids of the whole input: wrapper prefix, `prompt` with special tokens as plain text, wrapper suffix.
 
-        Raises PromptTooLong when the context cannot hold the ids and one output token.
+        Any bytes have one reading, and it is not empty. Raises PromptTooLong when the context cannot hold it and one
+        output token, as only private prompts can be that never stood on the chain.
         """
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
-        """Continue `prompt` until a stop token or `params.max_tokens`. Raises PromptTooLong."""
+        """Continue `prompt` until a stop token, `params.max_tokens`, the context's end, or until the output is full.
+
+        Raises PromptTooLong.
+        """
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         """Judge `output` by one batched forward pass over prompt + output."""
@@ -115,30 +120,34 @@ class Engine(Protocol):
         """
 
 
-def output_limit(prompt: Sequence[TokenId], context_length: int, params: Params) -> int:
+def output_limit(prompt: Sequence[int], context_length: int, params: Params) -> int:
     """Most output tokens that the request and the model's context allow.
 
-    Raises EmptyPrompt, and PromptTooLong when not even one fits.
+    prompt: not empty. Raises PromptTooLong when not even one fits.
     """
-    if not prompt:
-        raise EmptyPrompt("the model has no beginning-of-text token and the prompt is empty")
     if len(prompt) >= context_length:
         raise PromptTooLong(f"{len(prompt)} tokens leave no room for an answer in a context of {context_length}")
     return min(params.max_tokens, context_length - len(prompt))
 
 
-def well_formed(output: Sequence[TokenId], limit: int, stop_tokens: Sequence[int], vocabulary: int) -> Verdict:
+def well_formed(output: Sequence[TokenId], limit: int, stop_tokens: Sequence[int], pieces: Sequence[bytes]) -> Verdict:
     """What can be said about `output` without running the model.
 
-    An output ends with its first stop token, or holds exactly `limit` tokens none of which is one.
+    An output ends with its first stop token, or with the token that fills it, or holds exactly `limit` tokens.
+    pieces: what each token of the vocabulary spells.
     """
+    spelled = 0  # bytes
     for position, token in enumerate(output):
         if position >= limit:
             return Verdict(False, position, f"goes on after {limit} tokens, the most that was asked for")
-        if not 0 <= token < vocabulary:
+        if not 0 <= token < len(pieces):
             return Verdict(False, position, f"{token} is not in the vocabulary")
         if position and output[position - 1] in stop_tokens:
             return Verdict(False, position, "goes on after a stop token")
-    if len(output) < limit and (not output or output[-1] not in stop_tokens):
+        if spelled >= FULL_OUTPUT_BYTES:
+            return Verdict(False, position, f"goes on after {spelled} bytes, which fill an output")
+        spelled += 0 if token in stop_tokens else len(pieces[token])
+    ended = spelled >= FULL_OUTPUT_BYTES or (output and output[-1] in stop_tokens)
+    if len(output) < limit and not ended:
         return Verdict(False, len(output), "ends without a stop token")
     return Verdict(True, None, "well formed")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oracle.engines.base import Engine, Params, TokenId
-from oracle.errors import EmptyPrompt, MalformedPrompt, PromptTooLong, Refused
+from oracle.errors import Refused
 
 
 @dataclass(frozen=True)
@@ -36,10 +36,7 @@ class Finding:
 def judge(engine: Engine, prompt: bytes, posted: Posted, params: Params) -> Finding:
     """Recovers the token ids and checks them, twice before calling them wrong. Raises Transient errors."""
     try:
-        try:
-            ids = engine.tokenize(prompt)
-        except (PromptTooLong, EmptyPrompt, MalformedPrompt) as error:
-            return Finding(False, f"this prompt has no answer: {error}")
+        ids = engine.tokenize(prompt)
         tokens = _recovered(engine, ids, posted, params) or _recovered(engine, ids, posted, params)
         if tokens is None:
             return Finding(False, "no token ids under the committed root spell the output")

@@ -19,8 +19,10 @@ from oracle.engines.base import Completion, Params, TokenId, Verdict, output_lim
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary
 from oracle.errors import BadModelFile, PromptTooLong
 from oracle.merkle.tokens import tokens_root
+from oracle.models import gguf
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import known_answer
@@ -65,9 +67,8 @@ class LlamaEngine:
         self._model = NativeModel(
             file.path, settings.gpu_layers, lambda done: on_progress("load", int(done * 1000), 1000)
         )
-        wrapper = (*manifest.prefix_tokens, *manifest.suffix_tokens, *manifest.stop_tokens)
-        if max(wrapper) >= self._model.vocabulary:
-            raise BadModelFile(f"the manifest names token {max(wrapper)}, the file has {self._model.vocabulary}")
+        check_manifest(manifest, self._model.pieces, self._model.trained_context)
+        check_vocabulary(gguf.read(file.path))
         self._longest_piece = max(1, *map(len, self._model.pieces))
         self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
         file.verify(self._on_hash)  # not replaced while it was being loaded
@@ -89,25 +90,27 @@ class LlamaEngine:
         context = self._manifest.context_length
         if len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
             raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
-        tokens = [*self._manifest.prefix_tokens, *self._model.tokenize(prompt, False), *self._manifest.suffix_tokens]
-        ids = [TokenId(token) for token in tokens]
-        output_limit(ids, context, Params(1))
-        return ids
+        read = self._manifest.wrapped(self._model.tokenize(prompt, False))
+        output_limit(read, context, Params(1))
+        return [TokenId(token) for token in read]
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         limit = self._begin(prompt, params)
         tokens: list[TokenId] = []
         logits = self._after(prompt)
+        spelled = 0  # bytes
         while True:
             tokens.append(TokenId(pick(logits, params, len(tokens))))
+            spelled += len(self.detokenize(tokens[-1:]))
             self._on_progress("generate", len(tokens), limit)
-            if tokens[-1] in self._manifest.stop_tokens or len(tokens) == limit:
+            ended = tokens[-1] in self._manifest.stop_tokens or spelled >= FULL_OUTPUT_BYTES
+            if ended or len(tokens) == limit:
                 return Completion(tuple(tokens), self.detokenize(tokens), tokens_root(tokens))
             logits = self._after(tokens[-1:])
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         limit = output_limit(prompt, self._manifest.context_length, params)
-        shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.vocabulary)
+        shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
         for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params)):
             if short == HOPELESS:
                 return Verdict(False, position, f"token {output[position]} lies below the best by more than tolerated")
@@ -199,7 +202,7 @@ class LlamaEngine:
             piece = b"" if token in stops else self._model.pieces[token]
             if not rest.startswith(piece) or len(rest) - len(piece) > left * self._longest_piece:
                 continue
-            must_stop = left == 0 and wanted.count < wanted.limit
+            must_stop = left == 0 and wanted.count < wanted.limit and len(wanted.text) < FULL_OUTPUT_BYTES
             if (token in stops and left) or (must_stop and token not in stops):
                 continue
             able.append(TokenId(int(token)))

@@ -7,17 +7,27 @@ it all the same. Results are float32 and depend in their last bits on batch size
 """
 
 import ctypes
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 
+from oracle.engines.prompts import readable
 from oracle.errors import BadModelFile
 from oracle.models import gguf
+
+T = TypeVar("T")
+
+STACK_BYTES, STACK_BYTES_A_BYTE = 8 << 20, 1024
+"""For tokenizing: `std::regex`, by which llama.cpp cuts the texts of some vocabularies, goes as deep as a run of like
+characters is long, 450 bytes for each; on a usual stack 30,000 exclamation marks are a segmentation fault."""
 
 OnFraction = Callable[[float], None]
 """Called with 0.0 to 1.0."""
@@ -67,6 +77,17 @@ def load(path: Path, gpu_layers: int, on_fraction: OnFraction, *, vocabulary_onl
     return model
 
 
+def _on_a_stack(size: int, work: Callable[[], T]) -> T:
+    """What `work` returns, in a thread with a stack of at least so many bytes."""
+    with ThreadPoolExecutor(1) as pool:
+        usual = threading.stack_size(-(-size // 4096) * 4096)
+        try:
+            done = pool.submit(work)  # starts the thread
+        finally:
+            threading.stack_size(usual)
+        return done.result()
+
+
 class NativeModel:
     """A loaded model file, or its vocabulary alone."""
 
@@ -95,7 +116,11 @@ class NativeModel:
         """What each token spells; special tokens spell nothing."""
 
     def tokenize(self, text: bytes, special: bool) -> list[int]:
-        """special: whether the text of special tokens stands for them."""
+        """Of any bytes, as `readable` has them. special: whether the text of special tokens stands for them."""
+        text = readable(text)
+        return _on_a_stack(STACK_BYTES + len(text) * STACK_BYTES_A_BYTE, partial(self._tokenized, text, special))
+
+    def _tokenized(self, text: bytes, special: bool) -> list[int]:
         room = len(text) + 16
         while True:
             tokens = (api.llama_token * room)()

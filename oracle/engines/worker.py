@@ -61,8 +61,6 @@ REFUSALS = {
     for cls in (
         errors.BadManifest,
         errors.BadModelFile,
-        errors.EmptyPrompt,
-        errors.MalformedPrompt,
         errors.ProofFailed,
         errors.PromptTooLong,
         errors.WrongNumbers,

@@ -20,7 +20,8 @@ from eth_hash.auto import keccak
 from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 
 ENTRIES = 4
-PROMPT_TOKEN_BYTES = 3
+ID_BYTES = 3
+"""A token id in a prompt, where prompts are ids."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Tokens:
     output: tuple[int, ...]
     ends: tuple[int, ...]
     """In bytes, one for each of `output`."""
+    prompt_ends: tuple[int, ...] = ()
+    """As a node revealed them, one for each of `prompt`; any but 0 is a fault. Empty where they all are 0."""
 
     @classmethod
     def spelled(cls, prompt: Sequence[int], output: Sequence[int], lengths: Sequence[int]) -> "Tokens":
@@ -42,7 +45,9 @@ class Tokens:
         """From all entries, as a node reveals them."""
         ids = [int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 8)]
         ends = [int.from_bytes(data[at + 4 : at + 8], "big") for at in range(0, len(data), 8)]
-        return cls(tuple(ids[:prompt_count]), tuple(ids[prompt_count:]), tuple(ends[prompt_count:]))
+        return cls(
+            tuple(ids[:prompt_count]), tuple(ids[prompt_count:]), tuple(ends[prompt_count:]), tuple(ends[:prompt_count])
+        )
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -51,7 +56,7 @@ class Tokens:
     @cached_property
     def data(self) -> bytes:
         """All entries."""
-        ends = (0,) * len(self.prompt) + self.ends
+        ends = (self.prompt_ends or (0,) * len(self.prompt)) + self.ends
         pairs = zip(self.ids, ends, strict=True)
         return b"".join(token.to_bytes(4, "big") + end.to_bytes(4, "big") for token, end in pairs)
 
@@ -78,15 +83,12 @@ class Tokens:
 
 def prompt_bytes(ids: Sequence[int]) -> bytes:
     """Token ids as a prompt of a service whose answers are judged by the dispute game."""
-    return b"".join(token.to_bytes(PROMPT_TOKEN_BYTES, "big") for token in ids)
+    return b"".join(token.to_bytes(ID_BYTES, "big") for token in ids)
 
 
-def prompt_ids(prompt: bytes) -> list[int] | None:
-    """Inverse of `prompt_bytes`; None if no ids are that many bytes."""
-    if len(prompt) % PROMPT_TOKEN_BYTES:
-        return None
-    starts = range(0, len(prompt), PROMPT_TOKEN_BYTES)
-    return [int.from_bytes(prompt[at : at + PROMPT_TOKEN_BYTES], "big") for at in starts]
+def prompt_ids(prompt: bytes) -> list[int]:
+    """Inverse of `prompt_bytes`, whatever the bytes: a rest of one or two is ignored."""
+    return [int.from_bytes(prompt[at : at + ID_BYTES], "big") for at in range(0, len(prompt) - ID_BYTES + 1, ID_BYTES)]
 
 
 def tokens_root(tokens: Sequence[int]) -> bytes:

@@ -6,7 +6,7 @@ good, nor whether its file can still be had at `uri`.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 from typing import Any
 
@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 
 from oracle.errors import BadManifest
 
-ABI_TYPE = "(string,bytes32,uint64,string,uint32,uint32[],uint32[],uint32[],bytes32,bytes)"
+ABI_TYPE = "(string,bytes32,uint64,string,uint32,uint32[],uint32[],uint32[],uint32,bytes32,bytes)"
 JSON_NAMES = {
     "name": "name",
     "file_sha256": "fileSha256",
@@ -26,6 +26,7 @@ JSON_NAMES = {
     "prefix_tokens": "prefixTokens",
     "suffix_tokens": "suffixTokens",
     "stop_tokens": "stopTokens",
+    "replacement_token": "replacementToken",
     "weights_root": "weightsRoot",
     "architecture": "architecture",
 }
@@ -46,6 +47,8 @@ class Manifest:
     """Before the prompt, the beginning-of-text token included."""
     suffix_tokens: tuple[int, ...]
     stop_tokens: tuple[int, ...]
+    replacement_token: int
+    """Read in place of an id that the vocabulary has not, and where nothing else is to be read."""
     weights_root: bytes = bytes(32)
     architecture: bytes = b""
 
@@ -56,13 +59,22 @@ class Manifest:
                 raise BadManifest(f"{JSON_NAMES[name]} must be 32 bytes")
         _uint("fileBytes", self.file_bytes, 64)
         _uint("contextLength", self.context_length, 32)
+        _uint("replacementToken", self.replacement_token, 32)
         for name in ("prefix_tokens", "suffix_tokens", "stop_tokens"):
             for token in getattr(self, name):
                 _uint(JSON_NAMES[name], token, 32)
         if not (any(self.file_sha256) and self.file_bytes and self.context_length and self.stop_tokens):
             raise BadManifest("a manifest must name a file, its size, a context length and a stop token")
-        if len(self.prefix_tokens) + len(self.suffix_tokens) >= self.context_length:
-            raise BadManifest("the wrapper leaves no room for a prompt in the context")
+        if self.wrapper_tokens + 2 > self.context_length:
+            raise BadManifest("the wrapper leaves no room for a prompt and an answer in the context")
+
+    @property
+    def wrapper_tokens(self) -> int:
+        return len(self.prefix_tokens) + len(self.suffix_tokens)
+
+    def wrapped(self, middle: Sequence[int]) -> list[int]:
+        """The tokens before an output: a prompt's in the wrapper; the replacement token where there is neither."""
+        return [*self.prefix_tokens, *middle, *self.suffix_tokens] or [self.replacement_token]
 
     def encoded(self) -> bytes:
         return encode([ABI_TYPE], [astuple(self)])

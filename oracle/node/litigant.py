@@ -26,15 +26,7 @@ from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, place, reveal
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.base import Engine, TokenId
-from oracle.errors import (
-    EmptyPrompt,
-    MalformedPrompt,
-    OracleError,
-    PromptTooLong,
-    ReorgedAway,
-    Transient,
-    UnknownHeader,
-)
+from oracle.errors import OracleError, ReorgedAway, Transient, UnknownHeader
 from oracle.journal.journal import BlockRef
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
@@ -353,12 +345,8 @@ class Litigant:
         if matter.key not in self._tokens:
             answer, claim = matter.posted.answer, matter.claim
             text, root = matter.posted.output, answer.tokens_root
-            try:
-                prompt = matter.engine.tokenize(matter.record.prompt)
-            except (EmptyPrompt, PromptTooLong, MalformedPrompt):
-                output = None  # no tokens answer this prompt, whatever the node committed to
-            else:
-                output = matter.engine.recover(prompt, text, answer.token_count, root, claim.params)
+            prompt = matter.engine.tokenize(matter.record.prompt)
+            output = matter.engine.recover(prompt, text, answer.token_count, root, claim.params)
             self._tokens[matter.key] = None
             if output is not None:
                 lengths = [len(matter.engine.detokenize([token])) for token in output]

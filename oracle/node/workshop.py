@@ -24,7 +24,6 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from oracle.chain.requests import MAX_OUTPUT_BYTES
 from oracle.engines.base import Engine, Trouble
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EngineCrashed, OracleError, Refused, SelfCheckFailed, Transient
@@ -301,8 +300,6 @@ def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Ou
     output = Output(completion.text, len(completion.tokens), completion.root)
     if reply_key is not None and enclave is not None:  # a root would let others try what the tokens are
         output = replace(output, text=enclave.sealed(record, reply_key, output.text), tokens_root=bytes(32))
-    if len(output.text) > MAX_OUTPUT_BYTES:
-        raise Refused(f"an output of {len(output.text)} bytes cannot be posted")
     return output
 
 

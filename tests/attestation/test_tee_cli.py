@@ -95,7 +95,7 @@ def built() -> Iterator[Earth]:
         client = OracleClient(w3, deployment, DEPLOYER)
         policy = replace(devnet.dev_policy(), guardian=GUARDIAN.address, grace_cap_wei=GRACE_CAP, advisories=(615,))
         terms = replace(
-            devnet.dev_terms(deployment, MANIFEST.model_id),
+            devnet.dev_terms(deployment, MANIFEST),
             attester=deployment.attester,
             attester_terms=policy.encoded(),
             value_cap_wei=CAP,

@@ -118,8 +118,8 @@ def lens(oracle, people):
 
 
 @pytest.fixture(scope="session")
-def panel(oracle, people):
-    return project.PanelArbiter.deploy(oracle, sender=people.deployer)
+def panel(oracle, registry, people):
+    return project.PanelArbiter.deploy(oracle, registry, sender=people.deployer)
 
 
 @pytest.fixture(scope="session")

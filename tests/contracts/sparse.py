@@ -221,6 +221,7 @@ class SparsePass:
             "prefixTokens": [128_000],
             "suffixTokens": [128_009, 128_006],
             "stopTokens": [128_009],
+            "replacementToken": 0,
             "weightsRoot": self.weights_root,
             "architecture": architecture,
         }

@@ -4,6 +4,8 @@ import pytest
 from ape import networks, reverts
 from world import ETHER, NONE, OUTPUT, TOKENS_ROOT, terms
 
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, MAX_PIECE_BYTES
+
 
 @pytest.fixture
 def arguments(world, asked):
@@ -39,6 +41,7 @@ def test_answer__tokens_out_of_range__reverts(world, oracle, asked, arguments, t
 
 def test_answer_a6__output_too_long_to_finalize__reverts(world, oracle, asked, arguments):
     most = oracle.MAX_OUTPUT_BYTES()
+    assert most - FULL_OUTPUT_BYTES - MAX_PIECE_BYTES >= 1_024  # the last token, and what sealing adds
     arguments[1] = bytes(most + 1)
     with reverts(oracle.OutputTooLong, outputBytes=most + 1, mostBytes=most):
         oracle.answer(*arguments, sender=world.in_turn(asked)[2])

@@ -38,7 +38,9 @@ def test_deployment_a28__chain__keeps_block_hashes_and_checks_p256():
     assert int(networks.provider.make_request("eth_call", [call, "latest"]), 16) == 1
 
 
-def test_deployment_a28__another_panel_for_the_same_oracle__has_no_power_over_its_services(world, oracle, people):
-    impostor = project.PanelArbiter.deploy(oracle, sender=people.stranger)
+def test_deployment_a28__another_panel_for_the_same_oracle__has_no_power_over_its_services(
+    world, oracle, registry, people
+):
+    impostor = project.PanelArbiter.deploy(oracle, registry, sender=people.stranger)
     assert oracle.arbiterOf(world.service) != impostor.address
     assert impostor.termsOf(world.service).panelSize == 0

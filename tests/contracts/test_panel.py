@@ -296,7 +296,7 @@ def test_reveal_a9__copied_commitment__reverts(world, panel, people, case, membe
 
 def test_commitment_a25__chain_contract_case_and_seat__are_all_in_the_hash(world, panel, people, case):
     plain = panel.commitmentOf(case, 1, RIGHT, bytes(32))
-    other_panel = project.PanelArbiter.deploy(panel.oracle(), sender=people.stranger)
+    other_panel = project.PanelArbiter.deploy(panel.oracle(), panel.registry(), sender=people.stranger)
     variants = {
         bytes(plain),
         bytes(panel.commitmentOf(case, 2, RIGHT, bytes(32))),

@@ -19,10 +19,11 @@ MODEL = {
     "fileSha256": keccak(b"file"),
     "fileBytes": 1_000,
     "uri": "",
-    "contextLength": 4_096,
+    "contextLength": 8_192,
     "prefixTokens": [1],
     "suffixTokens": [],
     "stopTokens": [2],
+    "replacementToken": 3,
     "weightsRoot": bytes(32),
     "architecture": b"",
 }

@@ -18,6 +18,7 @@ from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, attack, defend, reveal
 from oracle.disputes.passes import Pass, Tracer
 from oracle.engines.base import Params
+from oracle.engines.prompts import longest_prompt, reading
 from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
 
@@ -94,7 +95,7 @@ class Court:
             base_price_wei=10**12,
             byte_price_wei=0,
             token_price_wei=10**9,
-            max_prompt_bytes=4096,
+            max_prompt_bytes=longest_prompt(self.manifest, of_ids=True),
             max_tokens=32,
             turn_seconds=600,
             window_seconds=WINDOW,
@@ -135,11 +136,17 @@ class Court:
 
     # ANSWERS
 
-    def honest(self, prompt: list[int], count: int, params: Params) -> list[int]:
+    def reading(self, prompt: list[int] | bytes) -> list[int]:
+        """The tokens before the output."""
+        asked = prompt if isinstance(prompt, bytes) else prompt_bytes(prompt)
+        return reading(asked, self.manifest, self.model.architecture.vocabulary)
+
+    def honest(self, prompt: list[int] | bytes, count: int, params: Params) -> list[int]:
         """What the model answers. count: most tokens."""
         from oracle.engines.sampling import choice  # noqa: PLC0415
 
-        ids = [*self.manifest.prefix_tokens, *prompt, *self.manifest.suffix_tokens]
+        ids = self.reading(prompt)
+        count = min(count, self.manifest.context_length - len(ids))
         output: list[int] = []
         while len(output) < count and not (output and output[-1] in self.manifest.stop_tokens):
             *_, residual = self.tracer._reference.residuals(ids + output)
@@ -159,7 +166,7 @@ class Court:
 
     def answered(
         self,
-        prompt: list[int],
+        prompt: list[int] | bytes,
         output: Callable[[Params], list[int]],
         *,
         max_tokens: int,
@@ -169,7 +176,7 @@ class Court:
         text: Callable[[bytes], bytes] = lambda text: text,
     ) -> Answered:
         """Asks, waits, and lets the node answer whatever it is told to. output: from the parameters, seed included."""
-        asked = prompt_bytes(prompt)
+        asked = prompt if isinstance(prompt, bytes) else prompt_bytes(prompt)
         deadline = self.now + 3600
         wanted = (max_tokens, temperature, cutoff, 0, 0, deadline, 0, False)
         fee, _, _ = self.oracle.functions.quote(self.service, len(asked), wanted).call()
@@ -182,7 +189,7 @@ class Court:
         ids = output(params)
         pieces = self.model.tokenizer.pieces
         spelled = [b"" if token in self.manifest.stop_tokens else pieces[token] for token in ids]
-        whole = [*self.manifest.prefix_tokens, *prompt, *self.manifest.suffix_tokens]
+        whole = self.reading(prompt)
         made = tokens(Tokens.spelled(whole, ids, [len(piece) for piece in spelled]))
         said = text(b"".join(spelled))
         call = self.oracle.functions.answer(request.words, said, len(made.output), made.root, bytes(seed["hash"]))

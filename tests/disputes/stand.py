@@ -94,6 +94,7 @@ class Stand:
             "prefix_tokens": (1,),
             "suffix_tokens": (5, 6),
             "stop_tokens": (2,),
+            "replacement_token": 3,
             "weights_root": made.weights_root,
             "architecture": made.architecture,
         }

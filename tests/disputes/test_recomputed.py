@@ -34,7 +34,7 @@ def model(tmp_path_factory):
     made = commitments.commit(path)
     size = path.stat().st_size
     roots = (made.weights_root, made.architecture)
-    return path, Manifest("popular", file_sha256(path), size, "", 64, (1,), (), (2,), *roots)
+    return path, Manifest("popular", file_sha256(path), size, "", 64, (1,), (), (2,), 3, *roots)
 
 
 @pytest.fixture

@@ -30,6 +30,7 @@ from oracle.disputes.game import Game, Stage
 from oracle.engines.base import Completion, Params, Verdict
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.prompts import longest_prompt
 from oracle.errors import UnknownHeader
 from oracle.journal.journal import Journal
 from oracle.journal.outbox import Outbox
@@ -69,6 +70,7 @@ def store(tmp_path_factory) -> ModelStore:
             prefix_tokens=(1,),
             suffix_tokens=(5, 6),
             stop_tokens=(2,),
+            replacement_token=3,
             weights_root=made.weights_root,
             architecture=made.architecture,
         )
@@ -157,6 +159,18 @@ def pass_time(earth: World, seconds: int) -> None:
 
 def games(earth: World, event: str = "GameOpened") -> list[Any]:
     return [log["args"] for log in earth.client.game.events[event]().get_logs(from_block=0)]
+
+
+async def test_hostile_prompts__are_answered_and_final_and_nobody_is_fined(earth, tmp_path, store):
+    """Rests, ids that the model has not, and the longest that the service takes."""
+    (manifest,) = store.manifests()
+    longest = b"\xff" * longest_prompt(manifest, of_ids=True)
+    prompts = [b"\x01", prompt_bytes([9]) + b"\0", prompt_bytes([1 << 20, 9, 377]), longest]
+    requests = [earth.ask(prompt, max_tokens=3) for prompt in prompts]
+    async with team(earth, tmp_path, exact(store), exact(store), models=store.root) as nodes:
+        await drive(earth, nodes, lambda: all(is_final(earth, request) for request in requests), blocks=200)
+    for request in requests:
+        assert earth.steps(request) == ["RequestPosted", "AnswerPosted", "RequestFinalized"]
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def store(tmp_path_factory) -> ModelStore:
     path = write(folder / "model.gguf", SHAPE)
     models = ModelStore(folder / "store")
     models.take_copy(path)
-    plain = Manifest("popular", file_sha256(path), path.stat().st_size, "", 64, (1,), (5, 6), (2,))
+    plain = Manifest("popular", file_sha256(path), path.stat().st_size, "", 64, (1,), (5, 6), (2,), 3)
     made = recomputed.of_file(models, plain)
     true = replace(plain, weights_root=made.weights_root, architecture=made.architecture)
     for manifest in (true, lying(replace(true, name="lying"), "vocabulary root", b"\x05" * 32)):

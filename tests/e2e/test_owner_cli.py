@@ -31,7 +31,7 @@ miss_penalty_wei = 1
 base_price_wei = 1
 byte_price_wei = 1
 token_price_wei = 1
-max_prompt_bytes = 4096
+max_prompt_bytes = 506
 max_tokens = 256
 turn_seconds = 120
 window_seconds = 3600
@@ -169,6 +169,24 @@ def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
     done = cli("service", "create", tmp_path / "terms.toml", "--store", tmp_path / "models")
     assert done.exit_code == 1
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(("judged", "longest"), [("panel", 506), ("game", 1523)])
+def test_create__longest_prompt__is_said_and_what_may_not_fit_is_refused(earth, cli, tmp_path, judged, longest):
+    """The shipped model's context is 512, its wrapper four tokens."""
+    store = tmp_path / "models"
+    manifest = add_model(store, SHIPPED_MODEL, committed=True)
+    assert cli("model", "register", manifest.model_id.hex()[:12], "--store", store).exit_code == 0
+    terms = TERMS.format(model=manifest.model_id.hex()[:12], owners=5)
+    terms = terms if judged == "panel" else terms.split("[panel]")[0] + GAME
+    for size in (longest + 1, longest):
+        (tmp_path / "terms.toml").write_text(terms.replace("max_prompt_bytes = 506", f"max_prompt_bytes = {size}"))
+        done = cli("service", "create", tmp_path / "terms.toml", "--store", store)
+        if size > longest:
+            assert_refused(done, f"the largest that fits is {longest:,}")
+        else:
+            assert done.exit_code == 0, done.output
+            assert f"at most {longest:,} bytes; up to {longest:,} would fit" in done.output
 
 
 def test_create__terms_of_the_operators_page__make_a_service(earth, cli, tmp_path):

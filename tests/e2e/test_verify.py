@@ -30,7 +30,9 @@ from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
 FILE = b"a model made of bytes " * 50
-MANIFEST = Manifest("fake \x1b[31m", hashlib.sha256(FILE).digest(), len(FILE), "hf:some/where", 4096, (), (), (256,))
+MANIFEST = Manifest(
+    "fake \x1b[31m", hashlib.sha256(FILE).digest(), len(FILE), "hf:some/where", 8192, (), (), (256,), 63
+)
 PROMPT = b"is water wet?"
 WARM = 1 << 16
 """Temperature 1."""

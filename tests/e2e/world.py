@@ -28,6 +28,7 @@ from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.units import ETHER, NOBODY
 from oracle.client import OracleClient, RequestId, ServiceId, devnet
 from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.prompts import longest_prompt
 from oracle.errors import ReorgedAway
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
@@ -36,7 +37,7 @@ from oracle.node.assembly import open_journal
 from oracle.node.daemon import Node
 from oracle.node.settings import Settings
 
-MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 4096, (), (), (256,))
+MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 8192, (), (), (256,), 63)
 # Account.from_mnemonic needs no network; anvil funds the first ten accounts of this public phrase.
 Account.enable_unaudited_hdwallet_features()
 ACCOUNTS: list[LocalAccount] = [
@@ -265,16 +266,18 @@ def world(
         w3 = chain.w3()
         deployment = devnet.deploy(w3)
         client = OracleClient(w3, deployment, DAPP)
+        judging = judged(deployment)
+        longest = longest_prompt(manifest, of_ids=judging["arbiter"] == deployment.game)
         terms = Terms(
             model=manifest.model_id,
-            **{"attester": NOBODY, "attester_terms": b"", **judged(deployment)},
+            **{"attester": NOBODY, "attester_terms": b"", **judging},
             bond_wei=ETHER,
             seat_wei=2 * ETHER,
             miss_penalty_wei=ETHER // 1000,
             base_price_wei=ETHER // 100,
             byte_price_wei=10**12,
             token_price_wei=10**13,
-            max_prompt_bytes=4_096,
+            max_prompt_bytes=min(4_096, longest),
             max_tokens=64,
             turn_seconds=TURN,
             window_seconds=WINDOW,

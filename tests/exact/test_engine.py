@@ -22,9 +22,10 @@ from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.spec import exact_spec
 from oracle.engines.margins import pick
+from oracle.engines.prompts import longest_prompt
 from oracle.engines.worker import WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
-from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong, WrongNumbers
+from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
 from oracle.merkle.tokens import prompt_bytes, tokens_root
 from oracle.models.files import ModelFile
 from oracle.node.engines import llama_engines
@@ -36,6 +37,7 @@ SAMPLED = Params(max_tokens=24, temperature=1 << 16, seed=bytes(range(32)))
 CUT = replace(SAMPLED, temperature=2 << 16, cutoff=3 << 16)
 ALL_PARAMS = pytest.mark.parametrize("params", [GREEDY, SAMPLED, CUT], ids=["greedy", "sampled", "cut"])
 PROMPT = b"the answer is in here"
+REPLACEMENT = tiny_gguf.vocabulary()[0].index("?")
 PANEL, GAME = "0xaa", "0xbb"
 
 
@@ -98,7 +100,13 @@ def test_engine__file_of_another_manifest__is_refused(tiny):
 
 
 @pytest.mark.parametrize(
-    ("change", "word"), [({"stop_tokens": (100_000,)}, "token 100000"), ({"context_length": 4096}, "context of 4096")]
+    ("change", "word"),
+    [
+        ({"prefix_tokens": (99_999,)}, "wrapper names token 99999"),
+        ({"stop_tokens": (100_000,)}, "stop names token 100000"),
+        ({"replacement_token": 377}, "replacement names token 377, the file has 377"),
+        ({"context_length": 4096}, "context of 4096"),
+    ],
 )
 def test_engine__manifest_that_does_not_fit_the_file__is_refused(tiny, change, word):
     path, manifest = tiny
@@ -252,14 +260,66 @@ def test_service__in_each_mode__shipped_model_answers_and_watchers_judge(tmp_pat
         watcher.close()
 
 
-def test_prompt_ids__of_no_token__is_malformed(tiny):
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        (prompt_bytes([4, 5]), [4, 5]),
+        (b"ab", []),
+        (b"\xff\xff\xff\0\0\x04\0", [REPLACEMENT, 4]),
+        (b"\0\x01\x79", [REPLACEMENT]),
+    ],
+    ids=["ids", "a rest", "beyond and a rest", "the first beyond"],
+)
+def test_prompt_ids__any_bytes__are_read(tiny, prompt, ids):
     path, manifest = tiny
     engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), prompt_ids=True)
-    wrapped = engine.tokenize(prompt_bytes([4, 5]))
-    assert wrapped == [*manifest.prefix_tokens, 4, 5, *manifest.suffix_tokens]
-    for prompt in (b"ab", b"\xff\xff\xff"):
-        with pytest.raises(MalformedPrompt):
-            engine.tokenize(prompt)
+    assert engine.tokenize(prompt) == [*manifest.prefix_tokens, *ids, *manifest.suffix_tokens]
+
+
+@pytest.mark.parametrize("prompt_ids", [False, True], ids=["text", "ids"])
+def test_longest_prompt__that_arbiters_take__leaves_room_for_one_token(tiny, prompt_ids):
+    """Of bytes that are a token each, or of ids; one more does not fit. Answers then end with the context."""
+    path, manifest = tiny
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), prompt_ids=prompt_ids)
+    longest = b"\xff" * longest_prompt(manifest, of_ids=prompt_ids)
+    asked = engine.tokenize(longest)
+    assert len(asked) == CONTEXT_LENGTH - 1 - (not prompt_ids)  # one is kept for the space that other vocabularies add
+    completion = engine.generate(asked, Params(8))
+    assert len(completion.tokens) <= CONTEXT_LENGTH - len(asked)
+    assert engine.check(asked, completion.tokens, Params(8)).correct
+    with pytest.raises(PromptTooLong):
+        engine.tokenize(longest + b"\xff\xff")
+
+
+@pytest.mark.parametrize("wrapper", [(), (5,)], ids=["none", "prefix"])
+@pytest.mark.parametrize(("prompt_ids", "prompt"), [(True, b"\x01"), (False, b"")])
+def test_nothing_left__of_prompt_and_wrapper__reads_as_the_replacement_token(tiny, wrapper, prompt_ids, prompt):
+    path, manifest = tiny
+    bare = replace(manifest, prefix_tokens=wrapper, suffix_tokens=())
+    engine = ExactEngine(ModelFile.of(bare, path), bare, Device.named("cpu", 1), prompt_ids=prompt_ids)
+    asked = engine.tokenize(prompt)
+    assert asked == list(wrapper or (REPLACEMENT,))
+    assert engine.check(asked, engine.generate(asked, Params(2)).tokens, Params(2)).correct
+
+
+def test_output__full__ends_with_the_token_that_fills_it(tiny, monkeypatch):
+    """The referee counts to the same number: `test_readings.py`."""
+    path, manifest = tiny
+    unending = replace(manifest, stop_tokens=(0,))
+    engine = ExactEngine(ModelFile.of(unending, path), unending, Device.named("cpu", 1))
+    asked, params = engine.tokenize(PROMPT), Params(40)
+    long = engine.generate(asked, params)
+    assert len(long.tokens) == 40
+    full = len(engine.detokenize(long.tokens[:12]))
+    for module in ("oracle.engines.base", "oracle.engines.exact.engine"):
+        monkeypatch.setattr(f"{module}.FULL_OUTPUT_BYTES", full)
+    short = engine.generate(asked, params)
+    assert short.tokens == long.tokens[: len(short.tokens)]
+    assert len(short.text) == full
+    assert engine.check(asked, short.tokens, params).correct
+    assert engine.recover(asked, short.text, len(short.tokens), short.root, params) == list(short.tokens)
+    assert engine.check(asked, short.tokens[:-1], params).reason == "ends without a stop token"
+    assert "fill an output" in engine.check(asked, [*short.tokens, long.tokens[len(short.tokens)]], params).reason
 
 
 def prompts(engine, count, seed=1):

@@ -159,6 +159,31 @@ def test_encode__any_text__as_llama_cpp(both, text):
     assert ours.encode(text) == theirs.tokenize(text, special=False)
 
 
+ODD = [b"\xf7\xbf\xbf\xbf", b"\xf4\x90\x80\x80", b"\xed\xa0\x80", b"\xc0\x80", b"\xe2\x96", b"\xff", b"\0", b" "]
+BROKEN = st.lists(st.sampled_from(ODD) | st.binary(max_size=4) | TEXTS, max_size=8).map(b"".join)
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=BROKEN)
+@example(text=b"\xf7\xbf\xbf\xbf")
+@example(text=b"\xff" * 100)
+@example(text=b" <tool>a<tool>a<tool_x> a")
+def test_encode__any_bytes__as_llama_cpp_and_at_most_a_token_a_byte_and_one(both, text):
+    """Of some bytes llama.cpp alone makes three tokens, on others it aborts: a prompt of four bytes was no request's
+    that anybody could answer."""
+    ours, theirs = both
+    ids = ours.encode(text)
+    assert ids == theirs.tokenize(text, special=False)
+    assert len(ids) <= len(text) + 1
+
+
+@pytest.mark.parametrize("text", [b"!" * 130_000, b"a" * 130_000, b" " * 130_000], ids=["signs", "letters", "spaces"])
+def test_llama_cpp__long_run_of_like_characters__does_not_overflow_the_stack(tmp_path, text):
+    """Longer than any output; vocabularies of this kind are cut by a regular expression that recurs."""
+    model = NativeModel(header(tmp_path / "v.gguf", byte_pairs("tekken")), vocabulary_only=True)
+    assert b"".join(model.pieces[token] for token in model.tokenize(text, special=False)) == text
+
+
 @settings(max_examples=200, deadline=None)
 @given(text=TEXTS)
 def test_pieces__of_an_encoded_text__spell_it(both, text):

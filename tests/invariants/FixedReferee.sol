@@ -27,6 +27,10 @@ contract FixedReferee is IReferee, ITokenReferee {
         return address(this);
     }
 
+    function checkPrompts(ModelId, uint256) external pure returns (uint256) {
+        return STEPS;
+    }
+
     function steps(ModelId) external pure returns (uint256) {
         return STEPS;
     }

@@ -40,7 +40,7 @@ abstract contract World is Test {
         registry = new ModelRegistry();
         oracle = new Oracle(new Seats(registry, 12_000));
         lens = new Lens(oracle);
-        panel = new PanelArbiter(oracle);
+        panel = new PanelArbiter(oracle, registry);
         panelTerms = IPanelArbiter.PanelTerms({
             challengeBondWei: 0.1 ether,
             voteFeeWei: 0.01 ether,

@@ -90,4 +90,5 @@ def write(
         prefix_tokens=(START, USER),
         suffix_tokens=(TURN_END,),
         stop_tokens=(END, TURN_END),
+        replacement_token=texts.index("?"),
     )

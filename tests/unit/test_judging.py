@@ -57,11 +57,6 @@ class Doubting(FakeEngine):
         return Verdict(False, self.checks, "perhaps")
 
 
-def test_judge__prompt_without_an_answer__is_wrong_whatever_it_says():
-    finding = judge(FakeEngine(), b"", posted(FakeEngine()), PARAMS)
-    assert finding == Finding(False, "this prompt has no answer: nothing to start from")
-
-
 def test_judge__tokens_not_to_be_recovered__is_wrong_after_two_tries():
     engine = Forgetful(misses=2)
     finding = judge(engine, PROMPT, posted(engine), PARAMS)

@@ -17,6 +17,7 @@ MANIFEST = Manifest(
     prefix_tokens=(1, 2),
     suffix_tokens=(3,),
     stop_tokens=(2, 7),
+    replacement_token=4,
     weights_root=b"\x11" * 32,
     architecture=b"\x01\x02",
 )
@@ -31,11 +32,12 @@ MANIFEST = Manifest(
         {"file_bytes": 1 << 64},
         {"file_bytes": True},
         {"context_length": 0},
-        {"context_length": 3},
+        {"context_length": 4},
         {"context_length": 1 << 32},
         {"stop_tokens": ()},
         {"stop_tokens": (-1,)},
         {"prefix_tokens": (1 << 32,)},
+        {"replacement_token": -1},
         {"weights_root": b""},
     ],
     ids=lambda change: repr(change)[:40],
@@ -88,4 +90,4 @@ def test_manifest__to_json_and_abi_and_back__same():
 
 def test_model_id__fixed_manifest__hash_that_foundry_computes():
     """`cast abi-encode "f((string,bytes32,...))" ... | cast keccak` gave this hash for the same values."""
-    assert MANIFEST.model_id.hex() == "d1ad7c079524645a3f692026f5e613232d8354fa40acd8e23f4432718844f1b4"
+    assert MANIFEST.model_id.hex() == "bc7586edaad096a09059e674b4c149598673b368ed5d87ebcce506df1650ed97"

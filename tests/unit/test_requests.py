@@ -32,7 +32,7 @@ def client() -> Iterator[OracleClient]:
         registry = deployer.deploy("ModelRegistry")
         oracle = deployer.deploy("Oracle", deployer.deploy("Seats", registry.address, 1_000).address)
         lens = deployer.deploy("Lens", oracle.address)
-        panel = deployer.deploy("PanelArbiter", oracle.address)
+        panel = deployer.deploy("PanelArbiter", oracle.address, registry.address)
         seats = oracle.functions.seats().call()
         deployed = Deployment(CHAIN_ID, 1, registry.address, oracle.address, seats, lens.address, panel.address)
         yield OracleClient(w3, deployed, account)

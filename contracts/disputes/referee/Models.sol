@@ -13,6 +13,7 @@ import {Weights} from "./Weights.sol";
 library Models {
     /// @param context positions that there are cosines for. @param contextLength most tokens, as the manifest says.
     /// @param layerLeaves leaves of one layer's weights. @param prefixCount of the prompt's wrapper; so `suffixCount`.
+    /// @param replacementToken stands in a prompt for tokens that there are not.
     struct Numbers {
         Graph.Model graph;
         bool interleaved;
@@ -29,6 +30,7 @@ library Models {
         uint256 prefixCount;
         uint256 suffixCount;
         uint256 stopCount;
+        uint256 replacementToken;
     }
 
     /// @notice The tensors of a layer in the order of their leaves.
@@ -57,7 +59,7 @@ library Models {
     uint256 private constant MAX_LAYERS = 1000;
     uint256 private constant MAX_COLUMNS = 65_536;
     uint256 private constant MAX_F16_COLUMNS = 16_384;
-    uint256 private constant NUMBERS_BYTES = 22 * 32;
+    uint256 private constant NUMBERS_BYTES = 23 * 32;
     uint256 private constant GRAPH_BYTES = 8 * 32;
 
     // Kinds start with those of the tensors outside layers.
@@ -81,6 +83,8 @@ library Models {
     error WrongKinds(uint256 expected, uint256 given);
     /// @notice Thrown when a row would not fit a transaction.
     error RowTooLong(uint256 columns, uint256 most);
+    /// @notice Thrown when the manifest names a token that the vocabulary has not: no prompt would have an answer.
+    error NoSuchToken(uint256 token, uint256 vocabulary);
 
     /// @notice Keeps a manifest's numbers.
     function write(IModelRegistry.Manifest calldata manifest) internal returns (address pointer) {
@@ -89,9 +93,9 @@ library Models {
             bytes.concat(
                 abi.encode(n),
                 kinds,
-                _packed(manifest.prefixTokens),
-                _packed(manifest.suffixTokens),
-                _packed(manifest.stopTokens)
+                _packed(manifest.prefixTokens, n.graph.vocabulary),
+                _packed(manifest.suffixTokens, n.graph.vocabulary),
+                _packed(manifest.stopTokens, n.graph.vocabulary)
             )
         );
     }
@@ -190,6 +194,8 @@ library Models {
         n.prefixCount = manifest.prefixTokens.length;
         n.suffixCount = manifest.suffixTokens.length;
         n.stopCount = manifest.stopTokens.length;
+        n.replacementToken = manifest.replacementToken;
+        if (n.replacementToken >= g.vocabulary) revert NoSuchToken(n.replacementToken, g.vocabulary);
     }
 
     /// @dev No operator of a model that can be asked about costs more than a transaction may.
@@ -219,10 +225,11 @@ library Models {
         n.context = a[8];
     }
 
-    function _packed(uint32[] calldata tokens) private pure returns (bytes memory packed) {
+    function _packed(uint32[] calldata tokens, uint256 vocabulary) private pure returns (bytes memory packed) {
         packed = new bytes(4 * tokens.length);
         for (uint256 i; i < tokens.length; ++i) {
             uint256 token = tokens[i];
+            if (token >= vocabulary) revert NoSuchToken(token, vocabulary);
             assembly ("memory-safe") {
                 let at := add(add(packed, 0x20), shl(2, i))
                 mstore8(at, shr(24, token))

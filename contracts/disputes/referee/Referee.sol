@@ -8,6 +8,7 @@ import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
+import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
 import {Graph} from "./Graph.sol";
@@ -53,6 +54,13 @@ contract Referee is IReferee, Reader {
     /// @inheritdoc IReferee
     function enrolled(ModelId model) public view returns (bool) {
         return pointerOf[model] != address(0);
+    }
+
+    /// @inheritdoc IReferee
+    function checkPrompts(ModelId model, uint256 promptBytes) external view returns (uint256 count) {
+        Models.Numbers memory n = _numbers(model);
+        Prompts.checkIds(n.contextLength, n.prefixCount + n.suffixCount, promptBytes);
+        return Graph.steps(n.graph);
     }
 
     function _numbers(ModelId model) private view returns (Models.Numbers memory) {

@@ -9,6 +9,7 @@ import {IReferee} from "../../interfaces/IReferee.sol";
 import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
 import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
+import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
 import {Graph} from "./Graph.sol";
@@ -21,8 +22,11 @@ contract TokenReferee is ITokenReferee, Reader {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
 
-    uint256 private constant PROMPT_TOKEN_BYTES = 3;
     uint256 private constant LEAF_BYTES = 32;
+
+    /// @notice An output that spells so many bytes ends there: every answer can be posted, also sealed, as no token that
+    /// nodes serve spells more than 1 KiB.
+    uint256 public constant FULL_OUTPUT_BYTES = 126 * 1024;
 
     /// @dev keccak256 of the table's code: `oracle/engines/sampling.table()`, int32, big-endian.
     bytes32 public constant NOISE_TABLE_HASH = 0x96a9cca52b5f68e979aa0c2e8fac0d1ab2e55a0068a3afbfd52b36c219fd57f4;
@@ -165,27 +169,33 @@ contract TokenReferee is ITokenReferee, Reader {
         IReferee.Input[] calldata inputs
     ) private view returns (bool) {
         if (keccak256(prompt) != req.promptHash) revert WrongText(req.promptHash, keccak256(prompt));
-        uint256 middle = prompt.length / PROMPT_TOKEN_BYTES;
-        uint256 count = n.prefixCount + middle + n.suffixCount;
-        if (prompt.length % PROMPT_TOKEN_BYTES != 0 || tokens.promptCount != count || count >= n.contextLength) {
-            return true;
-        }
+        uint256 count = n.prefixCount + prompt.length / Prompts.ID_BYTES + n.suffixCount;
+        if (count == 0) count = 1; // the replacement token alone
+        if (tokens.promptCount != count) return true;
         if (index >= count) revert IReferee.NoSuchElement(index, count);
         _expectInputs(inputs, 1);
         (uint256 token, uint256 end) = _entry(tokens, count + tokenCount, index, inputs[0]);
-        uint256 asked;
-        if (index < n.prefixCount) {
-            asked = Models.wrapperToken(pointer, n, index);
-        } else if (index < n.prefixCount + middle) {
-            uint256 start = (index - n.prefixCount) * PROMPT_TOKEN_BYTES;
-            asked = uint24(bytes3(prompt[start:start + PROMPT_TOKEN_BYTES]));
-        } else {
-            asked = Models.wrapperToken(pointer, n, index - middle);
-        }
-        return token != asked || asked >= n.graph.vocabulary || end != 0;
+        return token != _asked(pointer, n, prompt, index) || end != 0;
     }
 
-    /// @dev An output ends with its first stop token, or holds as many tokens as it may and none of them is one.
+    /// @dev Token `index` of the one reading that a prompt has, whatever its bytes.
+    function _asked(address pointer, Models.Numbers memory n, bytes calldata prompt, uint256 index)
+        private
+        view
+        returns (uint256 token)
+    {
+        if (index < n.prefixCount) return Models.wrapperToken(pointer, n, index);
+        uint256 start = (index - n.prefixCount) * Prompts.ID_BYTES;
+        if (start + Prompts.ID_BYTES <= prompt.length) {
+            token = uint24(bytes3(prompt[start:start + Prompts.ID_BYTES]));
+            return token < n.graph.vocabulary ? token : n.replacementToken;
+        }
+        uint256 wrapper = index - prompt.length / Prompts.ID_BYTES;
+        if (wrapper < n.prefixCount + n.suffixCount) return Models.wrapperToken(pointer, n, wrapper);
+        return n.replacementToken;
+    }
+
+    /// @dev An output ends with its first stop token, or where it is full, or holds as many tokens as it may.
     function _isWrongEnd(
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,
@@ -201,9 +211,9 @@ contract TokenReferee is ITokenReferee, Reader {
         if (index < tokens.promptCount) revert IReferee.NoSuchElement(index, count);
         _expectInputs(inputs, 1);
         (uint256 token, uint256 end) = _entry(tokens, count, index, inputs[0]);
-        bool stops = Models.isStop(pointer, n, token);
-        if (index != count - 1) return stops;
-        if (!stops && ans.tokenCount() < req.maxTokens() && count < n.contextLength) return true;
+        bool ends = Models.isStop(pointer, n, token) || end >= FULL_OUTPUT_BYTES;
+        if (index != count - 1) return ends;
+        if (!ends && ans.tokenCount() < req.maxTokens() && count < n.contextLength) return true;
         if (keccak256(output) != ans.outputHash) revert WrongText(ans.outputHash, keccak256(output));
         return end != output.length;
     }

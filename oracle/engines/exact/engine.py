@@ -17,9 +17,10 @@ from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load as load_weights
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, reading
 from oracle.engines.sampling import gumbel, inverse_temperature
-from oracle.errors import BadModelFile, MalformedPrompt, PromptTooLong
-from oracle.merkle.tokens import PROMPT_TOKEN_BYTES, Tokens, prompt_ids, tokens_root
+from oracle.errors import BadModelFile, PromptTooLong
+from oracle.merkle.tokens import Tokens, tokens_root
 from oracle.models import gguf
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
@@ -53,15 +54,11 @@ class ExactEngine:
         on_progress("load", 0, 1)
         weights = load_weights(file.path)
         self._vocabulary = weights.architecture.vocabulary
-        wrapper = (*manifest.prefix_tokens, *manifest.suffix_tokens, *manifest.stop_tokens)
-        if max(wrapper) >= self._vocabulary:
-            raise BadModelFile(f"the manifest names token {max(wrapper)}, the file has {self._vocabulary}")
-        if manifest.context_length > weights.architecture.context:
-            raise BadModelFile(
-                f"the manifest's context of {manifest.context_length} tokens is longer than the model's "
-                f"{weights.architecture.context}"
-            )
-        self._tokenizer = Tokenizer(gguf.read(file.path))
+        header = gguf.read(file.path)
+        self._tokenizer = Tokenizer(header)
+        check_manifest(manifest, self._tokenizer.pieces, weights.architecture.context)
+        if not prompt_ids:
+            check_vocabulary(header)
         self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
         self._forward = device.forward(weights)
         self._cache = self._forward.cache(manifest.context_length)
@@ -83,13 +80,14 @@ class ExactEngine:
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length
-        longest = PROMPT_TOKEN_BYTES if self._prompt_ids else self._longest_piece
-        if len(prompt) > context * longest:  # before the tokenizer spends time on it
+        if self._prompt_ids:
+            read = reading(prompt, self._manifest, self._vocabulary)
+        elif len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
             raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
-        middle = self._tokenizer.encode(prompt) if not self._prompt_ids else self._ids(prompt)
-        ids = [TokenId(token) for token in (*self._manifest.prefix_tokens, *middle, *self._manifest.suffix_tokens)]
-        output_limit(ids, context, Params(1))
-        return ids
+        else:
+            read = self._manifest.wrapped(self._tokenizer.encode(prompt))
+        output_limit(read, context, Params(1))
+        return [TokenId(token) for token in read]
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         tokens = self._generated(prompt, params, None)
@@ -97,7 +95,7 @@ class ExactEngine:
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         limit = self._begin(prompt, params)
-        shape = well_formed(output, limit, self._manifest.stop_tokens, self._vocabulary)
+        shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         judged = output[: shape.position]
         fed = [*prompt, *judged[:-1]]
         done, position = 0, 0
@@ -137,13 +135,6 @@ class ExactEngine:
             return tokens_root(tokens)
         return Tokens.spelled(prompt, tokens, [len(self.detokenize([token])) for token in tokens]).root
 
-    def _ids(self, prompt: bytes) -> list[int]:
-        """Raises MalformedPrompt."""
-        ids = prompt_ids(prompt)
-        if ids is None or not all(token < self._vocabulary for token in ids):
-            raise MalformedPrompt(f"{len(prompt)} bytes are not ids below {self._vocabulary}, three bytes each")
-        return ids
-
     def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""
         limit = self._begin(prompt, params)
@@ -155,7 +146,8 @@ class ExactEngine:
             self._on_progress("generate", len(tokens), limit)
             spelled += self.detokenize(tokens[-1:])
             strayed = text is not None and not text.startswith(spelled)
-            if strayed or tokens[-1] in self._manifest.stop_tokens or len(tokens) == limit:
+            ended = tokens[-1] in self._manifest.stop_tokens or len(spelled) >= FULL_OUTPUT_BYTES
+            if strayed or ended or len(tokens) == limit:
                 return tokens
             fed = tokens[-1:]
 

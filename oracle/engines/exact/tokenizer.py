@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Protocol
 
 from oracle.engines.exact.pretokenizers import CUTTERS, WHOLE_WORDS
+from oracle.engines.prompts import SPACE_MARK, readable
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import prompt_bytes
 from oracle.models.gguf import Gguf, read
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
-SPACE_MARK = "▁".encode()
 
 # llama.cpp takes these for control tokens whatever type the file gives them.
 ENDS = """<|eot_id|> <|im_end|> <|end|> <|return|> <|call|> <|flush|> <|calls|> <end_of_turn> <|endoftext|> </s>
@@ -70,9 +70,10 @@ class Tokenizer:
         """What each token spells; control tokens spell nothing."""
 
     def encode(self, text: bytes) -> list[int]:
+        """Of any bytes, as `readable` has them."""
         result: list[int] = []
         after_special = True
-        for part in self._parts(text):
+        for part in self._parts(readable(text)):
             if isinstance(part, int):
                 result.append(part)
             else:

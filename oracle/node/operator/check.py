@@ -19,8 +19,7 @@ from oracle.chain.types import Block
 from oracle.chain.units import ETHER
 from oracle.disputes import recomputed
 from oracle.engines.base import Engine, Params
-from oracle.errors import BadSettings, MalformedPrompt, OracleError
-from oracle.merkle.tokens import prompt_bytes
+from oracle.errors import BadSettings, OracleError
 from oracle.models.download import OnBytes, ignore_bytes
 from oracle.models.store import ModelStore
 from oracle.node.assembly import check_services, load_signers, make_rpc, tee_of
@@ -29,7 +28,6 @@ from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
 SELF_TEST = b"Is water wet?"
-SELF_TEST_TOKENS = (4, 5, 6)
 
 
 @dataclass(frozen=True)
@@ -179,10 +177,7 @@ def _engine(service: ServiceRecord, factory: EngineFactory) -> list[Finding]:
 def _inference(engine: Engine, service: ServiceRecord) -> str:
     """Answers a question and checks the answer, as the node does with each of its own."""
     params = Params(max_tokens=min(8, service.terms.max_tokens))
-    try:
-        prompt = engine.tokenize(SELF_TEST)
-    except MalformedPrompt:  # of a service that takes token ids
-        prompt = engine.tokenize(prompt_bytes(SELF_TEST_TOKENS))
+    prompt = engine.tokenize(SELF_TEST)
     completion = engine.generate(prompt, params)
     verdict = engine.check(prompt, completion.tokens, params)
     if not verdict.correct:

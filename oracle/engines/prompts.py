@@ -1,0 +1,95 @@
+"""What engines hold prompts, outputs and model files to, so that every request that a service takes has one answer.
+
+A request that nobody may answer costs every seat in turn a fine. So a text of any bytes is read, no text is more
+tokens than arbiters reckon with when they adopt a service (`longest_prompt`), and an output ends before it is
+too long to be posted. A file or manifest that breaks this is refused before it is served.
+"""
+
+import codecs
+from collections.abc import Sequence
+
+from oracle.errors import BadModelFile
+from oracle.merkle.tokens import ID_BYTES, prompt_ids
+from oracle.models.gguf import Gguf
+from oracle.models.manifest import Manifest
+
+FULL_OUTPUT_BYTES = 126 * 1024
+"""An output that spells so many bytes ends there: `TokenReferee.FULL_OUTPUT_BYTES`. With one more token, and sealed, it
+still fits `Oracle.MAX_OUTPUT_BYTES`."""
+MAX_PIECE_BYTES = 1024  # that one token may spell
+SPACE_MARK = "▁".encode()
+USER_DEFINED = 4  # tokenizer.ggml.token_type
+
+
+def _question_marks(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeDecodeError)
+    return "?" * (error.end - error.start), error.end
+
+
+codecs.register_error("didyma-question-marks", _question_marks)
+
+
+def readable(text: bytes) -> bytes:
+    """The text as tokenizers read it: each byte that is part of no well-formed UTF-8 sequence becomes `?`.
+
+    llama.cpp aborts on some of these, and makes three tokens of others.
+    """
+    return text.decode("utf-8", "didyma-question-marks").encode()
+
+
+def reading(prompt: bytes, manifest: Manifest, vocabulary: int) -> list[int]:
+    """The tokens before the output, wrapper included, where prompts are ids: the one reading, whatever the bytes.
+
+    vocabulary: how many tokens the model has; an id from there on reads as the replacement token. Not empty, all below
+    `vocabulary` if the manifest's are. `TokenReferee` reads the same.
+    """
+    ids = prompt_ids(prompt)
+    return manifest.wrapped([token if token < vocabulary else manifest.replacement_token for token in ids])
+
+
+def longest_prompt(manifest: Manifest, *, of_ids: bool) -> int:
+    """Bytes up to which every prompt leaves room for an answer; of text, which may be a token a byte and one more for a
+    space before it, or of token ids. `Prompts` in Solidity refuses services that take more.
+    """
+    room = manifest.context_length - 1 - manifest.wrapper_tokens
+    return room * ID_BYTES + ID_BYTES - 1 if of_ids else room - 1
+
+
+def check_manifest(manifest: Manifest, pieces: Sequence[bytes], trained_context: int) -> None:
+    """Raises BadModelFile where a manifest names tokens or a context that its file has not, or tokens are too long.
+
+    pieces: what each of the file's tokens spells.
+    """
+    named = {
+        "wrapper": (*manifest.prefix_tokens, *manifest.suffix_tokens),
+        "stop": manifest.stop_tokens,
+        "replacement": (manifest.replacement_token,),
+    }
+    for what, tokens in named.items():
+        if tokens and max(tokens) >= len(pieces):
+            raise BadModelFile(f"the manifest's {what} names token {max(tokens)}, the file has {len(pieces)}")
+    if manifest.context_length > trained_context:
+        raise BadModelFile(
+            f"the manifest's context of {manifest.context_length} tokens is longer than the model's {trained_context}"
+        )
+    longest = max(map(len, pieces))
+    if longest > MAX_PIECE_BYTES:
+        raise BadModelFile(f"a token of the file spells {longest} bytes, more than {MAX_PIECE_BYTES}")
+
+
+def check_vocabulary(header: Gguf) -> None:
+    """Raises BadModelFile for vocabularies in which a readable text may be more than a token a byte and one."""
+    kind, texts = header.metadata.get("tokenizer.ggml.model"), set(header.vocabulary)
+    if kind == "gpt2":  # a token spells one byte or more
+        return
+    if kind != "llama":
+        raise BadModelFile(f"how many tokens a text can be is not known of vocabularies of kind {kind!r}")
+    if SPACE_MARK not in texts:
+        raise BadModelFile("no token spells a space, which would be three tokens")
+    unspelled = [byte for byte in range(256) if not texts & {b"<0x%02X>" % byte, bytes([byte])}]
+    if unspelled:
+        raise BadModelFile(f"no token spells the byte {unspelled[0]}")
+    types = header.metadata.get("tokenizer.ggml.token_type", [])
+    short = (text for text, type_ in zip(header.vocabulary, types, strict=False) if type_ == USER_DEFINED)
+    if header.metadata.get("tokenizer.ggml.add_space_prefix", True) and any(len(text) == 1 for text in short):
+        raise BadModelFile("a space is put after each one-byte token that stands for itself: two tokens a byte")

@@ -1,0 +1,230 @@
+"""Prompts of token ids: any bytes have one reading, the same in Solidity and Python, and no proof touches it."""
+
+from dataclasses import astuple, replace
+from random import Random
+
+import pytest
+from disputes.court import ANSWERED, Court
+from disputes.stand import Stand, called, refused
+from eth_hash.auto import keccak
+from exact.random_model import Shape, write
+from rig.anvil import anvil
+
+from oracle.chain.requests import Answer, Request
+from oracle.disputes import faults
+from oracle.disputes.evidence import ModelExhibits, Spelling, entry_input
+from oracle.disputes.faults import Fault, Refutation
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, longest_prompt, reading
+from oracle.merkle.tokens import Tokens, prompt_bytes
+from oracle.models.manifest import Manifest
+
+SHAPE = Shape(layers=1, width=32, hidden=32, heads=2, kv_heads=1, gain=0.05)
+VOCABULARY = 377
+REPLACEMENT = 3
+WRAPPERS = {"both": ((1,), (5, 6)), "prefix": ((1,), ()), "suffix": ((), (5,)), "none": ((), ())}
+SEED, PROMPTS = 20, 60
+"""Of the fuzz; so many prompts of each wrapper."""
+FINAL = 4
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("model") / "model.gguf", SHAPE)
+
+
+@pytest.fixture(scope="module")
+def exhibits(path):
+    return ModelExhibits(path)
+
+
+@pytest.fixture(scope="module", params=WRAPPERS)
+def manifest(request, stand, path):
+    prefix, suffix = WRAPPERS[request.param]
+    return stand.register(path, prefix_tokens=prefix, suffix_tokens=suffix, replacement_token=REPLACEMENT)
+
+
+def malformed(
+    stand: Stand,
+    manifest: Manifest,
+    prompt: bytes,
+    tokens: Tokens,
+    shown: Refutation,
+    output: bytes = b"",
+    most: int = 1,
+) -> bool:
+    """What the referee says of a proof. most: tokens that were asked for."""
+    request = Request(bytes(32), keccak(prompt), 0, most, 0)
+    answer = Answer(len(tokens.output) << 96, keccak(output), tokens.root, bytes(32))
+    words = (request.words, answer.words, manifest.model_id, tokens.words)
+    return called(stand.tokens, "isMalformed", *words, int(shown.fault), shown.index, shown.text, list(shown.inputs))
+
+
+def hostile(random: Random, manifest: Manifest) -> bytes:
+    """Bytes of any length that a service may take, ids around the vocabulary's border among them."""
+    ids = [0, VOCABULARY - 1, VOCABULARY, VOCABULARY + 1, 1 << 16, (1 << 24) - 1]
+    longest = longest_prompt(manifest, of_ids=True)
+    length = random.choice([*range(8), random.randrange(longest), longest])
+    made = b"".join(random.choice([*ids, random.randrange(1 << 24)]).to_bytes(3, "big") for _ in range(length))
+    return made[:length]
+
+
+def other_readings(random: Random, manifest: Manifest, prompt: bytes, right: list[int]) -> list[list[int]]:
+    """Readings of a prompt that somebody else might think right, or a liar pick."""
+    raw = [int.from_bytes(prompt[at : at + 3], "big") for at in range(0, len(prompt), 3)]
+    wrapped = [*manifest.prefix_tokens, *raw, *manifest.suffix_tokens]
+    at = random.randrange(len(right))
+    changed = [*right[:at], (right[at] + 1) % VOCABULARY, *right[at + 1 :]]
+    dropped = [token for token in wrapped if token < VOCABULARY]
+    made = [changed, wrapped, dropped, right[:-1], [*right, REPLACEMENT], [*right, 0], right[::-1]]
+    return [each for each in made if each != right]
+
+
+def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifest, exhibits):
+    random, wrong, replaced, rests, empty = Random(SEED), 0, 0, 0, 0
+    for prompt in [b"", b"\0", b"\xff\xff", *(hostile(random, manifest) for _ in range(PROMPTS))]:
+        read = reading(prompt, manifest, VOCABULARY)
+        right = Tokens.spelled(read, [7], [1])
+        replaced += REPLACEMENT in read
+        rests += len(prompt) % 3 > 0
+        empty += read == [REPLACEMENT]
+        assert read
+        assert max(read) < VOCABULARY
+        assert len(read) < manifest.context_length
+        for index in range(len(read)):
+            shown = Refutation(Fault.PROMPT, index, prompt, (entry_input(right, index),))
+            assert not malformed(stand, manifest, prompt, right, shown), (prompt, index)
+        for claimed in other_readings(random, manifest, prompt, read):
+            lie = Tokens.spelled(claimed, [7], [1])
+            found = faults.find(lie, prompt, b"x", manifest, exhibits, 1)
+            assert found is not None, (prompt, claimed)
+            assert found.fault is Fault.PROMPT
+            assert malformed(stand, manifest, prompt, lie, found), (prompt, claimed)
+            wrong += 1
+    assert wrong > 4 * PROMPTS
+    assert replaced > PROMPTS // 3
+    assert rests > PROMPTS // 4
+    assert (empty > 0) == (not manifest.prefix_tokens and not manifest.suffix_tokens)
+
+
+def test_prompt__token_with_an_end__is_found_where_the_node_showed_it(stand, manifest, exhibits):
+    """Nobody makes such tokens from the text: whoever challenges knows them only after the node has shown all."""
+    prompt = prompt_bytes([9, 4])
+    right = Tokens.spelled(reading(prompt, manifest, VOCABULARY), [7], [1])
+    lie = replace(right, prompt_ends=(*(0 for _ in right.prompt[1:]), 1))
+    shown = Tokens.revealed(len(lie.prompt), lie.data)
+    assert shown.root == lie.root != right.root
+    found = faults.find(shown, prompt, b"x", manifest, exhibits, 1)
+    assert found is not None
+    assert malformed(stand, manifest, prompt, lie, found)
+    assert faults.find(Tokens.revealed(len(right.prompt), right.data), prompt, b"\x02", manifest, exhibits, 1) is None
+
+
+# OUTPUTS
+
+
+def padded(spare: int) -> tuple[Tokens, bytes]:
+    """Tokens that claim an output of FULL_OUTPUT_BYTES and so many more."""
+    size = FULL_OUTPUT_BYTES + spare
+    return Tokens((1,), (7, 8, 9), (5, size - 1, size)), bytes(size)
+
+
+@pytest.mark.parametrize(("spare", "stands"), [(-1, False), (0, True), (1, False)])
+def test_output__ends_with_the_token_that_fills_it(stand, path, exhibits, spare, stands):
+    """One byte less and it goes on; where the token before has filled it already, it must not."""
+    manifest = stand.register(path, name=f"full {spare}", prefix_tokens=(1,), suffix_tokens=(), replacement_token=3)
+    tokens, output = padded(spare)
+    last = Refutation(Fault.END, 3, output, (entry_input(tokens, 3),))
+    before = Refutation(Fault.END, 2, output, (entry_input(tokens, 2),))
+    said = [malformed(stand, manifest, b"", tokens, each, output, most=9) for each in (before, last)]
+    assert said == [spare > 0, spare < 0]
+    found = faults.find(tokens, b"", output, manifest, exhibits, 9)
+    assert found is not None
+    assert (found.fault is not Fault.END) == stands  # the output is not what these tokens spell, but ends where it must
+
+
+def test_full_output__is_one_number_on_both_sides(stand):
+    assert stand.tokens.functions.FULL_OUTPUT_BYTES().call() == FULL_OUTPUT_BYTES
+
+
+# MODELS AND SERVICES
+
+
+def test_frame__of_an_exact_model__is_what_the_referee_reads_by(stand, manifest):
+    frame = stand.registry.functions.frameOf(manifest.model_id).call()
+    counts = (len(manifest.prefix_tokens), len(manifest.suffix_tokens))
+    assert tuple(frame) == (manifest.context_length, *counts, REPLACEMENT)
+
+
+@pytest.mark.parametrize("change", ["prefix_tokens", "suffix_tokens", "stop_tokens", "replacement_token"])
+def test_enroll__manifest_that_names_no_token__is_refused(stand, path, change):
+    known = stand.register(path, name=f"whole {change}")
+    bad = VOCABULARY if change == "replacement_token" else (VOCABULARY,)
+    made = replace(known, **{change: bad})
+    stand.send(stand.registry.functions.register(astuple(made)))
+    refused(stand.referee.functions.enroll(astuple(made)), "NoSuchToken(uint256,uint256)", VOCABULARY, VOCABULARY)
+
+
+@pytest.fixture(scope="module")
+def court(path):
+    with anvil() as chain:
+        yield Court.opened(chain, path, prefix_tokens=(), suffix_tokens=(), replacement_token=REPLACEMENT)
+
+
+def test_adopt__longest_prompt_of_ids__fits_or_the_game_refuses(fresh):
+    """At the border: a byte more is another id, and then no room is left for an output."""
+    court = fresh
+    longest = longest_prompt(court.manifest, of_ids=True)
+    for size in (longest, longest + 1):
+        terms = replace(court.terms, max_prompt_bytes=size, base_price_wei=77)
+        call = court.oracle.functions.createService(astuple(terms))
+        if size == longest:
+            court.send(call, court.people[0])
+        else:
+            context = court.manifest.context_length
+            refused(call, "PromptMayNotFit(uint256,uint256)", context, context)
+
+
+HOSTILE = {
+    "a rest alone": b"\x01",
+    "a rest": prompt_bytes([9, 4]) + b"\x00\x07",
+    "ids beyond the vocabulary": prompt_bytes([VOCABULARY, 9, (1 << 24) - 1]),
+    "the longest": prompt_bytes([9] * 63) + b"\xff\xff",
+}
+
+
+@pytest.mark.parametrize("prompt", HOSTILE.values(), ids=HOSTILE)
+def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, prompt):
+    """The longest leaves room for one token, though more were asked for: the output ends with the context."""
+    court = fresh
+    assert len(prompt) <= court.terms.max_prompt_bytes
+    before = court.oracle.functions.seatOf(court.service, 0).call()[2]
+    right = court.answered(prompt, lambda params: court.honest(prompt, params.max_tokens, params), max_tokens=4)
+    tokens = right.tokens
+    assert len(tokens.output) == min(4, court.manifest.context_length - len(tokens.prompt)) or (
+        tokens.output[-1] in court.manifest.stop_tokens
+    )
+    assert faults.find(tokens, prompt, right.output, court.manifest, court.model, 4) is None
+    for index in range(len(tokens.ids)):
+        entry = entry_input(tokens, index)
+        for fault in Fault:
+            text = prompt if fault is Fault.PROMPT else right.output
+            inputs = (entry,)
+            if fault is Fault.TEXT:
+                before_it = entry_input(tokens, index - 1) if index > len(tokens.prompt) else faults.NOTHING
+                inputs = (entry, before_it, court.model.input(Spelling(tokens.ids[index])))
+            words = (right.request.words, right.answer.words, tokens.words)
+            call = court.stand.tokens.functions.refute(
+                court.game.address, *words, int(fault), index, text, list(inputs)
+            )
+            inside = index < len(tokens.prompt)
+            if inside == (fault is Fault.PROMPT):
+                refused(call, "NothingWrong()")
+            else:
+                count = len(tokens.prompt) if fault is Fault.PROMPT else len(tokens.ids)
+                refused(call, "NoSuchElement(uint256,uint256)", index, count)
+    assert court.status(right) == ANSWERED
+    court.pass_time(1201)
+    item = (right.request.words, right.answer.words, right.output)
+    court.send(court.oracle.functions.finalize([item]), court.people[9])
+    assert court.oracle.functions.statusOf(right.request.id).call() == FINAL
+    assert court.oracle.functions.seatOf(court.service, 0).call()[2] > before
