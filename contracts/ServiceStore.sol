@@ -167,6 +167,7 @@ abstract contract ServiceStore is IServices, Credits {
 
     /// @dev What a short seat must show before it gets money: that it was short until this turn.
     function _noteShort(SeatMoney memory money, uint256 bondWei, uint256 turnSeconds) internal view {
+        // slither-disable-next-line weak-prng
         if (_isShort(money, bondWei)) money.shortUntil = uint8(block.timestamp / turnSeconds % 255) + 1;
     }
 
@@ -180,6 +181,7 @@ abstract contract ServiceStore is IServices, Credits {
         if (_isShort(money, bondWei)) return true;
         if (money.shortUntil == 0) return false;
         uint256 turn = block.timestamp / turnSeconds;
+        // slither-disable-next-line weak-prng
         uint256 age = (turn % 255 + 256 - money.shortUntil) % 255;
         return (turn - age + 1) * turnSeconds > time;
     }

@@ -60,17 +60,22 @@ contract Coalition is World {
 
     /// @dev Or the game above would be idle: an asker alone has honest seats fined, lazy seats alone a late answerer or a payer.
     function test_coalition__asker_alone_and_seats_alone__have_others_lose_something() external {
-        uint256 before = vm.snapshotState();
-        assertGt(_othersLossWei(1 << SEATS), 0);
-        vm.revertToState(before);
-        assertGt(_othersLossWei(0x0f), 0);
+        assertGt(_mostOthersLose(1 << SEATS), 0);
+        assertGt(_mostOthersLose(0x0f), 0);
     }
 
-    function _othersLossWei(uint256 members_) private returns (int256 othersWei) {
-        (members, whims) = (members_, 7);
-        _play();
-        for (uint256 i; i < SEATS + ASKERS; ++i) {
-            if (!_isMember(i)) othersWei += lossWei[i];
+    /// @dev In the worst of a few games, since seeds that fall to honest seats hurt nobody.
+    function _mostOthersLose(uint256 members_) private returns (int256 mostWei) {
+        for (uint256 whims_ = 1; whims_ <= 6; ++whims_) {
+            uint256 before = vm.snapshotState();
+            (members, whims) = (members_, whims_);
+            _play();
+            int256 othersWei;
+            for (uint256 i; i < SEATS + ASKERS; ++i) {
+                if (!_isMember(i)) othersWei += lossWei[i];
+            }
+            if (othersWei > mostWei) mostWei = othersWei;
+            vm.revertToState(before);
         }
     }
 
