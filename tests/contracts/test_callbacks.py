@@ -136,7 +136,7 @@ def test_callback_a4__every_external_function__cannot_take_more_than_its_own(wor
     answered = world.answer(asked)
     seat, request, ans = answered.seat, answered.request, answered.answer
     service = world.service
-    manifest = ("x", b"\x01" * 32, 1, "", 1, [], [], [2], bytes(32), b"")
+    manifest = ("x", b"\x01" * 32, 1, "", 2, [], [], [2], 0, bytes(32), b"")
     payout = [(hostile.address, 10**18)]
     case = bytes(panel.caseIdOf(answered.id, answered.turn))
     calls = {
