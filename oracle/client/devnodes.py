@@ -61,7 +61,7 @@ def start(command: Sequence[str], out: IO[bytes], env: Mapping[str, str] | None 
     If this process dies, by SIGKILL too, or forgets the result, the group is killed.
     """
     return subprocess.Popen(
-        ["sh", "-c", TIED, "sh", *command],
+        ["/bin/sh", "-c", TIED, "sh", *command],
         stdin=subprocess.PIPE,
         stdout=out,
         stderr=out,
