@@ -428,8 +428,9 @@ def test_refusals__advice__is_about_errors_that_exist():
 NO_COMMAND = {
     *("AnswerMismatch", "SeedMismatch", "NotYourTurn", "NotArbiter", "NoAttester", "OutputTooLong", "PayoutsTooLarge"),
     *("SlashTooLarge", "ReentrancyGuardReentrantCall"),
+    *("AddressEmptyCode", "FailedCall", "SafeCastOverflowedUintDowncast"),
 }
-"""Errors that only nodes and arbiters cause."""
+"""Errors that only nodes and arbiters cause; the last three nobody: `Seats` has code, and blocks are below 2^48."""
 
 
 def test_refusals__errors_that_commands_can_cause__say_what_to_do():
