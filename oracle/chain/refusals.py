@@ -82,7 +82,7 @@ ADVICE = {
     # models
     "AlreadyRegistered": "nothing to do: the model is registered",
     "IncompleteManifest": "the manifest names no file, no context or no stop token; make it with `didyma model add`",
-    "NoRoomForPrompt": "choose another file: the context must hold the template, a token of a prompt and one of an answer",
+    "NoRoomForPrompt": "choose another file: the context must hold the template, a prompt and an answer",
     "NotRegistered": "register the model first: `didyma model register`",
     "NotExact": "the model has no commitments; make them with `didyma model register`",
     "NotEnrolled": "let the referee know the model: `didyma model register`",
