@@ -224,3 +224,9 @@ def test_pool__same_bytes_twice__are_known_to_both(mirrored):
 def test_method__that_nobody_knows__is_refused_with_the_same_code(mirrored):
     ours, theirs = both(mirrored, "eth_guess")
     assert ours == theirs
+
+
+def test_hostile_json__beside_the_simulated_chain__ends_no_process():
+    """py-evm's own limit of recursion lets Python's reader of JSON run over its stack."""
+    with pytest.raises(RecursionError):
+        json.loads("[" * 100_000)

@@ -23,6 +23,7 @@ from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
 from eth.vm.forks.prague.state import PragueState, PragueTransactionExecutor
 from eth.vm.opcode import as_opcode
 
+from rig.sim import deep_calls
 from rig.sim.state import State
 
 MOST_TRANSACTION_GAS = 1 << 24
@@ -121,7 +122,8 @@ def execute(env: Env, state: State, tx: Transaction) -> Outcome:
     )
     vm = OsakaState(state, context)
     state.lock_changes()
-    computation = vm.apply_transaction(tx)  # type: ignore[arg-type]
+    with deep_calls():
+        computation = vm.apply_transaction(tx)  # type: ignore[arg-type]
     remaining = computation.get_gas_remaining()
     used = tx.gas - remaining
     refund = PragueTransactionExecutor.calculate_gas_refund(computation, used)
