@@ -76,6 +76,7 @@ def cli(alias: str, out: Path, block_millis: int) -> None:
         "game": game.address,
         "referee": referee.address,
         "token_referee": token_referee.address,
+        "refutations": game.refutations(),
         "attester": attester.address,
     }
     out.parent.mkdir(parents=True, exist_ok=True)

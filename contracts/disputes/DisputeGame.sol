@@ -1,49 +1,54 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IArbiter} from "../interfaces/IArbiter.sol";
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
+import {IServices} from "../interfaces/IServices.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
 import {ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
+import {Delegated} from "../libraries/Delegated.sol";
 import {MerkleTree} from "../libraries/MerkleTree.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
+import {Adoption} from "./Adoption.sol";
 import {GameServices} from "./GameServices.sol";
+import {Games} from "./Games.sol";
 import {Paths} from "./Paths.sol";
+import {Refutations} from "./Refutations.sol";
 
 /// @title DisputeGame
-contract DisputeGame is GameServices {
+contract DisputeGame is Games {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
 
     uint256 private constant WITNESSES = 8;
     uint256 private constant WITNESSES_PERCENT = 20;
-    uint256 private constant TOKENS_PER_OPENING = 128;
-    uint256 private constant ENTRY_BYTES = 8;
     address private constant BURN = 0x000000000000000000000000000000000000dEaD;
 
     uint256 private constant MAX_LEAF_BYTES = 2048;
+    uint256 private constant TOKENS_LEAF_BYTES = 32;
 
     ITokenReferee public immutable tokenReferee;
-
-    mapping(CaseId caseId => Case) private _cases;
-    mapping(bytes32 place => Opening) private _openings;
-    /// @dev Seconds that open games add to a seat's clock in the next.
-    mapping(uint256 service => mapping(uint16 seat => uint48)) private _backlogs;
-    mapping(GameId gameId => Game) private _games;
-
-    modifier onlyReferee() {
-        if (msg.sender != address(referee) && msg.sender != address(tokenReferee)) revert NotReferee(msg.sender);
-        _;
-    }
+    Refutations public immutable refutations;
+    Adoption private immutable _adoption;
 
     constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) GameServices(oracle_, referee_) {
         tokenReferee = tokenReferee_;
+        refutations = new Refutations(this, oracle_, tokenReferee_);
+        _adoption = new Adoption(oracle_, referee_);
     }
 
     /// @dev Shares of slashed bonds, on their way to witnesses.
     receive() external payable {
         if (msg.sender != address(oracle)) revert NotOracle(msg.sender);
+    }
+
+    /* SERVICES */
+
+    /// @inheritdoc IArbiter
+    function adopt(ServiceId, IServices.Terms calldata) external returns (uint32) {
+        Delegated.run(address(_adoption));
     }
 
     /* CHALLENGER */
@@ -114,11 +119,11 @@ contract DisputeGame is GameServices {
         uint256 positions
     ) external {
         Game memory g = _challengerMoves(gameId);
-        if (g.turn.stage != Stage.Tokens) revert WrongStage(gameId, g.turn.stage);
+        if (g.turn.positions != 0) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         _checkPosition(ans, tokens, positions);
 
-        g.turn.stage = Stage.Steps;
+        (g.turn.stage, g.turn.level, g.turn.index) = (Stage.Steps, 0, 0);
         g.turn.positions = uint32(positions);
         _next(gameId, g);
         emit PositionPicked(gameId, g.caseId, positions);
@@ -146,6 +151,11 @@ contract DisputeGame is GameServices {
             g.turn.level -= uint8(down);
             g.turn.index = uint40(uint256(g.turn.index) << down | child);
             if (g.turn.level == 0) g.turn.stage = Stage.Values;
+        } else if (stage == Stage.Tokens) {
+            Opening memory opening = _openings[_place(g)];
+            uint256 below = Paths.tokensBelow(opening.levels);
+            MerkleTree.check(opening.root, 1 << (opening.levels - below), child, node, proof);
+            (g.turn.stage, g.turn.level, g.turn.index) = (Stage.Values, uint8(below), uint40(child));
         } else {
             revert WrongStage(gameId, stage);
         }
@@ -157,14 +167,18 @@ contract DisputeGame is GameServices {
     /* REFEREES */
 
     /// @inheritdoc IDisputeGame
-    function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external onlyReferee {
+    function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external {
+        if (msg.sender != address(referee) && msg.sender != address(tokenReferee)) revert NotReferee(msg.sender);
         Game memory g = _moves(gameId, false);
+        // Nothing is computed yet as long as the answer's tokens are being read.
+        if (g.turn.positions == 0) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         _win(gameId, g, req, ans);
     }
 
     /// @inheritdoc IDisputeGame
-    function refuted(IOracle.Request calldata req, IOracle.Answer calldata ans, address prover) external onlyReferee {
+    function refuted(IOracle.Request calldata req, IOracle.Answer calldata ans, address prover) external {
+        if (msg.sender != address(refutations)) revert NotReferee(msg.sender);
         CaseId caseId = caseIdOf(req, ans);
         Case memory c = _cases[caseId];
         if (c.dead) revert AnswerDead(caseId);
@@ -183,20 +197,15 @@ contract DisputeGame is GameServices {
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,
         uint256 promptCount,
-        bytes calldata entries
+        bytes32[] calldata nodes
     ) external {
         Game memory g = _moves(gameId, true);
         if (g.turn.stage != Stage.Tokens) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
-        uint256 count = promptCount + ans.tokenCount();
-        if (entries.length != ENTRY_BYTES * count) revert WrongOpeningLength(ENTRY_BYTES * count, entries.length);
-        bytes32 root = tokenReferee.rootOf(promptCount, entries);
-        if (root != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, root);
-
-        uint256 more = count / TOKENS_PER_OPENING;
-        g.turn.openings = uint8(more > 200 ? 200 : more);
-        emit TokensOpened(gameId, g.caseId, _place(g), promptCount, entries);
-        _opened(gameId, g, 0);
+        (bytes32 root, uint256 levels) = tokenReferee.unfold(_serviceOf(g).model, ans, promptCount, nodes);
+        _openings[_place(g)].levels = uint8(levels);
+        emit TokensOpened(gameId, g.caseId, _place(g), promptCount, nodes);
+        _opened(gameId, g, root);
     }
 
     /// @inheritdoc IDisputeGame
@@ -228,9 +237,16 @@ contract DisputeGame is GameServices {
     function openValues(GameId gameId, bytes calldata values) external {
         Game memory g = _moves(gameId, true);
         if (g.turn.stage != Stage.Values) revert WrongStage(gameId, g.turn.stage);
-        // No leaf is longer; a wrong length in these bounds is the referee's business.
-        if (values.length > MAX_LEAF_BYTES) revert WrongOpeningLength(MAX_LEAF_BYTES, values.length);
-        bytes32 opened = MerkleTree.hashLeaf(values);
+        bytes32 opened;
+        if (g.turn.positions == 0) {
+            uint256 size = TOKENS_LEAF_BYTES << g.turn.level;
+            if (values.length != size) revert WrongOpeningLength(size, values.length);
+            opened = tokenReferee.rootOf(values);
+        } else {
+            // No leaf is longer; a wrong length in these bounds is the referee's business.
+            if (values.length > MAX_LEAF_BYTES) revert WrongOpeningLength(MAX_LEAF_BYTES, values.length);
+            opened = MerkleTree.hashLeaf(values);
+        }
         if (opened != g.disputed) revert WrongOpening(g.disputed, opened);
         emit ValuesOpened(gameId, g.caseId, _place(g), values);
         _opened(gameId, g, 0);
@@ -286,136 +302,6 @@ contract DisputeGame is GameServices {
         emit GameSettled(gameId, g.caseId, shareWei);
         _pay(_games[gameId].challenger, _games[gameId].bondWei + shareWei);
         _pay(BURN, leftWei);
-    }
-
-    /* VIEWS */
-
-    /// @inheritdoc IDisputeGame
-    function gameOf(GameId gameId) public view returns (Game memory g) {
-        g = _current(gameId);
-        Game storage stored = _games[gameId];
-        (g.challenger, g.bondWei, g.number) = (stored.challenger, stored.bondWei, stored.number);
-    }
-
-    /// @inheritdoc IDisputeGame
-    function openingOf(bytes32 place) external view returns (Opening memory) {
-        return _openings[place];
-    }
-
-    /// @inheritdoc IDisputeGame
-    function caseOf(CaseId caseId) external view returns (Case memory) {
-        return _cases[caseId];
-    }
-
-    /// @inheritdoc IDisputeGame
-    function backlogOf(ServiceId service, uint16 seat) external view returns (uint256) {
-        return _backlogs[_indexOf[service]][seat];
-    }
-
-    /// @inheritdoc IDisputeGame
-    function caseIdOf(IOracle.Request calldata req, IOracle.Answer calldata ans) public pure returns (CaseId) {
-        return CaseId.wrap(keccak256(abi.encode(req.id(), ans.hash())));
-    }
-
-    /* GAMES */
-
-    function _gameId(CaseId caseId, uint256 number) private pure returns (GameId) {
-        return GameId.wrap(uint256(keccak256(abi.encode(caseId, number))));
-    }
-
-    /// @dev Without challenger, bond and number, which most moves have no use for.
-    function _stored(GameId gameId) private view returns (Game memory g) {
-        Game storage stored = _games[gameId];
-        (g.caseId, g.disputed, g.turn) = (stored.caseId, stored.disputed, stored.turn);
-    }
-
-    /// @dev As it stands now.
-    function _current(GameId gameId) private view returns (Game memory g) {
-        g = _stored(gameId);
-        if (!g.turn.nodeToMove || g.turn.stage == Stage.Over) return g;
-        uint256 openedAt = _openings[_place(g)].openedAt;
-        // Another game's opening serves this one as well, from when it was made, but not one that came too late here.
-        if (openedAt == 0 || openedAt > g.turn.deadline) return g;
-        g.turn.nodeSeconds = uint32(g.turn.deadline - openedAt);
-        g.turn.nodeToMove = false;
-        g.turn.deadline = _deadline(openedAt, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
-    }
-
-    /* CLOCKS */
-
-    /// @dev A game in which it is this side's move, in time.
-    function _moves(GameId gameId, bool node) private view returns (Game memory g) {
-        g = _current(gameId);
-        if (g.turn.stage == Stage.None || g.turn.stage == Stage.Over) revert WrongStage(gameId, g.turn.stage);
-        if (_cases[g.caseId].dead) revert AnswerDead(g.caseId);
-        if (g.turn.nodeToMove != node) revert NotYourMove(gameId, g.turn.nodeToMove);
-        if (block.timestamp > g.turn.deadline) revert ClockRanOut(gameId, g.turn.deadline);
-    }
-
-    function _challengerMoves(GameId gameId) private view returns (Game memory g) {
-        g = _moves(gameId, false);
-        address challenger = _games[gameId].challenger;
-        if (msg.sender != challenger) revert NotChallenger(msg.sender, challenger);
-    }
-
-    function _deadline(uint256 from, uint256 clock, uint256 least) private pure returns (uint48) {
-        return uint48(from + (clock > least ? clock : least));
-    }
-
-    /// @dev After the challenger's move: the node's turn, unless what it has to show is open already.
-    function _handOver(Game memory g, GameTerms memory terms) private view {
-        g.turn.nodeToMove = _openings[_place(g)].openedAt == 0;
-        bool first = g.turn.stage == Stage.Steps || g.turn.stage == Stage.Tokens;
-        g.turn.deadline = g.turn.nodeToMove
-            ? _deadline(block.timestamp, g.turn.nodeSeconds, first ? terms.firstMoveSeconds : terms.moveSeconds)
-            : _deadline(block.timestamp, g.turn.challengerSeconds, terms.moveSeconds);
-    }
-
-    function _next(GameId gameId, Game memory g) private {
-        g.turn.challengerSeconds = uint32(g.turn.deadline - block.timestamp);
-        _handOver(g, _serviceOf(g).terms);
-        _games[gameId].turn = g.turn;
-    }
-
-    /// @dev After the node's move.
-    function _opened(GameId gameId, Game memory g, bytes32 shown) private {
-        Opening storage opening = _openings[_place(g)];
-        if (shown != 0) opening.root = shown;
-        opening.openedAt = uint48(block.timestamp);
-        ++g.turn.openings;
-        g.turn.nodeSeconds = uint32(g.turn.deadline - block.timestamp);
-        g.turn.nodeToMove = false;
-        g.turn.deadline = _deadline(block.timestamp, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
-        _games[gameId].turn = g.turn;
-    }
-
-    /* QUEUE */
-
-    /// @dev The node's clock in a new game, longer by what games opened before may ask of it meanwhile; the game counts in
-    /// later ones. A case's first game asks for a prefill as well.
-    function _queue(Case memory c, GameTerms memory terms, bool first) private returns (uint32) {
-        uint256 backlog = _backlogs[c.service][c.seat];
-        uint256 clock = terms.clockSeconds + backlog;
-        backlog += terms.queueSeconds + (first ? terms.firstMoveSeconds : 0);
-        _backlogs[c.service][c.seat] = uint48(backlog);
-        return clock < type(uint32).max ? uint32(clock) : type(uint32).max;
-    }
-
-    /// @dev `games` of a case are over. last: no other game of the case asks anything of the node.
-    function _unqueue(Case memory c, uint256 games, bool last) private {
-        if (games == 0) return;
-        GameTerms storage terms = _services[c.service].terms;
-        _backlogs[c.service][c.seat] -= uint48(games * terms.queueSeconds + (last ? terms.firstMoveSeconds : 0));
-    }
-
-    /* PLACES */
-
-    function _place(Game memory g) private pure returns (bytes32) {
-        return Paths.place(g.caseId, g.turn);
-    }
-
-    function _serviceOf(Game memory g) private view returns (Service storage) {
-        return _services[_cases[g.caseId].service];
     }
 
     /* CHECKS */

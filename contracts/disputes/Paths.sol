@@ -7,6 +7,8 @@ import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
 library Paths {
     /// @dev Levels that one opening of a tree goes down, at most.
     uint256 private constant LEVELS = 8;
+    /// @dev Of the tree over an answer's tokens that are opened as leaves: 64 of them, 256 tokens.
+    uint256 private constant TOKENS_LEVELS = 6;
 
     function place(IDisputeGame.CaseId caseId, IDisputeGame.Turn memory turn) internal pure returns (bytes32) {
         return
@@ -30,6 +32,11 @@ library Paths {
     function down(uint256 level) internal pure returns (uint256) {
         uint256 rounds = (level + LEVELS - 1) / LEVELS;
         return rounds == 0 ? 0 : (level + rounds - 1) / rounds;
+    }
+
+    /// @notice Of the levels of the tree over an answer's tokens, those below the nodes that `openTokens` shows.
+    function tokensBelow(uint256 levels) internal pure returns (uint256) {
+        return levels < TOKENS_LEVELS ? levels : TOKENS_LEVELS;
     }
 
     /// @notice Whether `turn` is where `won` is or has been.

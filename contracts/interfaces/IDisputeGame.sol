@@ -14,7 +14,7 @@ import {ModelId, RequestId, ServiceId} from "./Types.sol";
 /// picks the first part that differs from its own. Everything opened must hash to what was picked above it, so that no
 /// party brings in a value that the other has not had the chance to refuse. In the end the challenger shows the referee
 /// the inputs of one number (`IReferee.prove`), or that the choice is another (`ITokenReferee.proveChoice`); an answer whose
-/// tokens alone are at fault it refutes there at once (`ITokenReferee.refute`). The burden of proof is the challenger's, silence loses, and anyone may stop the clock.
+/// tokens alone are at fault it refutes at once (`IRefutations.refute`). The burden of proof is the challenger's, silence loses, and anyone may stop the clock.
 ///
 /// Games about one answer run side by side. The first that its challenger wins kills the answer, and no other game, lost
 /// or thrown, has any bearing on it. What the node opens belongs to the answer: games that come the same way share it.
@@ -47,13 +47,16 @@ interface IDisputeGame is IArbiter {
 
     /// @notice What a node has shown at a place.
     /// @param root of the list; of what is bound from above, zero. @param openedAt Unix time in seconds; zero if nothing is.
+    /// @param levels of the tree over the answer's tokens, where that is what is shown.
     struct Opening {
         bytes32 root;
         uint48 openedAt;
+        uint8 levels;
     }
 
-    /// @dev What is to be opened, or has been and waits for a pick. Tokens: the answer's tokens, if the challenger does
-    /// not know them. Steps: the first list. Operators: the second. Nodes: a tree. Values: a leaf. Over: no more moves.
+    /// @dev What is to be opened, or has been and waits for a pick. Tokens: how many the prompt has, and the tree over the
+    /// answer's tokens, if the challenger does not know them. Steps: the first list. Operators: the second. Nodes: a tree.
+    /// Values: a leaf; with no positions, some of the answer's tokens. Over: no more moves.
     enum Stage {
         None,
         Tokens,
@@ -113,10 +116,10 @@ interface IDisputeGame is IArbiter {
     event GameOpened(
         GameId indexed gameId, CaseId indexed caseId, RequestId indexed requestId, address challenger, uint256 positions
     );
-    /// @notice The node showed the answer's tokens: entries of eight bytes, as `IReferee.Tokens` says.
+    /// @notice The node showed the upper part of the tree over the answer's tokens.
     /// @param place hash of case, stage and path: the same for all games that come this way.
     event TokensOpened(
-        GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, uint256 promptCount, bytes entries
+        GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, uint256 promptCount, bytes32[] nodes
     );
     event ListOpened(GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, bytes32[] nodes);
     event ValuesOpened(GameId indexed gameId, CaseId indexed caseId, bytes32 indexed place, bytes values);
@@ -175,13 +178,14 @@ interface IDisputeGame is IArbiter {
         uint256 positions
     ) external payable returns (GameId);
 
-    /// @notice Opens a game about an answer whose tokens the challenger cannot tell: the node must show them first.
+    /// @notice Opens a game about an answer whose tokens the challenger cannot tell: the node must show them first, as far
+    /// as the challenger picks: `openTokens`, `pick`, `openValues`, and `pickPosition`.
     function challengeUnread(IOracle.Request calldata req, IOracle.Answer calldata ans)
         external
         payable
         returns (GameId);
 
-    /// @notice After `openTokens`: names the pass.
+    /// @notice Once the answer's tokens are being shown: names the pass.
     function pickPosition(
         GameId gameId,
         IOracle.Request calldata req,
@@ -200,26 +204,28 @@ interface IDisputeGame is IArbiter {
     /// Reverts unless it is the challenger's move, in time.
     function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external;
 
-    /// @notice Kills an answer whose tokens have been proven to be at fault. Only the referees call.
+    /// @notice Kills an answer whose tokens have been proven to be at fault. Only `Refutations` calls.
     /// @param prover gets the reward.
     function refuted(IOracle.Request calldata req, IOracle.Answer calldata ans, address prover) external;
 
     /* NODE */
 
-    /// @notice Shows the answer's tokens. Anyone may call: they are bound by the answer.
+    /// @notice Shows how many tokens stand before the output, and the tree over all, down to nodes over 256 tokens each.
+    /// Anyone may call: they are bound by the answer. What no right answer commits to is refused
+    /// (`ITokenReferee.unfold`), so that the clock ends it.
     function openTokens(
         GameId gameId,
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,
         uint256 promptCount,
-        bytes calldata entries
+        bytes32[] calldata nodes
     ) external;
 
     /// @notice Shows the roots of a list: only the operator of the seat that answered. Or a tree's nodes, which are bound by
     /// what was picked: anyone may call.
     function open(GameId gameId, bytes32[] calldata nodes) external;
 
-    /// @notice Shows a leaf. Anyone may call: it is bound by what was picked.
+    /// @notice Shows a leaf, or all leaves of tokens below the node that was picked. Anyone may call: it is bound by that.
     function openValues(GameId gameId, bytes calldata values) external;
 
     /* ANYONE */

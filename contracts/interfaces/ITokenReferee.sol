@@ -9,7 +9,7 @@ import {ModelId} from "./Types.sol";
 /// @title The referee of tokens: which one the logits choose, and what an answer's tokens must look like.
 interface ITokenReferee {
     /// @dev Prompt: not the tokens that the prompt reads as. End: too long, too short, a stop token before the end. Text: a
-    /// token that does not spell its part of the output.
+    /// token that does not spell its part of the output. Padding: an entry after the last token that is not zero.
     ///
     /// Every prompt has one reading, which no fault touches: the wrapper's prefix, a token for each three bytes, the
     /// suffix. An id that the vocabulary has not reads as the manifest's replacement token; a rest of one or two bytes is
@@ -17,13 +17,16 @@ interface ITokenReferee {
     enum Fault {
         Prompt,
         End,
-        Text
+        Text,
+        Padding
     }
 
     /// @notice Thrown when code at the noise table's address is not the table.
     error WrongNoiseTable(address table, bytes32 codeHash);
     /// @notice Thrown when prompt or output is not the request's or the answer's.
     error WrongText(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when a prompt lacks the model's wrapper, or leaves no room for its answer.
+    error PromptOutOfRange(uint256 promptCount, uint256 least, uint256 most);
     /// @notice Thrown when a header is not that of the seed's block.
     error WrongHeader(bytes32 expected, bytes32 computed);
 
@@ -70,18 +73,15 @@ interface ITokenReferee {
         IReferee.Input[] calldata inputs
     ) external;
 
-    /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock; the caller gets the reward.
-    function refute(
-        IDisputeGame game,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        Fault fault,
-        uint256 index,
-        bytes calldata text,
-        IReferee.Input[] calldata inputs
-    ) external;
+    /// @notice What the tree over an answer's tokens looks like, as the node shows its upper part.
+    /// Reverts unless it is the answer's, and of as many tokens as a right answer has: with the model's wrapper, and no
+    /// more than its context.
+    /// @param nodes those `Paths.tokensBelow` levels above the leaves.
+    function unfold(ModelId model, IOracle.Answer calldata ans, uint256 promptCount, bytes32[] calldata nodes)
+        external
+        view
+        returns (bytes32 root, uint256 levels);
 
-    /// @notice What an answer with these tokens commits to. entries: eight bytes a token, as `IReferee.Tokens` says.
-    function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32);
+    /// @notice Root over neighbouring leaves of such a tree. entries: eight bytes a token, as `IReferee.Tokens` says.
+    function rootOf(bytes calldata entries) external pure returns (bytes32);
 }

@@ -54,6 +54,7 @@ GAME_EVENTS = (
     "AnswerKilled",
     "GameSettled",
 )
+REFUTATION_EVENTS = ("RewardWaits", "RewardPaid")
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Contracts:
     """None where the deployment has no dispute game."""
     referee: Binding | None = None
     token_referee: Binding | None = None
+    refutations: Binding | None = None
     attester: Binding | None = None
     """None where the deployment knows no TEEs. Its events are not read, nor the referees'."""
 
@@ -80,6 +82,7 @@ class Contracts:
             _optional("DisputeGame", deployment.game),
             _optional("Referee", deployment.referee),
             _optional("TokenReferee", deployment.token_referee),
+            _optional("Refutations", deployment.refutations),
             _optional("AttestedAnswers", deployment.attester),
         )
 
@@ -91,18 +94,23 @@ class Contracts:
     @property
     def topics(self) -> list[bytes]:
         """Which events are read."""
-        wanted = (ORACLE_EVENTS, PANEL_EVENTS, GAME_EVENTS)
+        wanted = (ORACLE_EVENTS, PANEL_EVENTS, GAME_EVENTS, REFUTATION_EVENTS)
         return [
             binding.topic(event) for binding, events in zip(self._bindings, wanted, strict=False) for event in events
         ]
 
     @property
     def _bindings(self) -> list[Binding]:
-        return [self.oracle, self.panel, *([] if self.game is None else [self.game])]
+        return [self.oracle, self.panel, *(each for each in (self.game, self.refutations) if each is not None)]
 
     def playing(self, name: str) -> Binding:
         """A contract of the dispute game that takes moves."""
-        wanted = {"DisputeGame": self.game, "Referee": self.referee, "TokenReferee": self.token_referee}
+        wanted = {
+            "DisputeGame": self.game,
+            "Referee": self.referee,
+            "TokenReferee": self.token_referee,
+            "Refutations": self.refutations,
+        }
         binding = wanted[name]
         assert binding is not None  # nobody plays without
         return binding
@@ -130,6 +138,7 @@ class Contracts:
             ("DisputeGame", self.deployment.game),
             ("Referee", self.deployment.referee),
             ("TokenReferee", self.deployment.token_referee),
+            ("Refutations", self.deployment.refutations),
             ("AttestedAnswers", self.deployment.attester),
         )
         for name, address in wanted:

@@ -15,7 +15,7 @@ from web3 import Web3
 
 from oracle.errors import BadDeployment
 
-OPTIONAL = ("game", "referee", "token_referee", "attester")
+OPTIONAL = ("game", "referee", "token_referee", "refutations", "attester")
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Deployment:
     """The dispute game of exact models; None in deployments without one. So the others."""
     referee: ChecksumAddress | None = None
     token_referee: ChecksumAddress | None = None
+    refutations: ChecksumAddress | None = None
+    """Made by the game."""
     attester: ChecksumAddress | None = None
     """`AttestedAnswers`, which knows its verifier; None in deployments without TEEs."""
 

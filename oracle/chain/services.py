@@ -12,7 +12,7 @@ from web3 import Web3
 from oracle.chain.units import NOBODY
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
-RAMP, OPENINGS = 16, 7
+RAMP, OPENINGS = 16, 9
 """`DisputeGame.RAMP`, `DisputeGame.OPENINGS`"""
 GAME_TERMS = "(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"
 POLICY = "(address,bytes32,bool,uint16,uint32,uint96,uint16[],bytes32[],bytes32[])"

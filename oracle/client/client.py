@@ -95,6 +95,11 @@ class OracleClient:
         return self.contract("TokenReferee", self._deployed(self.deployment.token_referee, "dispute game"))
 
     @cached_property
+    def refutations(self) -> Contract:
+        """Raises Refused where the deployment has none."""
+        return self.contract("Refutations", self._deployed(self.deployment.refutations, "dispute game"))
+
+    @cached_property
     def game(self) -> Contract:
         """Raises Refused where the deployment has none."""
         return self.contract("DisputeGame", self._deployed(self.deployment.game, "dispute game"))

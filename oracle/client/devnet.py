@@ -66,7 +66,7 @@ PANEL = PanelTerms(
 
 GAME = GameTerms(
     challenge_bond_wei=ETHER // 10,
-    opening_wei=ETHER // 100,
+    opening_wei=9 * ETHER // 1000,
     clock_seconds=600,
     move_seconds=40,
     first_move_seconds=120,
@@ -157,9 +157,11 @@ def deploy(w3: Web3) -> Deployment:
     table = w3.eth.wait_for_transaction_receipt(table_made)
     token_referee = create("TokenReferee", referee, str(table["contractAddress"]))
     game = create("DisputeGame", oracle, referee, token_referee)
+    played = w3.eth.contract(Web3.to_checksum_address(game), abi=artifact("DisputeGame")["abi"])
+    refutations = str(played.functions.refutations().call())
     verifier = create("DcapVerifier", create("DcapCollateral", *root_key(w3.eth.chain_id)))
     attester = create("AttestedAnswers", oracle, verifier)
-    addresses = (registry, oracle, seats, lens, panel, game, referee, token_referee, attester)
+    addresses = (registry, oracle, seats, lens, panel, game, referee, token_referee, refutations, attester)
     return Deployment(w3.eth.chain_id, block, *map(Web3.to_checksum_address, addresses))
 
 

@@ -6,7 +6,7 @@ reckons it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oracle.chain.requests import Ruling, Vote
@@ -46,7 +46,16 @@ def of_case(
             if game in (None, ending.args["gameId"]):
                 found += ending.gains(challengers.get(ending.args["gameId"], "the challenger"), answerer)
     # A game alone may give away what was reckoned as burnt in the one that killed the answer.
-    return [gain for gain in merged(found) if gain.who != BURNT or gain.amount_wei > 0]
+    earned = (replace(gain, who=_refuter(client, case, gain.who)) for gain in found)
+    return [gain for gain in merged(earned) if gain.who != BURNT or gain.amount_wei > 0]
+
+
+def _refuter(client: OracleClient, case: bytes, who: str) -> str:
+    """For whom a reward waits or has waited, where it was paid to the contract that keeps it."""
+    if client.deployment.refutations != who:
+        return who
+    waits = client.history(client.refutations.events.RewardWaits(), caseId=case)
+    return str(waits[-1]["args"]["refuter"]) if waits else who
 
 
 @dataclass

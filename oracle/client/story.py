@@ -18,8 +18,10 @@ from oracle.disputes.game import Game, Stage, numbers
 from oracle.disputes.trace import Operator
 from oracle.engines.exact.architecture import Architecture
 from oracle.errors import Refused
+from oracle.merkle.tokens import BELOW, ENTRIES
 
 SHOWN_NUMBERS = 6
+PART = ENTRIES << BELOW  # tokens that are shown at once
 BAR, BRANCH = "│   ", "├── "
 Args = Mapping[str, Any]
 """Of an event."""
@@ -99,7 +101,7 @@ def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
         if args["gameId"] != opened.game and event != "AnswerKilled":
             continue
         if event == "PositionPicked":
-            place = replace(place, positions=args["positions"])
+            place = replace(place, positions=args["positions"], index=0)
         elif event == "Picked":
             place = _picked(a, place, Stage(args["stage"]), args["child"])
             depth += 1
@@ -137,6 +139,8 @@ def _architecture(client: OracleClient, request: int) -> Architecture:
 
 
 def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:
+    if stage is Stage.TOKENS:
+        return replace(place, index=child)
     if stage is Stage.STEPS:
         return replace(place, step=child)
     if stage is Stage.OPERATORS:
@@ -156,6 +160,8 @@ def _shown_list(args: Args, place: _Place, a: Architecture) -> str:
 
 
 def _shown_values(args: Args, place: _Place, a: Architecture) -> str:
+    if not place.positions:
+        return f"shows these tokens, {len(args['values'])} bytes"
     shown = [] if place.operator is None else list(numbers(place.operator, bytes(args["values"])))
     start = ", ".join(str(number) for number in shown[:SHOWN_NUMBERS])
     return f"shows {len(shown)} numbers: {start}{', …' if len(shown) > SHOWN_NUMBERS else ''}"
@@ -165,7 +171,9 @@ SENTENCES: Mapping[str, Callable[[Args, _Place, Architecture], str]] = {
     "GameOpened": lambda args, place, a: (
         f"challenges the token after {args['positions']}" if args["positions"] else "challenges tokens it cannot tell"
     ),
-    "TokensOpened": lambda args, place, a: f"shows {len(args['entries']) // 8} tokens, {args['promptCount']} before",
+    "TokensOpened": lambda args, place, a: (
+        f"shows {len(args['nodes'])} nodes of the tree over its tokens, {args['promptCount']} of them the prompt's"
+    ),
     "PositionPicked": lambda args, place, a: f"disagrees first about the token after {args['positions']}",
     "ListOpened": _shown_list,
     "Picked": lambda args, place, a: f"disagrees first at {_where(place, a)}",
@@ -178,6 +186,8 @@ SENTENCES: Mapping[str, Callable[[Args, _Place, Architecture], str]] = {
 
 
 def _where(place: _Place, a: Architecture) -> str:
+    if not place.positions:
+        return f"tokens {place.index * PART} to {(place.index + 1) * PART - 1}"
     step = {0: "the embedding", a.layers + 1: "the end"}.get(place.step, f"layer {place.step - 1}")
     if place.operator is None:
         return f"step {place.step}, {step}"

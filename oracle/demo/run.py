@@ -159,6 +159,7 @@ class Demo:
             (user.panel, "PanelArbiter"),
             (user.referee, "Referee"),
             (user.token_referee, "TokenReferee"),
+            (user.refutations, "Refutations"),
             (user.game, "DisputeGame"),
             (user.attester, "AttestedAnswers"),
             (user.collateral, "DcapCollateral"),

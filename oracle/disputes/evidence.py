@@ -323,7 +323,7 @@ def _proof(tree: Tree, index: int, level: int) -> list[bytes]:
 def entry_input(tokens: Tokens, index: int) -> Input:
     """The leaf with token `index`."""
     leaf = index // ENTRIES
-    return tokens.leaf(leaf), NO_ROOT, [], tokens.tree.proof(leaf)
+    return tokens.leaf(leaf), NO_ROOT, [], tokens.proof(leaf)
 
 
 def list_tree(roots: Sequence[bytes]) -> Tree:

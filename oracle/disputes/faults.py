@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from oracle.disputes.evidence import Input, ModelExhibits, Spelling, entry_input
+from oracle.disputes.game import Claim, Move
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, reading
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
@@ -16,6 +17,7 @@ class Fault(IntEnum):
     PROMPT = 0
     END = 1
     TEXT = 2
+    PADDING = 3
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,12 @@ class Refutation:
     index: int
     text: bytes
     inputs: tuple[Input, ...]
+
+
+def refuting(claim: Claim, tokens: tuple[int, bytes], found: Refutation) -> Move:
+    """The call. tokens: as the answer commits them."""
+    shown = (int(found.fault), found.index, found.text, list(found.inputs))
+    return Move("refute", (claim.request, claim.answer, tokens, *shown))
 
 
 NOTHING: Input = (b"", bytes(32), [], [])
@@ -40,7 +48,7 @@ def find(
     if len(asked) != count:
         return Refutation(Fault.PROMPT, 0, prompt, (entry_input(tokens, 0),))
     for index, (token, wanted) in enumerate(zip(tokens.prompt, asked, strict=True)):
-        if token != wanted or any(tokens.prompt_ends[index : index + 1]):
+        if token != wanted:
             return Refutation(Fault.PROMPT, index, prompt, (entry_input(tokens, index),))
     last = len(tokens.ids) - 1
     if len(tokens.ids) > manifest.context_length:

@@ -88,8 +88,8 @@ Openings = Mapping[bytes, Sequence[bytes]]
 """What the node opened, by place: nodes, or a leaf's bytes alone."""
 
 
-REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee", "refute": "TokenReferee"}
-"""Moves that a referee's contract takes, with the game's address first; the rest are the game's own."""
+REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee", "refute": "Refutations"}
+"""Moves that another contract takes, referees with the game's address first; the rest are the game's own."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class Move:
     def words(self, address: str, game: int) -> tuple[Any, ...]:
         """All arguments of the call. address: of the game's contract."""
         if self.function == "refute":
-            return (address, *self.arguments)
+            return self.arguments
         return (address, game, *self.arguments) if self.function in REFEREES else (game, *self.arguments)
 
 
@@ -147,9 +147,11 @@ def defend(game: Game, view: View) -> Move:
     return Move("open", (step.tree(name).opening(game.level, game.index, rounds(game.level)[0]),))
 
 
-def reveal(claim: Claim, tokens: Tokens) -> Move:
+def reveal(game: Game, claim: Claim, tokens: Tokens) -> Move:
     """The node's move where its tokens are asked for."""
-    return Move("openTokens", (claim.request, claim.answer, len(tokens.prompt), tokens.data))
+    if game.stage is Stage.TOKENS:
+        return Move("openTokens", (claim.request, claim.answer, len(tokens.prompt), tokens.upper))
+    return Move("openValues", (tokens.part(game.index),))
 
 
 def attack(game: Game, openings: Openings, view: View, claim: Claim) -> Move | None:
@@ -160,18 +162,18 @@ def attack(game: Game, openings: Openings, view: View, claim: Claim) -> Move | N
     opened = openings[game.place]
     if game.stage is Stage.STEPS:
         child = _first_difference(view.roots, opened)
-        return _pick(opened, len(opened) - 1 if child is None else child)
+        return picked(opened, len(opened) - 1 if child is None else child)
     step = view.step(game.step)
     if game.stage is Stage.OPERATORS:
         child = _first_difference(step.roots, opened)
         if child is None:
             return choose(view, list_tree(opened), claim) if game.step == len(view.roots) - 1 else None
-        return _pick(opened, child)
+        return picked(opened, child)
     operator = step.layout.operators[game.operator]
     if game.stage is Stage.NODES:
         own = step.tree(operator.name).opening(game.level, game.index, rounds(game.level)[0])
         child = _first_difference(own, opened)
-        return None if child is None else _pick(opened, child)
+        return None if child is None else picked(opened, child)
     return _prove(game, openings, view, claim)
 
 
@@ -180,7 +182,8 @@ def _first_difference(own: Sequence[bytes], opened: Sequence[bytes]) -> int | No
     return next((index for index, (mine, theirs) in enumerate(pairs) if mine != theirs), None)
 
 
-def _pick(opened: Sequence[bytes], child: int) -> Move:
+def picked(opened: Sequence[bytes], child: int) -> Move:
+    """The challenger's move that names a child."""
     return Move("pick", (child, opened[child], Tree(opened).proof(child)))
 
 

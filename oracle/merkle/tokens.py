@@ -19,7 +19,9 @@ from eth_hash.auto import keccak
 
 from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 
-ENTRIES = 4
+ENTRIES, ENTRY_BYTES = 4, 8
+LEAF_BYTES = ENTRIES * ENTRY_BYTES
+BELOW = 6  # levels of the tree whose leaves are opened at once: `Paths.tokensBelow`
 ID_BYTES = 3
 """A token id in a prompt, where prompts are ids."""
 
@@ -32,22 +34,11 @@ class Tokens:
     output: tuple[int, ...]
     ends: tuple[int, ...]
     """In bytes, one for each of `output`."""
-    prompt_ends: tuple[int, ...] = ()
-    """As a node revealed them, one for each of `prompt`; any but 0 is a fault. Empty where they all are 0."""
 
     @classmethod
     def spelled(cls, prompt: Sequence[int], output: Sequence[int], lengths: Sequence[int]) -> "Tokens":
         """lengths: of what each output token spells, in bytes; 0 for stop tokens."""
         return cls(tuple(prompt), tuple(output), tuple(accumulate(lengths)))
-
-    @classmethod
-    def revealed(cls, prompt_count: int, data: bytes) -> "Tokens":
-        """From all entries, as a node reveals them."""
-        ids = [int.from_bytes(data[at : at + 4], "big") for at in range(0, len(data), 8)]
-        ends = [int.from_bytes(data[at + 4 : at + 8], "big") for at in range(0, len(data), 8)]
-        return cls(
-            tuple(ids[:prompt_count]), tuple(ids[prompt_count:]), tuple(ends[prompt_count:]), tuple(ends[:prompt_count])
-        )
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -56,19 +47,36 @@ class Tokens:
     @cached_property
     def data(self) -> bytes:
         """All entries."""
-        ends = (self.prompt_ends or (0,) * len(self.prompt)) + self.ends
+        ends = (0,) * len(self.prompt) + self.ends
         pairs = zip(self.ids, ends, strict=True)
         return b"".join(token.to_bytes(4, "big") + end.to_bytes(4, "big") for token, end in pairs)
 
     def leaf(self, index: int) -> bytes:
         """With entries 4 * index and following."""
-        size = 8 * ENTRIES
-        return self.data[index * size :][:size].ljust(size, b"\0")
+        return self.data[index * LEAF_BYTES :][:LEAF_BYTES].ljust(LEAF_BYTES, b"\0")
 
     @cached_property
     def tree(self) -> Tree:
         count = -(-len(self.ids) // ENTRIES)
         return Tree(leaf_hash(self.leaf(index)) for index in range(count))
+
+    def proof(self, leaf: int) -> list[bytes]:
+        return self.tree.proof(leaf)
+
+    @property
+    def below(self) -> int:
+        """Levels of the tree below the nodes that are shown first."""
+        return min(self.tree.depth, BELOW)
+
+    @property
+    def upper(self) -> list[bytes]:
+        """The nodes that are shown first."""
+        return self.tree.opening(self.tree.depth, 0, self.tree.depth - self.below)
+
+    def part(self, index: int) -> bytes:
+        """All leaves below one of them."""
+        size = LEAF_BYTES << self.below
+        return self.data[index * size :][:size].ljust(size, b"\0")
 
     @property
     def words(self) -> tuple[int, bytes]:

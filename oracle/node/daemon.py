@@ -48,6 +48,7 @@ from oracle.node.records import (
     Output,
     PlaceRecord,
     RequestRecord,
+    RewardRecord,
     SeatRecord,
     ServiceRecord,
 )
@@ -354,7 +355,8 @@ class Node:
                 for job in (tx.jobs("opening") if games else ())
                 if job.payload["case"] in cases
             }
-        return await self._litigant.wanted(view, games, openings, at, watch=self.settings.watch)
+            rewards = [RewardRecord.of(job) for job in tx.jobs("reward", ("waits",))]
+        return await self._litigant.wanted(view, games, openings, rewards, at, watch=self.settings.watch)
 
     async def _attest(self, view: View, at: BlockRef) -> list[Wanted]:
         """What this node's keys inside a TEE need."""

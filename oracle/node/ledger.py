@@ -32,6 +32,7 @@ from oracle.node.records import (
     opening_key,
     place_key,
     request_key,
+    reward_key,
     seat_key,
     service_key,
 )
@@ -252,7 +253,7 @@ class Ledger:
             tx.put_job("game", game.key, game.state, game.payload(), block.number)
 
     def tokens_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
-        self._put_opening(tx, block, e, [e["promptCount"].to_bytes(32, "big"), e["entries"]])
+        self._put_opening(tx, block, e, [e["promptCount"].to_bytes(32, "big"), *e["nodes"]])
 
     def list_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._put_opening(tx, block, e, e["nodes"])
@@ -269,6 +270,20 @@ class Ledger:
         for job in tx.jobs("game", ("live",)):
             if job.payload["case"] == e["caseId"].hex():
                 tx.put_job("game", job.key, "stranded", job.payload, block.number)
+
+    def reward_waits(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        payload = {
+            "refuter": e["refuter"],
+            "posted_at": e["postedAt"],
+            "until": e["waitsUntil"],
+            "amount_wei": e["amountWei"],
+        }
+        tx.put_job("reward", reward_key(e["caseId"]), "waits", payload, block.number)
+
+    def reward_paid(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        job = tx.job(reward_key(e["caseId"]))
+        if job is not None:
+            tx.put_job("reward", job.key, "paid", job.payload, block.number)
 
     def _put_opening(self, tx: Tx, block: BlockRef, e: Mapping[str, Any], nodes: Sequence[bytes]) -> None:
         if tx.job(game_key(e["gameId"])) is not None:
@@ -310,6 +325,8 @@ APPLY: dict[str, Apply] = {
     "GameEnded": Ledger.game_ended,
     "GameSettled": Ledger.game_ended,
     "AnswerKilled": Ledger.answer_killed,
+    "RewardWaits": Ledger.reward_waits,
+    "RewardPaid": Ledger.reward_paid,
 }
 
 _LOGGED = (

@@ -15,15 +15,17 @@ from functools import partial
 from typing import Any
 
 import structlog
+from eth_utils.crypto import keccak
 
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
 from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
+from oracle.chain.services import GameTerms
 from oracle.chain.types import Block
-from oracle.disputes import faults
+from oracle.disputes import faults, reading
 from oracle.disputes.evidence import ModelExhibits
-from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, place, reveal
+from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, reveal
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.base import Engine, TokenId
 from oracle.errors import OracleError, ReorgedAway, Transient, UnknownHeader
@@ -32,7 +34,7 @@ from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.plan import View, Wanted
-from oracle.node.records import GameRecord, PostedAnswer, RequestRecord
+from oracle.node.records import GameRecord, PostedAnswer, RequestRecord, RewardRecord
 
 log = structlog.get_logger()
 
@@ -42,6 +44,8 @@ LANES = ("first", "next")
 PREFILL = "prefill:"
 READ_TOGETHER = 16
 """Games: one after the other, hundreds of them would take longer to read than a block to come."""
+WAIT_BLOCKS = 16
+"""`Refutations.WAIT_BLOCKS`"""
 
 Openings = Mapping[bytes, Sequence[bytes]]
 EngineOf = Callable[[bytes], Engine | None]
@@ -68,6 +72,7 @@ class _Matter:
     prev_randao: bytes
     header: bytes
     openings: Openings
+    game: GameTerms
 
     @property
     def key(self) -> tuple[RequestId, bytes]:
@@ -87,8 +92,6 @@ class _Task:
     find: Callable[[], Move | None]
     traced: tuple[RequestId, bytes] | None = None
     """The answer whose prefill it needs to have been made; None for what takes a prefill of its own."""
-    case: bytes = b""
-    """Of that answer."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,9 @@ class Litigant:
         self._headers: dict[bytes, bytes] = {}
         self._known: dict[bytes, _Knowledge] = {}
         self._tokens: dict[tuple[RequestId, bytes], Tokens | None] = {}
+        self._sealed: dict[bytes, tuple[RequestId, int, Wanted]] = {}
+        """Refutations whose hash is posted, by case: request, block of the hash, and the call."""
+        self._owned: dict[tuple[RequestId, bytes], Tokens] = {}
         self._wholes: dict[tuple[RequestId, bytes], Whole] = {}
         self._passes: dict[tuple[RequestId, bytes, int], Pass] = {}
         self._traced: set[tuple[RequestId, bytes]] = set()
@@ -142,34 +148,43 @@ class Litigant:
         return [*self._running, *self._queue]
 
     async def wanted(
-        self, view: View, games: Sequence[GameRecord], openings: Openings, at: BlockRef, *, watch: bool
+        self,
+        view: View,
+        games: Sequence[GameRecord],
+        openings: Openings,
+        rewards: Sequence[RewardRecord],
+        at: BlockRef,
+        *,
+        watch: bool,
     ) -> list[Wanted]:
         """The transactions that this node's games need now.
 
-        at: the block up to which `games` and `openings` go. watch: whether to attack wrong answers.
+        rewards: all that wait. at: the block up to which `games`, `openings` and `rewards` go. watch: whether to attack
+        wrong answers.
         """
         binding = self._contracts.game
         self.undecided, self.standings = set(), []
         if binding is None:
             return []
         self._collect()
-        found: list[Wanted] = []
+        found = [*self._rewarded(view, rewards)]
         asked: set[str] = set()
         requests = {record.id: record for record in view.requests}
         wrong = [record for record in view.requests if watch and self._is_wrong(view, record)]
         if not games and not wrong:
             self._forget(asked, requests)
-            return []
+            return found
         confirmed = await self._rpc.block_by_hash(at.hash)
         if confirmed is None:
             raise ReorgedAway(f"block {at.number} left the chain")
         ours = [game for game in games if _concerns(view, game, requests.get(game.request))]
         states: list[Game] = []
         for some in range(0, len(ours), READ_TOGETHER):
-            reading = (self._state(binding, game.id, confirmed) for game in ours[some : some + READ_TOGETHER])
-            states += await asyncio.gather(*reading)
+            calls = (self._state(binding, game.id, confirmed) for game in ours[some : some + READ_TOGETHER])
+            states += await asyncio.gather(*calls)
         for game, state in sorted(zip(ours, states, strict=True), key=lambda pair: pair[1].deadline):
-            found += await self._game(view, binding, game, state, requests.get(game.request), openings, asked)
+            record = requests.get(game.request)
+            found += await self._game(view, binding, game, state, record, openings, confirmed, asked)
         challengers: dict[bytes, set[str]] = {}
         for game in games:
             challengers.setdefault(game.case, set()).add(game.challenger.lower())
@@ -194,6 +209,7 @@ class Litigant:
         state: Game,
         record: RequestRecord | None,
         openings: Openings,
+        confirmed: Block,
         asked: set[str],
     ) -> list[Wanted]:
         mine = game.challenger.lower() == view.disputer.lower()
@@ -208,7 +224,11 @@ class Litigant:
         if state.stage not in (Stage.NONE, Stage.OVER):
             side = "challenger" if mine else "answerer"
             self.standings.append(Standing(side, state.deadline if my_turn else None))
-        return [*self._turn(view, binding, game.id, state, matter, asked, my_turn=my_turn)]
+        until = state.deadline - matter.game.clock_seconds // 2
+        found: list[Wanted] = []
+        for wanted in self._turn(view, binding, game.id, state, matter, asked, my_turn=my_turn):
+            found += await self._hidden(view, wanted, matter, state.case, until, confirmed)
+        return found
 
     def _settled(self, view: View, binding: Binding, game: GameRecord, state: Game) -> list[Wanted]:
         """The bond back, and perhaps a share, where another game has killed the answer."""
@@ -231,7 +251,7 @@ class Litigant:
         elif my_turn and (state.node_to_move or state.place in matter.openings):
             side = "node" if state.node_to_move else f"{game:x}"  # one opening serves all games that come this way
             name = f"move:{state.place.hex()}:{side}"
-            task = _Task(state.deadline, partial(self._answered_move, matter, state), matter.key, state.case)
+            task = _Task(state.deadline, partial(self._answered_move, matter, state), matter.key)
             if name in asked:
                 self._sooner(name, state.deadline)
                 return
@@ -243,13 +263,13 @@ class Litigant:
 
     def _answered_move(self, matter: _Matter, state: Game) -> Move | None:
         """In the thread."""
+        if not state.positions and not state.node_to_move:
+            return self._read(matter, state)
         tokens = self._tokens_of(matter, state.case)
         if tokens is None:
             return None
-        if state.stage is Stage.TOKENS:
-            if state.node_to_move:
-                return reveal(matter.claim, tokens)
-            return self._accusation(matter, tokens, "pickPosition")
+        if not state.positions:
+            return reveal(state, matter.claim, tokens)
         view = self._pass(matter, tokens, state.positions)
         return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, matter.claim)
 
@@ -307,7 +327,45 @@ class Litigant:
             taking, data = binding, binding.encode(move.function, *move.arguments)
         stake = record.request.bond_wei * 3 // 10
         key = f"{name}{move.function}"
-        return [self._wanted(key, taking, data, view, stake, deadline=closes_at + 1, value=price)]
+        wanted = self._wanted(key, taking, data, view, stake, deadline=closes_at + 1, value=price)
+        until = closes_at - record.request.window_seconds // 2
+        return await self._hidden(view, wanted, matter, case, until, confirmed)
+
+    async def _hidden(
+        self, view: View, wanted: Wanted, matter: _Matter, case: bytes, until: int, confirmed: Block
+    ) -> list[Wanted]:
+        """A refutation waits for a hash of it to be posted, and to grow old, so that nobody earns by copying it.
+
+        until: Unix time from which on it does not wait.
+        """
+        binding = self._contracts.refutations
+        if binding is None or wanted.to != binding.address or view.head.timestamp >= until:
+            return [wanted]
+        digest = keccak(bytes.fromhex(view.disputer[2:]) + wanted.data)
+        posted = int(binding.result("postedAt", await self._call(binding, confirmed, "postedAt", digest)))
+        if not posted:
+            data = binding.encode("post", digest)
+            return [self._wanted(f"post:{digest.hex()}", binding, data, view, wanted.stake_wei, deadline=until)]
+        self._sealed[case] = (matter.record.id, posted, wanted)
+        if view.head.number >= posted + WAIT_BLOCKS:
+            return [wanted]
+        self.undecided.add(wanted.key)
+        return []
+
+    def _rewarded(self, view: View, rewards: Sequence[RewardRecord]) -> Iterator[Wanted]:
+        """Asks for its own rewards that have waited, and takes those over that wait for its older hash."""
+        binding = self._contracts.refutations
+        if binding is None:
+            return
+        for reward in rewards:
+            waits = view.head.number <= reward.until
+            _, posted, refutation = self._sealed.get(reward.case, (None, reward.posted_at, None))
+            if reward.refuter.lower() == view.disputer.lower():
+                if not waits:
+                    data = binding.encode("pay", reward.case)
+                    yield self._wanted(f"pay:{reward.case.hex()}", binding, data, view, reward.amount_wei)
+            elif waits and refutation is not None and posted < reward.posted_at:
+                yield replace(refutation, key=f"claim:{reward.case.hex()}", deadline=None)
 
     def _first_move(self, matter: _Matter) -> Move | None:
         """In the thread."""
@@ -319,17 +377,24 @@ class Litigant:
     def _accusation(self, matter: _Matter, tokens: Tokens, function: str) -> Move | None:
         """Refutes tokens that are at fault; else names the first that the model does not choose."""
         request, known = matter.record.request, self._knowledge(matter)
-        fault = faults.find(
-            tokens, matter.record.prompt, matter.posted.output, known.manifest, known.exhibits, request.max_tokens
-        )
+        asked, said = matter.record.prompt, matter.posted.output
+        fault = faults.find(tokens, asked, said, known.manifest, known.exhibits, request.max_tokens)
         if fault is not None:
-            shown = (int(fault.fault), fault.index, fault.text, list(fault.inputs))
-            return Move("refute", (*self._words(matter), tokens.words, *shown))
+            return faults.refuting(matter.claim, tokens.words, fault)
         prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
         verdict = matter.engine.check(prompt, output, matter.claim.params)
         if verdict.position is None:
             return None
         return Move(function, (*self._words(matter), tokens.words, len(tokens.prompt) + verdict.position))
+
+    def _read(self, matter: _Matter, state: Game) -> Move | None:
+        """The challenger's move while an answer's tokens are being read."""
+        told = self._told_tokens(matter)
+        if told is not None:
+            return self._accusation(matter, told, "pickPosition")
+        own, model = self._own_tokens(matter), self._knowledge(matter).exhibits
+        asked, said = matter.record.prompt, matter.posted.output
+        return reading.move(state, matter.openings, own, matter.claim, asked, said, model)
 
     # -- what moves are found from ---------------------------------------------------------------------------------
 
@@ -338,20 +403,36 @@ class Litigant:
 
         case: of the game that asks, if one does.
         """
-        shown = None if case is None else matter.openings.get(place(case, Stage.TOKENS, 0))
-        if shown is not None and self._tokens.get(matter.key) is None:
-            promised, entries = shown
-            self._tokens[matter.key] = Tokens.revealed(int.from_bytes(promised, "big"), entries)
+        told = self._told_tokens(matter)
+        if told is not None or case is None:
+            return told
+        return reading.shown(self._own_tokens(matter), case, matter.openings)
+
+    def _told_tokens(self, matter: _Matter) -> Tokens | None:
+        """As they follow from its text, or from what the model answers."""
         if matter.key not in self._tokens:
             answer, claim = matter.posted.answer, matter.claim
             text, root = matter.posted.output, answer.tokens_root
             prompt = matter.engine.tokenize(matter.record.prompt)
             output = matter.engine.recover(prompt, text, answer.token_count, root, claim.params)
-            self._tokens[matter.key] = None
-            if output is not None:
+            if output is None:
+                own = self._own_tokens(matter)
+                self._tokens[matter.key] = own if own.root == root else None
+            else:
                 lengths = [len(matter.engine.detokenize([token])) for token in output]
                 self._tokens[matter.key] = Tokens.spelled(prompt, output, lengths)
         return self._tokens[matter.key]
+
+    def _own_tokens(self, matter: _Matter) -> Tokens:
+        """What the model answers, as long as the answer."""
+        if matter.key not in self._owned:
+            count, params = matter.posted.answer.token_count, matter.claim.params
+            prompt = matter.engine.tokenize(matter.record.prompt)
+            params = replace(params, max_tokens=min(count, params.max_tokens))
+            output = matter.engine.generate(prompt, params).tokens
+            lengths = [len(matter.engine.detokenize([token])) for token in output]
+            self._owned[matter.key] = reading.own_tokens(prompt, output, lengths, count)
+        return self._owned[matter.key]
 
     def _knowledge(self, matter: _Matter) -> _Knowledge:
         if matter.model not in self._known:
@@ -366,13 +447,15 @@ class Litigant:
         key = (*matter.key, positions)
         if key not in self._passes:
             known = self._knowledge(matter)
-            whole = self._whole(matter, tokens)
+            whole = self._whole(matter)
             self._passes[key] = Pass(known.exhibits, known.tracer, tokens, positions, whole)
         return self._passes[key]
 
-    def _whole(self, matter: _Matter, tokens: Tokens) -> Whole:
+    def _whole(self, matter: _Matter) -> Whole:
+        """Over the answer's tokens; where they cannot be told, over the model's, with which its passes begin."""
         if matter.key not in self._wholes:
-            self._wholes[matter.key] = Whole(self._knowledge(matter).tracer, tokens.ids[:-1])
+            tokens = self._told_tokens(matter) or self._own_tokens(matter)
+            self._wholes[matter.key] = Whole(self._knowledge(matter).tracer, reading.computable(tokens))
         return self._wholes[matter.key]
 
     async def _matter(self, view: View, record: RequestRecord, openings: Openings) -> _Matter | None:
@@ -384,7 +467,8 @@ class Litigant:
         if engine is None or not self._contracts.plays(service.terms.arbiter):
             return None
         header = await self._header(seed) if record.request.temperature else b""
-        return _Matter(record, record.posted, service.terms.model, engine, seed.prev_randao, header, openings)
+        chances = (engine, seed.prev_randao, header)
+        return _Matter(record, record.posted, service.terms.model, *chances, openings, service.game)
 
     async def _header(self, seed: Block) -> bytes:
         """Of a seed's block; nothing where headers have another layout, so that only the choice cannot be proven."""
@@ -430,7 +514,7 @@ class Litigant:
         if task.traced is not None and task.traced not in self._traced:
             prefill = _prefill_name(task.traced)
             if prefill not in self._running and prefill not in self._queue:
-                self._queue[prefill] = _Task(task.deadline, partial(self._prefilled, matter, task.case))
+                self._queue[prefill] = _Task(task.deadline, partial(self._prefilled, matter))
             self._sooner(prefill, task.deadline)
         self._start()
         return None
@@ -441,12 +525,10 @@ class Litigant:
         if task is not None and deadline < task.deadline:
             self._queue[name] = replace(task, deadline=deadline)
 
-    def _prefilled(self, matter: _Matter, case: bytes) -> None:
+    def _prefilled(self, matter: _Matter) -> None:
         """In the thread. Where it fails, so will the moves that need it, each with its own reason."""
         try:
-            tokens = self._tokens_of(matter, case)
-            if tokens is not None:
-                _ = self._whole(matter, tokens).residuals
+            _ = self._whole(matter).residuals
         finally:
             self._traced.add(matter.key)
 
@@ -494,11 +576,13 @@ class Litigant:
         # In place: the threads add to them meanwhile.
         for pass_of in [each for each in list(self._passes) if each[0] not in requests]:
             del self._passes[pass_of]
-        for answer in {*self._tokens, *self._wholes, *self._traced}:
+        for answer in {*self._tokens, *self._owned, *self._wholes, *self._traced}:
             if answer[0] not in requests:
                 self._tokens.pop(answer, None)
+                self._owned.pop(answer, None)
                 self._wholes.pop(answer, None)
                 self._traced.discard(answer)
+        self._sealed = {case: sealed for case, sealed in self._sealed.items() if sealed[0] in requests}
         if not requests:
             self._headers.clear()
 

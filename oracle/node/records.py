@@ -12,7 +12,7 @@ from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Rul
 from oracle.chain.services import GameTerms, PanelTerms, Terms
 from oracle.journal.journal import Job
 
-CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening")
+CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening", "reward")
 LIVE_REQUEST = ("open", "answered", "disputed")
 CLOSED_REQUEST = ("final", "undelivered", "left", "refunded", "cancelled")
 LIVE_CASE = ("undrawn", "voting")
@@ -165,6 +165,26 @@ class CaseRecord:
             votes={int(seat): Vote(vote) for seat, vote in p["votes"].items()},
             voted_at=p["voted_at"],
             ruling=None if p["ruling"] is None else Ruling(p["ruling"]),
+        )
+
+
+@dataclass(frozen=True)
+class RewardRecord:
+    """What a refutation earned, as long as it waits."""
+
+    case: bytes
+    refuter: str
+    posted_at: int
+    """Block of its hash, or of the refutation."""
+    until: int
+    """The last block in which an older hash takes it."""
+    amount_wei: int
+
+    @classmethod
+    def of(cls, job: Job) -> "RewardRecord":
+        p = job.payload
+        return cls(
+            bytes.fromhex(job.key.removeprefix("reward:")), p["refuter"], p["posted_at"], p["until"], p["amount_wei"]
         )
 
 
@@ -353,6 +373,11 @@ def case_key(case: bytes) -> str:
 
 def game_key(game: int) -> str:
     return f"game:{game:064x}"
+
+
+def reward_key(case: bytes) -> str:
+    """Of a refutation, as it waits."""
+    return f"reward:{case.hex()}"
 
 
 def opening_key(place: bytes) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from ape import networks, project
 from eth_abi import encode
+from eth_utils import keccak
 from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
 from world import ETHER, terms
 
@@ -14,7 +15,7 @@ from oracle.engines.sampling import table_code
 from oracle.merkle.tokens import prompt_bytes
 from oracle.merkle.tree import Tree
 
-GAME_TERMS = (ETHER // 10, ETHER // 100, 3_600, 300, 600, 126, 200)
+GAME_TERMS = (ETHER // 10, 9 * ETHER // 1000, 3_600, 300, 600, 126, 200)
 LAYER = 17
 TRANSACTION_GAS = 1 << 24  # EIP-7825
 NAMES = [operator.name for operator in Step(LLAMA_8B, LAYER, POSITIONS, frozenset()).operators]
@@ -83,7 +84,7 @@ def test_gas__row_of_70b__fits_one_transaction(registry, referee, people, check)
     check("referee_70b_down", judged(registry, referee, people, made))
 
 
-MOST = 16_384
+MOST, MOST_READ = 16_384, 15_000
 WIDEST = replace(LLAMA_8B, layers=1, width=65_536, hidden=65_536, heads=512)
 LONGEST = replace(LLAMA_8B, layers=1, context=MOST)
 
@@ -127,6 +128,30 @@ def answered(world, game, people, made, model, prompt):
     return asked, world.oracle.AnswerPosted.from_receipt(sent)[0].answer
 
 
+def test_gas__reading_15_000_tokens__is_cheap_and_repaid(world, registry, referee, game, people, check):
+    """Two openings, whatever the context; the loser's bond pays both."""
+    made = SparsePass(LONGEST, 1, "score", MOST_READ - 9, 3, MOST_READ - 8)
+    model = enrolled(registry, referee, people, made)
+    asked, answer = answered(world, game, people, made, model, [5])
+    node, watcher, tokens = people.operators[0], people.challenger, made.tokens
+    assert len(tokens.ids) == MOST_READ
+    opened = game.challengeUnread(asked.request, answer, value=GAME_TERMS[0], sender=watcher)
+    game_id = game.GameOpened.from_receipt(opened)[0].gameId
+    first = game.openTokens(game_id, asked.request, answer, len(tokens.prompt), tokens.upper, sender=node)
+    game.pick(game_id, 58, tokens.upper[58], Tree(tokens.upper).proof(58), sender=watcher)
+    second = game.openValues(game_id, tokens.part(58), sender=node)
+    assert (len(tokens.upper), len(tokens.part(58))) == (64, 2048)
+    check("dispute_open_tokens", first.gas_used)
+    check("dispute_open_256_tokens", second.gas_used)
+    assert max(first.gas_used, second.gas_used) < 500_000
+
+    world.pass_time(GAME_TERMS[2] + 1)
+    before = world.oracle.credit(people.operators[0])
+    game.timeout(game_id, asked.request, answer, sender=people.stranger)
+    assert world.oracle.statusOf(asked.id) == 2  # answered: it stands
+    assert world.oracle.credit(people.operators[0]) - before == 2 * GAME_TERMS[1] * 6 // 5
+
+
 def test_gas__refutation__is_as_committed(world, registry, referee, token_referee, game, people, check):
     """Of tokens that are not those asked for."""
     made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
@@ -137,8 +162,14 @@ def test_gas__refutation__is_as_committed(world, registry, referee, token_refere
     inputs = [entry_input(made.tokens, index)]
     text = prompt_bytes([*prompt[:-1], prompt[-1] ^ 1])
     proof = (made.tokens.words, Fault.PROMPT, index, text, inputs)
-    receipt = token_referee.refute(game, asked.request, answer, *proof, sender=people.challenger)
+    refutations = project.Refutations.at(game.refutations())
+    call = refutations.refute.encode_input(asked.request, answer, *proof)
+    sealed = keccak(bytes.fromhex(people.challenger.address[2:]) + call)
+    check("refute_post", refutations.post(sealed, sender=people.challenger).gas_used)
+    networks.provider.mine(refutations.WAIT_BLOCKS())
+    receipt = refutations.refute(asked.request, answer, *proof, sender=people.challenger)
     assert world.oracle.statusOf(asked.id) == 1  # open again
+    assert world.oracle.credit(people.challenger) >= ETHER * 3 // 10
     check("refute", receipt.gas_used)
 
 
@@ -180,10 +211,11 @@ def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, g
 
 def test_gas__bytecode_of_the_game__fits_eip_170(game, referee, token_referee, check):
     contracts = {"game": game, "referee": referee, "token_referee": token_referee}
+    contracts["refutations"] = project.Refutations.at(game.refutations())
     families = {"linear": "LinearReferee", "rows": "RowReferee", "attention": "AttentionReferee"}
     for name, kind in families.items():
         contracts[f"referee_{name}"] = project.get_contract(kind).at(getattr(referee, name)())
     for name, contract in contracts.items():
         size = len(networks.provider.get_code(contract.address))
-        assert size <= 24_576
+        assert size <= 24_576 - 2_048
         check(f"bytecode_{name}", size)

@@ -5,8 +5,10 @@ from dataclasses import astuple, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from disputes.stand import Stand, called, deploy
+from disputes.rules import WAIT_BLOCKS
+from disputes.stand import Stand, artifact, called, deploy
 from eth_abi import encode
+from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 from rig.anvil import Anvil
 from web3.logs import DISCARD
@@ -22,13 +24,18 @@ from oracle.engines.prompts import longest_prompt, reading
 from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
 
-GAME_TERMS = (ETHER // 10, ETHER // 100, 3600, 300, 600, 126, 200)
+GAME_TERMS = (ETHER // 10, 9 * ETHER // 1000, 3600, 300, 600, 126, 200)
 GAME_TERMS_TYPE = "(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"
 WINDOW = 1200
 UPHELD, REJECTED = 0, 1
 OPEN, ANSWERED, DISPUTED = 1, 2, 3
 BURN = "0x000000000000000000000000000000000000dEaD"
 LIMIT = 16_000_000
+
+
+def hash_of(call: Any, who: str) -> bytes:
+    """What is posted before a refutation. call: of the contract, to be sent by `who`."""
+    return keccak(bytes.fromhex(who[2:] + call._encode_transaction_data()[2:]))
 
 
 @dataclass
@@ -58,6 +65,7 @@ class Court:
     manifest: Manifest
     model: ModelExhibits
     tracer: Tracer
+    refutations: Any
     service: bytes = b""
     terms: Terms | None = None
     people: list[str] = field(default_factory=list)
@@ -69,7 +77,9 @@ class Court:
         manifest = stand.register(path, **changes)
         oracle = deploy(stand.w3, "Oracle", deploy(stand.w3, "Seats", stand.registry.address, 1_000).address)
         game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
-        court = cls(chain, stand, oracle, game, manifest, ModelExhibits(path), Tracer(path))
+        made = game.functions.refutations().call()
+        refutations = stand.w3.eth.contract(address=made, abi=artifact("Refutations")["abi"])
+        court = cls(chain, stand, oracle, game, manifest, ModelExhibits(path), Tracer(path), refutations)
         court.people = list(stand.w3.eth.accounts)
         court._serve()
         return court
@@ -232,17 +242,32 @@ class Court:
         found: dict[bytes, list[bytes]] = {}
         for log in self.game.events.ListOpened().get_logs(from_block=0):
             found[bytes(log["args"]["place"])] = [bytes(node) for node in log["args"]["nodes"]]
+        for log in self.game.events.TokensOpened().get_logs(from_block=0):
+            promised = log["args"]["promptCount"].to_bytes(32, "big")
+            found[bytes(log["args"]["place"])] = [promised, *(bytes(node) for node in log["args"]["nodes"])]
         for log in self.game.events.ValuesOpened().get_logs(from_block=0):
             found[bytes(log["args"]["place"])] = [bytes(log["args"]["values"])]
         return found
 
     def call(self, game: int, move: Move) -> Any:
         """The call of the contract that takes a move."""
-        contract = {"Referee": self.stand.referee, "TokenReferee": self.stand.tokens}.get(move.contract, self.game)
+        others = {
+            "Referee": self.stand.referee,
+            "TokenReferee": self.stand.tokens,
+            "Refutations": self.refutations,
+        }
+        contract = others.get(move.contract, self.game)
         return contract.functions[move.function](*move.words(self.game.address, game))
 
     def move(self, game: int, move: Move, who: str) -> Any:
         return self.send(self.call(game, move), who)
+
+    def refute(self, move: Move, who: str) -> Any:
+        """Refutes as somebody does who wants nobody to earn by copying it."""
+        call = self.call(0, move)
+        self.send(self.refutations.functions.post(hash_of(call, who)), who)
+        self.chain.rpc("anvil_mine", hex(WAIT_BLOCKS))
+        return self.send(call, who)
 
     def timeout(self, game: int, answered: Answered) -> Any:
         """Waits until the clock has run out, and stops it."""
@@ -260,8 +285,8 @@ class Court:
         receipts, case = [], self.state(game).case
         while (state := self.state(game)).stage is not Stage.OVER and not called(self.game, "caseOf", case)[7]:
             if state.node_to_move:
-                if state.stage is Stage.TOKENS:
-                    move: Move | None = reveal(answered.claim, answered.tokens)
+                if not state.positions:
+                    move: Move | None = reveal(state, answered.claim, answered.tokens)
                 else:
                     move = node(state) if callable(node) else defend(state, node)
                 mover = self.node

@@ -14,9 +14,11 @@ from web3.logs import DISCARD
 
 from oracle.disputes import trace
 from oracle.disputes.game import Game, Move
+from oracle.merkle.tokens import LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, fold, leaf_hash
 
-CONTRACTS = ("DisputeGame", "Referee", "LinearReferee", "RowReferee", "AttentionReferee", "TokenReferee", "Oracle")
+FAMILIES = ("LinearReferee", "RowReferee", "AttentionReferee")
+CONTRACTS = ("DisputeGame", "Referee", *FAMILIES, "TokenReferee", "Refutations", "Oracle")
 
 
 def signature(entry: Any) -> str:
@@ -43,10 +45,37 @@ class CourtReferee:
     """The shape of a real model's passes; what is wrong, the contract says."""
 
     court: Court
+    tokens: Tokens
 
     @property
     def steps(self) -> int:
         return trace.steps(self.court.tracer.architecture)
+
+    token_bytes = LEAF_BYTES
+
+    @property
+    def wrapper(self) -> int:
+        return len(self.court.manifest.prefix_tokens) + len(self.court.manifest.suffix_tokens)
+
+    @property
+    def context(self) -> int:
+        return self.court.manifest.context_length
+
+    def token_levels(self, claim: Claim) -> tuple[int, int]:
+        tokens = self._tokens(claim)
+        return tokens.tree.depth, tokens.below
+
+    def token_nodes(self, claim: Claim) -> Sequence[Node]:
+        return self._tokens(claim).upper
+
+    def token_root(self, entries: bytes) -> Node:
+        return Tree(leaf_hash(entries[at : at + LEAF_BYTES]) for at in range(0, len(entries), LEAF_BYTES)).root
+
+    def _tokens(self, claim: Claim) -> Tokens:
+        """With the ends, which the rules leave out."""
+        tokens = self.tokens
+        assert (tokens.prompt, tokens.output) == (claim.prompt, claim.output)
+        return tokens
 
     def operators(self, step: int) -> int:
         return len(trace.operators(self.court.tracer.architecture, step, 1))
@@ -85,7 +114,7 @@ class Duel:
         challenge, opening, clock, move, first, queue, ceiling = GAME_TERMS
         window = self.answered.request.window_seconds
         own = Terms(terms.bond_wei, window, challenge, opening, clock, move, first, queue, ceiling)
-        self.rules = Rules(own, CourtReferee(self.court))
+        self.rules = Rules(own, CourtReferee(self.court, self.answered.tokens))
         tokens = self.answered.tokens
         self.rules.answer(self.court.node, Claim(tokens.prompt, tokens.output), 0)
         self.rules.answers[0].closes = self.answered.answer.closes_at
@@ -185,9 +214,13 @@ class Duel:
 
     def open_tokens(self, game: GameId, who: str) -> str:
         tokens = self.answered.tokens
-        call = self.on(game, "openTokens", *self.words, len(tokens.prompt), tokens.data)
+        call = self.on(game, "openTokens", *self.words, len(tokens.prompt), tokens.upper)
         claim = Claim(tokens.prompt, tokens.output)
         return self.both(call, lambda now: self.rules.open_tokens(game, claim, now), who)[0]
+
+    def open_part(self, game: GameId, who: str) -> str:
+        """Of the answer's tokens, what was picked."""
+        return self.open_values(game, who, self.answered.tokens.part(self.rules.game(game).index))
 
     def open(self, game: GameId, who: str, nodes: Sequence[bytes]) -> str:
         call = self.on(game, "open", list(nodes))

@@ -15,8 +15,10 @@ from oracle.disputes.game import Game, Stage
 RAMP = 16
 WITNESSES = 8
 REWARD_PERCENT, WITNESSES_PERCENT = 30, 20
-TOKENS_PER_OPENING = 128
-OPENINGS = 7
+OPENINGS = 9
+ENTRIES = 4
+TOKENS_LEVELS = 6
+WAIT_BLOCKS = 16
 NOTHING = bytes(32)
 
 Node = Hashable
@@ -56,7 +58,7 @@ class Terms:
 
         A side's clock holds what its turn leaves of max(clock, least), so that all its turns together last no longer
         than the clock and, for each turn but the first, one least. A game has OPENINGS turns a side at most, tokens,
-        steps, operators, three times nodes, values. Of the node's, steps comes second and is granted `first`.
+        some of them, steps, operators, four times nodes, values. Of the node's, steps, the third, is granted `first`.
         """
         backlog = games * self.queue + answers * self.first
         return 2 * self.clock + backlog + self.first + (2 * OPENINGS - 3) * self.move
@@ -78,6 +80,21 @@ class Referee(Protocol):
     """The shape of a pass, how roots are made, and what is wrong."""
 
     steps: int
+    wrapper: int
+    """Least tokens of a prompt."""
+    context: int
+    """Most tokens of prompt and output."""
+    token_bytes: int
+    """Of a leaf of the tree over an answer's tokens."""
+
+    def token_levels(self, claim: Claim) -> tuple[int, int]:
+        """Of that tree: all, and those below the nodes that are shown first."""
+
+    def token_nodes(self, claim: Claim) -> Sequence[Node]:
+        """Those nodes."""
+
+    def token_root(self, entries: bytes) -> Node:
+        """Over leaves."""
 
     def operators(self, step: int) -> int: ...
     def depth(self, positions: int, step: int, operator: int) -> int: ...
@@ -108,6 +125,16 @@ class Answer:
     final: bool = False
 
 
+@dataclass(frozen=True)
+class Reward:
+    """What a refutation earned, while it waits for one whose hash is older, and after. since, until: blocks."""
+
+    who: str
+    since: int
+    until: int
+    amount: int
+
+
 class Rules:
     """All answers, games and money. What was paid in is credited, burnt or locked."""
 
@@ -117,6 +144,10 @@ class Rules:
         self.credit: Counter[str] = Counter()
         self.backlog: Counter[str] = Counter()
         """By node: seconds that its open games add to its clock in the next."""
+        self.posted: dict[tuple[str, Hashable], int] = {}
+        """Block of a refutation's hash, by who will send it and what it shows."""
+        self.rewards: dict[int, Reward] = {}
+        """Of refutations, by answer."""
         self.burnt = 0
         self.paid_in = 0
 
@@ -170,7 +201,7 @@ class Rules:
         for index, answer in enumerate(self.answers):
             total += answer.shares * answer.share if answer.dead else 0 if answer.final else self.terms.bond
             total += sum(self.stored(game).bond_wei for game in self.live(index))
-        return total
+        return total + sum(reward.amount for reward in self.rewards.values())
 
     def down(self, level: int) -> int:
         """Levels that the next opening of a tree goes down."""
@@ -215,22 +246,25 @@ class Rules:
 
     def pick_position(self, game: GameId, who: str, claim: Claim, positions: int, now: int) -> None:
         state = self._challenger_moves(game, who, now)
-        if state.stage is not Stage.TOKENS:
+        if state.positions:
             raise Refused("WrongStage")
         self._check_position(game[0], claim, positions)
-        self._next(game, replace(state, stage=Stage.STEPS, positions=positions), now)
+        self._next(game, replace(state, stage=Stage.STEPS, positions=positions, level=0, index=0), now)
 
     def pick(self, game: GameId, who: str, child: int, node: Node, now: int) -> None:
         """Whoever picks proves with the list that is open that `node` is its child number `child`."""
         state = self._challenger_moves(game, who, now)
-        if state.stage not in (Stage.STEPS, Stage.OPERATORS, Stage.NODES):
+        if state.stage not in (Stage.TOKENS, Stage.STEPS, Stage.OPERATORS, Stage.NODES):
             raise Refused("WrongStage")
         nodes = self.opened(game)
         if not 0 <= child < len(nodes):
             raise Refused("NoSuchOperator" if state.stage is Stage.OPERATORS else "IndexOutOfRange")
         if nodes[child] != node:
             raise Refused("WrongRoot")
-        if state.stage is Stage.STEPS:
+        if state.stage is Stage.TOKENS:
+            below = self.referee.token_levels(self.answers[game[0]].claim)[1]
+            state = replace(state, level=below, index=child, stage=Stage.VALUES)
+        elif state.stage is Stage.STEPS:
             state = replace(state, step=child, stage=Stage.OPERATORS)
         elif state.stage is Stage.OPERATORS:
             level = self.referee.depth(state.positions, state.step, child)
@@ -244,7 +278,7 @@ class Rules:
     def prove(self, game: GameId, claim: Claim, values: Any, proof: Any, now: int) -> None:
         """The referee looks first; whose move it is, the game says when it hears of the proof."""
         state = self.game(game)
-        if state.stage is not Stage.VALUES:
+        if state.stage is not Stage.VALUES or not state.positions:
             raise Refused("WrongStage")
         self._check_tokens(game[0], claim)
         if self.referee.leaf(values) != state.disputed:
@@ -254,7 +288,7 @@ class Rules:
         operators = held[Stage.OPERATORS, state.positions, state.step, 0, 0, 0]
         if not self.referee.is_wrong(claim, state, steps, operators, proof):
             raise Refused("NothingWrong")
-        self._win(game, self._moves(game, now, node=False))
+        self._won(game, now)
 
     def prove_choice(self, game: GameId, claim: Claim, proof: Any, now: int) -> None:
         state = self.game(game)
@@ -265,16 +299,50 @@ class Rules:
             raise Refused("WrongRoot")
         if not self.referee.is_wrong_choice(claim, state, self.opened(game), proof):
             raise Refused("NothingWrong")
-        self._win(game, self._moves(game, now, node=False))
+        self._won(game, now)
 
-    def refute(self, answer: int, who: str, malformed: bool) -> None:
+    def _won(self, game: GameId, now: int) -> None:
+        """As a referee says."""
+        state = self._moves(game, now, node=False)
+        if not state.positions:
+            raise Refused("WrongStage")
+        self._win(game, state)
+
+    # REFUTATIONS. Time is counted in blocks.
+
+    def post(self, who: str, call: Hashable, block: int) -> None:
+        """Notes that `who` will make that call; nobody can tell what it is. who: whose hash it is, whoever posts it."""
+        self.posted.setdefault((who, call), block)
+
+    def refute(self, answer: int, who: str, malformed: bool, block: int = 0, call: Hashable = None) -> None:
+        """call: all that it shows."""
         state = self.answers[answer]
-        if state.dead:
-            raise Refused("AnswerDead")
         if not malformed:
             raise Refused("NothingWrong")
+        since = self.posted.get((who, call), block)
+        reward = self.rewards.get(answer)
+        if reward is not None and block <= reward.until:
+            if since >= reward.since:
+                raise Refused("PostedTooLate")
+            self.rewards[answer] = replace(reward, who=who, since=since)
+            return
+        if state.dead:
+            raise Refused("AnswerDead")
         self._unqueue(state, state.open, last=True)
-        self._kill(state, who)
+        if block - since >= WAIT_BLOCKS:
+            self._kill(state, who)
+        else:
+            self._kill(state, None)
+            self.rewards[answer] = Reward(who, since, block + WAIT_BLOCKS, self.reward)
+
+    def pay(self, answer: int, block: int) -> None:
+        reward = self.rewards.get(answer)
+        if reward is None or not reward.amount:
+            raise Refused("NothingToPay")
+        if block <= reward.until:
+            raise Refused("RewardStillWaits")
+        self.credit[reward.who] += reward.amount
+        self.rewards[answer] = replace(reward, amount=0)
 
     # NODE
 
@@ -284,12 +352,11 @@ class Rules:
         if state.stage is not Stage.TOKENS:
             raise Refused("WrongStage")
         own = self.answers[game[0]].claim
-        if len(claim.output) != len(own.output):
-            raise Refused("WrongOpeningLength")
+        if not self.referee.wrapper <= len(claim.prompt) <= self.referee.context - len(own.output):
+            raise Refused("PromptOutOfRange")
         if claim != own:
             raise Refused("WrongTokens")
-        openings = min(len(claim.ids) // TOKENS_PER_OPENING, 200)
-        self._opened(game, replace(state, openings=openings), claim.ids, now)
+        self._opened(game, state, tuple(self.referee.token_nodes(claim)), now)
 
     def open(self, game: GameId, who: str, nodes: Sequence[Node], now: int) -> None:
         state = self._moves(game, now, node=True)
@@ -315,7 +382,13 @@ class Rules:
         state = self._moves(game, now, node=True)
         if state.stage is not Stage.VALUES:
             raise Refused("WrongStage")
-        if self.referee.leaf(values) != state.disputed:
+        if state.positions:
+            shown = self.referee.leaf(values)
+        else:
+            if len(values) != self.referee.token_bytes << state.level:
+                raise Refused("WrongOpeningLength")
+            shown = self.referee.token_root(values)
+        if shown != state.disputed:
             raise Refused("WrongOpening")
         self._opened(game, state, (values,), now)
 
@@ -421,14 +494,20 @@ class Rules:
         self._kill(answer, state.challenger)
         self.credit[state.challenger] += state.bond_wei
 
-    def _kill(self, answer: Answer, prover: str) -> None:
+    @property
+    def reward(self) -> int:
+        """Of whoever shows an answer wrong."""
+        return self.terms.bond * REWARD_PERCENT // 100
+
+    def _kill(self, answer: Answer, prover: str | None) -> None:
+        """prover: None where the reward waits."""
         bond = self.terms.bond
         answer.dead = True
         answer.share = bond * WITNESSES_PERCENT // 100 // WITNESSES
         answer.shares = min(answer.open, WITNESSES) if answer.won else 0
-        reward = bond * REWARD_PERCENT // 100
-        self.credit[prover] += reward
-        self.burnt += bond - reward - answer.shares * answer.share
+        if prover is not None:
+            self.credit[prover] += self.reward
+        self.burnt += bond - self.reward - answer.shares * answer.share
 
 
 def place(game: Game) -> Place:

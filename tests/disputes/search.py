@@ -23,8 +23,8 @@ TERMS = Terms(
     bond=BOND,
     window=4,
     challenge_bond=1_000,
-    opening=100,
-    clock=32,
+    opening=90,
+    clock=40,
     move=2,
     first=4,
     queue=2 * OPENINGS,
@@ -186,11 +186,13 @@ class Play:
 
     def _picks(self, game: GameId, state: Game) -> Iterator[Callable[[], object]]:
         rules, claim, who, now = self.rules, self.claim, state.challenger, self.now
-        if state.stage is Stage.TOKENS:
+        shown = rules.opened(game)
+        if not state.positions:
             for positions in range(len(PROMPT), len(claim.ids)):
                 yield lambda p=positions: rules.pick_position(game, who, claim, p, now)
-            return
-        shown = rules.opened(game)
+            if state.stage is Stage.VALUES:
+                yield lambda: rules.prove(game, claim, shown[0], shown[0], now)
+                return
         if state.stage is Stage.VALUES:
             yield lambda: rules.prove(game, claim, shown[0], shown[0], now)
             return
@@ -208,6 +210,9 @@ class Play:
         rules, now = self.rules, self.now
         if state.stage is Stage.TOKENS:
             rules.open_tokens(game, self.claim, now)
+            return
+        if not state.positions:
+            rules.open_values(game, ToyReferee().token_part(self.claim, state.index), now)
             return
         own, step, operator = self._view(state.positions), state.step, state.operator
         if state.stage is Stage.STEPS:
@@ -241,7 +246,7 @@ class Play:
                 continue
             if self._traced_at is None:
                 self._traced_at = self.now + self.rules.terms.first
-            if state.stage is Stage.TOKENS or self._traced_at <= self.now:
+            if not state.positions or self._traced_at <= self.now:
                 waiting.append((state.deadline, game))
         if waiting:
             speed = self.rules.terms.queue // (2 * OPENINGS)

@@ -59,6 +59,8 @@ class Party:
         state = duel.rules.game(game)
         if state.stage is Stage.TOKENS:
             return duel.open_tokens(game, self.court.node)
+        if not state.positions:
+            return duel.open_part(game, self.court.node)
         move = defend(self.court.state(duel.ids[game]), self.said[state.positions])
         if move.function == "openValues":
             return duel.open_values(game, self.court.node, *move.arguments)
@@ -69,6 +71,8 @@ class Party:
         state = duel.rules.game(game)
         who = state.challenger
         if state.stage is Stage.TOKENS:
+            return duel.pick_child(game, who, 0)
+        if not state.positions:
             return duel.pick_position(game, who, len(self.answered.tokens.prompt) + 1)
         view = self.honest[state.positions]
         move = attack(self.court.state(duel.ids[game]), self.court.openings(), view, self.answered.claim)
@@ -112,7 +116,7 @@ def opened_or_not(duel, game):
         nodes = duel.rules.opened(game)
     except KeyError:
         return (bytes(32), bytes(32))
-    is_list = len(nodes) > 1 and isinstance(nodes[0], bytes) and len(nodes[0]) == 32
+    is_list = isinstance(nodes[0], bytes) and len(nodes[0]) == 32 and duel.rules.game(game).stage is not Stage.VALUES
     return nodes if is_list else (bytes(32), bytes(32))
 
 
@@ -420,9 +424,9 @@ def test_game_of_another_answer__its_moves__are_refused(fresh, right, wrong):
     other = (wrong.request.words, wrong.answer.words)
     functions = fresh.game.functions
     calls = [
-        functions.openTokens(duel.ids[game], *other, len(wrong.tokens.prompt), wrong.tokens.data),
-        functions.openTokens(duel.ids[game], right.request.words, wrong.answer.words, 0, b""),
-        functions.openTokens(duel.ids[game], wrong.request.words, right.answer.words, 0, b""),
+        functions.openTokens(duel.ids[game], *other, len(wrong.tokens.prompt), wrong.tokens.upper),
+        functions.openTokens(duel.ids[game], right.request.words, wrong.answer.words, 0, []),
+        functions.openTokens(duel.ids[game], wrong.request.words, right.answer.words, 0, []),
     ]
     for call in calls:
         assert refusal(fresh, call, fresh.node) == "WrongCase"

@@ -245,17 +245,15 @@ def refutation(court, answered):
     return found
 
 
-def refuting(court, answered, found: Refutation):
-    shown = (int(found.fault), found.index, found.text, list(found.inputs))
-    words = (answered.request.words, answered.answer.words, answered.tokens.words)
-    return court.call(0, Move("refute", (*words, *shown)))
+def refuting(answered, found: Refutation):
+    return faults.refuting(answered.claim, answered.tokens.words, found)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_refute__an_answer_whose_tokens_are_at_fault__dies_in_one_transaction(fresh, fault):
     court = fresh
     answered = court.answered(PROMPT, max_tokens=MOST, **fault(court))
-    court.send(refuting(court, answered, refutation(court, answered)), court.people[6])
+    court.refute(refuting(answered, refutation(court, answered)), court.people[6])
     assert court.status(answered) == OPEN
     assert court.credit(court.people[6]) == ETHER * 3 // 10
 
@@ -268,8 +266,8 @@ def test_refute__tokens_that_had_to_be_shown_first__dies_and_the_game_is_settled
     game = court.challenge_unread(answered, court.people[5])
     tokens = answered.tokens
     words = (answered.request.words, answered.answer.words)
-    court.send(court.game.functions.openTokens(game, *words, len(tokens.prompt), tokens.data), court.node)
-    court.send(refuting(court, answered, refutation(court, answered)), court.people[5])
+    court.send(court.game.functions.openTokens(game, *words, len(tokens.prompt), tokens.upper), court.node)
+    court.refute(refuting(answered, refutation(court, answered)), court.people[5])
     court.send(court.game.functions.settle(game), court.people[9])
     assert court.status(answered) == OPEN
     assert court.credit(court.people[5]) == ETHER * 3 // 10 + price
@@ -291,7 +289,7 @@ def test_refute__a_right_answer__is_refused_whatever_is_shown(fresh):
                 spelled = court.model.input(Spelling(whole.ids[index]))
                 inputs = (entry, before, spelled)
             with pytest.raises(ContractLogicError) as caught:
-                court.send(refuting(court, right, Refutation(fault, index, text, inputs)), court.people[6])
+                court.move(0, refuting(right, Refutation(fault, index, text, inputs)), court.people[6])
             assert error_of(caught.value)[0] in ("NothingWrong", "NoSuchElement"), (fault, index)
     assert court.status(right) == ANSWERED
 
@@ -300,17 +298,17 @@ def test_refute__a_right_answer__is_refused_whatever_is_shown(fresh):
 
 GOOD = GameTerms(*GAME_TERMS)
 LONGEST = 30 * 86400
-OPENINGS = GOOD.opening_wei * 7 * 6 // 5
+OPENINGS = GOOD.opening_wei * 9 * 6 // 5
 MOST_BOND = ETHER * 15 // 100
 CLOCK, FIRST = "ClockOutOfRange(uint256,uint256,uint256)", GOOD.first_move_seconds
 CEILING, QUEUE = "CeilingOutOfRange(uint256,uint256,uint256)", "QueueTooShort(uint256,uint256)"
-LEAST = FIRST + GOOD.queue_seconds + 7 * GOOD.move_seconds
+LEAST = FIRST + GOOD.queue_seconds + 9 * GOOD.move_seconds
 BAD = [
     ({"move_seconds": 0}, "MovesTooShort(uint256,uint256)", (0, FIRST)),
     ({"first_move_seconds": 299}, "MovesTooShort(uint256,uint256)", (GOOD.move_seconds, 299)),
     ({"clock_seconds": LEAST - 1}, CLOCK, (LEAST - 1, LEAST, LONGEST)),
     ({"clock_seconds": LONGEST + 1}, CLOCK, (LONGEST + 1, LEAST, LONGEST)),
-    ({"queue_seconds": 6}, QUEUE, (6, 7)),
+    ({"queue_seconds": 8}, QUEUE, (8, 9)),
     ({"ceiling_percent": 99}, CEILING, (99, 100, 200)),
     ({"ceiling_percent": 201}, CEILING, (201, 100, 200)),
     ({"opening_wei": 0}, "OpeningsUnpaid()", ()),

@@ -100,5 +100,5 @@ def test_play__right_token_challenged__the_node_stands(fresh, wrong):
     before = fresh.credit(fresh.node)
     fresh.play(game, wrong, honest, honest, fresh.people[5])
     assert fresh.status(wrong) == ANSWERED
-    assert fresh.credit(fresh.node) - before == ETHER // 100 * 2 * 6 // 5
+    assert fresh.credit(fresh.node) - before == 9 * ETHER // 1000 * 2 * 6 // 5
     assert fresh.credit(fresh.people[5]) == 0

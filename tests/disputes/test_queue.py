@@ -91,7 +91,7 @@ class Siege:
             if game[0] not in self._traced:
                 self._tracing_until = max(self._tracing_until, self.now) + self.rules.terms.first
                 self._traced[game[0]] = self._tracing_until
-            if state.stage is Stage.TOKENS or self._traced[game[0]] <= self.now:
+            if not state.positions or self._traced[game[0]] <= self.now:
                 waiting.append((state.deadline, game))
         if waiting:
             _, game = min(waiting)
@@ -118,7 +118,11 @@ class Siege:
                 self.rules.timeout(game, self.now)
                 continue
             who, claim = state.challenger, self.rules.answers[game[0]].claim
-            if state.stage is Stage.TOKENS:
+            if state.stage is Stage.TOKENS and self.rng.random() < 0.9:
+                shown = self.rules.opened(game)
+                child = self.rng.randrange(len(shown))
+                self.rules.pick(game, who, child, shown[child], self.now)
+            elif not state.positions:
                 positions = self.rng.randrange(len(claim.prompt), len(claim.ids))
                 self.rules.pick_position(game, who, claim, positions, self.now)
             elif state.stage is Stage.VALUES:
@@ -300,4 +304,4 @@ def test_challenge__more_than_the_price__is_credited_and_less_is_refused():
 
 
 def test_terms__for_one_game__are_those_of_a_game_alone():
-    assert Terms(1, 1, 1, 1, 3600, 300, 600, 126).longest() == 2 * 3600 + 600 + 11 * 300
+    assert Terms(1, 1, 1, 1, 3600, 300, 600, 126).longest() == 2 * 3600 + 600 + 15 * 300

@@ -15,7 +15,7 @@ from oracle.disputes import faults
 from oracle.disputes.evidence import ModelExhibits, Spelling, entry_input
 from oracle.disputes.faults import Fault, Refutation
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, longest_prompt, reading
-from oracle.merkle.tokens import Tokens, prompt_bytes
+from oracle.merkle.tokens import ENTRIES, Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
 
 SHAPE = Shape(layers=1, width=32, hidden=32, heads=2, kv_heads=1, gain=0.05)
@@ -106,19 +106,6 @@ def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifes
     assert (empty > 0) == (not manifest.prefix_tokens and not manifest.suffix_tokens)
 
 
-def test_prompt__token_with_an_end__is_found_where_the_node_showed_it(stand, manifest, exhibits):
-    """Nobody makes such tokens from the text: whoever challenges knows them only after the node has shown all."""
-    prompt = prompt_bytes([9, 4])
-    right = Tokens.spelled(reading(prompt, manifest, VOCABULARY), [7], [1])
-    lie = replace(right, prompt_ends=(*(0 for _ in right.prompt[1:]), 1))
-    shown = Tokens.revealed(len(lie.prompt), lie.data)
-    assert shown.root == lie.root != right.root
-    found = faults.find(shown, prompt, b"x", manifest, exhibits, 1)
-    assert found is not None
-    assert malformed(stand, manifest, prompt, lie, found)
-    assert faults.find(Tokens.revealed(len(right.prompt), right.data), prompt, b"\x02", manifest, exhibits, 1) is None
-
-
 # OUTPUTS
 
 
@@ -204,6 +191,7 @@ def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, p
         tokens.output[-1] in court.manifest.stop_tokens
     )
     assert faults.find(tokens, prompt, right.output, court.manifest, court.model, 4) is None
+    words = (right.request.words, right.answer.words, tokens.words)
     for index in range(len(tokens.ids)):
         entry = entry_input(tokens, index)
         for fault in Fault:
@@ -212,16 +200,16 @@ def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, p
             if fault is Fault.TEXT:
                 before_it = entry_input(tokens, index - 1) if index > len(tokens.prompt) else faults.NOTHING
                 inputs = (entry, before_it, court.model.input(Spelling(tokens.ids[index])))
-            words = (right.request.words, right.answer.words, tokens.words)
-            call = court.stand.tokens.functions.refute(
-                court.game.address, *words, int(fault), index, text, list(inputs)
-            )
+            call = court.refutations.functions.refute(*words, int(fault), index, text, list(inputs))
             inside = index < len(tokens.prompt)
-            if inside == (fault is Fault.PROMPT):
+            if fault is not Fault.PADDING and inside == (fault is Fault.PROMPT):
                 refused(call, "NothingWrong()")
             else:
                 count = len(tokens.prompt) if fault is Fault.PROMPT else len(tokens.ids)
                 refused(call, "NoSuchElement(uint256,uint256)", index, count)
+    for index in range(len(tokens.ids), ENTRIES << tokens.tree.depth):
+        shown = (int(Fault.PADDING), index, b"", [entry_input(tokens, index)])
+        refused(court.refutations.functions.refute(*words, *shown), "NothingWrong()")
     assert court.status(right) == ANSWERED
     court.pass_time(1201)
     item = (right.request.words, right.answer.words, right.output)

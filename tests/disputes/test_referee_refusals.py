@@ -11,7 +11,7 @@ from disputes.stand import LARGE, Stand, refused
 from eth_abi.abi import decode, encode
 from exact.random_model import Kind, Shape, write
 
-from oracle.disputes import commitments
+from oracle.disputes import commitments, evidence
 from oracle.disputes.evidence import (
     Entry,
     Input,
@@ -606,6 +606,21 @@ def test_enroll__bad_architecture__is_refused(stand, known, changes, error, argu
     manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
     refused(enroll(stand, manifest), error, *arguments)
     assert not stand.referee.functions.enrolled(manifest.model_id).call()
+
+
+@pytest.mark.parametrize(("heads", "levels"), [(4096, 32), (8192, 33)])
+def test_enroll__scores_deeper_than_a_game_s_openings_go__is_refused(stand, known, heads, levels):
+    numbers = list(decode(commitments.NUMBERS, known.architecture))
+    for index, number in {HEADS: heads, HEAD_WIDTH: 8, ROPE_WIDTH: 8, CONTEXT: 16_384}.items():
+        numbers[index] = number
+    architecture = encode(commitments.NUMBERS, numbers)
+    manifest = registered(stand, replace(known, architecture=architecture, context_length=16_384))
+    assert len(evidence.rounds(levels)) == (4 if levels == 32 else 5)
+    if levels > 32:
+        refused(enroll(stand, manifest), "ScoresTooDeep(uint256,uint256)", levels, 32)
+    else:
+        stand.send(enroll(stand, manifest))
+        assert stand.referee.functions.enrolled(manifest.model_id).call()
 
 
 @pytest.mark.parametrize("zero", [10, 11])

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
-from disputes.rules import Answer, Claim, GameId, Refused, Rules, Terms
+from disputes.rules import WAIT_BLOCKS, Answer, Claim, GameId, Refused, Rules, Terms
 from disputes.toy import LEVELS, STEPS, VOCABULARY, Toy, ToyReferee, honest_answer
 
 from oracle.chain.units import ETHER
@@ -15,7 +15,7 @@ TERMS = Terms(
     bond=ETHER,
     window=1200,
     challenge_bond=ETHER // 10,
-    opening=ETHER // 100,
+    opening=9 * ETHER // 1000,
     clock=3600,
     move=300,
     first=600,
@@ -39,8 +39,10 @@ def defending(view_of: Callable[[int], Toy]) -> Player:
 
     def player(rules: Rules, game: GameId, now: int) -> Move | None:
         state, node = rules.game(game), rules.answers[game[0]].node
-        if state.stage is Stage.TOKENS:
-            return lambda: rules.open_tokens(game, rules.answers[game[0]].claim, now)
+        if not state.positions:
+            claim = rules.answers[game[0]].claim
+            part, is_first = ToyReferee().token_part(claim, state.index), state.stage is Stage.TOKENS
+            return lambda: rules.open_tokens(game, claim, now) if is_first else rules.open_values(game, part, now)
         view, (step, operator, level, index) = view_of(state.positions), place(state)
         if state.stage is Stage.STEPS:
             return lambda: rules.open(game, node, view.steps, now)
@@ -63,9 +65,14 @@ def honest_challenger(rules: Rules, game: GameId, now: int) -> Move | None:
     """Computes the pass and follows the first difference down."""
     state, answer = rules.game(game), rules.answers[game[0]]
     who, claim = state.challenger, answer.claim
-    if state.stage is Stage.TOKENS:
+    if not state.positions:
         positions = wrong_token(claim)
-        return None if positions is None else lambda: rules.pick_position(game, who, claim, positions, now)
+        if positions is None:
+            return None
+        if state.stage is Stage.VALUES:
+            return lambda: rules.pick_position(game, who, claim, positions, now)
+        part, nodes = positions >> ToyReferee().token_levels(claim)[1], rules.opened(game)
+        return lambda: rules.pick(game, who, part, nodes[part], now)
     view, (step, operator, level, index) = Toy(claim.ids[: state.positions]), place(state)
     shown = rules.opened(game)
     if state.stage is Stage.VALUES:
@@ -96,10 +103,13 @@ def random_challenger(rng: random.Random) -> Player:
     def player(rules: Rules, game: GameId, now: int) -> Move | None:
         state, claim = rules.game(game), rules.answers[game[0]].claim
         who = state.challenger
-        if state.stage is Stage.TOKENS:
+        shown = rules.opened(game)
+        if state.stage is Stage.TOKENS and rng.random() < 0.6:
+            part = rng.randrange(len(shown))
+            return lambda: rules.pick(game, who, part, shown[part], now)
+        if not state.positions:
             positions = rng.randrange(len(claim.prompt), len(claim.ids))
             return lambda: rules.pick_position(game, who, claim, positions, now)
-        shown = rules.opened(game)
         if state.stage is Stage.VALUES:
             return lambda: rules.prove(game, claim, shown[0], shown[0], now)
         if state.stage is Stage.OPERATORS and state.step == STEPS - 1 and rng.random() < 0.5:
@@ -335,8 +345,12 @@ def test_price__with_every_open_game__rises_by_a_sixteenth_up_to_the_ceiling():
 def test_answer__dead__stays_dead_and_pays_once():
     rules = Rules(TERMS, ToyReferee())
     answer = rules.answer("liar", replace(RIGHT, output=((RIGHT.output[0] + 1) % VOCABULARY, 0, 0)), 0)
-    rules.refute(answer, "first", malformed=True)
+    rules.post("first", "fault", 100)
+    rules.refute(answer, "first", malformed=True, block=100 + WAIT_BLOCKS, call="fault")
     with pytest.raises(Refused, match="AnswerDead"):
-        rules.refute(answer, "second", malformed=True)
+        rules.refute(answer, "second", malformed=True, block=100 + WAIT_BLOCKS, call="fault")
+    with pytest.raises(Refused, match="NothingToPay"):
+        rules.pay(answer, 1000)
     assert rules.credit == {"first": TERMS.bond * 3 // 10}
+    conserved(rules)
     assert isinstance(rules.answers[answer], Answer)

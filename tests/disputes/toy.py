@@ -12,6 +12,7 @@ from disputes.rules import Claim, Node
 from eth_hash.auto import keccak
 
 from oracle.disputes.game import Game
+from oracle.merkle.tree import depth
 
 STEPS = 4
 LEVELS = 2
@@ -26,6 +27,25 @@ class ToyReferee:
     """The shape of a pass and what is right."""
 
     steps = STEPS
+    wrapper, context = 1, 1 << 16
+    token_bytes = 1
+
+    def token_levels(self, claim: Claim) -> tuple[int, int]:
+        """A token is a leaf; at most two levels are opened at once."""
+        levels = depth(len(claim.ids))
+        return levels, min(levels, LEVELS)
+
+    def token_part(self, claim: Claim, index: int) -> bytes:
+        """The leaves below one of the nodes that are shown first."""
+        size = 1 << self.token_levels(claim)[1]
+        return bytes(claim.ids[index * size : (index + 1) * size]).ljust(size, b"\xff")
+
+    def token_nodes(self, claim: Claim) -> list[Node]:
+        levels, below = self.token_levels(claim)
+        return [self.token_root(self.token_part(claim, index)) for index in range(1 << (levels - below))]
+
+    def token_root(self, entries: bytes) -> Node:
+        return self.root([digest("token", entry) for entry in entries])
 
     def operators(self, step: int) -> int:
         return 1 if step == 0 else 3

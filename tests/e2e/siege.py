@@ -37,7 +37,7 @@ ETHER = 10**18
 MINED = 4
 """Transactions of the node's that a block takes."""
 BLOCK_SECONDS = 12
-TERMS = replace(devnet.GAME, clock_seconds=490)
+TERMS = replace(devnet.GAME, clock_seconds=570)
 """Those of `didyma dev`, with the shortest clock that the contract accepts beside the rest."""
 OUTPUT = 64
 HOT = 40 << 16

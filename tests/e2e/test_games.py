@@ -42,7 +42,7 @@ from oracle.models.store import ModelStore
 from oracle.node.operator.check import _engine
 
 SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
-GAME = GameTerms(ETHER // 10, ETHER // 100, 600, 40, 120, queue_seconds=90, ceiling_percent=200)
+GAME = GameTerms(ETHER // 10, 9 * ETHER // 1000, 600, 40, 120, queue_seconds=90, ceiling_percent=200)
 PROMPT = prompt_bytes([9, 4, 11, 7])
 PUPPET = ACCOUNTS[7]
 WON = ["RequestPosted", "AnswerPosted", "AnswerDisputed", "AnswerRuled"]
@@ -368,6 +368,61 @@ async def test_check__service_that_takes_token_ids__answers_its_own_question(sto
     assert [(finding.what, finding.right) for finding in found] == [("engine", True), ("inference", True)]
 
 
+# TOKENS AT FAULT
+
+
+class EndsEarly(SecondTokenOff):
+    """Says the first token alone, and finds that right."""
+
+    def generate(self, prompt: Any, params: Params) -> Completion:
+        tokens = self._inner.generate(prompt, params).tokens[:1]
+        lengths = [len(self._inner.detokenize([token])) for token in tokens]
+        return Completion(tokens, self._inner.detokenize(tokens), Tokens.spelled(prompt, tokens, lengths).root)
+
+
+def refutations(earth: World, event: str) -> list[Any]:
+    return list(earth.client.refutations.events[event]().get_logs(from_block=0))
+
+
+def credit_of(earth: World, who: str) -> int:
+    return int(earth.client.oracle.functions.credit(who).call())
+
+
+async def test_lie__tokens_at_fault__is_refuted_under_a_hash_and_the_reward_is_fetched(earth, tmp_path, store):
+    """The window is shorter than a hash takes to grow old: it is shown in its second half, and the reward waits."""
+    async with team(earth, tmp_path, EndsEarly(exact(store)), exact(store), models=store.root) as nodes:
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes, lambda: bool(refutations(earth, "RewardPaid")), blocks=60)
+    assert earth.steps(request)[:4] == WON
+    hidden, waits = (refutations(earth, event)[0] for event in ("RefutationPosted", "RewardWaits"))
+    assert waits["args"]["refuter"] == NODES[1].address
+    assert waits["args"]["postedAt"] == hidden["blockNumber"] < waits["blockNumber"]
+    assert credit_of(earth, NODES[1].address) >= ETHER * 3 // 10
+    assert won(earth, request)[NODES[1].address] >= ETHER * 3 // 10
+
+
+async def test_refutation__copied_before_it_is_mined__pays_the_node_that_posted_its_hash(earth, tmp_path, store):
+    """The puppet sends the very call as soon as the node's hash is on chain."""
+    async with team(earth, tmp_path, EndsEarly(exact(store)), exact(store), models=store.root) as nodes:
+        request = await asked_of(earth, nodes, NODES[0].address)
+        await drive(earth, nodes, lambda: bool(nodes[1]._litigant._sealed), blocks=10)
+        assert not refutations(earth, "RewardWaits")
+        ((_, _, call),) = nodes[1]._litigant._sealed.values()
+        thief = puppet(earth)
+        function, given = thief.refutations.decode_function_input(call.data)
+        earth.chain.rpc("evm_setAutomine", True)
+        try:
+            thief.send(thief.refutations.functions[function.fn_name](**given))
+        finally:
+            earth.chain.rpc("evm_setAutomine", False)
+        assert earth.steps(request)[:4] == WON
+        await drive(earth, nodes, lambda: bool(refutations(earth, "RewardPaid")), blocks=60)
+    (paid,) = refutations(earth, "RewardPaid")
+    assert paid["args"]["refuter"] == NODES[1].address
+    assert credit_of(earth, PUPPET.address) == 0
+    assert credit_of(earth, NODES[1].address) >= ETHER * 3 // 10
+
+
 # A PUPPET CHALLENGES A RIGHT ANSWER
 
 
@@ -397,9 +452,9 @@ def puppet_moves(earth: World, game: int, request: int) -> None:
         return
     if state.stage is Stage.TOKENS:
         (shown,) = games(earth, "TokensOpened")
-        tokens = Tokens.revealed(shown["promptCount"], shown["entries"])
+        tokens = (shown["promptCount"], Tree(shown["nodes"]).root)
         answer = Answer.from_abi(posted(earth, request)[0]["answer"]).words
-        words = (earth.request(request).words, answer, tokens.words, len(tokens.prompt))
+        words = (earth.request(request).words, answer, tokens, shown["promptCount"])
         call = client.game.functions.pickPosition(game, *words)
     else:
         nodes = next(args["nodes"] for args in games(earth, "ListOpened") if args["place"] == state.place)

@@ -68,7 +68,7 @@ def cli(earth: World, tmp_path: Path):
 GAME = """
 [game]
 challenge_bond_wei = 100000000000000000
-opening_wei = 10000000000000000
+opening_wei = 9000000000000000
 clock_seconds = 3600
 move_seconds = 300
 first_move_seconds = 600

@@ -76,7 +76,7 @@ contract FixedReferee is IReferee, ITokenReferee {
 
     function isMalformed(
         IOracle.Request calldata,
-        IOracle.Answer calldata,
+        IOracle.Answer calldata ans,
         ModelId,
         Tokens calldata tokens,
         Fault,
@@ -84,6 +84,7 @@ contract FixedReferee is IReferee, ITokenReferee {
         bytes calldata,
         Input[] calldata
     ) external pure returns (bool) {
+        _check(ans, tokens);
         return uint256(tokens.root) % 2 == 1;
     }
 
@@ -120,22 +121,21 @@ contract FixedReferee is IReferee, ITokenReferee {
         game.won(gameId, req, ans);
     }
 
-    function refute(
-        IDisputeGame game,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        Tokens calldata tokens,
-        Fault,
-        uint256,
-        bytes calldata,
-        Input[] calldata
-    ) external {
-        if (keccak256(abi.encode(tokens)) != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, 0);
-        if (uint256(tokens.root) % 2 == 0) revert NothingWrong();
-        game.refuted(req, ans, msg.sender);
+    function unfold(ModelId, IOracle.Answer calldata ans, uint256 promptCount, bytes32[] calldata nodes)
+        external
+        pure
+        returns (bytes32, uint256)
+    {
+        _check(ans, Tokens(promptCount, nodes[0]));
+        return (nodes[0], 1);
     }
 
-    function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32) {
-        return keccak256(abi.encode(Tokens(promptCount, bytes32(entries[:32]))));
+    function rootOf(bytes calldata entries) external pure returns (bytes32) {
+        return bytes32(entries[:32]);
+    }
+
+    function _check(IOracle.Answer calldata ans, Tokens memory tokens) private pure {
+        bytes32 computed = keccak256(abi.encode(tokens));
+        if (computed != ans.tokensRoot) revert WrongTokens(ans.tokensRoot, computed);
     }
 }

@@ -11,7 +11,7 @@ contract GameInvariants is Test {
 
     function setUp() external {
         players = new Players();
-        bytes4[] memory deeds = new bytes4[](12);
+        bytes4[] memory deeds = new bytes4[](13);
         deeds[0] = Players.ask.selector;
         deeds[1] = deeds[2] = Players.answer.selector;
         deeds[3] = Players.challenge.selector;
@@ -21,6 +21,7 @@ contract GameInvariants is Test {
         deeds[9] = Players.settle.selector;
         deeds[10] = Players.finalize.selector;
         deeds[11] = Players.pass.selector;
+        deeds[12] = Players.pay.selector;
         targetContract(address(players));
         targetSelector(FuzzSelector({addr: address(players), selectors: deeds}));
     }

@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {DisputeGame} from "../../contracts/disputes/DisputeGame.sol";
+import {Refutations} from "../../contracts/disputes/Refutations.sol";
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
 import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
@@ -52,7 +53,7 @@ contract Players is World {
         game = new DisputeGame(oracle, referee, referee);
         gameTerms = IDisputeGame.GameTerms({
             challengeBondWei: 0.1 ether,
-            openingWei: 0.01 ether,
+            openingWei: 0.009 ether,
             clockSeconds: 3600,
             moveSeconds: 300,
             firstMoveSeconds: 600,
@@ -163,7 +164,8 @@ contract Players is World {
         else ++lost;
     }
 
-    function refute(uint256 i, uint256 who) external {
+    /// @param posted whether a hash was posted first, and so long ago that the reward is paid at once.
+    function refute(uint256 i, uint256 who, bool posted) external {
         Ask storage a = _some(i);
         IOracle.Status status = _status(a);
         if (status != IOracle.Status.Answered && status != IOracle.Status.Disputed) return;
@@ -171,10 +173,34 @@ contract Players is World {
             return;
         }
         if (uint256(a.tokensRoot) % 2 == 0) return;
-        vm.prank(challengers[who % challengers.length]);
-        IReferee.Input[] memory none = new IReferee.Input[](0);
-        referee.refute(game, a.request, a.answer, _tokens(a), ITokenReferee.Fault.Text, 0, "", none);
+        Refutations refutations = game.refutations();
+        address refuter = challengers[who % challengers.length];
+        bytes memory call = abi.encodeCall(
+            Refutations.refute,
+            (a.request, a.answer, _tokens(a), ITokenReferee.Fault.Text, 0, "", new IReferee.Input[](0))
+        );
+        if (posted) {
+            refutations.post(keccak256(abi.encodePacked(refuter, call)));
+            vm.roll(vm.getBlockNumber() + refutations.WAIT_BLOCKS());
+        }
+        uint256 before = oracle.credit(refuter);
+        vm.prank(refuter);
+        (bool done,) = address(refutations).call(call);
+        assertTrue(done);
+        assertEq(oracle.credit(refuter) - before, posted ? terms.bondWei * 30 / 100 : 0);
         _killed(a);
+    }
+
+    /// @dev What a refutation without a hash earned, once it has waited.
+    function pay(uint256 i) external {
+        if (_asks.length == 0) return;
+        IDisputeGame.CaseId[] storage cases = _cases[_indexOf(i)];
+        Refutations refutations = game.refutations();
+        for (uint256 k; k < cases.length; ++k) {
+            if (refutations.rewardOf(cases[k]).amountWei == 0) continue;
+            vm.roll(refutations.rewardOf(cases[k]).waitsUntil + 1);
+            refutations.pay(cases[k]);
+        }
     }
 
     function settle(uint256 g) public {
@@ -282,9 +308,11 @@ contract Players is World {
         address operator = oracle.operatorOf(service, game.caseOf(s.caseId).seat);
         vm.startPrank(operator);
         if (s.turn.stage == IDisputeGame.Stage.Tokens) {
-            bytes memory entries = new bytes(8 * (PROMPT + COUNT));
-            entries[31] = bytes1(uint8(uint256(a.tokensRoot)));
-            game.openTokens(id, a.request, a.answer, PROMPT, entries);
+            bytes32[] memory nodes = new bytes32[](1);
+            nodes[0] = a.tokensRoot;
+            game.openTokens(id, a.request, a.answer, PROMPT, nodes);
+        } else if (s.turn.positions == 0) {
+            game.openValues(id, bytes.concat(a.tokensRoot, bytes32(0)));
         } else if (s.turn.stage == IDisputeGame.Stage.Values) {
             game.openValues(id, _values(!a.honest, s.turn.step, s.turn.operator, s.turn.index));
         } else {
@@ -295,7 +323,7 @@ contract Players is World {
 
     function _doubt(IDisputeGame.GameId id, IDisputeGame.Game memory s, uint256 choice) private {
         Ask storage a = _asks[_askOf[id]];
-        if (s.turn.stage == IDisputeGame.Stage.Values) {
+        if (s.turn.stage == IDisputeGame.Stage.Values && s.turn.positions != 0) {
             bytes memory values = _values(!a.honest, s.turn.step, s.turn.operator, s.turn.index);
             if (values[0] != bytes1(0xba)) return;
             referee.prove(game, id, a.request, a.answer, _tokens(a), values, 0, new IReferee.Input[](0));
@@ -303,7 +331,9 @@ contract Players is World {
             return;
         }
         vm.startPrank(s.challenger);
-        if (s.turn.stage == IDisputeGame.Stage.Tokens) {
+        if (s.turn.stage == IDisputeGame.Stage.Tokens && choice % 2 == 0) {
+            game.pick(id, 0, a.tokensRoot, new bytes32[](0));
+        } else if (s.turn.positions == 0) {
             game.pickPosition(id, a.request, a.answer, _tokens(a), PROMPT + choice % COUNT);
         } else {
             bytes32[] memory nodes = _shown(!a.honest, s);

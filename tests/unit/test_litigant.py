@@ -28,7 +28,7 @@ async def test_moves__many_asked_for__are_made_in_order_of_deadline_after_one_pr
     player, made, answer = litigant(), [], matter(1)
     all_asked = Event()
 
-    def prefilled(of, case):
+    def prefilled(of):
         all_asked.wait(10)
         made.append("prefill")
         player._traced.add(of.key)
@@ -63,7 +63,7 @@ async def test_prefill__of_another_answer__holds_no_move_up(monkeypatch):
     release = asyncio.Event()
     loop = asyncio.get_running_loop()
 
-    def prefilled(of, case):
+    def prefilled(of):
         asyncio.run_coroutine_threadsafe(release.wait(), loop).result(10)
         player._traced.add(of.key)
 

@@ -59,6 +59,8 @@ library Models {
     uint256 private constant MAX_LAYERS = 1000;
     uint256 private constant MAX_COLUMNS = 65_536;
     uint256 private constant MAX_F16_COLUMNS = 16_384;
+    /// @dev Levels that four openings go down.
+    uint256 private constant MAX_LEVELS = 32;
     uint256 private constant NUMBERS_BYTES = 23 * 32;
     uint256 private constant GRAPH_BYTES = 8 * 32;
 
@@ -80,6 +82,8 @@ library Models {
     error NoEpsilon(uint256 epsilon, uint256 headEpsilon);
     /// @notice Thrown when there are not cosines enough, or when a row of scores would not fit a transaction.
     error ContextTooLong(uint256 context, uint256 most);
+    /// @notice Thrown when a game about the scores would take more openings than it may.
+    error ScoresTooDeep(uint256 levels, uint256 most);
     error WrongKinds(uint256 expected, uint256 given);
     /// @notice Thrown when a row would not fit a transaction.
     error RowTooLong(uint256 columns, uint256 most);
@@ -180,9 +184,12 @@ library Models {
         if (n.epsilon == 0 || n.headEpsilon == 0) revert NoEpsilon(n.epsilon, n.headEpsilon);
         uint256 longest = n.context < MAX_POSITIONS ? n.context : MAX_POSITIONS;
         if (manifest.contextLength > longest) revert ContextTooLong(manifest.contextLength, longest);
+        g.headNorms = family == 2;
+        // No other operator has more leaves.
+        uint256 levels = Graph.depth(Graph.tensor(g, 1, Graph.SCORE, manifest.contextLength));
+        if (levels > MAX_LEVELS) revert ScoresTooDeep(levels, MAX_LEVELS);
         if (kinds.length != LAYERS + ROLES * g.layers) revert WrongKinds(LAYERS + ROLES * g.layers, kinds.length);
         n.interleaved = family == 0;
-        g.headNorms = family == 2;
         _checkRows(g, kinds);
         n.weightsRoot = manifest.weightsRoot;
         for (uint256 role; role < ROLES; ++role) {

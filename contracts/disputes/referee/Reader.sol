@@ -13,7 +13,7 @@ import {Weights} from "./Weights.sol";
 abstract contract Reader {
     using Graph for Graph.Tensor;
 
-    uint256 private constant ENTRIES = 4;
+    uint256 internal constant ENTRIES = 4;
     uint256 private constant ENTRY_BYTES = 8;
 
     /* TENSORS */

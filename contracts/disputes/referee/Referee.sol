@@ -111,7 +111,9 @@ contract Referee is IReferee, Reader {
         Input[] calldata inputs
     ) external {
         IDisputeGame.Game memory g = game.gameOf(gameId);
-        if (g.turn.stage != IDisputeGame.Stage.Values) revert IDisputeGame.WrongStage(gameId, g.turn.stage);
+        if (g.turn.stage != IDisputeGame.Stage.Values || g.turn.positions == 0) {
+            revert IDisputeGame.WrongStage(gameId, g.turn.stage);
+        }
         _checkTokens(ans, tokens);
         bytes32 opened = MerkleTree.hashLeaf(values);
         if (opened != g.disputed) revert WrongLeaf(g.disputed, opened);

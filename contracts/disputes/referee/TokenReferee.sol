@@ -64,23 +64,6 @@ contract TokenReferee is ITokenReferee, Reader {
         game.won(gameId, req, ans);
     }
 
-    /// @inheritdoc ITokenReferee
-    function refute(
-        IDisputeGame game,
-        IOracle.Request calldata req,
-        IOracle.Answer calldata ans,
-        IReferee.Tokens calldata tokens,
-        Fault fault,
-        uint256 index,
-        bytes calldata text,
-        IReferee.Input[] calldata inputs
-    ) external {
-        if (!isMalformed(req, ans, game.modelOf(req.service), tokens, fault, index, text, inputs)) {
-            revert IReferee.NothingWrong();
-        }
-        game.refuted(req, ans, msg.sender);
-    }
-
     /* RULINGS */
 
     /// @inheritdoc ITokenReferee
@@ -142,19 +125,22 @@ contract TokenReferee is ITokenReferee, Reader {
             return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
         }
         if (fault == Fault.End) return _isWrongEnd(req, ans, pointer, n, tokens, index, text, inputs);
+        if (fault == Fault.Padding) return _isWrongPadding(tokens, ans.tokenCount(), index, inputs);
         return _isWrongText(ans, pointer, n, tokens, index, text, inputs);
     }
 
-    /// @inheritdoc ITokenReferee
-    function rootOf(uint256 promptCount, bytes calldata entries) external pure returns (bytes32) {
-        bytes32[] memory leaves = new bytes32[]((entries.length + LEAF_BYTES - 1) / LEAF_BYTES);
-        for (uint256 i; i < leaves.length; ++i) {
-            uint256 start = i * LEAF_BYTES;
-            uint256 end = start + LEAF_BYTES < entries.length ? start + LEAF_BYTES : entries.length;
-            bytes memory padding = new bytes(start + LEAF_BYTES - end);
-            leaves[i] = keccak256(bytes.concat(bytes1(0), entries[start:end], padding));
-        }
-        return keccak256(abi.encode(IReferee.Tokens(promptCount, MerkleTree.rootOf(leaves))));
+    /// @dev Nothing reads it. But a watcher's own tree would differ from the answer's, and it must not lose by that.
+    function _isWrongPadding(
+        IReferee.Tokens calldata tokens,
+        uint256 tokenCount,
+        uint256 index,
+        IReferee.Input[] calldata inputs
+    ) private pure returns (bool) {
+        uint256 count = tokens.promptCount + tokenCount;
+        if (index < count) revert IReferee.NoSuchElement(index, count);
+        _expectInputs(inputs, 1);
+        (uint256 token, uint256 end) = _entry(tokens, ENTRIES << _levels(count), index, inputs[0]);
+        return token != 0 || end != 0;
     }
 
     /// @dev A prompt is three bytes a token, big-endian, between the wrapper's tokens.
@@ -241,6 +227,40 @@ contract TokenReferee is ITokenReferee, Reader {
         bytes32 leaf = MerkleTree.hashLeaf(inputs[2].data);
         MerkleTree.check(n.vocabularyRoot, n.graph.vocabulary, token, leaf, inputs[2].proof);
         return keccak256(inputs[2].data) != keccak256(output[start:end]);
+    }
+
+    /* OPENINGS */
+
+    /// @inheritdoc ITokenReferee
+    function unfold(ModelId model, IOracle.Answer calldata ans, uint256 promptCount, bytes32[] calldata nodes)
+        external
+        view
+        returns (bytes32 root, uint256 levels)
+    {
+        Models.Numbers memory n = Models.numbers(referee.pointerOf(model));
+        uint256 least = n.prefixCount + n.suffixCount;
+        uint256 most = n.contextLength < ans.tokenCount() ? 0 : n.contextLength - ans.tokenCount();
+        if (promptCount < least || promptCount > most) revert PromptOutOfRange(promptCount, least, most);
+        levels = _levels(promptCount + ans.tokenCount());
+        uint256 count = 1 << (levels - Paths.tokensBelow(levels));
+        if (nodes.length != count) revert IDisputeGame.WrongOpeningLength(count, nodes.length);
+        root = MerkleTree.rootOf(nodes);
+        bytes32 computed = keccak256(abi.encode(IReferee.Tokens(promptCount, root)));
+        if (computed != ans.tokensRoot) revert IReferee.WrongTokens(ans.tokensRoot, computed);
+    }
+
+    /// @inheritdoc ITokenReferee
+    function rootOf(bytes calldata entries) external pure returns (bytes32) {
+        bytes32[] memory leaves = new bytes32[](entries.length / LEAF_BYTES);
+        for (uint256 i; i < leaves.length; ++i) {
+            leaves[i] = MerkleTree.hashLeaf(entries[i * LEAF_BYTES:(i + 1) * LEAF_BYTES]);
+        }
+        return MerkleTree.rootOf(leaves);
+    }
+
+    /// @dev Of the tree over so many tokens.
+    function _levels(uint256 count) private pure returns (uint256) {
+        return MerkleTree.depth((count + ENTRIES - 1) / ENTRIES);
     }
 
     /* SAMPLING */

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {IDisputeGame} from "./IDisputeGame.sol";
+import {IOracle} from "./IOracle.sol";
+import {IReferee} from "./IReferee.sol";
+import {ITokenReferee} from "./ITokenReferee.sol";
+
+/// @title Refutations: kill an answer whose tokens are at fault, at once, and pay whoever found it out.
+/// @notice A refutation needs no bond, so anyone can copy it from the mempool. Who does not want that posts a hash of
+/// sender and call first. A refutation whose hash is WAIT_BLOCKS old is paid at once. Any other kills the answer all the
+/// same, up to the last second of its window, but the reward waits for WAIT_BLOCKS, and goes to the refutation, shown in
+/// this time, whose hash was posted first; to the one that killed if there is none. So a copier earns nothing unless it
+/// keeps a call that it has seen from being mined for that long. A hash stands for nobody but its sender: to post others
+/// gains and blocks nothing.
+interface IRefutations {
+    /// @param refuter gets it; @param postedAt block of its hash, or of its refutation if it posted none.
+    /// @param waitsUntil last block in which an earlier hash takes it. @param amountWei zero once paid.
+    struct Reward {
+        address refuter;
+        uint48 postedAt;
+        uint48 waitsUntil;
+        uint96 amountWei;
+    }
+
+    event RefutationPosted(bytes32 indexed hash, address indexed poster);
+    /// @notice A reward waits for refutations whose hash was posted before block `postedAt`.
+    event RewardWaits(
+        IDisputeGame.CaseId indexed caseId,
+        address indexed refuter,
+        uint256 postedAt,
+        uint256 waitsUntil,
+        uint256 amountWei
+    );
+    event RewardPaid(IDisputeGame.CaseId indexed caseId, address indexed refuter, uint256 amountWei);
+
+    /// @notice Thrown when a reward waits for somebody whose hash was posted no later.
+    error PostedTooLate(IDisputeGame.CaseId caseId, uint256 postedAt, uint256 latest);
+    error RewardStillWaits(IDisputeGame.CaseId caseId, uint256 waitsUntil);
+    error NothingToPay(IDisputeGame.CaseId caseId);
+
+    /// @notice Notes the block of a hash, unless it is known: keccak256 of the refuter's address (20 bytes) and the whole
+    /// calldata of its call of `refute`.
+    function post(bytes32 hash) external;
+
+    /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock. If somebody else did and the reward
+    /// waits, takes the reward over. Arguments as `ITokenReferee.isMalformed` has them.
+    function refute(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        ITokenReferee.Fault fault,
+        uint256 index,
+        bytes calldata text,
+        IReferee.Input[] calldata inputs
+    ) external;
+
+    /// @notice Credits a reward that has waited long enough. Anyone may call.
+    function pay(IDisputeGame.CaseId caseId) external;
+
+    /// @notice Block in which a hash was posted; zero for none.
+    function postedAt(bytes32 hash) external view returns (uint256);
+
+    function rewardOf(IDisputeGame.CaseId caseId) external view returns (Reward memory);
+}

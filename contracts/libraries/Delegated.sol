@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+/// @title Code of a contract that stands elsewhere, since it would not fit, or no transaction in a hurry needs it.
+library Delegated {
+    /// @dev Runs the function of `code` that this call names on this contract's storage, and ends the call as it ends.
+    /// `code` must never change, and lay out storage as this contract does.
+    function run(address code) internal {
+        assembly ("memory-safe") {
+            let data := mload(0x40)
+            calldatacopy(data, 0, calldatasize())
+            let success := delegatecall(gas(), code, data, calldatasize(), 0, 0)
+            returndatacopy(data, 0, returndatasize())
+            if iszero(success) { revert(data, returndatasize()) }
+            return(data, returndatasize())
+        }
+    }
+}
