@@ -189,7 +189,8 @@ async def test_lie__anywhere_in_the_pass__loses_to_one_watcher(earth, tmp_path, 
     assert ended["challengerWon"]
     credit = earth.client.oracle.functions.credit(NODES[1].address).call()
     assert credit >= ETHER * 3 // 10 + ETHER // 10
-    opened = len(games(earth, "ListOpened")) + len(games(earth, "ValuesOpened"))
+    # Where the tokens cannot be told from the text, a part of them is opened as values too.
+    opened = len(games(earth, "ListOpened")) + len(games(earth, "ValuesOpened")) - len(games(earth, "TokensOpened"))
     assert opened == 2 if at_step is None else 3 <= opened <= 7
 
 
