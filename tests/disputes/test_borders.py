@@ -76,7 +76,7 @@ def test_choice__any_index_as_the_better_token__never_beats_the_drawn_one(court)
     """What fills up the last leaf of the logits draws noise like a token, and has worth 0."""
     prompt = [9, 4, 11, 7]
     right = court.answered(
-        prompt, lambda params: court.honest(prompt, params.max_tokens, params), max_tokens=6, temperature=1 << 16
+        prompt, lambda params: court.honest(prompt, params.max_tokens, params), max_tokens=20, temperature=1 << 16
     )
     vocabulary = court.tracer.architecture.vocabulary
     header = headers.encode(court.chain.rpc("eth_getBlockByNumber", hex(right.request.seed_block), False))
