@@ -8,6 +8,7 @@ import {ServiceStore} from "./ServiceStore.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IServices} from "./interfaces/IServices.sol";
 import {ServiceId} from "./interfaces/Types.sol";
+import {Delegated} from "./libraries/Delegated.sol";
 
 /// @title Services
 /// @notice The oracle's side of services and seats: their storage is here, the code of what no request waits for is in
@@ -27,57 +28,57 @@ abstract contract Services is ServiceStore {
 
     /// @inheritdoc IServices
     function createService(Terms calldata) external returns (ServiceId) {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function join(ServiceId, address) external payable returns (uint16) {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function activate(ServiceId, uint16) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function announceExit(ServiceId, uint16) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function exit(ServiceId, uint16) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function topUp(ServiceId, uint16) external payable {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function withdrawFromSeat(ServiceId, uint16, uint72) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function setOperator(ServiceId, uint16, address) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function suspend(ServiceId, uint16) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function lockSeat(ServiceId, uint16) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @inheritdoc IServices
     function unlockSeat(ServiceId, uint16, uint72) external {
-        _runSeats();
+        Delegated.run(address(seats));
     }
 
     /// @dev Takes a seat out of the draw that can never cover another bond as it is.
@@ -87,18 +88,5 @@ abstract contract Services is ServiceStore {
         // The code is the one named at deployment.
         // slither-disable-next-line controlled-delegatecall
         Address.functionDelegateCall(address(seats), abi.encodeCall(Seats.suspendDrained, (service, seat)));
-    }
-
-    /// @dev Runs the function of `Seats` that this call names on this contract's storage, and ends the call as it ends.
-    function _runSeats() private {
-        address code = address(seats);
-        assembly ("memory-safe") {
-            let data := mload(0x40)
-            calldatacopy(data, 0, calldatasize())
-            let success := delegatecall(gas(), code, data, calldatasize(), 0, 0)
-            returndatacopy(data, 0, returndatasize())
-            if iszero(success) { revert(data, returndatasize()) }
-            return(data, returndatasize())
-        }
     }
 }
