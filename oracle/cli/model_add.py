@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from oracle.engines.base import Description, TokenId
-from oracle.engines.llama_settings import vocabulary_spec
+from oracle.engines.llama_settings import vocabulary_setup
 from oracle.engines.worker import WorkerEngine
 from oracle.errors import BadManifest
 from oracle.models.manifest import Manifest
@@ -37,7 +37,7 @@ def make_manifest(
     """
     path = store.file_path(sha256)
     texts = [wrapper.prefix, wrapper.suffix, *wrapper.stops, REPLACEMENT]
-    reader = WorkerEngine(vocabulary_spec(path))
+    reader = WorkerEngine(vocabulary_setup(path))
     try:
         reader.start()
         described = reader.describe([text.encode() for text in texts])

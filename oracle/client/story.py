@@ -13,9 +13,9 @@ from web3 import Web3
 from oracle.chain.requests import Answer, RequestId, game_case_id
 from oracle.client import gains
 from oracle.client.client import OracleClient, ServiceId, asked
-from oracle.disputes import commitments, trace
+from oracle.disputes import commitments, graph
 from oracle.disputes.game import Game, Stage, numbers
-from oracle.disputes.trace import Operator
+from oracle.disputes.graph import Operator
 from oracle.engines.exact.architecture import Architecture
 from oracle.errors import Refused
 from oracle.merkle.tokens import BELOW, ENTRIES
@@ -144,7 +144,7 @@ def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:
     if stage is Stage.STEPS:
         return replace(place, step=child)
     if stage is Stage.OPERATORS:
-        operator = trace.operators(a, place.step, place.positions)[child]
+        operator = graph.operators(a, place.step, place.positions)[child]
         return replace(place, operator=operator, level=operator.depth)
     rounds = -(-place.level // 8)
     down = -(-place.level // rounds)
@@ -155,7 +155,7 @@ def _shown_list(args: Args, place: _Place, a: Architecture) -> str:
     if place.operator is not None:
         of = f"nodes of {place.operator.name}"
     else:
-        of = "roots, one a step" if len(args["nodes"]) == trace.steps(a) else "roots, one an operator"
+        of = "roots, one a step" if len(args["nodes"]) == graph.steps(a) else "roots, one an operator"
     return f"shows {len(args['nodes'])} {of}"
 
 

@@ -24,10 +24,10 @@ from oracle.chain.types import parse_bytes, parse_int
 from oracle.client.client import OracleClient, ServiceId, contradiction
 from oracle.client.life import Given, Life, told
 from oracle.engines.base import Completion, Engine, Params
-from oracle.engines.choice import engine_spec
+from oracle.engines.choice import engine_setup
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.engines.llama_settings import LlamaSettings
-from oracle.engines.worker import EngineSpec, Limits, OnProgress, WorkerEngine, ignore_progress
+from oracle.engines.worker import Limits, OnProgress, WorkerEngine, WorkerSetup, ignore_progress
 from oracle.errors import OracleError, Refused, RpcRefused, Transient, UnknownHeader
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
@@ -76,12 +76,12 @@ class Checked:
     """What could not be checked by hashes, and what the reader should know."""
 
 
-Make = Callable[[EngineSpec, OnProgress], Engine]
+Make = Callable[[WorkerSetup, OnProgress], Engine]
 
 
-def in_worker(spec: EngineSpec, on_progress: OnProgress) -> Engine:
+def in_worker(setup: WorkerSetup, on_progress: OnProgress) -> Engine:
     """A model file is a stranger's: its engine runs in a sandboxed process, however long it takes."""
-    return WorkerEngine(spec, Limits(job=30 * DAY, load=DAY), on_progress)
+    return WorkerEngine(setup, Limits(job=30 * DAY, load=DAY), on_progress)
 
 
 def verify(
@@ -114,9 +114,9 @@ def verify(
     panel = _judged(client, terms)
     is_exact = panel is None or panel.exact
     llama = LlamaSettings() if threads is None else LlamaSettings(threads=threads)
-    spec = engine_spec(manifest, path, None if panel is None else panel.tolerance, llama, threads=threads)
+    setup = engine_setup(manifest, path, None if panel is None else panel.tolerance, llama, threads=threads)
     params = life.request.engine_params(_prev_randao(client, life, given, remarks))
-    engine = make(spec, on_progress)
+    engine = make(setup, on_progress)
     posted = Posted(given.output, given.answer.token_count, given.answer.tokens_root)
     try:
         finding = _patiently(lambda: judge(engine, life.prompt, posted, params))

@@ -6,7 +6,7 @@ from rich.text import Text
 from web3 import Web3
 
 from oracle.client import OracleClient, story
-from oracle.disputes import commitments, trace
+from oracle.disputes import commitments, graph
 from oracle.models.manifest import Manifest
 
 
@@ -15,7 +15,7 @@ def draw(client: OracleClient, opened: story.Opened, manifest: Manifest, names: 
     lines = list(story.tell(client, opened))
     a = commitments.shape(manifest.architecture)
     positions = opened.positions
-    operators = [operator for step in range(trace.steps(a)) for operator in trace.operators(a, step, positions)]
+    operators = [operator for step in range(graph.steps(a)) for operator in graph.operators(a, step, positions)]
     numbers = sum(operator.rows * operator.columns for operator in operators)
     drawn = Text()
     drawn.append(f"\n  The dispute, from {numbers:,} numbers down to one:\n", "bold")

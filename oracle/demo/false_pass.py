@@ -5,10 +5,10 @@ from functools import cached_property
 
 from eth_hash.auto import keccak
 
-from oracle.disputes.evidence import ModelExhibits, StepExhibits
+from oracle.disputes.graph import BEFORE, Width
+from oracle.disputes.inputs import ModelInputs, StepInputs
 from oracle.disputes.passes import Pass
-from oracle.disputes.trace import BEFORE, Width
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.merkle.tokens import Tokens
 
 
@@ -25,10 +25,10 @@ class FalsePass:
     row: int
     column: int
     by: int = 1
-    _made: dict[int, StepExhibits] = field(default_factory=dict)
+    _made: dict[int, StepInputs] = field(default_factory=dict)
 
     @property
-    def model(self) -> ModelExhibits:
+    def model(self) -> ModelInputs:
         return self.honest.model
 
     @property
@@ -45,7 +45,7 @@ class FalsePass:
         later = [keccak(root) for root in true[self.at_step + 1 :]]
         return [*true[: self.at_step], self.step(self.at_step).roots[-1], *later]
 
-    def step(self, step: int) -> StepExhibits:
+    def step(self, step: int) -> StepInputs:
         if step != self.at_step:
             return self.honest.step(step)
         if step not in self._made:
@@ -64,7 +64,7 @@ class FalsePass:
         return self._made[step]
 
 
-class Matrices(StepExhibits):
+class Matrices(StepInputs):
     """Of values that are matrices already."""
 
     def matrix(self, name: str) -> Integers:

@@ -18,9 +18,9 @@ import numpy as np
 from eth_abi.abi import decode, encode
 
 from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
-from oracle.engines.exact.blocks import Bytes
 from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS
-from oracle.engines.exact.tables import Rotations
+from oracle.engines.exact.quants import Bytes
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from oracle.disputes.evidence import Input, ModelExhibits, Spelling, entry_input
 from oracle.disputes.game import Claim, Move
+from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, reading
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
@@ -40,7 +40,7 @@ NOTHING: Input = (b"", bytes(32), [], [])
 
 
 def find(
-    tokens: Tokens, prompt: bytes, output: bytes, manifest: Manifest, model: ModelExhibits, max_tokens: int
+    tokens: Tokens, prompt: bytes, output: bytes, manifest: Manifest, model: ModelInputs, max_tokens: int
 ) -> Refutation | None:
     """The first fault, or None. prompt, output: the request's and the answer's bytes."""
     asked = reading(prompt, manifest, model.architecture.vocabulary)
@@ -67,7 +67,7 @@ def find(
     return _spelling(tokens, output, manifest.stop_tokens, model)
 
 
-def _spelling(tokens: Tokens, output: bytes, stop_tokens: Sequence[int], model: ModelExhibits) -> Refutation | None:
+def _spelling(tokens: Tokens, output: bytes, stop_tokens: Sequence[int], model: ModelInputs) -> Refutation | None:
     """The first token that does not spell its part of the output."""
     start, count = 0, len(tokens.prompt)
     for index, (token, end) in enumerate(zip(tokens.output, tokens.ends, strict=True), count):

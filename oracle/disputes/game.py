@@ -14,20 +14,20 @@ from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
 from oracle.disputes import lanes
-from oracle.disputes.evidence import (
+from oracle.disputes.graph import Operator, Width
+from oracle.disputes.inputs import (
     Entry,
     Input,
-    ModelExhibits,
+    ModelInputs,
     Number,
-    StepExhibits,
+    StepInputs,
     WholeRow,
     entry_input,
     list_tree,
     rounds,
 )
-from oracle.disputes.trace import Operator, Width
 from oracle.engines.base import Params
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.sampling import choice
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree
@@ -114,13 +114,13 @@ class Move:
 class View(Protocol):
     """What a party says a pass is: `passes.Pass`, or a liar's stand-in."""
 
-    model: ModelExhibits
+    model: ModelInputs
     tokens: Tokens
     positions: int
 
     @property
     def roots(self) -> list[bytes]: ...
-    def step(self, step: int) -> StepExhibits: ...
+    def step(self, step: int) -> StepInputs: ...
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ so that it has no sign. `contracts/disputes/referee/Weights.sol` reads it.
 
 import numpy as np
 
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 
 BLOCK = 32
 

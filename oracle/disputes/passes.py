@@ -18,12 +18,12 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from oracle.disputes import trace
-from oracle.disputes.evidence import ModelExhibits, Step, StepExhibits
-from oracle.disputes.trace import BEFORE, Operator
+from oracle.disputes import graph
+from oracle.disputes.graph import BEFORE, Operator
+from oracle.disputes.inputs import ModelInputs, Step, StepInputs
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.cpu_linear import CpuLinear
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import Tokens
@@ -58,7 +58,7 @@ class Tracer:
             made, before_peaks = self._reference.layer(step - 1, before), before
         else:
             made, before_peaks = self._reference.end(before[-1:]), before[-1:]
-        return trace.with_peaks(self.architecture, step, made, before_peaks)
+        return graph.with_peaks(self.architecture, step, made, before_peaks)
 
 
 class Whole:
@@ -67,7 +67,7 @@ class Whole:
     def __init__(self, tracer: Tracer, ids: Sequence[int]) -> None:
         self.tracer, self.ids = tracer, ids
         self._traces: OrderedDict[Hashable, Trace] = OrderedDict()
-        self._steps: OrderedDict[Hashable, StepExhibits] = OrderedDict()
+        self._steps: OrderedDict[Hashable, StepInputs] = OrderedDict()
         self._trees: OrderedDict[Hashable, Tree] = OrderedDict()
 
     @cached_property
@@ -75,23 +75,23 @@ class Whole:
         """The one prefill."""
         return self.tracer.residuals(self.ids)
 
-    def step(self, layout: Step) -> StepExhibits:
+    def step(self, layout: Step) -> StepInputs:
         """One step of the pass over the first `layout.positions` tokens; the last few are kept."""
         return _kept(self._steps, (layout.positions, layout.step), KEPT_STEPS, lambda: self._step(layout))
 
-    def _step(self, layout: Step) -> StepExhibits:
+    def _step(self, layout: Step) -> StepInputs:
         step, positions = layout.step, layout.positions
         if step <= self.tracer.architecture.layers:
             return _Beginning(layout, self)
         before = self.residuals[step - 1][:positions].astype(np.int64)
-        return StepExhibits(layout, self.tracer.step(step, before, self.ids[:positions]), before)
+        return StepInputs(layout, self.tracer.step(step, before, self.ids[:positions]), before)
 
     def matrix(self, step: int, operator: Operator, positions: int) -> Integers:
         """An operator's output in the pass over so many positions; the residual stream is there without a trace."""
         if operator.name in RESIDUALS:
             return self.residuals[step][:positions].astype(np.int64)
         made = _kept(self._traces, step, KEPT_TRACES, lambda: self._trace(step))
-        return trace.matrix(operator, trace.beginning([operator], made, positions))
+        return graph.matrix(operator, graph.beginning([operator], made, positions))
 
     def _trace(self, step: int) -> Trace:
         """For all tokens."""
@@ -99,7 +99,7 @@ class Whole:
 
     def tree(self, step: int, operator: Operator) -> Tree:
         """operator: of a pass over some of the tokens."""
-        positions = trace.longest(operator, len(self.ids))
+        positions = graph.longest(operator, len(self.ids))
         key = step, operator.name, positions
         if key not in self._trees:
             self._trees[key] = self._hashed(step, operator.name, positions)
@@ -109,12 +109,12 @@ class Whole:
         return Beginning(self._trees[key], operator.rows << operator.row_depth)
 
     def _hashed(self, step: int, name: str, positions: int) -> Tree:
-        layout = trace.operators(self.tracer.architecture, step, positions)
+        layout = graph.operators(self.tracer.architecture, step, positions)
         operator = next(each for each in layout if each.name == name)
-        return trace.tree(operator, self.matrix(step, operator, positions))
+        return graph.tree(operator, self.matrix(step, operator, positions))
 
 
-class _Beginning(StepExhibits):
+class _Beginning(StepInputs):
     """One step of a pass, as the beginning of that over all tokens."""
 
     def __init__(self, layout: Step, whole: Whole) -> None:
@@ -134,7 +134,7 @@ class _Beginning(StepExhibits):
         if name != BEFORE:
             return self.layout.step, self.layout.operator(name)
         step = self.layout.step - 1
-        return step, trace.operators(self.layout.architecture, step, self.layout.positions)[-1]
+        return step, graph.operators(self.layout.architecture, step, self.layout.positions)[-1]
 
 
 def _kept(made: OrderedDict[Hashable, Made], key: Hashable, most: int, make: Callable[[], Made]) -> Made:
@@ -151,7 +151,7 @@ class Pass:
     """The pass over the first `positions` tokens of an answer."""
 
     def __init__(
-        self, model: ModelExhibits, tracer: Tracer, tokens: Tokens, positions: int, whole: Whole | None = None
+        self, model: ModelInputs, tracer: Tracer, tokens: Tokens, positions: int, whole: Whole | None = None
     ) -> None:
         """whole: of the answer's other passes; None to compute this one alone."""
         self.model, self.tokens, self.positions = model, tokens, positions
@@ -161,10 +161,10 @@ class Pass:
     def roots(self) -> list[bytes]:
         """The first list."""
         a, whole = self._whole.tracer.architecture, self._whole
-        last = [trace.operators(a, step, self.positions)[-1] for step in range(a.layers + 1)]
+        last = [graph.operators(a, step, self.positions)[-1] for step in range(a.layers + 1)]
         roots = [whole.tree(step, operator).root for step, operator in enumerate(last)]
         return [*roots, self.step(a.layers + 1).roots[-1]]
 
-    def step(self, step: int) -> StepExhibits:
+    def step(self, step: int) -> StepInputs:
         """Its tensors and their trees."""
         return self._whole.step(Step(self._whole.tracer.architecture, step, self.positions, self.model.tensors))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 
-from oracle.disputes.evidence import Input, ModelExhibits, Spelling, entry_input
 from oracle.disputes.faults import NOTHING, Fault, Refutation, refuting
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, picked, place
+from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
 from oracle.merkle.tokens import ENTRIES, ENTRY_BYTES, LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, leaf_hash
 
@@ -118,7 +118,7 @@ def move(
     claim: Claim,
     prompt: bytes,
     output: bytes,
-    model: ModelExhibits,
+    model: ModelInputs,
 ) -> Move | None:
     """The challenger's: what is to be opened next, which pass the game is about, or a refutation.
 
@@ -137,7 +137,7 @@ def move(
     return None if part is None else picked(upper.nodes, part)
 
 
-def _fault(tokens: Shown, prompt: bytes, output: bytes, model: ModelExhibits) -> Refutation | None:
+def _fault(tokens: Shown, prompt: bytes, output: bytes, model: ModelInputs) -> Refutation | None:
     """Why the first entry that differs cannot be; None if it can, and is not the model's choice."""
     index, own, count = tokens.index, tokens.own, len(tokens.own.prompt)
     entry = entry_input(tokens, index)

@@ -3,13 +3,13 @@ tolerates no difference; llama.cpp before other panels."""
 
 from pathlib import Path
 
-from oracle.engines.exact.spec import exact_spec
-from oracle.engines.llama_settings import LlamaSettings, worker_spec
-from oracle.engines.worker import EngineSpec
+from oracle.engines.exact.worker_setup import exact_setup
+from oracle.engines.llama_settings import LlamaSettings, llama_setup
+from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
 
 
-def engine_spec(
+def engine_setup(
     manifest: Manifest,
     path: Path,
     tolerance: int | None,
@@ -18,11 +18,11 @@ def engine_spec(
     threads: int | None = None,
     gpu: str | None = None,
     model_fd: int | None = None,
-) -> EngineSpec:
+) -> WorkerSetup:
     """tolerance: of the panel that judges; None for the dispute game, whose prompts are token ids.
 
-    llama: how llama.cpp runs, if it does. The others as for `exact_spec` and `worker_spec`.
+    llama: how llama.cpp runs, if it does. The others as for `exact_setup` and `llama_setup`.
     """
     if not tolerance:
-        return exact_spec(manifest, path, threads, gpu, prompt_ids=tolerance is None, model_fd=model_fd)
-    return worker_spec(manifest, path, tolerance, llama, gpu, model_fd=model_fd)
+        return exact_setup(manifest, path, threads, gpu, prompt_ids=tolerance is None, model_fd=model_fd)
+    return llama_setup(manifest, path, tolerance, llama, gpu, model_fd=model_fd)

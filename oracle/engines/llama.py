@@ -223,7 +223,7 @@ class LlamaEngine:
 
 
 def load(arguments: dict[str, Any], on_progress: OnProgress) -> LlamaEngine:
-    """In a worker: the engine that `llama_settings.worker_spec` describes."""
+    """In a worker: the engine that `llama_settings.llama_setup` describes."""
     manifest = Manifest.from_json(arguments["manifest"])
     settings = LlamaSettings(**arguments["settings"])
     return LlamaEngine(

@@ -7,7 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from oracle.engines.worker import EngineSpec
+from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
 
 COARSE_BATCH = 64  # from here on llama.cpp's CPU attention is another
@@ -30,7 +30,7 @@ class LlamaSettings:
         return self.gpu_layers == 0 and self.batch < COARSE_BATCH
 
 
-def worker_spec(
+def llama_setup(
     manifest: Manifest,
     path: Path,
     tolerance: int,
@@ -38,7 +38,7 @@ def worker_spec(
     gpu: str | None = None,
     *,
     model_fd: int | None = None,
-) -> EngineSpec:
+) -> WorkerSetup:
     """A worker that serves `manifest` from `path` with llama.cpp.
 
     tolerance: fixed point, 16 fraction bits of a logit, from the service's terms.
@@ -52,10 +52,10 @@ def worker_spec(
         "settings": asdict(settings),
     }
     file = path if model_fd is None else None
-    return EngineSpec("oracle.engines.llama:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
+    return WorkerSetup("oracle.engines.llama:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
 
 
-def vocabulary_spec(path: Path) -> EngineSpec:
+def vocabulary_setup(path: Path) -> WorkerSetup:
     """A worker that loads the vocabulary of `path` alone; for `WorkerEngine.describe`."""
     arguments = {"path": str(path.resolve())}
-    return EngineSpec("oracle.engines.llama_vocabulary:load", arguments, model_file=path, proves=False)
+    return WorkerSetup("oracle.engines.llama_vocabulary:load", arguments, model_file=path, proves=False)

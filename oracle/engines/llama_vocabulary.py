@@ -26,5 +26,5 @@ class Vocabulary:
 
 
 def load(arguments: dict[str, Any], on_progress: Callable[[str, int, int], None]) -> Vocabulary:
-    """In a worker: for `llama_settings.vocabulary_spec`."""
+    """In a worker: for `llama_settings.vocabulary_setup`."""
     return Vocabulary(Path(arguments["path"]))

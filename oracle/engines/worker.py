@@ -77,7 +77,7 @@ def ignore_progress(what: str, done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class EngineSpec:
+class WorkerSetup:
     """How a worker makes its engine."""
 
     factory: str
@@ -143,7 +143,7 @@ class _Died(Exception):
 class _Process:
     """One worker process, from start to end."""
 
-    def __init__(self, spec: EngineSpec, limits: Limits, on_progress: OnProgress) -> None:
+    def __init__(self, setup: WorkerSetup, limits: Limits, on_progress: OnProgress) -> None:
         self._limits = limits
         self._on_progress = on_progress
         bwrap = worker_sandbox.bubblewrap()
@@ -151,21 +151,21 @@ class _Process:
         self._stderr = os.memfd_create("stderr")
         with theirs:
             self._popen = subprocess.Popen(
-                worker_sandbox.command(bwrap, theirs.fileno(), spec.model_file, spec.gpu, spec.python_path),
-                env=worker_sandbox.environment(spec.gpu, spec.python_path),
+                worker_sandbox.command(bwrap, theirs.fileno(), setup.model_file, setup.gpu, setup.python_path),
+                env=worker_sandbox.environment(setup.gpu, setup.python_path),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=self._stderr,
-                pass_fds=[theirs.fileno(), *([] if spec.model_fd is None else [spec.model_fd])],
+                pass_fds=[theirs.fileno(), *([] if setup.model_fd is None else [setup.model_fd])],
                 start_new_session=True,  # its own process group: killed whole, and not by the terminal's Ctrl-C
             )
         self._channel = Channel(ours)
         self.pid = self._popen.pid
         self._load = {
-            "factory": spec.factory,
-            "arguments": spec.arguments,
-            "confinement": {"unshare_network": bwrap is None, "memory_bytes": spec.memory_bytes},
+            "factory": setup.factory,
+            "arguments": setup.arguments,
+            "confinement": {"unshare_network": bwrap is None, "memory_bytes": setup.memory_bytes},
         }
 
     def load(self) -> None:
@@ -254,7 +254,7 @@ class WorkerEngine:
     `limits.job` for one job: what is left of the answer window, say.
     """
 
-    spec: EngineSpec
+    setup: WorkerSetup
     limits: Limits = field(default_factory=Limits)
     on_progress: OnProgress = ignore_progress
     quarantine: Quarantine = field(default_factory=Quarantine)
@@ -349,7 +349,7 @@ class WorkerEngine:
         )
 
     def describe(self, texts: Sequence[bytes]) -> Description:
-        """Only of a worker whose factory loads a vocabulary (`llama_settings.vocabulary_spec`)."""
+        """Only of a worker whose factory loads a vocabulary (`llama_settings.vocabulary_setup`)."""
         return self._call({"op": "describe", "texts": [text.hex() for text in texts]}, description_from_wire)
 
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
@@ -382,12 +382,12 @@ class WorkerEngine:
         if wait > 0:
             raise errors.EngineCrashed(f"the engine's worker starts again in {wait:.1f} s: {self._last_loss}")
         try:
-            process = _Process(self.spec, self.limits, self.on_progress)
+            process = _Process(self.setup, self.limits, self.on_progress)
         except OSError as error:
             raise errors.EngineCrashed(f"the engine's worker cannot be started: {error}") from error
         try:
             process.load()
-            self._shown = process.prove() if self.spec.proves else ""
+            self._shown = process.prove() if self.setup.proves else ""
         except (_Died, BadMessage) as death:
             raise self._lost(process, None, str(death)) from None
         except errors.Refused as error:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from oracle.engines.base import Completion, Params, TokenId, Trouble, Verdict
-from oracle.engines.worker import EngineSpec, Limits, OnProgress, Quarantine, WorkerEngine, ignore_progress
+from oracle.engines.worker import Limits, OnProgress, Quarantine, WorkerEngine, WorkerSetup, ignore_progress
 from oracle.errors import EngineCrashed, OracleError
 
 T = TypeVar("T")
@@ -21,10 +21,10 @@ class WorkerPool:
     """An `Engine`. Thread-safe: as many jobs run at a time as there are workers."""
 
     def __init__(
-        self, specs: Sequence[EngineSpec], limits: Limits | None = None, on_progress: OnProgress = ignore_progress
+        self, setups: Sequence[WorkerSetup], limits: Limits | None = None, on_progress: OnProgress = ignore_progress
     ) -> None:
         quarantine = Quarantine()
-        self.workers = [WorkerEngine(spec, limits or Limits(), on_progress, quarantine) for spec in specs]
+        self.workers = [WorkerEngine(setup, limits or Limits(), on_progress, quarantine) for setup in setups]
         self._idle: queue.SimpleQueue[WorkerEngine] = queue.SimpleQueue()
         for worker in self.workers:
             self._idle.put(worker)

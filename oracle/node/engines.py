@@ -22,7 +22,7 @@ from oracle.attestation.gpu import GpuAppraiser, Nvattest, gate
 from oracle.attestation.measured import MeasuredModel, measure
 from oracle.disputes import recomputed
 from oracle.engines.base import Engine
-from oracle.engines.choice import engine_spec
+from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
@@ -82,13 +82,13 @@ def llama_engines(
         gpus: list[str | None] = [*settings.gpus] or [None]
         panel = None if plays(service.terms.arbiter) else service.panel
         tolerance = None if panel is None else panel.tolerance
-        specs = [
-            engine_spec(manifest, path, tolerance, llama, threads=settings.threads, gpu=gpu, model_fd=fd)
+        setups = [
+            engine_setup(manifest, path, tolerance, llama, threads=settings.threads, gpu=gpu, model_fd=fd)
             for gpu in gpus
         ]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
         limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))
-        return WorkerPool(specs, limits, on_progress)
+        return WorkerPool(setups, limits, on_progress)
 
     return make
 

@@ -24,8 +24,8 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.services import GameTerms
 from oracle.chain.types import Block
 from oracle.disputes import faults, reading
-from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import REFEREES, Claim, Game, Move, Stage, attack, defend, reveal
+from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.base import Engine, TokenId
 from oracle.errors import OracleError, ReorgedAway, Transient, UnknownHeader
@@ -57,7 +57,7 @@ class _Knowledge:
     """One model, as the referee knows it."""
 
     manifest: Manifest
-    exhibits: ModelExhibits
+    model: ModelInputs
     tracer: Tracer
 
 
@@ -378,7 +378,7 @@ class Litigant:
         """Refutes tokens that are at fault; else names the first that the model does not choose."""
         request, known = matter.record.request, self._knowledge(matter)
         asked, said = matter.record.prompt, matter.posted.output
-        fault = faults.find(tokens, asked, said, known.manifest, known.exhibits, request.max_tokens)
+        fault = faults.find(tokens, asked, said, known.manifest, known.model, request.max_tokens)
         if fault is not None:
             return faults.refuting(matter.claim, tokens.words, fault)
         prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
@@ -392,7 +392,7 @@ class Litigant:
         told = self._told_tokens(matter)
         if told is not None:
             return self._accusation(matter, told, "pickPosition")
-        own, model = self._own_tokens(matter), self._knowledge(matter).exhibits
+        own, model = self._own_tokens(matter), self._knowledge(matter).model
         asked, said = matter.record.prompt, matter.posted.output
         return reading.move(state, matter.openings, own, matter.claim, asked, said, model)
 
@@ -439,7 +439,7 @@ class Litigant:
             manifest = self._store.manifest(matter.model)
             path = self._store.file(manifest).path
             self._known[matter.model] = _Knowledge(
-                manifest, ModelExhibits(path, manifest.weights_root), Tracer(path, self._threads)
+                manifest, ModelInputs(path, manifest.weights_root), Tracer(path, self._threads)
             )
         return self._known[matter.model]
 
@@ -448,7 +448,7 @@ class Litigant:
         if key not in self._passes:
             known = self._knowledge(matter)
             whole = self._whole(matter)
-            self._passes[key] = Pass(known.exhibits, known.tracer, tokens, positions, whole)
+            self._passes[key] = Pass(known.model, known.tracer, tokens, positions, whole)
         return self._passes[key]
 
     def _whole(self, matter: _Matter) -> Whole:

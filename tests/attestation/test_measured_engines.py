@@ -18,8 +18,8 @@ from oracle.chain.services import PanelTerms
 from oracle.client import devnet
 from oracle.engines import worker, worker_sandbox
 from oracle.engines.base import Completion, Engine, Params
-from oracle.engines.exact.spec import exact_spec
-from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
+from oracle.engines.exact.worker_setup import exact_setup
+from oracle.engines.worker import Limits, WorkerEngine, WorkerSetup
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadModelFile, GpuRefused
 from oracle.merkle.tokens import prompt_bytes
@@ -141,9 +141,12 @@ def test_engine__on_the_copy_and_the_file_gone__answers_as_from_the_file(
     engine = make(arbiter, tolerance)
     file.unlink()
     assert answer(engine, prompt) == expected
-    (spec,) = [each.spec for each in engine.workers]
-    assert (spec.arguments["path"], spec.model_fd) == (f"/proc/self/fd/{spec.model_fd}", copies[manifest.model_id].fd)
-    assert spec.model_file is None
+    (setup,) = [each.setup for each in engine.workers]
+    assert (setup.arguments["path"], setup.model_fd) == (
+        f"/proc/self/fd/{setup.model_fd}",
+        copies[manifest.model_id].fd,
+    )
+    assert setup.model_file is None
 
 
 @KINDS
@@ -160,7 +163,7 @@ def test_worker__killed_when_the_file_is_gone__starts_again_on_the_copy(make, fi
 
 def test_workers__two_on_one_copy_at_once__read_it_independently(manifest, file):
     with measure(manifest, file) as model:
-        pool = WorkerPool([exact_spec(manifest, model.passed_path, 1, model_fd=model.fd)] * 2, Limits(first_pause=0))
+        pool = WorkerPool([exact_setup(manifest, model.passed_path, 1, model_fd=model.fd)] * 2, Limits(first_pause=0))
         try:
             with ThreadPoolExecutor(2) as threads:
                 one, other = threads.map(lambda _: answer(pool, b"The soup was cold."), range(2))
@@ -174,8 +177,8 @@ def test_workers__two_on_one_copy_at_once__read_it_independently(manifest, file)
 def test_worker__bubblewrap__sees_the_copy_and_not_the_file(manifest, file):
     with measure(manifest, file) as model:
         arguments = {"look_at": [str(model.passed_path), str(file), str(model.path)]}
-        spec = EngineSpec("rig.nosy_engine:load", arguments, model_fd=model.fd, python_path=(TESTS,), proves=False)
-        engine = WorkerEngine(spec)
+        setup = WorkerSetup("rig.nosy_engine:load", arguments, model_fd=model.fd, python_path=(TESTS,), proves=False)
+        engine = WorkerEngine(setup)
         try:
             assert json.loads(engine.detokenize([]))["visible"] == [str(model.passed_path)]
         finally:
@@ -193,7 +196,7 @@ def test_factory__several_services_and_factories_at_once__measure_a_model_once(m
     with ThreadPoolExecutor(3) as threads:
         pools = list(threads.map(lambda kind: make(*kind), [(PANEL, 0), (GAME, 0), (PANEL, 65_536)]))
     assert len(measured) == 1
-    assert {each.spec.model_fd for pool in pools for each in pool.workers} == {model.fd for model in copies.values()}
+    assert {each.setup.model_fd for pool in pools for each in pool.workers} == {model.fd for model in copies.values()}
 
 
 def test_factory__file_repaired_after_a_refusal__is_measured_again(make, file):
@@ -268,9 +271,9 @@ def test_factory__nvidias_tools_absent__is_refused(make, no_worker, monkeypatch,
 def test_factory__gpus_sealed__makes_a_worker_for_each_on_the_copy(make, copies, arbiter, tolerance, prompt):
     pool = make(arbiter, tolerance, gpus=["1", UUIDS[0]], gpu_nonce=lambda model: NONCE, appraiser=Double({}))
     (model,) = copies.values()
-    specs = [each.spec for each in pool.workers]
-    assert [spec.gpu for spec in specs] == ["1", UUIDS[0]]
-    assert {(spec.arguments["path"], spec.model_fd) for spec in specs} == {(str(model.passed_path), model.fd)}
+    setups = [each.setup for each in pool.workers]
+    assert [setup.gpu for setup in setups] == ["1", UUIDS[0]]
+    assert {(setup.arguments["path"], setup.model_fd) for setup in setups} == {(str(model.passed_path), model.fd)}
 
 
 def test_factory__each_engine__has_gpus_appraised_for_the_nonce_of_that_time(make):
@@ -291,4 +294,4 @@ def test_factory__each_engine__has_gpus_appraised_for_the_nonce_of_that_time(mak
 @pytest.mark.parametrize(("tee", "gpus"), [("none", ["0"]), ("dev", [])])
 def test_factory__no_tee_or_no_gpu__appraises_nothing(make, tee, gpus):
     pool = make(tee=tee, gpus=gpus, appraiser=Untouchable())
-    assert [each.spec.gpu for each in pool.workers] == (gpus or [None])
+    assert [each.setup.gpu for each in pool.workers] == (gpus or [None])

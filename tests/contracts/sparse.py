@@ -13,8 +13,8 @@ from eth_abi import encode
 from eth_utils import keccak
 
 from oracle.disputes import commitments, lanes
-from oracle.disputes.evidence import Entry, Number, Rotation, Step, Weight, rounds
-from oracle.disputes.trace import BEFORE, Operator, Width, steps
+from oracle.disputes.graph import BEFORE, Operator, Width, steps
+from oracle.disputes.inputs import Entry, Number, Rotation, Step, Weight, rounds
 from oracle.engines.exact.architecture import Architecture
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree, depth, fold, leaf_hash, node_hash

@@ -9,8 +9,8 @@ from eth_utils import keccak
 from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
 from world import ETHER, terms
 
-from oracle.disputes.evidence import Step, entry_input, rounds
 from oracle.disputes.faults import Fault
+from oracle.disputes.inputs import Step, entry_input, rounds
 from oracle.engines.sampling import table_code
 from oracle.merkle.tokens import prompt_bytes
 from oracle.merkle.tree import Tree

@@ -6,9 +6,9 @@ from typing import Any
 
 from disputes.stand import Stand
 
-from oracle.disputes import trace
-from oracle.disputes.evidence import Entry, ModelExhibits, Number, Step, StepExhibits, WholeRow, entry_input, list_tree
-from oracle.disputes.trace import Operator
+from oracle.disputes import graph
+from oracle.disputes.graph import Operator
+from oracle.disputes.inputs import Entry, ModelInputs, Number, Step, StepInputs, WholeRow, entry_input, list_tree
 from oracle.engines.exact.model import Reference
 from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import Tokens
@@ -23,9 +23,9 @@ class Case:
     """A model, its trace, and how to ask the referee about one number."""
 
     stand: Stand
-    model: bytes
-    exhibits: ModelExhibits
-    steps: list[StepExhibits]
+    model_id: bytes
+    model: ModelInputs
+    steps: list[StepInputs]
     tokens: Tokens
 
     @classmethod
@@ -34,16 +34,16 @@ class Case:
         manifest = stand.register(path)
         weights = load(path)
         a, full = weights.architecture, Reference(weights).trace((PROMPT + OUTPUT)[:POSITIONS])
-        exhibits = ModelExhibits(path)
+        model = ModelInputs(path)
         steps = [
-            StepExhibits(
-                Step(a, step, POSITIONS, exhibits.tensors),
-                trace.step_trace(a, full, step),
-                None if step == 0 else trace.residual(full, step - 1),
+            StepInputs(
+                Step(a, step, POSITIONS, model.tensors),
+                graph.step_trace(a, full, step),
+                None if step == 0 else graph.residual(full, step - 1),
             )
-            for step in range(trace.steps(a))
+            for step in range(graph.steps(a))
         ]
-        return cls(stand, manifest.model_id, exhibits, steps, Tokens(PROMPT, OUTPUT, (1, 2, 2)))
+        return cls(stand, manifest.model_id, model, steps, Tokens(PROMPT, OUTPUT, (1, 2, 2)))
 
     @property
     def list_of_steps(self) -> Tree:
@@ -58,7 +58,7 @@ class Case:
             elif isinstance(wanted, Entry):
                 found.append(entry_input(self.tokens, wanted.index))
             else:
-                found.append(self.exhibits.input(wanted))
+                found.append(self.model.input(wanted))
         return found
 
     def ask(self, step: int, name: str, leaf: int, values: bytes, element: int, inputs: list[Any]) -> Any:
@@ -66,5 +66,5 @@ class Case:
         place = (POSITIONS, step, view.layout.operators.index(view.layout.operator(name)), leaf)
         roots = (self.list_of_steps.root, list_tree(view.roots).root)
         return self.stand.referee.functions.isWrong(
-            self.model, place, roots, self.tokens.words, len(self.tokens.output), values, element, inputs
+            self.model_id, place, roots, self.tokens.words, len(self.tokens.output), values, element, inputs
         )

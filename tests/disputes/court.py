@@ -16,8 +16,8 @@ from web3.logs import DISCARD
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import GameTerms, Terms
 from oracle.chain.units import ETHER, NOBODY
-from oracle.disputes.evidence import ModelExhibits
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, attack, defend, reveal
+from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer
 from oracle.engines.base import Params
 from oracle.engines.prompts import longest_prompt, reading
@@ -63,7 +63,7 @@ class Court:
     oracle: Any
     game: Any
     manifest: Manifest
-    model: ModelExhibits
+    model: ModelInputs
     tracer: Tracer
     refutations: Any
     service: bytes = b""
@@ -79,7 +79,7 @@ class Court:
         game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
         made = game.functions.refutations().call()
         refutations = stand.w3.eth.contract(address=made, abi=artifact("Refutations")["abi"])
-        court = cls(chain, stand, oracle, game, manifest, ModelExhibits(path), Tracer(path), refutations)
+        court = cls(chain, stand, oracle, game, manifest, ModelInputs(path), Tracer(path), refutations)
         court.people = list(stand.w3.eth.accounts)
         court._serve()
         return court

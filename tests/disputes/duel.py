@@ -12,7 +12,7 @@ from eth_hash.auto import keccak
 from web3.exceptions import ContractLogicError
 from web3.logs import DISCARD
 
-from oracle.disputes import trace
+from oracle.disputes import graph
 from oracle.disputes.game import Game, Move
 from oracle.merkle.tokens import LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, fold, leaf_hash
@@ -49,7 +49,7 @@ class CourtReferee:
 
     @property
     def steps(self) -> int:
-        return trace.steps(self.court.tracer.architecture)
+        return graph.steps(self.court.tracer.architecture)
 
     token_bytes = LEAF_BYTES
 
@@ -78,10 +78,10 @@ class CourtReferee:
         return tokens
 
     def operators(self, step: int) -> int:
-        return len(trace.operators(self.court.tracer.architecture, step, 1))
+        return len(graph.operators(self.court.tracer.architecture, step, 1))
 
     def depth(self, positions: int, step: int, operator: int) -> int:
-        return trace.operators(self.court.tracer.architecture, step, positions)[operator].depth
+        return graph.operators(self.court.tracer.architecture, step, positions)[operator].depth
 
     def root(self, nodes: Sequence[Node]) -> Node:
         return fold(nodes)  # type: ignore[arg-type]

@@ -14,8 +14,8 @@ from exact.random_model import Shape, write
 from rig.anvil import anvil
 
 from oracle.chain import headers
-from oracle.disputes import trace
-from oracle.disputes.evidence import Number, entry_input, list_tree
+from oracle.disputes import graph
+from oracle.disputes.inputs import Number, entry_input, list_tree
 from oracle.engines import sampling
 
 NO_NUMBER = "NoSuchNumber(uint256,uint256,uint256,uint256)"
@@ -37,11 +37,11 @@ def contract():
 
 def borders(count: int, leaf: int) -> list[int]:
     """Indexes around the first, the last, what fills the last leaf up, and the next power of two; and far ones."""
-    near = {0, leaf, count, -(-count // leaf) * leaf, 1 << trace.depth(count), leaf << trace.depth(-(-count // leaf))}
+    near = {0, leaf, count, -(-count // leaf) * leaf, 1 << graph.depth(count), leaf << graph.depth(-(-count // leaf))}
     return sorted({each + by for each in near for by in (-1, 0, 1) if each + by >= 0} | set(FAR))
 
 
-def python_s(operator: trace.Operator, row: int, column: int) -> bytes:
+def python_s(operator: graph.Operator, row: int, column: int) -> bytes:
     """What the contract must return for it: the leaf's index, or the error's data."""
     try:
         return encode(["uint256"], [operator.leaf_of(row, column)])
@@ -53,7 +53,7 @@ def python_s(operator: trace.Operator, row: int, column: int) -> bytes:
 def test_leaf_of__every_border_of_every_operator__is_python_s_or_refused_alike(contract, a):
     refusals = 0
     for step in (0, 1, a.layers + 1):
-        for index, operator in enumerate(trace.operators(a, step, 7)):
+        for index, operator in enumerate(graph.operators(a, step, 7)):
             rows, columns = borders(operator.rows, 1), borders(operator.columns, operator.leaf_numbers)
             places = [(row, column) for row in rows for column in columns]
             wanted = [python_s(operator, *place) for place in places]
@@ -124,7 +124,7 @@ def test_is_wrong__every_element_around_every_border__is_ruled_on_as_python_says
             row, last = operator.rows - 1, operator.row_leaves - 1
             leaf = (row << operator.row_depth) + last
             data = view.leaf(operator.name, leaf)
-            held = len(data) // 2 if operator.width is trace.Width.LANE else operator.leaf_numbers
+            held = len(data) // 2 if operator.width is graph.Width.LANE else operator.leaf_numbers
             for element in borders(operator.columns - last * operator.leaf_numbers, operator.leaf_numbers):
                 column = last * operator.leaf_numbers + element
                 there = element < operator.leaf_numbers and column < operator.columns

@@ -10,7 +10,7 @@ from exact.random_model import Kind, Shape, write
 
 from oracle.disputes import commitments
 from oracle.engines.exact.architecture import architecture
-from oracle.engines.exact.tables import Rotations
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import climb, leaf_hash

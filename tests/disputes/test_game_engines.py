@@ -15,9 +15,9 @@ from oracle.chain import headers
 from oracle.chain.services import GameTerms
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes import faults
-from oracle.disputes.evidence import Spelling, entry_input
 from oracle.disputes.faults import Fault, Refutation
 from oracle.disputes.game import Move, Stage, attack, defend
+from oracle.disputes.inputs import Spelling, entry_input
 from oracle.disputes.passes import Pass, Tracer
 from oracle.errors import UnknownHeader
 from oracle.merkle.tokens import Tokens

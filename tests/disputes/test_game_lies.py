@@ -7,7 +7,7 @@ from exact.random_model import Shape, write
 from rig.anvil import anvil
 
 from oracle.demo.false_pass import FalsePass
-from oracle.disputes import trace
+from oracle.disputes import graph
 from oracle.disputes.game import Stage
 from oracle.disputes.passes import Pass
 
@@ -34,8 +34,8 @@ def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wro
     honest = court.view(wrong, positions)
     snapshot = court.chain.rpc("evm_snapshot")
     played = 0
-    for step in range(trace.steps(a)):
-        for operator in trace.operators(a, step, positions):
+    for step in range(graph.steps(a)):
+        for operator in graph.operators(a, step, positions):
             row, column = int(rng.integers(operator.rows)), int(rng.integers(operator.columns))
             row = [0, operator.rows - 1, row][played % 3]
             liar = FalsePass(honest, step, operator.name, row, column, by=int(rng.integers(1, 5)))

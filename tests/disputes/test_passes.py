@@ -4,8 +4,8 @@ import pytest
 from disputes.test_game_lies import Counting
 from exact.random_model import Shape, write
 
-from oracle.disputes import passes, trace
-from oracle.disputes.evidence import ModelExhibits
+from oracle.disputes import graph, passes
+from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import KEPT_STEPS, Pass, Tracer, Whole
 from oracle.merkle.tokens import Tokens
 
@@ -20,10 +20,10 @@ def model(request, tmp_path_factory):
 
 
 def test_whole__passes_at_every_position__have_the_roots_of_each_alone(model):
-    exhibits, tracer = ModelExhibits(model), Tracer(model)
+    inputs, tracer = ModelInputs(model), Tracer(model)
     whole = Whole(tracer, TOKENS.ids[:-1])
     for positions in POSITIONS:
-        shared, alone = (Pass(exhibits, tracer, TOKENS, positions, each) for each in (whole, None))
+        shared, alone = (Pass(inputs, tracer, TOKENS, positions, each) for each in (whole, None))
         assert shared.roots == alone.roots
         for step in range(tracer.architecture.layers + 2):
             mine, own = shared.step(step), alone.step(step)
@@ -35,7 +35,7 @@ def test_whole__passes_at_every_position__have_the_roots_of_each_alone(model):
 def test_whole__games_at_all_positions__cost_one_prefill_and_one_trace_of_a_step(model):
     tracer = Counting(Tracer(model))
     whole = Whole(tracer, TOKENS.ids[:-1])
-    passes = [Pass(ModelExhibits(model), tracer, TOKENS, positions, whole) for positions in POSITIONS]
+    passes = [Pass(ModelInputs(model), tracer, TOKENS, positions, whole) for positions in POSITIONS]
     for each in passes:
         assert each.roots
     for each in [*passes, *passes]:
@@ -49,29 +49,29 @@ def test_whole__passes_around_a_leaf_s_numbers__have_the_roots_of_each_alone(tmp
     """Rows of scores grow by a leaf there."""
     shape = Shape(layers=1, width=32, hidden=32, heads=2, kv_heads=1, context=512)
     path = write(tmp_path / "model.gguf", shape)
-    exhibits, tracer = ModelExhibits(path), Tracer(path)
+    inputs, tracer = ModelInputs(path), Tracer(path)
     tokens = Tokens((1, 9), tuple(10 + n % 90 for n in range(258)), tuple(range(258)))
     whole = Whole(tracer, tokens.ids[:-1])
     for positions in (255, 256, 257, 259):
-        shared, alone = (Pass(exhibits, tracer, tokens, positions, each) for each in (whole, None))
+        shared, alone = (Pass(inputs, tracer, tokens, positions, each) for each in (whole, None))
         assert shared.step(1).roots == alone.step(1).roots
 
 
 def test_whole__games_at_all_positions__hash_each_number_once_but_values(model, monkeypatch):
     hashed: dict[str, int] = {}
-    make = trace.tree
+    make = graph.tree
 
     def counted(operator, values):
         hashed[operator.name] = hashed.get(operator.name, 0) + len(values)
         return make(operator, values)
 
-    monkeypatch.setattr(trace, "tree", counted)
+    monkeypatch.setattr(graph, "tree", counted)
     tracer = Tracer(model)
     whole = Whole(tracer, TOKENS.ids[:-1])
     for positions in POSITIONS:
-        assert Pass(ModelExhibits(model), tracer, TOKENS, positions, whole).step(1).roots
+        assert Pass(ModelInputs(model), tracer, TOKENS, positions, whole).step(1).roots
     keys = hashed.pop("v")
-    longest = trace.operators(tracer.architecture, 1, len(TOKENS.ids) - 1)
+    longest = graph.operators(tracer.architecture, 1, len(TOKENS.ids) - 1)
     assert hashed == {operator.name: operator.rows for operator in longest if operator.name != "v"}
     assert keys == len(POSITIONS) * tracer.architecture.kv_heads * tracer.architecture.head_width
 
@@ -81,6 +81,6 @@ def test_whole__trees_beyond_the_limit__are_made_again(model, monkeypatch):
     tracer = Tracer(model)
     whole = Whole(tracer, TOKENS.ids[:-1])
     for positions in (*POSITIONS, *POSITIONS):
-        shared, alone = (Pass(ModelExhibits(model), tracer, TOKENS, positions, each) for each in (whole, None))
+        shared, alone = (Pass(ModelInputs(model), tracer, TOKENS, positions, each) for each in (whole, None))
         assert shared.step(1).roots == alone.step(1).roots
         assert sum(tree.count for tree in whole._trees.values()) <= 40 or len(whole._trees) == 1

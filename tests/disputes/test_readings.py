@@ -12,8 +12,8 @@ from rig.anvil import anvil
 
 from oracle.chain.requests import Answer, Request
 from oracle.disputes import faults
-from oracle.disputes.evidence import ModelExhibits, Spelling, entry_input
 from oracle.disputes.faults import Fault, Refutation
+from oracle.disputes.inputs import ModelInputs, Spelling, entry_input
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, longest_prompt, reading
 from oracle.merkle.tokens import ENTRIES, Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
@@ -33,8 +33,8 @@ def path(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def exhibits(path):
-    return ModelExhibits(path)
+def model(path):
+    return ModelInputs(path)
 
 
 @pytest.fixture(scope="module", params=WRAPPERS)
@@ -79,7 +79,7 @@ def other_readings(random: Random, manifest: Manifest, prompt: bytes, right: lis
     return [each for each in made if each != right]
 
 
-def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifest, exhibits):
+def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifest, model):
     random, wrong, replaced, rests, empty = Random(SEED), 0, 0, 0, 0
     for prompt in [b"", b"\0", b"\xff\xff", *(hostile(random, manifest) for _ in range(PROMPTS))]:
         read = reading(prompt, manifest, VOCABULARY)
@@ -95,7 +95,7 @@ def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifes
             assert not malformed(stand, manifest, prompt, right, shown), (prompt, index)
         for claimed in other_readings(random, manifest, prompt, read):
             lie = Tokens.spelled(claimed, [7], [1])
-            found = faults.find(lie, prompt, b"x", manifest, exhibits, 1)
+            found = faults.find(lie, prompt, b"x", manifest, model, 1)
             assert found is not None, (prompt, claimed)
             assert found.fault is Fault.PROMPT
             assert malformed(stand, manifest, prompt, lie, found), (prompt, claimed)
@@ -116,7 +116,7 @@ def padded(spare: int) -> tuple[Tokens, bytes]:
 
 
 @pytest.mark.parametrize(("spare", "stands"), [(-1, False), (0, True), (1, False)])
-def test_output__ends_with_the_token_that_fills_it(stand, path, exhibits, spare, stands):
+def test_output__ends_with_the_token_that_fills_it(stand, path, model, spare, stands):
     """One byte less and it goes on; where the token before has filled it already, it must not."""
     manifest = stand.register(path, name=f"full {spare}", prefix_tokens=(1,), suffix_tokens=(), replacement_token=3)
     tokens, output = padded(spare)
@@ -124,7 +124,7 @@ def test_output__ends_with_the_token_that_fills_it(stand, path, exhibits, spare,
     before = Refutation(Fault.END, 2, output, (entry_input(tokens, 2),))
     said = [malformed(stand, manifest, b"", tokens, each, output, most=9) for each in (before, last)]
     assert said == [spare > 0, spare < 0]
-    found = faults.find(tokens, b"", output, manifest, exhibits, 9)
+    found = faults.find(tokens, b"", output, manifest, model, 9)
     assert found is not None
     assert (found.fault is not Fault.END) == stands  # the output is not what these tokens spell, but ends where it must
 

@@ -12,15 +12,15 @@ from web3 import Web3
 
 from oracle.disputes import lanes
 from oracle.engines import sampling
-from oracle.engines.exact import blocks, tables
 from oracle.engines.exact import operators as ops
+from oracle.engines.exact import powers, quants
 from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, SHARE_BITS
-from oracle.engines.exact.integers import divide, shift
+from oracle.engines.exact.fixed import divide, shift
 from oracle.engines.exact.operators import Row
 
 CASES = 3000
 LARGE = {"gas": 1 << 33}
-TABLE = tables.powers()
+TABLE = powers.table()
 KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
 
 
@@ -102,7 +102,7 @@ def test_dot__random_and_extreme_rows__as_the_reference(referee, rng, kind):
             by_block[:, :, at] &= 0xFB  # exponents below infinity
     mantissas = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (count, columns))
     mantissas[:10] = rng.choice([-LARGEST_MANTISSA, LARGEST_MANTISSA], (10, columns))
-    wanted = (mantissas.astype(object) * blocks.integers(int(kind), raw).astype(object)).sum(axis=1)
+    wanted = (mantissas.astype(object) * quants.integers(int(kind), raw).astype(object)).sum(axis=1)
     packed = [lanes.pack(row) for row in mantissas]
     got = referee.functions.dots(int(kind), packed, [row.tobytes() for row in raw]).call({"gas": 1 << 33})
     assert got == wanted.tolist()
@@ -128,7 +128,7 @@ def test_dot__unknown_type__is_refused(referee):
 def test_weight__each_of_a_row__is_the_reference_s(referee, rng, kind):
     columns = 512
     raw = raw_rows(rng, kind, 3, columns, 50.0, zero_rows=False)
-    for row, wanted in zip(raw, blocks.integers(int(kind), raw), strict=True):
+    for row, wanted in zip(raw, quants.integers(int(kind), raw), strict=True):
         assert referee.functions.weights(int(kind), row.tobytes(), columns).call(LARGE) == wanted.tolist()
 
 
@@ -195,7 +195,7 @@ def test_rotate__any_pair__as_the_reference(referee, rng):
 
 
 def test_score__any__as_the_reference(referee, rng):
-    head, scale = 128, tables.score_scale(128)
+    head, scale = 128, ops.score_scale(128)
     m, n = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (2, 60, head))
     s_q, s_k = rng.integers(0, 17, (2, 60))
     wanted = ops.scores(Row(m, s_q), Row(n, s_k), scale)
@@ -206,7 +206,7 @@ def test_score__any__as_the_reference(referee, rng):
 
 def test_power_and_share__any__as_the_reference(referee, rng):
     t = np.concatenate([np.abs(numbers(rng, 2**33, 2000)), np.arange(1000)])
-    same(elements(referee, "power", t, [30] * CASES), ops.power(t, TABLE, 30))
+    same(elements(referee, "power", t, [30] * CASES), powers.power(t, TABLE, 30))
     most = numbers(rng, INT32)
     z = np.maximum(most - np.abs(numbers(rng, 2**22)), -INT32)
     same(elements(referee, "share", z, most), ops.shares(z[:, None], most, TABLE)[:, 0])

@@ -7,7 +7,7 @@ from disputes.stand import LARGE
 from exact.random_model import Kind, Shape, write
 
 from oracle.disputes import lanes
-from oracle.disputes.trace import Operator, Width
+from oracle.disputes.graph import Operator, Width
 
 SHAPES = {
     "llama": Shape(family="llama", heads=4, kv_heads=2, head_width=16, rope_width=8, width=288, hidden=544),

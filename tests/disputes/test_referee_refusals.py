@@ -11,21 +11,21 @@ from disputes.stand import LARGE, Stand, refused
 from eth_abi.abi import decode, encode
 from exact.random_model import Kind, Shape, write
 
-from oracle.disputes import commitments, evidence
-from oracle.disputes.evidence import (
+from oracle.disputes import commitments, inputs
+from oracle.disputes.graph import BEFORE, Operator
+from oracle.disputes.inputs import (
     Entry,
     Input,
     Number,
     Read,
     Rotation,
     Step,
-    StepExhibits,
+    StepInputs,
     Weight,
     WholeRow,
     entry_input,
     list_tree,
 )
-from oracle.disputes.trace import BEFORE, Operator
 from oracle.merkle.tokens import ENTRIES, Tokens
 from oracle.merkle.tree import Tree, climb, leaf_hash
 from oracle.models.manifest import Manifest
@@ -89,7 +89,7 @@ class Question:
         return self.case.stand.referee.functions.isWrong(*fields)
 
     @property
-    def view(self) -> StepExhibits:
+    def view(self) -> StepInputs:
         return self.case.steps[self.place[1]]
 
     def at(self, **changes: int) -> "Question":
@@ -111,7 +111,7 @@ def asked(case: Case, step: int, name: str, row: int, column: int) -> Question:
     reads = tuple(view.layout.reads(operator, row, column, case.tokens.ids))
     return Question(
         case,
-        case.model,
+        case.model_id,
         (POSITIONS, step, view.layout.operators.index(operator), leaf),
         (case.list_of_steps.root, list_tree(view.roots).root),
         case.tokens.words,
@@ -150,7 +150,7 @@ def index_of(question: Question, wanted: Read) -> int:
     if isinstance(wanted, WholeRow):
         return wanted.row
     if isinstance(wanted, Weight):
-        return question.case.exhibits._parts[wanted.name].first + wanted.leaf
+        return question.case.model._parts[wanted.name].first + wanted.leaf
     if isinstance(wanted, Rotation):
         return wanted.position
     assert isinstance(wanted, Entry)
@@ -170,7 +170,7 @@ def root_of(question: Question, wanted: Read, given: Input) -> bytes:
         return given[1]
     if isinstance(wanted, Entry):
         return question.case.tokens.tree.root
-    return (question.case.exhibits.weights if isinstance(wanted, Weight) else question.case.exhibits.rotations).root
+    return (question.case.model.weights if isinstance(wanted, Weight) else question.case.model.rotations).root
 
 
 def led_to(question: Question, wanted: Read, given: Input) -> bytes:
@@ -198,15 +198,15 @@ def neighbours(question: Question, wanted: Read) -> Iterator[Input]:
                 if 0 <= column < operator.columns:
                     yield view.input(replace(wanted, column=column), steps, operators)
     elif isinstance(wanted, Weight):
-        part = case.exhibits._parts[wanted.name]
+        part = case.model._parts[wanted.name]
         names = [wanted.name, wanted.name.replace(f"blk.{LAYER - 1}", f"blk.{LAYER - 2}")]
         for other in (Weight(name, wanted.leaf + by) for name in names for by in (-1, 0, 1)):
             if other != wanted and 0 <= other.leaf < part.leaves:
-                shown = case.exhibits.input(other)
+                shown = case.model.input(other)
                 if len(shown[0]) == part.leaf_bytes:
                     yield shown
     elif isinstance(wanted, Rotation):
-        yield from (case.exhibits.input(Rotation(wanted.position + by)) for by in (-1, 1))
+        yield from (case.model.input(Rotation(wanted.position + by)) for by in (-1, 1))
     else:
         assert isinstance(wanted, Entry)
         at = wanted.index // ENTRIES
@@ -284,9 +284,9 @@ def test_is_wrong__leaves_of_a_row_swapped__is_refused(case):
 
 
 def test_is_wrong__position_that_no_cosine_is_for__is_refused(case):
-    a = case.exhibits.architecture
-    view = StepExhibits(
-        Step(a, LAYER, a.context + 1, case.exhibits.tensors),
+    a = case.model.architecture
+    view = StepInputs(
+        Step(a, LAYER, a.context + 1, case.model.tensors),
         {"k": np.zeros((a.context + 1, a.kv_heads * a.head_width), np.int64)},
         None,
     )
@@ -299,7 +299,7 @@ def test_is_wrong__position_that_no_cosine_is_for__is_refused(case):
         asked(case, LAYER, "k_rope", 0, 1),
         roots=(UNHELD, list_tree(roots).root),
         values=bytes(operator.leaf_bytes),
-        inputs=(*inputs, case.exhibits.input(Rotation(0))),
+        inputs=(*inputs, case.model.input(Rotation(0))),
     )
     question = question.at(positions=a.context + 1, leaf=operator.leaf_of(operator.rows - 1, 1))
     refused(question.call, NO_INDEX, a.context, a.context)
@@ -382,13 +382,13 @@ def test_is_wrong__weights_of_the_model_s_other_tensor__is_refused(case):
         index = 2
         wanted = question.reads[index]
         assert isinstance(wanted, Weight)
-        data, _, _, proof = case.exhibits.input(Weight(wanted.name.replace(mine, other), wanted.leaf))
+        data, _, _, proof = case.model.input(Weight(wanted.name.replace(mine, other), wanted.leaf))
         lie = question.showing(index, data=data, proof=proof)
         if len(data) != len(question.inputs[index][0]):
             refused(lie.call, WRONG_LENGTH, len(question.inputs[index][0]), len(data))
         else:
             given = lie.inputs[index]
-            refused(lie.call, WRONG_ROOT, case.exhibits.weights.root, led_to(question, wanted, given))
+            refused(lie.call, WRONG_ROOT, case.model.weights.root, led_to(question, wanted, given))
 
 
 # PLACES
@@ -478,8 +478,8 @@ def test_is_wrong__embedding_of_another_token__is_refused(case):
     question = asked(case, 0, "embedding", 3, 5)
     token = case.tokens.ids[3]
     for other in (token - 1, token + 1):
-        lie = replace(question, inputs=(question.inputs[0], case.exhibits.input(Weight("token_embd.weight", other))))
-        refused(lie.call, WRONG_ROOT, case.exhibits.weights.root, led_to(question, question.reads[1], lie.inputs[1]))
+        lie = replace(question, inputs=(question.inputs[0], case.model.input(Weight("token_embd.weight", other))))
+        refused(lie.call, WRONG_ROOT, case.model.weights.root, led_to(question, question.reads[1], lie.inputs[1]))
     assert isinstance(question.reads[1], Weight)
     assert question.reads[1].leaf == token
 
@@ -492,16 +492,16 @@ def test_pick__root_not_in_the_list__is_refused(case):
     listed, pick = list_tree(view.roots), case.stand.referee.functions.pick
     at = 7
     place = (POSITIONS, LAYER, at, 0)
-    assert pick(case.model, place, listed.root, view.roots[at], listed.proof(at)).call() == (
+    assert pick(case.model_id, place, listed.root, view.roots[at], listed.proof(at)).call() == (
         view.layout.operators[at].depth
     )
     for root, proof_of in ((view.roots[at + 1], at + 1), (view.roots[at], at - 1), (leaf_hash(b""), at)):
         proof = listed.proof(proof_of)
-        call = pick(case.model, place, listed.root, root, proof)
+        call = pick(case.model_id, place, listed.root, root, proof)
         refused(call, WRONG_ROOT, listed.root, climb(root, at, proof))
     true = listed.proof(at)
     for bad in (true[:-1], [*true, UNHELD], []):
-        call = pick(case.model, place, listed.root, view.roots[at], bad)
+        call = pick(case.model_id, place, listed.root, view.roots[at], bad)
         refused(call, WRONG_PROOF, len(true), len(bad))
 
 
@@ -511,14 +511,14 @@ def test_pick__no_such_place__is_refused(case):
     node = listed.node(0, operators)
     proof = [listed.node(level, operators >> level ^ 1) for level in range(listed.depth)]
     assert climb(node, operators, proof) == listed.root, "a true proof of a root that is none"
-    call = pick(case.model, (POSITIONS, LAYER, operators, 0), listed.root, node, proof)
+    call = pick(case.model_id, (POSITIONS, LAYER, operators, 0), listed.root, node, proof)
     refused(call, "NoSuchOperator(uint256,uint256)", operators, operators)
-    call = pick(case.model, (POSITIONS, END + 1, 0, 0), listed.root, view.roots[0], listed.proof(0))
+    call = pick(case.model_id, (POSITIONS, END + 1, 0, 0), listed.root, view.roots[0], listed.proof(0))
     refused(call, "NoSuchStep(uint256,uint256)", END + 1, END + 1)
-    call = pick(case.model, (0, LAYER, 0, 0), listed.root, view.roots[0], listed.proof(0))
+    call = pick(case.model_id, (0, LAYER, 0, 0), listed.root, view.roots[0], listed.proof(0))
     refused(call, "NoPositions()")
     refused(
-        case.stand.referee.functions.operators(case.model, END + 1), "NoSuchStep(uint256,uint256)", END + 1, END + 1
+        case.stand.referee.functions.operators(case.model_id, END + 1), "NoSuchStep(uint256,uint256)", END + 1, END + 1
     )
 
 
@@ -615,7 +615,7 @@ def test_enroll__scores_deeper_than_a_game_s_openings_go__is_refused(stand, know
         numbers[index] = number
     architecture = encode(commitments.NUMBERS, numbers)
     manifest = registered(stand, replace(known, architecture=architecture, context_length=16_384))
-    assert len(evidence.rounds(levels)) == (4 if levels == 32 else 5)
+    assert len(inputs.rounds(levels)) == (4 if levels == 32 else 5)
     if levels > 32:
         refused(enroll(stand, manifest), "ScoresTooDeep(uint256,uint256)", levels, 32)
     else:

@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 
 from oracle.api.app import create_app
 from oracle.engines.base import Params
-from oracle.engines.worker import EngineSpec, Limits, WorkerEngine
+from oracle.engines.worker import Limits, WorkerEngine, WorkerSetup
 from oracle.errors import EngineCrashed
 from oracle.node.daemon import Node
 from oracle.node.operator import check
@@ -37,7 +37,7 @@ def sick() -> Iterator:
 
     def make(faults=None, load_fault=None) -> WorkerEngine:
         arguments = {"faults": faults or {}, "load_fault": load_fault}
-        made.append(WorkerEngine(EngineSpec("rig.fake_engine:load", arguments, python_path=(TESTS,)), LIMITS))
+        made.append(WorkerEngine(WorkerSetup("rig.fake_engine:load", arguments, python_path=(TESTS,)), LIMITS))
         return made[-1]
 
     yield make
@@ -148,12 +148,12 @@ async def test_engine__dies_at_the_tenth_job__red_until_the_next_worker_has_prov
                     break
                 node.again()
             says_everywhere(earth, api, "crashed", "SIGSEGV in a job (generate)")
-            engine.spec = EngineSpec("rig.fake_engine:load", {"faults": {KNOWN: "segfault"}}, python_path=(TESTS,))
+            engine.setup = WorkerSetup("rig.fake_engine:load", {"faults": {KNOWN: "segfault"}}, python_path=(TESTS,))
             for _ in range(2):
                 await again(node)
                 says_everywhere(earth, api, "crashed", "SIGSEGV while it answered its known question")
             assert earth.status(tenth) == "open"
-            engine.spec = EngineSpec("rig.fake_engine:load", {}, python_path=(TESTS,))
+            engine.setup = WorkerSetup("rig.fake_engine:load", {}, python_path=(TESTS,))
             await again(node)
             says_everywhere(earth, api, "crashing", "died 3 times")
             await drive(earth, [node], lambda: earth.status(tenth) == "answered")

@@ -72,7 +72,7 @@ def run(earth: World, store: ModelStore) -> Callable[..., verify.Checked]:
     """Verifies with an engine of bytes."""
 
     def verified(request: int, client: OracleClient | None = None, engine: Any = None, **options: Any) -> Any:
-        options = {"make": lambda spec, on_progress: engine or BytesEngine(), **options}
+        options = {"make": lambda setup, on_progress: engine or BytesEngine(), **options}
         return verify.verify(client or earth.client, RequestId(request), store, **options)
 
     return verified
@@ -350,7 +350,7 @@ def test_verify__endpoint_answers_with_junk__is_refused(earth, run, junk):
 def cli(earth: World, store: ModelStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     earth.deployment.save(tmp_path / "deployment.json")
     own = verify.verify
-    fake = {"make": lambda spec, on_progress: BytesEngine()}
+    fake = {"make": lambda setup, on_progress: BytesEngine()}
     monkeypatch.setattr(command, "run_again", lambda *about, **options: own(*about, **options, **fake))
 
     def verified(identity: str, *more: str) -> Any:

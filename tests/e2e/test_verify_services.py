@@ -15,7 +15,7 @@ from oracle.chain.services import PanelTerms
 from oracle.cli import app
 from oracle.client import devnet
 from oracle.engines.base import Completion, TokenId
-from oracle.engines.llama_settings import LlamaSettings, worker_spec
+from oracle.engines.llama_settings import LlamaSettings, llama_setup
 from oracle.engines.worker import WorkerEngine
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
@@ -63,7 +63,7 @@ def earth(built: World) -> Iterator[World]:
 
 def test_verify__llama_cpp_s_answer_and_a_lie__within_tolerance_and_wrong(earth, tmp_path, store, manifest):
     settings = LlamaSettings(threads=THREADS)
-    engine = WorkerEngine(worker_spec(manifest, store.file(manifest).path, 1 << 16, settings))
+    engine = WorkerEngine(llama_setup(manifest, store.file(manifest).path, 1 << 16, settings))
 
     def answered(as_if_asked: bytes) -> int:
         request = earth.ask(REVIEW)

@@ -22,8 +22,8 @@ sys.path.insert(0, str(ROOT / "tests"))
 from exact.random_model import SHAPES, Kind, raw_rows, write  # noqa: E402
 
 from oracle.engines import sampling  # noqa: E402
-from oracle.engines.exact import blocks, tables  # noqa: E402
 from oracle.engines.exact import operators as ops  # noqa: E402
+from oracle.engines.exact import powers, quants  # noqa: E402
 from oracle.engines.exact.constants import INT32  # noqa: E402
 from oracle.engines.exact.model import Chunk, Reference  # noqa: E402
 from oracle.engines.exact.weights import load  # noqa: E402
@@ -31,7 +31,7 @@ from oracle.engines.exact.weights import load  # noqa: E402
 FOLDER = ROOT / "tests" / "vectors"
 FORWARD = ("llama", "llama-q4_0-factors", "qwen2", "qwen3")
 TOKENS = [1, 300, 17, 42, 99, 7]
-TABLE = tables.powers()
+TABLE = powers.table()
 
 
 def operators() -> dict[str, Any]:
@@ -55,7 +55,7 @@ def operators() -> dict[str, Any]:
     for kind in Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K:
         raw = raw_rows(rng, kind, 3, 256, 30.0, zero_rows=False)
         x = ops.quantize(rng.integers(-(2**22), 2**22, (2, 256)))
-        weights, bias = blocks.integers(int(kind), raw), rng.integers(-(2**18), 2**18, 3)
+        weights, bias = quants.integers(int(kind), raw), rng.integers(-(2**18), 2**18, 3)
         cases["linear"].append({
             "type": kind.name, "rows": [bytes(each).hex() for each in raw], "mantissa": x.mantissa, "shift": x.shift,
             "bits": 20, "to_bits": 18, "bias": bias, "y": ops.linear(x, weights, 20, 18, bias),
@@ -70,24 +70,24 @@ def operators() -> dict[str, Any]:
         for near in (True, False)
     ]  # fmt: skip
     query, key = ops.quantize(heads[:, 0]), ops.quantize(rng.integers(-(2**20), 2**20, (4, 8)))
-    z = ops.scores(query, key, tables.score_scale(8))
+    z = ops.scores(query, key, ops.score_scale(8))
     e = ops.shares(z, z.max(axis=-1), TABLE)
     values = rng.integers(-(2**25) + 1, 2**25, (4, 3))
     cases["attention"] = {
         "query": query.mantissa, "query_shift": query.shift, "key": key.mantissa, "key_shift": key.shift,
-        "scale": tables.score_scale(8), "scores": z, "shares": e, "values": values,
+        "scale": ops.score_scale(8), "scores": z, "shares": e, "values": values,
         "context": ops.context(e, e.sum(axis=-1), values),
     }  # fmt: skip
     gate, up = rng.integers(-(2**22), 2**22, (2, 12))
     gate[:3], up[:3] = [INT32, -INT32, 0], [INT32, INT32, -1]
     cases["gated"] = {"gate": gate, "up": up, "y": ops.gated(gate, up, TABLE)}
     t = np.array([0, 1, 255, 256, 65_535, 65_536, 3 << 16, 40 << 16, (1 << 32) + 5])
-    cases["power"] = {"t": t, "to_bits": 30, "y": ops.power(t, TABLE, 30)}
+    cases["power"] = {"t": t, "to_bits": 30, "y": powers.power(t, TABLE, 30)}
     cases["noise"] = {
         "seed": "0x" + "5e" * 32, "position": 3, "tokens": np.arange(20),
         "noise": sampling.noise(b"\x5e" * 32, 3, np.arange(20)),
     }  # fmt: skip
-    cases["tables"] = {"powers": TABLE, "score_scale": {str(w): tables.score_scale(w) for w in (32, 64, 80, 128)}}
+    cases["tables"] = {"powers": TABLE, "score_scale": {str(w): ops.score_scale(w) for w in (32, 64, 80, 128)}}
     return cases
 
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from oracle.engines.exact import cpu, self_test
 from oracle.engines.exact import operators as ops
-from oracle.engines.exact.blocks import F16, LARGEST_FACTOR, MATRIX_TYPES, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT
 from oracle.engines.exact.constants import LARGEST_MANTISSA, MAX_ROW_WEIGHT
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.cpu_kernels import VARIANTS, Kernels, Packed, Rows, best_variant
 from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.quants import F16, LARGEST_FACTOR, MATRIX_TYPES, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT
 from oracle.engines.exact.weights import Matrix, check_bound, load
 from oracle.engines.sampling import gumbel, noise
 from oracle.errors import BadModelFile

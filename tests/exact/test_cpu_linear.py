@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from exact.random_model import Kind, Shape, write
 
-from oracle.disputes import trace
+from oracle.disputes import graph
 from oracle.disputes.passes import Tracer
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.cpu_linear import CpuLinear
@@ -31,7 +31,7 @@ def test_tracer__with_and_without_kernels__makes_the_same_pass(tmp_path, shape):
     fast, plain = Tracer(path, 2), Tracer(path, plain=True)
     ours, theirs = fast.residuals(TOKENS), plain.residuals(TOKENS)
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
-    for step in range(trace.steps(fast.architecture)):
+    for step in range(graph.steps(fast.architecture)):
         before = None if step == 0 else ours[step - 1].astype(np.int64)
         made, expected = fast.step(step, before, TOKENS), plain.step(step, before, TOKENS)
         assert made.keys() == expected.keys()

@@ -20,7 +20,7 @@ from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.model import Chunk, Reference
-from oracle.engines.exact.spec import exact_spec
+from oracle.engines.exact.worker_setup import exact_setup
 from oracle.engines.margins import pick
 from oracle.engines.prompts import longest_prompt
 from oracle.engines.worker import WorkerEngine
@@ -85,8 +85,8 @@ def test_worker__device_that_computes_otherwise__says_so_to_its_parent(tiny, tmp
     (tmp_path / "flawed.py").write_text(
         "from oracle.engines.exact import engine, self_test\nself_test.KNOWN['llama'] = '00'\nload = engine.load\n"
     )
-    spec = replace(exact_spec(manifest, path, 1), factory="flawed:load", python_path=(tmp_path,))
-    worker = WorkerEngine(spec)
+    setup = replace(exact_setup(manifest, path, 1), factory="flawed:load", python_path=(tmp_path,))
+    worker = WorkerEngine(setup)
     with pytest.raises(WrongNumbers):
         worker.start()
     assert worker.pid is None
@@ -191,7 +191,7 @@ def test_recover__usual_tokens_the_model_would_not_give__are_found(engine):
 @pytest.mark.parametrize("kind", [gguf.GGMLQuantizationType.Q4_0, gguf.GGMLQuantizationType.F16])
 def test_worker__other_tensor_types__answers_and_checks(tmp_path, kind):
     manifest = tiny_gguf.write(tmp_path / "tiny.gguf", kind)
-    worker = WorkerEngine(exact_spec(manifest, tmp_path / "tiny.gguf", 2))
+    worker = WorkerEngine(exact_setup(manifest, tmp_path / "tiny.gguf", 2))
     try:
         prompt = worker.tokenize(PROMPT)
         completion = worker.generate(prompt, SAMPLED)
@@ -221,8 +221,8 @@ def test_factory__by_arbiter_and_tolerance__picks_the_engine(
     settings = Settings(rpc_urls=["http://127.0.0.1:1"], deployment=tmp_path / "d.json", services=["0x" + "ab" * 32])
     pool = llama_engines(settings, plays)(service_of(manifest, arbiter, tolerance))
     assert isinstance(pool, WorkerPool)
-    assert [worker.spec.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
-    assert [worker.spec.arguments.get("prompt_ids") for worker in pool.workers] == [prompt_ids]
+    assert [worker.setup.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
+    assert [worker.setup.arguments.get("prompt_ids") for worker in pool.workers] == [prompt_ids]
 
 
 @pytest.mark.parametrize(

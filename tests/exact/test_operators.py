@@ -12,17 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from oracle.engines.exact import blocks, tables
 from oracle.engines.exact import operators as ops
+from oracle.engines.exact import powers, quants
 from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, LOG2_E
+from oracle.engines.exact.fixed import bit_length, divide, root, shift
 from oracle.engines.exact.float64 import Float64, divergence
-from oracle.engines.exact.integers import bit_length, divide, root, shift
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.operators import Row
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import load
 
 INT32S = st.integers(-INT32, INT32) | st.sampled_from([-INT32, -1, 0, 1, INT32])
-TABLE = tables.powers()
+TABLE = powers.table()
 
 
 def column(values):
@@ -58,7 +59,7 @@ def test_root_and_bit_length__any__are_pythons(value):
 def test_integers__random_blocks__are_the_public_package_s_numbers(kind):
     """Every weight times 2^24 is a whole number, and it is ours. float32 rounds K-quants, so those agree nearly."""
     raw = raw_rows(np.random.default_rng(3), kind, 7, 512, 1.0, zero_rows=True)
-    ours = blocks.integers(int(kind), raw)
+    ours = quants.integers(int(kind), raw)
     theirs = dequantize(raw.view(np.float16) if kind == Kind.F16 else raw, kind).astype(np.float64) * 2.0**24
     exact = kind in (Kind.F16, Kind.Q8_0, Kind.Q4_0)
     assert np.abs(ours - theirs).max() <= (0 if exact else 1e-6 * np.abs(theirs).max())
@@ -124,7 +125,7 @@ def test_rotate__any_pair__is_the_integer_formula(x, c, s):
 
 @given(st.integers(0, 2**33))
 def test_power__any__is_near_two_to_the_minus_t(t):
-    got = int(ops.power(column([t]), TABLE, 30)[0])
+    got = int(powers.power(column([t]), TABLE, 30)[0])
     assert abs(got - 2.0 ** (30 - t / 2**16)) <= 1 + 2.0 ** (30 - t / 2**16) * 1e-6
 
 
@@ -132,7 +133,7 @@ def test_power__any__is_near_two_to_the_minus_t(t):
 def test_gated__any__is_the_integer_formula_and_near_silu(g, u):
     got = int(ops.gated(column([g]), column([u]), TABLE)[0])
     t = (abs(g) * LOG2_E + 2**25) >> 26
-    e = int(ops.power(column([t]), TABLE, 30)[0])
+    e = int(powers.power(column([t]), TABLE, 30)[0])
     sigma = (((2**30 if g >= 0 else e) << 24) + ((2**30 + e) >> 1)) // (2**30 + e)
     silu = (g * sigma + 2**23) >> 24
     y = (silu * u + 2**11) >> 12
@@ -149,11 +150,11 @@ def test_gated__any__is_the_integer_formula_and_near_silu(g, u):
 )
 def test_attention__any_rows__is_a_weighted_mean(m, s_q, s_k):
     query, key = Row(m[:1], column([s_q])), Row(m[1:], column([s_k, s_k]))
-    z = ops.scores(query, key, tables.score_scale(8))
+    z = ops.scores(query, key, ops.score_scale(8))
     for u in range(2):
         dot = sum(int(a) * int(b) for a, b in zip(m[0], m[1 + u], strict=True))
         down = 44 - s_q - s_k
-        exact = (dot * tables.score_scale(8) + (1 << down >> 1)) >> down
+        exact = (dot * ops.score_scale(8) + (1 << down >> 1)) >> down
         assert int(z[0, u]) == max(-INT32, min(INT32, exact))
     e = ops.shares(z, z.max(axis=-1), TABLE)
     assert e.max() == 1 << 22
@@ -168,12 +169,12 @@ def test_tables__powers_and_scale__are_rounded_to_nearest():
     assert TABLE[256] == 1 << 29
     assert all(abs(int(entry) - 2.0 ** (30 - i / 256)) <= 0.5 + 1e-5 for i, entry in enumerate(TABLE))
     for width in (1, 64, 80, 128, 1024):
-        assert abs(tables.score_scale(width) - 2**24 / math.sqrt(width)) <= 0.5
+        assert abs(ops.score_scale(width) - 2**24 / math.sqrt(width)) <= 0.5
 
 
 def test_rotations__far_positions__are_the_rounded_cosines(tmp_path):
     weights = load(write(tmp_path / "m.gguf", Shape()))
-    cosines, sines = tables.Rotations(weights.architecture, None)(4000, 2)
+    cosines, sines = Rotations(weights.architecture, None)(4000, 2)
     for row, position in enumerate((4000, 4001)):
         for pair in range(8):
             angle = position * 10_000.0 ** (-2 * pair / 16)

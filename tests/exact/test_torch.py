@@ -10,10 +10,10 @@ import torch
 from exact.random_model import SHAPES, write
 
 from oracle.engines.exact import self_test, torch_forward
-from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q6_K, Q8_0, integers
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.quants import F16, Q4_0, Q4_K, Q6_K, Q8_0, integers
 from oracle.engines.exact.torch_forward import Quants, TorchForward, unpacked
 from oracle.engines.exact.weights import Matrix, load
 

@@ -104,7 +104,7 @@ class FakeEngine:
 
 
 def load(arguments: dict[str, Any], progress: Callable[[str, int, int], None]) -> FakeEngine:
-    """For `EngineSpec.factory`: `rig.fake_engine:load`. `arguments["load_fault"]` strikes while loading."""
+    """For `WorkerSetup.factory`: `rig.fake_engine:load`. `arguments["load_fault"]` strikes while loading."""
     fault = arguments.get("load_fault")
     if fault == "bad file":
         raise BadModelFile("this is not a model")

@@ -18,7 +18,7 @@ from rig.tiny_gguf import CONTEXT_LENGTH, END, START, TURN_END, USER
 
 from oracle.engines.base import Params, TokenId
 from oracle.engines.llama import LlamaEngine
-from oracle.engines.llama_settings import LlamaSettings, worker_spec
+from oracle.engines.llama_settings import LlamaSettings, llama_setup
 from oracle.engines.prompts import readable
 from oracle.engines.worker import Limits, WorkerEngine
 from oracle.errors import BadModelFile, EngineCrashed, PromptTooLong
@@ -331,8 +331,8 @@ def test_engine__weights_that_are_not_numbers__refused(tmp_path):
 def test_engine__in_a_worker__same_answers_and_verdicts(tiny, generator):
     path, manifest = tiny
     seen = []
-    spec = worker_spec(manifest, path, TOLERANCE, LlamaSettings(threads=1))
-    worker = WorkerEngine(spec, on_progress=lambda what, done, total: seen.append(what))
+    setup = llama_setup(manifest, path, TOLERANCE, LlamaSettings(threads=1))
+    worker = WorkerEngine(setup, on_progress=lambda what, done, total: seen.append(what))
     try:
         prompt = worker.tokenize(b"hello")
         assert prompt == generator.tokenize(b"hello")
@@ -356,8 +356,8 @@ def test_worker__killed_in_the_middle_of_an_answer__crash_reported_and_the_next_
             killed.append(worker.pid)
             os.killpg(worker.pid, signal.SIGKILL)
 
-    spec = worker_spec(manifest, path, TOLERANCE, LlamaSettings(threads=1))
-    worker = WorkerEngine(spec, Limits(first_pause=0), on_progress=kill_once)
+    setup = llama_setup(manifest, path, TOLERANCE, LlamaSettings(threads=1))
+    worker = WorkerEngine(setup, Limits(first_pause=0), on_progress=kill_once)
     prompt, params = generator.tokenize(b"hello"), replace(SAMPLED, max_tokens=150)
     try:
         with pytest.raises(EngineCrashed, match="SIGKILL"):
@@ -373,7 +373,7 @@ def test_worker__crafted_file__refused_or_lost_but_the_node_lives(tiny, tmp_path
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"GGUF" + b"\xff" * 1000)
     named = replace(manifest, file_bytes=1004, file_sha256=hashlib.sha256(bad.read_bytes()).digest())
-    worker = WorkerEngine(worker_spec(named, bad, TOLERANCE, LlamaSettings(threads=1)))
+    worker = WorkerEngine(llama_setup(named, bad, TOLERANCE, LlamaSettings(threads=1)))
     with pytest.raises(BadModelFile):
         worker.start()
     assert worker.pid is None

@@ -14,7 +14,7 @@ from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 
 from oracle.engines import worker_sandbox
 from oracle.engines.base import Params, TokenId
-from oracle.engines.worker import LATELY_SECONDS, OFTEN, EngineSpec, Limits, WorkerEngine
+from oracle.engines.worker import LATELY_SECONDS, OFTEN, Limits, WorkerEngine, WorkerSetup
 from oracle.engines.worker_pool import WorkerPool
 from oracle.engines.worker_wire import BadMessage, Channel, ChannelClosed, completion_from_wire, verdict_from_wire
 from oracle.errors import BadModelFile, EngineCrashed, JobQuarantined, PromptTooLong, ProofFailed
@@ -24,17 +24,17 @@ PARAMS = Params(max_tokens=16)
 LIMITS = Limits(job=20, load=30, heartbeat=10, first_pause=0, longest_pause=0)
 
 
-def spec(faults=None, load_fault=None, **options):
+def setup(faults=None, load_fault=None, **options):
     arguments = {"faults": faults or {}, "load_fault": load_fault}
-    return EngineSpec("rig.fake_engine:load", arguments, python_path=(TESTS,), **options)
+    return WorkerSetup("rig.fake_engine:load", arguments, python_path=(TESTS,), **options)
 
 
 @pytest.fixture
 def start():
     engines = []
 
-    def make(engine_spec, limits=LIMITS, **options):
-        engines.append(WorkerEngine(engine_spec, limits, **options))
+    def make(engine_setup, limits=LIMITS, **options):
+        engines.append(WorkerEngine(engine_setup, limits, **options))
         return engines[-1]
 
     yield make
@@ -58,7 +58,7 @@ def prompt(text):
     ],
 )
 def test_generate__worker_fails__engine_crashed_and_the_next_job_runs(start, fault, says):
-    engine = start(spec({"boom": fault}))
+    engine = start(setup({"boom": fault}))
     with pytest.raises(EngineCrashed, match=says):
         engine.generate(prompt(b"boom"), PARAMS)
     assert engine.restarts == 1
@@ -66,13 +66,13 @@ def test_generate__worker_fails__engine_crashed_and_the_next_job_runs(start, fau
 
 
 def test_generate__worker_leaks_memory__dies_of_its_own_limit(start):
-    engine = start(spec({"boom": "leak"}, memory_bytes=1 << 30))
+    engine = start(setup({"boom": "leak"}, memory_bytes=1 << 30))
     with pytest.raises(EngineCrashed, match="MemoryError"):
         engine.generate(prompt(b"boom"), PARAMS)
 
 
 def test_generate__worker_hangs__killed_at_the_time_limit(start):
-    engine = start(spec({"boom": "hang"}))
+    engine = start(setup({"boom": "hang"}))
     engine.start()
     pid, began = engine.pid, time.monotonic()
     with pytest.raises(EngineCrashed, match=r"longer than 0\.5 s"):
@@ -82,14 +82,14 @@ def test_generate__worker_hangs__killed_at_the_time_limit(start):
 
 
 def test_generate__worker_frozen__killed_for_its_silence_before_the_time_limit(start):
-    engine = start(spec({"boom": "freeze"}), replace(LIMITS, heartbeat=3))
+    engine = start(setup({"boom": "freeze"}), replace(LIMITS, heartbeat=3))
     with pytest.raises(EngineCrashed, match="no sign of life for 3 s"):
         engine.generate(prompt(b"boom"), PARAMS)
 
 
 def test_generate__worker_stopped_before_a_long_message__given_up(start, monkeypatch):
     monkeypatch.setattr("oracle.engines.worker_wire.SEND_SECONDS", 1)
-    engine = start(spec())
+    engine = start(setup())
     engine.start()
     os.killpg(engine.pid, signal.SIGSTOP)  # bubblewrap, where it is, and the worker in it
     with pytest.raises(EngineCrashed, match="no longer listens"):
@@ -100,11 +100,11 @@ def test_start__worker_cannot_be_started__engine_crashed(start, monkeypatch):
     monkeypatch.setattr("sys.executable", "/no/such/python")
     monkeypatch.setattr(worker_sandbox, "bubblewrap", lambda: None)  # which would start, and say so itself
     with pytest.raises(EngineCrashed, match="cannot be started"):
-        start(spec()).start()
+        start(setup()).start()
 
 
 def test_generate__second_crash_of_one_job__quarantined_and_never_run_again(start):
-    engine = start(spec({"boom": "abort"}))
+    engine = start(setup({"boom": "abort"}))
     with pytest.raises(EngineCrashed):
         engine.generate(prompt(b"boom"), PARAMS)
     with pytest.raises(JobQuarantined):
@@ -117,8 +117,8 @@ def test_generate__second_crash_of_one_job__quarantined_and_never_run_again(star
 
 
 def test_generate__shared_quarantine__counts_crashes_on_every_worker(start):
-    one = start(spec({"boom": "abort"}))
-    other = start(spec({"boom": "exit"}), quarantine=one.quarantine)
+    one = start(setup({"boom": "abort"}))
+    other = start(setup({"boom": "exit"}), quarantine=one.quarantine)
     with pytest.raises(EngineCrashed):
         one.generate(prompt(b"boom"), PARAMS)
     with pytest.raises(JobQuarantined):
@@ -128,7 +128,7 @@ def test_generate__shared_quarantine__counts_crashes_on_every_worker(start):
 def test_start__worker_crashed__waits_twice_as_long_each_time(start):
     now = [100.0]
     limits = replace(LIMITS, first_pause=2, longest_pause=3)
-    engine = start(spec({"boom": "exit", "doom": "exit"}), limits, clock=lambda: now[0])
+    engine = start(setup({"boom": "exit", "doom": "exit"}), limits, clock=lambda: now[0])
     with pytest.raises(EngineCrashed, match="exit status 3"):
         engine.generate(prompt(b"boom"), PARAMS)
     with pytest.raises(EngineCrashed, match=r"starts again in 2\.0 s"):
@@ -144,14 +144,14 @@ def test_start__worker_crashed__waits_twice_as_long_each_time(start):
 
 def test_start__crashes_while_loading__tried_again_at_growing_pauses_and_no_job_blamed(start):
     now = [100.0]
-    engine = start(spec(load_fault="abort"), replace(LIMITS, first_pause=2, longest_pause=5), clock=lambda: now[0])
+    engine = start(setup(load_fault="abort"), replace(LIMITS, first_pause=2, longest_pause=5), clock=lambda: now[0])
     for pause in (2, 4, 5, 5):
         with pytest.raises(EngineCrashed, match="SIGABRT"):
             engine.generate(prompt(b"hello"), PARAMS)
         with pytest.raises(EngineCrashed, match=rf"starts again in {pause}\.0 s"):
             engine.generate(prompt(b"hello"), PARAMS)
         now[0] += pause
-    engine.spec = spec()
+    engine.setup = setup()
     assert engine.generate(prompt(b"hello"), PARAMS).tokens
 
 
@@ -159,8 +159,8 @@ def test_start__crashes_while_loading__tried_again_at_growing_pauses_and_no_job_
 def pool():
     pools = []
 
-    def make(*specs):
-        pools.append(WorkerPool(specs, LIMITS))
+    def make(*setups):
+        pools.append(WorkerPool(setups, LIMITS))
         return pools[-1]
 
     yield make
@@ -169,27 +169,27 @@ def pool():
 
 
 def test_pool__job_kills_every_worker__refused_after_the_second(pool):
-    both = pool(spec({"boom": "abort"}), spec({"boom": "abort"}))
+    both = pool(setup({"boom": "abort"}), setup({"boom": "abort"}))
     with pytest.raises(JobQuarantined):
         both.generate(prompt(b"boom"), PARAMS)
     assert both.restarts == 2
 
 
 def test_pool__one_worker_alone__crash_reported(pool):
-    alone = pool(spec({"boom": "abort"}))
+    alone = pool(setup({"boom": "abort"}))
     with pytest.raises(EngineCrashed):
         alone.generate(prompt(b"boom"), PARAMS)
     assert alone.generate(prompt(b"hello"), PARAMS).tokens
 
 
 def test_pool__one_worker_broken__job_done_by_the_other(pool):
-    both = pool(spec({"hello": "segfault"}), spec())
+    both = pool(setup({"hello": "segfault"}), setup())
     for _ in range(2):
         assert both.generate(prompt(b"hello"), PARAMS) == FakeEngine().generate(prompt(b"hello"), PARAMS)
 
 
 def test_pool__two_workers__run_two_jobs_at_a_time(pool):
-    both = pool(spec({"slow": "slow"}), spec({"slow": "slow"}))
+    both = pool(setup({"slow": "slow"}), setup({"slow": "slow"}))
     for worker in both.workers:
         worker.start()
     began = time.monotonic()
@@ -205,14 +205,14 @@ def test_environment__one_gpu_named__the_worker_sees_that_one_alone():
 
 
 def test_start__bad_model_file__refused_by_name(start):
-    engine = start(spec(load_fault="bad file"))
+    engine = start(setup(load_fault="bad file"))
     with pytest.raises(BadModelFile, match="this is not a model"):
         engine.start()
     assert engine.pid is None
 
 
 def test_generate__worker_killed_from_outside_while_idle__starts_again_unnoticed(start):
-    engine = start(spec())
+    engine = start(setup())
     engine.start()
     pid = engine.pid
     os.killpg(pid, signal.SIGKILL)
@@ -222,7 +222,7 @@ def test_generate__worker_killed_from_outside_while_idle__starts_again_unnoticed
 
 
 def test_tokenize__refused_by_the_engine__same_error_here_and_the_worker_lives(start):
-    engine = start(spec())
+    engine = start(setup())
     engine.start()
     pid = engine.pid
     with pytest.raises(PromptTooLong):
@@ -232,11 +232,11 @@ def test_tokenize__refused_by_the_engine__same_error_here_and_the_worker_lives(s
 
 def test_tokenize__prompt_longer_than_any_message__refused(start):
     with pytest.raises(PromptTooLong):
-        start(spec()).tokenize(bytes(5 << 20))
+        start(setup()).tokenize(bytes(5 << 20))
 
 
 def test_close__worker_running__gone(start):
-    engine = start(spec())
+    engine = start(setup())
     engine.start()
     pid = engine.pid
     engine.close()
@@ -245,7 +245,7 @@ def test_close__worker_running__gone(start):
 
 
 def test_worker__parent_gone__ends_by_itself(start):
-    engine = start(spec())
+    engine = start(setup())
     engine.start()
     pid = engine.pid
     engine._process._channel.close()
@@ -258,7 +258,7 @@ def test_worker__parent_gone__ends_by_itself(start):
 def test_worker__node_has_secrets__sees_none_and_has_no_network(start, monkeypatch):
     monkeypatch.setenv("DIDYMA_KEYSTORE_PASSWORD", "hunter2")
     monkeypatch.setenv("HF_TOKEN", "hunter2")
-    engine = start(EngineSpec("rig.nosy_engine:load", {}, python_path=(TESTS,), proves=False))
+    engine = start(WorkerSetup("rig.nosy_engine:load", {}, python_path=(TESTS,), proves=False))
     report = json.loads(engine.detokenize([]))
     assert "hunter2" not in report["environment"].values()
     assert report["network"] != "connected"
@@ -274,7 +274,7 @@ def test_worker__bubblewrap__sees_the_model_file_and_no_other(start, tmp_path):
     keystore.write_text("{}")
     look_at = [str(model), str(keystore), "/var/log", "/etc/passwd"]
     arguments = {"look_at": look_at}
-    engine = start(EngineSpec("rig.nosy_engine:load", arguments, model_file=model, python_path=(TESTS,), proves=False))
+    engine = start(WorkerSetup("rig.nosy_engine:load", arguments, model_file=model, python_path=(TESTS,), proves=False))
     report = json.loads(engine.detokenize([]))
     assert report["visible"] == [str(model)]
     assert report["network"] != "connected"
@@ -292,7 +292,7 @@ def test_sandbox_command__bubblewrap__shows_only_what_the_engine_needs(tmp_path)
 
 
 def test_engine__in_a_worker__agrees_with_the_same_engine_here(start):
-    engine, here = start(spec()), FakeEngine()
+    engine, here = start(setup()), FakeEngine()
     tokens = engine.tokenize(b"hello")
     completion = engine.generate(tokens, PARAMS)
     assert completion == here.generate(tokens, PARAMS)
@@ -306,7 +306,7 @@ def test_engine__in_a_worker__agrees_with_the_same_engine_here(start):
 
 def test_progress__while_loading__reported(start):
     seen = []
-    start(spec(), on_progress=lambda *event: seen.append(event)).start()
+    start(setup(), on_progress=lambda *event: seen.append(event)).start()
     assert seen == [("load", 1, 1)]
 
 
@@ -379,7 +379,7 @@ KNOWN = KNOWN_QUESTION.decode()
 
 @pytest.mark.parametrize("fault", ["segfault", "abort", "exit", "out of memory"])
 def test_start__dies_of_its_known_question__says_how_and_what_to_do_and_does_no_job(start, fault):
-    engine = start(spec({KNOWN: fault}))
+    engine = start(setup({KNOWN: fault}))
     with pytest.raises(EngineCrashed, match="while it answered its known question"):
         engine.start()
     with pytest.raises(EngineCrashed, match="while it answered its known question"):
@@ -390,7 +390,7 @@ def test_start__dies_of_its_known_question__says_how_and_what_to_do_and_does_no_
 
 
 def test_start__wrong_answer_to_its_known_question__refused_and_does_no_job(start):
-    engine = start(spec({KNOWN: "wrong token"}))
+    engine = start(setup({KNOWN: "wrong token"}))
     with pytest.raises(ProofFailed, match="another answer"):
         engine.prove()
     with pytest.raises(EngineCrashed, match="no worker: ProofFailed"):
@@ -399,7 +399,7 @@ def test_start__wrong_answer_to_its_known_question__refused_and_does_no_job(star
 
 
 def test_trouble__from_the_first_moment__until_it_has_proven_itself(start):
-    engine = start(spec())
+    engine = start(setup())
     assert engine.trouble.kind == "unproven"
     assert engine.prove() == "the known answer"
     assert engine.trouble is None
@@ -408,7 +408,7 @@ def test_trouble__from_the_first_moment__until_it_has_proven_itself(start):
 
 
 def test_trouble__worker_dies_in_a_job__until_the_next_has_proven_itself(start):
-    engine = start(spec({"boom": "segfault"}))
+    engine = start(setup({"boom": "segfault"}))
     engine.start()
     with pytest.raises(EngineCrashed, match=r"SIGSEGV in a job \(generate\)"):
         engine.generate(prompt(b"boom"), PARAMS)
@@ -419,26 +419,26 @@ def test_trouble__worker_dies_in_a_job__until_the_next_has_proven_itself(start):
 
 def test_trouble__next_worker_does_not_prove_itself__goes_on(start):
     """The worker died in a job, and whatever killed it now kills the proof too."""
-    engine = start(spec({"boom": "segfault"}))
+    engine = start(setup({"boom": "segfault"}))
     engine.start()
     with pytest.raises(EngineCrashed):
         engine.generate(prompt(b"boom"), PARAMS)
-    engine.spec = spec({KNOWN: "segfault"})
+    engine.setup = setup({KNOWN: "segfault"})
     for _ in range(3):
         with pytest.raises(EngineCrashed, match="known question"):
             engine.prove()
         assert engine.trouble.kind == "crashed"
-    engine.spec = spec({KNOWN: "wrong token"})
+    engine.setup = setup({KNOWN: "wrong token"})
     with pytest.raises(ProofFailed):
         engine.prove()
     assert engine.trouble.kind == "refused"
-    engine.spec = spec()
+    engine.setup = setup()
     engine.prove()
     assert engine.trouble.kind == "crashing", "it died four times within the hour"
 
 
 def test_trouble__worker_killed_while_idle__at_once(start):
-    engine = start(spec())
+    engine = start(setup())
     engine.start()
     os.killpg(engine.pid, signal.SIGKILL)
     os.waitid(os.P_PID, engine.pid, os.WEXITED | os.WNOWAIT)
@@ -449,7 +449,7 @@ def test_trouble__worker_killed_while_idle__at_once(start):
 
 def test_trouble__dies_again_and_again__stays_though_each_worker_proves_itself(start):
     now = [100.0]
-    engine = start(spec({"boom": "abort"}), clock=lambda: now[0])
+    engine = start(setup({"boom": "abort"}), clock=lambda: now[0])
     for number in range(OFTEN):
         assert engine.trouble is None or number == 0
         with pytest.raises(EngineCrashed):
@@ -466,7 +466,7 @@ def test_trouble__dies_again_and_again__stays_though_each_worker_proves_itself(s
 
 
 def test_pool__one_worker_does_not_prove_itself__serves_and_says_so(pool):
-    both = pool(spec({KNOWN: "segfault"}), spec())
+    both = pool(setup({KNOWN: "segfault"}), setup())
     assert both.trouble.kind == "unproven"
     assert both.prove().startswith("1 of 2 workers")
     assert both.trouble.kind == "crashed"
@@ -475,7 +475,7 @@ def test_pool__one_worker_does_not_prove_itself__serves_and_says_so(pool):
 
 
 def test_pool__no_worker_proves_itself__is_refused(pool):
-    both = pool(spec({KNOWN: "wrong token"}), spec({KNOWN: "segfault"}))
+    both = pool(setup({KNOWN: "wrong token"}), setup({KNOWN: "segfault"}))
     with pytest.raises(ProofFailed):
         both.prove()
     with pytest.raises(EngineCrashed):

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.exact import blocks
 from oracle.engines.exact import operators as ops
+from oracle.engines.exact import powers, quants
 from oracle.engines.exact.architecture import Architecture, epsilon_units
 from oracle.engines.exact.constants import (
     ACT_BITS,
@@ -23,7 +23,7 @@ from oracle.engines.exact.constants import (
 )
 from oracle.engines.exact.cpu_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads, paired
 from oracle.engines.exact.model import Chunk, Logits
-from oracle.engines.exact.tables import Rotations, powers, score_scale
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import Layer, Weights
 
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
@@ -81,7 +81,7 @@ class CpuForward:
         threads = default_threads() if threads is None else threads
         self.weights, self.architecture = weights, a
         self._kernels = Kernels(best_variant() if variant is None else variant, threads)
-        self._powers, self._rotations = paired(powers()), Rotations(a, weights.rope_factors)
+        self._powers, self._rotations = paired(powers.table()), Rotations(a, weights.rope_factors)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._layers = [
             _Layer(
@@ -120,7 +120,7 @@ class CpuForward:
 
     def _embed(self, tokens: Sequence[int]) -> Int32s:
         matrix = self.weights.embedding
-        weights = blocks.integers(matrix.kind, matrix.raw[np.asarray(tokens)])
+        weights = quants.integers(matrix.kind, matrix.raw[np.asarray(tokens)])
         return ops.embed(weights).astype(np.int32)
 
     def _layer(self, index: int, residual: Int32s, pieces: Sequence[_Piece]) -> None:
@@ -159,7 +159,7 @@ class CpuForward:
             cache.keys.shape[-1] // 2,
             cache.values.shape[-1],
             cache.room,
-            score_scale(a.head_width),
+            ops.score_scale(a.head_width),
             epsilon_units(a.epsilon, INNER_BITS),
             *norms,
             cache.keys[index].ctypes.data,

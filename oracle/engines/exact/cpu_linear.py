@@ -8,7 +8,7 @@ import numpy as np
 
 from oracle.engines.exact.constants import WEIGHT_BITS
 from oracle.engines.exact.cpu_kernels import Kernels, Packed, Rows, best_variant, default_threads
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.operators import Row
 from oracle.engines.exact.weights import Matrix
 

@@ -9,7 +9,7 @@ from eth_hash.auto import keccak
 
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.cpu import CpuForward
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Forward
 from oracle.engines.exact.weights import Weights
 from oracle.engines.sampling import DRAWS_PER_HASH

@@ -176,7 +176,7 @@ class ExactEngine:
 
 
 def load(arguments: dict[str, Any], on_progress: OnProgress) -> ExactEngine:
-    """In a worker: the engine that `spec.exact_spec` describes."""
+    """In a worker: the engine that `worker_setup.exact_setup` describes."""
     manifest = Manifest.from_json(arguments["manifest"])
     device = Device.named(arguments["device"], arguments["threads"])
     file = ModelFile.of(manifest, arguments["path"])

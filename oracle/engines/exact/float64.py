@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.exact.blocks import F32
 from oracle.engines.exact.constants import RESIDUAL_BITS, WEIGHT_BITS
+from oracle.engines.exact.quants import F32
 from oracle.engines.exact.weights import Matrix, Weights
 from oracle.models.gguf import read
 

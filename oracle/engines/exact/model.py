@@ -13,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines.exact import operators as ops
+from oracle.engines.exact import powers
 from oracle.engines.exact.architecture import epsilon_units
 from oracle.engines.exact.constants import ACT_BITS, INNER_BITS, MAX_CONTEXT, NORMED_BITS, RESIDUAL_BITS
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.operators import Row
-from oracle.engines.exact.tables import Rotations, powers, score_scale
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import Layer, Matrix, Weights
 
 Logits = npt.NDArray[np.int32]
@@ -112,8 +113,8 @@ class Reference:
         a = weights.architecture
         self.weights, self.architecture = weights, a
         self._linear = linear or plain_linear
-        self._powers, self._rotations = powers(), Rotations(a, weights.rope_factors)
-        self._score_scale = score_scale(a.head_width)
+        self._powers, self._rotations = powers.table(), Rotations(a, weights.rope_factors)
+        self._score_scale = ops.score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
 

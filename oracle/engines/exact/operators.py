@@ -5,6 +5,7 @@ can check it alone. Sums are exact, so their order does not matter. Each docstri
 limits: `constants.py`; R is `shift`, D is `divide`. Rows are the last axis; T is a number of positions.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy as np
 from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
-    EXP_STEPS,
     INNER_BITS,
     LARGEST_ACT,
     LARGEST_MANTISSA,
@@ -24,7 +24,8 @@ from oracle.engines.exact.constants import (
     SHARE_BITS,
     WEIGHT_BITS,
 )
-from oracle.engines.exact.integers import Integers, bit_length, divide, root, saturate, shift
+from oracle.engines.exact.fixed import Integers, bit_length, divide, root, saturate, shift
+from oracle.engines.exact.powers import power
 
 ROOT_BITS = 16  # fraction bits of the root of the mean square
 UNIT_BITS = 24  # fraction bits of x / rms(x)
@@ -131,6 +132,11 @@ def limit_values(v: Integers) -> Integers:
     return saturate(v, LARGEST_VALUE)
 
 
+def score_scale(head_width: int) -> int:
+    """1 / sqrt(head_width) at 24 bits, rounded to nearest."""
+    return (math.isqrt((1 << (2 * SCALE_BITS + 2)) // head_width) + 1) >> 1
+
+
 def scores(query: Row, key: Row, scale: int) -> Integers:
     """z = R(q . k * scale, 44 - s_q - s_k) at 16 bits, saturated to int32. query: (T, W); key: (U, W). (T, U).
 
@@ -140,18 +146,6 @@ def scores(query: Row, key: Row, scale: int) -> Integers:
     dots = query.mantissa @ key.mantissa.T
     down = 2 * INNER_BITS + SCALE_BITS - RESIDUAL_BITS - query.shift[:, None] - key.shift
     return saturate(shift(dots * scale, down))
-
-
-def power(t: Integers, table: Integers, to_bits: int) -> Integers:
-    """2^-t, t >= 0 with 16 fraction bits, at to_bits <= 30. table: 257 entries of 2^(-i/256) at 30 bits.
-
-    k = t >> 16; i, f = the next 8 and the last 8 bits; E = T[i] + R((T[i+1] - T[i]) f, 8); R(E, 30 - to_bits + k).
-    At most 2^30; the result is 0 from k = to_bits + 2 on, so k may be cut to 32.
-    """
-    k = np.minimum(t >> 16, 32)
-    i, f = (t >> 8) & (EXP_STEPS - 1), t & 255
-    exact = table[i] + shift((table[i + 1] - table[i]) * f, 8)
-    return shift(exact, EXP_BITS - to_bits + k)
 
 
 def shares(z: Integers, largest: Integers, table: Integers) -> Integers:

@@ -10,10 +10,10 @@ from fractions import Fraction
 import numpy as np
 
 from oracle.engines.exact.architecture import Architecture
-from oracle.engines.exact.blocks import F16, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT, Bytes
 from oracle.engines.exact.constants import INNER_BITS, SCALE_BITS
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Chunk, Forward
+from oracle.engines.exact.quants import F16, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT, Bytes
 from oracle.engines.exact.weights import Layer, Matrix, Weights
 from oracle.errors import WrongNumbers
 from oracle.models.gguf import BLOCKS

@@ -15,10 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from oracle.engines.exact import blocks
 from oracle.engines.exact import operators as ops
+from oracle.engines.exact import powers, quants
 from oracle.engines.exact.architecture import epsilon_units
-from oracle.engines.exact.blocks import F16, LARGEST_FACTOR, Q4_0, Q4_K, Q8_0, Bytes, halves, scales
 from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
@@ -37,10 +36,11 @@ from oracle.engines.exact.constants import (
     SHARE_BITS,
     WEIGHT_BITS,
 )
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Chunk, Logits
 from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, UNIT_BITS
-from oracle.engines.exact.tables import Rotations, powers, score_scale
+from oracle.engines.exact.quants import F16, LARGEST_FACTOR, Q4_0, Q4_K, Q8_0, Bytes, halves, scales
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import Layer, Matrix, Weights, row_weight
 from oracle.models.gguf import BLOCKS
 
@@ -105,7 +105,7 @@ class Quants:
 
 
 def unpacked(kind: int, raw: Bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """q, scale and minimum of `Quants`, as `blocks.integers` has them; scales in int32 unless too large."""
+    """q, scale and minimum of `Quants`, as `quants.integers` has them; scales in int32 unless too large."""
     rows = raw.reshape(len(raw), -1, BLOCKS[kind][1])
     minimum = None
     if kind == Q8_0:
@@ -155,9 +155,9 @@ class TorchForward:
             from oracle.engines.exact import triton_kernels  # noqa: PLC0415  absent where there is no GPU
 
             self._triton = triton_kernels
-        self._powers = _tensor(powers(), device)
+        self._powers = _tensor(powers.table(), device)
         self._rotations = Rotations(a, weights.rope_factors)
-        self._score_scale = score_scale(a.head_width)
+        self._score_scale = ops.score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
         self._layers = [self._load(layer) for layer in weights.layers]
@@ -179,7 +179,7 @@ class TorchForward:
     def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
         tokens = [token for chunk in chunks for token in chunk.tokens]
         embedding = self.weights.embedding
-        rows = ops.embed(blocks.integers(embedding.kind, embedding.raw[np.asarray(tokens)]))
+        rows = ops.embed(quants.integers(embedding.kind, embedding.raw[np.asarray(tokens)]))
         residual = _tensor(rows, self._device)
         for index in range(len(self._layers)):
             residual = self._layer(index, residual, chunks)

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines.exact.architecture import Architecture, architecture, epsilon_units
-from oracle.engines.exact.blocks import F16, F32, LARGEST_FACTOR, MATRIX_TYPES, Bytes, halves, integers, scales
 from oracle.engines.exact.constants import INNER_BITS, INT32, MAX_EPSILON, MAX_ROW_WEIGHT, RESIDUAL_BITS, SCALE_BITS
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
+from oracle.engines.exact.quants import F16, F32, LARGEST_FACTOR, MATRIX_TYPES, Bytes, halves, integers, scales
 from oracle.errors import BadModelFile
 from oracle.models.gguf import Gguf, Tensor, read
 

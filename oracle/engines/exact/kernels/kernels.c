@@ -5,7 +5,7 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-#include "layout.h"
+#include "quants.h"
 
 #include <stdlib.h>
 

@@ -20,7 +20,7 @@
 
 enum kind { F16 = 1, Q4_0 = 2, Q8_0 = 8, Q4_K = 12, Q6_K = 14 }; /* GGML's numbers */
 
-/* One weight matrix, its rows packed in groups (layout.h). */
+/* One weight matrix, its rows packed in groups (quants.h). */
 typedef struct {
     int64_t kind;
     int64_t wide; /* some |integer scale| does not fit int32: only the plain variant may multiply */

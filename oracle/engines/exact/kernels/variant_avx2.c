@@ -3,7 +3,7 @@
 /* The AVX2 variant. */
 #pragma GCC target("avx2,f16c,fma,bmi,bmi2,popcnt")
 #include "keccak.h"
-#include "layout.h"
+#include "quants.h"
 #include "operators.h"
 
 #include <immintrin.h>

@@ -3,7 +3,7 @@
 /* The AVX-512 VNNI variant. */
 #pragma GCC target("avx2,f16c,fma,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "keccak.h"
-#include "layout.h"
+#include "quants.h"
 #include "operators.h"
 
 #include <immintrin.h>

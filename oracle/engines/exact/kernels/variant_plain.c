@@ -1,6 +1,6 @@
 /* The plain C variant. The only one for weights whose integer scales do not fit int32. */
 #include "keccak.h"
-#include "layout.h"
+#include "quants.h"
 #include "operators.h"
 
 /* Sums of a half block in int32: 16 * 32767 * 128 < 2^31. Unsigned products wrap, and so they may: totals fit. */

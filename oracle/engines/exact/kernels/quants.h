@@ -8,8 +8,8 @@
  *   Q4_K   per 256 columns: half d[16], half dmin[16], then 8 of {uint8 scale[16], min[16], nibbles[8][16][2]}
  *   Q6_K   per 256 columns: half d[16], then 8 of {int8 scale[2][16], nibbles[8][16][2], bit pairs[4][16][2]}
  */
-#ifndef DIDYMA_LAYOUT_H
-#define DIDYMA_LAYOUT_H
+#ifndef DIDYMA_QUANTS_H
+#define DIDYMA_QUANTS_H
 
 #include "kernels.h"
 #define NIBBLES (8 * GROUP * 2)

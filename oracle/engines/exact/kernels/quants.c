@@ -1,8 +1,8 @@
-/* GGUF rows into the packed form (layout.h).
+/* GGUF rows into the packed form (quants.h).
  *
  * `weights.load` has already refused scales that are not finite and rows whose sums could leave int64.
  */
-#include "layout.h"
+#include "quants.h"
 
 /* 32 columns of one GGUF row. */
 typedef struct {

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from oracle.engines.worker import EngineSpec
+from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
 
 
-def exact_spec(
+def exact_setup(
     manifest: Manifest,
     path: Path,
     threads: int | None = None,
@@ -14,7 +14,7 @@ def exact_spec(
     *,
     prompt_ids: bool = False,
     model_fd: int | None = None,
-) -> EngineSpec:
+) -> WorkerSetup:
     """A worker that serves `manifest` from `path` in integers.
 
     threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
@@ -29,4 +29,4 @@ def exact_spec(
         "prompt_ids": prompt_ids,
     }
     file = path if model_fd is None else None
-    return EngineSpec("oracle.engines.exact.engine:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
+    return WorkerSetup("oracle.engines.exact.engine:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)

@@ -10,7 +10,7 @@ from eth_hash.auto import keccak
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from oracle.disputes import trace
+from oracle.disputes import graph
 from oracle.engines.exact.architecture import FAMILIES, Architecture
 
 LLAMA_8B = Architecture(
@@ -67,11 +67,11 @@ def test_tensor__no_such_step_or_operator_or_position__is_refused(contract):
 
 
 def same(contract, a: Architecture, positions: int) -> None:
-    assert contract.functions.steps(model(a)).call() == trace.steps(a)
+    assert contract.functions.steps(model(a)).call() == graph.steps(a)
     for step in {0, 1, a.layers, a.layers + 1}:
         wanted = [
             [each.rows, each.columns, each.width.value, each.leaf_bytes, each.row_depth, each.depth]
-            for each in trace.operators(a, step, positions)
+            for each in graph.operators(a, step, positions)
         ]
         assert contract.functions.layouts(model(a), step, positions).call() == wanted
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from exact.random_model import Shape, write
 
-from oracle.disputes import lanes, trace
-from oracle.disputes.trace import BEFORE, Operator, Width
+from oracle.disputes import graph, lanes
+from oracle.disputes.graph import BEFORE, Operator, Width
 from oracle.engines.exact.model import Reference
 from oracle.engines.exact.weights import load
 from oracle.merkle.tree import climb, fold, leaf_hash
@@ -28,19 +28,19 @@ def traced(request, tmp_path_factory):
 def each(traced):
     """All operators with their values and the step they belong to."""
     a, full = traced
-    for step in range(trace.steps(a)):
-        values = trace.step_trace(a, full, step)
-        for operator in trace.operators(a, step, len(TOKENS)):
-            yield step, operator, trace.matrix(operator, values)
+    for step in range(graph.steps(a)):
+        values = graph.step_trace(a, full, step)
+        for operator in graph.operators(a, step, len(TOKENS)):
+            yield step, operator, graph.matrix(operator, values)
 
 
 def test_operators__no_such_step_or_position__is_refused(traced):
     a, _ = traced
     for step in (-1, a.layers + 2):
         with pytest.raises(IndexError):
-            trace.operators(a, step, 1)
+            graph.operators(a, step, 1)
     with pytest.raises(ValueError, match="at least one position"):
-        trace.operators(a, 0, 0)
+        graph.operators(a, 0, 0)
 
 
 @pytest.mark.parametrize(("row", "column"), [(-1, 0), (3, 0), (0, -1), (0, 300)])
@@ -51,10 +51,10 @@ def test_leaf_of__outside_the_tensor__is_refused(row, column):
 
 def test_operators__every_step__name_all_that_the_reference_computes_in_its_order(traced):
     a, full = traced
-    for step in range(trace.steps(a)):
-        names = [operator.name for operator in trace.operators(a, step, len(TOKENS))]
+    for step in range(graph.steps(a)):
+        names = [operator.name for operator in graph.operators(a, step, len(TOKENS))]
         assert len(set(names)) == len(names)
-        assert set(names) == set(trace.step_trace(a, full, step))
+        assert set(names) == set(graph.step_trace(a, full, step))
         reference = {"embedding"} if step == 0 else set(full.layers[step - 1] if step <= a.layers else full.end)
         assert {name for name in names if not name.endswith(".peak") and name != "logits.max"} == reference
         assert names[-1] == ("embedding" if step == 0 else "residual" if step <= a.layers else "logits.max")
@@ -62,9 +62,9 @@ def test_operators__every_step__name_all_that_the_reference_computes_in_its_orde
 
 def test_operators__inputs__come_before(traced):
     a, _ = traced
-    for step in range(trace.steps(a)):
+    for step in range(graph.steps(a)):
         known = {BEFORE}
-        for operator in trace.operators(a, step, len(TOKENS)):
+        for operator in graph.operators(a, step, len(TOKENS)):
             assert known.issuperset(operator.inputs), operator
             known.add(operator.name)
 
@@ -79,11 +79,11 @@ def test_matrix__every_operator__has_its_shape_and_range(traced):
 def test_tree__every_operator__has_its_depth_and_proves_each_number(traced):
     rng = np.random.default_rng(1)
     for _, operator, values in each(traced):
-        tree = trace.tree(operator, values)
+        tree = graph.tree(operator, values)
         assert tree.depth == operator.depth, operator
         row, column = int(rng.integers(operator.rows)), int(rng.integers(operator.columns))
         index = operator.leaf_of(row, column)
-        data = trace.leaf(operator, values[row], column // operator.leaf_numbers)
+        data = graph.leaf(operator, values[row], column // operator.leaf_numbers)
         assert len(data) == operator.leaf_bytes
         assert climb(leaf_hash(data), index, tree.proof(index)) == tree.root
         kind = f">i{operator.width.value}"
@@ -93,25 +93,25 @@ def test_tree__every_operator__has_its_depth_and_proves_each_number(traced):
 
 def test_tree__a_row__is_a_subtree(traced):
     for _, operator, values in each(traced):
-        tree, row = trace.tree(operator, values), operator.rows - 1
+        tree, row = graph.tree(operator, values), operator.rows - 1
         leaves = tree.opening(operator.row_depth, row, operator.row_depth)
         assert fold(leaves) == tree.node(operator.row_depth, row)
         for chunk in range(operator.row_leaves):
-            assert leaves[chunk] == leaf_hash(trace.leaf(operator, values[row], chunk))
+            assert leaves[chunk] == leaf_hash(graph.leaf(operator, values[row], chunk))
 
 
 def test_step_root__any_number_of_a_layer_changed__changes_it(traced):
     a, full = traced
     values = dict(full.layers[0])
-    before = trace.step_root(a, 1, values, len(TOKENS))
+    before = graph.step_root(a, 1, values, len(TOKENS))
     values["residual"] = values["residual"].copy()
     values["residual"][-1, -1] += 1
-    assert trace.step_root(a, 1, values, len(TOKENS)) != before
+    assert graph.step_root(a, 1, values, len(TOKENS)) != before
 
 
 def test_v__in_its_tree__has_a_row_for_each_number_of_a_head(traced):
     a, full = traced
-    operator = next(each for each in trace.operators(a, 1, len(TOKENS)) if each.name == "v")
-    rows = trace.matrix(operator, full.layers[0])
+    operator = next(each for each in graph.operators(a, 1, len(TOKENS)) if each.name == "v")
+    rows = graph.matrix(operator, full.layers[0])
     assert rows.shape == (a.kv_heads * a.head_width, len(TOKENS))
     assert (rows == full.layers[0]["v"].T).all()

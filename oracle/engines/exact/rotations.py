@@ -1,11 +1,9 @@
-"""The engine's tables of constants, made by procedures that give the same integers on every machine.
+"""Cosines and sines of the rotary embedding, made by a procedure that gives the same integers on every machine.
 
-Values are computed to far more digits than are kept, with `decimal` (whose exp and ln round correctly) or with
-integers, then rounded to nearest. No table entry lies so close to a tie that the spare digits could not tell.
+Values are computed to far more digits than are kept, with `decimal` (whose exp and ln round correctly) and with
+integers, then rounded to nearest. No entry lies so close to a tie that the spare digits could not tell.
 """
 
-import functools
-import math
 from collections.abc import Sequence
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
@@ -13,25 +11,11 @@ from fractions import Fraction
 import numpy as np
 
 from oracle.engines.exact.architecture import Architecture
-from oracle.engines.exact.constants import EXP_BITS, EXP_STEPS, SCALE_BITS
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.constants import SCALE_BITS
+from oracle.engines.exact.fixed import Integers
 
 PRECISION = Context(prec=50)
 ANGLE_BITS = 128
-
-
-@functools.cache
-def powers() -> Integers:
-    """(257,): 2^(-i / 256) at 30 bits, rounded to nearest."""
-    with localcontext(PRECISION):
-        log2 = Decimal(2).ln()
-        entries = [(-log2 * i / EXP_STEPS).exp() * (1 << EXP_BITS) for i in range(EXP_STEPS + 1)]
-        return np.array([int(entry.to_integral_value()) for entry in entries], np.int64)
-
-
-def score_scale(head_width: int) -> int:
-    """1 / sqrt(head_width) at 24 bits, rounded to nearest."""
-    return (math.isqrt((1 << (2 * SCALE_BITS + 2)) // head_width) + 1) >> 1
 
 
 class Rotations:

@@ -1,8 +1,8 @@
 """What the referee must be shown to compute one number: which data, and the proofs that it is the right data.
 
-`reads` names the inputs of an element in the order in which the referee's contracts read them; `Exhibits` finds them in
-a party's own trace and model file. A party's values are as good as the node's wherever both have the same root, and the
-inputs of the first root that differs all have.
+`Step.reads` names the inputs of a number in the order in which the referee's contracts read them. `ModelInputs` and
+`StepInputs` make them from a party's own model file and trace. A party's values are as good as the node's wherever both
+have the same root, and the inputs of the first root that differs all have.
 """
 
 from collections.abc import Sequence
@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from oracle.disputes import commitments, trace
-from oracle.disputes.trace import BEFORE, LEAF_NUMBERS, Operator
+from oracle.disputes import commitments, graph
+from oracle.disputes.graph import BEFORE, LEAF_NUMBERS, Operator
 from oracle.engines.exact.architecture import Architecture, architecture
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Trace
-from oracle.engines.exact.tables import Rotations
+from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import ENTRIES, Tokens
@@ -95,7 +95,7 @@ class Step:
 
     @cached_property
     def operators(self) -> list[Operator]:
-        return trace.operators(self.architecture, self.step, self.positions)
+        return graph.operators(self.architecture, self.step, self.positions)
 
     @cached_property
     def _by_name(self) -> dict[str, Operator]:
@@ -214,7 +214,7 @@ class Step:
         ]
 
 
-class ModelExhibits:
+class ModelInputs:
     """Trees over a model file and its tables, made when first needed. An 8 GB file takes a minute, once."""
 
     def __init__(self, path: Path, weights_root: bytes | None = None) -> None:
@@ -265,7 +265,7 @@ class ModelExhibits:
         return self.tokenizer.pieces[wanted.token], NO_ROOT, [], self.vocabulary.proof(wanted.token)
 
 
-class StepExhibits:
+class StepInputs:
     """One step's tensors and trees, of a party's own making."""
 
     def __init__(self, layout: Step, values: Trace, before: Integers | None) -> None:
@@ -279,11 +279,11 @@ class StepExhibits:
         if name == BEFORE:
             assert self._before is not None
             return self._before
-        return trace.matrix(self.layout.operator(name), self._values)
+        return graph.matrix(self.layout.operator(name), self._values)
 
     def tree(self, name: str) -> Tree:
         if name not in self._trees:
-            self._trees[name] = trace.tree(self.layout.operator(name), self.matrix(name))
+            self._trees[name] = graph.tree(self.layout.operator(name), self.matrix(name))
         return self._trees[name]
 
     @cached_property
@@ -297,7 +297,7 @@ class StepExhibits:
         row, chunk = operator.row_and_chunk(index)
         if row >= operator.rows or chunk >= operator.row_leaves:
             return bytes(32)
-        return trace.leaf(operator, self.matrix(name)[row], chunk)
+        return graph.leaf(operator, self.matrix(name)[row], chunk)
 
     def input(self, wanted: Number | WholeRow, steps: Tree, operators: Tree) -> Input:
         """steps, operators: over the lists that the node opened."""

@@ -24,7 +24,7 @@ import numpy as np
 
 from oracle.disputes import lanes
 from oracle.engines.exact.architecture import Architecture
-from oracle.engines.exact.integers import Integers
+from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import FullTrace, Trace
 from oracle.merkle.tree import Tree, depth, empty, leaf_hash
 
