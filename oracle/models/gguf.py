@@ -24,6 +24,9 @@ MAX_DIMENSIONS = 4
 MAX_BLOCKS = 512  # layers; llama.cpp's arrays end there
 MAX_VOCABULARY = 1 << 20
 MAX_ARRAY = 1 << 22  # merges are some three times the vocabulary
+NO_TOKEN = 0xFFFFFFFF  # in place of a token id: there is no such token
+READ_ARRAYS = frozenset(f"tokenizer.ggml.{name}" for name in ("tokens", "scores", "token_type", "merges"))
+"""All others are passed over, so that memory goes with what somebody reads."""
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1 << 12
 
@@ -39,6 +42,24 @@ BLOCKS = {
     23: (256, 136), 24: (1, 1), 25: (1, 2), 26: (1, 4), 27: (1, 8), 28: (1, 8), 29: (256, 56), 30: (1, 2),
     34: (256, 54), 35: (256, 66), 39: (32, 17),
 }  # fmt: skip
+TYPE_NAMES = {
+    0: "F32", 1: "F16", 2: "Q4_0", 3: "Q4_1", 6: "Q5_0", 7: "Q5_1", 8: "Q8_0",
+    10: "Q2_K", 11: "Q3_K", 12: "Q4_K", 13: "Q5_K", 14: "Q6_K",
+    16: "IQ2_XXS", 17: "IQ2_XS", 18: "IQ3_XXS", 19: "IQ1_S", 20: "IQ4_NL", 21: "IQ3_S", 22: "IQ2_S",
+    23: "IQ4_XS", 24: "I8", 25: "I16", 26: "I32", 27: "I64", 28: "F64", 29: "IQ1_M", 30: "BF16",
+    34: "TQ1_0", 35: "TQ2_0", 39: "MXFP4",
+}  # fmt: skip
+"""Of the same types: what people call them."""
+
+
+@dataclass(frozen=True)
+class Unread:
+    """An array that nobody reads: what it holds is not in memory."""
+
+    count: int
+
+    def __repr__(self) -> str:
+        return f"an array of {self.count}"
 
 
 @dataclass(frozen=True)
@@ -53,13 +74,18 @@ class Tensor:
     size: int
     """Bytes."""
 
+    @property
+    def type_name(self) -> str:
+        return TYPE_NAMES[self.type]
+
 
 @dataclass(frozen=True)
 class Gguf:
     """A file's header."""
 
     metadata: dict[str, Any]
-    """Integers, floats, booleans, texts; arrays as lists, of bytes where the format says string."""
+    """Integers, floats, booleans, texts; READ_ARRAYS as lists, of bytes where the format says string, other arrays as
+    `Unread`. Token ids that say NO_TOKEN are left out."""
     tensors: dict[str, Tensor] = field(repr=False)
 
     @property
@@ -96,10 +122,13 @@ class _Cursor:
     def __init__(self, data: mmap.mmap) -> None:
         self.data, self.at, self.end = data, 0, len(data)
 
-    def take(self, count: int) -> bytes:
+    def skip(self, count: int) -> None:
         if count > self.end - self.at:
             raise BadModelFile("the file ends in the middle of its header")
         self.at += count
+
+    def take(self, count: int) -> bytes:
+        self.skip(count)
         return self.data[self.at - count : self.at]
 
     def number(self, kind: str) -> Any:
@@ -115,29 +144,41 @@ class _Cursor:
             raise BadModelFile(f"a name is empty, longer than {at_most} bytes or not printable ASCII")
         return raw.decode()
 
-    def value(self, kind: int) -> Any:
+    def value(self, kind: int, *, whole: bool) -> Any:
+        """whole: whether an array's values are wanted."""
         if kind == STRING:
             return _text(self.string())
         if kind == ARRAY:
-            return self.array()
+            return self.array(whole)
         if kind not in SCALARS:
             raise BadModelFile(f"there is no value type {kind}")
         return _boolean(self.number("B")) if kind == BOOL else self.number(SCALARS[kind])
 
-    def array(self) -> list[Any]:
+    def array(self, whole: bool) -> list[Any] | Unread:
         kind, count = self.number("I"), self.number("Q")
         if count > MAX_ARRAY:
             raise BadModelFile(f"an array of {count} values")
         if kind == STRING:
             if count > (self.end - self.at) // 8:
                 raise BadModelFile("an array is longer than the file")
-            return [self.string() for _ in range(count)]
+            if whole:
+                return [self.string() for _ in range(count)]
+            for _ in range(count):
+                self.skip(self.number("Q"))
+            return Unread(count)
         if kind not in SCALARS:
             raise BadModelFile(f"an array holds values of type {kind}")
         form = SCALARS[kind]
-        if count > (self.end - self.at) // struct.calcsize("<" + form):
+        size = struct.calcsize("<" + form)
+        if count > (self.end - self.at) // size:
             raise BadModelFile("an array is longer than the file")
-        numbers = struct.unpack(f"<{count}{form}", self.take(count * struct.calcsize("<" + form)))
+        if not whole:
+            if kind == BOOL:
+                _boolean(max(self.take(count), default=0))
+            else:
+                self.skip(count * size)
+            return Unread(count)
+        numbers = struct.unpack(f"<{count}{form}", self.take(count * size))
         return [_boolean(number) for number in numbers] if kind == BOOL else list(numbers)
 
 
@@ -151,11 +192,15 @@ def _parse(data: mmap.mmap) -> Gguf:
     if not 0 < tensor_count <= MAX_TENSORS or not 0 < key_count <= MAX_KEYS:
         raise BadModelFile(f"{tensor_count} tensors and {key_count} keys are none or too many")
     metadata: dict[str, Any] = {}
+    keys: set[str] = set()
     for _ in range(key_count):
         key = cursor.name(MAX_KEY_BYTES)
-        if key in metadata:
+        if key in keys:
             raise BadModelFile(f"the key {key} occurs twice")
-        metadata[key] = cursor.value(cursor.number("I"))
+        keys.add(key)
+        value = cursor.value(cursor.number("I"), whole=key in READ_ARRAYS)
+        if not (value == NO_TOKEN and _names_token(key)):
+            metadata[key] = value
     return Gguf(metadata, _tensors(cursor, tensor_count, _alignment(metadata)))
 
 
@@ -219,9 +264,12 @@ def _check_meaning(gguf: Gguf) -> None:
         if not isinstance(beside, list) or len(beside) != len(tokens):
             raise BadModelFile(f"tokenizer.ggml.{name} does not go with the vocabulary")
     for key, value in gguf.metadata.items():
-        special = key.startswith("tokenizer.ggml.") and key.endswith("_token_id")
-        if special and not (type(value) is int and 0 <= value < len(tokens)):
+        if _names_token(key) and not (type(value) is int and 0 <= value < len(tokens)):
             raise BadModelFile(f"{key} is {value!r}, not in the vocabulary")
+
+
+def _names_token(key: str) -> bool:
+    return key.startswith("tokenizer.ggml.") and key.endswith("_token_id")
 
 
 def _alignment(metadata: dict[str, Any]) -> int:

@@ -2,13 +2,14 @@
 
 import random
 import struct
+import tracemalloc
 
 import gguf
 import pytest
 from rig import tiny_gguf
 
 from oracle.errors import BadModelFile
-from oracle.models.gguf import BLOCKS, read
+from oracle.models.gguf import BLOCKS, TYPE_NAMES, Unread, read
 
 U32, I32, F32, BOOL, STRING, ARRAY, U64 = 4, 5, 6, 7, 8, 9, 10
 
@@ -172,6 +173,43 @@ def test_read__file_of_another_writer__same_places_as_its_own_reader_finds(path)
 def test_blocks__every_type__as_the_public_package_has_it():
     for kind, sizes in BLOCKS.items():
         assert gguf.GGML_QUANT_SIZES[gguf.GGMLQuantizationType(kind)] == sizes
+
+
+def test_blocks__every_type__is_called_as_the_public_package_calls_it():
+    assert {kind: gguf.GGMLQuantizationType(kind).name for kind in BLOCKS} == TYPE_NAMES
+
+
+def test_read__no_such_token__is_as_if_the_key_were_absent(path):
+    """What llama2.c's converter writes for a separator and padding."""
+    absent = key("tokenizer.ggml.padding_token_id", U32, u32(0xFFFFFFFF))
+    start = key("tokenizer.ggml.bos_token_id", U32, u32(1))
+    path.write_bytes(build([*KEYS.values(), absent, start]))
+    metadata = read(path).metadata
+    assert "tokenizer.ggml.padding_token_id" not in metadata
+    assert metadata["tokenizer.ggml.bos_token_id"] == 1
+    path.write_bytes(build([*KEYS.values(), absent, absent]))
+    with pytest.raises(BadModelFile, match="twice"):
+        read(path)
+
+
+def test_read__arrays_that_nobody_reads__take_no_memory(path):
+    """24 MiB of them, as lists some 400 MiB."""
+    numbers = struct.pack("<IQ", U64, 1 << 20) + bytes(8 << 20)
+    texts = struct.pack("<IQ", STRING, 1 << 20) + bytes(8 << 20)
+    flags = struct.pack("<IQ", BOOL, 1 << 20) + bytes(1 << 20)
+    arrays = {"a.numbers": numbers, "a.texts": texts, "a.flags": flags, "a.more": numbers}
+    path.write_bytes(build([*KEYS.values(), *(key(name, ARRAY, raw) for name, raw in arrays.items())]))
+    tracemalloc.start()
+    metadata = read(path).metadata
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert metadata["a.texts"] == Unread(1 << 20)
+    assert repr(metadata["a.numbers"]) == "an array of 1048576"
+    assert peak < 2 << 20
+    short = struct.pack("<IQ", STRING, 1) + struct.pack("<Q", 1 << 40)
+    path.write_bytes(build([*KEYS.values(), key("a.texts", ARRAY, short)]))
+    with pytest.raises(BadModelFile, match="ends in the middle"):
+        read(path)
 
 
 def test_read__mutated_headers__accepted_or_bad_model_file_and_never_anything_else(path):
