@@ -9,7 +9,7 @@ import typer
 
 from oracle.cli.model_add import Wrapper, make_manifest
 from oracle.cli.report import JsonOption, print_json, progress, reported
-from oracle.disputes import recomputed
+from oracle.disputes import exactness, recomputed
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import BadModelFile, UnknownModel, WrongCommitments, printable
 from oracle.merkle.tokens import prompt_ids
@@ -57,10 +57,12 @@ def add(
         with progress(f"recomputing what the manifest of {printable(given.name)} commits to") as on_bytes:
             recomputed.verify(models, given, on_bytes)
         models.allow(given)
+        reason = exactness.refusal(models.file_path(digest))
         if as_json:
-            print_json(_summary(given))
+            print_json({**_summary(given), "exact": reason is None, "not_exact_because": reason or ""})
         else:
             _print(given)
+            typer.echo(f"exact    {printable(exactness.told(reason))}")
 
 
 @app.command(name="list")
@@ -81,9 +83,16 @@ def show(
     model: Annotated[str, typer.Argument(help="A model id, or the beginning of one.")],
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Print a model's manifest as JSON: what `register` takes, and what other nodes add with --manifest."""
+    """Print a model's manifest as JSON: what `register` takes, and what other nodes add with --manifest.
+
+    Whether the exact engine computes it goes to standard error.
+    """
     with reported():
-        typer.echo(ModelStore(at_home(store)).find(model).to_json(), nl=False)
+        models = ModelStore(at_home(store))
+        manifest = models.find(model)
+        typer.echo(manifest.to_json(), nl=False)
+        reason = exactness.refusal(models.file_path(manifest.file_sha256))
+        typer.echo(f"exact: {printable(exactness.told(reason))}", err=True)
 
 
 @app.command()
@@ -129,7 +138,7 @@ def tokens(
     with reported():
         models = ModelStore(at_home(store))
         manifest = models.find(model)
-        prompt = tokenized(models.file(manifest).path, text.encode("utf-8", "surrogateescape"))
+        prompt = tokenized(models.file(manifest).path, text.encode("utf-8", "surrogateescape"), manifest)
         if as_json:
             print_json({"model": manifest.model_id, "prompt": prompt, "ids": prompt_ids(prompt)})
         else:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -32,8 +33,8 @@ class Shape:
     context: int = 128
     spare_tokens: int = 0
     """Beyond the 377 of the vocabulary."""
-    extra: tuple[str, ...] = ()
-    """Header entries of the family that say 8."""
+    extra: tuple[tuple[str, Any], ...] = ()
+    """More header entries of the family: a name and a boolean, number, text or list."""
 
 
 def raw_rows(rng: np.random.Generator, kind: Kind, rows: int, columns: int, gain: float, zero_rows: bool) -> np.ndarray:
@@ -89,8 +90,9 @@ def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
     out.add_rope_freq_base(10_000.0)
     out.add_layer_norm_rms_eps(1e-5)
     out.add_vocab_size(len(texts))
-    for name in shape.extra:
-        out.add_uint32(f"{shape.family}.{name}", 8)
+    adders = {bool: out.add_bool, int: out.add_uint32, float: out.add_float32, str: out.add_string, list: out.add_array}
+    for name, value in shape.extra:
+        adders[type(value)](f"{shape.family}.{name}", value)
     out.add_tokenizer_model("llama")
     out.add_token_list(texts)
     out.add_token_scores(scores)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from exact.random_model import Kind, Shape, write
 
+from oracle.disputes import exactness
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
 
@@ -95,13 +96,76 @@ def test_load__tensor_of_unsupported_type__is_refused(tmp_path):
     # The type of blk.0.attn_q.weight, after its name, number of dimensions and two sizes.
     at = data.index(b"blk.0.attn_q.weight") + len(b"blk.0.attn_q.weight") + 4 + 16
     assert data[at] == int(Kind.Q8_0)
-    path.write_bytes(data[:at] + bytes([int(Kind.Q5_1)]) + data[at + 1 :])
+    path.write_bytes(data[:at] + bytes([int(Kind.IQ3_S)]) + data[at + 1 :])
     refused(path)
 
 
-@pytest.mark.parametrize("name", ["final_logit_softcapping", "expert_count", "attention.sliding_window"])
-def test_load__header_that_would_change_the_arithmetic__is_refused(tmp_path, name):
-    refused(write(tmp_path / "m.gguf", Shape(extra=(name,))), name)
+def test_refusal__type_that_is_not_computed__is_said_by_its_name(tmp_path):
+    path = write(tmp_path / "m.gguf", Shape(width=256, hidden=256, head_width=64, rope_width=64))
+    assert exactness.told(exactness.refusal(path)) == "yes"
+    data = path.read_bytes()
+    name = b"blk.0.attn_q.weight"
+    at = data.index(name) + len(name) + 4 + 16
+    path.write_bytes(data[:at] + bytes([int(Kind.TQ1_0)]) + data[at + 1 :])
+    assert "no, because" in exactness.told(exactness.refusal(path))
+
+
+FOREIGN = [
+    ("attention.causal", False),
+    ("attention.scale", 0.25),
+    ("attention.sliding_window", 4096),
+    ("attention.head_count_kv_of_some_layers", 3),
+    ("attention.temperature_length", 8192),
+    ("embedding_length_per_layer_input", 256),
+    ("expert_count", 8),
+    ("final_logit_softcapping", 30.0),
+    ("logit_scale", 0.5),
+    ("pooling_type", 1),
+    ("residual_scale", 2.0),
+    ("rope.dimension_sections", [16, 24, 24, 0]),
+    ("rope.scaling.attn_factor", 0.0),
+    ("rope.scaling.attn_factor", 1.5),
+    ("rope.scaling.yarn_log_multiplier", 0.1),
+    ("use_parallel_residual", True),
+    ("never_heard_of", "x"),
+    ("never_heard_of", 0),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), FOREIGN)
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+def test_load__header_entry_that_may_change_the_arithmetic__is_refused_by_its_name(tmp_path, family, name, value):
+    refused(write(tmp_path / "m.gguf", Shape(family, extra=((name, value),))), f"{family}.{name}")
+
+
+def test_load__header_entries_that_say_what_is_computed_anyway__loads(tmp_path):
+    said = (
+        ("attention.causal", True),
+        ("attention.clamp_kqv", 0.0),
+        ("attention.sliding_window", 0),
+        ("expert_count", 0),
+        ("logit_scale", 1.0),
+        ("rope.scaling.attn_factor", 1.0),
+        ("rope.scaling.original_context_length", 2048),
+        ("rope.scaling.finetuned", True),
+        ("tensor_data_layout", "Meta AI original pth"),
+    )
+    assert load(write(tmp_path / "m.gguf", Shape(extra=said))).architecture.layers == 2
+
+
+def test_load__another_family_s_entry__is_no_business_of_this_one(tmp_path):
+    path = write(tmp_path / "m.gguf", Shape())
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"general.name", b"mamba.causal", 1))
+    assert load(path).architecture.layers == 2
+
+
+def test_load__vocabulary_of_another_size_than_said__is_refused(tmp_path):
+    path = write(tmp_path / "m.gguf", Shape())
+    data = path.read_bytes()
+    at = data.index(b"llama.vocab_size") + len(b"llama.vocab_size") + 4
+    path.write_bytes(data[:at] + (400).to_bytes(4, "little") + data[at + 4 :])
+    refused(path, "llama.vocab_size is 400", "377 tokens")
 
 
 def test_load__absurd_dimensions__are_refused_in_little_memory(good):

@@ -13,19 +13,33 @@ from oracle.errors import BadModelFile
 from oracle.models.gguf import Gguf
 
 FAMILIES = ("llama", "qwen2", "qwen3")
-UNSUPPORTED = (
-    "expert_count",
-    "attention.sliding_window",
-    "attention.clamp_kqv",
-    "attention.max_alibi_bias",
-    "attention.scale",
-    "attn_logit_softcapping",
-    "final_logit_softcapping",
-    "logit_scale",
-    "residual_scale",
-    "embedding_scale",
-    "rope.scaling.attn_factor",
-)
+READ = frozenset({
+    "block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size",
+    "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
+    "attention.layer_norm_rms_epsilon",
+    "rope.dimension_count", "rope.freq_base", "rope.scale_linear", "rope.scaling.type", "rope.scaling.factor",
+})  # fmt: skip
+"""Header entries, without the family before them, that are read below."""
+REMARKS = frozenset({"rope.scaling.original_context_length", "rope.scaling.finetuned", "tensor_data_layout"})
+"""Those that describe how a file came about: no arithmetic of these families reads them."""
+ONLY: dict[str, tuple[object, ...]] = {
+    "attention.causal": (True,),
+    "attention.clamp_kqv": (0.0,),
+    "attention.max_alibi_bias": (0.0,),
+    "attention.scale": (0.0,),  # stands for 1 / sqrt(head width)
+    "attention.sliding_window": (0,),
+    "attn_logit_softcapping": (0.0,),
+    "embedding_scale": (0.0, 1.0),
+    "expert_count": (0,),
+    "expert_used_count": (0,),
+    "final_logit_softcapping": (0.0,),
+    "logit_scale": (0.0, 1.0),
+    "pooling_type": (0,),
+    "residual_scale": (0.0, 1.0),
+    "rope.scaling.attn_factor": (1.0,),
+    "use_parallel_residual": (False,),
+}
+"""Those that may only say what the arithmetic does anyway. Every other entry of the family is refused."""
 DEFAULT_BASE = 10_000.0
 MAX_HIDDEN = 1 << 20
 
@@ -71,9 +85,7 @@ def architecture(header: Gguf) -> Architecture:
     family = header.architecture
     if family not in FAMILIES:
         raise BadModelFile(f"the exact engine has no architecture {family} (it has {', '.join(FAMILIES)})")
-    for name in UNSUPPORTED:
-        if header.metadata.get(f"{family}.{name}"):
-            raise BadModelFile(f"the exact engine does not know {family}.{name}")
+    _check_entries(header)
     width, heads = header.number("embedding_length"), header.number("attention.head_count")
     if heads < 1:
         raise BadModelFile(f"{heads} attention heads")
@@ -97,6 +109,23 @@ def architecture(header: Gguf) -> Architecture:
         raise BadModelFile("values are not as wide as keys")
     _check(found)
     return found
+
+
+def _check_entries(header: Gguf) -> None:
+    """Whatever a family's header entry says must be known, or the file is for another arithmetic."""
+    family = header.architecture
+    for key, value in header.metadata.items():
+        name = key.removeprefix(f"{family}.")
+        if name == key or name in READ or name in REMARKS:
+            continue
+        if name not in ONLY:
+            raise BadModelFile(f"the exact engine does not know {key}")
+        if not any(type(value) is type(known) and value == known for known in ONLY[name]):
+            known = " or ".join(map(str, ONLY[name]))
+            raise BadModelFile(f"{key} is {value!r}; the exact engine computes with {known} alone")
+    size = header.metadata.get(f"{family}.vocab_size", len(header.vocabulary))
+    if size != len(header.vocabulary):
+        raise BadModelFile(f"{family}.vocab_size is {size!r}, and the file has {len(header.vocabulary)} tokens")
 
 
 def _check(a: Architecture) -> None:

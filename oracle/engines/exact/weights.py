@@ -152,14 +152,17 @@ class _Loader:
     def _matrix(self, name: str, rows: int, columns: int) -> Matrix:
         tensor = self._tensor(name + ".weight", (columns, rows))
         if tensor.type not in MATRIX_TYPES:
-            raise BadModelFile(f"{tensor.name} has the type {tensor.type}, not one of {[*MATRIX_TYPES.values()]}")
+            raise BadModelFile(
+                f"{tensor.name} has the type {tensor.type_name}, which the exact engine does not compute with "
+                f"({', '.join(MATRIX_TYPES.values())})"
+            )
         return Matrix(tensor.name, tensor.type, rows, columns, self._raw(tensor).reshape(rows, -1))
 
     def _reals(self, name: str, length: int) -> npt.NDArray[np.float64]:
         """Finite numbers of an unquantized vector; float64 holds them exactly."""
         tensor = self._tensor(name, (length,))
         if tensor.type not in (F32, F16):
-            raise BadModelFile(f"{name} has the type {tensor.type}, not F32 or F16")
+            raise BadModelFile(f"{name} has the type {tensor.type_name}, not F32 or F16")
         numbers = self._raw(tensor).view("<f4" if tensor.type == F32 else "<f2").astype(np.float64)
         if not np.isfinite(numbers).all():
             raise BadModelFile(f"{name} holds infinities or values that are not numbers")
