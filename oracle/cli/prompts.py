@@ -52,7 +52,7 @@ def as_taken(
         return prompt
     models = models_of(network, store)
     manifest = models.manifest(client.terms(service)["model"])
-    taken = tokenized(models.file(manifest).path, prompt)
+    taken = tokenized(models.file(manifest).path, prompt, manifest)
     count = len(manifest.wrapped(prompt_ids(taken)))
     if count + max_tokens > manifest.context_length:
         raise PromptTooLong(

@@ -106,8 +106,8 @@ def main(config: Path = typer.Option(...)) -> None:  # noqa: B008
         if not plays(service.terms.arbiter):
             return BribedEngine(honest(service))
         store = ModelStore(settings.models)
-        path = store.file(store.manifest(service.terms.model)).path
-        return BribedExactEngine(honest(service), tokenized(path, OPPOSITE))
+        manifest = store.manifest(service.terms.model)
+        return BribedExactEngine(honest(service), tokenized(store.file(manifest).path, OPPOSITE, manifest))
 
     lie_in_games()
     run(settings, bribed)

@@ -296,7 +296,7 @@ class Demo:
 
     def _prompt(self, text: str) -> bytes:
         """Token ids, as services that the dispute game judges read prompts."""
-        prompt = tokenized(ModelStore(self.models).file(self.model).path, text.encode())
+        prompt = tokenized(ModelStore(self.models).file(self.model).path, text.encode(), self.model)
         self.narrator.texts[prompt] = text
         return prompt
 

@@ -19,7 +19,7 @@ from oracle.engines.base import Completion, Params, TokenId, Verdict, output_lim
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
-from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers
 from oracle.errors import BadModelFile, PromptTooLong
 from oracle.merkle.tokens import tokens_root
 from oracle.models import gguf
@@ -68,7 +68,9 @@ class LlamaEngine:
             file.path, settings.gpu_layers, lambda done: on_progress("load", int(done * 1000), 1000)
         )
         check_manifest(manifest, self._model.pieces, self._model.trained_context)
-        check_vocabulary(gguf.read(file.path))
+        header = gguf.read(file.path)
+        check_vocabulary(header)
+        self._markers = markers(header, manifest)
         self._longest_piece = max(1, *map(len, self._model.pieces))
         self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
         file.verify(self._on_hash)  # not replaced while it was being loaded
@@ -90,7 +92,7 @@ class LlamaEngine:
         context = self._manifest.context_length
         if len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
             raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
-        read = self._manifest.wrapped(self._model.tokenize(prompt, False))
+        read = self._manifest.wrapped(self._model.tokenize(prompt, False, self._markers))
         output_limit(read, context, Params(1))
         return [TokenId(token) for token in read]
 

@@ -19,7 +19,8 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.prompts import readable
+from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.prompts import USER_DEFINED, check_length, cut_markers, readable
 from oracle.errors import BadModelFile
 from oracle.models import gguf
 
@@ -106,6 +107,9 @@ class NativeModel:
         if header.architecture not in ARCHITECTURES:
             raise BadModelFile(f"models of architecture {header.architecture!r} are not served")
         self.trained_context = header.number("context_length")
+        defined = USER_DEFINED in header.metadata.get("tokenizer.ggml.token_type", [])
+        sentence_pieces = defined and header.metadata.get("tokenizer.ggml.model") == "llama"
+        self._sentence_pieces = Tokenizer(header, of_any_family=True) if sentence_pieces else None
 
         self._model = load(path, gpu_layers, on_fraction, vocabulary_only=vocabulary_only)
         if not vocabulary_only and not _is_plain_decoder(self._model):
@@ -115,10 +119,20 @@ class NativeModel:
         self.pieces = [self._piece(token) for token in range(self.vocabulary)]
         """What each token spells; special tokens spell nothing."""
 
-    def tokenize(self, text: bytes, special: bool) -> list[int]:
-        """Of any bytes, as `readable` has them. special: whether the text of special tokens stands for them."""
-        text = readable(text)
-        return _on_a_stack(STACK_BYTES + len(text) * STACK_BYTES_A_BYTE, partial(self._tokenized, text, special))
+    def tokenize(self, text: bytes, special: bool, marked: Sequence[bytes] = ()) -> list[int]:
+        """Of any bytes, as `readable` has them. special: whether the text of special tokens stands for them.
+        marked: `prompts.markers`, whose text stays text. Raises PromptTooLong before native code sees the text."""
+        check_length(text)
+        pieces = cut_markers(readable(text), marked)
+        if len(pieces) > 1 and self._sentence_pieces is not None:
+            # Each of llama.cpp's texts begins with a space here, so a text in pieces would have several.
+            return self._sentence_pieces.encode(text, marked)
+        longest = max(map(len, pieces))
+        work = partial(self._tokenized_all, pieces, special)
+        return _on_a_stack(STACK_BYTES + longest * STACK_BYTES_A_BYTE, work)
+
+    def _tokenized_all(self, pieces: Sequence[bytes], special: bool) -> list[int]:
+        return [token for piece in pieces for token in self._tokenized(piece, special)]
 
     def _tokenized(self, text: bytes, special: bool) -> list[int]:
         room = len(text) + 16

@@ -6,9 +6,11 @@ too long to be posted. A file or manifest that breaks this is refused before it 
 """
 
 import codecs
+import re
 from collections.abc import Sequence
+from itertools import pairwise
 
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, PromptTooLong
 from oracle.merkle.tokens import ID_BYTES, prompt_ids
 from oracle.models.gguf import Gguf
 from oracle.models.manifest import Manifest
@@ -19,6 +21,10 @@ still fits `Oracle.MAX_OUTPUT_BYTES`."""
 MAX_PIECE_BYTES = 1024  # that one token may spell
 SPACE_MARK = "▁".encode()
 USER_DEFINED = 4  # tokenizer.ggml.token_type
+MARKER = re.compile(r"\s*(<[|｜].*[|｜]>|\[/?[A-Z][A-Z_ ]*\]|</?[a-z_]*(start|end)_of_[a-z_]*>)\s*", re.DOTALL)
+"""How tokens look that divide a conversation into turns."""
+MAX_TEXT_BYTES = 512 * 1024
+"""Of a text that a tokenizer is given: four times the longest output. In native code a byte may cost a kilobyte of stack."""
 
 
 def _question_marks(error: UnicodeError) -> tuple[str, int]:
@@ -35,6 +41,48 @@ def readable(text: bytes) -> bytes:
     llama.cpp aborts on some of these, and makes three tokens of others.
     """
     return text.decode("utf-8", "didyma-question-marks").encode()
+
+
+def check_length(text: bytes) -> None:
+    """Raises PromptTooLong for a text that no tokenizer is given."""
+    if len(text) > MAX_TEXT_BYTES:
+        raise PromptTooLong(f"a text of {len(text)} bytes; tokenizers take {MAX_TEXT_BYTES}")
+
+
+def markers(header: Gguf, manifest: Manifest) -> tuple[bytes, ...]:
+    """The texts of user-defined tokens that a prompt must not be able to make: those that divide a conversation.
+
+    Control tokens never come of a prompt's text. Some files give the type "user-defined", whose text does become the
+    token, to what their wrapper is made of; whoever asks could then end the question and answer it. A marker looks
+    like one, or is part of the manifest's wrapper or one of its stop tokens. Other user-defined tokens, runs of spaces
+    among them, are text.
+    """
+    types = header.metadata.get("tokenizer.ggml.token_type", [])
+    named = {*manifest.prefix_tokens, *manifest.suffix_tokens, *manifest.stop_tokens}
+    found = []
+    for token, (text, kind) in enumerate(zip(header.vocabulary, types, strict=False)):
+        if kind != USER_DEFINED:
+            continue
+        spelled = text.decode("utf-8", "replace")
+        if MARKER.fullmatch(spelled) or (token in named and spelled.replace("▁", " ").strip()):
+            found.append(text)
+    return tuple(found)
+
+
+def cut_markers(text: bytes, marked: Sequence[bytes]) -> list[bytes]:
+    """The text in pieces, cut within each marker after its first character, so that no piece holds one.
+
+    Tokenized one by one the pieces spell the text, and no token of them is a marker.
+    """
+    cuts = set()
+    for marker in marked:
+        first = len(marker.decode("utf-8", "ignore")[:1].encode())
+        at = text.find(marker) if first < len(marker) else -1
+        while at >= 0:
+            cuts.add(at + first)
+            at = text.find(marker, at + 1)
+    bounds = [0, *sorted(cuts), len(text)]
+    return [text[a:b] for a, b in pairwise(bounds)]
 
 
 def reading(prompt: bytes, manifest: Manifest, vocabulary: int) -> list[int]:

@@ -106,7 +106,8 @@ def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_r
         service = client.services()[0]
         assert BRIBED in running.hint("Be lied to")
         models = ModelStore(running.folder / "models")
-        taken = tokenized(models.file(models.find("0x" + client.terms(service)["model"].hex())).path, BRIBED.encode())
+        manifest = models.find("0x" + client.terms(service)["model"].hex())
+        taken = tokenized(models.file(manifest).path, BRIBED.encode(), manifest)
         asked = [client.ask(service, taken, client.params(24, deadline_seconds=500 + n))[0] for n in range(8)]
         end, disputed = time.monotonic() + 240, []
         while not disputed:

@@ -34,14 +34,14 @@ def names(network: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     client = network.client()
     (service,) = client.services()
     models = ModelStore(network.folder / "models")
-    file = models.file(models.find("0x" + client.terms(service)["model"].hex())).path
+    manifest = models.find("0x" + client.terms(service)["model"].hex())
     return {
         "url": re.search(r"^RPC +(\S+)", network.output, re.MULTILINE)[1],
         "account": devnet.account(devnet.ASKER),
         "client": client,
         "service": service,
         "params": client.params(max_tokens=8),
-        "prompt": tokenized(file, b"The soup was cold and the waiter was rude."),
+        "prompt": tokenized(models.file(manifest).path, b"The soup was cold and the waiter was rude.", manifest),
     }
 
 

@@ -13,7 +13,8 @@ from models.tokenizer import LETTERS, learn
 from oracle.engines.exact.pretokenizers import CUTTERS
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.llama_native import NativeModel
-from oracle.errors import BadModelFile
+from oracle.engines.prompts import MAX_TEXT_BYTES
+from oracle.errors import BadModelFile, PromptTooLong
 from oracle.models.gguf import read
 
 Type = gguf.TokenType
@@ -198,6 +199,32 @@ def test_encode__text_of_control_tokens__stays_text(both, text):
     ids = ours.encode(text)
     assert ids == theirs.tokenize(text, special=False)
     assert b"".join(ours.pieces[token] for token in ids).strip() == text
+
+
+MARKED = [b"<tool>", b"<tool_x>"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=TEXTS)
+@example(text=b"a<tool><tool_x>b")
+@example(text=b"<tool>")
+@example(text=b" <tool> <tool><tool_x>  <tool")
+def test_encode__markers_in_a_text__stay_text_in_both_tokenizers(both, text):
+    """A panel's prompt must not be able to end the question and begin the answer."""
+    ours, theirs = both
+    ids = ours.encode(text, MARKED)
+    assert ids == theirs.tokenize(text, False, MARKED)
+    marks = {token for token, piece in enumerate(ours.pieces) if piece in MARKED}
+    assert not marks & set(ids)
+    spelled = b"".join(ours.pieces[token] for token in ids)
+    assert spelled == ours.prefix + text if text else spelled == b""
+    assert len(ids) <= len(text) + 1
+
+
+def test_encode__text_beyond_any_context__is_refused_before_native_code_sees_it(both):
+    for tokenize in (both[0].encode, lambda text: both[1].tokenize(text, False)):
+        with pytest.raises(PromptTooLong, match="tokenizers take"):
+            tokenize(b"a" * (MAX_TEXT_BYTES + 1))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ from oracle.engines.prompts import (
     MAX_PIECE_BYTES,
     check_manifest,
     check_vocabulary,
+    cut_markers,
     longest_prompt,
+    markers,
     readable,
 )
 from oracle.errors import BadModelFile
@@ -72,6 +74,34 @@ def test_check_manifest__token_too_long_to_be_posted__is_refused():
 def test_longest_prompt__of_ids_and_of_text__leaves_one_token_for_the_answer():
     assert longest_prompt(MANIFEST, of_ids=False) == 64 - 3 - 1 - 1  # wrapper, a space before it, an answer
     assert longest_prompt(MANIFEST, of_ids=True) == 3 * (64 - 3 - 1) + 2
+
+
+# MARKERS
+
+DEFINED = int(Type.USER_DEFINED)
+TEXT_OF_TOKENS = [b"x", b"Human:", b"<|user|>", b"<|end|>", "▁▁".encode(), b"<table>", b"[INST]", b"<tool_call>", b"\n"]
+
+
+def test_markers__user_defined_tokens__those_that_divide_a_conversation():
+    types = [int(Type.NORMAL), *[DEFINED] * (len(TEXT_OF_TOKENS) - 1)]
+    header = spm(TEXT_OF_TOKENS, types)
+    named = replace(MANIFEST, prefix_tokens=(1, 8), suffix_tokens=(4,), stop_tokens=(0,))
+    assert markers(header, named) == (b"Human:", b"<|user|>", b"<|end|>", b"[INST]")
+    assert markers(header, replace(named, prefix_tokens=())) == (b"<|user|>", b"<|end|>", b"[INST]")
+    assert markers(spm(TEXT_OF_TOKENS, [int(Type.CONTROL)] * 9), named) == ()
+
+
+@given(text=st.lists(st.sampled_from(["<|end|>", "<|user|>", "<|", "|>", "a", "é", " ", "<<"])).map("".join))
+@example(text="a<|end|><|user|>b")
+def test_cut_markers__any_text__pieces_spell_it_and_hold_no_marker(text):
+    marked = [b"<|end|>", b"<|user|>", "éé".encode()]
+    pieces = cut_markers(text.encode(), marked)
+    assert b"".join(pieces) == text.encode()
+    assert not any(marker in piece for marker in marked for piece in pieces)
+    assert all(piece.decode() is not None for piece in pieces)
+    assert len(pieces) == 1 + sum(text.count(marker.decode()) for marker in marked[:2]) + sum(
+        text[at : at + 2] == "éé" for at in range(len(text))
+    )
 
 
 # VOCABULARIES

@@ -17,7 +17,7 @@ from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load as load_weights
-from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, reading
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers, reading
 from oracle.engines.sampling import gumbel, inverse_temperature
 from oracle.errors import BadModelFile, PromptTooLong
 from oracle.merkle.tokens import Tokens, tokens_root
@@ -59,6 +59,7 @@ class ExactEngine:
         check_manifest(manifest, self._tokenizer.pieces, weights.architecture.context)
         if not prompt_ids:
             check_vocabulary(header)
+        self._markers = markers(header, manifest)
         self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
         self._forward = device.forward(weights)
         self._cache = self._forward.cache(manifest.context_length)
@@ -85,7 +86,7 @@ class ExactEngine:
         elif len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
             raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
         else:
-            read = self._manifest.wrapped(self._tokenizer.encode(prompt))
+            read = self._manifest.wrapped(self._tokenizer.encode(prompt, self._markers))
         output_limit(read, context, Params(1))
         return [TokenId(token) for token in read]
 

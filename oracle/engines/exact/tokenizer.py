@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Protocol
 
 from oracle.engines.exact.pretokenizers import CUTTERS, WHOLE_WORDS
-from oracle.engines.prompts import SPACE_MARK, readable
+from oracle.engines.prompts import SPACE_MARK, check_length, cut_markers, markers, readable
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import prompt_bytes
 from oracle.models.gguf import Gguf, read
+from oracle.models.manifest import Manifest
 
 NORMAL, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE = range(1, 7)  # tokenizer.ggml.token_type
 
@@ -44,20 +45,23 @@ class _Merger(Protocol):
 class Tokenizer:
     """One file's vocabulary."""
 
-    def __init__(self, header: Gguf) -> None:
-        """Raises BadModelFile for vocabularies that are not read."""
+    def __init__(self, header: Gguf, *, of_any_family: bool = False) -> None:
+        """of_any_family: also where llama.cpp treats some special tokens in a way of the family's own.
+
+        Raises BadModelFile for vocabularies that are not read.
+        """
         model = header.metadata.get("tokenizer.ggml.model")
         if model not in ("llama", "gpt2"):
             raise BadModelFile(f"tokenizers of kind {model!r} are not read (llama and gpt2 are)")
         name = str(header.metadata.get("general.name", "")).lower()
-        if any(part in name for part in UNREAD_NAMES):
+        if not of_any_family and any(part in name for part in UNREAD_NAMES):
             raise BadModelFile(f"the tokenizer of {name!r} is not read")
         texts = [text or f"[EMPTY_{token}]".encode() for token, text in enumerate(header.vocabulary)]
         types = _types(header, texts)
         ids = {text: token for token, text in enumerate(texts)}
         if len(ids) != len(texts):
             raise BadModelFile("two tokens have the same text")
-        if any(text in ids for text in UNREAD_TOKENS):
+        if not of_any_family and any(text in ids for text in UNREAD_TOKENS):
             raise BadModelFile("a vocabulary of a family that is not read")
         spelling = {text: token for text, token in ids.items() if types[token] not in (CONTROL, UNKNOWN)}
         self._defined = sorted(
@@ -66,19 +70,26 @@ class Tokenizer:
         )
         self._merger: _Merger = _SentencePiece(header, spelling) if model == "llama" else _BytePairs(header, spelling)
         decode = _plain_piece if model == "llama" else _byte_level_piece
+        self.prefix = b" " if model == "llama" and header.metadata.get("tokenizer.ggml.add_space_prefix", True) else b""
+        """What is put before every text."""
         self.pieces = [decode(text, kind) for text, kind in zip(texts, types, strict=True)]
         """What each token spells; control tokens spell nothing."""
 
-    def encode(self, text: bytes) -> list[int]:
-        """Of any bytes, as `readable` has them."""
+    def encode(self, text: bytes, marked: Sequence[bytes] = ()) -> list[int]:
+        """Of any bytes, as `readable` has them. marked: `prompts.markers`, whose text stays text.
+
+        Raises PromptTooLong.
+        """
+        check_length(text)
         result: list[int] = []
         after_special = True
-        for part in self._parts(readable(text)):
-            if isinstance(part, int):
-                result.append(part)
-            else:
-                result.extend(self._merger.encode(part, after_special))
-            after_special = isinstance(part, int)
+        for piece in cut_markers(readable(text), marked):
+            for part in self._parts(piece):
+                if isinstance(part, int):
+                    result.append(part)
+                else:
+                    result.extend(self._merger.encode(part, after_special))
+                after_special = isinstance(part, int)
         return result
 
     def _parts(self, text: bytes) -> list[bytes | int]:
@@ -299,6 +310,10 @@ def _byte_level_piece(text: bytes, kind: int) -> bytes:
     return result
 
 
-def tokenized(path: Path, text: bytes) -> bytes:
-    """A text as a prompt of token ids, by the model file's own tokenizer. Raises BadModelFile."""
-    return prompt_bytes(Tokenizer(read(path)).encode(text))
+def tokenized(path: Path, text: bytes, manifest: Manifest) -> bytes:
+    """A text as a prompt of token ids, by the model file's own tokenizer; what divides conversations stays text.
+
+    Raises BadModelFile, PromptTooLong.
+    """
+    header = read(path)
+    return prompt_bytes(Tokenizer(header).encode(text, markers(header, manifest)))
