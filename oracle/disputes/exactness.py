@@ -1,4 +1,4 @@
-"""Whether the exact engine computes a model file and the dispute game can judge it: what operators are told in words."""
+"""Whether the exact engine computes a model file and the dispute game can judge it, in words for operators."""
 
 from pathlib import Path
 

@@ -24,7 +24,7 @@ USER_DEFINED = 4  # tokenizer.ggml.token_type
 MARKER = re.compile(r"\s*(<[|｜].*[|｜]>|\[/?[A-Z][A-Z_ ]*\]|</?[a-z_]*(start|end)_of_[a-z_]*>)\s*", re.DOTALL)
 """How tokens look that divide a conversation into turns."""
 MAX_TEXT_BYTES = 512 * 1024
-"""Of a text that a tokenizer is given: four times the longest output. In native code a byte may cost a kilobyte of stack."""
+"""Of a text that a tokenizer is given: four times the longest output. In native code a byte may cost 1 KiB of stack."""
 
 
 def _question_marks(error: UnicodeError) -> tuple[str, int]:

@@ -34,13 +34,13 @@ def store(tmp_path):
 
 @pytest.fixture
 def run(store):
-    """Runs `didyma model ...`; returns (exit status, output)."""
+    """Runs `didyma model ...`; returns (exit status, output); of `show` what others read."""
 
     def invoke(*words):
         result = CliRunner().invoke(app, [*words, "--store", str(store.root)], terminal_width=200)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return result.exit_code, result.output
+        return result.exit_code, result.stdout if words[0] == "show" else result.output
 
     return invoke
 
