@@ -57,11 +57,11 @@ def add(
         with progress(f"recomputing what the manifest of {printable(given.name)} commits to") as on_bytes:
             recomputed.verify(models, given, on_bytes)
         models.allow(given)
-        reason = exactness.refusal(models.file_path(digest))
         if as_json:
-            print_json({**_summary(given), "exact": reason is None, "not_exact_because": reason or ""})
+            print_json(_summary(given))
         else:
             _print(given)
+            reason = exactness.refusal(models.file_path(digest))
             typer.echo(f"exact    {printable(exactness.told(reason))}")
 
 
