@@ -7,6 +7,7 @@ test compares each with the contract. It knows no endpoint and keeps nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, NewType
 
 from eth_abi.abi import encode
@@ -35,6 +36,14 @@ class Vote(IntEnum):
     NONE = 0
     RIGHT = 1
     WRONG = 2
+
+
+def _packed(*words: int | bytes) -> bytes:
+    """The ABI's encoding of static values: a word each. Raises ValueError for bytes that are no word."""
+    packed = b"".join(word if isinstance(word, bytes) else word.to_bytes(32, "big") for word in words)
+    if len(packed) != 32 * len(words):
+        raise ValueError(f"{len(packed)} bytes where {len(words)} words were wanted")
+    return packed
 
 
 def _bits(word: int, start: int, width: int) -> int:
@@ -71,11 +80,10 @@ class Request:
         """As ABI encoders take it."""
         return (self.service, self.prompt_hash, self.head, self.rules, self.money)
 
-    @property
+    @cached_property
     def id(self) -> RequestId:
         """A request is named by the hash of everything it says."""
-        encoded = encode(["bytes32", "bytes32", "uint256", "uint256", "uint256"], self.words)
-        return RequestId(int.from_bytes(keccak(encoded), "big"))
+        return RequestId(int.from_bytes(keccak(_packed(*self.words)), "big"))
 
     @property
     def payer(self) -> str:
@@ -162,7 +170,7 @@ class Request:
 
     def seed(self, prev_randao: bytes) -> bytes:
         """The sampling seed. prev_randao: of block `seed_block`."""
-        return keccak(encode(["uint256", "bytes32"], [self.id, prev_randao]))
+        return keccak(_packed(self.id, prev_randao))
 
     def engine_params(self, prev_randao: bytes) -> Params:
         """What the engine is told."""
@@ -170,8 +178,7 @@ class Request:
 
     def place_of_turn(self, seed_block_hash: bytes, turn: int) -> int:
         """The place in the draw whose seat is entitled in `turn`."""
-        word = keccak(encode(["bytes32", "uint256", "uint32"], [seed_block_hash, self.id, turn]))
-        return int.from_bytes(word, "big") % self.seat_count
+        return int.from_bytes(keccak(_packed(seed_block_hash, self.id, turn)), "big") % self.seat_count
 
 
 @dataclass(frozen=True)
@@ -218,10 +225,10 @@ class Answer:
         """As ABI encoders take it."""
         return (self.head, self.output_hash, self.tokens_root, self.seed_block_hash)
 
-    @property
+    @cached_property
     def hash(self) -> bytes:
         """What the oracle stores, but for its lowest byte."""
-        return keccak(encode(["uint256", "bytes32", "bytes32", "bytes32"], self.words))
+        return keccak(_packed(*self.words))
 
     @property
     def turn(self) -> int:
@@ -244,12 +251,12 @@ class Answer:
 
 def case_id(request_id: int, turn: int) -> CaseId:
     """The case about the answer of that turn."""
-    return CaseId(keccak(encode(["uint256", "uint32"], [request_id, turn])))
+    return CaseId(keccak(_packed(request_id, turn)))
 
 
 def game_case_id(request_id: int, answer: Answer) -> CaseId:
     """The dispute game's case about an answer: DisputeGame.caseIdOf"""
-    return CaseId(keccak(encode(["uint256", "bytes32"], [request_id, answer.hash])))
+    return CaseId(keccak(_packed(request_id, answer.hash)))
 
 
 def commitment(chain_id: int, panel: str, case: bytes, *, seat: int, vote: Vote, salt: bytes) -> bytes:

@@ -12,12 +12,14 @@ One Sender per key. It does not know what its transactions mean.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
 
 import structlog
 
 from oracle.chain.fees import Fees
 from oracle.chain.keys import SignedTx, Signer, UnsignedTx
+from oracle.chain.places import Places, is_bound
 from oracle.chain.rpc import Rpc
 from oracle.chain.rpc_errors import SendOutcome
 from oracle.chain.sender_types import Report, SenderSettings
@@ -32,6 +34,8 @@ __all__ = ["Intent", "IntentRow", "Report", "Sender", "SenderSettings"]
 log = structlog.get_logger()
 
 TRANSFER_GAS = 21_000
+AT_ONCE = 8
+"""Most questions about transactions on their way to an endpoint."""
 IN_POOL = (SendOutcome.ACCEPTED.value, SendOutcome.KNOWN.value)
 TOO_CHEAP = (SendOutcome.UNDERPRICED.value, SendOutcome.FEE_TOO_LOW.value)
 
@@ -63,7 +67,10 @@ class Sender:
         self._signer = signer
         self._settings = settings or SenderSettings()
         self._explain = explain
+        limits = self._settings
+        self._places = Places(limits.first_pending, limits.max_pending, limits.max_before_moves)
         self._busy = asyncio.Lock()
+        self._must_look = True  # at all that is mined and not final: after a start, and after a reorganisation
         self._unexplained: dict[int, int] = {}  # nonce used without a receipt of ours: head when first seen
         self._strangers_since: int | None = None
         self._asked: dict[bytes, int] = {}  # attempt: head at which the pool was last asked about it
@@ -91,6 +98,10 @@ class Sender:
         """What became of an intent."""
         return Outbox(tx, self.address).intent(key)
 
+    def reorganised(self) -> None:
+        """The chain has other blocks than before: the next tick looks at every transaction that is not final."""
+        self._must_look = True
+
     async def tick(self, head: Block) -> Report:
         """Does everything that can be done at this head. Call it for each new head, and again whenever it is due.
 
@@ -116,7 +127,7 @@ class Sender:
         with self._journal.read() as tx:
             outbox = Outbox(tx, self.address)
             span, lowest, final = outbox.nonce_range(), outbox.lowest(), outbox.highest_final()
-            rows = outbox.nonces("open", "mined")
+            rows = outbox.nonces("open", "mined") if self._must_look else self._due(outbox, head, used)
         if span is None or lowest is None:
             await self._adopt(head, used, report)
             return
@@ -130,11 +141,18 @@ class Sender:
         if used < low and head.number >= lowest.seen_at:
             self._fill(low, used, head)
             return  # the new rows are pushed in this tick, settled in the next
+        await _all(self._settle_used(row, head, report) for row in rows if row.nonce < used)
         for row in rows:
-            if row.nonce < used:
-                await self._settle_used(row, head, report)
-            elif row.state == "mined":
+            if row.nonce >= used and row.state == "mined":
                 await self._unmine(row, head)
+        self._must_look = False
+
+    def _due(self, outbox: Outbox, head: Block, used: int) -> list[NonceRow]:
+        """Nonces that may take another state: open ones, mined ones that become final or are mined no longer."""
+        finals = outbox.mined(head.number - self._settings.depth)
+        thrown_out = outbox.nonces("mined", at_least=used)
+        known = {row.nonce: row for row in (*outbox.nonces("open"), *finals, *thrown_out)}
+        return [known[nonce] for nonce in sorted(known)]
 
     async def _adopt(self, head: Block, used: int, report: Report) -> None:
         """An empty journal: a key never used, or one whose journal is lost and whose transactions may be pooled."""
@@ -194,6 +212,8 @@ class Sender:
             if known is not None and known.nonce == row.nonce:
                 changed = {"tx_hash": receipt.tx_hash, "mined_block": receipt.block_number}
                 outbox.set_intent(known.intent.key, state, reason=reason or known.reason, **changed)
+        if row.state == "open":
+            self._places.mined(receipt.block_number)
         if row.state != nonce_state:
             log.info(
                 "transaction final" if final else "transaction mined",
@@ -347,36 +367,28 @@ class Sender:
         report.balance_wei = await self._rpc.balance(self.address, head)
         with self._journal.read() as tx:
             outbox = Outbox(tx, self.address)
-            planned = outbox.intents("planned")
-            moves = any(row.intent.urgent for row in (*planned, *outbox.intents("sent")))
-            pending = len(outbox.nonces("open"))
+            planned = outbox.keys("planned")
+            moves = outbox.has_urgent("planned", "sent")
+            pending, bound = len(outbox.nonces("open")), outbox.with_deadline("sent")
             free_wei = report.balance_wei - self._committed(outbox)
         tip = await self._rpc.priority_fee() if planned else 0
-        for row in planned:
+        self._places.look(head.number)
+        for position, key in enumerate(planned):
+            if self._places.are_full(pending, moves=moves):
+                report.waiting = len(planned) - position
+                return
+            with self._journal.read() as tx:
+                row = Outbox(tx, self.address).require(key)
             crashpoint("after_plan")
             intent = row.intent
             if _expired(intent, head):
                 self._abandon(intent.key, "deadline passed", report)
                 continue
-            if intent.value_wei > report.balance_wei:
-                report.low_funds = True
+            if self._places.are_kept_from(intent, bound):
+                report.waiting += 1
                 continue
-            try:
-                gas_limit = await self._simulate(intent, head)
-            except CallReverted as error:
-                self._abandon(intent.key, self._explain(error.data), report)
-                continue
-            crashpoint("after_simulate")
-            if gas_limit > self._settings.gas_cap:
-                self._abandon(
-                    intent.key, f"needs {gas_limit} gas, a transaction may have {self._settings.gas_cap}", report
-                )
-                continue
-            if self._signer is None:
-                self._abandon(intent.key, f"dry run: would be sent with {gas_limit} gas", report)
-                continue
-            if self._journal.full and not intent.urgent:
-                report.holding = "the disk is full"
+            gas_limit = await self._gas_of(intent, head, report)
+            if gas_limit is None:
                 continue
             fees = self._settings.fees.first(head.base_fee_wei, tip, self._cap(row, gas_limit, head))
             if fees is None:
@@ -386,15 +398,34 @@ class Sender:
             if cost_wei > free_wei - (0 if intent.urgent else self._settings.reserve_wei):
                 report.low_funds = True
                 continue
-            if pending >= self._settings.max_pending:
-                report.holding = "too many transactions pending"
-                return
-            if moves and pending >= self._settings.max_before_moves:
-                return
             if await self._start(row, gas_limit, fees, head, used):
                 free_wei -= cost_wei
                 pending += 1
+                bound += is_bound(intent)
                 report.sent += 1
+
+    async def _gas_of(self, intent: Intent, head: Block, report: Report) -> int | None:
+        """Its gas limit, if it would succeed and may be signed; else None, and the report or the journal says why."""
+        if intent.value_wei > report.balance_wei:
+            report.low_funds = True
+            return None
+        try:
+            gas_limit = await self._simulate(intent, head)
+        except CallReverted as error:
+            self._abandon(intent.key, self._explain(error.data), report)
+            return None
+        crashpoint("after_simulate")
+        if gas_limit > self._settings.gas_cap:
+            why = f"needs {gas_limit} gas, a transaction may have {self._settings.gas_cap}"
+        elif self._signer is None:
+            why = f"dry run: would be sent with {gas_limit} gas"
+        else:
+            if self._journal.full and not intent.urgent:
+                report.holding = "the disk is full"
+                return None
+            return gas_limit
+        self._abandon(intent.key, why, report)
+        return None
 
     async def _start(self, row: IntentRow, gas_limit: int, fees: Fees, head: Block, used: int) -> bool:
         """The first attempt of an intent, with the next nonce. False if it was dropped meanwhile."""
@@ -482,6 +513,19 @@ class Sender:
                 known = None if row.key is None or last.cancels else outbox.intent(row.key)
                 total += last.gas_limit * last.max_fee_wei + (known.intent.value_wei if known else 0)
         return total
+
+
+async def _all(steps: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Runs independent steps side by side, to their ends, then raises what one of them raised."""
+    together = asyncio.Semaphore(AT_ONCE)
+
+    async def one(step: Coroutine[Any, Any, None]) -> None:
+        async with together:
+            await step
+
+    for outcome in await asyncio.gather(*map(one, steps), return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 def _expired(intent: Intent, head: Block) -> bool:

@@ -13,8 +13,11 @@ class SenderSettings:
     """Blocks on top of a transaction's until it is final."""
     bump_blocks: int = 3
     """Blocks without inclusion after which the next transaction in line pays more."""
-    max_pending: int = 16
+    max_pending: int = 48
     """Most unmined transactions; geth keeps 64 of an account."""
+    first_pending: int = 16
+    """The same as long as the chain does not take many of this account in a block. More are sent only as blocks have
+    room for them, so that an urgent one never has more than a few blocks' worth before it."""
     max_before_moves: int = 4
     """The same while an urgent one is wanted or on its way: about what a block takes of one account where blocks are
     full. More would stand before a move that is due sooner and not asked for yet."""
@@ -43,5 +46,7 @@ class Report:
     """Intents held back because the fee would exceed their cap."""
     low_funds: bool = False
     balance_wei: int = 0
+    waiting: int = 0
+    """Intents that wait for others to be mined."""
     holding: str = ""
     """Why nothing new is signed; empty if nothing stands in the way."""

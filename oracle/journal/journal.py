@@ -29,11 +29,16 @@ from oracle.journal.schema import MIGRATIONS, Migration, blocks, jobs, meta, und
 
 log = structlog.get_logger()
 
+KEYS_AT_ONCE = 500
+"""Most keys in one query; SQLite takes some thousands."""
+
 
 @dataclass(frozen=True)
 class Job:
     """One thing to do or to watch. What states and payloads mean is its owner's affair."""
 
+    id: int
+    """Rises from job to job."""
     kind: str
     key: str
     """Unique over all kinds, e.g. "answer:0x12ab...:3"."""
@@ -57,8 +62,10 @@ class BlockRef:
 class Tx:
     """One transaction. Use it only inside the `with` that made it."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, changed: set[str] | None = None) -> None:
+        """changed: where the keys of jobs go that this transaction changes."""
         self.connection = connection
+        self._changed = set() if changed is None else changed
 
     # -- blocks --------------------------------------------------------------------------------------------------
 
@@ -95,7 +102,9 @@ class Tx:
                 self.connection.execute(sa.insert(jobs).values(**record.previous))
         self.connection.execute(sa.delete(undo).where(undo.c.block > to))
         self.connection.execute(sa.delete(blocks).where(blocks.c.number > to))
-        return sorted({record.key for record in records})
+        keys = {record.key for record in records}
+        self._changed |= keys
+        return sorted(keys)
 
     # -- jobs ----------------------------------------------------------------------------------------------------
 
@@ -105,6 +114,7 @@ class Tx:
         block: number of the block whose event says so: `rollback` below it takes the change back. None for the node's
         own progress, which a later `rollback` of the same job loses (it can be computed again).
         """
+        self._changed.add(key)
         row = self.connection.execute(sa.select(jobs).where(jobs.c.key == key)).one_or_none()
         if block is not None:
             previous = None if row is None else dict(row._mapping)
@@ -120,6 +130,22 @@ class Tx:
         """The job of that key."""
         row = self.connection.execute(sa.select(jobs).where(jobs.c.key == key)).one_or_none()
         return None if row is None else _job(row)
+
+    def jobs_of(self, keys: Collection[str]) -> list[Job]:
+        """The jobs of those keys, as far as there are any, oldest first."""
+        found: list[Job] = []
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), KEYS_AT_ONCE):
+            query = sa.select(jobs).where(jobs.c.key.in_(ordered[start : start + KEYS_AT_ONCE]))
+            found += [_job(row) for row in self.connection.execute(query)]
+        return sorted(found, key=lambda job: job.id)
+
+    def delete_jobs(self, keys: Collection[str]) -> None:
+        """Forgets jobs for good."""
+        self._changed |= set(keys)
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), KEYS_AT_ONCE):
+            self.connection.execute(sa.delete(jobs).where(jobs.c.key.in_(ordered[start : start + KEYS_AT_ONCE])))
 
     def jobs(
         self, kind: str | None = None, states: Collection[str] | None = None, limit: int | None = None
@@ -145,7 +171,7 @@ class Tx:
 
 
 def _job(row: sa.Row[Any]) -> Job:
-    return Job(row.kind, row.key, row.state, row.payload, row.block, row.updated_block)
+    return Job(row.id, row.kind, row.key, row.state, row.payload, row.block, row.updated_block)
 
 
 class Journal:
@@ -167,6 +193,7 @@ class Journal:
         self.path = path
         self.full = False
         """The disk was full: only urgent intents may be signed, in the space that the ballast left."""
+        self._changed: set[str] = set()
         self._ballast_bytes = ballast_bytes
         self._ballast = path.with_name(path.name + ".ballast")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +220,13 @@ class Journal:
         Raises JournalFull when the disk is full (the ballast is released then) and JournalCorrupt on damage.
         """
         with self._translate(), self._engine.begin() as connection:
-            yield Tx(connection)
+            yield Tx(connection, self._changed)
+
+    def changed(self) -> set[str]:
+        """Keys of the jobs that may have changed since the last call; a transaction that failed left its own too."""
+        found = set(self._changed)
+        self._changed.clear()
+        return found
 
     @contextmanager
     def read(self) -> Iterator[Tx]:

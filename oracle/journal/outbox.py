@@ -12,6 +12,7 @@ States of an intent:
 A reorg leads from mined back to sent (or replacing). States of a nonce: open -> mined -> final, and back to open.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 from eth_utils.crypto import keccak
 
 from oracle.errors import ConflictingAnswer, JournalCorrupt
-from oracle.journal.journal import Tx
+from oracle.journal.journal import KEYS_AT_ONCE, Tx
 from oracle.journal.schema import attempts, intents, nonces
 
 LIVE: Final = ("planned", "sent", "mined", "replacing")
@@ -149,12 +150,49 @@ class Outbox:
 
     def intents(self, *states: str) -> list[IntentRow]:
         """This signer's intents in those states: urgent ones first, then by deadline, then as planned."""
-        query = (
-            sa.select(intents)
-            .where(intents.c.signer == self._signer, intents.c.state.in_(states))
-            .order_by(intents.c.urgent.desc(), intents.c.deadline.is_(None), intents.c.deadline, intents.c.planned_at)
+        return [_intent(row) for row in self._db.execute(self._in_order(sa.select(intents), states))]
+
+    def keys(self, *states: str) -> list[str]:
+        """Keys of this signer's intents in those states, in the same order."""
+        return list(self._db.execute(self._in_order(sa.select(intents.c.key), states)).scalars())
+
+    def _in_order(self, query: sa.Select[Any], states: Collection[str]) -> sa.Select[Any]:
+        return query.where(intents.c.signer == self._signer, intents.c.state.in_(states)).order_by(
+            intents.c.urgent.desc(), intents.c.deadline.is_(None), intents.c.deadline, intents.c.planned_at
         )
-        return [_intent(row) for row in self._db.execute(query)]
+
+    def has_urgent(self, *states: str) -> bool:
+        """Whether any of this signer's intents in those states is urgent."""
+        query = self._in_order(sa.select(intents.c.key), states).where(intents.c.urgent).limit(1)
+        return self._db.execute(query).one_or_none() is not None
+
+    def with_deadline(self, *states: str) -> int:
+        """How many of this signer's intents in those states have a deadline and are not urgent."""
+        query = sa.select(sa.func.count()).where(
+            intents.c.signer == self._signer,
+            intents.c.state.in_(states),
+            intents.c.deadline.is_not(None),
+            sa.not_(intents.c.urgent),
+        )
+        return int(self._db.execute(query).scalar_one())
+
+    def deadlines(self, *states: str) -> list[tuple[str, int | None]]:
+        """Key and deadline of this signer's intents in those states."""
+        query = sa.select(intents.c.key, intents.c.deadline).where(
+            intents.c.signer == self._signer, intents.c.state.in_(states)
+        )
+        return [(row.key, row.deadline) for row in self._db.execute(query)]
+
+    def states(self, keys: Collection[str]) -> dict[str, str]:
+        """States of the intents of those keys, whichever signer they belong to; none of a key that has no intent."""
+        found: dict[str, str] = {}
+        ordered = sorted(keys)
+        for start in range(0, len(ordered), KEYS_AT_ONCE):
+            few = intents.c.key.in_(ordered[start : start + KEYS_AT_ONCE])
+            found |= {
+                row.key: row.state for row in self._db.execute(sa.select(intents.c.key, intents.c.state).where(few))
+            }
+        return found
 
     def hasten(self, key: str, deadline: int) -> None:
         """Gives an intent that is not signed yet an earlier deadline."""
@@ -170,22 +208,32 @@ class Outbox:
 
     # -- nonces --------------------------------------------------------------------------------------------------
 
-    def nonces(self, *states: str) -> list[NonceRow]:
+    def nonces(self, *states: str, at_least: int = 0) -> list[NonceRow]:
         """Nonce rows in those states, lowest first."""
         query = (
             sa.select(nonces)
-            .where(nonces.c.signer == self._signer, nonces.c.state.in_(states))
+            .where(nonces.c.signer == self._signer, nonces.c.state.in_(states), nonces.c.nonce >= at_least)
+            .order_by(nonces.c.nonce)
+        )
+        return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(query)]
+
+    def mined(self, at_or_below: int) -> list[NonceRow]:
+        """Mined nonces, lowest first: those whose transaction is in a block not above that, as far as is known."""
+        block = sa.case((intents.c.nonce == nonces.c.nonce, intents.c.mined_block), else_=None)
+        query = (
+            sa.select(nonces)
+            .join(intents, intents.c.key == nonces.c.key, isouter=True)
+            .where(nonces.c.signer == self._signer, nonces.c.state == "mined")
+            .where(block.is_(None) | (block <= at_or_below))
             .order_by(nonces.c.nonce)
         )
         return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(query)]
 
     def nonce_range(self) -> tuple[int, int] | None:
         """Lowest and highest nonce ever used; None before the first."""
-        query = sa.select(sa.func.min(nonces.c.nonce), sa.func.max(nonces.c.nonce)).where(
-            nonces.c.signer == self._signer
-        )
-        low, high = self._db.execute(query).one()
-        return None if low is None else (low, high)
+        low = self._nonce(sa.true(), nonces.c.nonce)
+        high = self._nonce(sa.true(), nonces.c.nonce.desc())
+        return None if low is None or high is None else (low.nonce, high.nonce)
 
     def highest_final(self) -> NonceRow | None:
         """The highest nonce that is final."""

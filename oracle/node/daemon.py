@@ -27,34 +27,22 @@ from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
 from oracle.errors import NotForThisKey, ReorgedAway, SignerFailed, Transient
 from oracle.journal.crashpoints import crashpoint
-from oracle.journal.journal import BlockRef, Journal, Tx
+from oracle.journal.journal import BlockRef, Journal
 from oracle.journal.outbox import LIVE, Outbox
 from oracle.models.store import ModelStore
 from oracle.node import salts
 from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
-from oracle.node.findings import finding_of, forget_findings
+from oracle.node.findings import forget_findings
 from oracle.node.litigant import Litigant, Standing
 from oracle.node.outgoing import Outgoing
 from oracle.node.plan import Rules, View, Wanted
 from oracle.node.planner import Planner
-from oracle.node.records import (
-    LIVE_CASE,
-    LIVE_GAME,
-    LIVE_REQUEST,
-    CaseRecord,
-    GameRecord,
-    Judgement,
-    Output,
-    PlaceRecord,
-    RequestRecord,
-    RewardRecord,
-    SeatRecord,
-    ServiceRecord,
-)
+from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 from oracle.node.tee.enclave import Enclave
 from oracle.node.vigil import Vigil
+from oracle.node.working_set import WorkingSet
 from oracle.node.workshop import Workshop
 
 log = structlog.get_logger()
@@ -129,6 +117,7 @@ class Node:
                 stagger_seconds=settings.stagger_seconds,
             ),
         )
+        self._working = WorkingSet(journal)
         self._follower = make_follower(settings, contracts, rpc, journal)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
@@ -176,6 +165,7 @@ class Node:
     def stop(self) -> None:
         """Asks the loop to end after the round in hand."""
         self.status.stopping = True
+        self.workshop.rest()
         self._stop.set()
         self._wake.set()
 
@@ -220,11 +210,9 @@ class Node:
         head = progress.head
         if progress.behind or head.hash == self._done:
             return
-        with self.journal.read() as tx:
-            view = self._view(tx, head)
+        view = self._view(head)
         if await self._learn_seeds(view, progress):
-            with self.journal.read() as tx:
-                view = self._view(tx, head)
+            view = self._view(head)
         self.status.view = view
         self.vigil.look(view, self._planner.watched(view))
         attested = await self._attest(view, progress.cursor)
@@ -232,7 +220,7 @@ class Node:
         if not self._stop.is_set():
             self.workshop.offer(plan.work, view.services)
         wanted = [*plan.wanted, *await self._litigate(view, progress.cursor), *attested]
-        self.outgoing.enter(wanted, head, self._litigant.undecided)
+        self.outgoing.enter(wanted, head, self._litigant.undecided, self._working.batches)
         crashpoint("after_wanted")
         await self._send(head)
         if head.number - self._kept_house_at >= HOUSEKEEPING_BLOCKS or not self._kept_house_at:
@@ -278,6 +266,8 @@ class Node:
         if progress.reorg_depth:
             self.status.last_reorg_depth = progress.reorg_depth
             self._seeds.clear()
+            for sender in self.outgoing.senders:
+                sender.reorganised()
 
     def _broken(self, service: ServiceRecord) -> str | None:
         """Which of the service's terms this chain cannot keep; None if none."""
@@ -293,31 +283,25 @@ class Node:
                 log.error("service not served", service="0x" + service.hex(), reason=why)
         self.status.broken = broken
 
-    def _view(self, tx: Tx, head: Block) -> View:
-        requests = [RequestRecord.of(job) for job in tx.jobs("request", LIVE_REQUEST)]
-        outputs, verdicts = {}, {}
-        for job in tx.jobs("output"):
-            outputs[finding_of(job.key)] = Output.of(job)
-        for job in tx.jobs("verdict"):
-            verdicts[finding_of(job.key)] = Judgement.of(job)
-        cases = [CaseRecord.of(job) for job in tx.jobs("case", LIVE_CASE)]
+    def _view(self, head: Block) -> View:
+        now = self._working
+        now.refresh()
         report = self.status.reports.get("operator")
-        services = [ServiceRecord.of(job) for job in tx.jobs("service")]
-        self._note_broken({s.id: why for s in services if (why := self._broken(s)) is not None})
+        self._note_broken({s.id: why for s in now.services if (why := self._broken(s)) is not None})
         return View(
             head=head,
             operator=self._operator.address,
             disputer=self._disputer.address,
-            services={service.id: service for service in services if service.id not in self.status.broken},
-            seats=[SeatRecord.of(job) for job in tx.jobs("seat")],
-            left=[RequestRecord.of(job) for job in tx.jobs("request", ("left",))],
-            places={(p.service, p.place): p for p in map(PlaceRecord.of, tx.jobs("place"))},
-            requests=requests,
-            cases={case.request: case for case in cases},
+            services={service.id: service for service in now.services if service.id not in self.status.broken},
+            seats=now.seats,
+            left=now.left,
+            places=now.places,
+            requests=now.requests,
+            cases=now.cases,
             seeds=self._seeds,
-            outputs=outputs,
-            verdicts=verdicts,
-            batched=frozenset(self.outgoing.covered(tx)),
+            outputs=now.outputs,
+            verdicts=now.verdicts,
+            batched=frozenset(self.outgoing.covered(now.batches)),
             solvent=report is None or not self.settings.can_sign or report.balance_wei > self.settings.reserve_wei,
             sampled=self._sampled,
             salt=None if self._secrets is None else self._secrets.of,
@@ -347,15 +331,14 @@ class Node:
 
     async def _litigate(self, view: View, at: BlockRef) -> list[Wanted]:
         """What this node's dispute games need."""
+        games, rewards = self._working.games, self._working.rewards
+        cases = {game.case.hex() for game in games}
         with self.journal.read() as tx:
-            games = [GameRecord.of(job) for job in tx.jobs("game", LIVE_GAME)]
-            cases = {game.case.hex() for game in games}
             openings = {
                 bytes.fromhex(job.key.removeprefix("opening:")): [bytes.fromhex(node) for node in job.payload["nodes"]]
                 for job in (tx.jobs("opening") if games else ())
                 if job.payload["case"] in cases
             }
-            rewards = [RewardRecord.of(job) for job in tx.jobs("reward", ("waits",))]
         return await self._litigant.wanted(view, games, openings, rewards, at, watch=self.settings.watch)
 
     async def _attest(self, view: View, at: BlockRef) -> list[Wanted]:

@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 
 from oracle.chain.requests import RequestId
-from oracle.journal.journal import Tx
+from oracle.journal.journal import KEYS_AT_ONCE, Tx
 from oracle.journal.schema import jobs
 from oracle.node.records import CLOSED_REQUEST, request_key
 
@@ -16,13 +16,17 @@ def finding_of(key: str) -> tuple[RequestId, bytes]:
 
 def forget_findings(tx: Tx, final_block: int) -> int:
     """Deletes outputs and verdicts about requests that closed at or before a final block. Returns how many."""
-    kinds = ("output", "verdict", "batch")
-    rows = tx.connection.execute(sa.select(jobs.c.key).where(jobs.c.kind.in_(kinds))).scalars().all()
-    gone = []
-    for key in rows:
-        about = tx.job(request_key(finding_of(key)[0]))
-        closed = about is not None and about.state in CLOSED_REQUEST
-        if about is not None and closed and (about.updated_block or 0) <= final_block:
-            gone.append(key)
-    tx.connection.execute(sa.delete(jobs).where(jobs.c.key.in_(gone)))
+    of_kind = sa.select(jobs.c.key).where(jobs.c.kind.in_(("output", "verdict", "batch")))
+    findings = tx.connection.execute(of_kind).scalars().all()
+    closed = sa.select(jobs.c.key).where(
+        jobs.c.kind == "request", jobs.c.state.in_(CLOSED_REQUEST), jobs.c.updated_block <= final_block
+    )
+    about = {key: request_key(finding_of(key)[0]) for key in findings}
+    over: set[str] = set()
+    wanted = sorted(set(about.values()))
+    for start in range(0, len(wanted), KEYS_AT_ONCE):
+        few = closed.where(jobs.c.key.in_(wanted[start : start + KEYS_AT_ONCE]))
+        over |= set(tx.connection.execute(few).scalars())
+    gone = [key for key in findings if about[key] in over]
+    tx.delete_jobs(gone)
     return len(gone)

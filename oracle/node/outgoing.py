@@ -6,6 +6,7 @@ no effect, gets another key, a few times. Answers never do: one payload for a re
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import structlog
 
@@ -46,19 +47,25 @@ class Outgoing:
         same = self._operator is self._disputer
         return [self._operator] if same else [self._disputer, self._operator]
 
-    def enter(self, wanted: Sequence[Wanted], head: Block, undecided: Collection[str] = ()) -> None:
+    def enter(
+        self,
+        wanted: Sequence[Wanted],
+        head: Block,
+        undecided: Collection[str] = (),
+        batches: Mapping[tuple[RequestId, bytes], str] = MappingProxyType({}),
+    ) -> None:
         """Makes the journal's intents agree with a plan. Raises ConflictingAnswer.
 
-        undecided: beginnings of keys that are not dropped though nobody wants them yet.
+        undecided: beginnings of keys that are not dropped though nobody wants them yet. batches: as for `covered`.
         """
         kept = (*KEPT, *undecided)
         with self._journal.read() as tx:
-            steps, keep = self._steps(tx, wanted, head)
+            steps, keep = self._steps(tx, wanted, batches, head)
             useless = [
-                (sender, row.intent.key)
+                (sender, key)
                 for sender in self.senders
-                for row in Outbox(tx, sender.address).intents("planned", "sent")
-                if row.intent.key not in keep and not row.intent.key.startswith(kept)
+                for key in Outbox(tx, sender.address).keys("planned", "sent")
+                if key not in keep and not key.startswith(kept)
             ]
             sooner = [(sender, *each) for sender in self.senders for each in _sooner(tx, sender, wanted)]
         if not steps and not useless and not sooner:
@@ -74,28 +81,34 @@ class Outgoing:
                 log.info("transaction no longer wanted", key=key)
                 sender.drop(tx, key, "no longer wanted")
 
-    def covered(self, tx: Tx) -> Mapping[tuple[RequestId, bytes], str]:
-        """Answers that a finalizing transaction on its way covers: (request, answer hash) -> its key."""
-        found: dict[tuple[RequestId, bytes], str] = {}
-        for job in tx.jobs("batch"):
-            row = Outbox(tx, self._operator.address).intent(job.payload["intent"])
-            if row is not None and row.state in LIVE:
-                _, request, answer = job.key.split(":")
-                found[RequestId(int(request, 16)), bytes.fromhex(answer)] = job.payload["intent"]
-        return found
+    def covered(self, batches: Mapping[tuple[RequestId, bytes], str]) -> Mapping[tuple[RequestId, bytes], str]:
+        """Answers that a finalizing transaction on its way covers: (request, answer hash) -> its key.
 
-    def _steps(self, tx: Tx, wanted: Sequence[Wanted], head: Block) -> tuple[list[_Step], set[str]]:
+        batches: the key of the transaction that each went into, whatever became of it.
+        """
+        with self._journal.read() as tx:
+            return self._covered(tx, batches)
+
+    def _covered(self, tx: Tx, batches: Mapping[tuple[RequestId, bytes], str]) -> Mapping[tuple[RequestId, bytes], str]:
+        states = Outbox(tx, self._operator.address).states(set(batches.values()))
+        return {answer: key for answer, key in batches.items() if states.get(key) in LIVE}
+
+    def _steps(
+        self, tx: Tx, wanted: Sequence[Wanted], batches: Mapping[tuple[RequestId, bytes], str], head: Block
+    ) -> tuple[list[_Step], set[str]]:
         """What to enter, and the keys of all that is wanted."""
         steps: list[_Step] = []
-        keep = set(self.covered(tx).values())
+        keep = set(self._covered(tx, batches).values())
+        outbox = Outbox(tx, self._operator.address)  # keys are unique over all signers
+        states = outbox.states({want.key for want in wanted})
         for want in wanted:
             for attempt in range(1, MOST_TRIES + 1):
                 key = want.key if attempt == 1 else f"{want.key}#{attempt}"
-                row = Outbox(tx, self._sender(want).address).intent(key)
-                if row is not None and row.state in ("reverted", "final") and not want.once:
+                state = states.get(key) if attempt == 1 else outbox.states({key}).get(key)
+                if state in ("reverted", "final") and not want.once:
                     continue  # it had no effect, or nobody would want it any more
                 keep.add(key)
-                if row is None or (row.state in ("abandoned", "replaced") and self._may_retry(key, head)):
+                if state is None or (state in ("abandoned", "replaced") and self._may_retry(key, head)):
                     steps.append(_Step(want, key))
                 break
         self._pauses = {key: pause for key, pause in self._pauses.items() if key in keep}
@@ -116,10 +129,10 @@ def _sooner(tx: Tx, sender: Sender, wanted: Sequence[Wanted]) -> list[tuple[str,
     """Planned transactions that are wanted by an earlier time than they were planned for: for another game as well."""
     wanted_by = {want.key: want.deadline for want in wanted if want.deadline is not None}
     found = []
-    for row in Outbox(tx, sender.address).intents("planned"):
-        deadline = wanted_by.get(row.intent.key.partition("#")[0])
-        if deadline is not None and row.intent.deadline is not None and deadline < row.intent.deadline:
-            found.append((row.intent.key, deadline))
+    for key, planned_for in Outbox(tx, sender.address).deadlines("planned"):
+        deadline = wanted_by.get(key.partition("#")[0])
+        if deadline is not None and planned_for is not None and deadline < planned_for:
+            found.append((key, deadline))
     return found
 
 

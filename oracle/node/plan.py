@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from oracle.chain.requests import Request, RequestId
 from oracle.chain.types import Block
@@ -80,9 +81,17 @@ class View:
         record = self.places.get((request.service, place))
         return place if record is None else record.seat(request.block_number)
 
-    def own_seats(self, service: bytes) -> set[int]:
+    def own_seats(self, service: bytes) -> frozenset[int]:
         """Seats of this node's that may act."""
-        return {s.seat for s in self.seats if s.service == service and s.operator == self.operator and s.acts}
+        return self._own.get(service, frozenset())
+
+    @cached_property
+    def _own(self) -> Mapping[bytes, frozenset[int]]:
+        acting = [seat for seat in self.seats if seat.operator == self.operator and seat.acts]
+        return {
+            service: frozenset(seat.seat for seat in acting if seat.service == service)
+            for service in {seat.service for seat in acting}
+        }
 
     def is_own(self, posted: PostedAnswer) -> bool:
         """Whether this node gave an answer."""

@@ -9,6 +9,7 @@ at once: ranks, staggered in time, let one go first.
 """
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache, partial
 
 from eth_utils.crypto import keccak
 
@@ -28,6 +29,8 @@ LEAVING_SECONDS = 15 * 86_400
 """For so long after its window an answer's callback can be left; contracts allow as much more as a dispute may take."""
 RETRY_SECONDS = 30 * 86_400
 """The same of a callback that was left, for making it."""
+CALLDATA_KEPT = 1_024
+"""Calls that answer, as bytes: a call is wanted in every round until it is mined."""
 REFUND_PATIENCE = 30
 """Seconds after the deadline that the payer has to itself."""
 
@@ -42,6 +45,7 @@ class Planner:
         self._chain_id = contracts.deployment.chain_id
         self._rules = rules
         self._panels = Panels(contracts, rules)
+        self._answer_data = lru_cache(maxsize=CALLDATA_KEPT)(partial(contracts.oracle.encode, "answer"))
 
     def plan(self, view: View) -> Plan:
         """What to compute and what to send, at this head."""
@@ -115,7 +119,7 @@ class Planner:
             elif request.is_private:
                 return
             else:
-                data = self._oracle.encode("answer", *words)
+                data = self._answer_data(*words)
             yield Wanted(
                 key=key,
                 to=self._oracle.address,

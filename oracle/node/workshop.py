@@ -15,6 +15,7 @@ import math
 import os
 import signal
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,8 @@ class Workshop:
         """By the workshop's clock, also of services that have no engine any more."""
         self._running: dict[str, asyncio.Task[None]] = {}
         self._busy: dict[bytes, int] = {}
+        self._queues: defaultdict[bytes, deque[Compute | Judge]] = defaultdict(deque)
+        """By service: what the last plan asks for and nobody works on yet."""
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="engine")
         self.counters = Counters()
@@ -110,22 +113,36 @@ class Workshop:
         return self._restarts + sum(getattr(engine, "restarts", 0) for engine in self._engines.values())
 
     def offer(self, work: Sequence[Compute | Judge], services: Mapping[bytes, ServiceRecord]) -> None:
-        """Starts as many of these jobs as there is room for, most urgent first. Call it with each new plan."""
+        """Starts as many of these jobs as there is room for, most urgent first, and the next whenever one ends.
+
+        Call it with each new plan: what the plan before it asked for and nobody began is forgotten.
+        """
         now = self._clock()
         for service in services.values():
             key = _loading(service.id)
             if self._unproven(service.id) and key not in self._running and self._not_before.get(key, 0) <= now:
                 self._running[key] = asyncio.create_task(self._prepare(service))
+        self._queues = defaultdict(deque)
         for item in work:
-            service_id, key = item.record.request.service, _key(item)
-            engine = self.engine(service_id)
-            if engine is None or key in self._running or self._not_before.get(key, 0) > now:
-                continue
-            if self._busy.get(service_id, 0) < self._width:
-                self._busy[service_id] = self._busy.get(service_id, 0) + 1
-                self._running[key] = asyncio.create_task(self._run(item, engine, key))
+            self._queues[item.record.request.service].append(item)
+        for service_id in self._queues:
+            self._start(service_id)
         wanted = {_key(item) for item in work} | {_loading(service) for service in services}
         self._not_before = {key: at for key, at in self._not_before.items() if key in wanted}
+
+    def _start(self, service: bytes) -> None:
+        """Starts what waits for a service's engine, as far as there is room: also between two plans."""
+        queue, engine, now = self._queues[service], self.engine(service), self._clock()
+        while engine is not None and queue and self._busy.get(service, 0) < self._width:
+            item = queue.popleft()
+            key = _key(item)
+            if key not in self._running and self._not_before.get(key, 0) <= now:
+                self._busy[service] = self._busy.get(service, 0) + 1
+                self._running[key] = asyncio.create_task(self._run(item, engine, key))
+
+    def rest(self) -> None:
+        """Begins nothing more until the next plan."""
+        self._queues.clear()
 
     def raise_failures(self) -> None:
         """Raises what a job failed with that is not an expected error: a bug."""
@@ -136,6 +153,7 @@ class Workshop:
 
     async def close(self, grace_seconds: float) -> None:
         """Waits for jobs in hand, at most so long, then ends the engines."""
+        self.rest()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=grace_seconds)
         if any(not task.done() for task in self._running.values()):
@@ -178,6 +196,7 @@ class Workshop:
             log.warning("engine job to be repeated", request_id=_id(item), reason=str(error))
         finally:
             self._busy[service] -= 1
+            self._start(service)
             self._wake()
 
     async def _compute(self, engine: Engine, item: Compute) -> None:

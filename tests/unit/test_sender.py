@@ -437,35 +437,17 @@ async def test_outbox__nonce_that_leaves_a_gap__is_refused(chain, tmp_path):
                 outbox.add_nonce(7, None, 0)
 
 
-async def test_tick__many_intents__urgent_first_and_within_the_pending_limit(chain, tmp_path):
-    async with stack(chain, tmp_path, max_pending=3) as s:
-        for n in range(5):
-            await s.plan(intent(n))
-        await s.plan(intent(9, urgent=True))
-        report = await s.tick()
-        assert (report.sent, report.pending, report.holding) == (3, 3, "too many transactions pending")
-        assert s.nonces()[0].key == "answer:9"
+async def test_tick__nothing_changes__asks_for_no_receipt_until_it_is_final(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.run(2)
+        assert s.row("answer:1").state == "mined"
+        before = proxy.calls["eth_getTransactionReceipt"]
+        chain.mine()
+        await s.tick()
+        assert proxy.calls["eth_getTransactionReceipt"] == before
+        s.sender.reorganised()
+        await s.tick()
+        assert proxy.calls["eth_getTransactionReceipt"] == before + 1
         await s.run(8)
-        assert contract.count(chain) == 6
-
-
-async def test_tick__moves_of_many_games__few_stand_before_one_that_is_due_sooner(chain, tmp_path):
-    """Nonces are an order: what is sent is mined before what comes later, however urgent that is."""
-    async with stack(chain, tmp_path) as s:
-        now = (await s.rpc.head()).timestamp
-        for n in range(9):
-            await s.plan(intent(n, urgent=True, deadline=now + 5_000 + n))
-        report = await s.tick()
-        assert (report.sent, report.pending, report.holding) == (4, 4, "")
-        await s.plan(intent(20, urgent=True, deadline=now + 1_000))
-        await s.run(1)
-        assert [row.key for row in s.nonces()][:5] == [*(f"answer:{n}" for n in range(4)), "answer:20"]
-        await s.run(8)
-        assert contract.count(chain) == 10
-
-
-async def test_tick__no_move_among_them__are_sent_together(chain, tmp_path):
-    async with stack(chain, tmp_path) as s:
-        for n in range(9):
-            await s.plan(intent(n))
-        assert (await s.tick()).sent == 9
+        assert s.row("answer:1").state == "final"

@@ -10,6 +10,7 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.requests import Ruling
 from oracle.chain.types import parse_log
 from oracle.journal.outbox import LIVE, Outbox
+from oracle.node.working_set import WorkingSet
 from rig.sim.play import DISPUTER, OPERATOR, OWN_SEATS, Play
 from rig.sim.pool import Signed, decode
 from rig.sim.strangers import CLOSED, Strangers
@@ -41,6 +42,7 @@ class Checks:
         self.nonces_without_a_gap()
         self.jobs_within_the_width()
         self.never_slashed()
+        self.working_set_is_the_journal()
 
     def _listen(self) -> None:
         for place, endpoint in enumerate(self.play.endpoints):
@@ -71,6 +73,17 @@ class Checks:
         node = self.play.node
         running = [] if node is None else [key for key in node.workshop.running if not key.startswith("engine:")]
         assert len(running) <= 1, running
+
+    def working_set_is_the_journal(self) -> None:
+        """What the daemon keeps of its journal is what somebody reads who reads all of it."""
+        node = self.play.node
+        if node is None:
+            return
+        kept, read = node._working, WorkingSet(node.journal)
+        kept.refresh()
+        read.refresh()
+        for name in ("requests", "left", "outputs", "verdicts", "batches", "cases", "seats", "places", "games"):
+            assert getattr(kept, name) == getattr(read, name), name
 
     def never_slashed(self) -> None:
         """No answer of the daemon's was rejected in any block there ever was."""
