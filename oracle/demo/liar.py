@@ -20,7 +20,7 @@ from oracle.engines.exact.tokenizer import tokenized
 from oracle.merkle.tokens import Tokens
 from oracle.models.store import ModelStore
 from oracle.node.engines import llama_engines
-from oracle.node.litigant import Litigant
+from oracle.node.games.moves import Moves
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import load
 
@@ -88,13 +88,13 @@ class BribedExactEngine(BribedEngine):
 
 def lie_in_games() -> None:
     """Every pass that this process defends holds a false number."""
-    true = Litigant._pass
+    true = Moves.pass_over
 
-    def false(self: Litigant, matter: Any, tokens: Tokens, positions: int) -> FalsePass:
+    def false(self: Moves, matter: Any, tokens: Tokens, positions: int) -> FalsePass:
         honest: Pass = true(self, matter, tokens, positions)
         return FalsePass(honest, FALSE_STEP, FALSE_OPERATOR, positions - 1, FALSE_COLUMN)
 
-    Litigant._pass = false  # type: ignore[assignment,method-assign]
+    Moves.pass_over = false  # type: ignore[assignment,method-assign]
 
 
 def main(config: Path = typer.Option(...)) -> None:  # noqa: B008

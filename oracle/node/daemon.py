@@ -34,7 +34,7 @@ from oracle.node import salts
 from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.findings import forget_findings
-from oracle.node.litigant import Litigant, Standing
+from oracle.node.games.litigant import Litigant, Standing
 from oracle.node.outgoing import Outgoing
 from oracle.node.plan import Rules, View, Wanted
 from oracle.node.planner import Planner

@@ -128,8 +128,8 @@ class SecondTokenOff:
 
 def corrupted(node: Any, at_step: int, name: str) -> None:
     """Makes a node defend with a number changed at this operator."""
-    true = node._litigant._pass
-    node._litigant._pass = lambda *about: FalsePass(true(*about), at_step, name, 0, 0)
+    true = node._litigant._moves.pass_over
+    node._litigant._moves.pass_over = lambda *about: FalsePass(true(*about), at_step, name, 0, 0)
 
 
 def posted(earth: World, request: int) -> list[Any]:

@@ -7,7 +7,6 @@ ROOT = Path(__file__).resolve().parents[2]
 MOST_LINES = 500
 ONE_IDEA = {
     "oracle/chain/sender.py": "one transaction after another, from plan to final nonce",
-    "oracle/node/litigant.py": "one side of the dispute games: which moves are due, and finding them in time",
     "tests/attestation/test_evaluations.py": "TCB evaluations by number, on chain",
     "tests/attestation/test_keeper.py": "which of the vendor's documents are due",
     "tests/attestation/test_tee_cli.py": "the commands about TEEs",

@@ -1,0 +1,191 @@
+"""Moves in dispute games: what this node says next, about its own answer or somebody else's.
+
+A move follows from the chain's state and the node's own computing alone, so nothing needs to be remembered: after a
+crash the same move is found again. All of it is slow and runs in the threads of `searches.py`.
+"""
+
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from oracle.chain.requests import RequestId
+from oracle.chain.services import GameTerms
+from oracle.disputes import faults, reading
+from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
+from oracle.disputes.inputs import ModelInputs
+from oracle.disputes.passes import Pass, Tracer, Whole
+from oracle.engines.base import Engine, TokenId
+from oracle.merkle.tokens import Tokens
+from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
+from oracle.node.records import PostedAnswer, RequestRecord
+
+AnswerKey = tuple[RequestId, bytes]
+"""A request, and the hash of an answer to it."""
+Openings = Mapping[bytes, Sequence[bytes]]
+"""What nodes have shown, by place."""
+
+
+@dataclass(frozen=True)
+class _Knowledge:
+    """One model, as the referee knows it."""
+
+    manifest: Manifest
+    model: ModelInputs
+    tracer: Tracer
+
+
+@dataclass(frozen=True)
+class Matter:
+    """An answer in question and all that a move about it may need."""
+
+    record: RequestRecord
+    posted: PostedAnswer
+    model: bytes
+    engine: Engine
+    prev_randao: bytes
+    header: bytes
+    openings: Openings
+    game: GameTerms
+
+    @property
+    def key(self) -> AnswerKey:
+        return self.record.id, self.posted.answer.hash
+
+    @property
+    def claim(self) -> Claim:
+        params = self.record.request.engine_params(self.prev_randao)
+        return Claim(self.record.request.words, self.posted.answer.words, params, self.header)
+
+    @property
+    def words(self) -> tuple[Any, Any]:
+        """Request and answer as the contracts take them."""
+        return self.record.request.words, self.posted.answer.words
+
+
+class Moves:
+    """Finds moves, and keeps what they were found from as long as the answer is in question."""
+
+    def __init__(self, store: ModelStore, threads: int | None) -> None:
+        """threads: for passes."""
+        self._store, self._threads = store, threads
+        self._known: dict[bytes, _Knowledge] = {}
+        self._tokens: dict[AnswerKey, Tokens | None] = {}
+        self._owned: dict[AnswerKey, Tokens] = {}
+        self._wholes: dict[AnswerKey, Whole] = {}
+        self._passes: dict[tuple[RequestId, bytes, int], Pass] = {}
+
+    def prefill(self, matter: Matter) -> None:
+        """Makes the part that all passes over an answer share."""
+        _ = self._whole(matter).residuals
+
+    def in_game(self, matter: Matter, state: Game) -> Move | None:
+        """This side's next move in a game."""
+        if not state.positions and not state.node_to_move:
+            return self._read(matter, state)
+        tokens = self._tokens_of(matter, state.case)
+        if tokens is None:
+            return None
+        if not state.positions:
+            return reveal(state, matter.claim, tokens)
+        view = self.pass_over(matter, tokens, state.positions)
+        return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, matter.claim)
+
+    def against(self, matter: Matter) -> Move | None:
+        """What kills a wrong answer or challenges it; None if nothing is wrong."""
+        tokens = self._tokens_of(matter)
+        if tokens is None:
+            return Move("challengeUnread", matter.words)
+        return self._accusation(matter, tokens, "challenge")
+
+    def _accusation(self, matter: Matter, tokens: Tokens, function: str) -> Move | None:
+        """Refutes tokens that are at fault; else names the first that the model does not choose."""
+        request, known = matter.record.request, self._knowledge(matter)
+        asked, said = matter.record.prompt, matter.posted.output
+        fault = faults.find(tokens, asked, said, known.manifest, known.model, request.max_tokens)
+        if fault is not None:
+            return faults.refuting(matter.claim, tokens.words, fault)
+        prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
+        verdict = matter.engine.check(prompt, output, matter.claim.params)
+        if verdict.position is None:
+            return None
+        return Move(function, (*matter.words, tokens.words, len(tokens.prompt) + verdict.position))
+
+    def _read(self, matter: Matter, state: Game) -> Move | None:
+        """The challenger's move while an answer's tokens are being read."""
+        told = self._told_tokens(matter)
+        if told is not None:
+            return self._accusation(matter, told, "pickPosition")
+        own, model = self._own_tokens(matter), self._knowledge(matter).model
+        asked, said = matter.record.prompt, matter.posted.output
+        return reading.move(state, matter.openings, own, matter.claim, asked, said, model)
+
+    def _tokens_of(self, matter: Matter, case: bytes | None = None) -> Tokens | None:
+        """The ids that the answer commits to, as far as they can be told from its text, or its node has shown them.
+
+        case: of the game that asks, if one does.
+        """
+        told = self._told_tokens(matter)
+        if told is not None or case is None:
+            return told
+        return reading.shown(self._own_tokens(matter), case, matter.openings)
+
+    def _told_tokens(self, matter: Matter) -> Tokens | None:
+        """As they follow from its text, or from what the model answers."""
+        if matter.key not in self._tokens:
+            answer, claim = matter.posted.answer, matter.claim
+            text, root = matter.posted.output, answer.tokens_root
+            prompt = matter.engine.tokenize(matter.record.prompt)
+            output = matter.engine.recover(prompt, text, answer.token_count, root, claim.params)
+            if output is None:
+                own = self._own_tokens(matter)
+                self._tokens[matter.key] = own if own.root == root else None
+            else:
+                lengths = [len(matter.engine.detokenize([token])) for token in output]
+                self._tokens[matter.key] = Tokens.spelled(prompt, output, lengths)
+        return self._tokens[matter.key]
+
+    def _own_tokens(self, matter: Matter) -> Tokens:
+        """What the model answers, as long as the answer."""
+        if matter.key not in self._owned:
+            count, params = matter.posted.answer.token_count, matter.claim.params
+            prompt = matter.engine.tokenize(matter.record.prompt)
+            params = replace(params, max_tokens=min(count, params.max_tokens))
+            output = matter.engine.generate(prompt, params).tokens
+            lengths = [len(matter.engine.detokenize([token])) for token in output]
+            self._owned[matter.key] = reading.own_tokens(prompt, output, lengths, count)
+        return self._owned[matter.key]
+
+    def _knowledge(self, matter: Matter) -> _Knowledge:
+        if matter.model not in self._known:
+            manifest = self._store.manifest(matter.model)
+            path = self._store.file(manifest).path
+            self._known[matter.model] = _Knowledge(
+                manifest, ModelInputs(path, manifest.weights_root), Tracer(path, self._threads)
+            )
+        return self._known[matter.model]
+
+    def pass_over(self, matter: Matter, tokens: Tokens, positions: int) -> Pass:
+        key = (*matter.key, positions)
+        if key not in self._passes:
+            known = self._knowledge(matter)
+            whole = self._whole(matter)
+            self._passes[key] = Pass(known.model, known.tracer, tokens, positions, whole)
+        return self._passes[key]
+
+    def _whole(self, matter: Matter) -> Whole:
+        """Over the answer's tokens; where they cannot be told, over the model's, with which its passes begin."""
+        if matter.key not in self._wholes:
+            tokens = self._told_tokens(matter) or self._own_tokens(matter)
+            self._wholes[matter.key] = Whole(self._knowledge(matter).tracer, reading.computable(tokens))
+        return self._wholes[matter.key]
+
+    def forget(self, kept: Container[RequestId]) -> None:
+        """Drops what belongs to requests other than these. In place, because threads add to it meanwhile."""
+        for pass_of in [each for each in list(self._passes) if each[0] not in kept]:
+            del self._passes[pass_of]
+        for answer in {*self._tokens, *self._owned, *self._wholes}:
+            if answer[0] not in kept:
+                self._tokens.pop(answer, None)
+                self._owned.pop(answer, None)
+                self._wholes.pop(answer, None)
