@@ -125,9 +125,7 @@ def verify(
         own = None if finding.correct else _patiently(lambda: _own(engine, life.prompt, params))
         difference = None if finding.correct else _difference(engine, finding, own, given.output)
     finally:
-        close = getattr(engine, "close", None)
-        if close is not None:
-            close()
+        engine.close()
     right = Verdict.RIGHT if is_exact else Verdict.WITHIN_TOLERANCE
     return Checked(
         verdict=right if finding.correct else Verdict.WRONG,

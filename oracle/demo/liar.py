@@ -15,7 +15,7 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.passes import Pass
-from oracle.engines.base import Completion, Engine, Params, TokenId, Verdict
+from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.merkle.tokens import Tokens
 from oracle.models.store import ModelStore
@@ -54,6 +54,20 @@ class BribedEngine:
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
     ) -> list[TokenId] | None:
         return self._inner.recover(prompt, text, count, root, params)
+
+    @property
+    def trouble(self) -> Trouble | None:
+        return self._inner.trouble
+
+    @property
+    def restarts(self) -> int:
+        return self._inner.restarts
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def kill(self) -> None:
+        self._inner.kill()
 
 
 class BribedExactEngine(BribedEngine):

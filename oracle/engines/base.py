@@ -119,6 +119,33 @@ class Engine(Protocol):
         First by tokenizing `text`, then by following the model through the tokens that spell it.
         """
 
+    @property
+    def trouble(self) -> Trouble | None:
+        """Why it cannot be relied on; None if it can."""
+
+    @property
+    def restarts(self) -> int:
+        """How often a worker of it was lost."""
+
+    def close(self) -> None:
+        """Ends its workers, after the jobs that are running."""
+
+    def kill(self) -> None:
+        """Ends its workers at once; calls in hand raise EngineCrashed."""
+
+
+class InProcess:
+    """The part of an `Engine` that is about workers, where there are none."""
+
+    trouble: Trouble | None = None
+    restarts = 0
+
+    def close(self) -> None:
+        pass
+
+    def kill(self) -> None:
+        pass
+
 
 def output_limit(prompt: Sequence[int], context_length: int, params: Params) -> int:
     """Most output tokens that the request and the model's context allow.

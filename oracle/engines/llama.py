@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines import proof
-from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
@@ -45,7 +45,7 @@ class _Wanted:
     limit: int
 
 
-class LlamaEngine:
+class LlamaEngine(InProcess):
     """One loaded model under one manifest. Not thread-safe."""
 
     def __init__(

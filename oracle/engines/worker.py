@@ -304,6 +304,14 @@ class WorkerEngine:
                 self._process = None
             self._failure = Trouble("unproven", "the engine is closed")
 
+    def kill(self) -> None:
+        """Ends the worker at once, whatever it does; a call in hand raises EngineCrashed."""
+        pid = self.pid
+        if pid is not None:
+            log.warning("engine worker killed", pid=pid)
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+
     @property
     def pid(self) -> int | None:
         """The worker's process id, if it runs."""

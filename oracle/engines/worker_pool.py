@@ -59,6 +59,10 @@ class WorkerPool:
         for worker in self.workers:
             worker.close()
 
+    def kill(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         return self._on_some(lambda engine: engine.tokenize(prompt))
 

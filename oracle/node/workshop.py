@@ -10,10 +10,7 @@ fails its own check is not used again until a person restarts the node. `trouble
 """
 
 import asyncio
-import contextlib
 import math
-import os
-import signal
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
@@ -104,13 +101,13 @@ class Workshop:
     @property
     def troubles(self) -> dict[bytes, Trouble]:
         """Services whose engine cannot be relied on, and why."""
-        found = {service: _trouble(engine) for service, engine in self._engines.items()}
+        found = {service: engine.trouble for service, engine in self._engines.items()}
         return {service: trouble for service, trouble in (found | self._failures).items() if trouble is not None}
 
     @property
     def restarts(self) -> int:
         """How often engines' workers were lost."""
-        return self._restarts + sum(getattr(engine, "restarts", 0) for engine in self._engines.values())
+        return self._restarts + sum(engine.restarts for engine in self._engines.values())
 
     def offer(self, work: Sequence[Compute | Judge], services: Mapping[bytes, ServiceRecord]) -> None:
         """Starts as many of these jobs as there is room for, most urgent first, and the next whenever one ends.
@@ -157,21 +154,12 @@ class Workshop:
         if self._running:
             await asyncio.wait(self._running.values(), timeout=grace_seconds)
         if any(not task.done() for task in self._running.values()):
-            self._kill_workers()
+            for engine in self._engines.values():
+                engine.kill()  # the calls fail, and the jobs are done again after the restart
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._threads.shutdown()
         for engine in self._engines.values():
-            _close(engine)
-
-    def _kill_workers(self) -> None:
-        """Jobs that outlast the grace: their workers end, the calls fail, the jobs are done again after the restart."""
-        for engine in self._engines.values():
-            for worker in getattr(engine, "workers", [engine]):
-                pid = getattr(worker, "pid", None)
-                if pid is not None:
-                    log.warning("engine job given up", pid=pid)
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(pid, signal.SIGKILL)
+            engine.close()
 
     # -- one job -------------------------------------------------------------------------------------------------
 
@@ -257,7 +245,7 @@ class Workshop:
             return  # given up meanwhile
         self._not_before[key] = self._clock() + RETRY_SECONDS
         if engine is not None and failure is None:
-            self._believe(service.id, shown, whole=_trouble(engine) is None)
+            self._believe(service.id, shown, whole=engine.trouble is None)
         elif isinstance(failure, EngineCrashed):  # the next worker may do better
             self._fail(service.id, Trouble("crashed", str(failure)))
         else:
@@ -276,7 +264,7 @@ class Workshop:
         """Whether the service's engine, or a worker of it, must prove itself before it is used."""
         if service not in self.proofs:
             return True
-        trouble = _trouble(self._engines[service])
+        trouble = self._engines[service].trouble
         return trouble is not None and trouble.kind != "crashing"
 
     def _fail(self, service: bytes, trouble: Trouble) -> None:
@@ -294,8 +282,8 @@ class Workshop:
         self._not_before[_loading(service)] = self._clock() + seconds
         engine = self._engines.pop(service, None)
         if engine is not None:
-            self._restarts += getattr(engine, "restarts", 0)
-            _close(engine)
+            self._restarts += engine.restarts
+            engine.close()
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
@@ -326,18 +314,6 @@ def _judge(engine: Engine, item: Judge) -> Finding:
     """As a watcher. Raises Transient errors."""
     answer, params = item.posted.answer, item.record.request.engine_params(item.seed_block.prev_randao)
     return judge(engine, item.record.prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
-
-
-def _trouble(engine: Engine) -> Trouble | None:
-    """What an engine with workers says of them."""
-    trouble: Trouble | None = getattr(engine, "trouble", None)
-    return trouble
-
-
-def _close(engine: Engine) -> None:
-    close = getattr(engine, "close", None)
-    if close is not None:
-        close()
 
 
 def _loading(service: bytes) -> str:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict
 from oracle.errors import BadModelFile, PromptTooLong, ProofFailed
 from oracle.merkle.tokens import tokens_root
 
@@ -44,7 +44,7 @@ CRASHES: dict[str, Callable[[], None]] = {
 }
 
 
-class FakeEngine:
+class FakeEngine(InProcess):
     """Faults: a key of CRASHES, "wrong token", "babble" (a reply of the wrong type), or "too long"."""
 
     def __init__(self, faults: dict[str, str] | None = None) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from oracle.engines import proof
-from oracle.engines.base import Completion, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact import self_test
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk
@@ -32,7 +32,7 @@ OnProgress = Callable[[str, int, int], None]
 """(hash, load, prove, generate or check; units done; units in all)."""
 
 
-class ExactEngine:
+class ExactEngine(InProcess):
     """One loaded model under one manifest. Not thread-safe."""
 
     def __init__(

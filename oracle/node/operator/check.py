@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
@@ -168,9 +168,8 @@ def _engine(service: ServiceRecord, factory: EngineFactory) -> list[Finding]:
         what = "engine" if not found else "inference"
         found.append(Finding(what, False, f"{type(error).__name__}: {error}"))
     finally:
-        close: Callable[[], None] | None = getattr(engine, "close", None)
-        if close is not None:
-            close()
+        if engine is not None:
+            engine.close()
     return found
 
 
