@@ -5,14 +5,17 @@ could be got wrong, the chain's block time; otherwise each knows those that it c
 table, and quotes of TEEs go back to Intel's root, or on a local chain to the dev TEE's.
 """
 
-import json
 from pathlib import Path
+from typing import Any
 
 import click
 from ape import accounts, networks, project
 from ape.cli import ConnectedProviderCommand
+from ape.contracts import ContractInstance
 
 from oracle.attestation.dev import root_key
+from oracle.chain import wiring
+from oracle.chain.deployment import Deployment
 from oracle.engines.sampling import table_code
 
 
@@ -33,52 +36,23 @@ def cli(alias: str, out: Path, block_millis: int) -> None:
         if alias.startswith("TEST::")
         else accounts.load(alias)
     )
-    registry = project.ModelRegistry.deploy(sender=deployer)
-    seats = project.Seats.deploy(registry, block_millis, sender=deployer)
-    oracle = project.Oracle.deploy(seats, sender=deployer)
-    lens = project.Lens.deploy(oracle, sender=deployer)
-    panel = project.PanelArbiter.deploy(oracle, registry, sender=deployer)
-
-    families = [
-        family.deploy(sender=deployer)
-        for family in (project.LinearReferee, project.RowReferee, project.AttentionReferee)
-    ]
-    referee = project.Referee.deploy(registry, *families, sender=deployer)
     table = deployer.provider.network.ecosystem.create_transaction(data=table_code(), sender=deployer.address)
-    table_address = deployer.call(table).contract_address
-    token_referee = project.TokenReferee.deploy(referee, table_address, sender=deployer)
-    game = project.DisputeGame.deploy(oracle, referee, token_referee, sender=deployer)
-
-    collateral = project.DcapCollateral.deploy(*root_key(networks.provider.chain_id), sender=deployer)
-    verifier = project.DcapVerifier.deploy(collateral, sender=deployer)
-    attester = project.AttestedAnswers.deploy(oracle, verifier, sender=deployer)
-
-    known = (
-        oracle.models(),
-        oracle.seats(),
-        lens.oracle(),
-        panel.oracle(),
-        referee.registry(),
-        token_referee.referee(),
-        game.oracle(),
-    )
-    others = (registry.address, referee.address, oracle.address)
-    if known != (registry.address, seats.address, oracle.address, oracle.address, *others):
-        raise click.ClickException("the contracts do not know each other; deploy again")
-    deployment = {
-        "chain_id": networks.provider.chain_id,
-        "block": registry.creation_metadata.block,
-        "registry": registry.address,
-        "oracle": oracle.address,
-        "seats": seats.address,
-        "lens": lens.address,
-        "panel": panel.address,
-        "game": game.address,
-        "referee": referee.address,
-        "token_referee": token_referee.address,
-        "refutations": game.refutations(),
-        "attester": attester.address,
+    root_x, root_y = root_key(networks.provider.chain_id)
+    known = {
+        "block_millis": block_millis,
+        "noise_table": deployer.call(table).contract_address,
+        "root_x": root_x,
+        "root_y": root_y,
     }
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(deployment, indent=2) + "\n")
+
+    def make(name: str, arguments: list[Any]) -> ContractInstance:
+        return getattr(project, name).deploy(*arguments, sender=deployer)
+
+    made = wiring.deploy(make, known)
+    game = made["DisputeGame"]
+    if game.oracle() != made["Oracle"].address or made["Oracle"].models() != made["ModelRegistry"].address:
+        raise click.ClickException("the contracts do not know each other; deploy again")
+    addresses = {name: contract.address for name, contract in made.items()} | {"Refutations": game.refutations()}
+    block = made["ModelRegistry"].creation_metadata.block
+    Deployment.of(networks.provider.chain_id, block, addresses).save(out)
     click.echo(f"deployed; wrote {out}")

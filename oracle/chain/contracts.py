@@ -8,7 +8,7 @@ from eth_utils.crypto import keccak
 
 from oracle.chain import refusals
 from oracle.chain.bindings import Binding, Event
-from oracle.chain.deployment import Deployment, artifact
+from oracle.chain.deployment import CONTRACTS, Deployment, artifact
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.errors import ContractVersionMismatch
@@ -130,18 +130,10 @@ class Contracts:
 
     async def check(self, rpc: Rpc, block: Block) -> None:
         """Compares the code at the addresses with this package's. Raises ContractVersionMismatch."""
-        wanted = (
-            ("ModelRegistry", self.deployment.registry),
-            ("Oracle", self.deployment.oracle),
-            ("Seats", self.deployment.seats),
-            ("PanelArbiter", self.deployment.panel),
-            ("DisputeGame", self.deployment.game),
-            ("Referee", self.deployment.referee),
-            ("TokenReferee", self.deployment.token_referee),
-            ("Refutations", self.deployment.refutations),
-            ("AttestedAnswers", self.deployment.attester),
-        )
-        for name, address in wanted:
+        for field, name in CONTRACTS.items():
+            address: str | None = getattr(self.deployment, field)
+            if field == "lens":  # a node does not read it
+                continue
             if address is not None and not same_code(await rpc.code(address, block), artifact(name)):
                 raise ContractVersionMismatch(
                     f"{address} holds no {name} of this version: wrong deployment file, or a node too old or too new"

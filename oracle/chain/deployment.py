@@ -4,10 +4,12 @@ A deployment is a JSON file written by `scripts/deploy.py` or `didyma dev`; the 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from eth_typing import ChecksumAddress
@@ -15,6 +17,21 @@ from web3 import Web3
 
 from oracle.errors import BadDeployment
 
+CONTRACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "registry": "ModelRegistry",
+        "oracle": "Oracle",
+        "seats": "Seats",
+        "lens": "Lens",
+        "panel": "PanelArbiter",
+        "game": "DisputeGame",
+        "referee": "Referee",
+        "token_referee": "TokenReferee",
+        "refutations": "Refutations",
+        "attester": "AttestedAnswers",
+    }
+)
+"""The contract at each address of a deployment."""
 OPTIONAL = ("game", "referee", "token_referee", "refutations", "attester")
 
 
@@ -40,6 +57,12 @@ class Deployment:
     """`AttestedAnswers`, which knows its verifier; None in deployments without TEEs."""
 
     @classmethod
+    def of(cls, chain_id: int, block: int, addresses: Mapping[str, str]) -> "Deployment":
+        """addresses: of all contracts, by their names in `wiring.WIRING`; others are left out."""
+        fields = {field: Web3.to_checksum_address(addresses[name]) for field, name in CONTRACTS.items()}
+        return cls(chain_id, block, **fields)
+
+    @classmethod
     def load(cls, path: Path) -> "Deployment":
         """Raises BadDeployment."""
         try:
@@ -47,12 +70,11 @@ class Deployment:
             return cls(
                 chain_id=int(fields["chain_id"]),
                 block=int(fields["block"]),
-                registry=Web3.to_checksum_address(fields["registry"]),
-                oracle=Web3.to_checksum_address(fields["oracle"]),
-                seats=Web3.to_checksum_address(fields["seats"]),
-                lens=Web3.to_checksum_address(fields["lens"]),
-                panel=Web3.to_checksum_address(fields["panel"]),
-                **{name: Web3.to_checksum_address(fields[name]) for name in OPTIONAL if fields.get(name)},
+                **{
+                    name: Web3.to_checksum_address(fields[name])
+                    for name in CONTRACTS
+                    if name not in OPTIONAL or fields.get(name)
+                },
             )
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadDeployment(

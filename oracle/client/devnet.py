@@ -17,9 +17,11 @@ from dataclasses import astuple, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import RPCEndpoint
 
@@ -27,6 +29,7 @@ from oracle import ENVIRONMENT_PREFIX
 from oracle.attestation.dev import MACHINE, root_key
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.registration import EXACT_ENGINE
+from oracle.chain import wiring
 from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment, artifact
 from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
@@ -139,30 +142,22 @@ def deploy(w3: Web3) -> Deployment:
     """The contracts, from the first development account."""
     sender = account(DEPLOYER).address
 
-    def create(name: str, *args: str | bytes | int) -> str:
-        built = artifact(name)
-        tx_hash = (
-            w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]).constructor(*args).transact({"from": sender})
-        )
+    def mined(tx_hash: HexBytes) -> str:
         return str(w3.eth.wait_for_transaction_receipt(tx_hash)["contractAddress"])
 
+    def make(name: str, arguments: list[Any]) -> str:
+        built = artifact(name)
+        contract = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"])
+        return mined(contract.constructor(*arguments).transact({"from": sender}))
+
     block = w3.eth.block_number
-    registry = create("ModelRegistry")
-    seats = create("Seats", registry, BLOCK_MILLIS)
-    oracle = create("Oracle", seats)
-    lens = create("Lens", oracle)
-    panel = create("PanelArbiter", oracle, registry)
-    referee = create("Referee", registry, *map(create, ("LinearReferee", "RowReferee", "AttentionReferee")))
-    table_made = w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(table_code())})
-    table = w3.eth.wait_for_transaction_receipt(table_made)
-    token_referee = create("TokenReferee", referee, str(table["contractAddress"]))
-    game = create("DisputeGame", oracle, referee, token_referee)
-    played = w3.eth.contract(Web3.to_checksum_address(game), abi=artifact("DisputeGame")["abi"])
-    refutations = str(played.functions.refutations().call())
-    verifier = create("DcapVerifier", create("DcapCollateral", *root_key(w3.eth.chain_id)))
-    attester = create("AttestedAnswers", oracle, verifier)
-    addresses = (registry, oracle, seats, lens, panel, game, referee, token_referee, refutations, attester)
-    return Deployment(w3.eth.chain_id, block, *map(Web3.to_checksum_address, addresses))
+    table = mined(w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(table_code())}))
+    root_x, root_y = root_key(w3.eth.chain_id)
+    known = {"block_millis": BLOCK_MILLIS, "noise_table": table, "root_x": root_x, "root_y": root_y}
+    made = wiring.deploy(make, known)
+    game = w3.eth.contract(Web3.to_checksum_address(made["DisputeGame"]), abi=artifact("DisputeGame")["abi"])
+    made["Refutations"] = str(game.functions.refutations().call())
+    return Deployment.of(w3.eth.chain_id, block, made)
 
 
 def mine_every(w3: Web3, seconds: int) -> None:

@@ -14,7 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 from ape import accounts, networks, project
-from world import BLOCK_SECONDS, MODEL, World, terms
+from world import BLOCK_SECONDS, MODEL, World, maker, terms
+
+from oracle.chain import wiring
 
 SEATS = 6
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,28 +100,35 @@ def people(_fresh_build, _clock):
 
 
 @pytest.fixture(scope="session")
-def registry(people):
-    return project.ModelRegistry.deploy(sender=people.deployer)
+def deployed(people):
+    """The contracts of every test, by name."""
+    known = {"block_millis": 1_000 * BLOCK_SECONDS}
+    return wiring.deploy(maker(people.deployer), known, ("ModelRegistry", "Seats", "Oracle", "Lens", "PanelArbiter"))
 
 
 @pytest.fixture(scope="session")
-def seats(registry, people):
-    return project.Seats.deploy(registry, 1_000 * BLOCK_SECONDS, sender=people.deployer)
+def registry(deployed):
+    return deployed["ModelRegistry"]
 
 
 @pytest.fixture(scope="session")
-def oracle(seats, people):
-    return project.Oracle.deploy(seats, sender=people.deployer)
+def seats(deployed):
+    return deployed["Seats"]
 
 
 @pytest.fixture(scope="session")
-def lens(oracle, people):
-    return project.Lens.deploy(oracle, sender=people.deployer)
+def oracle(deployed):
+    return deployed["Oracle"]
 
 
 @pytest.fixture(scope="session")
-def panel(oracle, registry, people):
-    return project.PanelArbiter.deploy(oracle, registry, sender=people.deployer)
+def lens(deployed):
+    return deployed["Lens"]
+
+
+@pytest.fixture(scope="session")
+def panel(deployed):
+    return deployed["PanelArbiter"]
 
 
 @pytest.fixture(scope="session")

@@ -3,19 +3,19 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ape import chain, project
+from ape import chain
 from ape.api import ReceiptAPI
 from ape.contracts import ContractInstance
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
-from world import ETHER, OUTPUT, TOKENS_ROOT, Answered, Asked, World, terms
+from world import ETHER, OUTPUT, TOKENS_ROOT, Answered, Asked, World, maker, terms
 
 from oracle.attestation.collateral import Posting
 from oracle.attestation.dev import DevTee
 from oracle.attestation.eip712 import signed_answer
 from oracle.attestation.registration import Registration
-from oracle.chain import requests
+from oracle.chain import requests, wiring
 from oracle.chain.services import Policy
 
 DAY = 86_400
@@ -149,11 +149,11 @@ def postings(tee: DevTee, *, again: bool = False) -> list[Posting]:
 def enclave(world: World, people: Any) -> Enclave:
     """The contracts of a dev root, its documents, and no service yet."""
     tee = DevTee(world.now() - DAY, world.now() + 60 * DAY)
-    sender = people.deployer
-    collateral = project.DcapCollateral.deploy(*tee.root_key, sender=sender)
-    verifier = project.DcapVerifier.deploy(collateral, sender=sender)
-    attester = project.AttestedAnswers.deploy(world.oracle, verifier, sender=sender)
-    made = Enclave(world, tee, collateral, attester, people)
+    root_x, root_y = tee.root_key
+    known = {"Oracle": world.oracle, "root_x": root_x, "root_y": root_y}
+    contracts = wiring.deploy(maker(people.deployer), known, ("DcapCollateral", "DcapVerifier", "AttestedAnswers"))
+    verifier = contracts["DcapVerifier"]
+    made = Enclave(world, tee, contracts["DcapCollateral"], contracts["AttestedAnswers"], people)
     made.post(tee)
     quote = tee.quote(bytes(64))
     made.verified = verifier.verify(quote.evidence(tee.collateral().credential(quote)), tee.number)

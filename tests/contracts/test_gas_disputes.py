@@ -7,8 +7,9 @@ from ape import networks, project
 from eth_abi import encode
 from eth_utils import keccak
 from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
-from world import ETHER, terms
+from world import ETHER, maker, terms
 
+from oracle.chain import wiring
 from oracle.disputes.faults import Fault
 from oracle.disputes.inputs import Step, entry_input, rounds
 from oracle.engines.sampling import table_code
@@ -23,25 +24,28 @@ END = ["logits", "logits.peak", "logits.max"]
 
 
 @pytest.fixture(scope="module")
-def referee(registry, people):
-    families = [
-        each.deploy(sender=people.deployer)
-        for each in (project.LinearReferee, project.RowReferee, project.AttentionReferee)
-    ]
-    return project.Referee.deploy(registry, *families, sender=people.deployer)
-
-
-@pytest.fixture(scope="module")
-def token_referee(referee, people):
+def disputes(deployed, people):
+    """The game and its referees, by name."""
     eth = networks.provider.web3.eth
     sent = eth.send_transaction({"from": people.deployer.address, "data": table_code()})
     table = eth.wait_for_transaction_receipt(sent)["contractAddress"]
-    return project.TokenReferee.deploy(referee, table, sender=people.deployer)
+    names = ("LinearReferee", "RowReferee", "AttentionReferee", "Referee", "TokenReferee", "DisputeGame")
+    return wiring.deploy(maker(people.deployer), {**deployed, "noise_table": table}, names)
 
 
 @pytest.fixture(scope="module")
-def game(oracle, referee, token_referee, people):
-    return project.DisputeGame.deploy(oracle, referee, token_referee, sender=people.deployer)
+def referee(disputes):
+    return disputes["Referee"]
+
+
+@pytest.fixture(scope="module")
+def token_referee(disputes):
+    return disputes["TokenReferee"]
+
+
+@pytest.fixture(scope="module")
+def game(disputes):
+    return disputes["DisputeGame"]
 
 
 def enrolled(registry, referee, people, made):

@@ -1,10 +1,10 @@
 """The moves of a request's life, so that tests say what happens and not how it is encoded."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ape import chain, networks
+from ape import chain, networks, project
 from ape.api import AccountAPI, ReceiptAPI
 from ape.contracts import ContractInstance
 from eth_abi import encode
@@ -82,6 +82,11 @@ def terms(model: bytes, arbiter: ContractInstance, **changes: Any) -> dict[str, 
         "valueCapWei": ETHER,
         **changes,
     }
+
+
+def maker(sender: AccountAPI) -> Callable[[str, list[Any]], ContractInstance]:
+    """How `wiring.deploy` makes a contract here."""
+    return lambda name, arguments: getattr(project, name).deploy(*arguments, sender=sender)
 
 
 @dataclass

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from disputes.rules import WAIT_BLOCKS
-from disputes.stand import Stand, artifact, called, deploy
+from disputes.stand import Stand, artifact, called, maker
 from eth_abi import encode
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
 from rig.anvil import Anvil
 from web3.logs import DISCARD
 
+from oracle.chain import wiring
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import GameTerms, Terms
 from oracle.chain.units import ETHER, NOBODY
@@ -75,10 +76,19 @@ class Court:
         """changes: of the manifest."""
         stand = Stand.on(chain)
         manifest = stand.register(path, **changes)
-        oracle = deploy(stand.w3, "Oracle", deploy(stand.w3, "Seats", stand.registry.address, 1_000).address)
-        game = deploy(stand.w3, "DisputeGame", oracle.address, stand.referee.address, stand.tokens.address)
-        made = game.functions.refutations().call()
-        refutations = stand.w3.eth.contract(address=made, abi=artifact("Refutations")["abi"])
+        known = {
+            "block_millis": 1_000,
+            "ModelRegistry": stand.registry.address,
+            "Referee": stand.referee.address,
+            "TokenReferee": stand.tokens.address,
+        }
+        made = wiring.deploy(maker(stand.w3), known, ("Seats", "Oracle", "DisputeGame"))
+        oracle, game = (
+            stand.w3.eth.contract(address=made[name], abi=artifact(name)["abi"]) for name in ("Oracle", "DisputeGame")
+        )
+        refutations = stand.w3.eth.contract(
+            address=game.functions.refutations().call(), abi=artifact("Refutations")["abi"]
+        )
         court = cls(chain, stand, oracle, game, manifest, ModelInputs(path), Tracer(path), refutations)
         court.people = list(stand.w3.eth.accounts)
         court._serve()

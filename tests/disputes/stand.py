@@ -1,7 +1,7 @@
 """The referee's contracts on a chain of their own, and a random model that they know."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -15,12 +15,14 @@ from rig.anvil import ROOT, Anvil, anvil
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 
+from oracle.chain import wiring
 from oracle.disputes import commitments
 from oracle.engines import sampling
 from oracle.models.manifest import Manifest
 
 FORGE = ROOT / ".build" / "forge"
 LARGE = {"gas": 1 << 33}
+REFEREES = ("ModelRegistry", "LinearReferee", "RowReferee", "AttentionReferee", "Referee", "TokenReferee")
 
 
 def artifact(name: str) -> Any:
@@ -32,6 +34,11 @@ def deploy(w3: Web3, name: str, *args: Any) -> Any:
     factory = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"]["object"])
     receipt = w3.eth.wait_for_transaction_receipt(factory.constructor(*args).transact())
     return w3.eth.contract(address=receipt["contractAddress"], abi=built["abi"])
+
+
+def maker(w3: Web3) -> Callable[[str, list[Any]], str]:
+    """How `wiring.deploy` makes a contract here: as its address."""
+    return lambda name, arguments: str(deploy(w3, name, *arguments).address)
 
 
 @contextmanager
@@ -74,13 +81,12 @@ class Stand:
         """Deploys them."""
         chain.rpc("evm_setAutomine", True)
         w3 = chain.w3()
-        registry = deploy(w3, "ModelRegistry")
-        families = [deploy(w3, name).address for name in ("LinearReferee", "RowReferee", "AttentionReferee")]
-        referee = deploy(w3, "Referee", registry.address, *families)
         receipt = w3.eth.wait_for_transaction_receipt(
             w3.eth.send_transaction({"from": w3.eth.default_account, "data": sampling.table_code()})
         )
-        return cls(w3, registry, referee, deploy(w3, "TokenReferee", referee.address, receipt["contractAddress"]))
+        made = wiring.deploy(maker(w3), {"noise_table": receipt["contractAddress"]}, REFEREES)
+        at = {name: w3.eth.contract(address=address, abi=artifact(name)["abi"]) for name, address in made.items()}
+        return cls(w3, at["ModelRegistry"], at["Referee"], at["TokenReferee"])
 
     def register(self, path: Path, **changes: Any) -> Manifest:
         """Registers and enrolls a model file."""

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rig.anvil import CHAIN_ID, KEYS, anvil
 
+from oracle.chain import wiring
 from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Answer, Request, Round, Vote, case_id, commitment
 from oracle.client import OracleClient
@@ -29,13 +30,12 @@ def client() -> Iterator[OracleClient]:
         w3 = chain.w3()
         account = Account.from_key(KEYS[0])
         deployer = OracleClient(w3, Deployment(CHAIN_ID, 0, zero, zero, zero, zero, zero), account)
-        registry = deployer.deploy("ModelRegistry")
-        oracle = deployer.deploy("Oracle", deployer.deploy("Seats", registry.address, 1_000).address)
-        lens = deployer.deploy("Lens", oracle.address)
-        panel = deployer.deploy("PanelArbiter", oracle.address, registry.address)
-        seats = oracle.functions.seats().call()
-        deployed = Deployment(CHAIN_ID, 1, registry.address, oracle.address, seats, lens.address, panel.address)
-        yield OracleClient(w3, deployed, account)
+        names = ("ModelRegistry", "Seats", "Oracle", "Lens", "PanelArbiter")
+        made = wiring.deploy(
+            lambda name, arguments: deployer.deploy(name, *arguments).address, {"block_millis": 1_000}, names
+        )
+        registry, seats, oracle, lens, panel = (made[name] for name in names)
+        yield OracleClient(w3, Deployment(CHAIN_ID, 1, registry, oracle, seats, lens, panel), account)
 
 
 @on_chain
