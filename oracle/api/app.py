@@ -14,6 +14,7 @@ from oracle.api.models import CaseOut, JobsOut, Readiness, Refusal, RequestDetai
 from oracle.api.page import STYLE, page
 from oracle.api.scrape import Scraper
 from oracle.errors import Transient
+from oracle.ids import RequestId
 from oracle.journal.journal import Tx
 from oracle.journal.outbox import Outbox
 from oracle.journal.schema import intents
@@ -74,7 +75,7 @@ def create_app(node: Node) -> FastAPI:
     def request(request_id: Annotated[str, Path(pattern=REQUEST_ID)]) -> RequestDetail:
         try:
             with node.journal.read() as tx:
-                found = detail(node, tx, int(request_id, 16))
+                found = detail(node, tx, RequestId(int(request_id, 16)))
         except Transient as error:
             raise HTTPException(503, str(error)) from error
         if found is None:
@@ -110,7 +111,7 @@ def current_jobs(node: Node, state: str | None, limit: int) -> JobsOut:
     )
 
 
-def detail(node: Node, tx: Tx, request_id: int) -> RequestDetail | None:
+def detail(node: Node, tx: Tx, request_id: RequestId) -> RequestDetail | None:
     """From the journal."""
     job = tx.job(request_key(request_id))
     if job is None:

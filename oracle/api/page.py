@@ -5,6 +5,7 @@ from html import escape
 
 from oracle.api.models import JobsOut
 from oracle.chain.units import ETHER
+from oracle.ids import ModelId, ServiceId
 from oracle.node.daemon import Node
 from oracle.node.plan import View
 
@@ -88,11 +89,11 @@ def page(node: Node, jobs: JobsOut) -> str:
 """
 
 
-def _models(view: View) -> list[tuple[bytes, bytes]]:
+def _models(view: View) -> list[tuple[ServiceId, ModelId]]:
     return [(service.id, service.terms.model) for service in view.services.values()]
 
 
-def _engine(node: Node, service: bytes, model: bytes) -> tuple[str, str, str]:
+def _engine(node: Node, service: ServiceId, model: ModelId) -> tuple[str, str, str]:
     troubles = [f"{trouble.kind}: {trouble.text}" for about, trouble in node.service_troubles() if about == service]
     state = "; ".join(troubles) or f"proven: {node.workshop.proofs[service]}"
     return _short(service.hex()), _short(model.hex()), _printable(state)

@@ -8,15 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, NewType
+from typing import Any
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from oracle.engines.base import Params
-
-RequestId = NewType("RequestId", int)
-CaseId = NewType("CaseId", bytes)
+from oracle.ids import CaseId, RequestId, ServiceId
 
 SEED_DELAY = 2
 CALLBACK_OVERHEAD_GAS = 60_000
@@ -54,7 +52,7 @@ def _bits(word: int, start: int, width: int) -> int:
 class Request:
     """IOracle.Request: five words."""
 
-    service: bytes
+    service: ServiceId
     prompt_hash: bytes
     head: int
     rules: int
@@ -63,13 +61,15 @@ class Request:
     @classmethod
     def from_abi(cls, fields: Mapping[str, Any]) -> "Request":
         """From a decoded event."""
-        return cls(fields["service"], fields["promptHash"], fields["head"], fields["rules"], fields["money"])
+        return cls(ServiceId(fields["service"]), fields["promptHash"], fields["head"], fields["rules"], fields["money"])
 
     @classmethod
     def from_json(cls, words: Sequence[str]) -> "Request":
         """From `to_json`."""
         service, prompt_hash, *numbers = words
-        return cls(bytes.fromhex(service), bytes.fromhex(prompt_hash), *(int(number, 16) for number in numbers))
+        return cls(
+            ServiceId(bytes.fromhex(service)), bytes.fromhex(prompt_hash), *(int(number, 16) for number in numbers)
+        )
 
     def to_json(self) -> list[str]:
         """The words in hexadecimal."""
@@ -249,17 +249,17 @@ class Answer:
         return _bits(self.head, 96, 24)
 
 
-def case_id(request_id: int, turn: int) -> CaseId:
+def case_id(request_id: RequestId, turn: int) -> CaseId:
     """The case about the answer of that turn."""
     return CaseId(keccak(_packed(request_id, turn)))
 
 
-def game_case_id(request_id: int, answer: Answer) -> CaseId:
+def game_case_id(request_id: RequestId, answer: Answer) -> CaseId:
     """The dispute game's case about an answer: DisputeGame.caseIdOf"""
     return CaseId(keccak(_packed(request_id, answer.hash)))
 
 
-def commitment(chain_id: int, panel: str, case: bytes, *, seat: int, vote: Vote, salt: bytes) -> bytes:
+def commitment(chain_id: int, panel: str, case: CaseId, *, seat: int, vote: Vote, salt: bytes) -> bytes:
     """PanelArbiter.commitmentOf"""
     types = ["string", "uint256", "address", "bytes32", "uint16", "uint8", "bytes32"]
     return keccak(encode(types, ["didyma.vote", chain_id, panel, case, seat, int(vote), salt]))

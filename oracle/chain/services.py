@@ -10,6 +10,7 @@ from eth_typing import ChecksumAddress
 from web3 import Web3
 
 from oracle.chain.units import NOBODY
+from oracle.ids import ModelId
 
 PANEL_TERMS = "(uint72,uint72,uint72,uint32,uint32,uint8,uint32)"
 RAMP, OPENINGS = 16, 9
@@ -114,7 +115,7 @@ class Policy:
 
 @dataclass(frozen=True)
 class Terms:
-    model: bytes
+    model: ModelId
     arbiter: ChecksumAddress
     arbiter_terms: bytes
     attester: ChecksumAddress

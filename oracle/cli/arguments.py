@@ -8,8 +8,8 @@ from eth_typing import ChecksumAddress
 from web3 import Web3
 
 from oracle.chain.units import ETHER
-from oracle.client import RequestId, ServiceId
 from oracle.errors import Refused, printable
+from oracle.ids import RequestId, ServiceId
 
 MOST_WEI = 1 << 128
 MOST_SHOWN = 80

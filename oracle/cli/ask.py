@@ -14,10 +14,11 @@ from oracle.cli.connection import DeploymentOption, KeystoreOption, PasswordOpti
 from oracle.cli.prompts import StoreOfModels, as_taken, chosen_service
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.cli.trust import judging
-from oracle.client import OracleClient, RequestId, ServiceId, Step
+from oracle.client import OracleClient, Step
 from oracle.client.private import PrivateQuestion, question
 from oracle.client.trust import Trust
 from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
+from oracle.ids import RequestId, ServiceId
 
 TOKENS = 24
 MOST_FAILURES, PAUSE_SECONDS = 10, 2.0

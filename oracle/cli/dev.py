@@ -21,10 +21,11 @@ from web3 import Web3
 from oracle.chain.connect import connect
 from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
 from oracle.cli.report import reported, waiting
-from oracle.client import OracleClient, ServiceId, devnet, devnodes
+from oracle.client import OracleClient, devnet, devnodes
 from oracle.client.devnodes import NodeProcess
 from oracle.demo.cast import BRIBED, LIAR
 from oracle.errors import Refused, RpcUnavailable
+from oracle.ids import ServiceId
 from oracle.models.files import at_home
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.node.settings import load

@@ -8,9 +8,10 @@ import typer
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import Network
 from oracle.cli.model import DEFAULT_STORE
-from oracle.client import OracleClient, ServiceId
+from oracle.client import OracleClient
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import PromptTooLong, Refused
+from oracle.ids import ServiceId
 from oracle.merkle.tokens import prompt_ids
 from oracle.models.files import at_home
 from oracle.models.store import ModelStore

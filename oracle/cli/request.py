@@ -11,10 +11,11 @@ from oracle.chain.units import ETHER
 from oracle.cli.arguments import request_id
 from oracle.cli.connection import Wallet, paying, reading
 from oracle.cli.report import JsonOption, print_json, utc
-from oracle.client import OracleClient, RequestId, ServiceId, story
+from oracle.client import OracleClient, story
 from oracle.client.gains import told
 from oracle.client.life import Dispute, Life, Moment, disputes, of_request
 from oracle.errors import Refused, printable
+from oracle.ids import RequestId, ServiceId
 from oracle.merkle.tokens import prompt_ids
 
 app = typer.Typer(help="Requests: what became of them, and second tries.", no_args_is_help=True)

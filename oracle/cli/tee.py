@@ -41,8 +41,9 @@ from oracle.cli.connection import (
 )
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.cli.trust import AdvisoryOption, ConfigurationOption, EvaluationOption
-from oracle.client import OracleClient, ServiceId
+from oracle.client import OracleClient
 from oracle.errors import Refused
+from oracle.ids import ServiceId
 
 app = typer.Typer(help="Evidence from TEEs: quotes, documents, keys, policies.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True, markup=False)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NewType
+from typing import Any
 
 from eth_abi.abi import encode
 from eth_abi.exceptions import DecodingError
@@ -23,13 +23,12 @@ from web3.types import TxParams, TxReceipt, Wei
 
 from oracle.chain.deployment import Deployment, artifact
 from oracle.chain.refusals import reverted
-from oracle.chain.requests import Answer, Request, RequestId
+from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
 from oracle.client.logs import in_halves
 from oracle.errors import Refused, RpcUnavailable, TransactionFailed
-
-ServiceId = NewType("ServiceId", bytes)
+from oracle.ids import RequestId, ServiceId
 
 CLOSING_EVENTS = frozenset({"RequestFinalized", "RequestRefunded", "RequestCancelled"})
 MOST_FINNEY = (1 << 24) - 1

@@ -34,12 +34,13 @@ from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment, artifact
 from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
 from oracle.chain.units import ETHER, GWEI, NOBODY
-from oracle.client import OracleClient, ServiceId
+from oracle.client import OracleClient
 from oracle.client.devnodes import start, stop
 from oracle.disputes import recomputed
 from oracle.engines.prompts import longest_prompt
 from oracle.engines.sampling import table_code
 from oracle.errors import BadModelFile, Refused
+from oracle.ids import ServiceId
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 

@@ -12,6 +12,7 @@ from typing import Any
 from oracle.chain.requests import Ruling, Vote
 from oracle.chain.services import PanelTerms
 from oracle.client.client import OracleClient, decode, decoders
+from oracle.ids import CaseId, GameId
 
 BURN = "0x000000000000000000000000000000000000dEaD"
 BURNT = "burnt"
@@ -29,7 +30,7 @@ class Gain:
 
 
 def of_case(
-    client: OracleClient, case: bytes, answerer: str, logs: Sequence[Any], game: int | None = None
+    client: OracleClient, case: CaseId, answerer: str, logs: Sequence[Any], game: GameId | None = None
 ) -> list[Gain]:
     """Of one answer's dispute games, or of one of them. answerer: its operator.
 
@@ -50,7 +51,7 @@ def of_case(
     return [gain for gain in merged(earned) if gain.who != BURNT or gain.amount_wei > 0]
 
 
-def _refuter(client: OracleClient, case: bytes, who: str) -> str:
+def _refuter(client: OracleClient, case: CaseId, who: str) -> str:
     """For whom a reward waits or has waited, where it was paid to the contract that keeps it."""
     if client.deployment.refutations != who:
         return who
@@ -94,7 +95,7 @@ class _Killed:
         yield Gain(BURNT, self.slashed_wei - self.reward_wei, "of the answer's bond")
 
 
-def _in_transaction(logs: Iterable[Any], case: bytes) -> tuple[_Killed | None, list[_Ending]]:
+def _in_transaction(logs: Iterable[Any], case: CaseId) -> tuple[_Killed | None, list[_Ending]]:
     """What a transaction says about a case. After each end of a game come the payments that belong to it."""
     endings: list[_Ending] = []
     killed: _Killed | None = None

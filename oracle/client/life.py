@@ -11,12 +11,13 @@ from typing import Any
 from eth_utils.crypto import keccak
 from web3 import Web3
 
-from oracle.chain.requests import Answer, Request, RequestId, Ruling, Vote, case_id, game_case_id
+from oracle.chain.requests import Answer, Request, Ruling, Vote, case_id, game_case_id
 from oracle.chain.services import PanelTerms
 from oracle.chain.units import FINNEY
 from oracle.client import gains, story
-from oracle.client.client import OracleClient, ServiceId, asked, contradiction
+from oracle.client.client import OracleClient, asked, contradiction
 from oracle.client.gains import Gain
+from oracle.ids import RequestId, ServiceId
 
 
 @dataclass(frozen=True)

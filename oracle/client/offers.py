@@ -8,8 +8,9 @@ from web3 import Web3
 
 from oracle.chain.services import PanelTerms
 from oracle.chain.units import NOBODY
-from oracle.client.client import OracleClient, ServiceId
+from oracle.client.client import OracleClient
 from oracle.client.life import Moment
+from oracle.ids import ModelId, ServiceId
 
 ACTIVE = 2
 """IServices.SeatStatus: seats from here on answer; one that is leaving still does."""
@@ -22,7 +23,7 @@ class Offer:
     """A service. Amounts in wei."""
 
     service: ServiceId
-    model: bytes
+    model: ModelId
     model_name: str
     """As its author wrote it: a stranger's text."""
     mode: str
@@ -48,7 +49,7 @@ def offers(client: OracleClient) -> list[Offer]:
 
 
 def _offer(client: OracleClient, service: ServiceId, terms: Mapping[str, Any], names: Mapping[bytes, str]) -> Offer:
-    functions, model = client.oracle.functions, bytes(terms["model"])
+    functions, model = client.oracle.functions, ModelId(bytes(terms["model"]))
     seats = functions.counts(service).call()[0]
     statuses = [functions.seatOf(service, seat).call()[4] for seat in range(seats)]
     return Offer(

@@ -22,9 +22,10 @@ from oracle.attestation.private import (
     reference_to,
     seal_prompt,
 )
-from oracle.client import OracleClient, RequestId, ServiceId, Step
+from oracle.client import OracleClient, Step
 from oracle.client.trust import Trust
 from oracle.errors import Refused, SourceUnavailable
+from oracle.ids import RequestId, ServiceId
 
 PATIENCE_SECONDS = 60.0
 NOT_YET = (0, httpx.codes.NOT_FOUND, httpx.codes.REQUEST_TIMEOUT, httpx.codes.SERVICE_UNAVAILABLE)

@@ -10,14 +10,15 @@ from typing import Any
 
 from web3 import Web3
 
-from oracle.chain.requests import Answer, RequestId, game_case_id
+from oracle.chain.requests import Answer, game_case_id
 from oracle.client import gains
-from oracle.client.client import OracleClient, ServiceId, asked
+from oracle.client.client import OracleClient, asked
 from oracle.disputes import commitments, graph
 from oracle.disputes.game import Game, Stage, numbers
 from oracle.disputes.graph import Operator
 from oracle.engines.exact.architecture import Architecture
 from oracle.errors import Refused
+from oracle.ids import CaseId, GameId, RequestId, ServiceId
 from oracle.merkle.tokens import BELOW, ENTRIES
 
 SHOWN_NUMBERS = 6
@@ -43,9 +44,9 @@ class Line:
 class Opened:
     """A game as its first event says."""
 
-    game: int
-    case: bytes
-    request: int
+    game: GameId
+    case: CaseId
+    request: RequestId
     challenger: str
     positions: int
 
@@ -66,7 +67,13 @@ def games(client: OracleClient, wanted: int) -> list[Opened]:
     about = client.game.events.GameOpened
     logs = [*client.history(about(), gameId=wanted), *client.history(about(), requestId=wanted)]
     return [
-        Opened(a["gameId"], bytes(a["caseId"]), a["requestId"], a["challenger"], a["positions"])
+        Opened(
+            game=GameId(a["gameId"]),
+            case=CaseId(bytes(a["caseId"])),
+            request=RequestId(a["requestId"]),
+            challenger=a["challenger"],
+            positions=a["positions"],
+        )
         for a in (log["args"] for log in logs)
     ]
 
@@ -111,7 +118,7 @@ def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
         yield Line(depth, text, tx["from"], log["blockNumber"], log["transactionHash"].to_0x_hex(), gas)
 
 
-def case_logs(client: OracleClient, case: bytes) -> list[Any]:
+def case_logs(client: OracleClient, case: CaseId) -> list[Any]:
     """All decoded events about a case."""
     id_, killed = Web3.to_hex(case), Web3.to_hex(Web3.keccak(text=client.game.events.AnswerKilled().signature))
     logs = [*client.logs_with(client.game, [None, None, id_]), *client.logs_with(client.game, [killed, id_])]
@@ -128,7 +135,7 @@ def _answerer(client: OracleClient, opened: Opened) -> str:
     raise Refused(f"the endpoint has forgotten the answer that game {opened.game:#066x} is about")
 
 
-def _architecture(client: OracleClient, request: int) -> Architecture:
+def _architecture(client: OracleClient, request: RequestId) -> Architecture:
     """Of the model that a request was for. Raises Refused."""
     posted = asked(RequestId(request), client.events_about(RequestId(request)))
     terms = client.terms(ServiceId(posted.service))

@@ -18,10 +18,10 @@ from web3.exceptions import Web3Exception
 from web3.types import RPCEndpoint
 
 from oracle.chain import headers
-from oracle.chain.requests import RequestId, Ruling
+from oracle.chain.requests import Ruling
 from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.types import parse_bytes, parse_int
-from oracle.client.client import OracleClient, ServiceId, contradiction
+from oracle.client.client import OracleClient, contradiction
 from oracle.client.life import Given, Life, told
 from oracle.engines.base import Completion, Engine, Params
 from oracle.engines.choice import engine_setup
@@ -29,6 +29,7 @@ from oracle.engines.judging import Finding, Posted, judge
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits, OnProgress, WorkerEngine, WorkerSetup, ignore_progress
 from oracle.errors import OracleError, Refused, RpcRefused, Transient, UnknownHeader
+from oracle.ids import ModelId, RequestId, ServiceId
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -184,7 +185,7 @@ def _standing(client: OracleClient, life: Life, given: Given) -> Iterator[str]:
             raise contradiction("the contract does not hold the answer that the event of its posting says")
 
 
-def _manifest(client: OracleClient, store: ModelStore, model: bytes) -> Manifest:
+def _manifest(client: OracleClient, store: ModelStore, model: ModelId) -> Manifest:
     """The store's, or the registry's. Raises Refused."""
     known = [manifest for manifest in store.manifests() if manifest.model_id == model]
     if known:

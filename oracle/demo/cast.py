@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from oracle.client import ServiceId, devnet
+from oracle.client import devnet
 from oracle.client.devnodes import NodeProcess
+from oracle.ids import ServiceId
 
 LIAR = ("-m", "oracle.demo.liar")
 """What a bribed node runs."""

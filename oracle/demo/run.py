@@ -24,7 +24,7 @@ from web3 import Web3
 
 from oracle.chain.requests import Request
 from oracle.chain.units import ETHER, GWEI
-from oracle.client import OracleClient, RequestId, ServiceId, Step, devnet, story
+from oracle.client import OracleClient, Step, devnet, story
 from oracle.client.private import question, readers
 from oracle.demo import ledger
 from oracle.demo.cast import BRIBED, LIAR, DidNotHappen, Player, Role, explain, start
@@ -34,6 +34,7 @@ from oracle.demo.narrator import Narrator
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import OracleError, Refused
+from oracle.ids import RequestId, ServiceId
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore

@@ -29,6 +29,7 @@ from oracle.disputes.inputs import (
 from oracle.engines.base import Params
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.sampling import choice
+from oracle.ids import CaseId, GameId
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree
 
@@ -52,7 +53,7 @@ class Game:
     challenger: str
     bond_wei: int
     number: int
-    case: bytes
+    case: CaseId
     disputed: bytes
     stage: Stage
     openings: int
@@ -78,7 +79,7 @@ class Game:
         return place(self.case, self.stage, self.positions, self.step, self.operator, self.level, self.index)
 
 
-def place(case: bytes, stage: int, positions: int, *path: int) -> bytes:
+def place(case: CaseId, stage: int, positions: int, *path: int) -> bytes:
     """path: step, operator, level, index; as far as picked."""
     words = [stage, positions, *path, *[0] * (4 - len(path))]
     return keccak(encode(["bytes32", *["uint256"] * 6], [case, *words]))
@@ -104,7 +105,7 @@ class Move:
         """The name of the contract that takes it."""
         return REFEREES.get(self.function, "DisputeGame")
 
-    def words(self, address: str, game: int) -> tuple[Any, ...]:
+    def words(self, address: str, game: GameId) -> tuple[Any, ...]:
         """All arguments of the call. address: of the game's contract."""
         if self.function == "refute":
             return self.arguments

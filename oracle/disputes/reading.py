@@ -13,6 +13,7 @@ from itertools import accumulate
 from oracle.disputes.faults import NOTHING, Fault, Refutation, refuting
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, picked, place
 from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
+from oracle.ids import CaseId
 from oracle.merkle.tokens import ENTRIES, ENTRY_BYTES, LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, leaf_hash
 
@@ -90,7 +91,7 @@ class Shown(Tokens):
         return [*within, *self.upper_part.tree.proof(part)]
 
 
-def shown(own: Tokens, case: bytes, openings: Openings) -> Shown | None:
+def shown(own: Tokens, case: CaseId, openings: Openings) -> Shown | None:
     """What is open of an answer's tokens; None as long as the part with the first difference is not."""
     opened = openings.get(place(case, Stage.TOKENS, 0))
     upper = None if opened is None else Upper.of(opened)

@@ -15,6 +15,7 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
 from oracle.errors import BadManifest
+from oracle.ids import ModelId
 
 ABI_TYPE = "(string,bytes32,uint64,string,uint32,uint32[],uint32[],uint32[],uint32,bytes32,bytes)"
 JSON_NAMES = {
@@ -80,9 +81,9 @@ class Manifest:
         return encode([ABI_TYPE], [astuple(self)])
 
     @property
-    def model_id(self) -> bytes:
+    def model_id(self) -> ModelId:
         """32 bytes: keccak256 of the ABI encoding."""
-        return keccak(self.encoded())
+        return ModelId(keccak(self.encoded()))
 
     @classmethod
     def decoded(cls, data: bytes) -> "Manifest":

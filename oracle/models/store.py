@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from oracle.errors import BadManifest, BadModelFile, UnknownModel
+from oracle.ids import ModelId
 from oracle.models.download import OnBytes, disk_errors, file_sha256, ignore_bytes, need_space
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
@@ -25,7 +26,7 @@ class ModelStore:
         found = [self._read(path) for path in (self.root / "manifests").glob("*.json")]
         return sorted(found, key=lambda manifest: (manifest.name, manifest.model_id))
 
-    def manifest(self, model_id: bytes) -> Manifest:
+    def manifest(self, model_id: ModelId) -> Manifest:
         """Raises UnknownModel, BadManifest."""
         path = self._manifest_path(model_id)
         if not path.exists():
@@ -85,7 +86,7 @@ class ModelStore:
             partial.write_text(manifest.to_json())
         os.replace(partial, path)
 
-    def _manifest_path(self, model_id: bytes) -> Path:
+    def _manifest_path(self, model_id: ModelId) -> Path:
         return self.root / "manifests" / f"{model_id.hex()}.json"
 
     @staticmethod

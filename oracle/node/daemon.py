@@ -19,13 +19,13 @@ from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Progress
 from oracle.chain.keys import Signer
 from oracle.chain.promises import Promises, measured
-from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender import Intent, Report, Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
 from oracle.errors import NotForThisKey, ReorgedAway, SignerFailed, Transient
+from oracle.ids import RequestId, ServiceId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal
 from oracle.journal.outbox import LIVE, Outbox
@@ -68,7 +68,7 @@ class Status:
     """Transactions signed since the start, by key."""
     fee_cap_hits: dict[str, int] = field(default_factory=dict)
     credit_wei: dict[str, int] = field(default_factory=dict)
-    broken: dict[bytes, str] = field(default_factory=dict)
+    broken: dict[ServiceId, str] = field(default_factory=dict)
     """By service: which of its terms this chain cannot keep."""
     trouble: str = ""
     """The transient error of the last round; empty if it went well."""
@@ -276,7 +276,7 @@ class Node:
         by_game = self.contracts.plays(service.terms.arbiter)
         return self._promises.broken(service.terms.lifetime_seconds, by_game=by_game)
 
-    def _note_broken(self, broken: dict[bytes, str]) -> None:
+    def _note_broken(self, broken: dict[ServiceId, str]) -> None:
         """Says once of each service why it is not served."""
         for service, why in broken.items():
             if self.status.broken.get(service) != why:

@@ -27,6 +27,7 @@ from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import GpuRefused
+from oracle.ids import ModelId
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.records import ServiceRecord
@@ -41,7 +42,7 @@ The engine must bear calls from as many threads as the settings name GPUs. One w
 
 log = structlog.get_logger()
 
-_copies: dict[bytes, MeasuredModel] = {}
+_copies: dict[ModelId, MeasuredModel] = {}
 """Sealed copies by the model's id, which says what is in them: whoever asks in this process gets the same one. They
 are never closed, since workers inherit them by number."""
 _copying = threading.Lock()  # one at a time, so that two of them do not take the same free memory for theirs
@@ -52,7 +53,7 @@ def llama_engines(
     plays: Callable[[str], bool],
     on_progress: OnProgress = ignore_progress,
     *,
-    gpu_nonce: Callable[[bytes], bytes] | None = None,
+    gpu_nonce: Callable[[ModelId], bytes] | None = None,
     appraiser: GpuAppraiser | None = None,
 ) -> EngineFactory:
     """The product's factory.
@@ -106,7 +107,9 @@ def logged_progress(seconds: float = 10.0) -> OnProgress:
     return tell
 
 
-def _pass_gate(gpus: list[str], model: bytes, nonce: Callable[[bytes], bytes] | None, appraiser: GpuAppraiser) -> None:
+def _pass_gate(
+    gpus: list[str], model: ModelId, nonce: Callable[[ModelId], bytes] | None, appraiser: GpuAppraiser
+) -> None:
     """Raises GpuRefused unless engines may have the GPUs."""
     if nonce is None:
         raise GpuRefused("GPUs cannot be appraised before this node has a key that their evidence can name")

@@ -2,7 +2,7 @@
 
 import sqlalchemy as sa
 
-from oracle.chain.requests import RequestId
+from oracle.ids import RequestId
 from oracle.journal.journal import KEYS_AT_ONCE, Tx
 from oracle.journal.schema import jobs
 from oracle.node.records import CLOSED_REQUEST, request_key

@@ -13,9 +13,10 @@ from eth_utils.crypto import keccak
 
 from oracle.chain.bindings import Event
 from oracle.chain.contracts import Contracts
-from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
+from oracle.chain.requests import Answer, Request, Round, Ruling, Vote
 from oracle.chain.services import Terms
 from oracle.chain.types import Log
+from oracle.ids import CaseId, RequestId, ServiceId
 from oracle.journal.journal import BlockRef, Tx
 from oracle.journal.schema import blocks, jobs, undo
 from oracle.node.records import (
@@ -107,7 +108,7 @@ class Ledger:
         if job is not None:
             self._put_seat(tx, block, replace(SeatRecord.of(job), **changes))
 
-    def _count(self, tx: Tx, block: BlockRef, service: bytes, seat: int, **changes: int) -> None:
+    def _count(self, tx: Tx, block: BlockRef, service: ServiceId, seat: int, **changes: int) -> None:
         job = tx.job(seat_key(service, seat))
         if job is not None:
             record = SeatRecord.of(job)
@@ -188,7 +189,7 @@ class Ledger:
             self._put(tx, block, record.closed(state))
 
     @staticmethod
-    def _request(tx: Tx, request_id: int) -> RequestRecord | None:
+    def _request(tx: Tx, request_id: RequestId) -> RequestRecord | None:
         job = tx.job(request_key(request_id))
         return None if job is None else RequestRecord.of(job)
 

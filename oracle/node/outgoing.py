@@ -10,9 +10,9 @@ from types import MappingProxyType
 
 import structlog
 
-from oracle.chain.requests import RequestId
 from oracle.chain.sender import Intent, Sender
 from oracle.chain.types import Block
+from oracle.ids import RequestId
 from oracle.journal.journal import Journal, Tx
 from oracle.journal.outbox import LIVE, Outbox
 from oracle.node.plan import Wanted

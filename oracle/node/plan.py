@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from oracle.chain.requests import Request, RequestId
+from oracle.chain.requests import Request
 from oracle.chain.types import Block
+from oracle.ids import CaseId, RequestId, ServiceId
 from oracle.node.records import (
     CaseRecord,
     Judgement,
@@ -20,7 +21,7 @@ from oracle.node.records import (
 LAST_RANK = 20
 """After so many ranks nobody waits for another."""
 
-Salt = Callable[[bytes, int, bytes], bytes]
+Salt = Callable[[CaseId, int, bytes], bytes]
 """(case, seat, answer hash) -> 32 bytes that only this node's key knows."""
 
 
@@ -47,7 +48,7 @@ class View:
     """Address that answers and votes."""
     disputer: str
     """Address that challenges; may be the same."""
-    services: Mapping[bytes, ServiceRecord]
+    services: Mapping[ServiceId, ServiceRecord]
     seats: Sequence[SeatRecord]
     requests: Sequence[RequestRecord]
     """Those not closed."""
@@ -57,7 +58,7 @@ class View:
     """Confirmed headers of seed blocks, by number."""
     left: Sequence[RequestRecord] = ()
     """Those closed whose callbacks wait for whoever makes them."""
-    places: Mapping[tuple[bytes, int], PlaceRecord] = field(default_factory=dict)
+    places: Mapping[tuple[ServiceId, int], PlaceRecord] = field(default_factory=dict)
     """By service and place: those that do not, or did not always, lead to the seat of their own number."""
     outputs: Mapping[tuple[RequestId, bytes], Output] = field(default_factory=dict)
     """By request and seed block hash."""
@@ -81,12 +82,12 @@ class View:
         record = self.places.get((request.service, place))
         return place if record is None else record.seat(request.block_number)
 
-    def own_seats(self, service: bytes) -> frozenset[int]:
+    def own_seats(self, service: ServiceId) -> frozenset[int]:
         """Seats of this node's that may act."""
         return self._own.get(service, frozenset())
 
     @cached_property
-    def _own(self) -> Mapping[bytes, frozenset[int]]:
+    def _own(self) -> Mapping[ServiceId, frozenset[int]]:
         acting = [seat for seat in self.seats if seat.operator == self.operator and seat.acts]
         return {
             service: frozenset(seat.seat for seat in acting if seat.service == service)

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from oracle.chain.requests import Answer, CaseId, Request, RequestId, Round, Ruling, Vote
+from oracle.chain.requests import Answer, Request, Round, Ruling, Vote
 from oracle.chain.services import GameTerms, PanelTerms, Terms
+from oracle.ids import CaseId, GameId, RequestId, ServiceId
 from oracle.journal.journal import Job
 
 CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening", "reward")
@@ -172,7 +173,7 @@ class CaseRecord:
 class RewardRecord:
     """What a refutation earned, as long as it waits."""
 
-    case: bytes
+    case: CaseId
     refuter: str
     posted_at: int
     """Block of its hash, or of the refutation."""
@@ -184,7 +185,11 @@ class RewardRecord:
     def of(cls, job: Job) -> "RewardRecord":
         p = job.payload
         return cls(
-            bytes.fromhex(job.key.removeprefix("reward:")), p["refuter"], p["posted_at"], p["until"], p["amount_wei"]
+            CaseId(bytes.fromhex(job.key.removeprefix("reward:"))),
+            p["refuter"],
+            p["posted_at"],
+            p["until"],
+            p["amount_wei"],
         )
 
 
@@ -192,9 +197,9 @@ class RewardRecord:
 class GameRecord:
     """A dispute game. state: live; stranded, where another game has killed the answer; or over."""
 
-    id: int
+    id: GameId
     state: str
-    case: bytes
+    case: CaseId
     request: RequestId
     challenger: str
 
@@ -208,8 +213,8 @@ class GameRecord:
     @classmethod
     def of(cls, job: Job) -> "GameRecord":
         p = job.payload
-        game = int(job.key.removeprefix("game:"), 16)
-        return cls(game, job.state, bytes.fromhex(p["case"]), RequestId(int(p["request"], 16)), p["challenger"])
+        game, case = GameId(int(job.key.removeprefix("game:"), 16)), CaseId(bytes.fromhex(p["case"]))
+        return cls(game, job.state, case, RequestId(int(p["request"], 16)), p["challenger"])
 
 
 @dataclass(frozen=True)
@@ -231,7 +236,7 @@ class Tally:
 class SeatRecord:
     """A seat. state: joining, active, suspended, leaving or left."""
 
-    service: bytes
+    service: ServiceId
     seat: int
     state: str
     owner: str
@@ -257,14 +262,16 @@ class SeatRecord:
         p = job.payload
         _, service, seat = job.key.split(":")
         tally = Tally(**{name: int(value) for name, value in p["tally"].items()})
-        return cls(bytes.fromhex(service), int(seat), job.state, p["owner"], p["operator"], p["ready_at"], tally)
+        return cls(
+            ServiceId(bytes.fromhex(service)), int(seat), job.state, p["owner"], p["operator"], p["ready_at"], tally
+        )
 
 
 @dataclass(frozen=True)
 class PlaceRecord:
     """A place in a service's draw that led, or leads, to another seat than that of its own number."""
 
-    service: bytes
+    service: ServiceId
     place: int
     seats: tuple[tuple[int, int], ...] = ()
     """(block, seat): requests of later blocks draw that seat; before the first, the seat of the place's number."""
@@ -287,14 +294,15 @@ class PlaceRecord:
     @classmethod
     def of(cls, job: Job) -> "PlaceRecord":
         _, service, place = job.key.split(":")
-        return cls(bytes.fromhex(service), int(place), tuple((block, seat) for block, seat in job.payload["seats"]))
+        seats = tuple((block, seat) for block, seat in job.payload["seats"])
+        return cls(ServiceId(bytes.fromhex(service)), int(place), seats)
 
 
 @dataclass(frozen=True)
 class ServiceRecord:
     """A service of the allow-list and its terms."""
 
-    id: bytes
+    id: ServiceId
     terms: Terms
 
     @property
@@ -322,7 +330,7 @@ class ServiceRecord:
             else int(text)
             for name, text in job.payload.items()
         }
-        return cls(bytes.fromhex(job.key.removeprefix("service:")), Terms(**parsed))
+        return cls(ServiceId(bytes.fromhex(job.key.removeprefix("service:"))), Terms(**parsed))
 
 
 @dataclass(frozen=True)
@@ -363,19 +371,19 @@ class Judgement:
         return cls(job.payload["correct"], job.payload["reason"])
 
 
-def request_key(request_id: int) -> str:
+def request_key(request_id: RequestId) -> str:
     return f"request:{request_id:064x}"
 
 
-def case_key(case: bytes) -> str:
+def case_key(case: CaseId) -> str:
     return f"case:{case.hex()}"
 
 
-def game_key(game: int) -> str:
+def game_key(game: GameId) -> str:
     return f"game:{game:064x}"
 
 
-def reward_key(case: bytes) -> str:
+def reward_key(case: CaseId) -> str:
     """Of a refutation, as it waits."""
     return f"reward:{case.hex()}"
 
@@ -385,28 +393,28 @@ def opening_key(place: bytes) -> str:
     return f"opening:{place.hex()}"
 
 
-def place_key(service: bytes, place: int) -> str:
+def place_key(service: ServiceId, place: int) -> str:
     return f"place:{service.hex()}:{place}"
 
 
-def seat_key(service: bytes, seat: int) -> str:
+def seat_key(service: ServiceId, seat: int) -> str:
     return f"seat:{service.hex()}:{seat}"
 
 
-def service_key(service: bytes) -> str:
+def service_key(service: ServiceId) -> str:
     return f"service:{service.hex()}"
 
 
-def output_key(request_id: int, seed_block_hash: bytes) -> str:
+def output_key(request_id: RequestId, seed_block_hash: bytes) -> str:
     """An output depends on the request and the seed."""
     return f"output:{request_id:064x}:{seed_block_hash.hex()}"
 
 
-def verdict_key(request_id: int, answer_hash: bytes) -> str:
+def verdict_key(request_id: RequestId, answer_hash: bytes) -> str:
     """A judgement depends on the request and the whole answer."""
     return f"verdict:{request_id:064x}:{answer_hash.hex()}"
 
 
-def batch_key(request_id: int, answer_hash: bytes) -> str:
+def batch_key(request_id: RequestId, answer_hash: bytes) -> str:
     """Which finalizing transaction an answer went into."""
     return f"batch:{request_id:064x}:{answer_hash.hex()}"

@@ -10,6 +10,7 @@ import hmac
 
 from oracle.chain.keys import Signer, UnsignedTx
 from oracle.errors import SignerFailed
+from oracle.ids import CaseId, RequestId
 
 IMPOSSIBLE_NONCE = (1 << 64) - 1
 
@@ -23,11 +24,11 @@ class Salts:
     def __repr__(self) -> str:
         return "Salts()"
 
-    def of(self, case: bytes, seat: int, answer_hash: bytes) -> bytes:
+    def of(self, case: CaseId, seat: int, answer_hash: bytes) -> bytes:
         """32 bytes for the vote of one seat on one answer."""
         return self._mac(b"vote", case, seat.to_bytes(2, "big"), answer_hash)
 
-    def sampled(self, request_id: int, percent: int) -> bool:
+    def sampled(self, request_id: RequestId, percent: int) -> bool:
         """Whether a request falls into a share that nobody else can foresee."""
         return int.from_bytes(self._mac(b"sample", request_id.to_bytes(32, "big")), "big") % 100 < percent
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import structlog
 
-from oracle.chain.requests import RequestId
 from oracle.engines.base import Trouble
+from oracle.ids import RequestId, ServiceId
 from oracle.node.plan import View
 from oracle.node.records import PostedAnswer, RequestRecord
 
@@ -41,7 +41,7 @@ class Vigil:
         self._clock, self._plays = clock, plays
         self._pending: dict[tuple[RequestId, bytes], Watched] = {}
         self._known_unknown: set[tuple[RequestId, bytes]] = set()
-        self._lapses: dict[bytes, _Lapse] = {}
+        self._lapses: dict[ServiceId, _Lapse] = {}
         self.unwatched = {LATE: 0, UNKNOWN: 0}
         """Answers since the start, by why."""
 
@@ -62,7 +62,7 @@ class Vigil:
         self._pending = {key: both for key, both in due.items() if key not in view.verdicts}
         self._known_unknown &= due.keys()
 
-    def troubles(self, proven_at: Mapping[bytes, float]) -> dict[bytes, Trouble]:
+    def troubles(self, proven_at: Mapping[ServiceId, float]) -> dict[ServiceId, Trouble]:
         """Services whose answers go unwatched. proven_at: when their engines last proved themselves."""
         now = self._clock()
         return {

@@ -25,6 +25,7 @@ import structlog
 from oracle.engines.base import Engine, Trouble
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EngineCrashed, OracleError, Refused, SelfCheckFailed, Transient
+from oracle.ids import ServiceId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
 from oracle.node import evidence
@@ -73,17 +74,17 @@ class Workshop:
         self._enclave = enclave
         self._wake = wake
         self._clock = clock
-        self._engines: dict[bytes, Engine] = {}
-        self._failures: dict[bytes, Trouble] = {}
-        self._told: set[bytes] = set()
+        self._engines: dict[ServiceId, Engine] = {}
+        self._failures: dict[ServiceId, Trouble] = {}
+        self._told: set[ServiceId] = set()
         self._restarts = 0  # of engines that were given up
-        self.proofs: dict[bytes, str] = {}
+        self.proofs: dict[ServiceId, str] = {}
         """Services whose engine may work, and what it showed last."""
-        self.proven_at: dict[bytes, float] = {}
+        self.proven_at: dict[ServiceId, float] = {}
         """By the workshop's clock, also of services that have no engine any more."""
         self._running: dict[str, asyncio.Task[None]] = {}
-        self._busy: dict[bytes, int] = {}
-        self._queues: defaultdict[bytes, deque[Compute | Judge]] = defaultdict(deque)
+        self._busy: dict[ServiceId, int] = {}
+        self._queues: defaultdict[ServiceId, deque[Compute | Judge]] = defaultdict(deque)
         """By service: what the last plan asks for and nobody works on yet."""
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="engine")
@@ -94,12 +95,12 @@ class Workshop:
         """Keys of the jobs in hand."""
         return list(self._running)
 
-    def engine(self, service: bytes) -> Engine | None:
+    def engine(self, service: ServiceId) -> Engine | None:
         """A service's engine, once it has proven itself."""
         return self._engines.get(service) if service in self.proofs else None
 
     @property
-    def troubles(self) -> dict[bytes, Trouble]:
+    def troubles(self) -> dict[ServiceId, Trouble]:
         """Services whose engine cannot be relied on, and why."""
         found = {service: engine.trouble for service, engine in self._engines.items()}
         return {service: trouble for service, trouble in (found | self._failures).items() if trouble is not None}
@@ -109,7 +110,7 @@ class Workshop:
         """How often engines' workers were lost."""
         return self._restarts + sum(engine.restarts for engine in self._engines.values())
 
-    def offer(self, work: Sequence[Compute | Judge], services: Mapping[bytes, ServiceRecord]) -> None:
+    def offer(self, work: Sequence[Compute | Judge], services: Mapping[ServiceId, ServiceRecord]) -> None:
         """Starts as many of these jobs as there is room for, most urgent first, and the next whenever one ends.
 
         Call it with each new plan: what the plan before it asked for and nobody began is forgotten.
@@ -251,7 +252,7 @@ class Workshop:
         else:
             self._give_up(service.id, Trouble("refused", f"{type(failure).__name__}: {failure}"), RELOAD_SECONDS)
 
-    def _believe(self, service: bytes, shown: str, *, whole: bool) -> None:
+    def _believe(self, service: ServiceId, shown: str, *, whole: bool) -> None:
         """whole: all of the engine's workers are proven."""
         if whole or service not in self.proofs:
             self.proven_at[service] = self._clock()
@@ -260,14 +261,14 @@ class Workshop:
         self._failures.pop(service, None)
         self._told.discard(service)
 
-    def _unproven(self, service: bytes) -> bool:
+    def _unproven(self, service: ServiceId) -> bool:
         """Whether the service's engine, or a worker of it, must prove itself before it is used."""
         if service not in self.proofs:
             return True
         trouble = self._engines[service].trouble
         return trouble is not None and trouble.kind != "crashing"
 
-    def _fail(self, service: bytes, trouble: Trouble) -> None:
+    def _fail(self, service: ServiceId, trouble: Trouble) -> None:
         """No more jobs for the service's engine until it has proven itself again."""
         self.proofs.pop(service, None)
         self._failures[service] = trouble
@@ -275,7 +276,7 @@ class Workshop:
             self._told.add(service)
             log.error("service has no engine", service="0x" + service.hex(), reason=trouble.text)
 
-    def _give_up(self, service: bytes, trouble: Trouble, seconds: float) -> None:
+    def _give_up(self, service: ServiceId, trouble: Trouble, seconds: float) -> None:
         """Does without the service's engine for a time, then makes it anew."""
         self._told.discard(service)
         self._fail(service, trouble)
@@ -316,7 +317,7 @@ def _judge(engine: Engine, item: Judge) -> Finding:
     return judge(engine, item.record.prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
 
 
-def _loading(service: bytes) -> str:
+def _loading(service: ServiceId) -> str:
     return f"engine:{service.hex()}"
 
 

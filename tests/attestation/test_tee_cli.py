@@ -28,7 +28,8 @@ from oracle.attestation.quote import Quote
 from oracle.attestation.registration import EXACT_ENGINE, Registration
 from oracle.chain.deployment import Deployment
 from oracle.cli import app, tee
-from oracle.client import OracleClient, ServiceId, devnet
+from oracle.client import OracleClient, devnet
+from oracle.ids import ServiceId
 
 DAY = 86_400
 GUARDIAN, NODE = ACCOUNTS[7], ACCOUNTS[8]

@@ -24,10 +24,11 @@ from rig.anvil import Anvil, anvil, free_port
 from rig.fault_rpc import FewABlock, fault_rpc
 
 from oracle.chain.requests import Answer, Request
-from oracle.client import OracleClient, RequestId, ServiceId, devnet, devnodes
+from oracle.client import OracleClient, devnet, devnodes
 from oracle.disputes.game import Game, Stage
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
+from oracle.ids import RequestId, ServiceId
 from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.merkle.tree import Tree
 from oracle.models.shipped import SHIPPED_MODEL

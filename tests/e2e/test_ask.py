@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from oracle.cli import app
 from oracle.cli.connection import Network, Wallet
 from oracle.cli.report import reported
-from oracle.client import ServiceId, Step, devnet
+from oracle.client import Step, devnet
+from oracle.ids import ServiceId
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from web3 import Web3
 
 from oracle.chain.requests import Ruling
 from oracle.cli import app
-from oracle.client import RequestId, ServiceId
 from oracle.client.gains import BURNT, Gain
 from oracle.client.life import disputes, of_request
 from oracle.engines.base import Completion, TokenId
 from oracle.errors import CallReverted, Refused
+from oracle.ids import RequestId, ServiceId
 from oracle.merkle.tokens import tokens_root
 
 GAS, GAS_PRICE = 60_000, 2 * 10**9

@@ -21,7 +21,7 @@ from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Answer
 from oracle.chain.services import GameTerms
 from oracle.cli import app
-from oracle.client import OracleClient, RequestId, story
+from oracle.client import OracleClient, story
 from oracle.client.gains import BURNT
 from oracle.client.life import disputes, of_request
 from oracle.demo.false_pass import FalsePass
@@ -32,6 +32,7 @@ from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.prompts import longest_prompt
 from oracle.errors import UnknownHeader
+from oracle.ids import RequestId
 from oracle.journal.journal import Journal
 from oracle.journal.outbox import Outbox
 from oracle.merkle.tokens import Tokens, prompt_bytes

@@ -24,10 +24,11 @@ from oracle.attestation.keeper import DevSource
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.services import PanelTerms
-from oracle.client import OracleClient, ServiceId, devnet
+from oracle.client import OracleClient, devnet
 from oracle.client.private import PrivateQuestion, question, readers
 from oracle.client.trust import Trust
 from oracle.errors import BadSettings, NotTrusted, Refused, SourceUnavailable, Unreadable
+from oracle.ids import ServiceId
 from oracle.node import assembly
 from oracle.node.daemon import Node
 from oracle.node.operator.check import everything

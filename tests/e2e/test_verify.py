@@ -21,10 +21,11 @@ from web3 import HTTPProvider, Web3
 from oracle.chain import headers
 from oracle.cli import app
 from oracle.cli import verify as command
-from oracle.client import OracleClient, RequestId, verify
+from oracle.client import OracleClient, verify
 from oracle.client.verify import Difference, Verdict
 from oracle.engines.base import Completion, Params, TokenId
 from oracle.errors import BadModelFile, EngineCrashed, Refused, UnknownHeader
+from oracle.ids import RequestId
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore

@@ -26,10 +26,11 @@ from oracle.chain.requests import Request
 from oracle.chain.rpc import Rpc
 from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.units import ETHER, NOBODY
-from oracle.client import OracleClient, RequestId, ServiceId, devnet
+from oracle.client import OracleClient, devnet
 from oracle.engines.base import Completion, Params, TokenId, Verdict
 from oracle.engines.prompts import longest_prompt
 from oracle.errors import ReorgedAway
+from oracle.ids import RequestId, ServiceId
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.node import salts

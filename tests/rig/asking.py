@@ -6,9 +6,10 @@ from e2e.world import NODES, World
 from eth_account.signers.local import LocalAccount
 
 from oracle.chain.requests import Answer
-from oracle.client import OracleClient, RequestId
+from oracle.client import OracleClient
 from oracle.engines.base import Completion
 from oracle.errors import CallReverted
+from oracle.ids import RequestId
 
 TURNS = 40
 

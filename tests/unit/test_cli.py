@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 from oracle.cli import app, ask, main
 from oracle.cli.report import waiting
-from oracle.client import RequestId, ServiceId, Step
+from oracle.client import Step
 from oracle.errors import RpcUnavailable
+from oracle.ids import RequestId, ServiceId
 
 ADDRESSES = {
     "chain_id": 31337,

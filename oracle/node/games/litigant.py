@@ -15,12 +15,12 @@ from eth_utils.crypto import keccak
 
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
-from oracle.chain.requests import RequestId
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.disputes.game import REFEREES, Game, Move, Stage
 from oracle.engines.base import Engine
 from oracle.errors import ReorgedAway, UnknownHeader
+from oracle.ids import CaseId, GameId, RequestId, ServiceId
 from oracle.journal.journal import BlockRef
 from oracle.models.store import ModelStore
 from oracle.node.games.moves import Matter, Moves, Openings
@@ -35,7 +35,8 @@ READ_TOGETHER = 16
 WAIT_BLOCKS = 16
 """`Refutations.WAIT_BLOCKS`"""
 
-EngineOf = Callable[[bytes], Engine | None]
+NO_GAME = GameId(0)
+EngineOf = Callable[[ServiceId], Engine | None]
 """The engine of a service, once it is loaded."""
 
 
@@ -69,7 +70,7 @@ class Litigant:
         self.standings: list[Standing] = []
         """Of this node's games that are not over, at the last call."""
         self._headers: dict[bytes, bytes] = {}
-        self._sealed: dict[bytes, tuple[RequestId, int, Wanted]] = {}
+        self._sealed: dict[CaseId, tuple[RequestId, int, Wanted]] = {}
         """Refutations whose hash is posted, by case: request, block of the hash, and the call."""
 
     @property
@@ -119,7 +120,7 @@ class Litigant:
         for game, state in sorted(zip(ours, states, strict=True), key=lambda pair: pair[1].deadline):
             record = requests.get(game.request)
             found += await self._game(view, binding, game, state, record, openings, confirmed)
-        challengers: dict[bytes, set[str]] = {}
+        challengers: dict[CaseId, set[str]] = {}
         for game in games:
             challengers.setdefault(game.case, set()).add(game.challenger.lower())
         for record in wrong:
@@ -169,7 +170,7 @@ class Litigant:
         return [self._wanted(f"settle:{game.id:x}", binding, data, view, state.bond_wei)]
 
     def _turn(
-        self, view: View, binding: Binding, game: int, state: Game, matter: Matter, *, my_turn: bool
+        self, view: View, binding: Binding, game: GameId, state: Game, matter: Matter, *, my_turn: bool
     ) -> Iterator[Wanted]:
         """This node's move, or the end of a game that the other side let run out of time."""
         stake = matter.record.request.bond_wei
@@ -211,7 +212,7 @@ class Litigant:
         binding: Binding,
         record: RequestRecord,
         openings: Openings,
-        challengers: Mapping[bytes, set[str]],
+        challengers: Mapping[CaseId, set[str]],
         confirmed: Block,
     ) -> list[Wanted]:
         """A challenge of a wrong answer, at once, unless this node has a game about it already.
@@ -227,7 +228,7 @@ class Litigant:
         name = f"challenge:{record.id:064x}:{posted.answer.hash.hex()}:"
         if posted.operator.lower() == view.operator.lower():
             return []
-        case = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *matter.words))
+        case: CaseId = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *matter.words))
         playing = challengers.get(case, set())
         closes_at = posted.answer.closes_at
         if view.disputer.lower() in playing:
@@ -238,7 +239,7 @@ class Litigant:
             return []
         price = 0 if move.function == "refute" else view.services[record.request.service].game.ceiling_wei
         if move.function in REFEREES:
-            taking, data = self._encoded(binding, 0, move)
+            taking, data = self._encoded(binding, NO_GAME, move)
         else:
             taking, data = binding, binding.encode(move.function, *move.arguments)
         stake = record.request.bond_wei * 3 // 10
@@ -248,7 +249,7 @@ class Litigant:
         return await self._hidden(view, wanted, matter, case, until, confirmed)
 
     async def _hidden(
-        self, view: View, wanted: Wanted, matter: Matter, case: bytes, until: int, confirmed: Block
+        self, view: View, wanted: Wanted, matter: Matter, case: CaseId, until: int, confirmed: Block
     ) -> list[Wanted]:
         """A refutation waits for a hash of it to be posted, and to grow old, so that nobody earns by copying it.
 
@@ -308,14 +309,14 @@ class Litigant:
             self._headers[seed.hash] = found
         return self._headers[seed.hash]
 
-    async def _state(self, binding: Binding, game: int, head: Block) -> Game:
+    async def _state(self, binding: Binding, game: GameId, head: Block) -> Game:
         values = binding.result("gameOf", await self._call(binding, head, "gameOf", game))
         return Game.from_abi(_flat(values))
 
     async def _call(self, binding: Binding, head: Block, function: str, *arguments: Any) -> bytes:
         return await self._rpc.call(binding.address, binding.encode(function, *arguments), head)
 
-    def _encoded(self, binding: Binding, game: int, move: Move) -> tuple[Binding, bytes]:
+    def _encoded(self, binding: Binding, game: GameId, move: Move) -> tuple[Binding, bytes]:
         """The contract that takes a move, and the call."""
         taking = self._contracts.playing(move.contract)
         return taking, taking.encode(move.function, *move.words(binding.address, game))

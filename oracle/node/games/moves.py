@@ -8,13 +8,13 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from oracle.chain.requests import RequestId
 from oracle.chain.services import GameTerms
 from oracle.disputes import faults, reading
 from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.base import Engine, TokenId
+from oracle.ids import CaseId, ModelId, RequestId
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -41,7 +41,7 @@ class Matter:
 
     record: RequestRecord
     posted: PostedAnswer
-    model: bytes
+    model: ModelId
     engine: Engine
     prev_randao: bytes
     header: bytes
@@ -69,7 +69,7 @@ class Moves:
     def __init__(self, store: ModelStore, threads: int | None) -> None:
         """threads: for passes."""
         self._store, self._threads = store, threads
-        self._known: dict[bytes, _Knowledge] = {}
+        self._known: dict[ModelId, _Knowledge] = {}
         self._tokens: dict[AnswerKey, Tokens | None] = {}
         self._owned: dict[AnswerKey, Tokens] = {}
         self._wholes: dict[AnswerKey, Whole] = {}
@@ -120,7 +120,7 @@ class Moves:
         asked, said = matter.record.prompt, matter.posted.output
         return reading.move(state, matter.openings, own, matter.claim, asked, said, model)
 
-    def _tokens_of(self, matter: Matter, case: bytes | None = None) -> Tokens | None:
+    def _tokens_of(self, matter: Matter, case: CaseId | None = None) -> Tokens | None:
         """The ids that the answer commits to, as far as they can be told from its text, or its node has shown them.
 
         case: of the game that asks, if one does.

@@ -13,9 +13,9 @@ from typing import Any
 
 import structlog
 
-from oracle.chain.requests import RequestId
 from oracle.disputes.game import Move
 from oracle.errors import OracleError, Transient
+from oracle.ids import RequestId
 from oracle.node.games.moves import AnswerKey, Matter
 
 log = structlog.get_logger()

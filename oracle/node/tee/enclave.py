@@ -23,6 +23,7 @@ from oracle.chain.deployment import artifact
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.errors import EvidenceUnavailable, Refused, ReorgedAway
+from oracle.ids import ServiceId
 from oracle.journal.journal import BlockRef
 from oracle.node.plan import View, Wanted
 from oracle.node.records import ServiceRecord
@@ -58,7 +59,7 @@ class Enclave(Signing):
         self._bindings: tuple[Binding, Binding] | None = None
         self._rest_until: dict[int, int] = {}
         self._troubles: dict[int, str] = {}
-        self._least: dict[bytes, int] = {}
+        self._least: dict[ServiceId, int] = {}
         self._beside = Beside()
         self._documents = Documents(rpc, producer, source, self._beside, self._collateral, self._went_well)
 

@@ -19,6 +19,7 @@ from oracle.chain.requests import Answer
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.errors import NotForThisKey, NotPrivate, Refused, UnknownHeader
+from oracle.ids import ModelId, ServiceId
 from oracle.node.plan import View
 from oracle.node.records import Output, RequestRecord, ServiceRecord
 from oracle.node.tee.keys import Keys
@@ -32,15 +33,15 @@ class Signing:
 
     def __init__(self, contracts: Contracts, rpc: Rpc) -> None:
         self._contracts, self._rpc = contracts, rpc
-        self._keys: dict[tuple[bytes, int], Keys] = {}
+        self._keys: dict[tuple[ModelId, int], Keys] = {}
         """By model and TCB evaluation."""
         self._guest = to_checksum_address(Account.create().address)
         self._mailbox = Mailbox()
-        self._served: dict[bytes, ServiceRecord] = {}
-        self._signing: dict[bytes, Keys] = {}
+        self._served: dict[ServiceId, ServiceRecord] = {}
+        self._signing: dict[ServiceId, Keys] = {}
         self._challenge = bytes(32)
         self._randao: dict[bytes, bytes] = {}
-        self.admitted: dict[bytes, int] = {}
+        self.admitted: dict[ServiceId, int] = {}
         """Services that count this node's signatures now, and Unix times at which they cease to."""
 
     def leave(self, sealed: bytes) -> None:
@@ -113,7 +114,7 @@ class Signing:
         model = self._served[record.request.service].terms.model
         return [keys for (of, _), keys in self._keys.items() if of == model]
 
-    def gpu_nonce(self, model: bytes) -> bytes:
+    def gpu_nonce(self, model: ModelId) -> bytes:
         """What the evidence of GPUs must contain: it is of this guest, and of now."""
         return gpu.gpu_nonce(self._guest, self._challenge)
 

@@ -9,8 +9,9 @@ from e2e.world import ACCOUNTS, DAPP, ETHER, LIFETIME, NODES, LyingEngine, World
 from eth_account.signers.local import LocalAccount
 
 from oracle.chain.requests import Answer
-from oracle.client import OracleClient, RequestId
+from oracle.client import OracleClient
 from oracle.errors import CallReverted
+from oracle.ids import RequestId
 from rig.fake_engine import FakeEngine
 
 STRANGER, CHALLENGER = NODES[4], ACCOUNTS[7]
