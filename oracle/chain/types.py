@@ -55,7 +55,6 @@ class Receipt:
     block_hash: bytes
     succeeded: bool
     gas_used: int
-    gas_price_wei: int
     logs: tuple[Log, ...]
 
 
@@ -139,6 +138,5 @@ def parse_receipt(value: Any) -> Receipt:
         block_hash=parse_bytes(v["blockHash"], 32),
         succeeded=parse_int(v["status"]) == 1,
         gas_used=parse_int(v["gasUsed"]),
-        gas_price_wei=parse_int(v["effectiveGasPrice"]),
         logs=parse_logs(v["logs"]),
     )

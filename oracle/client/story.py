@@ -16,6 +16,7 @@ from oracle.client.client import OracleClient, asked
 from oracle.disputes import commitments, graph
 from oracle.disputes.game import Game, Stage, numbers
 from oracle.disputes.graph import Operator
+from oracle.disputes.inputs import rounds
 from oracle.engines.exact.architecture import Architecture
 from oracle.errors import Refused
 from oracle.ids import CaseId, GameId, RequestId, ServiceId
@@ -153,8 +154,7 @@ def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:
     if stage is Stage.OPERATORS:
         operator = graph.operators(a, place.step, place.positions)[child]
         return replace(place, operator=operator, level=operator.depth)
-    rounds = -(-place.level // 8)
-    down = -(-place.level // rounds)
+    down = rounds(place.level)[0]
     return replace(place, level=place.level - down, index=place.index << down | child)
 
 
@@ -176,7 +176,7 @@ def _shown_values(args: Args, place: _Place, a: Architecture) -> str:
 
 SENTENCES: Mapping[str, Callable[[Args, _Place, Architecture], str]] = {
     "GameOpened": lambda args, place, a: (
-        f"challenges the token after {args['positions']}" if args["positions"] else "challenges tokens it cannot tell"
+        f"challenges the token after {args['positions']}" if args["positions"] else "challenges unknown tokens"
     ),
     "TokensOpened": lambda args, place, a: (
         f"shows {len(args['nodes'])} nodes of the tree over its tokens, {args['promptCount']} of them the prompt's"

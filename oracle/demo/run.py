@@ -57,8 +57,6 @@ class Service:
 
     id: ServiceId
     plans: tuple[devnet.NodePlan, ...]
-    reads_text: bool
-    """Whether prompts are text; otherwise token ids."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +123,7 @@ class Demo:
         terms = devnet.dev_terms(self.user.deployment, manifest, mode)
         service = devnet.open_service(self.deployer, manifest, terms)
         devnet.take_seats(self.w3, self.user.deployment, service, list(plans), terms)
-        return Service(service, plans, reads_text=not mode.plays)
+        return Service(service, plans)
 
     def _roles(self, services: Sequence[Service]) -> Iterator[Role]:
         def seats(plan: devnet.NodePlan) -> tuple[ServiceId, ...]:

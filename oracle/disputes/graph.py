@@ -25,7 +25,7 @@ import numpy as np
 from oracle.disputes import lanes
 from oracle.engines.exact.architecture import Architecture
 from oracle.engines.exact.fixed import Integers
-from oracle.engines.exact.model import FullTrace, Trace
+from oracle.engines.exact.model import Trace
 from oracle.merkle.tree import Tree, depth, empty, leaf_hash
 
 LEAF_NUMBERS = 256
@@ -189,21 +189,6 @@ def _rotated(name: str, p: int, heads: int, a: Architecture) -> Iterator[Operato
     yield from _quantized(name + "_rope", p * heads, a.head_width, per_row=heads)
 
 
-def step_trace(a: Architecture, full: FullTrace, step: int) -> Trace:
-    """The outputs of one step; the end's of the last position alone."""
-    if step == 0:
-        return {"embedding": full.embedding}
-    before = residual(full, step - 1)
-    if step <= len(full.layers):
-        return with_peaks(a, step, full.layers[step - 1], before)
-    return with_peaks(a, step, {name: values[-1:] for name, values in full.end.items()}, before[-1:])
-
-
-def residual(full: FullTrace, step: int) -> Integers:
-    """The residual stream after the embedding or a layer. (p, width)."""
-    return full.embedding if step == 0 else full.layers[step - 1]["residual"]
-
-
 def with_peaks(a: Architecture, step: int, trace: Trace, before: Integers | None) -> Trace:
     """A step's trace with the reductions that the reference has no use for. before: the step before's residual."""
     made = dict(trace)
@@ -280,9 +265,3 @@ def tree(operator: Operator, values: Integers) -> Tree:
             yield from padding
 
     return Tree(hashes())
-
-
-def step_root(a: Architecture, step: int, trace: Trace, positions: int) -> bytes:
-    """A step's entry in the first list: the root of its last operator."""
-    last = operators(a, step, positions)[-1]
-    return tree(last, matrix(last, trace)).root

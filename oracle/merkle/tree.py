@@ -6,7 +6,7 @@ the root: it is arithmetic on a model's architecture, and whoever checks a proof
 `contracts/libraries/MerkleTree.sol`; vectors that both must agree with: `tests/vectors/merkle.json`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from eth_hash.auto import keccak
 
@@ -34,24 +34,6 @@ def empty(level: int) -> bytes:
     node = leaf_hash(bytes(HASH_BYTES))
     for _ in range(level):
         node = node_hash(node, node)
-    return node
-
-
-def fold(children: Sequence[bytes]) -> bytes:
-    """Root over a power of two of neighbouring nodes."""
-    level = list(children)
-    if len(level) < 1 or len(level) & (len(level) - 1):
-        raise ValueError(f"{len(level)} nodes are no power of two")
-    while len(level) > 1:
-        level = [node_hash(left, right) for left, right in zip(level[::2], level[1::2], strict=True)]
-    return level[0]
-
-
-def climb(leaf: bytes, index: int, proof: Sequence[bytes]) -> bytes:
-    """Root that `proof` leads to. leaf: a leaf's hash."""
-    node = leaf
-    for level, sibling in enumerate(proof):
-        node = node_hash(sibling, node) if index >> level & 1 else node_hash(node, sibling)
     return node
 
 
@@ -95,7 +77,7 @@ class Tree:
         return [self.node(level, index >> level ^ 1) for level in range(self.depth)]
 
     def opening(self, level: int, index: int, down: int) -> list[bytes]:
-        """The 2^down nodes that stand `down` levels below a node; `fold` of them is the node. Raises IndexError."""
+        """The 2^down nodes that stand `down` levels below a node; they hash to it. Raises IndexError."""
         return [self.node(level - down, (index << down) + child) for child in range(1 << down)]
 
 

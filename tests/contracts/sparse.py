@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 from eth_abi import encode
 from eth_utils import keccak
+from rig.merkle import fold
 
 from oracle.disputes import commitments, lanes
 from oracle.disputes.graph import BEFORE, Operator, Width, steps
 from oracle.disputes.inputs import Entry, Number, Rotation, Step, Weight, rounds
 from oracle.engines.exact.architecture import Architecture
 from oracle.merkle.tokens import Tokens
-from oracle.merkle.tree import Tree, depth, fold, leaf_hash, node_hash
+from oracle.merkle.tree import Tree, depth, leaf_hash, node_hash
 from oracle.models.gguf import BLOCKS
 
 Q8_0, F32, ABSENT = 8, 0, commitments.ABSENT

@@ -9,13 +9,30 @@ from disputes.stand import Stand
 from oracle.disputes import graph
 from oracle.disputes.graph import Operator
 from oracle.disputes.inputs import Entry, ModelInputs, Number, Step, StepInputs, WholeRow, entry_input, list_tree
-from oracle.engines.exact.model import Reference
+from oracle.engines.exact.architecture import Architecture
+from oracle.engines.exact.fixed import Integers
+from oracle.engines.exact.model import FullTrace, Reference, Trace
 from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree
 
 PROMPT, OUTPUT = (1, 3, 4, 1, 5, 6), (9, 2, 2)
 POSITIONS = 8
+
+
+def step_trace(a: Architecture, full: FullTrace, step: int) -> Trace:
+    """The outputs of one step; the end's of the last position alone."""
+    if step == 0:
+        return {"embedding": full.embedding}
+    before = residual(full, step - 1)
+    if step <= len(full.layers):
+        return graph.with_peaks(a, step, full.layers[step - 1], before)
+    return graph.with_peaks(a, step, {name: values[-1:] for name, values in full.end.items()}, before[-1:])
+
+
+def residual(full: FullTrace, step: int) -> Integers:
+    """The residual stream after the embedding or a layer. (p, width)."""
+    return full.embedding if step == 0 else full.layers[step - 1]["residual"]
 
 
 @dataclass
@@ -38,8 +55,8 @@ class Case:
         steps = [
             StepInputs(
                 Step(a, step, POSITIONS, model.tensors),
-                graph.step_trace(a, full, step),
-                None if step == 0 else graph.residual(full, step - 1),
+                step_trace(a, full, step),
+                None if step == 0 else residual(full, step - 1),
             )
             for step in range(graph.steps(a))
         ]

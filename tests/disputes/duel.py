@@ -9,13 +9,14 @@ from disputes.rules import Claim, GameId, Node, Refused, Rules, Terms
 from disputes.stand import artifact
 from eth_abi import decode
 from eth_hash.auto import keccak
+from rig.merkle import fold
 from web3.exceptions import ContractLogicError
 from web3.logs import DISCARD
 
 from oracle.disputes import graph
 from oracle.disputes.game import Game, Move
 from oracle.merkle.tokens import LEAF_BYTES, Tokens
-from oracle.merkle.tree import Tree, fold, leaf_hash
+from oracle.merkle.tree import Tree, leaf_hash
 
 FAMILIES = ("LinearReferee", "RowReferee", "AttentionReferee")
 CONTRACTS = ("DisputeGame", "Referee", *FAMILIES, "TokenReferee", "Refutations", "Oracle")

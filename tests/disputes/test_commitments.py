@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 from eth_abi import decode
 from exact.random_model import Kind, Shape, write
+from rig.merkle import climb
 
 from oracle.disputes import commitments
 from oracle.engines.exact.architecture import architecture
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
-from oracle.merkle.tree import climb, leaf_hash
+from oracle.merkle.tree import leaf_hash
 from oracle.models.gguf import read
 
 SHAPE = Shape(family="qwen2", kind=Kind.Q8_0, layers=3, width=288, hidden=320, head_width=32, rope_width=32, heads=9)

@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+from disputes.case import step_trace
 from exact.random_model import Shape, write
+from rig.merkle import climb, fold
 
 from oracle.disputes import graph, lanes
 from oracle.disputes.graph import BEFORE, Operator, Width
 from oracle.engines.exact.model import Reference
 from oracle.engines.exact.weights import load
-from oracle.merkle.tree import climb, fold, leaf_hash
+from oracle.merkle.tree import leaf_hash
 
 TOKENS = [3, 1, 4, 1, 5, 9, 2]
 SHAPES = [
@@ -29,7 +31,7 @@ def each(traced):
     """All operators with their values and the step they belong to."""
     a, full = traced
     for step in range(graph.steps(a)):
-        values = graph.step_trace(a, full, step)
+        values = step_trace(a, full, step)
         for operator in graph.operators(a, step, len(TOKENS)):
             yield step, operator, graph.matrix(operator, values)
 
@@ -54,7 +56,7 @@ def test_operators__every_step__name_all_that_the_reference_computes_in_its_orde
     for step in range(graph.steps(a)):
         names = [operator.name for operator in graph.operators(a, step, len(TOKENS))]
         assert len(set(names)) == len(names)
-        assert set(names) == set(graph.step_trace(a, full, step))
+        assert set(names) == set(step_trace(a, full, step))
         reference = {"embedding"} if step == 0 else set(full.layers[step - 1] if step <= a.layers else full.end)
         assert {name for name in names if not name.endswith(".peak") and name != "logits.max"} == reference
         assert names[-1] == ("embedding" if step == 0 else "residual" if step <= a.layers else "logits.max")
@@ -103,10 +105,11 @@ def test_tree__a_row__is_a_subtree(traced):
 def test_step_root__any_number_of_a_layer_changed__changes_it(traced):
     a, full = traced
     values = dict(full.layers[0])
-    before = graph.step_root(a, 1, values, len(TOKENS))
+    last = graph.operators(a, 1, len(TOKENS))[-1]
+    before = graph.tree(last, graph.matrix(last, values)).root
     values["residual"] = values["residual"].copy()
     values["residual"][-1, -1] += 1
-    assert graph.step_root(a, 1, values, len(TOKENS)) != before
+    assert graph.tree(last, graph.matrix(last, values)).root != before
 
 
 def test_v__in_its_tree__has_a_row_for_each_number_of_a_head(traced):

@@ -8,9 +8,10 @@ from eth_hash.auto import keccak
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.anvil import ROOT
+from rig.merkle import climb, fold
 
 from oracle.merkle.tokens import tokens_root
-from oracle.merkle.tree import Beginning, Tree, climb, depth, empty, fold, leaf_hash
+from oracle.merkle.tree import Beginning, Tree, depth, empty, leaf_hash
 
 VECTORS = json.loads((ROOT / "tests" / "vectors" / "merkle.json").read_text())
 TREES = VECTORS["trees"]

@@ -10,6 +10,7 @@ from disputes.case import OUTPUT, POSITIONS, PROMPT, Case
 from disputes.stand import LARGE, Stand, refused
 from eth_abi.abi import decode, encode
 from exact.random_model import Kind, Shape, write
+from rig.merkle import climb
 
 from oracle.disputes import commitments, inputs
 from oracle.disputes.graph import BEFORE, Operator
@@ -27,7 +28,7 @@ from oracle.disputes.inputs import (
     list_tree,
 )
 from oracle.merkle.tokens import ENTRIES, Tokens
-from oracle.merkle.tree import Tree, climb, leaf_hash
+from oracle.merkle.tree import Tree, leaf_hash
 from oracle.models.manifest import Manifest
 
 SHAPES = {
