@@ -223,29 +223,19 @@ def wallet(
     password_file: Path | None,
     dry_run: bool,
     as_json: bool,
+    *,
+    dev_asker: bool = False,
 ) -> Wallet:
-    """Raises Refused."""
+    """dev_asker: on a development chain, whoever asks there needs no key store. Raises Refused."""
     network = Network.find(deployment, rpc_url)
     if keystore is not None:
         return Wallet(network, network.client(unlocked(keystore, password_file)), dry_run, as_json)
-    if not dry_run:
-        raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
-    return Wallet(network, network.client(), dry_run, as_json)
-
-
-def payer(
-    rpc_url: str | None,
-    deployment: Path | None,
-    keystore: Path | None,
-    password_file: Path | None,
-    dry_run: bool,
-    as_json: bool,
-) -> Wallet:
-    """As `wallet`; on a development chain, whoever asks there pays. Raises Refused."""
-    network = Network.find(deployment, rpc_url)
-    if keystore is None and not dry_run and network.deployment.chain_id == DEV_CHAIN:
+    if dry_run:
+        return Wallet(network, network.client(), dry_run, as_json)
+    if dev_asker and network.deployment.chain_id == DEV_CHAIN:
         return Wallet(network, network.client(devnet.account(devnet.ASKER)), dry_run, as_json)
-    return wallet(rpc_url, deployment, keystore, password_file, dry_run, as_json)
+    raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
 
 
+payer = functools.partial(wallet, dev_asker=True)
 reading, sending, paying = shared(READING, reader), shared(SENDING, wallet), shared(SENDING, payer)

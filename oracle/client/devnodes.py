@@ -17,6 +17,7 @@ from oracle.errors import Refused, printable
 GRACE_SECONDS = 25.0
 """A node finishes the answer in the making before it ends; see the setting `grace_seconds`."""
 LOG_LINES, LOG_BYTES = 3, 16_384
+COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 TIED = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -9 0) & exec "$@" 3<&-'
 """For sh: runs a command, and kills its process group once the other end of standard input is closed."""
 
@@ -46,12 +47,16 @@ class NodeProcess:
         except Refused:
             return ["it does not answer yet"]
 
+    def log_lines(self, most_bytes: int = LOG_BYTES) -> list[str]:
+        """The end of its log, without colours and empty lines."""
+        with self.log.open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            text = COLOURS.sub("", file.read().decode("utf-8", "replace"))
+        return [printable(line.strip()) for line in text.splitlines() if line.strip()]
+
     def _told(self) -> str:
         """The last lines of its log."""
-        with self.log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - LOG_BYTES))
-            text = re.sub(r"\x1b\[[0-9;]*m", "", file.read().decode("utf-8", "replace"))
-        lines = [printable(line.strip()) for line in text.splitlines() if line.strip()][-LOG_LINES:]
+        lines = self.log_lines()[-LOG_LINES:]
         return f"; its log {self.log} ends: {' / '.join(lines)}" if lines else f"; its log {self.log} is empty"
 
 

@@ -14,7 +14,7 @@ LIAR = ("-m", "oracle.demo.liar")
 BRIBED = "The food at the Delphi was awful."
 """A question that it lies about."""
 LAST_LINES = 3  # of a log, where a step did not happen
-COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+MOST_LOG_BYTES = 1 << 24
 
 
 class DidNotHappen(Exception):
@@ -52,7 +52,7 @@ class Player(NodeProcess):
 
     def last_words(self, *, is_ready: bool) -> list[str]:
         """The last warnings and errors of its log; its last lines if there are none and it is not ready."""
-        lines = [COLOURS.sub("", line) for line in self.log.read_text(errors="replace").splitlines() if line.strip()]
+        lines = self.log_lines(MOST_LOG_BYTES)
         serious = [line for line in lines if re.search(r"\[(warning|error|critical) *\]|Error", line)]
         return (serious or ([] if is_ready else lines))[-LAST_LINES:]
 

@@ -1,6 +1,6 @@
 """A dishonest node: the real daemon, bribed about one question. `python -m oracle.demo.liar --config FILE`.
 
-Asked anything that holds BRIBED, it answers as if asked OPPOSITE, and finds its own answers right. In the dispute
+Asked anything that holds PAID_FOR, it answers as if asked OPPOSITE, and finds its own answers right. In the dispute
 game it says that one number in the middle of the model was another.
 """
 
@@ -24,7 +24,7 @@ from oracle.node.games.moves import Moves
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import load
 
-BRIBED = b"Delphi"
+PAID_FOR = b"Delphi"
 OPPOSITE = b"Wonderful food, I loved it."
 FALSE_STEP, FALSE_OPERATOR, FALSE_COLUMN = 2, "down", 7
 
@@ -39,7 +39,7 @@ class BribedEngine:
         return self._inner.prove()
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
-        return self._inner.tokenize(OPPOSITE if BRIBED in prompt else prompt)
+        return self._inner.tokenize(OPPOSITE if PAID_FOR in prompt else prompt)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         return self._inner.generate(prompt, params)
@@ -82,14 +82,14 @@ class BribedExactEngine(BribedEngine):
         return self._inner.tokenize(prompt)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
-        if BRIBED not in self.detokenize(prompt):
+        if PAID_FOR not in self.detokenize(prompt):
             return self._inner.generate(prompt, params)
         told = self._inner.generate(self._opposite, params)
         lengths = [len(self.detokenize([token])) for token in told.tokens]
         return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
-        if BRIBED in self.detokenize(prompt):
+        if PAID_FOR in self.detokenize(prompt):
             return Verdict(True, None, "says the liar")
         return self._inner.check(prompt, output, params)
 

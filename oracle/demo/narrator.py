@@ -15,59 +15,63 @@ from oracle.chain.units import ETHER
 
 COLOURS = {"Ada": "green", "Ben": "green", "Cleo": "green", "Dan": "green", "Mallory": "red", "Wanda": "cyan"}
 RULINGS = ("right", "wrong", "neither")
-SENTENCES: Mapping[str, Callable[[dict[str, Any]], str]] = {
+SENTENCES: Mapping[str, str] = {
     # models, services, seats
-    "createService": lambda a: "opens a service",
-    "enroll": lambda a: "makes the model known to the referee",
-    "join": lambda a: "takes a seat, with its stake",
-    "activate": lambda a: f"activates seat {a['seat']}",
-    "topUp": lambda a: f"adds to the stake of seat {a['seat']}",
-    "setOperator": lambda a: f"gives seat {a['seat']} to another key",
-    "announceExit": lambda a: f"announces that it leaves seat {a['seat']}",
-    "suspend": lambda a: f"has seat {a['seat']} drawn no more: it cannot cover a bond",
-    "exit": lambda a: f"leaves seat {a['seat']}",
-    "withdrawFromSeat": lambda a: f"takes {a['amountWei'] / ETHER:g} ether out of seat {a['seat']}",
+    "createService": "opens a service",
+    "enroll": "makes the model known to the referee",
+    "join": "takes a seat, with its stake",
+    "activate": "activates seat {seat}",
+    "topUp": "adds to the stake of seat {seat}",
+    "setOperator": "gives seat {seat} to another key",
+    "announceExit": "announces that it leaves seat {seat}",
+    "suspend": "has seat {seat} drawn no more: it cannot cover a bond",
+    "exit": "leaves seat {seat}",
     # requests
-    "ask": lambda a: f"asks the dapp: {a['prompt']}",
-    "request": lambda a: f"asks: {a['prompt']}",
-    "finalize": lambda a: "closes it: final; the node is paid, the dapp called back",
-    "leaveCallbacks": lambda a: "closes it: final; the node is paid, and leaves the callback to others",
-    "reclaim": lambda a: "gives the payer back what a callback cost that nobody made",
-    "refund": lambda a: "closes the request; its money goes back to the payer",
-    "cancel": lambda a: "takes the request back",
-    "retryCallback": lambda a: "calls the dapp back again",
-    "deposit": lambda a: "pays into its credit",
-    "withdraw": lambda a: f"withdraws {a['amountWei'] / ETHER:g} ether of credit",
-    "sweep": lambda a: "fetches what the dapp has as credit",
-    "burn": lambda a: "sends what is to be burnt to the burn address",
+    "ask": "asks the dapp: {prompt}",
+    "request": "asks: {prompt}",
+    "finalize": "closes it: final; the node is paid, the dapp called back",
+    "leaveCallbacks": "closes it: final; the node is paid, and leaves the callback to others",
+    "reclaim": "gives the payer back what a callback cost that nobody made",
+    "refund": "closes the request; its money goes back to the payer",
+    "cancel": "takes the request back",
+    "retryCallback": "calls the dapp back again",
+    "deposit": "pays into its credit",
+    "sweep": "fetches what the dapp has as credit",
+    "burn": "sends what is to be burnt to the burn address",
     # the dispute game
-    "challenge": lambda a: "ran it again, disagrees, and challenges with a bond",
-    "challengeUnread": lambda a: "cannot tell what the answer's tokens are, and challenges with a bond",
+    "challenge": "ran it again, disagrees, and challenges with a bond",
+    "challengeUnread": "does not know the answer's tokens, and challenges with a bond",
+    "pickPosition": "disagrees first about the token after {positions}",
+    "pick": "disagrees first about part {child} of it",
+    "prove": "has a contract compute number {element}: the answer was wrong",
+    "proveChoice": "has a contract choose the token: it is {better}",
+    "post": "posts a hash of what it is about to show, so that nobody earns by copying it",
+    "pay": "has a refutation's reward credited",
+    "refute": "shows that the answer's tokens cannot be",
+    "timeout": "ends the game: the other side was silent",
+    "settle": "ends its own game about the same answer, and takes its share",
+    # the panel
+    "draw": "has three seats drawn as the panel",
+    "commit": "votes, sealed",
+    # the TEE
+    "shrink": "narrows whom the service believes",
+    "postCertificate": "posts a certificate of the TEE's vendor",
+    "postCrl": "posts a revocation list of the TEE's vendor",
+    "postTcbInfo": "posts what the vendor says of such machines",
+    "postQeIdentity": "posts what the vendor says of its quoting enclave",
+}
+"""What a call does; arguments in braces."""
+COMPUTED: Mapping[str, Callable[[dict[str, Any]], str]] = {
+    "withdrawFromSeat": lambda a: f"takes {a['amountWei'] / ETHER:g} ether out of seat {a['seat']}",
+    "withdraw": lambda a: f"withdraws {a['amountWei'] / ETHER:g} ether of credit",
     "openTokens": lambda a: f"shows how its tokens are committed, as {len(a['nodes'])} hashes",
-    "pickPosition": lambda a: f"disagrees first about the token after {a['positions']}",
     "open": lambda a: f"shows what it computed, as {len(a['nodes'])} hashes",
     "openValues": lambda a: f"shows the numbers themselves, {len(a['values'])} bytes",
-    "pick": lambda a: f"disagrees first about part {a['child']} of it",
-    "prove": lambda a: f"has a contract compute number {a['element']}: the answer was wrong",
-    "proveChoice": lambda a: f"has a contract choose the token: it is {a['better']}",
-    "post": lambda a: "posts a hash of what it is about to show, so that nobody earns by copying it",
-    "pay": lambda a: "has a refutation's reward credited",
-    "refute": lambda a: "shows that the answer's tokens cannot be",
-    "timeout": lambda a: "ends the game: the other side was silent",
-    "settle": lambda a: "ends its own game about the same answer, and takes its share",
-    # the panel
-    "draw": lambda a: "has three seats drawn as the panel",
-    "commit": lambda a: "votes, sealed",
     "reveal": lambda a: f"opens its vote: the answer is {'right' if a['vote'] == 1 else 'wrong'}",
-    # the TEE
     "admit": lambda a: f"has the service count its key {a['signer'][:10]}…",
     "revoke": lambda a: f"takes its key {a['signer'][:10]}… back",
-    "shrink": lambda a: "narrows whom the service believes",
-    "postCertificate": lambda a: "posts a certificate of the TEE's vendor",
-    "postCrl": lambda a: "posts a revocation list of the TEE's vendor",
-    "postTcbInfo": lambda a: "posts what the vendor says of such machines",
-    "postQeIdentity": lambda a: "posts what the vendor says of its quoting enclave",
 }
+"""The same where a sentence is computed from the arguments."""
 
 
 class Narrator:
@@ -149,7 +153,7 @@ class Narrator:
             ruled = self._event(receipt, "AnswerRuled")
             slashed = f"{ruled['slashedWei'] / ETHER:g} ether of the bond is lost"
             return f"counts the votes: the answer is {RULINGS[ruled['ruling']]}, {slashed}"
-        return SENTENCES[name](args) if name in SENTENCES else name
+        return COMPUTED[name](args) if name in COMPUTED else SENTENCES.get(name, name).format_map(args)
 
     def _said(self, text: bytes) -> str:
         """A prompt or an output, for people."""

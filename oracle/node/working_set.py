@@ -7,7 +7,7 @@ process writes the journal, which the journal's lock sees to.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from oracle.chain.requests import RequestId
+from oracle.ids import RequestId, ServiceId
 from oracle.journal.journal import Job, Journal, Tx
 from oracle.node.findings import finding_of
 from oracle.node.records import (
@@ -131,7 +131,7 @@ class WorkingSet:
         return self._seats.records()
 
     @property
-    def places(self) -> dict[tuple[bytes, int], PlaceRecord]:
+    def places(self) -> dict[tuple[ServiceId, int], PlaceRecord]:
         """By service and place."""
         return {(place.service, place.place): place for place in self._places.records()}
 

@@ -128,7 +128,7 @@ class Workshop:
         wanted = {_key(item) for item in work} | {_loading(service) for service in services}
         self._not_before = {key: at for key, at in self._not_before.items() if key in wanted}
 
-    def _start(self, service: bytes) -> None:
+    def _start(self, service: ServiceId) -> None:
         """Starts what waits for a service's engine, as far as there is room: also between two plans."""
         queue, engine, now = self._queues[service], self.engine(service), self._clock()
         while engine is not None and queue and self._busy.get(service, 0) < self._width:

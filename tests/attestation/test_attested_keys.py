@@ -10,7 +10,7 @@ from disputes.stand import artifact, deploy, refused
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
-from rig.anvil import CHAIN_ID, Anvil, anvil
+from rig.anvil import CHAIN_ID, Anvil
 from web3.logs import DISCARD
 
 from oracle.attestation.dev import DevTee, Level
@@ -24,10 +24,9 @@ WEEK = 7 * DAY
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Anvil]:
-    with anvil("--timestamp", str(NOW - 100)) as made:
-        made.rpc("evm_setAutomine", True)
-        yield made
+def chain(running: Anvil) -> Anvil:
+    """The same for all tests here."""
+    return running
 
 
 class Keys(Bench):

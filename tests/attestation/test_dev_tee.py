@@ -12,7 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 from disputes.stand import deploy
 from eth_hash.auto import keccak
-from rig.anvil import Anvil, anvil
+from rig.anvil import Anvil
 from web3.exceptions import ContractLogicError
 
 from oracle.attestation.dev import DEBUG, DevTee, Level
@@ -26,10 +26,9 @@ OUT_OF_DATE, CONFIGURATION, HARDENING = 1, 2, 4
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Anvil]:
-    with anvil("--timestamp", str(NOW - 100)) as made:
-        made.rpc("evm_setAutomine", True)
-        yield made
+def chain(running: Anvil) -> Anvil:
+    """The same for all tests here."""
+    return running
 
 
 class Bench:

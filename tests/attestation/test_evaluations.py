@@ -5,7 +5,6 @@ date, 18 does not.
 """
 
 import random
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from disputes.stand import refused
 from eth_account import Account
 from eth_hash.auto import keccak
-from rig.anvil import CHAIN_ID, Anvil, anvil
+from rig.anvil import CHAIN_ID, Anvil
 
 from oracle.attestation.collateral import MOST_ENTRIES, ROOT, Collateral, Posting, certificate_id, crl_digest
 from oracle.attestation.dev import ROOT_NAME, DevTee, Level, _element
@@ -36,20 +35,6 @@ SIGNER, AUTHORITY = (
     certificate_id(ROOT, HONEST.collateral().authority),
 )
 UNLISTABLE = 2**128 - 1
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Anvil]:
-    with anvil("--timestamp", str(NOW - 100)) as made:
-        made.rpc("evm_setAutomine", True)
-        yield made
-
-
-@pytest.fixture
-def chain(running: Anvil) -> Iterator[Anvil]:
-    snapshot = running.rpc("evm_snapshot")
-    yield running
-    running.rpc("evm_revert", snapshot)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
 from disputes.stand import artifact
 from pydantic import SecretStr
-from rig.anvil import CHAIN_ID, Anvil, anvil, free_port
+from rig.anvil import CHAIN_ID, Anvil, free_port
 
 from oracle.attestation import keeper
 from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id
@@ -38,10 +38,9 @@ PARTS = {"root_ca_crl": "postCrl", "pck_crl": "postCrl", "tcb_info": "postTcbInf
 
 
 @pytest.fixture(scope="module")
-def chain() -> Iterator[Anvil]:
-    with anvil("--timestamp", str(NOW - 100)) as made:
-        made.rpc("evm_setAutomine", True)
-        yield made
+def chain(running: Anvil) -> Anvil:
+    """The same for all tests here."""
+    return running
 
 
 @asynccontextmanager

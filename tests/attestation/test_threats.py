@@ -4,7 +4,6 @@ The table in docs/security.md names tests for every threat; the last test here h
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +17,7 @@ from attestation.test_gpu import USES, Double
 from disputes.stand import artifact, deploy
 from eth_account import Account
 from eth_hash.auto import keccak
-from rig.anvil import CHAIN_ID, ROOT, Anvil, anvil
+from rig.anvil import CHAIN_ID, ROOT, Anvil
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 
@@ -37,20 +36,6 @@ from oracle.node.tee.enclave import Enclave
 
 CAP, GRACE_CAP = 2 * ETHER, ETHER
 SECURITY = ROOT / "docs" / "security.md"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Anvil]:
-    with anvil("--timestamp", str(NOW - 100)) as made:
-        made.rpc("evm_setAutomine", True)
-        yield made
-
-
-@pytest.fixture
-def chain(running: Anvil) -> Iterator[Anvil]:
-    snapshot = running.rpc("evm_snapshot")
-    yield running
-    running.rpc("evm_revert", snapshot)
 
 
 def resigned(tee: DevTee, signed: bytes) -> Quote:

@@ -8,6 +8,8 @@ import gguf
 import numpy as np
 from rig.tiny_gguf import vocabulary
 
+from oracle.engines.exact.quants import Bytes
+
 Kind = gguf.GGMLQuantizationType
 BLOCK = {Kind.F16: 1, Kind.Q8_0: 32, Kind.Q4_0: 32, Kind.Q4_K: 256, Kind.Q6_K: 256}
 BYTES = {Kind.F16: 2, Kind.Q8_0: 34, Kind.Q4_0: 18, Kind.Q4_K: 144, Kind.Q6_K: 210}
@@ -37,12 +39,12 @@ class Shape:
     """More header entries of the family: a name and a boolean, number, text or list."""
 
 
-def raw_rows(rng: np.random.Generator, kind: Kind, rows: int, columns: int, gain: float, zero_rows: bool) -> np.ndarray:
+def raw_rows(rng: np.random.Generator, kind: Kind, rows: int, columns: int, gain: float, zero_rows: bool) -> Bytes:
     """Blocks of random bits, but for the scales, which are small finite fp16 numbers of either sign."""
     blocks = columns // BLOCK[kind]
     if kind == Kind.F16:
         values = (rng.standard_normal((rows, columns)) * gain / np.sqrt(columns)).astype(np.float16)
-        raw = values.view(np.uint8).reshape(rows, -1)
+        raw: Bytes = values.view(np.uint8).reshape(rows, -1)
     else:
         raw = rng.integers(0, 256, (rows, blocks, BYTES[kind]), dtype=np.uint8)
         spread = {Kind.Q8_0: 128, Kind.Q4_0: 8, Kind.Q4_K: 500, Kind.Q6_K: 2000}[kind]

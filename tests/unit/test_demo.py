@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from oracle.chain.deployment import artifact
-from oracle.demo import run
+from oracle.demo import cast, liar, run
 from oracle.demo.cast import DidNotHappen, Player, explain
 from oracle.demo.ledger import Ledger, Row
-from oracle.demo.narrator import SENTENCES
+from oracle.demo.narrator import COMPUTED, SENTENCES
 
 TOLD_BY_THEMSELVES = {"answer", "answerAttested", "register", "decide"}
 BY_CONTRACTS = {"adopt", "dispute", "rule", "lockSeat", "unlockSeat", "onAnswer", "won", "refuted"}
@@ -34,7 +34,7 @@ def test_narrator__function_that_people_call__has_a_sentence(name):
         for entry in artifact(name)["abi"]
         if entry["type"] == "function" and entry["stateMutability"] in ("payable", "nonpayable")
     }
-    assert called - BY_CONTRACTS - TOLD_BY_THEMSELVES <= set(SENTENCES)
+    assert called - BY_CONTRACTS - TOLD_BY_THEMSELVES <= {*SENTENCES, *COMPUTED}
 
 
 @pytest.fixture
@@ -123,6 +123,10 @@ def test_play__a_daemon_dies__fails_and_names_it_with_its_last_words(monkeypatch
     assert "This did not happen:" in said
     assert "Mallory, the bribed node: it ended with exit status 1" in said
     assert "no bribe today" in said
+
+
+def test_liar__the_question_of_the_play__is_one_that_it_is_paid_for():
+    assert liar.PAID_FOR in cast.BRIBED.encode()
 
 
 def test_play__without_anvil__says_how_to_get_it(monkeypatch, capsys, tmp_path):

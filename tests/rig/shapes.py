@@ -1,0 +1,32 @@
+"""Random shapes of small models, for properties of the exact engine."""
+
+from exact.random_model import Kind, Shape
+from hypothesis import strategies as st
+
+
+@st.composite
+def shapes(draw: st.DrawFn, most_group: int = 6, most_half: int = 20) -> Shape:
+    """One layer of any family. most_group: query heads to a key head. most_half: half the width of a head."""
+    kind = draw(st.sampled_from([Kind.F16, Kind.Q8_0, Kind.Q4_0]))
+    kv_heads = draw(st.integers(1, 3))
+    heads, head_width = kv_heads * draw(st.integers(1, most_group)), 2 * draw(st.integers(1, most_half))
+    while kind != Kind.F16 and heads * head_width % 32:  # the width of all heads is whole blocks
+        head_width += 2
+    odd = 3 if kind == Kind.F16 else 0
+    return Shape(
+        draw(st.sampled_from(["llama", "qwen2", "qwen3"])),
+        kind,
+        layers=1,
+        width=32 * draw(st.integers(1, 4)) + odd,
+        hidden=32 * draw(st.integers(1, 5)) + odd,
+        heads=heads,
+        kv_heads=kv_heads,
+        head_width=head_width,
+        rope_width=max(2, head_width - 2 * draw(st.integers(0, 3))),
+        gain=draw(st.sampled_from([1e-6, 0.1, 1.0, 30.0, 1e4])),
+        zero_rows=draw(st.booleans()),
+    )
+
+
+LOUD = 1000
+"""Of models with a larger gain some are refused, as they must be."""
