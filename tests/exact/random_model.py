@@ -1,5 +1,6 @@
 """Random GGUF files of every family and tensor type that the exact engine serves, of sizes as odd as types allow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,7 +93,13 @@ def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
     out.add_rope_freq_base(10_000.0)
     out.add_layer_norm_rms_eps(1e-5)
     out.add_vocab_size(len(texts))
-    adders = {bool: out.add_bool, int: out.add_uint32, float: out.add_float32, str: out.add_string, list: out.add_array}
+    adders: dict[type, Callable[[str, Any], None]] = {
+        bool: out.add_bool,
+        int: out.add_uint32,
+        float: out.add_float32,
+        str: out.add_string,
+        list: out.add_array,
+    }
     for name, value in shape.extra:
         adders[type(value)](f"{shape.family}.{name}", value)
     out.add_tokenizer_model("llama")
