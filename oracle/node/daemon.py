@@ -30,7 +30,7 @@ from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal
 from oracle.journal.outbox import LIVE, Outbox
 from oracle.models.store import ModelStore
-from oracle.node import salts
+from oracle.node import secret
 from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.findings import forget_findings
@@ -87,7 +87,7 @@ class Node:
         *,
         operator: Signer | None,
         disputer: Signer | None,
-        secrets: salts.Salts | None,
+        node_secret: secret.Secret | None,
         engine_factory: EngineFactory,
         enclave: Enclave | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -99,7 +99,7 @@ class Node:
         self.status = Status()
         self._promises: Promises | None = None
         self._clock = clock
-        self._secrets = secrets
+        self._secret = node_secret
         self._signers = [signer for signer in (operator, disputer) if signer is not None]
         self._operator = self._sender(operator)
         self._disputer = self._operator if disputer is None else self._sender(disputer)
@@ -304,7 +304,7 @@ class Node:
             batched=frozenset(self.outgoing.covered(now.batches)),
             solvent=report is None or not self.settings.can_sign or report.balance_wei > self.settings.reserve_wei,
             sampled=self._sampled,
-            salt=None if self._secrets is None else self._secrets.of,
+            salt=None if self._secret is None else self._secret.salt,
         )
 
     def _attested(self, view: View) -> View:
@@ -327,7 +327,7 @@ class Node:
 
     def _sampled(self, request: RequestId) -> bool:
         percent = self.settings.watch_percent
-        return percent == 100 if self._secrets is None else self._secrets.sampled(request, percent)
+        return percent == 100 if self._secret is None else self._secret.sampled(request, percent)
 
     async def _litigate(self, view: View, at: BlockRef) -> list[Wanted]:
         """What this node's dispute games need."""
@@ -453,14 +453,14 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
     deployment = Deployment.load(settings.deployment)
     operator, disputer = await load_signers(settings)
     journal = open_journal(settings, deployment)
-    secrets: salts.Salts | None = None
+    node_secret: secret.Secret | None = None
     address = settings.address if operator is None else operator.address
     if address is not None:
         with journal.write() as tx:
             tx.set("operator", address)
     if operator is not None:
         try:
-            secrets = await salts.derive(operator, deployment.chain_id)
+            node_secret = await secret.derive(operator, deployment.chain_id)
         except SignerFailed as error:
             log.error("this node cannot vote on panels", reason=str(error))
     contracts, rpc = Contracts.at(deployment), make_rpc(settings, deployment)
@@ -474,6 +474,6 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
         enclave=enclave,
         operator=operator,
         disputer=disputer,
-        secrets=secrets,
+        node_secret=node_secret,
         engine_factory=engine_factory or llama_engines(settings, contracts.plays, logged_progress(), gpu_nonce=nonce),
     )

@@ -33,7 +33,7 @@ from oracle.errors import ReorgedAway
 from oracle.ids import RequestId, ServiceId
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
-from oracle.node import salts
+from oracle.node import secret
 from oracle.node.assembly import open_journal
 from oracle.node.daemon import Node
 from oracle.node.settings import Settings
@@ -188,7 +188,7 @@ async def make_node(
         open_journal(settings, world.deployment),
         operator=signer,
         disputer=None if disputer is None else LocalSigner(disputer),
-        secrets=None if signer is None else await salts.derive(signer, CHAIN_ID),
+        node_secret=None if signer is None else await secret.derive(signer, CHAIN_ID),
         engine_factory=lambda service: engine or FakeEngine(),
         clock=clock,
     )

@@ -25,7 +25,7 @@ from oracle.node.records import (
     SeatRecord,
     ServiceRecord,
 )
-from oracle.node.salts import Salts
+from oracle.node.secret import Secret
 
 ME, OTHER, LIAR, CHALLENGER = (to_checksum_address("0x" + digit * 40) for digit in "1234")
 DEPLOYMENT = Deployment(31337, 1, *(to_checksum_address("0x" + pair * 20) for pair in ("aa", "bb", "cc", "dd", "ee")))
@@ -33,7 +33,7 @@ SERVICE = b"\x05" * 32
 START, TURN, WINDOW, COMMIT, REVEAL = 1_000_000, 20, 60, 15, 15
 SEATS = 4
 SEED = Block(12, b"\x12" * 32, bytes(32), START + 2, 10**9, b"\x77" * 32, bytes(256))
-SALTS = Salts(b"secret")
+SECRET = Secret(b"secret")
 CONTRACTS = Contracts.at(DEPLOYMENT)
 TERMS = Terms(
     model=b"\x01" * 32,
@@ -89,7 +89,7 @@ def view(seconds: int = 5, *records: RequestRecord, **changes: object) -> View:
         "requests": records or (OPEN,),
         "cases": {},
         "seeds": {SEED.number: SEED},
-        "salt": SALTS.of,
+        "salt": SECRET.salt,
     }
     return View(**{**fields, **changes})  # type: ignore[arg-type]
 
@@ -442,7 +442,7 @@ def test_voting__member__judges_urgently_then_commits():
     assert plan(view(40, record, cases=cases)).work == (Judge(record, record.posted, SEED, urgent=True),)
     (want,) = plan(view(40, record, cases=cases, verdicts=wrong(record))).wanted
     case = cases[record.id]
-    salt = SALTS.of(case.id, MINE, case.answer_hash)
+    salt = SECRET.salt(case.id, MINE, case.answer_hash)
     sealed = commitment(31337, DEPLOYMENT.panel, case.id, seat=MINE, vote=Vote.WRONG, salt=salt)
     assert want.data == CONTRACTS.panel.encode("commit", case.id, MINE, sealed)
     assert (want.deadline, want.by_disputer) == (START + 51, False)
@@ -471,7 +471,7 @@ def test_voting__cannot_tell__does_not_vote():
 
 def sealed(record: RequestRecord, cases: dict[object, CaseRecord], vote: Vote) -> dict[int, bytes]:
     case = cases[record.id]
-    salt = SALTS.of(case.id, MINE, case.answer_hash)
+    salt = SECRET.salt(case.id, MINE, case.answer_hash)
     return {MINE: commitment(31337, DEPLOYMENT.panel, case.id, seat=MINE, vote=vote, salt=salt)}
 
 
@@ -483,7 +483,7 @@ def test_voting__committed__reveals_what_it_committed_even_without_a_verdict(vot
     assert keys(plan(view(50, record, cases=cases))) == []
     (want,) = plan(view(51, record, cases=cases)).wanted
     case = cases[record.id]
-    salt = SALTS.of(case.id, MINE, case.answer_hash)
+    salt = SECRET.salt(case.id, MINE, case.answer_hash)
     assert want.data == CONTRACTS.panel.encode("reveal", case.id, MINE, int(vote), salt)
     assert want.deadline == START + 50 + REVEAL + 1
 

@@ -1,4 +1,6 @@
-"""Salts of panel votes: made from the key, never drawn at random, so that a lost disk loses no vote.
+"""A secret of the operator's key, and what the node derives from it: salts of panel votes, and which answers it checks.
+
+Both follow from the key and are never drawn at random, so a lost disk loses no vote.
 
 The secret is the signature of a transaction that no chain can ever accept (its nonce is the highest number, which
 EIP-2681 excludes) under a key whose signatures are deterministic (RFC 6979), as eth-account's are. It works alike for
@@ -15,16 +17,16 @@ from oracle.ids import CaseId, RequestId
 IMPOSSIBLE_NONCE = (1 << 64) - 1
 
 
-class Salts:
-    """One key's salts."""
+class Secret:
+    """One key's secret."""
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
 
     def __repr__(self) -> str:
-        return "Salts()"
+        return "Secret()"
 
-    def of(self, case: CaseId, seat: int, answer_hash: bytes) -> bytes:
+    def salt(self, case: CaseId, seat: int, answer_hash: bytes) -> bytes:
         """32 bytes for the vote of one seat on one answer."""
         return self._mac(b"vote", case, seat.to_bytes(2, "big"), answer_hash)
 
@@ -36,7 +38,7 @@ class Salts:
         return hmac.new(self._secret, purpose + b"\x00" + b"".join(parts), hashlib.sha256).digest()
 
 
-async def derive(signer: Signer, chain_id: int) -> Salts:
+async def derive(signer: Signer, chain_id: int) -> Secret:
     """Raises SignerFailed for a signer that signs the same differently each time."""
     impossible = UnsignedTx(
         chain_id=chain_id,
@@ -51,4 +53,4 @@ async def derive(signer: Signer, chain_id: int) -> Salts:
     first, second = await signer.sign(impossible), await signer.sign(impossible)
     if first.raw != second.raw:
         raise SignerFailed("the signer's signatures are not deterministic (RFC 6979): it cannot serve on panels")
-    return Salts(hashlib.sha256(first.raw).digest())
+    return Secret(hashlib.sha256(first.raw).digest())
