@@ -81,7 +81,7 @@ def queue() -> list[str]:
 def delay() -> list[str]:
     """What challengers of a right answer lose, and for how long they hold it up."""
     lines = [
-        "| games about a right answer | the challengers lose, ether | it is held up for at most, s |",
+        "| games about a right answer | the challengers lose, ether | it is delayed by at most, s |",
         "|---|---|---|",
     ]
     for games in (1, 2, 16, 64, 500):
