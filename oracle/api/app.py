@@ -1,6 +1,7 @@
 """The node's HTTP API: health, metrics, jobs, one request, a page. Read-only; nothing signs through HTTP.
 
-All but one request's details is answered from memory, so a stalled chain or a busy journal does not stall a scrape.
+Everything but the details of one request comes from memory, so a stalled chain or a busy journal does not stall a
+scrape.
 """
 
 from typing import Annotated, Any

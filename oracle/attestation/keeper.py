@@ -2,10 +2,10 @@
 
 Documents are fetched, verified by `dcap-qvl`, and compared with what `DcapCollateral` holds. Only what is missing or
 newer is posted: the contract refuses the rest, and older documents are a downgrade attack. The vendor signs several TCB
-evaluations at once, by number; a service states the least that it takes, and the lowest that will do is kept for it,
-which platforms have had the longest to satisfy. Verification needs a quote
-of the platform that is kept: documents that revoke or condemn that very platform are refused here, and left to those
-who keep another. Nothing is signed or sent here, and no clock is read: `now` is the time of a block.
+evaluations at once, by number. A service states the lowest number that it accepts, and the lowest number that will do
+is kept for it, because platforms have had the longest time to satisfy that one. Verification needs a quote of the
+platform that is kept. Documents that revoke or condemn that platform are refused here; nodes on other platforms post
+them. Nothing is signed or sent here, and no clock is read: `now` is the time of a block.
 """
 
 import asyncio

@@ -11,9 +11,9 @@ A decorator gives a command these options, and what they lead to as its first ar
     @reading
     def show(client: OracleClient, service: ServiceArgument) -> None: ...
 
-`sending` adds who sends. Every command that sends takes
-`--dry-run`, which prints target, value and calldata for a wallet that this machine does not hold, and `--json`, which
-prints one object with the transactions and whatever else the command tells with `Wallet.say`.
+`sending` adds who sends. Every command that sends takes `--dry-run`, which prints target, value and calldata for a
+wallet on another machine, and `--json`, which prints one object with the transactions and whatever else the command
+tells with `Wallet.say`.
 """
 
 import functools

@@ -1,7 +1,7 @@
 """Asking in private: who can read, what to post, and how to read the answer.
 
 The keys are those that the service counts at this block: their evidence was verified on chain, and an endpoint says so.
-Who does not want to believe it names the builds that it trusts, and has the evidence judged here (`trust.Trust`).
+An asker who does not believe the endpoint names the builds to trust; the evidence is then judged here (`trust.Trust`).
 """
 
 import time

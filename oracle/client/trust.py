@@ -1,6 +1,6 @@
-"""Whether code that one trusts made a key: its evidence judged here, whatever the endpoint that it is read from says.
+"""Whether trusted code made a key: judges its evidence here, whatever the endpoint says.
 
-A build that anybody can repeat has a known measurement. Who has computed it, or had it from somebody trusted, needs
+A build that anybody can repeat has a known measurement. Whoever has computed it, or got it from somebody trusted, needs
 nobody's word about keys: the evidence of a key's registration stands on chain, and binds it to the measurement.
 """
 

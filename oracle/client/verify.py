@@ -1,9 +1,9 @@
 """Running a past answer again, from the chain's data and the model's file alone.
 
-The data are events and one block header, no state: they can be had years later, from any endpoint that keeps history.
+The data are events and one block header, no state: any endpoint that keeps history still has them years later.
 What hashes can check is checked: request, prompt, output, terms, manifest, model file, and for sampled answers the
 header that gave the seed. Which answer was posted, and that it became final, is the endpoint's word; the contract is
-asked too, through the same endpoint. Who does not believe one asks two.
+asked too, through the same endpoint. To rely on no single endpoint, ask two.
 """
 
 import time

@@ -3,8 +3,8 @@
 A dapp's request is answered with a bond, and final when its window has passed. A bribed node lies; a watcher runs the
 question again and challenges; the dispute game narrows the lie down to one number, which a contract computes, and the
 bond moves. Keys inside a TEE (of software) answer at once, and in private. A request that nobody answers is refunded.
-With a panel there is a lie before llama.cpp's judges too. At the end stands what everybody gained and lost, which adds
-up to zero. Whatever does not happen is an error that says why.
+With `--panel`, a panel judges a lie, too. At the end the demo shows what everybody gained and lost, which adds up to
+zero. A step that does not happen is an error that says why.
 """
 
 import contextlib

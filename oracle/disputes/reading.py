@@ -1,4 +1,4 @@
-"""Reading an answer's tokens where they cannot be told from its text: its node shows the tree over them, part by part.
+"""Reading an answer's tokens where they do not follow from its text: its node shows the tree over them, part by part.
 
 The challenger knows what the model answers, so it needs no more of the tree than the way to the first entry that
 differs from its own. There either the tokens are at fault (`faults.py`), or the model chooses another token, which a

@@ -4,7 +4,7 @@ llama.cpp computes in floating point, so two honest machines differ in the last 
 one of them picks another token. A check therefore evaluates prompt and answer in one pass and asks of every answer
 token whether its logit, sampling noise included, lies within `tolerance` of the best. A swapped token, another model,
 an answer cut short or drawn out do not pass; a near tie does, either way. What tolerance serves is measured by
-`bench/llama_check.py`. An answer that stays within tolerance everywhere and is yet not the honest one cannot be told.
+`bench/llama_check.py`. An answer that stays within tolerance everywhere passes, even if it is not the honest one.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -3,7 +3,7 @@
 An intent is one thing to get mined, under a key that is unique for ever ("answer:<chain>:<oracle>:<request>:<turn>:
 <seed block hash>"): a second payload under the same key is refused, so two different answers to one question cannot
 both be signed. A nonce row is one place in the account's sequence; rows are contiguous and stay. An attempt is one
-signed transaction for a nonce; its bytes are here before any endpoint sees them.
+signed transaction for a nonce; its bytes are stored here before they are sent to any endpoint.
 
 States of an intent:
     planned -> sent -> mined -> final | reverted          the usual way

@@ -1,4 +1,4 @@
-"""The vigil: which answers of others this node means to judge, and which it did not judge before it was too late.
+"""The vigil: which answers of others this node should judge, and which it did not judge in time.
 
 A wrong answer that nobody judges in time becomes final, so a watcher that cannot judge must say so as loudly as one
 that finds a lie. An answer went unwatched if its window closed before this node had found it right or wrong, or if the

@@ -5,8 +5,9 @@ has become useless is forgotten. An answer is checked as a watcher would before 
 somebody else's is called wrong only if two checks say so: a flipped bit must not cost a bond.
 
 An engine gets no job before it has answered its known question (`Engine.prove`), and none between the death of its
-workers and the next proof. One that is refused is made again after a while, since its file may be mended; one that
-fails its own check is not used again until a person restarts the node. `troubles` says all that.
+workers and the next proof. An engine that is refused is made again after a while, because somebody may have replaced
+its file. An engine that fails its own check is not used again until a person restarts the node. `troubles` reports all
+that.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The keys of this node inside a TEE: in this process's memory alone, they die with it.
+"""The keys of this node inside a TEE. They exist in this process's memory alone and die with it.
 
-One signing key for each model and TCB evaluation that its services ask for, and for each registration another key that
-prompts are sealed to: the one before opens what was sealed to it until its registration ends, and is forgotten then.
+There is one signing key for each model and TCB evaluation that its services ask for. Each registration has another key,
+to which prompts are sealed; it opens them until the registration ends, and is forgotten then.
 """
 
 from dataclasses import dataclass, field
