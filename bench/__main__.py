@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import exact_quality, exact_speed, gguf_random, llama_check
+from bench import exact_quality, exact_speed, gguf_random, llama_check, node_rounds, node_speed
 from models.evaluate import ITEMS_EACH, accuracies
 from oracle.engines.base import Params, TokenId
 from oracle.models.shipped import SHIPPED_MODEL
@@ -77,12 +77,28 @@ def speed() -> Figures:
     return exact_speed.run(show)
 
 
+def serving() -> Figures:
+    """How many requests a node answers and finalizes a second."""
+    figures = node_speed.run()
+    show(f"A node with an instant engine, {node_speed.REQUESTS} requests, Anvil with 1 s blocks", figures)
+    return figures
+
+
+def rounds() -> Figures:
+    """What a round costs with much open, and a start."""
+    figures = node_rounds.run()
+    show("A node with many requests open or closed", figures)
+    return figures
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "accuracy": accuracy,
     "panel": panel,
     "check_speed": check_speed,
     "exact_quality": quality,
     "exact_speed": speed,
+    "node_speed": serving,
+    "node_rounds": rounds,
 }
 
 

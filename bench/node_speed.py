@@ -9,7 +9,6 @@ All requests wait when the node starts. The node holds all five seats of the ser
 import argparse
 import asyncio
 import cProfile
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -18,16 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import structlog
+from e2e.world import DAPP, NODES, World, make_node, world
+from rig.anvil import anvil
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests"))
-
-from e2e.world import DAPP, NODES, World, make_node, world  # noqa: E402
-from rig.anvil import anvil  # noqa: E402
-
-from oracle.chain.units import ETHER  # noqa: E402
-from oracle.client import ServiceId  # noqa: E402
-from oracle.node.daemon import Node  # noqa: E402
+from oracle.chain.units import ETHER
+from oracle.client import ServiceId
+from oracle.node.daemon import Node
 
 REQUESTS = 2_000
 REQUESTS_A_BLOCK = 100

@@ -7,7 +7,7 @@ test compares each with the contract. It knows no endpoint and keeps nothing.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from eth_abi.abi import encode
@@ -42,6 +42,12 @@ def _packed(*words: int | bytes) -> bytes:
     if len(packed) != 32 * len(words):
         raise ValueError(f"{len(packed)} bytes where {len(words)} words were wanted")
     return packed
+
+
+@lru_cache(maxsize=1 << 16)
+def _drawn(seed_block_hash: bytes, request_id: int, turn: int) -> int:
+    """What a turn's draw rests on. Kept, for a node asks for it in every round as long as the turn lasts."""
+    return int.from_bytes(keccak(_packed(seed_block_hash, request_id, turn)), "big")
 
 
 def _bits(word: int, start: int, width: int) -> int:
@@ -178,7 +184,7 @@ class Request:
 
     def place_of_turn(self, seed_block_hash: bytes, turn: int) -> int:
         """The place in the draw whose seat is entitled in `turn`."""
-        return int.from_bytes(keccak(_packed(seed_block_hash, self.id, turn)), "big") % self.seat_count
+        return _drawn(seed_block_hash, self.id, turn) % self.seat_count
 
 
 @dataclass(frozen=True)
