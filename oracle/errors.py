@@ -37,6 +37,10 @@ class RpcRefused(RpcUnavailable):
     """An endpoint answered, and would not serve this call: it asks for too much, perhaps, or for what is forgotten."""
 
 
+class Doubtful(RpcUnavailable):
+    """What endpoints say contradicts what else is known; nothing is believed before it is settled."""
+
+
 class ReorgedAway(Transient):
     """The block a job rests on left the chain."""
 

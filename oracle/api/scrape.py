@@ -33,6 +33,7 @@ class Scraper:
                 m.balance.labels(name).set(report.balance_wei)
             m.credit.labels(name).set(status.credit_wei.get(address, 0))
             m.raise_to(m.tx_attempts.labels(name), status.signed.get(name, 0))
+            m.raise_to(m.tx_failed.labels(name), status.failed.get(name, 0))
             m.raise_to(m.fee_caps.labels(name), status.fee_cap_hits.get(name, 0))
         for error, count in node.rpc.errors.items():
             m.raise_to(m.rpc_errors.labels(str(error[0]), error[1]), count)

@@ -36,7 +36,7 @@ TIMEOUT_SECONDS = 20.0
 PIECE_BYTES = 65_536
 PATIENCE = 6
 """Timeouts that a whole reply may take; each piece of it must come within one."""
-PAUSES_SECONDS = (0.5, 1.0, 2.0)
+PAUSES_SECONDS = (0.5, 1.0, 2.0, 4.0)
 """Before a read is tried again that the endpoint was too busy for."""
 QUANTITIES = frozenset(
     "eth_" + name

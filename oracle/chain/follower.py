@@ -5,15 +5,16 @@ younger ones singly, by hash, so that an endpoint on another fork or behind the 
 batch and the new cursor are written in one transaction of the journal: a crash repeats a whole batch or nothing.
 
 A reorg above the final depth is undone to the last common block; below it, the node stops: FinalityViolated. It does
-not know what events mean: the handler does.
+not know what events mean: the handler does; nor how logs are read: see `reader.py`.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import structlog
 
+from oracle.chain.reader import AT_ONCE, Reader
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
 from oracle.errors import FinalityViolated, ReorgedAway, RpcUnavailable
@@ -21,6 +22,9 @@ from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal, Tx
 
 log = structlog.get_logger()
+
+LONG_HISTORY = 5_000
+"""Blocks whose reading is told in tenths."""
 
 
 class Handler(Protocol):
@@ -39,24 +43,14 @@ class Progress:
 
     head: Block
     cursor: BlockRef
-    applied: int
+    applied: int = 0
     """Events applied."""
-    reorg_depth: int
+    reorg_depth: int = 0
     """Blocks taken back; 0 without a reorg."""
-    behind: int
-    """Blocks still to read until the confirmation depth."""
-
-
-@dataclass(frozen=True)
-class LogCounter:
-    """An independent count of events, to notice those that an endpoint leaves out.
-
-    `count` reads a number from the chain at exactly a block (say, how many requests a contract has had), or returns
-    None where the endpoint has no such state; between two blocks it must grow by the number of logs that `counts`.
-    """
-
-    count: Callable[[Block], Awaitable[int | None]]
-    counts: Callable[[Log], bool]
+    behind: int = 0
+    """Blocks still to read until the confirmation depth of `head`: because of a doubt, or told to stop."""
+    doubt: str = ""
+    """Why it does not read on."""
 
 
 class Follower:
@@ -73,65 +67,78 @@ class Follower:
         start_block: int,
         confirmations: int = 2,
         finality: int = 64,
-        batch: int = 500,
-        counter: LogCounter | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         """addresses: contracts, checksummed. topics: first topics (event ids) that the handler wants.
 
-        start_block: first block to read, the contracts' deployment. batch: most blocks in one read.
+        start_block: first block to read, the contracts' deployment. on_progress: blocks read of a long history, of how
+        many; logged in tenths by default. stopping: whether to end a long reading before its end.
         """
         if not 0 <= confirmations < finality:
             raise ValueError("confirmations must be below finality")
         self._rpc = rpc
         self._journal = journal
         self._handler = handler
-        self._addresses = list(addresses)
-        self._topics = frozenset(topics)
+        self._reader = Reader(rpc, addresses, topics)
         self._start = start_block
         self._confirmations = confirmations
         self._finality = finality
-        self._batch = batch
-        self._counter = counter
-        self._counted: tuple[bytes, int] | None = None  # block hash, count there
+        self._on_progress = on_progress or self._say
+        self._stopping = stopping
         self._seen: bytes | None = None  # hash of a head up to which everything is applied
+        self._told = 0  # tenths of the history being read
+        self.left = 0
+        """Blocks still to read in the history being read."""
 
     async def poll(self) -> Progress:
-        """Reads at most one batch. Call it again at once while `behind` > 0.
+        """Reads on to the confirmation depth of the head; what came meanwhile, too, until that is a few blocks.
 
-        Raises Transient errors (nothing was applied, call again) and FinalityViolated.
+        Raises Transient errors (what was applied stays, call again) and FinalityViolated.
         """
-        head = await self._rpc.head()
-        cursor = await self._cursor(head)
+        applied = depth = 0
+        before: int | None = None
+        while True:
+            head = await self._rpc.head()
+            start = await self._cursor(head)
+            part = await self._towards(head, start)
+            applied, depth = applied + part.applied, max(depth, part.reorg_depth)
+            read = part.cursor.number - start.number
+            is_near = not part.reorg_depth and read <= AT_ONCE
+            if is_near or part.behind or self._stopping() or (before is not None and read >= before):
+                return replace(part, applied=applied, reorg_depth=depth)
+            before = None if part.reorg_depth else read
+
+    async def _towards(self, head: Block, cursor: BlockRef) -> Progress:
+        """One pass, to the confirmation depth of `head`."""
         target, final = head.number - self._confirmations, head.number - self._finality
         behind = max(target - cursor.number, 0)
         if head.hash == self._seen and not behind:
-            return Progress(head, cursor, 0, 0, behind)
+            return Progress(head, cursor)
         if behind == 0 or cursor.number < final:
             depth = await self._undo_reorg(cursor, head)
             if depth or behind == 0:
                 self._seen = None if depth else head.hash
-                return await self._progress(head, depth)
+                return Progress(head, await self._cursor(head), reorg_depth=depth)
+        applied, start = 0, cursor
         try:
             if cursor.number < final:
-                blocks, logs = await self._read_range(cursor, min(final, cursor.number + self._batch))
-            else:
-                blocks, logs = await self._read_singly(cursor, min(target, cursor.number + self._batch))
+                cursor, applied = await self._read_history(cursor, final)
+            while cursor.number < target and not self._stopping():
+                cursor, events = await self._read_young(cursor, min(target, cursor.number + 4 * AT_ONCE), head, final)
+                applied += events
+                if self._reader.doubt:
+                    break
         except ReorgedAway:
+            with self._journal.read() as tx:
+                cursor = tx.cursor() or start
             depth = await self._undo_reorg(cursor, head)
             if not depth:
                 raise
-            return await self._progress(head, depth)
-        await self._check_count(cursor, blocks[-1], logs)
-        await self._check_final(final)
-        crashpoint("before_apply")
-        self._apply(blocks, logs, final)
-        if blocks[-1].number == target:
+            return Progress(head, await self._cursor(head), reorg_depth=depth)
+        if cursor.number == target:
             self._seen = head.hash
-        return Progress(head, _ref(blocks[-1]), len(logs), 0, target - blocks[-1].number)
-
-    async def _progress(self, head: Block, depth: int) -> Progress:
-        cursor = await self._cursor(head)
-        return Progress(head, cursor, 0, depth, max(head.number - self._confirmations - cursor.number, 0))
+        return Progress(head, cursor, applied, 0, target - cursor.number, self._reader.doubt)
 
     async def _cursor(self, head: Block) -> BlockRef:
         """The stored cursor; on the first run the block before the start."""
@@ -189,37 +196,40 @@ class Follower:
                 tx.add_block(common)
             self._handler.rolled_back(tx, common, keys)
             crashpoint("in_rollback")
-        self._seen = self._counted = None
+        self._seen = None
         return depth
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    async def _read_range(self, cursor: BlockRef, last_number: int) -> tuple[list[Block], list[Log]]:
-        """Final blocks: one query for the logs, and the headers of the blocks that have any."""
-        last = await self._require(last_number)
+    async def _read_history(self, cursor: BlockRef, final: int) -> tuple[BlockRef, int]:
+        """Final blocks, up to number `final`. Returns the new cursor and the number of events."""
+        last = await self._require(final)
         await self._rpc.check_final(last.number, last.hash)
-        logs = self._wanted(await self._rpc.logs_range(cursor.number + 1, last, self._addresses))
-        blocks = {last.number: last}
-        for entry in logs:
-            if entry.block_number not in blocks:
-                blocks[entry.block_number] = await self._require(entry.block_number)
-            if blocks[entry.block_number].hash != entry.block_hash:
-                raise ReorgedAway(f"logs of block {entry.block_number} come from another fork")
-        return [blocks[number] for number in sorted(blocks)], logs
+        applied, start = 0, cursor.number
+        try:
+            async for piece in self._reader.history(start + 1, final):
+                crashpoint("before_apply")
+                self._apply(piece.blocks, piece.logs, final)
+                cursor, applied = _ref(piece.last), applied + len(piece.logs)
+                self.left = final - cursor.number
+                if final - start > LONG_HISTORY:
+                    self._on_progress(cursor.number - start, final - start)
+                if self._stopping():
+                    break
+        finally:
+            self.left = 0
+        return cursor, applied
 
-    async def _read_singly(self, cursor: BlockRef, last_number: int) -> tuple[list[Block], list[Log]]:
-        """Young blocks: each must be the child of the one before, its logs are asked for by its hash."""
-        blocks: list[Block] = []
-        logs: list[Log] = []
-        parent = cursor.hash
-        for number in range(cursor.number + 1, last_number + 1):
-            block = await self._require(number)
-            if block.parent_hash != parent:
-                raise ReorgedAway(f"block {number} is not a child of the block before it")
-            logs += self._wanted(await self._rpc.logs(block, self._addresses))
-            blocks.append(block)
-            parent = block.hash
-        return blocks, logs
+    async def _read_young(self, cursor: BlockRef, last: int, head: Block, final: int) -> tuple[BlockRef, int]:
+        """Blocks that may still be replaced, up to number `last`, or a doubted one. Returns as `_read_history`."""
+        found = await self._reader.young(cursor.hash, cursor.number + 1, last, head)
+        if not found:
+            return cursor, 0
+        await self._check_final(final)
+        crashpoint("before_apply")
+        logs = [entry for _, own in found for entry in own]
+        self._apply([block for block, _ in found], logs, final)
+        return _ref(found[-1][0]), len(logs)
 
     async def _require(self, number: int) -> Block:
         block = await self._rpc.block(number)
@@ -227,34 +237,12 @@ class Follower:
             raise RpcUnavailable(f"no endpoint has block {number}")
         return block
 
-    def _wanted(self, logs: Sequence[Log]) -> list[Log]:
-        """Logs of our contracts and events, each once, in order: endpoints repeat, shuffle and invent them."""
-        unique = {(entry.block_hash, entry.index): entry for entry in logs}
-        wanted = [
-            entry
-            for entry in unique.values()
-            if entry.address in self._addresses and entry.topics and entry.topics[0] in self._topics
-        ]
-        return sorted(wanted, key=lambda entry: (entry.block_number, entry.index))
-
-    async def _check_count(self, cursor: BlockRef, last: Block, logs: Sequence[Log]) -> None:
-        """Raises RpcUnavailable when the chain counts other events than the endpoints returned."""
-        if self._counter is None:
-            return
-        if self._counted is None or self._counted[0] != cursor.hash:
-            start = await self._rpc.block_by_hash(cursor.hash)
-            before = None if start is None else await self._counter.count(start)
-            self._counted = None if before is None else (cursor.hash, before)
-        after = await self._counter.count(last)
-        if self._counted is not None and after is not None:
-            found = sum(1 for entry in logs if self._counter.counts(entry))
-            if after - self._counted[1] != found:
-                self._rpc.demote()
-                raise RpcUnavailable(
-                    f"blocks {cursor.number + 1}..{last.number}: {found} events returned, the contract counts "
-                    f"{after - self._counted[1]}; asking another endpoint next"
-                )
-        self._counted = None if after is None else (last.hash, after)
+    def _say(self, done: int, of: int) -> None:
+        """Each tenth once."""
+        tenth = 10 * done // of
+        if tenth != self._told:
+            self._told = tenth
+            log.info("reading the chain", blocks=done, of=of)
 
     def _apply(self, blocks: Sequence[Block], logs: Sequence[Log], final: int) -> None:
         with self._journal.write() as tx:

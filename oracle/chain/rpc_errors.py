@@ -210,6 +210,18 @@ _ADVICE = (
     (r"not json.*|malformed|http \d+", "what answers there is not an Ethereum node: check the URL"),
     (r".*", "try again, or use another endpoint"),
 )
+# Providers: Alchemy, Infura, QuickNode, Ankr, public nodes. -32005 stands for either.
+_LIMITS = re.compile(
+    r"rate.?limit|too many requests|requests? (?:limit|per)|per second|throughput|capacity|quota|slow down"
+    r"|credits|daily|limit exceeded|request limit|compute units",
+    re.IGNORECASE,
+)
+_TOO_MUCH = re.compile(
+    r"block range|range of blocks|results|too many (?:logs|blocks)|response size|blocks? (?:limit|distance)"
+    r"|query (?:timeout|returned|exceeds)|exceeds? (?:the )?(?:max(?:imum)?|limit of) .*block",
+    re.IGNORECASE,
+)
+_NO_METHOD = re.compile(r"not (?:supported|available|found|allowed|exist)|unsupported|whitelisted", re.IGNORECASE)
 _HAPPENED = {
     "timeout": "no reply in time",
     "connection": "no connection, or it broke",
@@ -241,15 +253,37 @@ class Trouble:
     """timeout, connection, proxy, bad url, too long, http 429, error -32602, not json, not json-rpc, malformed."""
     words: str = ""
     """The endpoint's own, as `quoted`."""
+    wait_seconds: int = 0
+    """For how long it asks to be left alone."""
 
     def __str__(self) -> str:
         happened = _HAPPENED.get(self.kind, self.kind.replace("http", "HTTP status"))
         return f"{self.method}: {happened}" + (f', "{self.words}"' if self.words else "")
 
     @property
+    def limits(self) -> bool:
+        """Whether the endpoint wants fewer requests, not smaller ones."""
+        if self.kind == "http 429":
+            return True
+        return self.kind.startswith(("error", "http")) and not self._too_much and _LIMITS.search(self.words) is not None
+
+    @property
     def refuses(self) -> bool:
         """Whether the endpoint answered and would not serve the call: a smaller one it might."""
-        return re.fullmatch(r"error .*|too long|http (400|413|422|5\d\d)", self.kind) is not None
+        if self.kind == "timeout":
+            return self.method == "eth_getLogs"
+        return not self.limits and re.fullmatch(r"error .*|too long|http (400|413|422|5\d\d)", self.kind) is not None
+
+    @property
+    def lacks_method(self) -> bool:
+        """Whether the endpoint does not know the method, or not like this."""
+        if re.fullmatch(r"error -3260[0-3]|error -32004|http (404|405|501)", self.kind):
+            return True
+        return self.kind.startswith("error") and _NO_METHOD.search(self.words) is not None
+
+    @property
+    def _too_much(self) -> bool:
+        return _TOO_MUCH.search(self.words) is not None
 
     @property
     def advice(self) -> str:

@@ -12,17 +12,20 @@ One Sender per key. It does not know what its transactions mean.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import structlog
 
-from oracle.chain.fees import Fees
+from oracle.chain.fees import FeePolicy, Fees
 from oracle.chain.keys import SignedTx, Signer, UnsignedTx
 from oracle.chain.places import Places, is_bound
 from oracle.chain.rpc import Rpc
 from oracle.chain.rpc_errors import SendOutcome
-from oracle.chain.sender_types import Report, SenderSettings
+from oracle.chain.sender_types import OUT_OF_GAS, Report, SenderSettings
+from oracle.chain.spent import spenders
+from oracle.chain.tips import Tips
 from oracle.chain.types import Block, Receipt
 from oracle.errors import CallReverted, FinalityViolated, ForeignTransaction, RpcUnavailable, WrongChain
 from oracle.journal.crashpoints import crashpoint
@@ -36,6 +39,8 @@ log = structlog.get_logger()
 TRANSFER_GAS = 21_000
 AT_ONCE = 8
 """Most questions about transactions on their way to an endpoint."""
+ALL_GAS_PERCENT = 98
+"""Of its gas limit, from which on a failed transaction ran out of gas: calls within it keep a 64th back."""
 IN_POOL = (SendOutcome.ACCEPTED.value, SendOutcome.KNOWN.value)
 TOO_CHEAP = (SendOutcome.UNDERPRICED.value, SendOutcome.FEE_TOO_LOW.value)
 
@@ -71,8 +76,11 @@ class Sender:
         self._places = Places(limits.first_pending, limits.max_pending, limits.max_before_moves)
         self._busy = asyncio.Lock()
         self._must_look = True  # at all that is mined and not final: after a start, and after a reorganisation
-        self._unexplained: dict[int, int] = {}  # nonce used without a receipt of ours: head when first seen
+        self._needs_gas: dict[bytes, int] = {}  # intent's digest: least gas limit, after it ran out of less
+        self._tips = Tips(rpc)
+        self._strange: dict[int, int] = {}  # nonce that another wallet used: chain time when first seen
         self._strangers_since: int | None = None
+        self._pending_at_start: int | None = None  # with an empty journal: next nonce when it was first looked at
         self._asked: dict[bytes, int] = {}  # attempt: head at which the pool was last asked about it
 
     # -- for the daemon ------------------------------------------------------------------------------------------
@@ -112,6 +120,7 @@ class Sender:
             report = Report()
             self._journal.recover_space()
             used = await self._rpc.nonce(self.address, head)
+            report.balance_wei = await self._rpc.balance(self.address, head)
             await self._settle(head, used, report)
             await self._push(head, used, report)
             if not report.holding:
@@ -132,8 +141,9 @@ class Sender:
             await self._adopt(head, used, report)
             return
         low, high = span
+        self._strange = {nonce: since for nonce, since in self._strange.items() if nonce < used}
         if used > high + 1:
-            raise ForeignTransaction(self._foreign(high + 1, used))
+            await self._identify(high + 1, [], head, report)
         if final is not None and used <= final.nonce:
             if head.number < final.seen_at:
                 raise RpcUnavailable(f"the endpoints are behind block {final.seen_at}, which this journal has seen")
@@ -156,7 +166,13 @@ class Sender:
 
     async def _adopt(self, head: Block, used: int, report: Report) -> None:
         """An empty journal: a key never used, or one whose journal is lost and whose transactions may be pooled."""
-        if await self._rpc.pending_nonce(self.address) <= used:
+        pending = await self._rpc.pending_nonce(self.address)
+        if self._pending_at_start is None:
+            self._pending_at_start = max(pending, used)
+        if used > self._pending_at_start:  # somebody signs with this key now
+            await self._identify(self._pending_at_start, [], head, report)
+            return
+        if pending <= used:
             self._strangers_since = None
             return
         if self._strangers_since is None:
@@ -177,41 +193,81 @@ class Sender:
         for attempt in reversed(attempts):
             receipt = await self._rpc.receipt(attempt.hash)
             if receipt is not None and receipt.block_number <= head.number:
-                await self._mined(row, attempt, receipt, head)
+                self._strange.pop(row.nonce, None)
+                await self._mined(row, attempt, receipt, head, report)
                 return
         if row.key is None:  # what a reorg had removed was mined again before our filler
-            with self._journal.write() as tx:
-                Outbox(tx, self.address).set_nonce(row.nonce, "final", head.number)
+            block, _ = await spenders(self._rpc, self.address, row.nonce, head)
+            if block is not None:
+                state = "final" if head.number - block.number >= self._settings.depth else "mined"
+                with self._journal.write() as tx:
+                    Outbox(tx, self.address).set_nonce(row.nonce, state, head.number)
             return
-        first = self._unexplained.setdefault(row.nonce, head.number)
-        if head.number - first >= self._settings.foreign_blocks:
-            raise ForeignTransaction(self._foreign(row.nonce, row.nonce + 1))
-        report.holding = f"nonce {row.nonce} is used and no receipt of ours is found yet"
+        found = await self._identify(row.nonce, attempts, head, report)
+        if found is not None and row.state == "open":
+            self._mined_without_receipt(row, *found, head)
 
-    async def _mined(self, row: NonceRow, attempt: Attempt, receipt: Receipt, head: Block) -> None:
-        self._unexplained.pop(row.nonce, None)
+    async def _identify(
+        self, nonce: int, attempts: Sequence[Attempt], head: Block, report: Report
+    ) -> tuple[Attempt, Block] | None:
+        """Looks into the block in which a nonce was used: the attempt of ours that is there, whose receipt is late.
+
+        None, and nothing new is signed, while nobody shows the transaction or all show a stranger's. Raises
+        ForeignTransaction once they have done so for a while.
+        """
+        block, hashes = await spenders(self._rpc, self.address, nonce, head)
+        for attempt in attempts:
+            if block is not None and attempt.hash in hashes:
+                self._strange.pop(nonce, None)
+                return attempt, block
+        if len(hashes) != 1 or b"" in hashes:
+            self._strange.pop(nonce, None)
+            report.holding = f"nonce {nonce} is used, and no endpoint shows by which transaction"
+            return None
+        since = self._strange.setdefault(nonce, head.timestamp)
+        if head.timestamp - since >= self._settings.foreign_seconds:
+            raise ForeignTransaction(self._foreign(nonce, *hashes))
+        report.holding = f"nonce {nonce} was used by transaction 0x{next(iter(hashes)).hex()} of another wallet"
+        return None
+
+    def _mined_without_receipt(self, row: NonceRow, attempt: Attempt, block: Block, head: Block) -> None:
+        """It is in a block: that much is known before its receipt comes."""
+        log.warning("receipt is late", key=row.key, nonce=row.nonce, tx_hash=attempt.hash.hex(), block=block.number)
+        with self._journal.write() as tx:
+            outbox = Outbox(tx, self.address)
+            outbox.set_nonce(row.nonce, "mined", head.number)
+            known = None if row.key is None else outbox.intent(row.key)
+            if known is not None and known.nonce == row.nonce:
+                state = "replacing" if attempt.cancels else "mined"
+                outbox.set_intent(known.intent.key, state, tx_hash=attempt.hash)  # no block: the receipt is asked for
+        crashpoint("after_mined")
+
+    async def _mined(self, row: NonceRow, attempt: Attempt, receipt: Receipt, head: Block, report: Report) -> None:
         final = head.number - receipt.block_number >= self._settings.depth
         if final:
             canonical = await self._rpc.block(receipt.block_number)
             if canonical is None or canonical.hash != receipt.block_hash:
                 return  # the receipt's endpoint is on another fork; look again later
-        state, reason = "mined", ""
-        if final and attempt.cancels:
-            state = "replaced"
-        elif final:
-            state = "final" if receipt.succeeded else "reverted"
-        elif attempt.cancels:
-            state = "replacing"
-        if state == "reverted" and row.key is not None:
-            reason = await self._why(row.key, receipt)
+        with self._journal.read() as tx:
+            known = None if row.key is None else Outbox(tx, self.address).intent(row.key)
+        if known is not None and known.nonce != row.nonce:
+            known = None  # it has been sent anew
+        if attempt.cancels:
+            state = "replaced" if final else "replacing"
+        elif receipt.succeeded:
+            state = "final" if final else "mined"
+        else:
+            state = "reverted" if final else "failed"
+        reason = "" if known is None else known.reason
+        if known is not None and state in ("failed", "reverted") and known.state not in ("failed", "reverted"):
+            reason = await self._failure(known, attempt, receipt, report)
         nonce_state = "final" if final else "mined"
         with self._journal.write() as tx:
             outbox = Outbox(tx, self.address)
             outbox.set_nonce(row.nonce, nonce_state, head.number)
-            known = None if row.key is None else outbox.intent(row.key)
-            if known is not None and known.nonce == row.nonce:
-                changed = {"tx_hash": receipt.tx_hash, "mined_block": receipt.block_number}
-                outbox.set_intent(known.intent.key, state, reason=reason or known.reason, **changed)
+            if known is not None:
+                changed = {"tx_hash": receipt.tx_hash, "mined_block": receipt.block_number, "reason": reason}
+                outbox.set_intent(known.intent.key, state, **changed)
         if row.state == "open":
             self._places.mined(receipt.block_number)
         if row.state != nonce_state:
@@ -225,6 +281,25 @@ class Sender:
                 succeeded=receipt.succeeded,
             )
             crashpoint("after_final" if final else "after_mined")
+
+    async def _failure(self, row: IntentRow, attempt: Attempt, receipt: Receipt, report: Report) -> str:
+        """Notes a transaction of ours that was mined and failed. Returns why."""
+        report.failed += 1
+        if receipt.gas_used * 100 >= attempt.gas_limit * ALL_GAS_PERCENT:
+            reason = OUT_OF_GAS
+            self._needs_gas[row.intent.digest] = min(2 * attempt.gas_limit, self._settings.gas_cap)
+        else:
+            reason = await self._why(row.intent.key, receipt)
+        log.warning(
+            "transaction failed",
+            key=row.intent.key,
+            tx_hash=receipt.tx_hash.hex(),
+            block=receipt.block_number,
+            gas=receipt.gas_used,
+            gas_limit=attempt.gas_limit,
+            reason=reason,
+        )
+        return reason
 
     async def _why(self, key: str, receipt: Receipt) -> str:
         """Why a mined transaction reverted, as far as the state after its block still tells."""
@@ -269,11 +344,11 @@ class Sender:
             return True
         return False
 
-    def _foreign(self, first: int, beyond: int) -> str:
+    def _foreign(self, nonce: int, tx_hash: bytes) -> str:
         return (
-            f"nonces {first}..{beyond - 1} of {self.address} were used by transactions that this journal did not sign: "
-            "another wallet or daemon has this key, or the journal is an old copy. Give the node a key of its own, or "
-            "restore the right journal; after a loss, move the file away and run `didyma node rebuild`"
+            f"nonce {nonce} of {self.address} was used by transaction 0x{tx_hash.hex()}, which this journal did not "
+            "sign: another wallet or daemon has this key, or the journal is an old copy. Give the node a key of its "
+            "own, or restore the right journal; after a loss, move the file away and run `didyma node rebuild`"
         )
 
     # -- transactions on their way -------------------------------------------------------------------------------
@@ -290,6 +365,8 @@ class Sender:
                 attempts = outbox.attempts(row.nonce)
                 known = None if row.key is None else outbox.intent(row.key)
             last = attempts[-1] if attempts else None
+            if known is not None and known.nonce != row.nonce:
+                known = None  # it was sent anew with another nonce
             if known is not None and known.state == "sent" and _expired(known.intent, head):
                 with self._journal.write() as tx:
                     self.drop(tx, known.intent.key, "deadline passed")
@@ -324,8 +401,7 @@ class Sender:
         self, row: NonceRow, last: Attempt | None, known: IntentRow | None, head: Block, report: Report
     ) -> None:
         """Signs the next attempt for a nonce: the intent with higher fees, or a self-transfer if `known` is None."""
-        policy = self._settings.fees
-        tip = await self._rpc.priority_fee()
+        policy, tip = self._policy, await self._tips.wei(head)
         gas_limit = TRANSFER_GAS if known is None or last is None else last.gas_limit
         cap = policy.ceiling_wei if known is None else self._cap(known, gas_limit, head)
         if last is None:
@@ -364,14 +440,13 @@ class Sender:
 
     async def _launch(self, head: Block, used: int, report: Report) -> None:
         """Simulates, signs, journals and sends planned intents."""
-        report.balance_wei = await self._rpc.balance(self.address, head)
         with self._journal.read() as tx:
             outbox = Outbox(tx, self.address)
             planned = outbox.keys("planned")
             moves = outbox.has_urgent("planned", "sent")
             pending, bound = len(outbox.nonces("open")), outbox.with_deadline("sent")
             free_wei = report.balance_wei - self._committed(outbox)
-        tip = await self._rpc.priority_fee() if planned else 0
+        tip = await self._tips.wei(head) if planned else 0
         self._places.look(head.number)
         for position, key in enumerate(planned):
             if self._places.are_full(pending, moves=moves):
@@ -390,7 +465,7 @@ class Sender:
             gas_limit = await self._gas_of(intent, head, report)
             if gas_limit is None:
                 continue
-            fees = self._settings.fees.first(head.base_fee_wei, tip, self._cap(row, gas_limit, head))
+            fees = self._policy.first(head.base_fee_wei, tip, self._cap(row, gas_limit, head))
             if fees is None:
                 report.fee_cap_hits += 1
                 continue
@@ -458,7 +533,8 @@ class Sender:
         )
         if gas > self._settings.gas_cap:
             return gas
-        return min(gas * (100 + self._settings.gas_margin_percent) // 100, self._settings.gas_cap)
+        wanted = max(gas * (100 + self._settings.gas_margin_percent) // 100, self._needs_gas.get(intent.digest, 0))
+        return min(wanted, self._settings.gas_cap)
 
     async def _sign(self, nonce: int, intent: Intent | None, gas_limit: int, fees: Fees) -> SignedTx:
         assert self._signer is not None
@@ -481,6 +557,8 @@ class Sender:
         crashpoint("after_send")
         if outcome is SendOutcome.WRONG_CHAIN:
             raise WrongChain(f"endpoints refuse transactions for chain {self._rpc.chain_id}")
+        if outcome is SendOutcome.FEE_TOO_LOW:
+            self._tips.refused(attempt.tip_wei, message)
         if outcome.value not in IN_POOL:
             log.warning(
                 "transaction not accepted", tx_hash=attempt.hash.hex(), outcome=outcome.value, said=message[:200]
@@ -494,6 +572,12 @@ class Sender:
         report.abandoned += 1
         with self._journal.write() as tx:
             self.drop(tx, key, reason)
+
+    @property
+    def _policy(self) -> FeePolicy:
+        """The operator's, with the least tip that endpoints were found to take."""
+        policy = self._settings.fees
+        return replace(policy, min_tip_wei=min(max(policy.min_tip_wei, self._tips.floor_wei), policy.ceiling_wei))
 
     def _cap(self, row: IntentRow, gas_limit: int, head: Block) -> int:
         return self._settings.fees.cap(

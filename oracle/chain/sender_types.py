@@ -4,6 +4,9 @@ from dataclasses import dataclass, field
 
 from oracle.chain.fees import FeePolicy
 
+OUT_OF_GAS = "out of gas"
+"""The reason of a transaction that failed because its gas limit was too low."""
+
 
 @dataclass(frozen=True)
 class SenderSettings:
@@ -28,8 +31,9 @@ class SenderSettings:
     """Balance that only urgent intents may touch."""
     adopt_blocks: int = 10
     """With an empty journal: blocks to wait for pooled transactions of a former life before taking over."""
-    foreign_blocks: int = 2
-    """Blocks for which a used nonce may lack a receipt of ours before it counts as another wallet's."""
+    foreign_seconds: int = 30
+    """Chain time for which every endpoint must show another wallet's transaction with this key before the node stops;
+    nothing new is signed meanwhile."""
     fees: FeePolicy = field(default_factory=FeePolicy)
 
 
@@ -42,6 +46,8 @@ class Report:
     bumped: int = 0
     cancelled: int = 0
     abandoned: int = 0
+    failed: int = 0
+    """Mined, and reverted or out of gas."""
     fee_cap_hits: int = 0
     """Intents held back because the fee would exceed their cap."""
     low_funds: bool = False

@@ -4,8 +4,9 @@ An endpoint's reply is untrusted input: whatever does not parse raises ValueErro
 endpoint as faulty. Hashes are bytes, addresses are checksummed strings, amounts are integers in wei.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 from eth_utils.address import to_checksum_address
@@ -26,11 +27,22 @@ class Block:
     bloom: bytes
     """256 bytes; all zero on chains that do not fill it."""
 
-    def may_log(self, address: str) -> bool:
-        """False only if the bloom filter proves that `address` logged nothing here (yellow paper, 4.3.1)."""
-        digest = keccak(bytes.fromhex(address[2:]))
-        bloom = int.from_bytes(self.bloom, "big")
-        return all(bloom >> (int.from_bytes(digest[i : i + 2], "big") % 2048) & 1 for i in (0, 2, 4))
+    def may_have(self, addresses: Iterable[str], topics: Iterable[bytes]) -> bool:
+        """False only if the bloom filter proves that none of `addresses` logged one of `topics` here."""
+        bits = int.from_bytes(self.bloom, "big")
+        raw = (bytes.fromhex(address[2:]) for address in addresses)
+        return bits > 0 and any(map(partial(_holds, bits), raw)) and any(map(partial(_holds, bits), topics))
+
+
+@cache
+def _places(entry: bytes) -> tuple[int, ...]:
+    digest = keccak(entry)
+    return tuple(int.from_bytes(digest[i : i + 2], "big") % 2048 for i in (0, 2, 4))
+
+
+def _holds(bits: int, entry: bytes) -> bool:
+    """Yellow paper, 4.3.1."""
+    return all(bits >> place & 1 for place in _places(entry))
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,7 @@ def parse_block(value: Any) -> Block:
         timestamp=parse_int(v["timestamp"]),
         base_fee_wei=parse_int(v.get("baseFeePerGas") or "0x0"),
         prev_randao=parse_bytes(v.get("mixHash") or "0x" + "00" * 32, 32),
-        bloom=parse_bytes(v["logsBloom"], 256),
+        bloom=parse_bytes(v.get("logsBloom") or "0x" + "00" * 256, 256),
     )
 
 

@@ -35,7 +35,7 @@ from web3.contract.contract import ContractFunction
 from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment
 from oracle.chain.units import NOBODY
-from oracle.cli.report import JsonOption, print_json, reported
+from oracle.cli.report import BlocksBar, JsonOption, print_json, reported
 from oracle.client import OracleClient, devnet
 from oracle.errors import Refused, RpcUnavailable
 from oracle.models.files import at_home
@@ -130,7 +130,9 @@ class Network:
             raise Refused(
                 "the chain has no contract where the deployment says: it is another deployment's, or was restarted"
             )
-        return OracleClient(w3, self.deployment, account)
+        client = OracleClient(w3, self.deployment, account)
+        client.on_blocks = BlocksBar()
+        return client
 
 
 @dataclass(frozen=True)

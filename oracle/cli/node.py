@@ -15,7 +15,7 @@ from oracle.chain.units import ETHER
 from oracle.cli.arguments import bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
-from oracle.cli.report import JsonOption, print_json, progress, reported, waiting
+from oracle.cli.report import BlocksBar, JsonOption, print_json, progress, reported
 from oracle.client.readiness import readiness
 from oracle.errors import BadSettings
 from oracle.node import logs
@@ -90,7 +90,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     with reported():
         settings = load(config)
         with progress("reading model files") as on_bytes:
-            found = _wait(checks.everything(settings, on_bytes=on_bytes))
+            found = _wait(checks.everything(settings, on_bytes=on_bytes, on_blocks=BlocksBar()))
         failed = any(not finding.right for finding in found)
         if as_json:
             print_json(found)
@@ -195,8 +195,7 @@ def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Read the chain again from the contracts' first block; what was signed is kept where the journal can be read."""
     with reported():
         settings = load(config)
-        with waiting("reading the chain", Console(stderr=True)) as say:
-            digest = _wait(manual.rebuild(settings, say))
+        digest = _wait(manual.rebuild(settings, BlocksBar()))
         if as_json:
             print_json({"digest": digest})
         else:

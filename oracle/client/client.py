@@ -26,7 +26,7 @@ from oracle.chain.refusals import reverted
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
-from oracle.client.logs import in_halves
+from oracle.client.logs import OnBlocks, in_order, unheard, whole_history
 from oracle.errors import Refused, RpcUnavailable, TransactionFailed
 from oracle.ids import RequestId, ServiceId
 
@@ -76,6 +76,9 @@ class OracleClient:
             raise Refused(f"the endpoint serves chain {w3.eth.chain_id}, the deployment is on {deployment.chain_id}")
         self.w3 = w3
         self.deployment = deployment
+        self.on_blocks: OnBlocks = unheard
+        """Told of what has been read of a history that takes several calls."""
+        self._width = whole_history()
         self._signer = account if isinstance(account, LocalAccount) else None
         self.address: ChecksumAddress = account.address if isinstance(account, LocalAccount) else account
         self.registry = self.contract("ModelRegistry", deployment.registry)
@@ -242,7 +245,7 @@ class OracleClient:
             return list(self.w3.eth.get_logs(wanted))
 
         start = self.deployment.block if from_block is None else from_block
-        logs = in_halves(read, start, self.w3.eth.block_number)
+        logs = in_order(read, start, self.w3.eth.block_number, self._width, self.on_blocks)
         try:
             decoded = [decode(known, log) for log in logs if _matches(log, address, topics)]
             events = [event for event in decoded if event is not None]

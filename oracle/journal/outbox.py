@@ -6,10 +6,12 @@ both be signed. A nonce row is one place in the account's sequence; rows are con
 signed transaction for a nonce; its bytes are stored here before they are sent to any endpoint.
 
 States of an intent:
-    planned -> sent -> mined -> final | reverted          the usual way
+    planned -> sent -> mined -> final                     the usual way
+    planned -> sent -> failed -> reverted                 mined, and without effect
     planned -> abandoned                                  nothing was ever signed
     sent -> replacing -> replaced                         a self-transfer took its nonce
-A reorg leads from mined back to sent (or replacing). States of a nonce: open -> mined -> final, and back to open.
+A reorg leads from mined or failed back to sent (or replacing). States of a nonce: open -> mined -> final, and back
+to open.
 """
 
 from collections.abc import Collection
@@ -24,7 +26,7 @@ from oracle.journal.journal import KEYS_AT_ONCE, Tx
 from oracle.journal.schema import attempts, intents, nonces
 
 LIVE: Final = ("planned", "sent", "mined", "replacing")
-"""States from which an intent still moves."""
+"""States from which an intent may still have an effect."""
 
 
 @dataclass(frozen=True)

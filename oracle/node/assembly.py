@@ -1,5 +1,7 @@
 """The parts of a node, made as its settings say; whatever is missing or locked is a Fatal error."""
 
+from typing import Any
+
 import structlog
 from web3 import Web3
 
@@ -23,8 +25,8 @@ from oracle.node.tee.enclave import Enclave
 log = structlog.get_logger()
 
 
-def make_follower(settings: Settings, contracts: Contracts, rpc: Rpc, journal: Journal) -> Follower:
-    """The reader of this deployment's events."""
+def make_follower(settings: Settings, contracts: Contracts, rpc: Rpc, journal: Journal, **options: Any) -> Follower:
+    """The reader of this deployment's events. options: as Follower takes them."""
     return Follower(
         rpc,
         journal,
@@ -34,6 +36,7 @@ def make_follower(settings: Settings, contracts: Contracts, rpc: Rpc, journal: J
         start_block=contracts.deployment.block,
         confirmations=settings.confirmations,
         finality=settings.finality,
+        **options,
     )
 
 

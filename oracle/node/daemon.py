@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import structlog
 
@@ -19,8 +19,9 @@ from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Progress
 from oracle.chain.keys import Signer
 from oracle.chain.promises import Promises, measured
+from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.chain.rpc import Rpc
-from oracle.chain.sender import Intent, Report, Sender, SenderSettings
+from oracle.chain.sender import Intent, Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
@@ -32,6 +33,7 @@ from oracle.journal.outbox import LIVE, Outbox
 from oracle.models.store import ModelStore
 from oracle.node import secret
 from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
+from oracle.node.doubts import Doubts
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.findings import forget_findings
 from oracle.node.games.litigant import Litigant, Standing
@@ -40,6 +42,7 @@ from oracle.node.plan import Rules, View, Wanted
 from oracle.node.planner import Planner
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
+from oracle.node.status import Status
 from oracle.node.tee.enclave import Enclave
 from oracle.node.vigil import Vigil
 from oracle.node.working_set import WorkingSet
@@ -51,28 +54,6 @@ HOUSEKEEPING_BLOCKS = 50
 SEEDS_AT_ONCE = 50
 LONGEST_BACKOFF_SECONDS = 30.0
 STALE_SECONDS = 120.0
-
-
-@dataclass
-class Status:
-    """What the node last saw, for health, metrics and pages. Kept in memory."""
-
-    head: Block | None = None
-    head_seen_at: float = 0.0
-    progress: Progress | None = None
-    last_reorg_depth: int = 0
-    view: View | None = None
-    reports: dict[str, Report] = field(default_factory=dict)
-    """By key: "operator", "dispute"."""
-    signed: dict[str, int] = field(default_factory=dict)
-    """Transactions signed since the start, by key."""
-    fee_cap_hits: dict[str, int] = field(default_factory=dict)
-    credit_wei: dict[str, int] = field(default_factory=dict)
-    broken: dict[ServiceId, str] = field(default_factory=dict)
-    """By service: which of its terms this chain cannot keep."""
-    trouble: str = ""
-    """The transient error of the last round; empty if it went well."""
-    stopping: bool = False
 
 
 class Node:
@@ -118,9 +99,10 @@ class Node:
             ),
         )
         self._working = WorkingSet(journal)
-        self._follower = make_follower(settings, contracts, rpc, journal)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
+        self._follower = make_follower(settings, contracts, rpc, journal, stopping=self._stop.is_set)
+        self._doubts = Doubts(contracts, rpc, journal, settings.service_ids)
         self.workshop = Workshop(
             journal,
             engine_factory,
@@ -204,12 +186,12 @@ class Node:
         """One look at the chain and the steps that follow from it. Raises Transient and Fatal errors."""
         self.workshop.raise_failures()
         progress = await self._follower.poll()
-        while progress.behind and not self._stop.is_set():
-            progress = await self._follower.poll()
         self._note(progress)
         head = progress.head
-        if progress.behind or head.hash == self._done:
+        if progress.behind > max(self.settings.confirmations, DOUBT_BLOCKS) or head.hash == self._done:
             return
+        if self._doubts.found or self._is_housekeeping(head):
+            await self._doubts.look(progress)
         view = self._view(head)
         if await self._learn_seeds(view, progress):
             view = self._view(head)
@@ -223,7 +205,7 @@ class Node:
         self.outgoing.enter(wanted, head, self._litigant.undecided, self._working.batches)
         crashpoint("after_wanted")
         await self._send(head)
-        if head.number - self._kept_house_at >= HOUSEKEEPING_BLOCKS or not self._kept_house_at:
+        if self._is_housekeeping(head):
             await self._keep_house(head)
         self._done = head.hash
 
@@ -231,14 +213,21 @@ class Node:
         """Why the node is not ready; nothing if it is."""
         found = [self.status.trouble] if self.status.trouble else []
         if self.status.head is None:
-            return [*found, "no head seen yet"]
+            left = f"reading the chain: {self._follower.left:,} blocks to go" if self._follower.left else ""
+            return [*found, left or "no head seen yet"]
         if not self.rpc.ready():
             found.append("no RPC endpoint is fresh")
         age = self._clock() - self.status.head_seen_at
         if age > max(STALE_SECONDS, 3 * self.settings.poll_seconds):
             found.append(f"the chain's head has not changed for {age:.0f} s")
-        if self.status.progress is None or self.status.progress.behind or self.status.view is None:
+        progress = self.status.progress
+        if self._follower.left:
+            found.append(f"still reading the chain: {self._follower.left:,} blocks to go")
+        elif progress is None or self.status.view is None or (progress.behind and not progress.doubt):
             found.append("still reading the chain")
+        if progress is not None and progress.doubt:
+            found.append(progress.doubt)
+        found += self._doubts.found
         if self.journal.full:
             found.append("the disk is full: nothing but dispute moves is signed")
         if self.status.view is not None and not self.status.view.solvent:
@@ -374,7 +363,11 @@ class Node:
             self.status.reports[name] = report
             signed = report.sent + report.bumped + report.cancelled
             self.status.signed[name] = self.status.signed.get(name, 0) + signed
+            self.status.failed[name] = self.status.failed.get(name, 0) + report.failed
             self.status.fee_cap_hits[name] = self.status.fee_cap_hits.get(name, 0) + report.fee_cap_hits
+
+    def _is_housekeeping(self, head: Block) -> bool:
+        return head.number - self._kept_house_at >= HOUSEKEEPING_BLOCKS or not self._kept_house_at
 
     async def _keep_house(self, head: Block) -> None:
         """Now and then: withdraw credit, forget findings about requests closed for good."""
@@ -433,7 +426,7 @@ class Node:
         settings = SenderSettings(
             depth=self.settings.finality,
             reserve_wei=self.settings.reserve_wei,
-            fees=FeePolicy(ceiling_wei=self.settings.max_fee_gwei * 10**9),
+            fees=FeePolicy(ceiling_wei=self.settings.max_fee_gwei * 10**9, min_tip_wei=self.settings.min_tip_wei),
         )
         address = self.settings.address or NOBODY
         return Sender(

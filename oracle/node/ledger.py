@@ -343,7 +343,8 @@ _LOGGED = (
 
 def restart(tx: Tx) -> None:
     """Forgets all that comes from events, so that the follower reads the chain from its start; signed things stay."""
-    tx.connection.execute(sa.delete(jobs).where(jobs.c.kind.in_(CHAIN_KINDS)))
+    keys = tx.connection.execute(sa.select(jobs.c.key).where(jobs.c.kind.in_(CHAIN_KINDS))).scalars()
+    tx.delete_jobs(list(keys))
     tx.connection.execute(sa.delete(undo))
     tx.connection.execute(sa.delete(blocks))
 

@@ -32,6 +32,7 @@ class Metrics:
         self.engine_running = gauge("engine_jobs", "engine jobs in hand")
         self.tx_pending = gauge("tx_pending", "transactions signed and not mined", ("key",))
         self.tx_attempts = counter("tx_attempts", "transactions signed, replacements included", ("key",))
+        self.tx_failed = counter("tx_failed", "transactions of ours that were mined and failed", ("key",))
         self.fee_caps = counter("fee_cap_hits", "times a fee was above what its transaction is worth", ("key",))
         self.balance = gauge("balance_wei", "balance of a key", ("key",))
         self.credit = gauge("credit_wei", "credit of a key in the oracle", ("key",))

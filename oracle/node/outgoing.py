@@ -1,7 +1,8 @@
 """From wanted transactions to the senders' intents: enters what is new, drops what is no longer wanted.
 
-An intent that the chain refused in simulation is tried again later and later; one that was mined and reverted, or had
-no effect, gets another key, a few times. Answers never do: one payload for a request and turn, signed once.
+An intent that the chain refused in simulation is tried again later and later; one that was mined and failed, or had
+no effect, gets another key at once, a few times. Answers do only if they ran out of gas: one payload for a request and
+turn, signed once else.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -11,6 +12,7 @@ from types import MappingProxyType
 import structlog
 
 from oracle.chain.sender import Intent, Sender
+from oracle.chain.sender_types import OUT_OF_GAS
 from oracle.chain.types import Block
 from oracle.ids import RequestId
 from oracle.journal.journal import Journal, Tx
@@ -105,7 +107,7 @@ class Outgoing:
             for attempt in range(1, MOST_TRIES + 1):
                 key = want.key if attempt == 1 else f"{want.key}#{attempt}"
                 state = states.get(key) if attempt == 1 else outbox.states({key}).get(key)
-                if state in ("reverted", "final") and not want.once:
+                if state is not None and self._is_over(outbox, key, state, want):
                     continue  # it had no effect, or nobody would want it any more
                 keep.add(key)
                 if state is None or (state in ("abandoned", "replaced") and self._may_retry(key, head)):
@@ -113,6 +115,13 @@ class Outgoing:
                 break
         self._pauses = {key: pause for key, pause in self._pauses.items() if key in keep}
         return steps, keep
+
+    @staticmethod
+    def _is_over(outbox: Outbox, key: str, state: str, want: Wanted) -> bool:
+        """Whether what is wanted needs another transaction than this one."""
+        if state in ("failed", "reverted"):
+            return not want.once or outbox.require(key).reason == OUT_OF_GAS
+        return state == "final" and not want.once
 
     def _may_retry(self, key: str, head: Block) -> bool:
         refusals, at = self._pauses.get(key, (0, 0))

@@ -24,6 +24,7 @@ from pydantic_settings import (
 
 from oracle import ENVIRONMENT_PREFIX
 from oracle.errors import BadSettings
+from oracle.ids import ServiceId
 from oracle.models.files import at_home
 
 INTEL = "https://api.trustedservices.intel.com"
@@ -121,6 +122,8 @@ class Settings(BaseSettings):
     withdraw_above_wei: Wei = 10**17
     max_fee_gwei: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Wei per gas, in 10^9, that nothing exceeds."""
+    min_tip_wei: Wei = 10**6
+    """Least tip, in wei per gas. What the last blocks paid, and what endpoints refuse with, count as well."""
 
     # -- engine
     gpus: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
@@ -187,9 +190,9 @@ class Settings(BaseSettings):
             return self.api_host == "localhost"
 
     @property
-    def service_ids(self) -> list[bytes]:
+    def service_ids(self) -> list[ServiceId]:
         """The allow-list as bytes."""
-        return [bytes.fromhex(service[2:]) for service in self.services]
+        return [ServiceId(bytes.fromhex(service[2:])) for service in self.services]
 
     @classmethod
     def settings_customise_sources(

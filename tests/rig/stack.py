@@ -1,6 +1,6 @@
 """A journal, an Rpc and a Sender on one test chain, and the loop that a daemon would run."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,11 +85,18 @@ class Stack:
 
 @asynccontextmanager
 async def stack(
-    chain: Anvil, folder: Path, *, url: str | None = None, key: str = KEYS[0], dry: bool = False, **settings: Any
+    chain: Anvil,
+    folder: Path,
+    *,
+    url: str | None = None,
+    more: Sequence[str] = (),
+    key: str = KEYS[0],
+    dry: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Stack]:
-    """Opens everything on the journal in `folder`; the same folder again is a restart."""
+    """Opens everything on the journal in `folder`; the same folder again is a restart. more: endpoints after `url`."""
     signer = LocalSigner(Account.from_key(key))
-    rpc = make_rpc(url or chain.url)
+    rpc = make_rpc(url or chain.url, *more)
     journal = Journal(folder / "journal.sqlite", f"{CHAIN_ID}:{contract.ADDRESS}", ballast_bytes=1 << 20)
     sender = Sender(
         rpc,

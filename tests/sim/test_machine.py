@@ -11,8 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pytest
-from e2e.world import NODES, TURN, World, world
+from e2e.world import TURN, World
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,8 +23,7 @@ from hypothesis.stateful import (
 )
 from rig.sim.checks import Checks
 from rig.sim.deaths import Deaths, deaths
-from rig.sim.local import local
-from rig.sim.play import FINALITY, OPERATOR, OWN_SEATS, Play
+from rig.sim.play import FINALITY, Play
 from rig.sim.strangers import HONEST, LYING, Strangers
 
 from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
@@ -37,9 +35,6 @@ NEVER_PASSED = ("in_migration", "after_backup")
 DEADLY = [point for point in (*POINTS, *DAEMON_POINTS) if point not in NEVER_PASSED]
 SOME = st.sampled_from([(0,), (1,), (0, 1)])
 """Endpoints."""
-ONE = st.sampled_from([(0,), (1,)])
-"""For lies that a node believes while nobody contradicts them: a block without its logs, a transaction without its
-receipt. The other endpoint is well when they begin."""
 TIMES = st.integers(1, 8)
 
 
@@ -178,7 +173,7 @@ class Life(RuleBasedStateMachine):
             self.play.endpoints[place].script(method, kind, value, times)
         self.count(what)
 
-    @step(where=ONE, times=TIMES)
+    @step(where=SOME, times=TIMES)
     def hide_logs(self, where, times):
         """The blocks that look empty hold a question."""
         self.heal_all()
@@ -209,7 +204,7 @@ class Life(RuleBasedStateMachine):
     def lag(self, where, blocks, times):
         self.script("lagging", where, "*", "lag", blocks, times)
 
-    @step(method=st.sampled_from(["eth_getTransactionReceipt", "eth_getTransactionByHash"]), where=ONE, times=TIMES)
+    @step(method=st.sampled_from(["eth_getTransactionReceipt", "eth_getTransactionByHash"]), where=SOME, times=TIMES)
     def forget(self, method, where, times):
         self.heal_all()
         self.script("late receipts", where, method, "result", None, times)
@@ -266,16 +261,6 @@ class Life(RuleBasedStateMachine):
         finally:
             self.play.close()
             self._folder.cleanup()
-
-
-@pytest.fixture(scope="module")
-def earth():
-    with world(made=local) as made:
-        for seat in OWN_SEATS[1:]:
-            made.act(NODES[seat], "setOperator", made.service, seat, OPERATOR.address)
-        made.chain.mine(2)
-        made.chain.rpc("evm_snapshot")
-        yield made
 
 
 def test_daemon__any_order_of_faults__signs_nothing_twice_and_loses_nothing(earth, capsys):

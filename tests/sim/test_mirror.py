@@ -175,6 +175,16 @@ def test_logs__by_place_and_topic__are_the_same(mirrored):
         assert ours == [{name: log[name] for name in ours[0]} for log in theirs] if ours else theirs == []
 
 
+def test_receipts__of_a_block__are_the_same(mirrored):
+    _, mirror, _ = mirrored
+    for block in [block for block in mirror.blocks if block.mined][-5:]:
+        ours, theirs = both(mirrored, "eth_getBlockReceipts", "0x" + block.hash.hex())
+        assert [receipt["transactionHash"] for receipt in ours] == [receipt["transactionHash"] for receipt in theirs]
+        for mine, other in zip(ours, theirs, strict=True):
+            logs = [{name: log[name] for name in mine["logs"][0]} for log in other["logs"]] if mine["logs"] else []
+            assert {**mine, "logs": logs} == {**{name: other[name] for name in mine}, "logs": mine["logs"]}
+
+
 def test_estimate__of_a_request__is_enough_and_not_much_more(mirrored):
     _, mirror, _ = mirrored
     sent = [m for _, m in mirror.transactions.values() if m.outcome.succeeded and m.outcome.logs and m.signed.tx.to]

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,11 @@ from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.recorder import Recorder, catch_up, make_follower, say, seen
 from rig.stack import make_rpc
 
-from oracle.chain.follower import Follower, LogCounter
+from oracle.chain.follower import Follower
+from oracle.chain.reader import DOUBT_BLOCKS, Reader
 from oracle.chain.rpc import Rpc
-from oracle.chain.types import Block, Log
-from oracle.errors import FinalityViolated, RpcUnavailable
+from oracle.chain.types import Log
+from oracle.errors import Doubtful, FinalityViolated, ReorgedAway, RpcUnavailable
 from oracle.journal.journal import Journal
 from oracle.node import ledger
 
@@ -47,6 +48,13 @@ class Rig:
     recorder: Recorder
     rpc: Rpc
 
+    @property
+    def cursor(self) -> int:
+        """Up to where everything is applied."""
+        with self.journal.read() as tx:
+            found = tx.cursor()
+        return -1 if found is None else found.number
+
 
 @asynccontextmanager
 async def following(folder: Path, *urls: str, **options: Any) -> AsyncIterator[Rig]:
@@ -58,15 +66,6 @@ async def following(folder: Path, *urls: str, **options: Any) -> AsyncIterator[R
     finally:
         journal.close()
         await rpc.close()
-
-
-def counter(rpc: Rpc) -> LogCounter:
-    """What the test contract counts itself."""
-
-    async def count(block: Block) -> int:
-        return int.from_bytes(await rpc.call(contract.ADDRESS, b"", block), "big")
-
-    return LogCounter(count, lambda _log: True)
 
 
 # -- reorgs (F22) and finality (F19) ---------------------------------------------------------------------------------
@@ -113,7 +112,7 @@ async def test_poll__reorg_below_the_first_block_read__starts_again(chain, tmp_p
         assert seen(rig.journal) == {2: 1}
 
 
-async def test_poll__endpoints_disagree_on_a_final_block__stops(chain, proxy, tmp_path):
+async def test_poll__endpoints_disagree_on_a_final_block__is_in_doubt_until_they_agree(chain, proxy, tmp_path):
     chain.mine(20)
     async with following(tmp_path, chain.url, proxy.url) as rig:
         await catch_up(rig.follower)
@@ -124,8 +123,13 @@ async def test_poll__endpoints_disagree_on_a_final_block__stops(chain, proxy, tm
         head = chain.rpc("eth_getBlockByNumber", "latest", False)
         proxy.script("eth_getBlockByNumber", "result", head, times=1)
         proxy.script("eth_getBlockByNumber", "result", lie)
-        with pytest.raises(FinalityViolated, match=rf"disagree on final block {height - 8}"):
+        cursor = rig.cursor
+        with pytest.raises(Doubtful, match=rf"disagree on final block {height - 8}: endpoint 1 has 0x6666"):
             await rig.follower.poll()
+        assert rig.cursor == cursor
+        proxy.heal()
+        await catch_up(rig.follower)
+        assert rig.cursor > cursor
 
 
 # -- endpoints that lie by omission (F18, F28) -------------------------------------------------------------------------
@@ -139,34 +143,72 @@ async def test_poll__one_endpoint_returns_no_logs__another_is_asked(chain, proxy
     async with following(tmp_path, proxy.url, chain.url) as rig:
         await catch_up(rig.follower)
         assert seen(rig.journal) == {1: 1}
-        assert proxy.calls["eth_getLogs"] > 0
+        assert [(e.index, e.lies > 0) for e in rig.rpc.health()] == [(0, True), (1, False)]
+        calls = proxy.calls["eth_getLogs"]
+        chain.mine(3)
+        await catch_up(rig.follower)
+        assert proxy.calls["eth_getLogs"] == calls  # the truthful one is asked first from now on
 
 
-async def test_poll__only_endpoint_returns_no_logs__contract_counter_stops_it(chain, proxy, tmp_path):
+async def test_poll__some_logs_of_a_block_left_out__the_other_endpoint_has_them(chain, proxy, tmp_path):
+    proxy.script("eth_getLogs", "omit")
+    chain.rpc("evm_setAutomine", False)
+    say(chain, 1, 2)
+    chain.mine(2)
+    async with following(tmp_path, proxy.url, chain.url) as rig:
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+async def test_n1_poll__no_endpoint_returns_logs__the_receipts_do(chain, proxy, tmp_path):
     proxy.script("eth_getLogs", "result", [])
     say(chain, 1)
     chain.mine(2)
-    async with following(tmp_path, proxy.url) as plain:
-        rig = replace(plain, follower=make_follower(plain.rpc, plain.journal, counter=counter(plain.rpc)))
-        with pytest.raises(RpcUnavailable, match="0 events returned, the contract counts 1"):
-            await catch_up(rig.follower)
-        proxy.heal()
+    async with following(tmp_path, proxy.url) as rig:
         await catch_up(rig.follower)
         assert seen(rig.journal) == {1: 1}
 
 
-async def test_poll__final_range_with_missing_logs__counter_moves_it_to_the_other_endpoint(chain, proxy, tmp_path):
+async def test_n1_poll__nobody_shows_what_the_bloom_says__the_cursor_waits_and_says_why(chain, proxy, tmp_path):
+    """One `[]` of the only endpoint lost a request for ever."""
+    proxy.script("eth_getLogs", "result", [], times=3)
+    proxy.script("eth_getBlockReceipts", "error", {"code": -32601, "message": "the method does not exist"})
+    say(chain, 1)
+    said = chain.height()
+    chain.mine(3)
+    async with following(tmp_path, proxy.url) as rig:
+        progress = await rig.follower.poll()
+        assert progress.behind == 3
+        assert f"block {said}: its bloom filter says" in progress.doubt
+        assert rig.cursor < said
+        while progress.doubt:
+            chain.mine()
+            progress = await rig.follower.poll()
+        assert seen(rig.journal) == {1: 1}
+        assert progress.behind == 0
+
+
+async def test_poll__bloom_filter_is_wrong__is_believed_after_some_blocks(chain, proxy, tmp_path):
+    proxy.script("eth_getLogs", "result", [])
+    proxy.script("eth_getBlockReceipts", "error", {"code": -32601, "message": "the method does not exist"})
+    say(chain, 1)
+    chain.mine(2)
+    async with following(tmp_path, proxy.url) as rig:
+        polls = 1
+        while (await rig.follower.poll()).doubt:
+            chain.mine()
+            polls += 1
+        assert polls == DOUBT_BLOCKS + 1
+        assert proxy.calls["eth_getBlockReceipts"] == 1  # a method that is not there is asked for once
+
+
+async def test_n1_history__one_endpoint_leaves_logs_out__the_other_settles_it(chain, proxy, tmp_path):
     proxy.script("eth_getLogs", "result", [])
     say(chain, 1)
     say(chain, 2)
     chain.mine(30)
     async with following(tmp_path, proxy.url, chain.url) as rig:
-        now = [0.0]
-        rig.rpc._clock = lambda: now[0]
-        follower = make_follower(rig.rpc, rig.journal, counter=counter(rig.rpc))
-        with pytest.raises(RpcUnavailable, match="0 events returned, the contract counts 2"):
-            await follower.poll()
-        await catch_up(follower)
+        await catch_up(rig.follower)
         assert seen(rig.journal) == {1: 1, 2: 1}
 
 
@@ -224,27 +266,47 @@ async def test_poll__endpoint_adds_a_lookalike_log__is_ignored(chain, proxy, tmp
 # -- progress (F21) ----------------------------------------------------------------------------------------------------
 
 
-async def test_poll__chain_halts_and_resumes__catches_up_in_bounded_batches(chain, tmp_path):
+async def test_poll__chain_halts_and_resumes__is_read_on_in_one_go(chain, tmp_path):
     say(chain, 1)
     chain.mine(2)
-    async with following(tmp_path, chain.url, batch=5) as rig:
+    async with following(tmp_path, chain.url) as rig:
         await catch_up(rig.follower)
         for _ in range(3):
             progress = await rig.follower.poll()
             assert (progress.applied, progress.behind) == (0, 0)
         say(chain, 2)
         chain.mine(39)
-        before = progress.cursor.number
-        steps = 0
-        while True:
-            progress = await rig.follower.poll()
-            assert progress.cursor.number - before <= 5
-            before = progress.cursor.number
-            steps += 1
-            if progress.behind == 0:
-                break
-        assert steps == 9  # 32 final blocks in 7 reads, 8 young ones in 2
+        progress = await rig.follower.poll()
+        assert (progress.cursor.number, progress.behind) == (chain.height() - 1, 0)
         assert seen(rig.journal) == {1: 1, 2: 1}
+
+
+async def test_poll__told_to_stop__ends_a_long_reading_and_goes_on_later(chain, tmp_path):
+    say(chain, 1)
+    chain.mine(300)
+    stopping = [True]
+    async with following(tmp_path, chain.url, stopping=lambda: stopping[0]) as rig:
+        rig.follower._reader._width.blocks = 50
+        progress = await rig.follower.poll()
+        assert 0 < progress.cursor.number < chain.height() - 8
+        assert progress.behind > 8
+        stopping[0] = False
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1}
+
+
+async def test_poll__logs_of_a_removed_block__are_asked_again(chain, proxy, tmp_path):
+    say(chain, 1)
+    chain.mine(2)
+    block = chain.rpc("eth_getBlockByNumber", hex(2), False)
+    (log,) = chain.rpc("eth_getLogs", {"blockHash": block["hash"]})
+    proxy.script("eth_getLogs", "result", [{**log, "removed": True}], times=1)
+    async with following(tmp_path, proxy.url, start_block=2) as rig:
+        with pytest.raises(ReorgedAway):
+            await rig.follower.poll()
+        assert rig.rpc.health()[0].trouble is None
+        await catch_up(rig.follower)
+        assert seen(rig.journal) == {1: 1}
 
 
 async def test_poll__start_block_not_reached__waits(chain, tmp_path):
@@ -307,9 +369,9 @@ _logs = st.lists(st.builds(_log, st.integers(1, 3), st.integers(0, 4), st.just(T
 @settings(max_examples=200, deadline=None)
 @given(st.data(), _logs)
 def test_wanted__any_order_any_repetition__same_result(data, logs):
-    follower = make_follower(make_rpc("http://127.0.0.1:1"), None)  # type: ignore[arg-type]
+    reader = Reader(make_rpc("http://127.0.0.1:1"), [contract.ADDRESS], [contract.TOPIC])
     strangers = [_log(1, 9, False)]
     disturbed = data.draw(st.permutations(logs + logs + strangers))
-    wanted = follower._wanted(disturbed)
-    assert wanted == follower._wanted(logs)
+    wanted = reader.wanted(disturbed)
+    assert wanted == reader.wanted(logs)
     assert [(e.block_number, e.index) for e in wanted] == sorted({(e.block_number, e.index) for e in logs})

@@ -11,8 +11,9 @@ from oracle.chain.promises import Promises
 from oracle.chain.types import Block
 from oracle.engines.base import Trouble
 from oracle.errors import UnknownHeader
-from oracle.node.daemon import Node, Status
+from oracle.node.daemon import Node
 from oracle.node.records import ServiceRecord
+from oracle.node.status import Status
 
 HEAD = Block(10_000, b"\x01" * 32, b"\x02" * 32, 2_000_000, 1, bytes(32), bytes(256))
 DAY = 86_400

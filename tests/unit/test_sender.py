@@ -32,6 +32,12 @@ def proxy(chain: Anvil) -> Iterator[FaultRpc]:
         yield running
 
 
+@pytest.fixture
+def second(chain: Anvil) -> Iterator[FaultRpc]:
+    with fault_rpc(chain.url) as running:
+        yield running
+
+
 def send_elsewhere(chain: Anvil) -> None:
     """Another wallet uses the node's key."""
     chain.rpc("eth_sendTransaction", {"from": NODE, "to": OTHER, "value": "0x1"})
@@ -107,30 +113,89 @@ async def test_tick__deadline_passed_before_signing__abandons(chain, tmp_path):
 # -- foreign transactions and gaps (F24) -----------------------------------------------------------------------------
 
 
-async def test_tick__key_used_elsewhere_beyond_the_journal__stops(chain, tmp_path):
-    async with stack(chain, tmp_path) as s:
+async def test_tick__key_used_elsewhere_beyond_the_journal__holds_then_stops(chain, tmp_path):
+    async with stack(chain, tmp_path, foreign_seconds=5) as s:
         await s.plan(intent(1))
         await s.run(1)
         send_elsewhere(chain)
         chain.mine()
-        with pytest.raises(ForeignTransaction, match=rf"^nonces 1\.\.1 of {NODE} were used"):
-            await s.tick()
+        await s.plan(intent(2))
+        report = await s.tick()
+        assert report.holding.startswith("nonce 1 was used by transaction 0x")
+        assert (report.sent, report.balance_wei) == (0, chain.balance(NODE))
+        chain.rpc("evm_increaseTime", 5)
+        with pytest.raises(ForeignTransaction, match=rf"^nonce 1 of {NODE} was used by transaction 0x"):
+            await s.run(1)
+        assert s.row("answer:2").state == "planned"
 
 
 async def test_tick__other_wallet_takes_a_journalled_nonce__stops_after_a_while(chain, proxy, tmp_path):
     proxy.script("eth_sendRawTransaction", "error", {"code": -32000, "message": "txpool is full"})
-    async with stack(chain, tmp_path, url=proxy.url) as s:
+    async with stack(chain, tmp_path, url=proxy.url, foreign_seconds=3) as s:
         await s.plan(intent(1))
         await s.tick()
         send_elsewhere(chain)
         chain.mine()
         report = await s.tick()
-        assert report.holding == "nonce 0 is used and no receipt of ours is found yet"
-        chain.mine()
+        assert report.holding.startswith("nonce 0 was used by transaction 0x")
+        chain.rpc("evm_increaseTime", 3)
+        with pytest.raises(ForeignTransaction, match=r"^nonce 0 of"):
+            await s.run(1)
+
+
+async def test_n4_tick__receipt_is_late__goes_on_and_signs_what_is_next(chain, proxy, tmp_path):
+    """It was taken for another wallet's after two blocks, and the node died of it."""
+    proxy.script("eth_getTransactionReceipt", "result", None)
+    async with stack(chain, tmp_path, url=proxy.url, foreign_seconds=1) as s:
+        await s.plan(intent(1))
+        for n in range(2, 8):
+            report = await s.run(2)
+            assert report.holding == ""
+            assert report.balance_wei == chain.balance(NODE)
+            assert s.row(f"answer:{n - 1}").state == "mined"
+            await s.plan(intent(n))
+        proxy.heal()
+        await s.run(6)
+        assert [s.row(f"answer:{n}").state for n in range(1, 8)] == ["final"] * 7
+        assert contract.count(chain) == 7
+
+
+async def test_n4_tick__endpoints_show_no_transaction_that_used_the_nonce__holds_and_never_stops(
+    chain, proxy, tmp_path
+):
+    """A nonce that moved is no proof: an endpoint may leave out the block's transactions as well."""
+    async with stack(chain, tmp_path, url=proxy.url, foreign_seconds=1) as s:
+        await s.plan(intent(1))
         await s.tick()
         chain.mine()
-        with pytest.raises(ForeignTransaction, match=r"^nonces 0\.\.0"):
-            await s.tick()
+        block = chain.rpc("eth_getBlockByNumber", "latest", False)
+        proxy.script("eth_getTransactionReceipt", "result", None)
+        proxy.script("eth_getBlockByHash", "result", {**block, "transactions": []})
+        for _ in range(10):
+            report = await s.tick()
+            assert report.holding == "nonce 0 is used, and no endpoint shows by which transaction"
+            chain.mine()
+        proxy.heal()
+        assert (await s.run(1)).holding == ""
+        assert s.row("answer:1").state == "final"
+
+
+async def test_n4_tick__one_endpoint_shows_a_stranger_and_the_other_ours__goes_on(chain, proxy, second, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        chain.mine()
+        block = chain.rpc("eth_getBlockByNumber", "latest", True)
+        lie = [{**tx, "hash": "0x" + "66" * 32} for tx in block["transactions"]]
+        proxy.script("eth_getBlockByHash", "result", {**block, "transactions": lie})
+    proxy.script("eth_getTransactionReceipt", "result", None)
+    second.script("eth_getTransactionReceipt", "result", None)
+    async with stack(chain, tmp_path, url=proxy.url, more=[second.url], foreign_seconds=1) as s:
+        for _ in range(5):
+            report = await s.tick()
+            assert report.holding == ""
+            chain.mine()
+        assert s.row("answer:1").state == "mined"
 
 
 async def test_tick__empty_journal_and_pooled_strangers__waits_then_takes_over(chain, tmp_path):
@@ -263,13 +328,45 @@ async def test_plan__again_after_replacement__starts_anew_with_a_new_nonce(chain
         assert (s.row("answer:1").state, s.row("answer:1").nonce) == ("final", 1)
 
 
-async def test_tick__reverts_on_chain__ends_reverted_with_the_reason(chain, tmp_path):
+async def test_n8_tick__reverts_on_chain__is_told_at_once_with_the_reason(chain, tmp_path):
     async with stack(chain, tmp_path) as s:
         await s.plan(intent(1))
         await s.tick()
         contract.refuse(chain, True)
-        await s.run(6)
+        report = await s.run(1)
+        assert report.failed == 1
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("failed", "0xdeadbeef")
+        assert (await s.run(1)).failed == 0  # counted once
+        await s.run(5)
         assert (s.row("answer:1").state, s.row("answer:1").reason) == ("reverted", "0xdeadbeef")
+
+
+async def test_n8_tick__ran_out_of_gas__says_so_and_the_next_try_gets_more(chain, proxy, tmp_path):
+    """What needs more gas when it is mined than when it was simulated."""
+    enough = int(chain.rpc("eth_estimateGas", {"to": contract.ADDRESS, "data": "0x" + contract.call(1).hex()}), 16)
+    proxy.script("eth_estimateGas", "result", hex(enough * 2 // 3))
+    async with stack(chain, tmp_path, url=proxy.url, gas_margin_percent=0) as s:
+        await s.plan(intent(1))
+        report = await s.run(1)
+        assert report.failed == 1
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("failed", "out of gas")
+        await s.plan(intent(1, key="answer:1#2"))
+        await s.run(1)
+        assert (s.row("answer:1#2").state, contract.count(chain)) == ("mined", 1)
+
+
+async def test_n8_tick__failed_one_is_reorged_away__is_on_its_way_again(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        contract.refuse(chain, True)
+        await s.run(1)
+        assert s.row("answer:1").state == "failed"
+        chain.reorg(1)
+        contract.refuse(chain, False)
+        chain.mine()
+        await s.run(6)
+        assert (s.row("answer:1").state, contract.count(chain)) == ("final", 1)
 
 
 # -- fees and funds (F26, F27) ---------------------------------------------------------------------------------------

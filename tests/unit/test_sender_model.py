@@ -63,7 +63,7 @@ class SenderMachine(RuleBasedStateMachine):
 
     def open(self) -> None:
         self.inner = AsyncExitStack()
-        made = stack(self.chain, self.folder, url=self.proxy.url, depth=DEPTH, foreign_blocks=1000)
+        made = stack(self.chain, self.folder, url=self.proxy.url, depth=DEPTH)
         self.s: Stack = self.runner.run(self.inner.enter_async_context(made))
 
     @rule(word=st.integers(0, 7), urgent=st.booleans(), lifetime=st.sampled_from([None, 5, 1000]))

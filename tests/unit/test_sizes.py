@@ -17,6 +17,7 @@ ONE_IDEA = {
     "tests/invariants/Adversary.sol": "whoever tries to gain against the rules",
     "tests/invariants/Handler.sol": "every call that anybody may make",
     "tests/unit/test_mistakes.py": "everything that somebody can mistype",
+    "tests/unit/test_sender.py": "everything that can befall a transaction",
     "tests/unit/test_node_planner.py": "every rule of the planner",
 }
 """What may be longer."""

@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from eth_utils.crypto import keccak
@@ -13,6 +13,7 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.keys import Signer
 from oracle.chain.promises import measured
+from oracle.chain.reader import Reader
 from oracle.chain.rpc import Rpc
 from oracle.chain.services import Terms
 from oracle.chain.types import Block
@@ -28,6 +29,8 @@ from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
 SELF_TEST = b"Is water wet?"
+OnBlocks = Callable[[int, int], None]
+"""Told of blocks read, and of how many."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,13 @@ class Finding:
 
 
 async def everything(
-    settings: Settings, engine_factory: EngineFactory | None = None, on_bytes: OnBytes = ignore_bytes
+    settings: Settings,
+    engine_factory: EngineFactory | None = None,
+    on_bytes: OnBytes = ignore_bytes,
+    on_blocks: OnBlocks = lambda done, of: None,
 ) -> list[Finding]:
-    """All comparisons, as far as they can be made. on_bytes: of a model file's, as they are read.
+    """All comparisons, as far as they can be made. on_bytes: of a model file's, as they are read; on_blocks: of the
+    chain's.
 
     Raises BadSettings or BadDeployment if nothing can be.
     """
@@ -64,7 +71,7 @@ async def everything(
         for name, signer in zip(("key", "dispute key"), signers, strict=False):
             if signer is not None:
                 found.append(await _balance(name, signer, settings, rpc, head))
-        services = await read_services(settings, contracts, rpc, head)
+        services = await read_services(settings, contracts, rpc, head, on_blocks)
         found.append(await _try("promises", _promises(contracts, rpc, head, services)))
         if settings.tee != "none":
             found.append(await _try("tee", _tee(settings, contracts, services)))
@@ -83,17 +90,22 @@ async def everything(
     return found
 
 
-async def read_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> list[ServiceRecord]:
+async def read_services(
+    settings: Settings, contracts: Contracts, rpc: Rpc, head: Block, on_blocks: OnBlocks = lambda done, of: None
+) -> list[ServiceRecord]:
     """The terms of the allow-list's services, from the events of their creation. Raises BadSettings."""
-    topic = contracts.oracle.topic("ServiceCreated")
+    reader = Reader(rpc, [contracts.oracle.address], [contracts.oracle.topic("ServiceCreated")])
     records = []
     wanted = set(settings.service_ids)
-    for entry in await rpc.logs_range(contracts.deployment.block, head, [contracts.oracle.address]):
-        event = contracts.oracle.event(entry) if entry.topics[:1] == (topic,) else None
-        if event is not None and event.args["service"] in wanted:
-            records.append(ServiceRecord(event.args["service"], Terms(*event.args["terms"].values())))
+    async for piece in reader.history(contracts.deployment.block, head.number, on_blocks):
+        for event in map(contracts.oracle.event, piece.logs):
+            if event is not None and event.args["service"] in wanted:
+                records.append(ServiceRecord(event.args["service"], Terms(*event.args["terms"].values())))
     if len(records) < len(wanted):
-        raise BadSettings(f"{len(wanted) - len(records)} of {len(wanted)} services do not exist")
+        raise BadSettings(
+            f"{len(wanted) - len(records)} of {len(wanted)} services exist, if at all, without their creation in the "
+            "logs: the endpoint leaves some out, or the deployment file's first block is too late"
+        )
     return records
 
 

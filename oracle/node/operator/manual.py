@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.sender import Intent
-from oracle.errors import BadSettings, JournalCorrupt
+from oracle.errors import BadSettings, Doubtful, JournalCorrupt
 from oracle.journal.journal import Tx
 from oracle.journal.outbox import LIVE
 from oracle.journal.schema import intents
@@ -120,8 +120,11 @@ async def withdraw(settings: Settings, *, dry_run: bool) -> list[Withdrawal]:
     return done
 
 
-async def rebuild(settings: Settings, say: Callable[[str], None]) -> bytes:
-    """Makes the journal again from the chain; moves a damaged file away first. Returns the ledger's digest."""
+async def rebuild(settings: Settings, on_blocks: Callable[[int, int], None]) -> bytes:
+    """Makes the journal again from the chain; moves a damaged file away first. Returns the ledger's digest.
+
+    on_blocks: told of blocks read of a long history, and of how many. Raises Doubtful for what nobody settles.
+    """
     deployment = Deployment.load(settings.deployment)
     operator, disputer = await load_signers(settings)  # their locks: nobody else may sign meanwhile
     try:
@@ -138,11 +141,12 @@ async def rebuild(settings: Settings, say: Callable[[str], None]) -> bytes:
         await contracts.check(rpc, await rpc.start())
         with journal.write() as tx:
             ledger.restart(tx)
-        follower = make_follower(settings, contracts, rpc, journal)
+        follower = make_follower(settings, contracts, rpc, journal, on_progress=on_blocks)
         progress = await follower.poll()
-        while progress.behind or progress.reorg_depth:
-            say(f"block {progress.cursor.number:,}, {progress.behind:,} to go")
+        while progress.reorg_depth:
             progress = await follower.poll()
+        if progress.doubt:
+            raise Doubtful(f"{progress.doubt}; run it again, or name another endpoint")
         with journal.read() as tx:
             return ledger.digest(tx)
     finally:

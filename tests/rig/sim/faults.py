@@ -70,6 +70,7 @@ class Exchange:
         self._endpoint, self._call = endpoint, call
         self._body: bytes | None = b""
         self.status = 200
+        self.headers: dict[str, str] = {}
 
     async def __aenter__(self) -> "Exchange":
         await asyncio.sleep(0)  # as a network does, it lets others run

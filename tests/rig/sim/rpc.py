@@ -43,6 +43,7 @@ class SimRpc:
             "eth_getBlockByHash": lambda block_hash, full: self._block_json(chain.by_hash(_raw(block_hash)), full),
             "eth_getLogs": self._logs,
             "eth_getTransactionReceipt": self._receipt,
+            "eth_getBlockReceipts": self._receipts,
             "eth_getTransactionByHash": self._transaction,
             "eth_getTransactionCount": self._nonce,
             "eth_getBalance": lambda address, at: hex(self._account(address, at)[1]),
@@ -148,7 +149,9 @@ class SimRpc:
         found = self.chain.transactions.get(_raw(tx_hash))
         if found is None:
             return None
-        block, mined = found
+        return self._receipt_of(*found)
+
+    def _receipt_of(self, block: Block, mined: Mined) -> dict[str, Any]:
         outcome, tx = mined.outcome, mined.signed.tx
         logs = self._logs_of(block, mined)
         return {
@@ -164,6 +167,11 @@ class SimRpc:
             "logs": logs,
             "logsBloom": _hex(bloom_of([outcome])),
         }
+
+    def _receipts(self, named: str) -> list[dict[str, Any]] | None:
+        """Of a block, by hash or by number."""
+        block = self.chain.by_hash(_raw(named)) if len(named) == 66 else self._numbered(named)
+        return None if block is None else [self._receipt_of(block, mined) for mined in block.mined]
 
     def _transaction(self, tx_hash: str) -> dict[str, Any] | None:
         found = self.chain.transactions.get(_raw(tx_hash))

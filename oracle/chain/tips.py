@@ -1,0 +1,56 @@
+"""What a block's producer gets: the largest of what endpoints suggest, what the chain's last blocks paid, and what a
+refusal asked for.
+
+Some chains take no transaction below a floor (25 gwei, say), and their endpoints suggest less. Suggestion and history
+are both optional methods.
+"""
+
+import re
+
+from oracle.chain.rpc import Rpc
+from oracle.chain.types import Block
+
+HISTORY_BLOCKS, PERCENTILE = 10, 20
+BLIND_FACTOR = 3
+"""By which a tip grows after a refusal that names no amount."""
+GWEI = 10**9
+# geth, bor, bsc: "gas tip cap 1, minimum needed 25000000000"; older bor: "tip needed 25000000000, tip permitted 1";
+# coreth: "have gas tip cap (0) < pool minimum (1)"; Nethermind: "EffectivePriorityFeePerGas too low 10 < 20".
+_LEAST = re.compile(
+    r"(?:minimum(?: needed| required)?|needed|required|at least|<)[\s:=(]*(\d{1,30})(\s*gwei)?", re.IGNORECASE
+)
+_OF_BASE_FEE = re.compile(r"base.?fee", re.IGNORECASE)
+
+
+def least_tip(words: str) -> int | None:
+    """The tip in wei per gas that a refusal says is needed; None if it names none."""
+    found = _LEAST.search(words)
+    if found is None or _OF_BASE_FEE.search(words):
+        return None
+    return int(found[1]) * (GWEI if found[2] else 1)
+
+
+class Tips:
+    """Of one sender."""
+
+    def __init__(self, rpc: Rpc) -> None:
+        self._rpc = rpc
+        self.floor_wei = 0
+        """What endpoints were found to take at least."""
+        self._at: bytes | None = None
+        self._wei = 0
+
+    async def wei(self, head: Block) -> int:
+        """The tip to begin with, wei per gas; asked once a head."""
+        if self._at != head.hash:
+            suggested = await self._rpc.priority_fee()
+            paid = sorted(tip for tip in await self._rpc.tips_paid(HISTORY_BLOCKS, PERCENTILE) if tip)
+            self._wei = max(suggested, paid[len(paid) // 2] if paid else 0)
+            self._at = head.hash
+        return max(self._wei, self.floor_wei)
+
+    def refused(self, tip_wei: int, words: str) -> None:
+        """An endpoint would not take a transaction with that tip."""
+        if _OF_BASE_FEE.search(words):
+            return
+        self.floor_wei = max(self.floor_wei, least_tip(words) or BLIND_FACTOR * tip_wei)

@@ -1,0 +1,250 @@
+"""A real daemon behind endpoints and on chains of many kinds: what each lacks costs time, never a request."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from e2e.world import World
+from rig.sim.deaths import deaths
+from rig.sim.play import DISPUTER, OPERATOR, Play
+from rig.sim.pool import decode
+from rig.sim.rpc import BAD_PARAMS, NO_METHOD, SERVER, RpcError
+from rig.sim.strangers import Strangers
+
+from oracle.chain.fees import FeePolicy
+from oracle.chain.reader import DOUBT_BLOCKS
+from oracle.errors import ForeignTransaction
+
+GWEI = 10**9
+
+
+class Rig:
+    """One or two daemons, and somebody who asks."""
+
+    def __init__(self, earth: World, folder: Path, fates: Any) -> None:
+        self.earth, self.folder, self.fates = earth, folder, fates
+        self.plays: list[Play] = []
+        self.strangers = Strangers(earth)
+        self.play = self.daemon("one")
+
+    def daemon(self, name: str) -> Play:
+        self.plays.append(Play(self.earth, self.folder / name, self.fates))
+        return self.plays[-1]
+
+    def ask(self) -> int:
+        self.strangers.ask(b"question %d" % len(self.strangers.asked), 8)
+        return list(self.strangers.asked)[-1]
+
+    def serve(self, method: str, instead: Any) -> None:
+        """Lets `instead(ask, params)` answer a method at all of the first daemon's endpoints."""
+        for endpoint in self.play.endpoints:
+            endpoint.serve = _changed(endpoint.serve, method, instead)
+
+    def live_until(self, request: int, *statuses: str, most: int = 80) -> int:
+        """Lives until a request has one of these statuses. Returns how many blocks that took."""
+        for blocks in range(most):
+            if self.earth.status(request) in statuses:
+                return blocks
+            self.play.live(1)
+        raise AssertionError(f"{self.earth.status(request)} after {most} blocks; {self.troubles}")
+
+    def bid_up_to_half(self) -> None:
+        """Of what a transaction protects, from the start: on a dear chain, requests must be worth it."""
+        assert self.play.node is not None
+        sender = self.play.node._operator
+        sender._settings = replace(sender._settings, fees=FeePolicy(start_percent=50))
+
+    @property
+    def troubles(self) -> list[str]:
+        assert self.play.node is not None
+        return self.play.node.troubles()
+
+
+def _changed(serve: Any, method: str, instead: Any) -> Any:
+    def ask(asked: str, params: Any) -> Any:
+        return instead(lambda: serve(asked, params), params) if asked == method else serve(asked, params)
+
+    return ask
+
+
+def lacking(_ask: Any, _params: Any) -> Any:
+    raise RpcError(NO_METHOD, "the method does not exist/is not available")
+
+
+@pytest.fixture
+def rig(earth: World, tmp_path: Path) -> Iterator[Rig]:
+    earth.chain.rpc("evm_revert", "0x0")
+    earth.chain.sim.random.seed(0)
+    with deaths() as fates:
+        made = Rig(earth, tmp_path, fates)
+        try:
+            yield made
+        finally:
+            for play in made.plays:
+                play.close()
+
+
+# -- reading -----------------------------------------------------------------------------------------------------------
+
+
+def test_n2_history__both_endpoints_leave_it_out__not_ready_says_which_and_reads_it_again(rig):
+    for endpoint in rig.play.endpoints:
+        endpoint.script("eth_getLogs", "result", [], times=1)
+    rig.play.live(1)
+    service = rig.earth.service.hex()
+    assert any(f"service 0x{service} exists, and its creation was not seen" in each for each in rig.troubles)
+    rig.play.live(DOUBT_BLOCKS + 3)
+    assert rig.troubles == []
+    rig.live_until(rig.ask(), "answered", "final")
+
+
+def test_n2_request__moved_on_without_a_log__is_doubted_and_read_again(rig):
+    """Its answer's log is left out of the block in which bloom filter and receipts would show it, too."""
+    rig.play.live(1)
+    request = rig.ask()
+    rig.play.live(1)
+    node = rig.play.node
+    assert node is not None
+    rig.live_until(request, "answered")
+    rig.play.live(3)
+    with node.journal.write() as tx:
+        job = tx.job(f"request:{request:064x}") or next(j for j in tx.jobs("request"))
+        tx.put_job("request", job.key, "open", {**job.payload, "posted": None}, None)
+    node._kept_house_at = 0
+    rig.play.live(1)
+    assert any("is open by the logs, and not by the contract" in each for each in rig.troubles)
+    rig.play.live(DOUBT_BLOCKS + 2)
+    assert rig.troubles == []
+
+
+def test_n5_round__block_comes_with_every_fourth_call__node_answers_all_the_same(rig):
+    rig.play.live(1)
+    request = rig.ask()
+    calls = 0
+
+    def mining(serve):
+        def ask(method, params):
+            nonlocal calls
+            calls += 1
+            if calls % 4 == 0:
+                rig.play.mine(1)
+            return serve(method, params)
+
+        return ask
+
+    for endpoint in rig.play.endpoints:
+        endpoint.serve = mining(endpoint.serve)
+    for _ in range(4):
+        rig.play.work()
+    assert rig.earth.status(request) in ("answered", "final")
+
+
+def test_eip_1898__unknown_to_the_endpoints__states_are_read_by_number(rig):
+    def by_number_alone(ask, params):
+        if isinstance(params[-1], dict):
+            raise RpcError(BAD_PARAMS, "invalid argument 1: json: cannot unmarshal object into Go value of type string")
+        return ask()
+
+    for method in ("eth_call", "eth_estimateGas", "eth_getTransactionCount", "eth_getBalance", "eth_getCode"):
+        rig.serve(method, by_number_alone)
+    rig.play.live(1)
+    rig.live_until(rig.ask(), "final")
+    assert rig.troubles == []
+
+
+def test_headers__without_bloom_mix_hash_and_base_fee_history__are_read(rig):
+    def other(ask, _params):
+        block = ask()
+        return block and {key: value for key, value in block.items() if key not in ("logsBloom", "withdrawals")}
+
+    for method in ("eth_getBlockByNumber", "eth_getBlockByHash"):
+        rig.serve(method, other)
+    for method in ("eth_feeHistory", "eth_maxPriorityFeePerGas", "eth_getBlockReceipts"):
+        rig.serve(method, lacking)
+    rig.play.live(1)
+    rig.live_until(rig.ask(), "final")
+    assert rig.troubles == []
+
+
+# -- writing -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "transaction underpriced: gas tip cap {tip}, minimum needed 25000000000",
+        "transaction underpriced: tip needed 25000000000, tip permitted {tip}",
+        "transaction underpriced",
+    ],
+)
+def test_n7_floor_of_25_gwei__first_bid_to_mined__in_a_few_blocks(rig, words):
+    def floor(ask, params):
+        tip = decode(bytes.fromhex(params[0][2:])).tx.max_priority_fee_per_gas
+        if tip < 25 * GWEI:
+            raise RpcError(SERVER, words.format(tip=tip))
+        return ask()
+
+    rig.serve("eth_sendRawTransaction", floor)
+    rig.play.live(1)
+    rig.bid_up_to_half()
+    request = rig.ask()
+    while not rig.play.endpoints[0].heard:
+        rig.play.live(1)
+    assert rig.live_until(request, "answered", "final") <= 6
+    bids = [decode(raw).tx.max_priority_fee_per_gas for raw in rig.play.endpoints[0].heard]
+    assert bids[0] == GWEI
+    assert max(bids) < 75 * GWEI
+
+
+def test_n7_floor_of_25_gwei__shown_by_the_last_blocks__the_first_bid_is_enough(rig):
+    def paid(ask, _params):
+        return {**ask(), "reward": [[hex(25 * GWEI)]] * 10}
+
+    rig.serve("eth_feeHistory", paid)
+    rig.play.live(1)
+    rig.bid_up_to_half()
+    rig.live_until(rig.ask(), "answered", "final")
+    assert decode(rig.play.endpoints[0].heard[0]).tx.max_priority_fee_per_gas == 25 * GWEI
+
+
+def test_f24_two_daemons__one_key_on_two_machines__one_stops_and_no_turn_is_signed_for_twice(rig):
+    rig.play.live(2)
+    first = rig.ask()
+    rig.live_until(first, "answered")
+    second = rig.daemon("two")
+    stopped: list[Play] = []
+    for n in range(120):
+        if n % 10 == 0:
+            rig.ask()
+        for play in rig.plays:
+            if play in stopped:
+                continue
+            try:
+                play.work()
+            except ForeignTransaction:
+                stopped.append(play)
+                play.kill()
+        rig.play.mine(1)
+        second.seconds += 1
+        if stopped:
+            break
+    assert stopped, "both went on for 120 blocks"
+    sent = {decode(raw).hash: decode(raw).tx for play in rig.plays for e in play.endpoints for raw in e.heard}
+    answers: dict[bytes, set[bytes]] = {}
+    for tx in sent.values():
+        if tx.sender in (bytes.fromhex(OPERATOR.address[2:]), bytes.fromhex(DISPUTER.address[2:])):
+            answers.setdefault(tx.data[: 4 + 5 * 32], set()).add(tx.data)
+    assert all(len(payloads) == 1 for payloads in answers.values() if len(next(iter(payloads))) > 300)
+
+
+def test_f21_chain__stands_still_and_goes_on__is_told_and_nothing_is_lost(rig):
+    rig.play.live(2)
+    request = rig.ask()
+    for _ in range(5):
+        rig.play.seconds += 3600
+        rig.play.work()
+    assert any("the chain's head has not changed for" in each for each in rig.troubles)
+    rig.live_until(request, "answered", "final")
+    assert rig.troubles == []
