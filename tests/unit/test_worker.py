@@ -8,6 +8,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import pytest
 from rig.fake_engine import KNOWN_QUESTION, FakeEngine
@@ -78,6 +79,17 @@ def test_generate__worker_hangs__killed_at_the_time_limit(start):
     with pytest.raises(EngineCrashed, match=r"longer than 0\.5 s"):
         engine.generate(prompt(b"boom"), PARAMS, limit_seconds=0.5)
     assert time.monotonic() - began < 5
+    assert not Path(f"/proc/{pid}").exists()
+
+
+def test_kill__a_job_in_hand__fails_at_once_and_no_worker_is_left(start):
+    engine = start(setup({"boom": "hang"}))
+    engine.start()
+    pid, began = engine.pid, time.monotonic()
+    Timer(0.5, engine.kill).start()
+    with pytest.raises(EngineCrashed, match="killed by SIGKILL"):
+        engine.generate(prompt(b"boom"), PARAMS)
+    assert time.monotonic() - began < LIMITS.heartbeat
     assert not Path(f"/proc/{pid}").exists()
 
 
