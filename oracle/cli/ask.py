@@ -95,7 +95,10 @@ def ask(
         int, typer.Option(min=1, max=1 << 31, help="Seconds until the fee can be refunded if nobody has answered.")
     ] = 600,
     value: Annotated[
-        str, typer.Option(help="Value at stake on the answer, in ether: TEEs answer at once up to a cap.")
+        str,
+        typer.Option(
+            help="Value at stake, in ether. Above the service's cap even a TEE's answer has a challenge window."
+        ),
     ] = "0",
     private: Annotated[
         bool, typer.Option("--private", help="Seal prompt and answer: only TEEs of the service can read them.")

@@ -30,7 +30,7 @@ DEFAULT_STORE = Path("~/.didyma/models")
 def add(
     source: Annotated[str, typer.Argument(help="hf:ORG/REPO/FILE.gguf[@REVISION], https://... or a local file.")],
     *,
-    name: Annotated[str, typer.Option(help="For people; by default the file's name.")] = "",
+    name: Annotated[str, typer.Option(help="Name for people; by default the file's name.")] = "",
     prefix: Annotated[
         str, typer.Option(help=r"Text before every prompt; special tokens count, \n is a new line.")
     ] = "",

@@ -71,7 +71,7 @@ def quote(
 def withdraw(
     wallet: Wallet,
     to: Annotated[str | None, typer.Argument(help="Where the credit goes; to its owner if not given.")] = None,
-    ether: Annotated[str, typer.Option(help="How much; all of it if not given.", show_default=False)] = "",
+    ether: Annotated[str, typer.Option(help="Amount; all of it if not given.", show_default=False)] = "",
 ) -> None:
     """Take out your credit: refunds, what was not used of a fee, rewards, what a seat left behind."""
     if wallet.dry_run and not (to and ether):

@@ -52,7 +52,7 @@ def retry(
     wallet: Wallet,
     identity: IdArgument,
     gas: Annotated[
-        int | None, typer.Option(min=1, max=1 << 32, help="For the callback; what was bought if not given.")
+        int | None, typer.Option(min=1, max=1 << 32, help="Gas for the callback; what was bought if not given.")
     ] = None,
 ) -> None:
     """Repeat a callback that failed, or make one that was left; anyone may, at least 30 days after the window."""

@@ -34,7 +34,9 @@ def verify(
         Path | None, typer.Option(help="The model's file, where it is not in the store.", show_default=False)
     ] = None,
     store: StoreOfModels = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="Of the engine; by the machine if not given.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads of the engine; by the machine if not given.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run a past answer again, from the chain's events and the model's file, and say whether it is right.
