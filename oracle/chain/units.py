@@ -1,4 +1,4 @@
-"""Amounts of ether in wei, and the address of nobody."""
+"""Amounts of ether in wei, and the addresses that nobody holds a key of."""
 
 from typing import Final
 
@@ -9,3 +9,5 @@ FINNEY: Final = 10**15
 ETHER: Final = 10**18
 NOBODY: Final = ChecksumAddress(HexAddress(HexStr("0x" + "00" * 20)))
 """What contracts hold where there is no address: no attester, no challenger, no key."""
+BURN: Final = ChecksumAddress(HexAddress(HexStr("0x000000000000000000000000000000000000dEaD")))
+"""Where contracts send slashed ether."""

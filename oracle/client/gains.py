@@ -11,10 +11,10 @@ from typing import Any
 
 from oracle.chain.requests import Ruling, Vote
 from oracle.chain.services import PanelTerms
+from oracle.chain.units import BURN, ETHER
 from oracle.client.client import OracleClient, decode, decoders
 from oracle.ids import CaseId, GameId
 
-BURN = "0x000000000000000000000000000000000000dEaD"
 BURNT = "burnt"
 ENDS = ("GameEnded", "GameSettled")
 
@@ -194,7 +194,7 @@ def told(gains: Sequence[Gain]) -> list[str]:
     """One line each, winners first."""
     lines = []
     for gain in sorted(gains, key=lambda gain: (gain.who == BURNT, gain.amount_wei < 0)):
-        amount = f"{abs(gain.amount_wei) / 10**18:g} ether"
+        amount = f"{abs(gain.amount_wei) / ETHER:g} ether"
         verb = "" if gain.who == BURNT else "lost " if gain.amount_wei < 0 else "won "
         lines.append(f"{gain.who} {verb}{amount}: {gain.why}")
     return lines

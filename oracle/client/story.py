@@ -11,6 +11,7 @@ from typing import Any
 from web3 import Web3
 
 from oracle.chain.requests import Answer, game_case_id
+from oracle.chain.units import ETHER
 from oracle.client import gains
 from oracle.client.client import OracleClient, asked
 from oracle.disputes import commitments, graph
@@ -186,9 +187,9 @@ SENTENCES: Mapping[str, Callable[[Args, _Place, Architecture], str]] = {
     "Picked": lambda args, place, a: f"disagrees first at {_where(place, a)}",
     "ValuesOpened": _shown_values,
     "AnswerKilled": lambda args, place, a: (
-        f"has the answer rejected; {args['rewardWei'] / 10**18:g} ether of its bond to {args['prover']}"
+        f"has the answer rejected; {args['rewardWei'] / ETHER:g} ether of its bond to {args['prover']}"
     ),
-    "GameSettled": lambda args, place, a: f"settles with a share of {args['shareWei'] / 10**18:g} ether",
+    "GameSettled": lambda args, place, a: f"settles with a share of {args['shareWei'] / ETHER:g} ether",
 }
 
 
@@ -213,7 +214,7 @@ def _leaf(operator: Operator, index: int) -> str:
 
 def _end(client: OracleClient, args: Mapping[str, Any], place: _Place, log: Any) -> str:
     if not args["challengerWon"]:
-        return f"ends the game: the challenger was silent; {args['toNodeWei'] / 10**18:g} ether to the node"
+        return f"ends the game: the challenger was silent; {args['toNodeWei'] / ETHER:g} ether to the node"
     tx = client.w3.eth.get_transaction(log["transactionHash"])
     called = {contract.address: contract for contract in (client.game, client.referee, client.token_referee)}
     if "to" not in tx or tx["to"] not in called:  # through somebody's contract

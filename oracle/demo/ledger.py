@@ -13,10 +13,8 @@ from rich.table import Table
 from web3 import Web3
 
 from oracle.chain.requests import Answer
-from oracle.chain.units import ETHER
+from oracle.chain.units import BURN, ETHER
 from oracle.client import OracleClient
-
-BURN_ADDRESS = Web3.to_checksum_address("0x000000000000000000000000000000000000dEaD")
 
 
 @dataclass(frozen=True)
@@ -107,7 +105,7 @@ def settle(client: OracleClient, parties: Sequence[Party], initial: Mapping[Chec
             row.bonds = _paid_for_votes(client, party, own) - sum(lost.get(seat, 0) for seat in own)
             row.bonds -= sum(forfeited.get(account, 0) for account in party.accounts)
             row.fees = rest - row.bonds
-    ledger.rows["burnt"].bonds = w3.eth.get_balance(BURN_ADDRESS) + client.oracle.functions.burnable().call()
+    ledger.rows["burnt"].bonds = w3.eth.get_balance(BURN) + client.oracle.functions.burnable().call()
     return ledger
 
 

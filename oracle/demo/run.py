@@ -23,13 +23,13 @@ from rich.table import Table
 from web3 import Web3
 
 from oracle.chain.requests import Request
-from oracle.chain.units import ETHER, GWEI
+from oracle.chain.units import BURN, ETHER, GWEI
 from oracle.client import OracleClient, Step, devnet, story
 from oracle.client.private import question, readers
 from oracle.demo import ledger
 from oracle.demo.cast import BRIBED, LIAR, DidNotHappen, Player, Role, explain, start
 from oracle.demo.drawing import draw
-from oracle.demo.ledger import BURN_ADDRESS, Party
+from oracle.demo.ledger import Party
 from oracle.demo.narrator import Narrator
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.tokenizer import tokenized
@@ -143,7 +143,7 @@ class Demo:
         user, deployer = self.user, self.deployer
         self.narrator = Narrator(self.w3, self.console)
         names = self.narrator.names
-        names |= {deployer.address: "the deployer", user.address: "the user", BURN_ADDRESS: "burnt"}
+        names |= {deployer.address: "the deployer", user.address: "the user", BURN: "burnt"}
         self.parties = [Party("the user and the dapp", (user.address, self.dapp.address))]
         plans = (ADA, BEN, CLEO, DAN, MALLORY) if self.panel else (ADA, BEN, MALLORY)
         for plan in plans:
