@@ -8,14 +8,19 @@ from typing import Any
 import pytest
 from e2e.world import World
 from rig.sim.deaths import deaths
+from rig.sim.faults import connected
 from rig.sim.play import DISPUTER, OPERATOR, Play
 from rig.sim.pool import decode
 from rig.sim.rpc import BAD_PARAMS, NO_METHOD, SERVER, RpcError
 from rig.sim.strangers import Strangers
 
+from oracle.chain.contracts import Contracts
 from oracle.chain.fees import FeePolicy
 from oracle.chain.reader import DOUBT_BLOCKS
+from oracle.client.logs import whole_history
+from oracle.client.offers import offers
 from oracle.errors import ForeignTransaction
+from oracle.node.operator.check import read_services
 
 GWEI = 10**9
 
@@ -117,6 +122,42 @@ def test_n2_request__moved_on_without_a_log__is_doubted_and_read_again(rig):
     assert any("is open by the logs, and not by the contract" in each for each in rig.troubles)
     rig.play.live(DOUBT_BLOCKS + 2)
     assert rig.troubles == []
+
+
+def too_long(ask: Any, params: Any) -> Any:
+    """As an endpoint that gives ten blocks at once, of whatever range."""
+    query = params[0]
+    if "blockHash" not in query:
+        first, last = (int(query[name], 16) for name in ("fromBlock", "toBlock"))
+        if last - first >= 10:
+            raise RpcError(BAD_PARAMS, "eth_getLogs is limited to a 10 block range")
+    return ask()
+
+
+async def test_n3_check__ten_blocks_at_once__finds_the_services(rig, tmp_path):
+    rig.serve("eth_getLogs", too_long)
+    rpc = connected(rig.play.endpoints)
+    settings = rig.earth.settings(tmp_path)
+    told: list[tuple[int, int]] = []
+    found = await read_services(
+        settings, Contracts.at(rig.earth.deployment), rpc, await rpc.head(), lambda *blocks: told.append(blocks)
+    )
+    assert [record.id for record in found] == [rig.earth.service]
+    assert len(told) > 2
+    assert told[-1][0] == told[-1][1]
+
+
+def test_n3_service_list__ten_blocks_at_once__says_the_same(rig, monkeypatch):
+    rig.play.mine(40)
+    client, request = rig.earth.client, rig.earth.chain.request
+    told: list[tuple[int, int]] = []
+    monkeypatch.setattr(client, "on_blocks", lambda *blocks: told.append(blocks))
+    monkeypatch.setattr(client, "_width", whole_history())
+    said = offers(client)
+    assert told == []
+    monkeypatch.setattr(rig.earth.chain, "request", _changed(request, "eth_getLogs", too_long))
+    assert offers(client) == said
+    assert told[-1][0] == told[-1][1]
 
 
 def test_n5_round__block_comes_with_every_fourth_call__node_answers_all_the_same(rig):
