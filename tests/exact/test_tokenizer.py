@@ -10,7 +10,7 @@ from rig.tiny_gguf import vocabulary
 
 from models.language import Writer
 from models.tokenizer import LETTERS, learn
-from oracle.engines.exact.pretokenizers import CUTTERS
+from oracle.engines.exact.pretokenizers import ALIKE, CUTTERS
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.prompts import MAX_TEXT_BYTES
@@ -136,7 +136,7 @@ def sentence_pieces(prefix):
     return write
 
 
-KINDS = {name: byte_pairs(name) for name in CUTTERS if name not in ("llama3", "llama-v3")}
+KINDS = {name: byte_pairs(name) for name in ALIKE}
 KINDS |= {"spm": sentence_pieces(False), "spm-prefix": sentence_pieces(True)}
 
 
@@ -199,6 +199,34 @@ def test_encode__text_of_control_tokens__stays_text(both, text):
     ids = ours.encode(text)
     assert ids == theirs.tokenize(text, special=False)
     assert b"".join(ours.pieces[token] for token in ids).strip() == text
+
+
+SOME = ["".join(part) for part in zip(WORDS * 3, SPACES * 5, SIGNS * 3, SCRIPTS * 3, strict=False)]
+
+
+@pytest.fixture(scope="module")
+def learned():
+    """A vocabulary of byte pairs, and a word in it that no merges make."""
+    merges = learn([" ".join(WORDS + SCRIPTS)] * 40, 300).merges
+    spelled = list(dict.fromkeys([*LETTERS, *(a + b for a, b in merges)]))
+    return [f"{a} {b}" for a, b in merges], [*CONTROL, *spelled, "Zyzzyva"]
+
+
+@pytest.mark.parametrize("pre", CUTTERS)
+def test_encode__every_name_of_a_cutter__as_llama_cpp(tmp_path, learned, pre):
+    merges, texts = learned
+
+    def write(out):
+        out.add_tokenizer_model("gpt2")
+        out.add_tokenizer_pre(pre)
+        out.add_token_list(texts)
+        out.add_token_types([Type.CONTROL] * 2 + [Type.NORMAL] * (len(texts) - 2))
+        out.add_token_merges(merges)
+
+    path = header(tmp_path / "v.gguf", write)
+    ours, theirs = Tokenizer(read(path)), NativeModel(path, vocabulary_only=True)
+    for text in [*SOME, "Zyzzyva", " Zyzzyva Zyzzyvas 1234567 ²½Ⅷ"]:
+        assert ours.encode(text.encode()) == theirs.tokenize(text.encode(), special=False), text
 
 
 MARKED = [b"<tool>", b"<tool_x>"]

@@ -139,16 +139,20 @@ def default(text: Sequence[int]) -> list[int]:
     return lengths
 
 
+ALIKE: dict[str, tuple[Cutter, str]] = {
+    "default": (default, ""),
+    "gpt-2": (gpt2, "a.x-4.0 exaone4 gigachat granite-docling jais mellum mpt olmo phi-2 trillion"),
+    "llama-bpe": (llama3, "llama3 llama-v3 falcon3 falcon-h1 lfm2 midm-2.0 pixtral"),
+    "smaug-bpe": (llama3, "dbrx"),
+    "qwen2": (qwen2, "deepseek-r1-qwen hunyuan kormo megrez solar-open stablelm2"),
+    "smollm": (smollm, "codeshell command-r exaone minerva-7b refact starcoder"),
+}
+"""A name of `tokenizer.ggml.pre`, how its texts are cut, and the names that llama.cpp treats alike."""
+
 CUTTERS: dict[str, Cutter] = {
-    "default": default,
-    "gpt-2": gpt2,
-    "llama-bpe": llama3,
-    "llama3": llama3,
-    "llama-v3": llama3,
-    "qwen2": qwen2,
-    "smollm": smollm,
+    name: cutter for first, (cutter, others) in ALIKE.items() for name in (first, *others.split())
 }
 """By `tokenizer.ggml.pre`."""
 
-WHOLE_WORDS = frozenset(["llama-bpe", "llama3", "llama-v3"])
+WHOLE_WORDS = frozenset(["llama-bpe", *ALIKE["llama-bpe"][1].split()])
 """Those that take a piece which is a token as it is, whatever its merges would give."""
