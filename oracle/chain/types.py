@@ -26,6 +26,8 @@ class Block:
     prev_randao: bytes
     bloom: bytes
     """256 bytes; all zero on chains that do not fill it."""
+    has_base_fee: bool = True
+    """Whether the chain takes EIP-1559 transactions."""
 
     def may_have(self, addresses: Iterable[str], topics: Iterable[bytes]) -> bool:
         """False only if the bloom filter proves that none of `addresses` logged one of `topics` here."""
@@ -114,6 +116,7 @@ def parse_block(value: Any) -> Block:
         timestamp=parse_int(v["timestamp"]),
         base_fee_wei=parse_int(v.get("baseFeePerGas") or "0x0"),
         prev_randao=parse_bytes(v.get("mixHash") or "0x" + "00" * 32, 32),
+        has_base_fee=v.get("baseFeePerGas") is not None,
         bloom=parse_bytes(v.get("logsBloom") or "0x" + "00" * 256, 256),
     )
 

@@ -78,7 +78,10 @@ def tee_of(settings: Settings, contracts: Contracts) -> tuple[QuoteProducer, Sou
 
 
 async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, head: Block) -> None:
-    """Raises BadSettings for a service that does not exist or has an arbiter other than this deployment's."""
+    """Raises BadSettings for a service that does not exist or has an arbiter other than this deployment's, and for a
+    chain on which nothing can be signed for any."""
+    if not head.has_base_fee:
+        raise BadSettings("this chain has no base fee (EIP-1559), and the node signs no transactions of older kinds")
     for service in settings.service_ids:
         data = contracts.oracle.encode("arbiterOf", service)
         arbiter = contracts.oracle.result("arbiterOf", await rpc.call(contracts.oracle.address, data, head))

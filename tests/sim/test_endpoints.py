@@ -19,7 +19,8 @@ from oracle.chain.fees import FeePolicy
 from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.client.logs import whole_history
 from oracle.client.offers import offers
-from oracle.errors import ForeignTransaction
+from oracle.errors import BadSettings, ForeignTransaction
+from oracle.node.assembly import check_services
 from oracle.node.operator.check import read_services
 
 GWEI = 10**9
@@ -207,6 +208,16 @@ def test_headers__without_bloom_mix_hash_and_base_fee_history__are_read(rig):
     rig.play.live(1)
     rig.live_until(rig.ask(), "final")
     assert rig.troubles == []
+
+
+async def test_chain__without_a_base_fee__is_refused_at_start_by_name(rig, tmp_path):
+    rig.serve(
+        "eth_getBlockByNumber", lambda ask, _: {key: value for key, value in ask().items() if key != "baseFeePerGas"}
+    )
+    rpc = connected(rig.play.endpoints)
+    contracts, settings = Contracts.at(rig.earth.deployment), rig.earth.settings(tmp_path)
+    with pytest.raises(BadSettings, match=r"no base fee \(EIP-1559\)"):
+        await check_services(settings, contracts, rpc, await rpc.start())
 
 
 # -- writing -----------------------------------------------------------------------------------------------------------
