@@ -222,7 +222,7 @@ def test_n9_commands__reply_drips_for_ever__gives_up_in_time():
 
 @pytest.mark.parametrize("status", ["200 OK", "500 No"])
 async def test_n9__reply_without_end__is_cut_off(monkeypatch, status):
-    for module in ("connect", "rpc"):
+    for module in ("connect", "endpoint"):
         monkeypatch.setattr(f"oracle.chain.{module}.MOST_REPLY_BYTES", 1 << 20)
     with sending(f"HTTP/1.0 {status}".encode(), zeros(1 << 30)) as url:
         with pytest.raises(RpcRefused, match=r"a reply of more than .* MiB: ask it for less"):
