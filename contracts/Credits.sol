@@ -4,13 +4,11 @@ pragma solidity ^0.8.30;
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
 import {ICredits} from "./interfaces/ICredits.sol";
+import {BURN} from "./interfaces/Types.sol";
 
 /// @title Credits
-/// @notice The pull side of the ledger.
+/// @notice Who may withdraw how much.
 abstract contract Credits is ICredits, ReentrancyGuardTransient {
-    /// @dev An address without code and without a known key.
-    address internal constant BURN = 0x000000000000000000000000000000000000dEaD;
-
     /// @inheritdoc ICredits
     mapping(address account => uint256) public credit;
 
@@ -19,7 +17,8 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
         uint256 creditWei = credit[msg.sender];
         if (amountWei > creditWei) revert InsufficientCredit(msg.sender, creditWei, amountWei);
 
-        // INVARIANT: the contract's balance covers every credit, seat balance, locked bond and escrowed fee.
+        // INVARIANT: the contract's balance covers every credit, seat balance, locked bond and escrowed fee. Credit shrinks
+        // before the ether leaves.
         unchecked {
             credit[msg.sender] = creditWei - amountWei;
         }
@@ -29,12 +28,14 @@ abstract contract Credits is ICredits, ReentrancyGuardTransient {
 
     /// @inheritdoc ICredits
     function deposit(address account) external payable {
+        // INVARIANT: credit grows by the ether that came in.
         credit[account] += msg.value;
         emit Deposited(msg.sender, account, msg.value);
     }
 
     /// @inheritdoc ICredits
     function burn() external nonReentrant {
+        // INVARIANT: only what was slashed or fined leaves here, once.
         uint256 amountWei = credit[BURN];
         credit[BURN] = 0;
         emit Burnt(amountWei);

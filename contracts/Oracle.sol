@@ -9,8 +9,8 @@ import {Turns} from "./Turns.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
+import {BURN, RequestId, ServiceId} from "./interfaces/Types.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
-import {RequestId, ServiceId} from "./interfaces/Types.sol";
 
 /// @title Oracle
 /// @notice Requests from escrow to callback. No owner, no pause, no proxy.
@@ -27,11 +27,11 @@ contract Oracle is Turns {
     /// @notice Most gas a callback can buy: leaves a transaction under the cap of EIP-7825 (2^24) room for the rest.
     uint256 public constant MAX_CALLBACK_GAS = 12_000_000;
 
-    /// @notice Longest output. What can be answered must also fit into `finalize` beside the largest callback; and public
+    /// @notice Longest output. It must fit into a transaction of `finalize` together with the largest callback, and public
     /// mempools carry no larger transactions.
     uint256 public constant MAX_OUTPUT_BYTES = 128 * 1024;
 
-    /// @notice How long after its window and the longest dispute a callback can be repeated or, if it was left, made.
+    /// @notice How long after the window and the longest dispute a callback can be repeated, or made if it was left.
     uint256 public constant RETRY_SECONDS = 30 days;
 
     /// @dev What must be left for the steps after a callback returns.
@@ -67,6 +67,7 @@ contract Oracle is Turns {
             rules: RequestLib.packRules(params, rules.turnSeconds, rules.windowSeconds, rules.seatCount),
             money: RequestLib.packMoney(uint96(feeWei), prices.tokenWei, rules.bondWei, params.valueFinney)
         });
+        // INVARIANT: the ether sent is `_escrow(req)`, and all that this request can ever pay out beside a bond.
         requestId = req.id();
         if (_state[requestId] != 0) revert DuplicateRequest(requestId);
         _state[requestId] = _openState(0);
@@ -79,6 +80,7 @@ contract Oracle is Turns {
         Round memory round = _openRound(requestId);
         if (msg.sender != req.payer()) revert NotPayer(requestId, req.payer());
 
+        // INVARIANT: the refund and the seat's payment add up to the escrow, and no other call pays it out again.
         uint256 refundWei = _escrow(req);
         bytes32 seedBlockHash = req.seedBlockHash();
         if (seedBlockHash != 0) {
@@ -101,6 +103,8 @@ contract Oracle is Turns {
         uint256 deadline = req.deadline();
         if (block.timestamp <= deadline) revert DeadlineNotPassed(requestId, deadline);
 
+        // INVARIANT: the refund and what is burnt of it add up to the escrow; what is burnt is at most the forfeit, which
+        // is part of the fee. No other call pays the escrow out again.
         uint256 refundWei = _escrow(req);
         bytes32 seedBlockHash = req.seedBlockHash();
         if (seedBlockHash != 0 && deadline > round.startsAt) {
@@ -173,6 +177,7 @@ contract Oracle is Turns {
         if (block.timestamp > closedAt) revert RetryClosed(requestId, closedAt);
         if (callbackGas < req.callbackGas()) revert InsufficientGas(callbackGas, req.callbackGas());
 
+        // INVARIANT: a bounty is paid once. The status changes before the callback; if that fails, all of this reverts.
         uint256 bountyWei = _bountyWei(req, requestId);
         _setStatus(requestId, Status.Final);
         if (bountyWei > 0) credit[msg.sender] += bountyWei;
@@ -189,6 +194,7 @@ contract Oracle is Turns {
         uint256 bountyWei = _bountyWei(req, requestId);
         if (bountyWei == 0) revert NothingToReclaim(requestId);
 
+        // INVARIANT: a bounty is paid once: `_bountyWei` is zero from here on.
         _state[requestId] |= RequestLib.RETURNED;
         credit[req.payer()] += bountyWei;
         emit CallbackReclaimed(requestId, bountyWei);
@@ -202,6 +208,7 @@ contract Oracle is Turns {
         _expect(requestId, Status.Answered, ans);
         if (block.timestamp > ans.closesAt()) revert WindowClosed(requestId, ans.closesAt());
 
+        // INVARIANT: the bond stays locked until the arbiter rules: no other call accepts a disputed answer.
         _setStatus(requestId, Status.Disputed);
         emit AnswerDisputed(requestId, ans.turn());
     }
@@ -214,6 +221,8 @@ contract Oracle is Turns {
     {
         RequestId requestId = req.id();
         _expect(requestId, Status.Disputed, ans);
+        // INVARIANT: an arbiter moves nothing but the ether that it sends along and the bond of this answer, once. At least
+        // half of what it slashes for a rejected answer is burnt, so a node loses even if it convicts itself.
         uint256 slashableWei = ruling == Ruling.Upheld ? 0 : req.bondWei();
         if (slashWei > slashableWei) revert SlashTooLarge(slashWei, slashableWei);
         _payOut(payouts, slashWei + msg.value, ruling == Ruling.Rejected ? slashWei - slashWei / 2 : 0);
@@ -225,6 +234,7 @@ contract Oracle is Turns {
             next = Round({firstTurn: ans.turn() + 1, startsAt: uint48(block.timestamp)});
             _state[requestId] = _openState(next.firstTurn);
             uint256 bondWei = req.bondWei();
+            // INVARIANT: what is slashed and what goes back to the seat add up to the bond.
             _paySeat(_seats[req.service][ans.seat()], bondWei - slashWei, 1, bondWei, req.turnSeconds());
             _suspendIfDrained(req.service, ans.seat(), bondWei);
         }
@@ -329,6 +339,7 @@ contract Oracle is Turns {
 
     /// @dev Credits `payouts` out of `potWei` and burns the rest, which is at least `leastBurntWei`.
     function _payOut(Payout[] calldata payouts, uint256 potWei, uint256 leastBurntWei) private {
+        // INVARIANT: credits grow by exactly `potWei`.
         uint256 paidWei;
         for (uint256 i; i < payouts.length; ++i) {
             credit[payouts[i].account] += payouts[i].amountWei;
@@ -352,7 +363,7 @@ contract Oracle is Turns {
     }
 
     /// @dev Only the operator of the seat that answered may leave a callback, and only while others still have time to
-    /// deliver it: whoever waited longer could keep an answer from its consumer for good.
+    /// deliver it. Otherwise a node could wait until nobody can deliver, and its consumer would never get the answer.
     function _checkLeaver(Request calldata req, Answer calldata ans) private view {
         address operator = _seats[req.service][ans.seat()].money.operator;
         if (msg.sender != operator) revert NotAnswerer(req.id(), operator);
@@ -371,8 +382,8 @@ contract Oracle is Turns {
         return waits ? _callbackWei(req) : 0;
     }
 
-    /// @dev Makes the answer that stands final: pays for it, gives its bond back, calls the payer back. A callback that the
-    /// answerer leaves is not made, and what it escrowed stays here.
+    /// @dev Makes an answer final: pays for it, gives its bond back, calls the payer back. If the answerer leaves the
+    /// callback, it is not made, and its price stays here.
     function _settle(
         Request calldata req,
         RequestId requestId,
@@ -380,6 +391,8 @@ contract Oracle is Turns {
         bytes calldata output,
         bool leavesCallback
     ) private {
+        // INVARIANT: escrow and bond are paid out once: the status is final before anything is paid, and before the callback.
+        // The seat, the finalizer and the payer together get escrow and bond, less the price of a callback that is left.
         _setStatus(requestId, Status.Final);
         uint256 unusedWei = req.tokenPriceWei() * (req.maxTokens() - RequestLib.tokenCountIn(head));
         uint256 paidWei = req.feeWei() - unusedWei;
@@ -415,6 +428,8 @@ contract Oracle is Turns {
         if (consumer.code.length == 0) return false;
         bytes memory data = abi.encodeCall(IOracleConsumer.onAnswer, (requestId, output));
 
+        // INVARIANT: the callback gets all the gas that was paid for, whatever it does, and no more; so no finalizer can
+        // make it fail.
         // EIP-150: a call gets at most 63/64 of what is left, silently less than asked for. 63/64 x needed >= callbackGas.
         uint256 needed = callbackGas + callbackGas / 63 + AFTER_CALLBACK_GAS;
         if (gasleft() < needed) revert InsufficientGas(gasleft(), needed);

@@ -8,13 +8,12 @@ import {ServiceStore} from "./ServiceStore.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IServices} from "./interfaces/IServices.sol";
-import {ServiceId} from "./interfaces/Types.sol";
+import {BURN, ServiceId} from "./interfaces/Types.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 
 /// @title Seats
-/// @notice Creates services; takes, keeps and gives up their seats: all that no request waits for.
-/// @dev The oracle runs this code on its own storage, by `delegatecall`. Called directly it keeps books of its own, which
-/// nobody reads.
+/// @notice Creates services; takes, keeps and gives up their seats.
+/// @dev The oracle runs this code on its own storage, by `delegatecall`. Nobody reads this contract's own storage.
 contract Seats is ServiceStore {
     /// @notice Longest `lifetimeSeconds`. EIP-2935 keeps 8191 block hashes: 27 hours of 12-second blocks.
     uint32 public constant MAX_LIFETIME = 1 days;
@@ -30,8 +29,8 @@ contract Seats is ServiceStore {
 
     IModelRegistry public immutable models;
 
-    /// @notice The least time between two blocks of this chain, in thousandths of a second. A chain that was slower for a
-    /// turn or more stood still, and nobody is fined for what passed meanwhile.
+    /// @notice The least time between two blocks of this chain, in thousandths of a second. If blocks
+    /// were missing for a turn or more, the chain stood still, and nobody is fined for turns in that time.
     uint32 public immutable blockMillis;
 
     constructor(IModelRegistry models_, uint32 blockMillis_) {
@@ -101,6 +100,7 @@ contract Seats is ServiceStore {
             s.taken = seat + 1;
         }
 
+        // INVARIANT: the seat's balance is the ether sent. The seat is new or was emptied by `exit`, so it owes nothing.
         uint48 readyAt = uint48(block.timestamp) + s.rules.lifetimeSeconds;
         _seats[service][seat] = SeatState({
             money: SeatMoney({
@@ -148,6 +148,7 @@ contract Seats is ServiceStore {
         uint16 locks = state.duties + state.money.openAnswers;
         if (locks > 0) revert SeatLocked(service, seat, locks);
 
+        // INVARIANT: no bond is locked and no panel counts on the seat; its whole balance becomes its owner's credit, once.
         uint256 balanceWei = state.money.balanceWei;
         delete _seats[service][seat];
         _vacant[service].push(seat);
@@ -163,6 +164,7 @@ contract Seats is ServiceStore {
         Rules storage rules = _services[service].rules;
         SeatMoney memory money = state.money;
         _noteShort(money, rules.bondWei, rules.turnSeconds);
+        // INVARIANT: the balance grows by the ether sent.
         money.balanceWei = _toBalance(money.balanceWei + msg.value);
         state.money = money;
         emit SeatToppedUp(service, seat, msg.sender, msg.value);
@@ -172,7 +174,7 @@ contract Seats is ServiceStore {
     }
 
     /// @notice What the oracle runs after a fine or a ruling.
-    /// @dev Payable, for a ruling brings ether along; not among the oracle's own functions.
+    /// @dev Payable, because a ruling brings ether along. The oracle does not expose it.
     function suspendDrained(ServiceId service, uint16 seat) external payable {
         _suspendIfDrained(service, seat, _seats[service][seat]);
     }
@@ -193,6 +195,7 @@ contract Seats is ServiceStore {
             revert InsufficientSeatBalance(service, seat, state.money.balanceWei, neededWei);
         }
 
+        // INVARIANT: balance becomes the same amount of credit, and what may be fined or locked, at least `seatWei`, stays.
         state.money.balanceWei -= amountWei;
         credit[msg.sender] += amountWei;
         emit SeatWithdrawn(service, seat, amountWei);
@@ -215,6 +218,7 @@ contract Seats is ServiceStore {
     function unlockSeat(ServiceId service, uint16 seat, uint72 fineWei) external onlyArbiter(service) {
         SeatState storage state = _seats[service][seat];
         --state.duties;
+        // INVARIANT: an arbiter can burn a seat's free balance, never pay it to anyone.
         if (fineWei > 0) {
             uint256 finedWei = _fine(state, fineWei);
             credit[BURN] += finedWei;
@@ -225,8 +229,8 @@ contract Seats is ServiceStore {
 
     /* THE DRAW: its places are [0, seatCount), each leads to one seat; a place that empties gets the seat of the last */
 
-    /// @dev A seat that comes in stands in a new last place. If that is the place of its own number and never led
-    /// elsewhere nothing need be remembered; that is Active, and answering costs least.
+    /// @dev A new seat stands in a new last place. If that is the place of its own number, and it never led elsewhere, nothing
+    /// is stored and the status is Active; such a seat answers for the least gas.
     function _enterDraw(ServiceId service, uint16 seat, SeatState storage state) private {
         Rules storage rules = _services[service].rules;
         uint16 place = rules.seatCount;
@@ -245,8 +249,8 @@ contract Seats is ServiceStore {
         }
     }
 
-    /// @dev The seat in the last place takes the place of the one that goes, for requests to come; those made before draw
-    /// both as ever.
+    /// @dev The seat in the last place takes the place of the one that leaves, for later requests. Earlier requests draw both
+    /// as before.
     function _leaveDraw(ServiceId service, SeatState storage state) private {
         Rules storage rules = _services[service].rules;
         uint16 last = rules.seatCount - 1;
@@ -268,7 +272,7 @@ contract Seats is ServiceStore {
         emit SeatPlaced(service, place, seat);
     }
 
-    /// @dev Takes a seat out of the draw that has less than a bond and none to come back.
+    /// @dev Takes a seat out of the draw if it has less than a bond and no open answer whose bond could return.
     function _suspendIfDrained(ServiceId service, uint16 seat, SeatState storage state) private returns (bool) {
         SeatMoney memory money = state.money;
         uint256 bondWei = _services[service].rules.bondWei;

@@ -127,9 +127,10 @@ abstract contract ServiceStore is IServices, Credits {
         _;
     }
 
-    /// @dev Takes up to `fineWei` of what is free; where it goes is the caller's business.
+    /// @dev Takes up to `fineWei` of the free balance. The caller decides where it goes.
     function _fine(SeatState storage state, uint256 fineWei) internal returns (uint256 finedWei) {
         finedWei = fineWei < state.money.balanceWei ? fineWei : state.money.balanceWei;
+        // INVARIANT: a fine takes free balance only: bonds of open answers are not in it.
         state.money.balanceWei -= uint72(finedWei);
     }
 
@@ -140,7 +141,8 @@ abstract contract ServiceStore is IServices, Credits {
         return _seatInTrace(_places[service][place], place, blockNumber);
     }
 
-    /// @dev The newest entry before `blockNumber`: usually the last, otherwise by bisection, for others can make it long.
+    /// @dev The newest entry before `blockNumber`: usually the last, otherwise found by bisection, because others can make the
+    /// list long.
     function _seatInTrace(uint64[] storage trace, uint16 place, uint256 blockNumber) private view returns (uint16) {
         uint256 high = trace.length;
         if (high == 0) return place;
@@ -195,6 +197,7 @@ abstract contract ServiceStore is IServices, Credits {
         uint256 bondWei,
         uint256 turnSeconds
     ) internal {
+        // INVARIANT: balance and owner's credit together grow by `amountWei`.
         SeatMoney memory money = state.money;
         _noteShort(money, bondWei, turnSeconds);
         uint256 balanceWei = money.balanceWei + amountWei;

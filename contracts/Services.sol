@@ -11,9 +11,11 @@ import {ServiceId} from "./interfaces/Types.sol";
 import {Delegated} from "./libraries/Delegated.sol";
 
 /// @title Services
-/// @notice The oracle's side of services and seats: their storage is here, the code of what no request waits for is in
+/// @notice The oracle's side of services and seats: their storage is here; the code that creates and changes them is in
 /// `Seats`, whose address never changes.
 abstract contract Services is ServiceStore {
+    // INVARIANT: this code runs on the oracle's money, so it never changes, it lays out storage as `ServiceStore` does, and
+    // it adds the ether of a call to one seat's balance, once.
     Seats public immutable seats;
     IModelRegistry public immutable models;
 
@@ -81,7 +83,7 @@ abstract contract Services is ServiceStore {
         Delegated.run(address(seats));
     }
 
-    /// @dev Takes a seat out of the draw that can never cover another bond as it is.
+    /// @dev Takes a seat out of the draw if it cannot cover another bond and has none to get back.
     function _suspendIfDrained(ServiceId service, uint16 seat, uint256 bondWei) internal {
         SeatMoney memory money = _seats[service][seat].money;
         if (!_isDrawn(money.status) || money.openAnswers > 0 || money.balanceWei >= bondWei) return;

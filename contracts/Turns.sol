@@ -5,8 +5,8 @@ import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {Services} from "./Services.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
+import {BURN, RequestId, ServiceId} from "./interfaces/Types.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
-import {RequestId, ServiceId} from "./interfaces/Types.sol";
 
 /// @title Turns
 /// @notice Whose turn it is to answer, the bond that an answer locks, and who is fined for the turns that passed.
@@ -46,15 +46,17 @@ abstract contract Turns is IOracle, Services {
             revert InsufficientSeatBalance(req.service, seat, state.balanceWei, bondWei);
         }
         if (state.openAnswers == MAX_OPEN_ANSWERS) revert SeatBusy(req.service, seat);
+        // INVARIANT: a bond is out of the seat's balance as long as its answer is open, so nothing can spend it twice. A seat
+        // with open answers cannot be given up.
         state.balanceWei -= uint72(bondWei);
         ++state.openAnswers;
         slot.money = state;
     }
 
     /// @dev Fines the seats of turns [round.firstTurn, endTurn) that were in the draw and had a bond free when their turn
-    /// began, `mostWei` in all. Burns the fines and as much again, which the caller takes from the payer's refund or from
-    /// the seat that answers late: so whoever makes others lose a fine, by requests or by answers, loses as much. A private
-    /// prompt is sealed to the keys of some seats; the others could not answer it.
+    /// began, `mostWei` in all. Burns the fines and the same amount again, which the caller takes from the payer's refund or
+    /// from the seat that answers late: whoever makes others pay a fine, by requests or by answers, loses as much. Nobody is
+    /// fined about a private prompt: it is sealed to the keys of some seats, and the others cannot answer it.
     function _chargeMissed(
         Request calldata req,
         Round memory round,
@@ -69,15 +71,20 @@ abstract contract Turns is IOracle, Services {
             uint16 seat = _seatOfTurn(req, requestId, seedBlockHash, turn);
             uint256 beganAt = round.startsAt + uint256(turn - round.firstTurn) * req.turnSeconds();
             if (!_couldAnswer(req, seat, beganAt)) continue;
+            // INVARIANT: only a seat that was in the draw and surely had a free bond is fined; all fines of a call are at most
+            // `mostWei`.
             uint256 fineWei = _fine(_seats[req.service][seat], Math.min(penaltyWei, mostWei - finesWei));
             finesWei += fineWei;
             emit TurnMissed(requestId, turn, seat, fineWei);
             _suspendIfDrained(req.service, seat, req.bondWei());
         }
+        // INVARIANT: half of what is burnt came from the fined seats; the caller takes the other half from the payer's refund
+        // or from the seat that answers late.
         if (finesWei > 0) credit[BURN] += 2 * finesWei;
     }
 
-    /// @dev Fines those who let their turns pass, and takes as much from the seat that answers instead, as far as that has it.
+    /// @dev Fines the seats that let their turns pass, and takes the same amount from the seat that answers instead; no more
+    /// than that seat has.
     function _chargeLate(
         Request calldata req,
         Round memory round,
@@ -89,7 +96,9 @@ abstract contract Turns is IOracle, Services {
         SeatMoney storage money = _seats[req.service][seat].money;
         uint72 reserveWei = money.balanceWei;
         uint256 mostWei = Math.min(_forfeitWei(req.service), reserveWei);
-        money.balanceWei = 0; // what it gives up cannot be fined as well
+        // INVARIANT: the seat that answers late gives up what the others are fined, never more than it has. Its balance is
+        // zero meanwhile, so that the same ether cannot be fined as well.
+        money.balanceWei = 0;
         uint256 finesWei = _chargeMissed(req, round, requestId, seedBlockHash, turn, mostWei);
         money.balanceWei = reserveWei - uint72(finesWei);
     }
@@ -108,7 +117,7 @@ abstract contract Turns is IOracle, Services {
     }
 
     /// @dev Whether a turn since the round began may have had no block in which to answer. Each block takes `blockMillis` at
-    /// least, so what the blocks since cannot have taken is how long the chain may have stood still in one piece.
+    /// least; the time that the blocks since cannot account for is the longest that the chain may have stood still.
     function _stoodStill(Request calldata req, Round memory round, uint256 startsBlock) private view returns (bool) {
         uint256 first = Math.max(startsBlock, req.blockNumber() + RequestLib.SEED_DELAY) + 1;
         uint256 blocks = block.number > first ? block.number - first : 0;

@@ -31,7 +31,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         "Request(bytes32 service,bytes32 promptHash,uint256 head,uint256 rules,uint256 money)"
     );
 
-    /// @dev A policy as `check` and `admit` want it: the first slot is all that an answer reads.
+    /// @dev A policy as `check` and `admit` read it: an answer reads the first slot only.
     struct Standing {
         Caps caps;
         uint32 graceSeconds;
@@ -43,7 +43,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     }
 
     IOracle public immutable oracle;
-    /// @dev Asked directly: each contract on the way costs an answer 2,600 gas.
+    /// @dev Called directly: each contract in between would cost an answer 2,600 gas.
     IRevocations private immutable REVOCATIONS;
 
     mapping(ServiceId service => Standing) private _standings;
@@ -197,7 +197,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
 
     /* INTERNALS */
 
-    /// @dev That the key is active is asked at length only if something was revoked since it was admitted.
+    /// @dev Checks the key's standing again only if something was revoked since it was admitted.
     function _isAdmitted(Admission memory admission, Caps memory caps, address signer) private view returns (bool) {
         Key storage key = _keys[signer];
         if (
@@ -207,7 +207,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         return admission.generation == REVOCATIONS.generation() || _isActive(key);
     }
 
-    /// @dev One flag after the other; what a policy says nothing of is not accepted.
+    /// @dev One flag after the other. A policy accepts only what it names.
     function _isAcceptable(Standing storage s, Details calldata details) private view returns (bool) {
         uint8 status = details.tcbStatus;
         if (status & CONFIGURATION_NEEDED != 0 && !s.acceptsConfiguration) return false;

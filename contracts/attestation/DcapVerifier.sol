@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {IAttestationVerifier, OUT_OF_DATE, REVOKED} from "../interfaces/IAttestationVerifier.sol";
 import {IDcapCollateral} from "../interfaces/IDcapCollateral.sol";
+import {IDcapVerifier} from "../interfaces/IDcapVerifier.sol";
 import {IRevocations} from "../interfaces/IRevocations.sol";
 import {Der} from "./Der.sol";
 import {P256} from "./P256.sol";
@@ -13,7 +14,7 @@ import {TcbLevels} from "./TcbLevels.sol";
 /// length (6), body (TDX 584, in version 5 648; SGX 384), signature of all that (64), attestation key (64), report of the
 /// quoting enclave (384), its signature (64), length of its authentication data (2) and those, id of the platform's
 /// certificate (32). That certificate, and all else, must stand in the collateral.
-contract DcapVerifier is IAttestationVerifier {
+contract DcapVerifier is IDcapVerifier {
     uint256 private constant HEADER_BYTES = 48;
     uint256 private constant SGX_BODY_BYTES = 384;
     /// @dev Attestation key type 2 (ECDSA P-256) and TEE type, as they stand in the header after the version.
@@ -29,20 +30,6 @@ contract DcapVerifier is IAttestationVerifier {
 
     bytes32 private immutable SGX_KIND;
     bytes32 private immutable TDX_KIND;
-
-    error UnsupportedQuote(uint256 version, bytes6 keyAndTeeType);
-    error WrongVendor(bytes16 vendor);
-    error WrongLength(uint256 expected, uint256 given);
-    /// @notice Thrown when the quoting enclave's report does not carry the hash of the attestation key.
-    error UnboundKey();
-    error BadQeSignature();
-    error BadQuoteSignature();
-    /// @notice Thrown when the quoting enclave is not the one that Intel signed an identity of, or runs in debug mode.
-    error WrongQe(bytes32 signer, uint128 attributes, uint256 product);
-    /// @notice Thrown when a trust domain or enclave is debuggable or otherwise not sealed, or its TDX module not Intel's.
-    error UnsafeAttributes(bytes8 attributes);
-    error ForeignModule();
-    error PlatformRevoked(uint8 status);
 
     /// @dev Where the parts of evidence begin.
     struct Layout {

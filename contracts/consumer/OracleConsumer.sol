@@ -11,9 +11,6 @@ import {RequestId, ServiceId} from "../interfaces/Types.sol";
 abstract contract OracleConsumer is IOracleConsumer {
     IOracle public immutable oracle;
 
-    /// @notice Thrown when anyone but the oracle calls back.
-    error NotOracle(address caller);
-
     constructor(IOracle oracle_) {
         oracle = oracle_;
     }

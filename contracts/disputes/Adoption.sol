@@ -9,8 +9,8 @@ import {ServiceId} from "../interfaces/Types.sol";
 import {GameServices} from "./GameServices.sol";
 
 /// @title Which services the dispute game judges.
-/// @notice Terms under which somebody honest would lose money, or run out of time, are refused. Its code runs on the game's
-/// storage, once a service; it holds nothing of its own.
+/// @notice Refuses terms under which an honest party would lose money or run out of time. Its code runs on the game's
+/// storage, once for each service; it stores nothing of its own.
 contract Adoption is GameServices {
     uint256 private constant MAX_CEILING_PERCENT = 200;
     uint256 private constant MAX_CLOCK_SECONDS = 30 days;

@@ -7,7 +7,7 @@ import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IServices} from "../interfaces/IServices.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
-import {ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
+import {BURN, ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
 import {Delegated} from "../libraries/Delegated.sol";
 import {MerkleTree} from "../libraries/MerkleTree.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
@@ -24,7 +24,6 @@ contract DisputeGame is Games {
 
     uint256 private constant WITNESSES = 8;
     uint256 private constant WITNESSES_PERCENT = 20;
-    address private constant BURN = 0x000000000000000000000000000000000000dEaD;
 
     uint256 private constant MAX_LEAF_BYTES = 2048;
     uint256 private constant TOKENS_LEAF_BYTES = 32;
@@ -86,6 +85,8 @@ contract DisputeGame is Games {
         bool first = c.open == 0;
         if (!first && block.timestamp > ans.closesAt()) revert WindowClosed(caseId, ans.closesAt());
 
+        // INVARIANT: this contract holds the bond of every game that is not over, and the shares left of killed answers'
+        // bonds. `priceWei` stays here until the game is over; the rest goes back as credit.
         c.service = uint32(_indexOf[req.service]);
         c.seat = ans.seat();
         ++c.open;
@@ -267,6 +268,8 @@ contract DisputeGame is Games {
             return;
         }
 
+        // INVARIANT: a lost bond leaves here once, because the stage is Over first. It repays the node's openings; the rest
+        // is burnt.
         --c.open;
         _unqueue(c, 1, c.open == 0);
         _cases[g.caseId] = c;
@@ -286,6 +289,8 @@ contract DisputeGame is Games {
         Case memory c = _cases[g.caseId];
         if (!c.dead) revert AnswerAlive(g.caseId);
 
+        // INVARIANT: the bond goes back once, whoever calls. A game takes at most one share, and the last game to settle
+        // burns the shares that are left.
         uint256 shareWei;
         if (c.shares != 0 && Paths.isOnTheWay(g.turn, _stored(_gameId(g.caseId, c.won)).turn)) {
             shareWei = c.shareWei;
@@ -334,6 +339,8 @@ contract DisputeGame is Games {
     /* MONEY */
 
     function _win(GameId gameId, Game memory g, IOracle.Request calldata req, IOracle.Answer calldata ans) private {
+        // INVARIANT: an answer dies once, and the bond of the game that killed it goes back once, to its challenger, whoever
+        // made the last call.
         Case memory c = _cases[g.caseId];
         _unqueue(c, c.open, true);
         --c.open;
@@ -355,6 +362,8 @@ contract DisputeGame is Games {
         address prover,
         GameId gameId
     ) private {
+        // INVARIANT: reward and shares are at most half of the bond (30 % + 8 * 2.5 %); the oracle burns the rest. The shares
+        // are withdrawn to here before any game can settle.
         uint256 slashWei = req.bondWei();
         uint256 rewardWei = slashWei * REWARD_PERCENT / 100;
         c.dead = true;

@@ -7,7 +7,7 @@ import {IReferee} from "../interfaces/IReferee.sol";
 import {ModelId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title The services that the dispute game judges, and what their terms make games cost.
-/// @dev Where they are stored: `DisputeGame` plays by them, `Adoption` takes them in.
+/// @dev Their storage. `DisputeGame` reads it, `Adoption` writes it.
 abstract contract GameServices {
     /// @param steps of the model's passes.
     struct Service {

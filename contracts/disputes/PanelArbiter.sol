@@ -85,6 +85,7 @@ contract PanelArbiter is IPanelArbiter {
         Case storage c = _cases[caseId];
         if (c.phase != Phase.None) revert AlreadyChallenged(caseId);
 
+        // INVARIANT: this contract holds the challenger's bond of every case that is not decided. An answer has one case.
         c.service = req.service;
         c.challenger = msg.sender;
         c.answeredBy = ans.seat();
@@ -116,6 +117,7 @@ contract PanelArbiter is IPanelArbiter {
         c.commitEndsAt = uint48(block.timestamp) + _terms[req.service].commitSeconds;
         emit PanelDrawn(caseId, members, c.commitEndsAt);
         for (uint256 i; i < members.length; ++i) {
+            // INVARIANT: `_rule` unlocks each member once, so every seat can be given up in the end.
             oracle.lockSeat(req.service, members[i]);
         }
         if (!complete) _rule(caseId, c, req, ans, IOracle.Ruling.Annulled, 0, 0, 0);
@@ -220,7 +222,7 @@ contract PanelArbiter is IPanelArbiter {
 
     /// @dev The first `panelSize` eligible seats of a random permutation (Fisher and Yates), no two of one owner. It runs
     /// over the seats that there were when the request was made: with the present number, somebody who knows the seed
-    /// could take seats until the permutation suits him. A leaving seat serves until its exit, so that a liar's seats
+    /// could take seats until the permutation suits them. A leaving seat serves until its exit, so that a liar's seats
     /// cannot leave a panel incomplete, and an owner counted by `minOwners` is still there.
     function _drawMembers(bytes32 seed, IOracle.Request calldata req, uint16 answeredBy, address challenger)
         private
@@ -261,7 +263,7 @@ contract PanelArbiter is IPanelArbiter {
         }
     }
 
-    /// @dev Every path out of a case: seats free, bonds moved, request moved on.
+    /// @dev Every case ends here: frees the seats, moves the bonds, moves the request on.
     function _rule(
         CaseId caseId,
         Case storage c,
@@ -272,6 +274,9 @@ contract PanelArbiter is IPanelArbiter {
         uint256 wrong,
         uint72 absencePenaltyWei
     ) private {
+        // INVARIANT: a case is decided once, and the challenger's bond leaves with its ruling. Fees and what the challenger
+        // gets are at most the bond plus what is slashed: `adopt` refuses bonds below the fees, and below four times the fees
+        // for the node's; so `rule` cannot revert.
         PanelTerms memory terms = _terms[req.service];
         c.phase = Phase.Decided;
         emit CaseDecided(caseId, ruling, right, wrong);

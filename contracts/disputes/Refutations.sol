@@ -8,7 +8,7 @@ import {IRefutations} from "../interfaces/IRefutations.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
 
 /// @title Refutations
-/// @dev Of one game, which makes it. It holds nothing but rewards that wait, as credit at the oracle.
+/// @dev Each game deploys its own. It holds nothing but waiting rewards, as credit at the oracle.
 contract Refutations is IRefutations {
     uint256 public constant WAIT_BLOCKS = 16;
 
@@ -57,12 +57,15 @@ contract Refutations is IRefutations {
         Reward memory reward = _rewards[caseId];
         if (block.number <= reward.waitsUntil) {
             if (since >= reward.postedAt) revert PostedTooLate(caseId, since, reward.postedAt - 1);
+            // INVARIANT: a waiting reward changes hands only for an older hash, and its amount stays.
             reward.refuter = msg.sender;
             reward.postedAt = uint48(since);
         } else if (block.number - since >= WAIT_BLOCKS) {
             game.refuted(req, ans, msg.sender);
             return;
         } else {
+            // INVARIANT: an answer dies once, so there is no reward of this case yet. What waits is exactly what the kill
+            // credited here.
             uint256 before = oracle.credit(address(this));
             // Neither game nor oracle calls anybody back.
             // slither-disable-next-line reentrancy-no-eth,reentrancy-benign
@@ -79,6 +82,7 @@ contract Refutations is IRefutations {
         Reward memory reward = _rewards[caseId];
         if (reward.amountWei == 0) revert NothingToPay(caseId);
         if (block.number <= reward.waitsUntil) revert RewardStillWaits(caseId, reward.waitsUntil);
+        // INVARIANT: a reward is paid once, and whole, to the refuter.
         _rewards[caseId].amountWei = 0;
         emit RewardPaid(caseId, reward.refuter, reward.amountWei);
         oracle.withdraw(payable(address(this)), reward.amountWei);

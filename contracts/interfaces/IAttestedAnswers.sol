@@ -7,16 +7,16 @@ import {IOracle} from "./IOracle.sol";
 import {ServiceId} from "./Types.sol";
 
 /// @title Answers signed by attested keys, under the policy of a service.
-/// @notice A policy says which code, which machines and which staleness a service believes, and how much may hang on an
-/// answer that is final at once. It is fixed when the service is created and can only shrink: the guardian takes a
+/// @notice A policy says which code and which machines a service believes, how out of date they may be, and how much may
+/// be at stake on an answer that is final at once. It is fixed when the service is created and can only shrink: the guardian takes a
 /// measurement or a machine away, lowers the caps, or asks for a newer TCB evaluation, at once and for ever.
 ///
 /// A key is admitted to a service once for each registration (`admit`, by anyone); then an answer needs its signature
 /// alone. What may end in between is looked at with each answer: the key's life and its platform's standing, and whether
 /// the policy has shrunk.
 ///
-/// Warning: whoever holds a machine can take keys out of it through its memory bus. So attestation is never the last
-/// word beyond the caps and the listed machines; there the answer has a challenge window, like any other.
+/// Warning: whoever has physical access to a machine can read keys from its memory bus. Above the caps, and from machines
+/// that are not listed, even an attested answer therefore has a challenge window.
 interface IAttestedAnswers is IAttestedKeys, IAttester {
     /// @notice `IServices.Terms.attesterTerms`, ABI-encoded.
     /// @param guardian may shrink the policy; zero for nobody.
@@ -80,7 +80,7 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
     /// @notice Thrown when a key has attested another model or engine than the service's.
     error WrongModel(bytes32 modelRoot, bytes32 engineId);
     error UnknownMeasurement(bytes32 measurementId);
-    /// @notice Thrown when the policy does not put up with a platform's TCB status, advisories or age.
+    /// @notice Thrown when the policy does not allow a platform's TCB status, advisories or age.
     error UnacceptablePlatform(uint8 tcbStatus, uint128 advisories, uint40 behindSince);
     /// @notice Thrown when a key was judged by an evaluation older than the policy's least.
     error EvaluationTooOld(uint16 evaluation, uint16 least);

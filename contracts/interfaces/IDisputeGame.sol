@@ -11,18 +11,20 @@ import {ModelId, RequestId, ServiceId} from "./Types.sol";
 /// @notice For services of exact models, whose prompts are token ids of three bytes each. A challenger names the first
 /// output token that it disagrees with. The node opens the roots of all steps of the pass that chose this token, then of
 /// one step's operators, then of one operator's tensor, down to a leaf's numbers; after each opening the challenger
-/// picks the first part that differs from its own. Everything opened must hash to what was picked above it, so that no
-/// party brings in a value that the other has not had the chance to refuse. In the end the challenger shows the referee
-/// the inputs of one number (`IReferee.prove`), or that the choice is another (`ITokenReferee.proveChoice`); an answer whose
-/// tokens alone are at fault it refutes at once (`IRefutations.refute`). The burden of proof is the challenger's, silence loses, and anyone may stop the clock.
+/// picks the first part that differs from its own. Everything opened must hash to what was picked above it, so neither
+/// party can bring in a value that the other could not refuse. In the end the challenger shows the referee the inputs of
+/// one number (`IReferee.prove`), or that the model chooses another token (`ITokenReferee.proveChoice`). If the tokens
+/// alone are at fault, it refutes the answer at once (`IRefutations.refute`). The challenger must prove its claim; a side
+/// that does not move in time loses, and anyone may end its game.
 ///
-/// Games about one answer run side by side. The first that its challenger wins kills the answer, and no other game, lost
-/// or thrown, has any bearing on it. What the node opens belongs to the answer: games that come the same way share it.
+/// Games about one answer run side by side. The first game that a challenger wins kills the answer. A lost game changes
+/// nothing for the others, so a challenger cannot lose on purpose to protect a false answer. Openings belong to the
+/// answer: all games that reach a place share them.
 ///
-/// Money. A killed answer's bond: 30 % to the challenger of the game that was won; 2.5 % to each of up to eight others
-/// whose games stood on the way to the fault; the rest is burnt, at least half, so that challenging oneself costs. All
-/// open challenges get their bonds back. A lost challenge: the node's openings at the service's price and a fifth more;
-/// the rest is burnt.
+/// Money. Of a killed answer's bond, 30 % goes to the challenger of the game that was won, and 2.5 % to each of up to
+/// eight others whose games stood on the way to the fault. The rest, at least half, is burnt, so a node that challenges
+/// itself loses money. All open challenges get their bonds back. The bond of a lost challenge pays the node for its
+/// openings, at the service's price and a fifth more; the rest is burnt.
 interface IDisputeGame is IArbiter {
     /// @dev One for each pair of request and answer: the hash of both ids.
     type CaseId is bytes32;
@@ -100,7 +102,7 @@ interface IDisputeGame is IArbiter {
 
     /// @param service index of the service. @param seat that answered. @param count games so far. @param open those that
     /// are not over. @param won number of the game that killed the answer, from one; zero if none did.
-    /// @param shares still to be had, of `shareWei` each.
+    /// @param shares left for `settle`, of `shareWei` each.
     struct Case {
         uint32 service;
         uint16 seat;
@@ -143,7 +145,7 @@ interface IDisputeGame is IArbiter {
     error QueueTooShort(uint256 queueSeconds, uint256 leastSeconds);
     /// @notice Thrown when a lost challenge would not repay the node for a whole game.
     error ChallengeBondTooSmall(uint256 bondWei, uint256 leastWei);
-    /// @notice Thrown when proving a lie would not be worth the bond at risk.
+    /// @notice Thrown when the reward for proving a lie is below twice the challenge bond.
     error RewardTooSmall(uint256 rewardWei, uint256 leastWei);
     error ChallengeUnderpaid(uint256 priceWei, uint256 givenWei);
     error WindowClosed(CaseId caseId, uint256 closedAt);
@@ -168,8 +170,8 @@ interface IDisputeGame is IArbiter {
 
     /* CHALLENGER */
 
-    /// @notice Opens a game about the pass over the first `positions` tokens. Send its price or more: what is too much
-    /// becomes the sender's credit, so that whoever challenges in the block before cannot make it fail.
+    /// @notice Opens a game about the pass over the first `positions` tokens. Send its price or more: any excess becomes the
+    /// sender's credit. So a challenge in the block before, which raises the price, cannot make this one fail.
     /// @param tokens as the answer commits them.
     function challenge(
         IOracle.Request calldata req,
@@ -178,8 +180,8 @@ interface IDisputeGame is IArbiter {
         uint256 positions
     ) external payable returns (GameId);
 
-    /// @notice Opens a game about an answer whose tokens the challenger cannot tell: the node must show them first, as far
-    /// as the challenger picks: `openTokens`, `pick`, `openValues`, and `pickPosition`.
+    /// @notice Opens a game about an answer whose tokens the challenger does not know. The node must show first those that the
+    /// challenger picks: `openTokens`, `pick`, `openValues`, then `pickPosition`.
     function challengeUnread(IOracle.Request calldata req, IOracle.Answer calldata ans)
         external
         payable
@@ -211,8 +213,8 @@ interface IDisputeGame is IArbiter {
     /* NODE */
 
     /// @notice Shows how many tokens stand before the output, and the tree over all, down to nodes over 256 tokens each.
-    /// Anyone may call: they are bound by the answer. What no right answer commits to is refused
-    /// (`ITokenReferee.unfold`), so that the clock ends it.
+    /// Anyone may call, because the answer commits to them. If the answer commits to something that no right answer can, the
+    /// call reverts (`ITokenReferee.unfold`) and the node loses by the clock.
     function openTokens(
         GameId gameId,
         IOracle.Request calldata req,
@@ -221,11 +223,12 @@ interface IDisputeGame is IArbiter {
         bytes32[] calldata nodes
     ) external;
 
-    /// @notice Shows the roots of a list: only the operator of the seat that answered. Or a tree's nodes, which are bound by
-    /// what was picked: anyone may call.
+    /// @notice Shows the roots of a list, for which the caller must be the operator of the seat that answered; or a tree's
+    /// nodes, for which anyone may call, because they must hash to what was picked.
     function open(GameId gameId, bytes32[] calldata nodes) external;
 
-    /// @notice Shows a leaf, or all leaves of tokens below the node that was picked. Anyone may call: it is bound by that.
+    /// @notice Shows a leaf, or all leaves of tokens below the node that was picked. Anyone may call, because they must hash to
+    /// what was picked.
     function openValues(GameId gameId, bytes calldata values) external;
 
     /* ANYONE */
@@ -244,7 +247,7 @@ interface IDisputeGame is IArbiter {
     /// @notice The model of an adopted service; zero for others.
     function modelOf(ServiceId service) external view returns (ModelId);
 
-    /// @notice As it stands now: what another game's opening has brought is counted.
+    /// @notice As it stands now, openings made in other games included.
     function gameOf(GameId gameId) external view returns (Game memory);
 
     function caseOf(CaseId caseId) external view returns (Case memory);

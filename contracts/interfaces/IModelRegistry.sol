@@ -16,7 +16,7 @@ interface IModelRegistry {
     /// @param prefixTokens token ids before the prompt, the beginning-of-text token included.
     /// @param suffixTokens token ids after the prompt.
     /// @param stopTokens token ids that end an output; they spell nothing.
-    /// @param replacementToken read in place of an id that the vocabulary has not, and where nothing else is to be read.
+    /// @param replacementToken read in place of an id beyond the vocabulary, and as the only token of an empty prompt.
     /// @param weightsRoot Merkle root over the raw rows of the file's tensors; zero if no exact engine runs the model.
     /// @param architecture ABI-encoded numbers of the exact engine; empty if no exact engine runs the model.
     struct Manifest {
@@ -33,7 +33,7 @@ interface IModelRegistry {
         bytes architecture;
     }
 
-    /// @notice What a prompt of the model must fit into, and what stands in for a token that there is not.
+    /// @notice What a prompt of the model must fit into, and what stands in for an id beyond the vocabulary.
     /// @param contextLength most tokens of wrapper, prompt and output together.
     /// @param prefixCount tokens before the prompt. @param suffixCount tokens after it.
     struct Frame {
@@ -43,7 +43,7 @@ interface IModelRegistry {
         uint32 replacementToken;
     }
 
-    /// @notice A model came to exist. But for its frame, the manifest lives in this event alone.
+    /// @notice A model was registered. Only its frame is stored; the rest of the manifest is in this event alone.
     event ModelRegistered(ModelId indexed model, address indexed author, Manifest manifest);
 
     /// @notice Thrown when the same manifest was registered before.

@@ -6,8 +6,8 @@ import {IServices} from "./IServices.sol";
 import {RequestId, ServiceId} from "./Types.sol";
 
 /// @title The oracle: request, answer, challenge window, finalize.
-/// @notice One storage slot a request: its status, and a hash of the answer once there is one. A request is named by the
-/// hash of all it says, so later calls pass it back in calldata and nothing of it can be changed. Prompts and outputs are
+/// @notice A request takes one storage slot: its status, and a hash of the answer once there is one. Its id is the hash of
+/// all its fields, so later calls pass it back in calldata and nobody can change it. Prompts and outputs are
 /// in events and calldata, never in storage.
 ///
 /// Life of a request: Open -> Answered -> Final, with Disputed between when somebody challenges; a rejected answer leads
@@ -27,8 +27,8 @@ interface IOracle is IServices, ICredits {
     /// @param deadline Unix time in seconds: the last moment at which an answer may be posted.
     /// @param valueFinney the value at stake, by the caller's word, in units of 10^15 wei: an attested answer is
     /// final at once only up to the service's cap.
-    /// @param isPrivate the prompt is sealed to keys inside TEEs: only an attested answer that is final at once counts, for
-    /// nobody else could check it; and seats that let their turns pass are not fined.
+    /// @param isPrivate the prompt is sealed to keys inside TEEs. Only an attested answer that is final at once counts,
+    /// because nobody else could check it; and seats that let their turns pass are not fined.
     struct Params {
         uint24 maxTokens;
         uint32 temperature;
@@ -129,10 +129,9 @@ interface IOracle is IServices, ICredits {
     /// @notice The callback reverted or had no code to run; `retryCallback` may repeat it.
     event CallbackFailed(RequestId indexed requestId);
     event CallbackRetried(RequestId indexed requestId, address indexed by);
-    /// @notice The answering seat's operator did not make the callback. @param bountyWei what it escrowed, for whoever
-    /// delivers it.
+    /// @notice The answering seat's operator did not make the callback. @param bountyWei for whoever makes it.
     event CallbackLeft(RequestId indexed requestId, uint256 bountyWei);
-    /// @notice Nobody delivered a callback that was left: the payer has its escrow back.
+    /// @notice Nobody made a callback that was left: the payer has its price back.
     event CallbackReclaimed(RequestId indexed requestId, uint256 bountyWei);
     event RequestRefunded(RequestId indexed requestId, uint256 refundWei);
     event RequestCancelled(RequestId indexed requestId, uint256 refundWei);
@@ -149,7 +148,7 @@ interface IOracle is IServices, ICredits {
     error CallbackGasTooHigh(uint256 gas, uint256 most);
     /// @notice Thrown when the service has too few independent owners to judge a dispute.
     error NotEnoughOwners(ServiceId service, uint16 owners, uint16 needed);
-    /// @notice Thrown when a payer asks the very same twice in one block; another deadline makes it another request.
+    /// @notice Thrown when a payer makes the same request twice in one block. With another deadline it is another request.
     error DuplicateRequest(RequestId requestId);
     /// @notice Thrown when the answer given is not the one that stands.
     error AnswerMismatch(RequestId requestId);
@@ -162,8 +161,8 @@ interface IOracle is IServices, ICredits {
     /// @notice Thrown when an answer was computed on another fork, or too early, or too late for the chain to remember.
     error SeedMismatch(RequestId requestId, bytes32 expected, bytes32 given);
     error NotYourTurn(RequestId requestId, uint32 turn, uint16 seat, address operator);
-    /// @notice Thrown when a private prompt is to be answered otherwise than by a key inside a TEE, and at once; or is asked
-    /// of a service that knows no such keys.
+    /// @notice Thrown unless the answer to a private prompt is attested and final at once, and when a private prompt is sent
+    /// to a service without an attester.
     error PrivateNeedsAttestation(ServiceId service);
     /// @notice Thrown when an attested answer is posted to a service that has no attester.
     error NoAttester(ServiceId service);
@@ -194,20 +193,20 @@ interface IOracle is IServices, ICredits {
         payable
         returns (RequestId requestId);
 
-    /// @notice Takes an unanswered request back. Free of charge until the seed's block exists, for nobody can have
-    /// worked on it; afterwards all but the price of the prompt, which goes to the seat whose turn it is, so that
-    /// cancelling against an answer seen in the mempool is never free.
+    /// @notice Takes an unanswered request back. It is free until the seed's block exists, because no node can have worked on
+    /// it. Afterwards the price of the prompt goes to the seat whose turn it is, so that a payer who has seen an answer in
+    /// the mempool cannot cancel for free.
     function cancel(Request calldata req) external;
 
     /// @notice Refunds a request whose deadline passed unanswered. Anyone may call. The seats that let their turns pass are
-    /// fined, by at most the forfeit that `quote` shows; the payer gets the escrow less as much as they are fined.
+    /// fined, by at most the forfeit that `quote` shows. The payer gets the escrow, less an amount equal to the fines.
     function refund(Request calldata req) external;
 
     /* NODE */
 
     /// @notice Posts `output` as the answer and locks the seat's bond for the challenge window.
-    /// @dev Warning: an answer cannot be withdrawn. At most `MAX_OUTPUT_BYTES` of output. Reverts unless it is the caller's turn and block
-    /// `blockNumber + SEED_DELAY` has hash `seedBlockHash`.
+    /// @dev Warning: an answer cannot be withdrawn. At most `MAX_OUTPUT_BYTES` of output. Reverts unless it is the caller's
+    /// turn and block `blockNumber + SEED_DELAY` has hash `seedBlockHash`.
     function answer(
         Request calldata req,
         bytes calldata output,
@@ -216,9 +215,10 @@ interface IOracle is IServices, ICredits {
         bytes32 seedBlockHash
     ) external;
 
-    /// @notice Posts an answer that the service's attester vouches for: as far as it does, the answer is final at once, is
-    /// paid and called back like `finalize` does it, and locks no bond. Otherwise it is an answer like any other.
-    /// @dev As `answer`; and reverts as the attester does when `attestation` vouches for nothing.
+    /// @notice Posts an answer that the service's attester vouches for. If the attester allows it, the answer is final at
+    /// once: it is paid and called back as by `finalize`, and its bond is free again. Otherwise it has a challenge
+    /// window like any other.
+    /// @dev As `answer`. Reverts, too, when the attester rejects `attestation`.
     /// @param leavesCallback as in `leaveCallbacks`, if the answer is final at once.
     function answerAttested(
         Request calldata req,
@@ -236,19 +236,19 @@ interface IOracle is IServices, ICredits {
     /// @return finalized how many were closed.
     function finalize(Item[] calldata items) external returns (uint256 finalized);
 
-    /// @notice Closes requests as `finalize` does, but leaves their callbacks to others: no price of a callback can keep a
-    /// node from its bond. What each escrowed becomes a bounty for whoever delivers it by `retryCallback`.
-    /// @dev Only the operator of the seats that answered, and no later than half of `RETRY_SECONDS` before retrying ends.
+    /// @notice Closes requests as `finalize` does, but leaves their callbacks to others, so that a callback priced below its
+    /// gas cannot keep a node from its bond. The price of each callback becomes a bounty for whoever makes it by
+    /// `retryCallback`.
+    /// @dev Only the operator of the seats that answered, at the latest `RETRY_SECONDS / 2` before retrying ends.
     function leaveCallbacks(Item[] calldata items) external returns (uint256 finalized);
 
-    /// @notice Repeats a callback that failed, or makes one that was left, with at least the gas bought, at the caller's
-    /// expense; one that was left pays the caller what it escrowed. Anyone may call, once it is final and until
-    /// `RETRY_SECONDS` after the window and the time that a seat of the service waits before it leaves, which is longer than
-    /// any dispute.
+    /// @notice Repeats a callback that failed, or makes one that was left, with at least the gas that was bought. The caller
+    /// pays for the gas, and gets the bounty of a callback that was left. Anyone may call, until `RETRY_SECONDS` after the
+    /// window and the service's leave time, which is longer than any dispute.
     function retryCallback(Item calldata item, uint256 callbackGas) external;
 
-    /// @notice Gives the payer back what a callback escrowed that was left and that nobody delivered. Anyone may call, once
-    /// it can no longer be retried.
+    /// @notice Gives the payer back the price of a callback that was left and that nobody made. Anyone may call, once it can
+    /// no longer be made.
     function reclaim(Request calldata req, Answer calldata ans) external;
 
     /* ARBITER */

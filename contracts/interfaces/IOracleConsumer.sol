@@ -5,6 +5,9 @@ import {RequestId} from "./Types.sol";
 
 /// @title What a contract implements to be called back.
 interface IOracleConsumer {
+    /// @notice Thrown when anyone but the oracle calls back.
+    error NotOracle(address caller);
+
     /// @notice Delivers the final answer of a request that this contract made. Called once with effect: again only if
     /// it reverted before.
     /// @dev Model output is untrusted input: parse it, bound it, never act on it blindly.

@@ -6,15 +6,16 @@ import {IOracle} from "./IOracle.sol";
 import {RequestId, ServiceId} from "./Types.sol";
 
 /// @title The panel: bonded nodes re-execute and vote.
-/// @notice For engines that no contract can compute. One case an answer: the challenger opens it and has no part in it
-/// afterwards, so there is nothing that a liar's puppet could take and throw. The members are drawn by a block hash that
-/// nobody knows when the case opens, from the seats that there were at the request and that may act (leaving ones
-/// included), one an owner, without the answering owner and the challenger. They commit, then reveal. More votes against the answer reject it, more votes for it uphold it, and a
-/// tie annuls it: both bonds go back, less half the panel's fees each, and the request goes to its next turn.
+/// @notice Judges answers that a contract cannot recompute. An answer has one case. The challenger opens it and takes no
+/// part in it afterwards, so it cannot lose on purpose to protect a false answer. A block hash that nobody knows when the
+/// case opens draws the members from the seats in the draw at the request that may still act (leaving ones included): one
+/// for each owner, without the answering owner and the challenger. They commit, then reveal. More votes against the answer
+/// reject it, more votes for it uphold it. A tie annuls it: both bonds go back, less half the panel's fees each, and the
+/// request goes to its next turn.
 ///
 /// Money. Rejected: half the node's bond is burnt; the panel's fees and the challenger's reward come from the other
-/// half; the challenger's bond goes back. Upheld: the challenger's bond pays the panel's fees; the rest is burnt, for a
-/// node paid by it could bait challengers with answers that only look wrong. Absent members pay a penalty, burnt.
+/// half; the challenger's bond goes back. Upheld: the challenger's bond pays the panel's fees; the rest is burnt, because a
+/// node that got it could bait challengers with answers that only look wrong. Absent members pay a penalty, which is burnt.
 interface IPanelArbiter is IArbiter {
     /// @notice `arbiterTerms` of a service judged by a panel: the ABI encoding of this struct.
     /// @param challengeBondWei sent along with a challenge.
@@ -81,7 +82,7 @@ interface IPanelArbiter is IArbiter {
     event CaseDecided(CaseId indexed caseId, IOracle.Ruling ruling, uint256 votesRight, uint256 votesWrong);
 
     error NotOracle(address caller);
-    /// @notice These are thrown when terms cannot make an honest panel worth its while.
+    /// @notice This and the next seven are thrown by `adopt` for terms under which an honest panel could lose money.
     error EvenPanel(uint256 panelSize);
     error NoVoteFee();
     error NoAbsencePenalty();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {Models} from "../disputes/referee/Models.sol";
 import {IModelRegistry} from "./IModelRegistry.sol";
 import {IDisputeGame} from "./IDisputeGame.sol";
 import {IOracle} from "./IOracle.sol";
@@ -9,10 +8,10 @@ import {ModelId} from "./Types.sol";
 
 /// @title The referee: computes one number of an exact model's forward pass from calldata, and says whether a node's
 /// number is another.
-/// @notice It keeps no games, bonds or clocks: a game tells it what is in dispute, and hears what is proven. Everything it is shown must hash to a root that it is given: of the
-/// model's weights, of its tables, of the answer's tokens, or of tensors that stand before the disputed one in the pass
-/// and that both sides therefore agree on. What it computes is docs/numerics.md; which tensors there are and how they
-/// are laid out, `Graph`.
+/// @notice It keeps no games, bonds or clocks: a game tells it what is in dispute, and learns from it what is proven.
+/// Everything that it is shown must hash to a root: of the model's weights, of its tables, of the answer's tokens, or of
+/// tensors before the disputed one in the pass, on which both sides therefore agree. docs/numerics.md defines what it
+/// computes; `Graph` says which tensors there are and how they are laid out.
 interface IReferee {
     /* TYPES */
 
@@ -56,19 +55,6 @@ interface IReferee {
         bytes32[] proof;
     }
 
-    /// @notice An element and all that its inputs are bound to.
-    /// @param pointer whose code holds the model's numbers `n`. @param name of the operator: `Graph.named`.
-    struct Question {
-        address pointer;
-        Models.Numbers n;
-        Roots roots;
-        uint256 positions;
-        uint256 step;
-        uint256 name;
-        uint256 row;
-        uint256 column;
-    }
-
     event ModelEnrolled(ModelId indexed model);
 
     /* ERRORS */
@@ -81,7 +67,7 @@ interface IReferee {
     error AlreadyEnrolled(ModelId model);
     error WrongInputCount(uint256 expected, uint256 given);
     error WrongDataLength(uint256 expected, uint256 given);
-    /// @notice Thrown when a number is named that the leaf has not.
+    /// @notice Thrown when the leaf has no number of that index.
     error NoSuchElement(uint256 element, uint256 elements);
     /// @notice Thrown when tokens are not those that the answer commits to.
     error WrongTokens(bytes32 expected, bytes32 computed);
@@ -89,6 +75,36 @@ interface IReferee {
     error WrongLeaf(bytes32 expected, bytes32 computed);
     /// @notice Thrown when nothing is wrong with what is shown.
     error NothingWrong();
+    /// @notice Thrown for a step beyond the end of the pass.
+    error NoSuchStep(uint256 step, uint256 steps);
+    /// @notice Thrown for an operator beyond the last of its step.
+    error NoSuchOperator(uint256 operator, uint256 operators);
+    /// @notice Thrown for a pass over no tokens.
+    error NoPositions();
+    /// @notice Thrown for a number that the tensor does not have. No index stands for what fills up a leaf, a row or a tree.
+    error NoSuchNumber(uint256 row, uint256 column, uint256 rows, uint256 columns);
+
+    // Thrown by `enroll`.
+
+    error UnknownFamily(uint256 family);
+    error LayersOutOfRange(uint256 layers, uint256 most);
+    /// @notice Thrown when a width is zero.
+    error NoWidth(uint256 width, uint256 hidden, uint256 headWidth, uint256 vocabulary);
+    /// @notice Thrown when query heads are not a multiple of key heads.
+    error HeadsUnequal(uint256 heads, uint256 kvHeads);
+    /// @notice Thrown when the rotary embedding is wider than a head, or its width is odd.
+    error RopeOutOfRange(uint256 ropeWidth, uint256 headWidth);
+    /// @notice Thrown when a norm adds nothing to its sum of squares.
+    error NoEpsilon(uint256 epsilon, uint256 headEpsilon);
+    /// @notice Thrown when the context is longer than the table of rotations, or than a row of scores in a transaction.
+    error ContextTooLong(uint256 context, uint256 most);
+    /// @notice Thrown when a game about the scores would take more openings than it may.
+    error ScoresTooDeep(uint256 levels, uint256 most);
+    error WrongKinds(uint256 expected, uint256 given);
+    /// @notice Thrown when a row would not fit a transaction.
+    error RowTooLong(uint256 columns, uint256 most);
+    /// @notice Thrown when the manifest names a token beyond the vocabulary: no prompt would have an answer.
+    error NoSuchToken(uint256 token, uint256 vocabulary);
 
     /* MODELS */
 
@@ -123,7 +139,7 @@ interface IReferee {
 
     /// @notice Whether number `element` of the leaf `values` is not what the operator makes of its inputs, or `values` not of
     /// a leaf's size. Leaves that the layout leaves out are 32 zero bytes.
-    /// @param inputs in the order in which `Referee` reads them, which `oracle/disputes/evidence.py` follows.
+    /// @param inputs in the order in which `Referee` reads them, which `oracle/disputes/inputs.py` follows.
     /// @param tokenCount output tokens of the answer.
     function isWrong(
         ModelId model,
@@ -138,7 +154,7 @@ interface IReferee {
 
     /// @notice Ends a game at its leaf: shows what number `element` is computed from. Anyone may call; what the game earns
     /// is its challenger's.
-    /// @param game hears of it; it must trust this referee. @param values the leaf as the node opened it.
+    /// @param game is told by `won`; it must trust this referee. @param values the leaf as the node opened it.
     function prove(
         IDisputeGame game,
         IDisputeGame.GameId gameId,

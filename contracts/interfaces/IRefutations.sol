@@ -6,13 +6,13 @@ import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
 import {ITokenReferee} from "./ITokenReferee.sol";
 
-/// @title Refutations: kill an answer whose tokens are at fault, at once, and pay whoever found it out.
-/// @notice A refutation needs no bond, so anyone can copy it from the mempool. Who does not want that posts a hash of
-/// sender and call first. A refutation whose hash is WAIT_BLOCKS old is paid at once. Any other kills the answer all the
-/// same, up to the last second of its window, but the reward waits for WAIT_BLOCKS, and goes to the refutation, shown in
-/// this time, whose hash was posted first; to the one that killed if there is none. So a copier earns nothing unless it
-/// keeps a call that it has seen from being mined for that long. A hash stands for nobody but its sender: to post others
-/// gains and blocks nothing.
+/// @title Refutations: kill an answer whose tokens are at fault, at once, and pay whoever found the fault.
+/// @notice A refutation needs no bond, so anyone can copy it from the mempool. To be safe from copiers, post a hash of
+/// sender and call first. A refutation whose hash is WAIT_BLOCKS old is paid at once. Any other refutation kills the
+/// answer, too, up to the last second of its window, but its reward waits for WAIT_BLOCKS. The reward then goes to the
+/// refutation, among those sent meanwhile, whose hash was posted first; if there is none, to the one that killed the
+/// answer. So a copier earns nothing unless it can delay the call that it copies for WAIT_BLOCKS. A hash names its
+/// sender, so nobody gains or blocks anything by posting somebody else's.
 interface IRefutations {
     /// @param refuter gets it; @param postedAt block of its hash, or of its refutation if it posted none.
     /// @param waitsUntil last block in which an earlier hash takes it. @param amountWei zero once paid.

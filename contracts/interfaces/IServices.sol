@@ -20,8 +20,8 @@ interface IServices {
     /// @param attesterTerms parameters for the attester, in its own ABI encoding.
     /// @param bondWei locked from a seat's balance while its answer can be disputed.
     /// @param seatWei least balance to take a seat and to keep while in it.
-    /// @param missPenaltyWei taken from a seat that lets its turn pass, and burnt: paid to anyone, it would reward
-    /// requests beyond what the seats can answer.
+    /// @param missPenaltyWei taken from a seat that lets its turn pass, and burnt. Whoever got it could earn by sending more
+    /// requests than the seats can answer.
     /// @param basePriceWei price of any answer.
     /// @param bytePriceWei price of each prompt byte.
     /// @param tokenPriceWei price of each output token, the end token included.
@@ -31,8 +31,8 @@ interface IServices {
     /// @param windowSeconds the challenge window.
     /// @param lifetimeSeconds latest deadline of a request, counted from its posting; at most `MAX_LIFETIME`.
     /// @param minOwners requests are refused while fewer distinct owners hold active seats.
-    /// @param valueCapWei the most that should be at stake on one answer, by the creator's reckoning: for consumers to read, and
-    /// for the attester to hold answers to that are final at once.
+    /// @param valueCapWei the most that should be at stake on one answer, in the creator's view. Consumers read it, and an
+    /// attester lets no answer above it be final at once.
     struct Terms {
         ModelId model;
         IArbiter arbiter;
@@ -54,8 +54,8 @@ interface IServices {
         uint128 valueCapWei;
     }
 
-    /// @dev Suspended: out of the draw for want of a bond, until topped up. Moved: active, but the place of its own number leads
-    /// or led to another seat.
+    /// @dev Suspended: out of the draw because it cannot cover a bond, until topped up. Moved: active, but the place of its own
+    /// number leads or led to another seat.
     enum SeatStatus {
         Empty,
         Joining,
@@ -85,8 +85,8 @@ interface IServices {
         ServiceId indexed service, uint16 indexed seat, address indexed owner, address operator, uint48 readyAt
     );
     event SeatActivated(ServiceId indexed service, uint16 indexed seat);
-    /// @notice Requests of later blocks draw `seat` in `place`. Where nothing was said of a place it leads to the seat of its
-    /// own number.
+    /// @notice Requests of later blocks draw `seat` in `place`. A place without such an event leads to the seat of its own
+    /// number.
     event SeatPlaced(ServiceId indexed service, uint16 place, uint16 indexed seat);
     /// @notice A seat left the draw because it cannot cover a bond; `topUp` brings it back, and emits SeatActivated.
     event SeatSuspended(ServiceId indexed service, uint16 indexed seat);
@@ -118,9 +118,9 @@ interface IServices {
     error WrongSeatStatus(ServiceId service, uint16 seat, SeatStatus status);
     error DepositTooSmall(uint256 leastWei, uint256 givenWei);
     error NotReadyYet(uint48 readyAt);
-    /// @notice Thrown when a seat with open answers or panel duties is given up.
+    /// @notice Thrown by `exit` while the seat has open answers or panel duties.
     error SeatLocked(ServiceId service, uint16 seat, uint16 locks);
-    /// @notice Thrown when a seat that can cover a bond, or may get one back, is to be suspended.
+    /// @notice Thrown by `suspend` if the seat can cover a bond, or may get one back.
     error NotDrained(ServiceId service, uint16 seat, uint256 balanceWei, uint256 openAnswers);
     /// @notice Thrown when a seat has as many open answers as can be counted.
     error SeatBusy(ServiceId service, uint16 seat);
@@ -130,7 +130,7 @@ interface IServices {
     /// @dev Calls `adopt` of arbiter and attester, which refuse terms that they cannot judge by.
     function createService(Terms calldata terms) external returns (ServiceId service);
 
-    /// @notice Takes a seat: the lowest free index that was given up last, or a new one.
+    /// @notice Takes a seat: the number that was given up last, or a new one if none is free.
     /// @dev The ether sent becomes the seat's balance and must be at least `seatWei`.
     function join(ServiceId service, address operator) external payable returns (uint16 seat);
 
@@ -144,8 +144,8 @@ interface IServices {
     /// @notice Gives up the seat; its balance becomes its owner's credit.
     function exit(ServiceId service, uint16 seat) external;
 
-    /// @notice Adds the ether sent to the seat's balance, and brings a suspended seat back into the draw once it covers a bond.
-    /// Anyone may call.
+    /// @notice Adds the ether sent to the seat's balance, and brings a suspended seat back into the draw once it covers a
+    /// bond. Anyone may call.
     function topUp(ServiceId service, uint16 seat) external payable;
 
     /// @notice Turns `amountWei` of the seat's balance into its owner's credit; at least `seatWei` must stay.
@@ -154,8 +154,8 @@ interface IServices {
     /// @notice Replaces the seat's hot key.
     function setOperator(ServiceId service, uint16 seat, address operator) external;
 
-    /// @notice Takes a seat out of the draw whose balance is below a bond and that has no bond to get back. Fines and rulings do
-    /// it by themselves. Anyone may call.
+    /// @notice Takes a seat out of the draw if its balance is below a bond and no open answer's bond can return. Fines and
+    /// rulings do so by themselves. Anyone may call.
     function suspend(ServiceId service, uint16 seat) external;
 
     /// @notice Keeps a seat from being given up while it has a panel duty. Only the service's arbiter.

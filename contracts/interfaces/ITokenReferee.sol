@@ -12,8 +12,8 @@ interface ITokenReferee {
     /// token that does not spell its part of the output. Padding: an entry after the last token that is not zero.
     ///
     /// Every prompt has one reading, which no fault touches: the wrapper's prefix, a token for each three bytes, the
-    /// suffix. An id that the vocabulary has not reads as the manifest's replacement token; a rest of one or two bytes is
-    /// ignored; where nothing is left, the replacement token stands alone.
+    /// suffix. An id beyond the vocabulary reads as the manifest's replacement token; one or two bytes at the end are
+    /// ignored; a prompt without any token reads as one replacement token.
     enum Fault {
         Prompt,
         End,
@@ -62,7 +62,7 @@ interface ITokenReferee {
 
     /// @notice Ends a game whose logits nobody disputes: shows that they choose `better`. The end's operators must be open.
     /// Anyone may call.
-    /// @param game hears of it; it must trust this referee.
+    /// @param game is told by `won`; it must trust this referee.
     function proveChoice(
         IDisputeGame game,
         IDisputeGame.GameId gameId,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-/// @title Code of a contract that stands elsewhere, since it would not fit, or no transaction in a hurry needs it.
+/// @title Runs a part of a contract's code that another address holds, for contracts above the size limit.
 library Delegated {
     /// @dev Runs the function of `code` that this call names on this contract's storage, and ends the call as it ends.
     /// `code` must never change, and lay out storage as this contract does.

@@ -9,13 +9,13 @@ import {LibBit} from "solady/utils/LibBit.sol";
 /// do. N is not in the root: callers derive it from what they know, never from a party's word.
 /// The same rules in Python: `oracle/merkle/tree.py`; vectors that both must agree with: tests/vectors/merkle.json.
 library MerkleTree {
-    /// @notice Thrown when a tree without leaves is asked about.
+    /// @notice Thrown for a tree without leaves.
     error EmptyTree();
 
-    /// @notice Thrown when a leaf is asked for that the tree has not. No index stands for another leaf.
+    /// @notice Thrown when the tree has no leaf of that index. No index stands for another leaf.
     error IndexOutOfRange(uint256 index, uint256 count);
 
-    /// @notice Thrown when a proof has not exactly one hash for each level.
+    /// @notice Thrown unless a proof has exactly one hash for each level.
     error WrongProofLength(uint256 expected, uint256 given);
 
     /// @notice Thrown when a proof leads to another root.

@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 /// @title How many tokens a prompt can be, and whether they fit a model's context.
-/// @dev A request whose prompt does not fit has no answer, and every seat in turn would be fined for it: so arbiters
-/// refuse services that would take one. `oracle/engines/prompts.py` computes the same.
+/// @dev A request whose prompt does not fit has no answer, and every seat in turn would be fined for it. Arbiters
+/// therefore refuse services that would accept such a prompt. `oracle/engines/prompts.py` computes the same.
 library Prompts {
     /// @dev A token id in a prompt, big-endian; a rest of one or two bytes is ignored.
     uint256 internal constant ID_BYTES = 3;

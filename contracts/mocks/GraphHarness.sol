@@ -1,17 +1,18 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IFamily} from "../interfaces/IFamily.sol";
 import {Graph} from "../disputes/referee/Graph.sol";
 
 /// @title The layout of traces with doors, for the tests that compare it with Python's.
 contract GraphHarness {
     using Graph for Graph.Tensor;
 
-    function steps(Graph.Model calldata m) external pure returns (uint256) {
+    function steps(IFamily.Shape calldata m) external pure returns (uint256) {
         return Graph.steps(m);
     }
 
-    function tensor(Graph.Model calldata m, uint256 step, uint256 index, uint256 positions)
+    function tensor(IFamily.Shape calldata m, uint256 step, uint256 index, uint256 positions)
         external
         pure
         returns (Graph.Tensor memory)
@@ -19,17 +20,20 @@ contract GraphHarness {
         return Graph.tensor(m, step, Graph.named(m, step, index), positions);
     }
 
-    function leafOf(Graph.Model calldata m, uint256 step, uint256 index, uint256 positions, uint256 row, uint256 column)
-        public
-        pure
-        returns (uint256)
-    {
+    function leafOf(
+        IFamily.Shape calldata m,
+        uint256 step,
+        uint256 index,
+        uint256 positions,
+        uint256 row,
+        uint256 column
+    ) public pure returns (uint256) {
         return Graph.tensor(m, step, Graph.named(m, step, index), positions).leafOf(row, column);
     }
 
     /// @notice The leaf of each (row, column), or the error that it is refused with.
     function leavesOf(
-        Graph.Model calldata m,
+        IFamily.Shape calldata m,
         uint256 step,
         uint256 index,
         uint256 positions,
@@ -46,7 +50,7 @@ contract GraphHarness {
     }
 
     /// @notice Rows, columns, bytes of a number, of a leaf, levels of a row and of the tree, of each operator of a step.
-    function layouts(Graph.Model calldata m, uint256 step, uint256 positions)
+    function layouts(IFamily.Shape calldata m, uint256 step, uint256 positions)
         external
         pure
         returns (uint256[6][] memory made)

@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import {Fixed} from "../disputes/referee/Fixed.sol";
 import {Operators} from "../disputes/referee/Operators.sol";
 import {Powers} from "../disputes/referee/Powers.sol";
-import {Weights} from "../disputes/referee/Weights.sol";
+import {Quants} from "../disputes/referee/Quants.sol";
 
 /// @title The referee's libraries with doors, many cases a call, for the tests that compare them with the reference.
 contract RefereeHarness {
@@ -29,24 +29,24 @@ contract RefereeHarness {
     {
         y = new int256[](rows.length);
         for (uint256 i; i < rows.length; ++i) {
-            y[i] = Weights.dot(kind, lanes[i], rows[i]);
+            y[i] = Quants.dot(kind, lanes[i], rows[i]);
         }
     }
 
     function dot(uint256 kind, bytes calldata lanes, bytes calldata row) external pure returns (int256) {
-        return Weights.dot(kind, lanes, row);
+        return Quants.dot(kind, lanes, row);
     }
 
     function product(bytes calldata x, bytes calldata y) external pure returns (int256) {
-        return Weights.product(x, y);
+        return Quants.product(x, y);
     }
 
     /// @notice All of a row's weights, one by one.
     function weights(uint256 kind, bytes calldata row, uint256 columns) external pure returns (int256[] memory y) {
-        if (row.length != Weights.rowBytes(kind, columns)) revert Weights.WrongLength(0, row.length);
+        if (row.length != Quants.rowBytes(kind, columns)) revert Quants.WrongLength(0, row.length);
         y = new int256[](columns);
         for (uint256 k; k < columns; ++k) {
-            y[k] = Weights.weight(kind, row, k);
+            y[k] = Quants.weight(kind, row, k);
         }
     }
 
@@ -57,12 +57,12 @@ contract RefereeHarness {
     {
         y = new int256[](count);
         for (uint256 k; k < count; ++k) {
-            y[k] = Weights.fixedPoint(kind, vector, k, bits);
+            y[k] = Quants.fixedPoint(kind, vector, k, bits);
         }
     }
 
     function mantissa(bytes calldata lanes, uint256 k) external pure returns (int256) {
-        return Weights.mantissa(lanes, k);
+        return Quants.mantissa(lanes, k);
     }
 
     function largest(bytes calldata row) external pure returns (int256) {

@@ -3,7 +3,7 @@
 A 256-bit multiplication is a product of polynomials in 2^32. If eight weights lie in the slots of one word and their
 eight mantissas in reverse in another's, the top slot of the product is the sum of the eight products. So of every 32
 mantissas, number 4i + j goes to slot i from the bottom of word j // 2, to the slot's upper half if j is even, plus 2^15
-so that it has no sign. `contracts/disputes/referee/Weights.sol` reads it.
+so that it has no sign. `contracts/disputes/referee/Quants.sol` reads it.
 """
 
 import numpy as np

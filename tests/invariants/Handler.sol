@@ -5,7 +5,7 @@ import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
-import {RequestId} from "../../contracts/interfaces/Types.sol";
+import {BURN, RequestId} from "../../contracts/interfaces/Types.sol";
 import {Hostile} from "../../contracts/mocks/Hostile.sol";
 import {World} from "./World.sol";
 

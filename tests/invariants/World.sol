@@ -21,7 +21,6 @@ abstract contract World is Test {
     uint256 internal constant HONEST_OWNERS = 5;
     uint256 internal constant LIAR_SEATS = 3;
     uint256 internal constant SEATS = HONEST_OWNERS + LIAR_SEATS;
-    address internal constant BURN = 0x000000000000000000000000000000000000dEaD;
 
     ModelRegistry internal registry;
     Oracle internal oracle;

@@ -6,23 +6,23 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {Graph} from "./Graph.sol";
+import {Inputs} from "./Inputs.sol";
 import {Operators} from "./Operators.sol";
 import {Powers} from "./Powers.sol";
-import {Reader} from "./Reader.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title AttentionReferee
 /// @notice Rotation, scores, softmax, context.
-contract AttentionReferee is IFamily, Reader {
+contract AttentionReferee is IFamily, Inputs {
     /// @inheritdoc IFamily
-    function compute(IReferee.Question calldata question, IReferee.Input[] calldata inputs)
+    function compute(IFamily.Question calldata question, IReferee.Input[] calldata inputs)
         external
         pure
         returns (int256)
     {
-        IReferee.Question memory q = question;
+        IFamily.Question memory q = question;
         uint256 name = q.name;
-        Graph.Model memory g = q.n.graph;
+        IFamily.Shape memory g = q.n.shape;
         if (name == Graph.Q_ROPE) return _rotated(q, inputs, g.heads, g.headNorms ? name - 1 : Graph.Q);
         if (name == Graph.K_ROPE) return _rotated(q, inputs, g.kvHeads, g.headNorms ? name - 1 : Graph.K);
         if (name == Graph.SCORE) return _score(q, inputs);
@@ -31,12 +31,12 @@ contract AttentionReferee is IFamily, Reader {
     }
 
     /// @dev Of a pair that is turned, both; of a number that is not, that one alone.
-    function _rotated(IReferee.Question memory q, IReferee.Input[] calldata inputs, uint256 heads, uint256 source)
+    function _rotated(IFamily.Question memory q, IReferee.Input[] calldata inputs, uint256 heads, uint256 source)
         private
         pure
         returns (int256)
     {
-        uint256 width = q.n.graph.headWidth;
+        uint256 width = q.n.shape.headWidth;
         uint256 pairs = q.n.ropeWidth / 2;
         uint256 column = q.column;
         if (column >= 2 * pairs) {
@@ -56,8 +56,8 @@ contract AttentionReferee is IFamily, Reader {
         return second ? y : x;
     }
 
-    function _score(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
-        Graph.Model memory g = q.n.graph;
+    function _score(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+        IFamily.Shape memory g = q.n.shape;
         if (q.column > q.row / g.heads) return 0;
         _expectInputs(inputs, 4);
         uint256 key = q.column * g.kvHeads + q.row % g.heads / (g.heads / g.kvHeads);
@@ -67,12 +67,12 @@ contract AttentionReferee is IFamily, Reader {
         uint256 t = uint256(_ofRow(q, Graph.K_ROPE + 2, key, inputs[3]));
         // 1 / sqrt(head width) with 24 fraction bits, to nearest.
         int256 scale = int256((FixedPointMathLib.sqrt(2 ** 50 / g.headWidth) + 1) >> 1);
-        return Operators.score(Weights.product(queries, keys), scale, s, t);
+        return Operators.score(Quants.product(queries, keys), scale, s, t);
     }
 
     /// @dev Largest score, shares, their sum. A position sees itself and those before.
-    function _softmax(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
-        uint256 heads = q.n.graph.heads;
+    function _softmax(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+        uint256 heads = q.n.shape.heads;
         if (q.name == Graph.SHARE) {
             uint256 position = q.row / heads;
             if (q.column > position) return 0;
@@ -86,9 +86,9 @@ contract AttentionReferee is IFamily, Reader {
         return q.name == Graph.SCORE_MAX ? Operators.largest(row) : Operators.total(row);
     }
 
-    function _context(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+    function _context(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         _expectInputs(inputs, 3);
-        Graph.Model memory g = q.n.graph;
+        IFamily.Shape memory g = q.n.shape;
         uint256 head = q.column / g.headWidth;
         uint256 keyHead = head / (g.heads / g.kvHeads);
         uint256 value = keyHead * g.headWidth + q.column % g.headWidth;

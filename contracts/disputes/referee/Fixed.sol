@@ -5,8 +5,6 @@ import {LibBit} from "solady/utils/LibBit.sol";
 
 /// @title Rounding, division and saturation, as docs/numerics.md defines them.
 library Fixed {
-    int256 internal constant INT32 = 2 ** 31 - 1;
-
     /// @notice v / 2^s to nearest, halves upward; v * 2^-s where s is negative.
     function shift(int256 v, int256 s) internal pure returns (int256) {
         if (s > 0) return (v + int256(1 << (uint256(s) - 1))) >> uint256(s);

@@ -1,42 +1,20 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IFamily} from "../../interfaces/IFamily.sol";
+import {IReferee} from "../../interfaces/IReferee.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 
 /// @title Which tensors a forward pass over p positions makes, in which order and layout.
 /// @notice Arithmetic on a model's registered numbers, so that no party supplies a program. The same in Python, with
-/// the reasons: `oracle/disputes/trace.py`.
+/// the reasons: `oracle/disputes/graph.py`.
 library Graph {
-    /// @param headNorms whether queries and keys are normalised head by head.
-    struct Model {
-        bool headNorms;
-        uint256 layers;
-        uint256 width;
-        uint256 hidden;
-        uint256 heads;
-        uint256 kvHeads;
-        uint256 headWidth;
-        uint256 vocabulary;
-    }
-
     /// @param numberBytes 1: a shift; 2: a mantissa, in lanes; 4 and 8: integers, big-endian.
     struct Tensor {
         uint256 rows;
         uint256 columns;
         uint256 numberBytes;
     }
-
-    /// @notice Thrown for a step beyond the end of the pass.
-    error NoSuchStep(uint256 step, uint256 steps);
-
-    /// @notice Thrown for an operator beyond the last of its step.
-    error NoSuchOperator(uint256 operator, uint256 operators);
-
-    /// @notice Thrown for a pass over no tokens.
-    error NoPositions();
-
-    /// @notice Thrown for a number that a tensor has not. No index stands for what fills up a leaf, a row or a tree.
-    error NoSuchNumber(uint256 row, uint256 column, uint256 rows, uint256 columns);
 
     uint256 internal constant LEAF_NUMBERS = 256;
 
@@ -77,13 +55,13 @@ library Graph {
     uint256 private constant END = 12;
 
     /// @notice Embedding, layers, end.
-    function steps(Model memory m) internal pure returns (uint256) {
+    function steps(IFamily.Shape memory m) internal pure returns (uint256) {
         return m.layers + 2;
     }
 
     /// @notice How many operators a step has; the last one's output is the step's.
-    function operators(Model memory m, uint256 step) internal pure returns (uint256) {
-        if (step >= steps(m)) revert NoSuchStep(step, steps(m));
+    function operators(IFamily.Shape memory m, uint256 step) internal pure returns (uint256) {
+        if (step >= steps(m)) revert IReferee.NoSuchStep(step, steps(m));
         if (step == 0) return 1;
         if (step > m.layers) return END;
         return m.headNorms ? LAYER : LAYER - 2 * HEAD_NORM;
@@ -91,27 +69,27 @@ library Graph {
 
     /// @notice What operator `index` of `step` is called in a layer with head norms.
     /// @dev Without them their operators are missing, once before each rotation.
-    function named(Model memory m, uint256 step, uint256 index) internal pure returns (uint256) {
+    function named(IFamily.Shape memory m, uint256 step, uint256 index) internal pure returns (uint256) {
         uint256 count = operators(m, step);
-        if (index >= count) revert NoSuchOperator(index, count);
+        if (index >= count) revert IReferee.NoSuchOperator(index, count);
         if (m.headNorms || step == 0 || step > m.layers || index < Q_NORM) return index;
         return index < K_NORM - HEAD_NORM ? index + HEAD_NORM : index + 2 * HEAD_NORM;
     }
 
     /// @notice The inverse of `named`, for operators that are there.
-    function indexOf(Model memory m, uint256 step, uint256 name) internal pure returns (uint256) {
+    function indexOf(IFamily.Shape memory m, uint256 step, uint256 name) internal pure returns (uint256) {
         if (m.headNorms || step == 0 || step > m.layers || name < Q_NORM) return name;
         return name < K_NORM ? name - HEAD_NORM : name - 2 * HEAD_NORM;
     }
 
     /// @notice The output of the operator called `name`.
     /// @param positions p: tokens of the pass.
-    function tensor(Model memory m, uint256 step, uint256 name, uint256 positions)
+    function tensor(IFamily.Shape memory m, uint256 step, uint256 name, uint256 positions)
         internal
         pure
         returns (Tensor memory)
     {
-        if (positions == 0) revert NoPositions();
+        if (positions == 0) revert IReferee.NoPositions();
         if (step == 0) return Tensor(positions, m.width, 4);
         if (step > m.layers) {
             if (name == LOGITS) return Tensor(1, m.vocabulary, 4);
@@ -157,7 +135,7 @@ library Graph {
 
     /// @notice Reverts unless the tensor has a number there. Whatever addresses a number or a row is checked here.
     function check(Tensor memory t, uint256 row, uint256 column) internal pure {
-        if (row >= t.rows || column >= t.columns) revert NoSuchNumber(row, column, t.rows, t.columns);
+        if (row >= t.rows || column >= t.columns) revert IReferee.NoSuchNumber(row, column, t.rows, t.columns);
     }
 
     /// @notice The leaf with a number.
@@ -166,7 +144,7 @@ library Graph {
         return (row << rowDepth(t)) + column / leafNumbers(t);
     }
 
-    function _attention(Model memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
+    function _attention(IFamily.Shape memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
         uint256 queries = m.heads * m.headWidth;
         uint256 keys = m.kvHeads * m.headWidth;
         if (name < Q) return _norm(name, p, m.width, 1);
@@ -185,7 +163,7 @@ library Graph {
         return Tensor(p, m.width, 4);
     }
 
-    function _feedForward(Model memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
+    function _feedForward(IFamily.Shape memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
         if (name < GATE) return _norm(name - FFN_NORM, p, m.width, 1);
         if (name < ACT) return Tensor(p, m.hidden, 4);
         if (name == ACT) return Tensor(p, m.hidden, 8);

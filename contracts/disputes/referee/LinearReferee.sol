@@ -3,32 +3,27 @@ pragma solidity ^0.8.30;
 
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
+import {Constants} from "./Constants.sol";
 import {Graph} from "./Graph.sol";
+import {Inputs} from "./Inputs.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
-import {Reader} from "./Reader.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title LinearReferee
 /// @notice Products of a quantized row with a row of a matrix.
-contract LinearReferee is IFamily, Reader {
-    /// @dev Fraction bits: of residual stream and logits; of normalised rows; of queries, keys, values, context, gate and
-    /// up; of SiLU * up.
-    uint256 private constant RESIDUAL_BITS = 16;
-    uint256 private constant NORMED_BITS = 20;
-    uint256 private constant INNER_BITS = 18;
-    uint256 private constant ACT_BITS = 24;
-
+contract LinearReferee is IFamily, Inputs {
     /// @inheritdoc IFamily
-    function compute(IReferee.Question calldata question, IReferee.Input[] calldata inputs)
+    function compute(IFamily.Question calldata question, IReferee.Input[] calldata inputs)
         external
         view
         returns (int256)
     {
-        IReferee.Question memory q = question;
+        IFamily.Question memory q = question;
         uint256 name = q.name;
-        if (q.step > q.n.graph.layers) {
-            return _linear(q, inputs, Graph.LOGITS, Models.Role.AttnOutput, NORMED_BITS, RESIDUAL_BITS);
+        if (q.step > q.n.shape.layers) {
+            return
+                _linear(q, inputs, Graph.LOGITS, Models.Role.AttnOutput, Constants.NORMED_BITS, Constants.RESIDUAL_BITS);
         }
         if (name == Graph.Q) return _projection(q, inputs, Models.Role.AttnQ, Models.Role.AttnQBias);
         if (name == Graph.K) return _projection(q, inputs, Models.Role.AttnK, Models.Role.AttnKBias);
@@ -37,30 +32,36 @@ contract LinearReferee is IFamily, Reader {
             (q.row, q.column) = (q.column, q.row);
             return Operators.limitValue(_projection(q, inputs, Models.Role.AttnV, Models.Role.AttnVBias));
         }
-        if (name == Graph.GATE) return _linear(q, inputs, Graph.GATE, Models.Role.FfnGate, NORMED_BITS, INNER_BITS);
-        if (name == Graph.UP) return _linear(q, inputs, Graph.GATE, Models.Role.FfnUp, NORMED_BITS, INNER_BITS);
-        if (name == Graph.DOWN) return _linear(q, inputs, name, Models.Role.FfnDown, ACT_BITS, RESIDUAL_BITS);
-        return _linear(q, inputs, name, Models.Role.AttnOutput, INNER_BITS, RESIDUAL_BITS);
+        if (name == Graph.GATE) {
+            return _linear(q, inputs, Graph.GATE, Models.Role.FfnGate, Constants.NORMED_BITS, Constants.INNER_BITS);
+        }
+        if (name == Graph.UP) {
+            return _linear(q, inputs, Graph.GATE, Models.Role.FfnUp, Constants.NORMED_BITS, Constants.INNER_BITS);
+        }
+        if (name == Graph.DOWN) {
+            return _linear(q, inputs, name, Models.Role.FfnDown, Constants.ACT_BITS, Constants.RESIDUAL_BITS);
+        }
+        return _linear(q, inputs, name, Models.Role.AttnOutput, Constants.INNER_BITS, Constants.RESIDUAL_BITS);
     }
 
     /// @dev Queries, keys or values of the normalised row.
     function _projection(
-        IReferee.Question memory q,
+        IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
         Models.Role role,
         Models.Role biasRole
     ) private view returns (int256) {
         if (Models.kind(q.pointer, q.step - 1, biasRole) == Models.ABSENT) {
-            return _linear(q, inputs, Graph.Q, role, NORMED_BITS, INNER_BITS);
+            return _linear(q, inputs, Graph.Q, role, Constants.NORMED_BITS, Constants.INNER_BITS);
         }
         _expectInputs(inputs, 4);
-        uint256 heads = role == Models.Role.AttnQ ? q.n.graph.heads : q.n.graph.kvHeads;
-        int256 bias = _vector(q, biasRole, heads * q.n.graph.headWidth, q.column, INNER_BITS, inputs[3]);
-        return _biased(q, inputs, Graph.Q, role, NORMED_BITS, INNER_BITS, bias);
+        uint256 heads = role == Models.Role.AttnQ ? q.n.shape.heads : q.n.shape.kvHeads;
+        int256 bias = _vector(q, biasRole, heads * q.n.shape.headWidth, q.column, Constants.INNER_BITS, inputs[3]);
+        return _biased(q, inputs, Graph.Q, role, Constants.NORMED_BITS, Constants.INNER_BITS, bias);
     }
 
     function _linear(
-        IReferee.Question memory q,
+        IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
         uint256 after_,
         Models.Role role,
@@ -73,7 +74,7 @@ contract LinearReferee is IFamily, Reader {
 
     /// @dev Number `q.column` of the product of a matrix and row `q.row` of the mantissas before operator `after_`.
     function _biased(
-        IReferee.Question memory q,
+        IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
         uint256 after_,
         Models.Role role,
@@ -88,6 +89,6 @@ contract LinearReferee is IFamily, Reader {
         _checkWeight(q.n, first + q.column, kind, columns, inputs[2]);
         // Without what fills up the last leaf.
         mantissas = mantissas[:(columns + 31) / 32 * 64];
-        return Operators.linear(Weights.dot(kind, mantissas, inputs[2].data), s, bits, toBits, bias);
+        return Operators.linear(Quants.dot(kind, mantissas, inputs[2].data), s, bits, toBits, bias);
     }
 }

@@ -3,36 +3,16 @@ pragma solidity ^0.8.30;
 
 import {SSTORE2} from "solady/utils/SSTORE2.sol";
 
+import {IFamily} from "../../interfaces/IFamily.sol";
 import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
+import {IReferee} from "../../interfaces/IReferee.sol";
 import {Graph} from "./Graph.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title What the referee knows of a model: its manifest's numbers, kept as the code of a contract, its `pointer`.
 /// @dev The numbers come from `oracle/disputes/commitments.py`. A manifest that lies about its file harms nobody but who
 /// serves it, and nodes check before they do.
 library Models {
-    /// @param context positions that there are cosines for. @param contextLength most tokens, as the manifest says.
-    /// @param layerLeaves leaves of one layer's weights. @param prefixCount of the prompt's wrapper; so `suffixCount`.
-    /// @param replacementToken stands in a prompt for tokens that there are not.
-    struct Numbers {
-        Graph.Model graph;
-        bool interleaved;
-        uint256 ropeWidth;
-        uint256 context;
-        uint256 contextLength;
-        uint256 epsilon;
-        uint256 headEpsilon;
-        bytes32 rotationsRoot;
-        bytes32 vocabularyRoot;
-        bytes32 weightsRoot;
-        uint256 layerLeaves;
-        uint256 weightLeaves;
-        uint256 prefixCount;
-        uint256 suffixCount;
-        uint256 stopCount;
-        uint256 replacementToken;
-    }
-
     /// @notice The tensors of a layer in the order of their leaves.
     enum Role {
         AttnNorm,
@@ -62,7 +42,7 @@ library Models {
     /// @dev Levels that four openings go down.
     uint256 private constant MAX_LEVELS = 32;
     uint256 private constant NUMBERS_BYTES = 23 * 32;
-    uint256 private constant GRAPH_BYTES = 8 * 32;
+    uint256 private constant SHAPE_BYTES = 8 * 32;
 
     // Kinds start with those of the tensors outside layers.
     uint256 internal constant EMBEDDING = 0;
@@ -70,47 +50,27 @@ library Models {
     uint256 internal constant OUTPUT = 2;
     uint256 private constant LAYERS = 3;
 
-    error UnknownFamily(uint256 family);
-    error LayersOutOfRange(uint256 layers, uint256 most);
-    /// @notice Thrown when a width is zero.
-    error NoWidth(uint256 width, uint256 hidden, uint256 headWidth, uint256 vocabulary);
-    /// @notice Thrown when query heads are not a multiple of key heads.
-    error HeadsUnequal(uint256 heads, uint256 kvHeads);
-    /// @notice Thrown when more is turned than a head has, or half a pair.
-    error RopeOutOfRange(uint256 ropeWidth, uint256 headWidth);
-    /// @notice Thrown when a norm adds nothing to its sum of squares.
-    error NoEpsilon(uint256 epsilon, uint256 headEpsilon);
-    /// @notice Thrown when there are not cosines enough, or when a row of scores would not fit a transaction.
-    error ContextTooLong(uint256 context, uint256 most);
-    /// @notice Thrown when a game about the scores would take more openings than it may.
-    error ScoresTooDeep(uint256 levels, uint256 most);
-    error WrongKinds(uint256 expected, uint256 given);
-    /// @notice Thrown when a row would not fit a transaction.
-    error RowTooLong(uint256 columns, uint256 most);
-    /// @notice Thrown when the manifest names a token that the vocabulary has not: no prompt would have an answer.
-    error NoSuchToken(uint256 token, uint256 vocabulary);
-
     /// @notice Keeps a manifest's numbers.
     function write(IModelRegistry.Manifest calldata manifest) internal returns (address pointer) {
-        (Numbers memory n, bytes memory kinds) = _decode(manifest);
+        (IFamily.Numbers memory n, bytes memory kinds) = _decode(manifest);
         return SSTORE2.write(
             bytes.concat(
                 abi.encode(n),
                 kinds,
-                _packed(manifest.prefixTokens, n.graph.vocabulary),
-                _packed(manifest.suffixTokens, n.graph.vocabulary),
-                _packed(manifest.stopTokens, n.graph.vocabulary)
+                _packed(manifest.prefixTokens, n.shape.vocabulary),
+                _packed(manifest.suffixTokens, n.shape.vocabulary),
+                _packed(manifest.stopTokens, n.shape.vocabulary)
             )
         );
     }
 
-    function numbers(address pointer) internal view returns (Numbers memory) {
-        return abi.decode(SSTORE2.read(pointer, 0, NUMBERS_BYTES), (Numbers));
+    function numbers(address pointer) internal view returns (IFamily.Numbers memory) {
+        return abi.decode(SSTORE2.read(pointer, 0, NUMBERS_BYTES), (IFamily.Numbers));
     }
 
     /// @notice The first of them, for layouts alone.
-    function graph(address pointer) internal view returns (Graph.Model memory) {
-        return abi.decode(SSTORE2.read(pointer, 0, GRAPH_BYTES), (Graph.Model));
+    function shape(address pointer) internal view returns (IFamily.Shape memory) {
+        return abi.decode(SSTORE2.read(pointer, 0, SHAPE_BYTES), (IFamily.Shape));
     }
 
     /// @notice The GGML type of a tensor outside layers.
@@ -124,12 +84,12 @@ library Models {
     }
 
     /// @notice Token `index` of prefix, suffix and stop tokens, one after the other.
-    function wrapperToken(address pointer, Numbers memory n, uint256 index) internal view returns (uint256) {
-        uint256 start = NUMBERS_BYTES + LAYERS + ROLES * n.graph.layers + 4 * index;
+    function wrapperToken(address pointer, IFamily.Numbers memory n, uint256 index) internal view returns (uint256) {
+        uint256 start = NUMBERS_BYTES + LAYERS + ROLES * n.shape.layers + 4 * index;
         return uint32(bytes4(SSTORE2.read(pointer, start, start + 4)));
     }
 
-    function isStop(address pointer, Numbers memory n, uint256 token) internal view returns (bool) {
+    function isStop(address pointer, IFamily.Numbers memory n, uint256 token) internal view returns (bool) {
         for (uint256 i; i < n.stopCount; ++i) {
             if (wrapperToken(pointer, n, n.prefixCount + n.suffixCount + i) == token) return true;
         }
@@ -137,18 +97,18 @@ library Models {
     }
 
     /// @notice Index among all weight leaves of the first one of a layer's tensor. layer: from 0.
-    function firstLeaf(address pointer, Numbers memory n, uint256 layer, Role role)
+    function firstLeaf(address pointer, IFamily.Numbers memory n, uint256 layer, Role role)
         internal
         view
         returns (uint256 first)
     {
-        first = n.graph.vocabulary + layer * n.layerLeaves;
+        first = n.shape.vocabulary + layer * n.layerLeaves;
         for (uint256 before; before < uint256(role); ++before) {
-            if (kind(pointer, 0, Role(before)) != ABSENT) first += _leaves(n.graph, Role(before));
+            if (kind(pointer, 0, Role(before)) != ABSENT) first += _leaves(n.shape, Role(before));
         }
     }
 
-    function _leaves(Graph.Model memory g, Role role) private pure returns (uint256) {
+    function _leaves(IFamily.Shape memory g, Role role) private pure returns (uint256) {
         uint256 queries = g.heads * g.headWidth;
         uint256 keys = g.kvHeads * g.headWidth;
         if (role == Role.AttnNorm || role == Role.FfnNorm) return vectorLeaves(g.width);
@@ -168,27 +128,33 @@ library Models {
     function _decode(IModelRegistry.Manifest calldata manifest)
         private
         pure
-        returns (Numbers memory n, bytes memory kinds)
+        returns (IFamily.Numbers memory n, bytes memory kinds)
     {
         uint256 family;
         (family, n, kinds) = _architecture(manifest.architecture);
-        Graph.Model memory g = n.graph;
-        if (family > 2) revert UnknownFamily(family);
-        if (g.layers == 0 || g.layers > MAX_LAYERS) revert LayersOutOfRange(g.layers, MAX_LAYERS);
+        IFamily.Shape memory g = n.shape;
+        if (family > 2) revert IReferee.UnknownFamily(family);
+        if (g.layers == 0 || g.layers > MAX_LAYERS) revert IReferee.LayersOutOfRange(g.layers, MAX_LAYERS);
         if (g.width == 0 || g.hidden == 0 || g.headWidth == 0 || g.vocabulary == 0) {
-            revert NoWidth(g.width, g.hidden, g.headWidth, g.vocabulary);
+            revert IReferee.NoWidth(g.width, g.hidden, g.headWidth, g.vocabulary);
         }
-        if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) revert HeadsUnequal(g.heads, g.kvHeads);
-        if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) revert RopeOutOfRange(n.ropeWidth, g.headWidth);
+        if (g.kvHeads == 0 || g.heads % g.kvHeads != 0 || g.heads == 0) {
+            revert IReferee.HeadsUnequal(g.heads, g.kvHeads);
+        }
+        if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) {
+            revert IReferee.RopeOutOfRange(n.ropeWidth, g.headWidth);
+        }
         // Without it the norm of a row of zeros would be a division by zero, which nobody could judge.
-        if (n.epsilon == 0 || n.headEpsilon == 0) revert NoEpsilon(n.epsilon, n.headEpsilon);
+        if (n.epsilon == 0 || n.headEpsilon == 0) revert IReferee.NoEpsilon(n.epsilon, n.headEpsilon);
         uint256 longest = n.context < MAX_POSITIONS ? n.context : MAX_POSITIONS;
-        if (manifest.contextLength > longest) revert ContextTooLong(manifest.contextLength, longest);
+        if (manifest.contextLength > longest) revert IReferee.ContextTooLong(manifest.contextLength, longest);
         g.headNorms = family == 2;
         // No other operator has more leaves.
         uint256 levels = Graph.depth(Graph.tensor(g, 1, Graph.SCORE, manifest.contextLength));
-        if (levels > MAX_LEVELS) revert ScoresTooDeep(levels, MAX_LEVELS);
-        if (kinds.length != LAYERS + ROLES * g.layers) revert WrongKinds(LAYERS + ROLES * g.layers, kinds.length);
+        if (levels > MAX_LEVELS) revert IReferee.ScoresTooDeep(levels, MAX_LEVELS);
+        if (kinds.length != LAYERS + ROLES * g.layers) {
+            revert IReferee.WrongKinds(LAYERS + ROLES * g.layers, kinds.length);
+        }
         n.interleaved = family == 0;
         _checkRows(g, kinds);
         n.weightsRoot = manifest.weightsRoot;
@@ -202,32 +168,32 @@ library Models {
         n.suffixCount = manifest.suffixTokens.length;
         n.stopCount = manifest.stopTokens.length;
         n.replacementToken = manifest.replacementToken;
-        if (n.replacementToken >= g.vocabulary) revert NoSuchToken(n.replacementToken, g.vocabulary);
+        if (n.replacementToken >= g.vocabulary) revert IReferee.NoSuchToken(n.replacementToken, g.vocabulary);
     }
 
     /// @dev No operator of a model that can be asked about costs more than a transaction may.
-    function _checkRows(Graph.Model memory g, bytes memory kinds) private pure {
+    function _checkRows(IFamily.Shape memory g, bytes memory kinds) private pure {
         uint256 widest = g.heads * g.headWidth;
         if (g.width > widest) widest = g.width;
         if (g.hidden > widest) widest = g.hidden;
         uint256 most = MAX_COLUMNS;
         for (uint256 i; i < kinds.length; ++i) {
-            if (uint8(kinds[i]) == Weights.F16) most = MAX_F16_COLUMNS;
+            if (uint8(kinds[i]) == Quants.F16) most = MAX_F16_COLUMNS;
         }
-        if (widest > most) revert RowTooLong(widest, most);
+        if (widest > most) revert IReferee.RowTooLong(widest, most);
     }
 
     /// @dev `oracle/disputes/commitments.NUMBERS`.
     function _architecture(bytes calldata encoded)
         private
         pure
-        returns (uint256 family, Numbers memory n, bytes memory kinds)
+        returns (uint256 family, IFamily.Numbers memory n, bytes memory kinds)
     {
         uint256[10] memory a;
         (a, n.epsilon, n.headEpsilon, n.rotationsRoot, n.vocabularyRoot, kinds) =
             abi.decode(encoded, (uint256[10], uint256, uint256, bytes32, bytes32, bytes));
         family = a[0];
-        n.graph = Graph.Model(false, a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
+        n.shape = IFamily.Shape(false, a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
         n.ropeWidth = a[7];
         n.context = a[8];
     }
@@ -236,7 +202,7 @@ library Models {
         packed = new bytes(4 * tokens.length);
         for (uint256 i; i < tokens.length; ++i) {
             uint256 token = tokens[i];
-            if (token >= vocabulary) revert NoSuchToken(token, vocabulary);
+            if (token >= vocabulary) revert IReferee.NoSuchToken(token, vocabulary);
             assembly ("memory-safe") {
                 let at := add(add(packed, 0x20), shl(2, i))
                 mstore8(at, shr(24, token))

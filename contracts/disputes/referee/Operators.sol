@@ -3,20 +3,16 @@ pragma solidity ^0.8.30;
 
 import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 
+import {Constants} from "./Constants.sol";
 import {Fixed} from "./Fixed.sol";
 import {Powers} from "./Powers.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title One output element of every operator of the exact engine, as docs/numerics.md defines them.
 /// @notice Each function is one formula of few inputs, or one reduction over one row. Inputs are integers in the page's
 /// formats; who proves that they are the right ones is not this library's business.
 library Operators {
     using Fixed for int256;
-
-    int256 private constant LOG2_E = 24_204_406;
-    int256 private constant LARGEST_MANTISSA = 2 ** 15 - 1;
-    int256 private constant LARGEST_VALUE = 2 ** 25 - 1;
-    int256 private constant LARGEST_ACT = 2 ** 47 - 1;
 
     error EmptyRow();
 
@@ -25,12 +21,12 @@ library Operators {
     /// @notice y = sat(R(sum, 24 + bits - s - toBits) + bias).
     function linear(int256 sum, uint256 s, uint256 bits, uint256 toBits, int256 bias) internal pure returns (int256) {
         int256 down = 24 + int256(bits) - int256(s) - int256(toBits);
-        return (sum.shift(down) + bias).saturate(Fixed.INT32);
+        return (sum.shift(down) + bias).saturate(Constants.INT32);
     }
 
     /// @notice A number of the embedding's row as residual.
     function embed(int256 weight) internal pure returns (int256) {
-        return weight.shift(8).saturate(Fixed.INT32);
+        return weight.shift(8).saturate(Constants.INT32);
     }
 
     /// @notice s of a row whose largest magnitude is `most`.
@@ -40,7 +36,7 @@ library Operators {
     }
 
     function mantissa(int256 x, uint256 s) internal pure returns (int256) {
-        return x.shift(int256(s)).saturate(LARGEST_MANTISSA);
+        return x.shift(int256(s)).saturate(Constants.LARGEST_MANTISSA);
     }
 
     /* NORM */
@@ -58,7 +54,7 @@ library Operators {
         uint256 b = Fixed.bitLength(root);
         int256 inverse = int256((1 << (30 + b)) / root);
         int256 unit = (x * inverse).shift(int256(b + s) - 10);
-        return (unit * weight).shift(48 - int256(toBits)).saturate(Fixed.INT32);
+        return (unit * weight).shift(48 - int256(toBits)).saturate(Constants.INT32);
     }
 
     /* ATTENTION */
@@ -66,18 +62,18 @@ library Operators {
     /// @notice Both numbers of a rotated pair.
     function rotate(int256 a, int256 b, int256 cosine, int256 sine) internal pure returns (int256, int256) {
         return (
-            (a * cosine - b * sine).shift(24).saturate(Fixed.INT32),
-            (a * sine + b * cosine).shift(24).saturate(Fixed.INT32)
+            (a * cosine - b * sine).shift(24).saturate(Constants.INT32),
+            (a * sine + b * cosine).shift(24).saturate(Constants.INT32)
         );
     }
 
     function limitValue(int256 v) internal pure returns (int256) {
-        return v.saturate(LARGEST_VALUE);
+        return v.saturate(Constants.LARGEST_VALUE);
     }
 
     /// @param scale 1 / sqrt(head width), 24 fraction bits.
     function score(int256 dot, int256 scale, uint256 queryShift, uint256 keyShift) internal pure returns (int256) {
-        return (dot * scale).shift(44 - int256(queryShift) - int256(keyShift)).saturate(Fixed.INT32);
+        return (dot * scale).shift(44 - int256(queryShift) - int256(keyShift)).saturate(Constants.INT32);
     }
 
     /// @notice Largest of a row of int32, big-endian.
@@ -94,7 +90,7 @@ library Operators {
 
     /// @notice exp(z - most) with 22 fraction bits. most: at least z.
     function share(bytes memory table, int256 z, int256 most) internal pure returns (int256) {
-        return Powers.power(table, uint256(((most - z) * LOG2_E).shift(24)), 22);
+        return Powers.power(table, uint256(((most - z) * Constants.LOG2_E).shift(24)), 22);
     }
 
     /// @notice Sum of a row of int32, big-endian: what softmax divides by.
@@ -109,13 +105,13 @@ library Operators {
 
     function _checkRow(bytes calldata row) private pure {
         if (row.length == 0) revert EmptyRow();
-        if (row.length % 4 != 0) revert Weights.WrongLength(row.length / 4 * 4, row.length);
+        if (row.length % 4 != 0) revert Quants.WrongLength(row.length / 4 * 4, row.length);
     }
 
     /// @notice Mean of a row of values weighted by a row of shares; both int32, big-endian.
     function context(bytes calldata shares, bytes calldata values, int256 sumOfShares) internal pure returns (int256) {
         _checkRow(shares);
-        if (shares.length != values.length) revert Weights.WrongLength(shares.length, values.length);
+        if (shares.length != values.length) revert Quants.WrongLength(shares.length, values.length);
         int256 sum;
         assembly ("memory-safe") {
             for { let at := 0 } lt(at, shares.length) { at := add(at, 4) } {
@@ -132,14 +128,14 @@ library Operators {
     /// @notice SiLU(gate) * up with 24 fraction bits.
     function gated(int256 gate, int256 up) internal pure returns (int256) {
         bytes memory table = Powers.TABLE;
-        uint256 t = uint256(((gate < 0 ? -gate : gate) * LOG2_E).shift(26));
+        uint256 t = uint256(((gate < 0 ? -gate : gate) * Constants.LOG2_E).shift(26));
         int256 e = Powers.power(table, t, 30);
         int256 sigma = ((gate >= 0 ? int256(2 ** 30) : e) << 24).divide(2 ** 30 + e);
-        return ((gate * sigma).shift(24) * up).shift(12).saturate(LARGEST_ACT);
+        return ((gate * sigma).shift(24) * up).shift(12).saturate(Constants.LARGEST_ACT);
     }
 
     function add(int256 x, int256 y) internal pure returns (int256) {
-        return (x + y).saturate(Fixed.INT32);
+        return (x + y).saturate(Constants.INT32);
     }
 
     /* SAMPLING */

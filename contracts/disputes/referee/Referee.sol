@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {IFamily} from "../../interfaces/IFamily.sol";
 import {IDisputeGame} from "../../interfaces/IDisputeGame.sol";
+import {IFamily} from "../../interfaces/IFamily.sol";
 import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
@@ -12,14 +12,14 @@ import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
 import {Graph} from "./Graph.sol";
+import {Inputs} from "./Inputs.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
-import {Reader} from "./Reader.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title Referee
 /// @notice Knows the models, finds the element in question, and asks the family that computes it. It keeps nothing else.
-contract Referee is IReferee, Reader {
+contract Referee is IReferee, Inputs {
     using Graph for Graph.Tensor;
     using RequestLib for IOracle.Answer;
 
@@ -58,12 +58,12 @@ contract Referee is IReferee, Reader {
 
     /// @inheritdoc IReferee
     function checkPrompts(ModelId model, uint256 promptBytes) external view returns (uint256 count) {
-        Models.Numbers memory n = _numbers(model);
+        IFamily.Numbers memory n = _numbers(model);
         Prompts.checkIds(n.contextLength, n.prefixCount + n.suffixCount, promptBytes);
-        return Graph.steps(n.graph);
+        return Graph.steps(n.shape);
     }
 
-    function _numbers(ModelId model) private view returns (Models.Numbers memory) {
+    function _numbers(ModelId model) private view returns (IFamily.Numbers memory) {
         if (!enrolled(model)) revert NotEnrolled(model);
         return Models.numbers(pointerOf[model]);
     }
@@ -72,12 +72,12 @@ contract Referee is IReferee, Reader {
 
     /// @inheritdoc IReferee
     function steps(ModelId model) external view returns (uint256) {
-        return Graph.steps(_graph(model));
+        return Graph.steps(_shape(model));
     }
 
     /// @inheritdoc IReferee
     function operators(ModelId model, uint256 step) external view returns (uint256) {
-        return Graph.operators(_graph(model), step);
+        return Graph.operators(_shape(model), step);
     }
 
     /// @inheritdoc IReferee
@@ -86,15 +86,15 @@ contract Referee is IReferee, Reader {
         view
         returns (uint256 levels)
     {
-        Graph.Model memory g = _graph(model);
+        IFamily.Shape memory g = _shape(model);
         uint256 name = Graph.named(g, place.step, place.operator);
         MerkleTree.check(list, Graph.operators(g, place.step), place.operator, root, proof);
         return Graph.tensor(g, place.step, name, place.positions).depth();
     }
 
-    function _graph(ModelId model) private view returns (Graph.Model memory) {
+    function _shape(ModelId model) private view returns (IFamily.Shape memory) {
         if (!enrolled(model)) revert NotEnrolled(model);
-        return Models.graph(pointerOf[model]);
+        return Models.shape(pointerOf[model]);
     }
 
     /* RULING */
@@ -151,13 +151,13 @@ contract Referee is IReferee, Reader {
         uint256 element,
         Input[] calldata inputs
     ) private view returns (bool) {
-        Question memory q;
+        IFamily.Question memory q;
         q.pointer = pointerOf[model];
         q.n = _numbers(model);
         q.roots = roots;
         q.positions = place.positions;
         q.step = place.step;
-        q.name = Graph.named(q.n.graph, place.step, place.operator);
+        q.name = Graph.named(q.n.shape, place.step, place.operator);
         Graph.Tensor memory t = _tensor(q, q.name);
         if (!t.holds(place.leaf)) return keccak256(values) != keccak256(new bytes(32));
 
@@ -173,7 +173,7 @@ contract Referee is IReferee, Reader {
         return given != _family(q).compute(q, inputs);
     }
 
-    function _embedding(Question memory q, Tokens calldata tokens, uint256 tokenCount, Input[] calldata inputs)
+    function _embedding(IFamily.Question memory q, Tokens calldata tokens, uint256 tokenCount, Input[] calldata inputs)
         private
         view
         returns (int256)
@@ -181,15 +181,15 @@ contract Referee is IReferee, Reader {
         _expectInputs(inputs, 2);
         (uint256 token,) = _entry(tokens, tokens.promptCount + tokenCount, q.row, inputs[0]);
         // The rows of other tensors follow the embedding's.
-        if (token >= q.n.graph.vocabulary) revert NoSuchElement(token, q.n.graph.vocabulary);
+        if (token >= q.n.shape.vocabulary) revert NoSuchElement(token, q.n.shape.vocabulary);
         uint256 kind = Models.kind(q.pointer, Models.EMBEDDING);
-        _checkWeight(q.n, token, kind, q.n.graph.width, inputs[1]);
-        return Operators.embed(Weights.weight(kind, inputs[1].data, q.column));
+        _checkWeight(q.n, token, kind, q.n.shape.width, inputs[1]);
+        return Operators.embed(Quants.weight(kind, inputs[1].data, q.column));
     }
 
-    function _family(Question memory q) private view returns (IFamily) {
+    function _family(IFamily.Question memory q) private view returns (IFamily) {
         uint256 name = q.name;
-        if (q.step > q.n.graph.layers) return name == Graph.LOGITS ? linear : rows;
+        if (q.step > q.n.shape.layers) return name == Graph.LOGITS ? linear : rows;
         if (
             (name >= Graph.Q && name <= Graph.V) || name == Graph.ATTN_OUTPUT || name == Graph.GATE || name == Graph.UP
                 || name == Graph.DOWN

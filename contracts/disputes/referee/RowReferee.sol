@@ -5,40 +5,42 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
+import {Constants} from "./Constants.sol";
 import {Graph} from "./Graph.sol";
+import {Inputs} from "./Inputs.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
-import {Reader} from "./Reader.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title RowReferee
 /// @notice Norms, quantizing, the gate, residual sums, the largest logit.
-contract RowReferee is IFamily, Reader {
+contract RowReferee is IFamily, Inputs {
     using Graph for Graph.Tensor;
 
-    /// @dev Fraction bits: of normalised rows; of normalised heads; of norm weights.
-    uint256 private constant NORMED_BITS = 20;
-    uint256 private constant INNER_BITS = 18;
-    uint256 private constant SCALE_BITS = 24;
-
     /// @inheritdoc IFamily
-    function compute(IReferee.Question calldata question, IReferee.Input[] calldata inputs)
+    function compute(IFamily.Question calldata question, IReferee.Input[] calldata inputs)
         external
         view
         returns (int256)
     {
-        IReferee.Question memory q = question;
+        IFamily.Question memory q = question;
         uint256 name = q.name;
-        if (name < Graph.Q) return _norm(q, inputs, Graph.NORM, Graph.BEFORE, Models.Role.AttnNorm, NORMED_BITS);
-        if (q.step > q.n.graph.layers) return _most(q, inputs);
-        if (name < Graph.Q_ROPE) return _norm(q, inputs, Graph.Q_NORM, Graph.Q, Models.Role.AttnQNorm, INNER_BITS);
+        if (name < Graph.Q) {
+            return _norm(q, inputs, Graph.NORM, Graph.BEFORE, Models.Role.AttnNorm, Constants.NORMED_BITS);
+        }
+        if (q.step > q.n.shape.layers) return _most(q, inputs);
+        if (name < Graph.Q_ROPE) {
+            return _norm(q, inputs, Graph.Q_NORM, Graph.Q, Models.Role.AttnQNorm, Constants.INNER_BITS);
+        }
         if (name < Graph.K_NORM) return _quantized(q, inputs, Graph.Q_ROPE + 1, Graph.Q_ROPE);
-        if (name < Graph.K_ROPE) return _norm(q, inputs, Graph.K_NORM, Graph.K, Models.Role.AttnKNorm, INNER_BITS);
+        if (name < Graph.K_ROPE) {
+            return _norm(q, inputs, Graph.K_NORM, Graph.K, Models.Role.AttnKNorm, Constants.INNER_BITS);
+        }
         if (name < Graph.SCORE) return _quantized(q, inputs, Graph.K_ROPE + 1, Graph.K_ROPE);
         if (name < Graph.ATTN_OUTPUT) return _quantized(q, inputs, Graph.CONTEXT + 1, Graph.CONTEXT);
         if (name == Graph.ATTN_RESIDUAL) return _sum(q, inputs, Graph.BEFORE, Graph.ATTN_OUTPUT);
         if (name < Graph.GATE) {
-            return _norm(q, inputs, Graph.FFN_NORM, Graph.ATTN_RESIDUAL, Models.Role.FfnNorm, NORMED_BITS);
+            return _norm(q, inputs, Graph.FFN_NORM, Graph.ATTN_RESIDUAL, Models.Role.FfnNorm, Constants.NORMED_BITS);
         }
         if (name == Graph.ACT) return _gated(q, inputs);
         if (name < Graph.DOWN) return _quantized(q, inputs, Graph.ACT + 1, Graph.ACT);
@@ -47,7 +49,7 @@ contract RowReferee is IFamily, Reader {
 
     /// @dev Peaks, shift and mantissas of `of`; sum, root, result; peaks, shift and mantissas of the result.
     function _norm(
-        IReferee.Question memory q,
+        IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
         uint256 first,
         uint256 source,
@@ -62,13 +64,13 @@ contract RowReferee is IFamily, Reader {
             _expectInputs(inputs, 1);
             uint256 row = q.row * _tensor(q, q.name).columns + q.column;
             bytes calldata data = _row(q, first + 2, row, inputs[0]);
-            return Weights.product(data, data);
+            return Quants.product(data, data);
         }
         if (k == 4) {
             _expectInputs(inputs, 2);
             uint256 sum = uint256(_at(q, first + 3, q.row, q.column, inputs[0]));
             uint256 s = uint256(_at(q, first + 1, q.row, q.column, inputs[1]));
-            uint256 epsilon = bits == NORMED_BITS ? q.n.epsilon : q.n.headEpsilon;
+            uint256 epsilon = bits == Constants.NORMED_BITS ? q.n.epsilon : q.n.headEpsilon;
             return int256(Operators.meanRoot(sum, s, mantissas.columns, epsilon));
         }
         _expectInputs(inputs, 4);
@@ -76,12 +78,12 @@ contract RowReferee is IFamily, Reader {
         int256 x = _at(q, source, row_, column, inputs[0]);
         uint256 root = uint256(_ofRow(q, first + 4, q.row, inputs[1]));
         uint256 shift = uint256(_ofRow(q, first + 1, q.row, inputs[2]));
-        int256 weight = _vector(q, role, mantissas.columns, q.column, SCALE_BITS, inputs[3]);
+        int256 weight = _vector(q, role, mantissas.columns, q.column, Constants.SCALE_BITS, inputs[3]);
         return Operators.normalize(x, root, shift, weight, bits);
     }
 
     /// @dev Operators `first` to `first + 2`: peaks, shift and mantissas of the rows of `of`.
-    function _quantized(IReferee.Question memory q, IReferee.Input[] calldata inputs, uint256 first, uint256 source)
+    function _quantized(IFamily.Question memory q, IReferee.Input[] calldata inputs, uint256 first, uint256 source)
         private
         pure
         returns (int256)
@@ -114,14 +116,14 @@ contract RowReferee is IFamily, Reader {
         return Operators.mantissa(x, uint256(_ofRow(q, first + 1, q.row, inputs[1])));
     }
 
-    function _gated(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+    function _gated(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         _expectInputs(inputs, 2);
         int256 gate = _at(q, Graph.GATE, q.row, q.column, inputs[0]);
         return Operators.gated(gate, _at(q, Graph.UP, q.row, q.column, inputs[1]));
     }
 
     /// @dev The largest logit of a leaf, and of all.
-    function _most(IReferee.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
+    function _most(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         _expectInputs(inputs, 1);
         Graph.Tensor memory t = _tensor(q, q.name - 1);
         if (q.name == Graph.LOGITS_MAX) {
@@ -132,7 +134,7 @@ contract RowReferee is IFamily, Reader {
         return _largest(t, _leaf(q, Graph.LOGITS, 0, start, inputs[0]), 0, count, false);
     }
 
-    function _sum(IReferee.Question memory q, IReferee.Input[] calldata inputs, uint256 x, uint256 y)
+    function _sum(IFamily.Question memory q, IReferee.Input[] calldata inputs, uint256 x, uint256 y)
         private
         pure
         returns (int256)

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {BlockHeader} from "@openzeppelin/contracts/utils/BlockHeader.sol";
 
 import {IDisputeGame} from "../../interfaces/IDisputeGame.sol";
+import {IFamily} from "../../interfaces/IFamily.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
@@ -13,12 +14,12 @@ import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
 import {Graph} from "./Graph.sol";
+import {Inputs} from "./Inputs.sol";
 import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
-import {Reader} from "./Reader.sol";
 
 /// @title TokenReferee
-contract TokenReferee is ITokenReferee, Reader {
+contract TokenReferee is ITokenReferee, Inputs {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
 
@@ -77,18 +78,18 @@ contract TokenReferee is ITokenReferee, Reader {
         uint256 better,
         IReferee.Input[] calldata inputs
     ) public view returns (bool) {
-        IReferee.Question memory q;
+        IFamily.Question memory q;
         q.pointer = referee.pointerOf(model);
         q.n = Models.numbers(q.pointer);
         q.roots.operators = operators_;
         q.positions = positions;
-        q.step = q.n.graph.layers + 1;
+        q.step = q.n.shape.layers + 1;
         bool sampled = req.temperature() != 0;
         bool limited = sampled && req.cutoff() != 0;
         _expectInputs(inputs, sampled ? limited ? 5 : 4 : 3);
         _checkTokens(ans, tokens);
         (uint256 chosen,) = _entry(tokens, tokens.promptCount + ans.tokenCount(), positions, inputs[0]);
-        if (chosen >= q.n.graph.vocabulary) return true;
+        if (chosen >= q.n.shape.vocabulary) return true;
 
         int256 worth = _at(q, Graph.LOGITS, 0, chosen, inputs[1]);
         int256 other = _at(q, Graph.LOGITS, 0, better, inputs[2]);
@@ -119,7 +120,7 @@ contract TokenReferee is ITokenReferee, Reader {
         IReferee.Input[] calldata inputs
     ) public view returns (bool) {
         address pointer = referee.pointerOf(model);
-        Models.Numbers memory n = Models.numbers(pointer);
+        IFamily.Numbers memory n = Models.numbers(pointer);
         _checkTokens(ans, tokens);
         if (fault == Fault.Prompt) {
             return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
@@ -147,7 +148,7 @@ contract TokenReferee is ITokenReferee, Reader {
     function _isWrongPrompt(
         IOracle.Request calldata req,
         address pointer,
-        Models.Numbers memory n,
+        IFamily.Numbers memory n,
         IReferee.Tokens calldata tokens,
         uint256 tokenCount,
         uint256 index,
@@ -165,7 +166,7 @@ contract TokenReferee is ITokenReferee, Reader {
     }
 
     /// @dev Token `index` of the one reading that a prompt has, whatever its bytes.
-    function _asked(address pointer, Models.Numbers memory n, bytes calldata prompt, uint256 index)
+    function _asked(address pointer, IFamily.Numbers memory n, bytes calldata prompt, uint256 index)
         private
         view
         returns (uint256 token)
@@ -174,7 +175,7 @@ contract TokenReferee is ITokenReferee, Reader {
         uint256 start = (index - n.prefixCount) * Prompts.ID_BYTES;
         if (start + Prompts.ID_BYTES <= prompt.length) {
             token = uint24(bytes3(prompt[start:start + Prompts.ID_BYTES]));
-            return token < n.graph.vocabulary ? token : n.replacementToken;
+            return token < n.shape.vocabulary ? token : n.replacementToken;
         }
         uint256 wrapper = index - prompt.length / Prompts.ID_BYTES;
         if (wrapper < n.prefixCount + n.suffixCount) return Models.wrapperToken(pointer, n, wrapper);
@@ -186,7 +187,7 @@ contract TokenReferee is ITokenReferee, Reader {
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,
         address pointer,
-        Models.Numbers memory n,
+        IFamily.Numbers memory n,
         IReferee.Tokens calldata tokens,
         uint256 index,
         bytes calldata output,
@@ -207,7 +208,7 @@ contract TokenReferee is ITokenReferee, Reader {
     function _isWrongText(
         IOracle.Answer calldata ans,
         address pointer,
-        Models.Numbers memory n,
+        IFamily.Numbers memory n,
         IReferee.Tokens calldata tokens,
         uint256 index,
         bytes calldata output,
@@ -222,10 +223,10 @@ contract TokenReferee is ITokenReferee, Reader {
         (uint256 token, uint256 end) = _entry(tokens, count, index, inputs[0]);
         uint256 start;
         if (index > tokens.promptCount) (, start) = _entry(tokens, count, index - 1, inputs[1]);
-        if (token >= n.graph.vocabulary || end > output.length || start > end) return true;
+        if (token >= n.shape.vocabulary || end > output.length || start > end) return true;
         if (Models.isStop(pointer, n, token)) return end != start;
         bytes32 leaf = MerkleTree.hashLeaf(inputs[2].data);
-        MerkleTree.check(n.vocabularyRoot, n.graph.vocabulary, token, leaf, inputs[2].proof);
+        MerkleTree.check(n.vocabularyRoot, n.shape.vocabulary, token, leaf, inputs[2].proof);
         return keccak256(inputs[2].data) != keccak256(output[start:end]);
     }
 
@@ -237,7 +238,7 @@ contract TokenReferee is ITokenReferee, Reader {
         view
         returns (bytes32 root, uint256 levels)
     {
-        Models.Numbers memory n = Models.numbers(referee.pointerOf(model));
+        IFamily.Numbers memory n = Models.numbers(referee.pointerOf(model));
         uint256 least = n.prefixCount + n.suffixCount;
         uint256 most = n.contextLength < ans.tokenCount() ? 0 : n.contextLength - ans.tokenCount();
         if (promptCount < least || promptCount > most) revert PromptOutOfRange(promptCount, least, most);

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IFamily} from "../../interfaces/IFamily.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Fixed} from "./Fixed.sol";
 import {Graph} from "./Graph.sol";
 import {Models} from "./Models.sol";
-import {Weights} from "./Weights.sol";
+import {Quants} from "./Quants.sol";
 
 /// @title What a party shows, read only where it hashes to a root that is agreed upon.
-abstract contract Reader {
+abstract contract Inputs {
     using Graph for Graph.Tensor;
 
     uint256 internal constant ENTRIES = 4;
@@ -18,13 +19,13 @@ abstract contract Reader {
 
     /* TENSORS */
 
-    function _tensor(IReferee.Question memory q, uint256 name) internal pure returns (Graph.Tensor memory) {
-        if (name == Graph.BEFORE) return Graph.Tensor(q.positions, q.n.graph.width, 4);
-        return Graph.tensor(q.n.graph, q.step, name, q.positions);
+    function _tensor(IFamily.Question memory q, uint256 name) internal pure returns (Graph.Tensor memory) {
+        if (name == Graph.BEFORE) return Graph.Tensor(q.positions, q.n.shape.width, 4);
+        return Graph.tensor(q.n.shape, q.step, name, q.positions);
     }
 
     /// @notice The leaf that holds a number of operator `name`, or of the step before.
-    function _leaf(IReferee.Question memory q, uint256 name, uint256 row, uint256 column, IReferee.Input calldata input)
+    function _leaf(IFamily.Question memory q, uint256 name, uint256 row, uint256 column, IReferee.Input calldata input)
         internal
         pure
         returns (bytes calldata)
@@ -37,7 +38,7 @@ abstract contract Reader {
         return input.data;
     }
 
-    function _at(IReferee.Question memory q, uint256 name, uint256 row, uint256 column, IReferee.Input calldata input)
+    function _at(IFamily.Question memory q, uint256 name, uint256 row, uint256 column, IReferee.Input calldata input)
         internal
         pure
         returns (int256)
@@ -47,7 +48,7 @@ abstract contract Reader {
     }
 
     /// @notice The number that belongs to row `row`, where a tensor has one for each, some to a row of its own.
-    function _ofRow(IReferee.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input)
+    function _ofRow(IFamily.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input)
         internal
         pure
         returns (int256)
@@ -57,7 +58,7 @@ abstract contract Reader {
     }
 
     /// @notice All leaves of a row, one after the other.
-    function _row(IReferee.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input)
+    function _row(IFamily.Question memory q, uint256 name, uint256 row, IReferee.Input calldata input)
         internal
         pure
         returns (bytes calldata)
@@ -79,7 +80,7 @@ abstract contract Reader {
 
     /// @notice A number of a leaf or a row.
     function _number(Graph.Tensor memory t, bytes calldata data, uint256 k) internal pure returns (int256 value) {
-        if (t.numberBytes == 2) return Weights.mantissa(data, k);
+        if (t.numberBytes == 2) return Quants.mantissa(data, k);
         uint256 size = t.numberBytes;
         assembly ("memory-safe") {
             value := sar(sub(256, shl(3, size)), calldataload(add(data.offset, mul(size, k))))
@@ -102,7 +103,7 @@ abstract contract Reader {
 
     /// @notice Where a number of a row of `columns` stands in `of`, whose rows may hold several such rows, head after head.
     /// The end has one row: the last position's.
-    function _within(IReferee.Question memory q, uint256 source, uint256 columns)
+    function _within(IFamily.Question memory q, uint256 source, uint256 columns)
         internal
         pure
         returns (uint256 row, uint256 column)
@@ -110,16 +111,16 @@ abstract contract Reader {
         uint256 split = _tensor(q, source).columns / columns;
         row = q.row / split;
         column = (q.row % split) * columns + q.column;
-        if (source == Graph.BEFORE && q.step > q.n.graph.layers) row = q.positions - 1;
+        if (source == Graph.BEFORE && q.step > q.n.shape.layers) row = q.positions - 1;
     }
 
     /// @dev That `input.root` is what the node said this operator's output is.
-    function _checkRoot(IReferee.Question memory q, uint256 name, IReferee.Input calldata input) private pure {
+    function _checkRoot(IFamily.Question memory q, uint256 name, IReferee.Input calldata input) private pure {
         if (name == Graph.BEFORE) {
-            MerkleTree.check(q.roots.steps, Graph.steps(q.n.graph), q.step - 1, input.root, input.listProof);
+            MerkleTree.check(q.roots.steps, Graph.steps(q.n.shape), q.step - 1, input.root, input.listProof);
         } else {
-            uint256 count = Graph.operators(q.n.graph, q.step);
-            uint256 index = Graph.indexOf(q.n.graph, q.step, name);
+            uint256 count = Graph.operators(q.n.shape, q.step);
+            uint256 index = Graph.indexOf(q.n.shape, q.step, name);
             MerkleTree.check(q.roots.operators, count, index, input.root, input.listProof);
         }
     }
@@ -127,38 +128,34 @@ abstract contract Reader {
     /* MODEL */
 
     /// @notice Type and first leaf of the tensor that `role` stands for in this step.
-    function _weights(IReferee.Question memory q, Models.Role role)
-        internal
-        view
-        returns (uint256 kind, uint256 first)
-    {
-        if (q.step <= q.n.graph.layers) {
+    function _weights(IFamily.Question memory q, Models.Role role) internal view returns (uint256 kind, uint256 first) {
+        if (q.step <= q.n.shape.layers) {
             kind = Models.kind(q.pointer, q.step - 1, role);
             return (kind, kind == Models.ABSENT ? 0 : Models.firstLeaf(q.pointer, q.n, q.step - 1, role));
         }
-        first = q.n.graph.vocabulary + q.n.graph.layers * q.n.layerLeaves;
+        first = q.n.shape.vocabulary + q.n.shape.layers * q.n.layerLeaves;
         if (role == Models.Role.AttnNorm) return (Models.kind(q.pointer, Models.OUTPUT_NORM), first);
         kind = Models.kind(q.pointer, Models.OUTPUT);
         if (kind == Models.ABSENT) return (Models.kind(q.pointer, Models.EMBEDDING), 0);
-        first += Models.vectorLeaves(q.n.graph.width);
+        first += Models.vectorLeaves(q.n.shape.width);
     }
 
     /// @notice Reverts unless `input` is leaf `leaf` of the weights, with that many numbers.
     function _checkWeight(
-        Models.Numbers memory n,
+        IFamily.Numbers memory n,
         uint256 leaf,
         uint256 kind,
         uint256 columns,
         IReferee.Input calldata input
     ) internal pure {
-        uint256 size = Weights.rowBytes(kind, columns);
+        uint256 size = Quants.rowBytes(kind, columns);
         if (input.data.length != size) revert IReferee.WrongDataLength(size, input.data.length);
         MerkleTree.check(n.weightsRoot, n.weightLeaves, leaf, MerkleTree.hashLeaf(input.data), input.proof);
     }
 
     /// @notice Number k of an unquantized vector of `length` numbers.
     function _vector(
-        IReferee.Question memory q,
+        IFamily.Question memory q,
         Models.Role role,
         uint256 length,
         uint256 k,
@@ -170,11 +167,11 @@ abstract contract Reader {
         uint256 start = k / Models.VECTOR_LEAF * Models.VECTOR_LEAF;
         uint256 columns = length - start < Models.VECTOR_LEAF ? length - start : Models.VECTOR_LEAF;
         _checkWeight(q.n, first + k / Models.VECTOR_LEAF, kind, columns, input);
-        return Weights.fixedPoint(kind, input.data, k % Models.VECTOR_LEAF, bits);
+        return Quants.fixedPoint(kind, input.data, k % Models.VECTOR_LEAF, bits);
     }
 
     /// @notice Cosine and sine of a pair at a position.
-    function _rotation(IReferee.Question memory q, uint256 position, uint256 pair, IReferee.Input calldata input)
+    function _rotation(IFamily.Question memory q, uint256 position, uint256 pair, IReferee.Input calldata input)
         internal
         pure
         returns (int256 cosine, int256 sine)

@@ -10,7 +10,7 @@ import {Fixed} from "./Fixed.sol";
 /// 32-bit slot 7 - i (from the top) of word j / 2, in its upper half if j is even, plus 2^15. With the weights of a lane in
 /// slots of their own, one multiplication of two words is a product of polynomials in 2^32 whose coefficient 7, the top
 /// slot, is the sum of the lane's eight products: below 2^31, so that no slot spoils the next.
-library Weights {
+library Quants {
     error UnknownType(uint256 kind);
     error WrongLength(uint256 expected, uint256 given);
 

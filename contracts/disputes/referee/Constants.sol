@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+/// @title The fixed-point formats of docs/numerics.md, "Words and notation": fraction bits, and largest magnitudes.
+library Constants {
+    /// @dev Fraction bits: of residual stream, scores and logits.
+    uint256 internal constant RESIDUAL_BITS = 16;
+    /// @dev Of normalised rows.
+    uint256 internal constant NORMED_BITS = 20;
+    /// @dev Of queries, keys, values, context, gate and up.
+    uint256 internal constant INNER_BITS = 18;
+    /// @dev Of SiLU(gate) * up.
+    uint256 internal constant ACT_BITS = 24;
+    /// @dev Of norm weights.
+    uint256 internal constant SCALE_BITS = 24;
+
+    int256 internal constant LARGEST_MANTISSA = 2 ** 15 - 1;
+    int256 internal constant INT32 = 2 ** 31 - 1;
+    /// @dev Of an attention value.
+    int256 internal constant LARGEST_VALUE = 2 ** 25 - 1;
+    /// @dev Of SiLU(gate) * up.
+    int256 internal constant LARGEST_ACT = 2 ** 47 - 1;
+
+    /// @dev log2(e) with 24 fraction bits, to nearest.
+    int256 internal constant LOG2_E = 24_204_406;
+}
