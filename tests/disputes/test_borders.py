@@ -7,7 +7,7 @@ import pytest
 from disputes.case import Case
 from disputes.court import Court
 from disputes.stand import called, harness, refused
-from disputes.test_trace_graph import LLAMA_8B, model
+from disputes.test_graph_contract import LLAMA_8B, model
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 from exact.random_model import Shape, write
