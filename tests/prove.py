@@ -22,11 +22,13 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from disputes.search import best_lines, broken, every_line  # noqa: E402
 from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
+from invariants.faults import found, lives  # noqa: E402
 
 RECORD = ROOT / "docs" / "proofs.md"
 RULE = "|---|---|---|---|---|---|\n"
 LINES = 30_000  # of each of four searches
 DOCUMENT_SETS = 2_000
+LIVES = 200
 SIEGE_PACE = 1.0  # seconds to a block, of twelve on the chain
 
 
@@ -62,8 +64,26 @@ def besieged(seed: int, force: Force) -> str:
     return f"{', '.join(told)}; no move late, no bond lost"
 
 
+def adversary(seed: int) -> str:
+    """Lives of an adversary over the real referee."""
+    counts = lives(ROOT, seed, LIVES)
+    return f"{LIVES} lives, {sum(counts.values())} endings of {len(counts)} kinds, every promise kept"
+
+
+def faults(seed: int) -> str:
+    """What the adversary finds where a fault is put back, in as many lives as CI plays."""
+    told = []
+    with tempfile.TemporaryDirectory(prefix="didyma-faults-") as folder:
+        for fault, how, seconds in found(Path(folder), seed):
+            print(f"{fault.row}, {fault.what}: {how} ({seconds:.0f} s)", flush=True)
+            told.append(f"{fault.row} {seconds:.0f} s")
+    return f"{len(told)} faults put back, each found: {', '.join(told)}"
+
+
 PARTS: dict[str, Callable[[int], str]] = {
     "search": search,
+    "adversary": adversary,
+    "faults": faults,
     "siege": partial(besieged, force=WHOLE),
     "flood": partial(besieged, force=FLOOD),
     "verdicts": verdicts,
