@@ -17,7 +17,7 @@ import structlog
 from oracle.chain.reader import AT_ONCE, Reader
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block, Log
-from oracle.errors import FinalityViolated, ReorgedAway, RpcUnavailable
+from oracle.errors import Doubtful, FinalityViolated, ReorgedAway, RpcUnavailable
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal, Tx
 
@@ -179,6 +179,11 @@ class Follower:
                 lower = tx.block_at_or_below(common.number - 1)
             number = common.number - 1 if lower is None else lower.number
             if cursor.number + self._confirmations - number > self._finality or number < 0:
+                if common.hash in await self._rpc.hashes_at(common.number):
+                    raise Doubtful(
+                        f"endpoints disagree on final block {common.number}: find out which is right, and take the "
+                        "other one out"
+                    )
                 raise FinalityViolated(
                     f"the chain has another block {common.number} than the one applied, more than {self._finality} "
                     "blocks deep: the chain or the endpoints broke their promise. Find out which; if the new chain is "

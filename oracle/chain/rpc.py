@@ -184,6 +184,14 @@ class Rpc(Endpoints):
         """Transactions that `address` has had mined up to `block`."""
         return await self._pinned("eth_getTransactionCount", [address], block, parse_int)
 
+    async def nonces(self, address: str, block: Block) -> list[int]:
+        """The same in the words of every endpoint that has the state after `block`. Raises RpcUnavailable."""
+
+        async def ask(endpoint: Endpoint) -> int:
+            return parse_int(await endpoint.request_at("eth_getTransactionCount", [address], block))
+
+        return [said for _, said in await self._ask_all("eth_getTransactionCount", ask)]
+
     async def balance(self, address: str, block: Block) -> int:
         """Wei that `address` has after `block`."""
         return await self._pinned("eth_getBalance", [address], block, parse_int)
@@ -211,6 +219,13 @@ class Rpc(Endpoints):
             return [parse_int(each[0]) for each in value.get("reward") or []]
 
         return await self._optional("eth_feeHistory", [hex(blocks), "latest", [percentile]], parse) or []
+
+    async def hashes_at(self, number: int) -> list[bytes]:
+        """Of the block of that height, in the words of every reachable endpoint that has one."""
+        found = await asyncio.gather(
+            *(self._try(e, "eth_getBlockByNumber", [hex(number), False], parse_block) for e in await self._due())
+        )
+        return [block.hash for block in found if block is not None]
 
     async def check_final(self, number: int, block_hash: bytes) -> None:
         """Asks all reachable endpoints, if there are several, for a final block. Raises Doubtful if they disagree."""

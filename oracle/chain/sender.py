@@ -76,6 +76,7 @@ class Sender:
         self._places = Places(limits.first_pending, limits.max_pending, limits.max_before_moves)
         self._busy = asyncio.Lock()
         self._must_look = True  # at all that is mined and not final: after a start, and after a reorganisation
+        self._last_head: Block | None = None
         self._needs_gas: dict[bytes, int] = {}  # intent's digest: least gas limit, after it ran out of less
         self._tips = Tips(rpc)
         self._strange: dict[int, int] = {}  # nonce that another wallet used: chain time when first seen
@@ -119,7 +120,8 @@ class Sender:
         async with self._busy:
             report = Report()
             self._journal.recover_space()
-            used = await self._rpc.nonce(self.address, head)
+            await self._look_back(head)
+            used = await self._used(head)
             report.balance_wei = await self._rpc.balance(self.address, head)
             await self._settle(head, used, report)
             await self._push(head, used, report)
@@ -129,13 +131,41 @@ class Sender:
                 report.pending = len(Outbox(tx, self.address).nonces("open"))
             return report
 
+    async def _look_back(self, head: Block) -> None:
+        """Whether this head's chain holds the last one: transactions are settled in blocks so young that nobody else
+        sees them replaced."""
+        last = self._last_head
+        if last is not None and head.hash != last.hash:
+            if head.number > last.number + 1:
+                same = await self._rpc.block(last.number)
+                goes_on = same is not None and same.hash == last.hash
+            else:
+                goes_on = head.parent_hash == last.hash
+            self._must_look |= not goes_on
+        self._last_head = head
+
+    async def _used(self, head: Block) -> int:
+        """How many nonces are used up to this head: one endpoint's word, unless it contradicts what is final."""
+        used = await self._rpc.nonce(self.address, head)
+        with self._journal.read() as tx:
+            final = Outbox(tx, self.address).highest_final()
+        if final is None or used > final.nonce:
+            return used
+        if head.number < final.seen_at:
+            raise RpcUnavailable(f"the endpoints are behind block {final.seen_at}, which this journal has seen")
+        others = [said for said in await self._rpc.nonces(self.address, head) if said > final.nonce]
+        if not others:
+            raise FinalityViolated(f"transaction {final.nonce} of {self.address} was final and is no longer mined")
+        log.warning("an endpoint contradicts what is final", nonce=final.nonce, said=used, others=others)
+        return min(others)
+
     # -- what became of nonces -----------------------------------------------------------------------------------
 
     async def _settle(self, head: Block, used: int, report: Report) -> None:
         """Compares nonce rows with the account's nonce and receipts."""
         with self._journal.read() as tx:
             outbox = Outbox(tx, self.address)
-            span, lowest, final = outbox.nonce_range(), outbox.lowest(), outbox.highest_final()
+            span, lowest = outbox.nonce_range(), outbox.lowest()
             rows = outbox.nonces("open", "mined") if self._must_look else self._due(outbox, head, used)
         if span is None or lowest is None:
             await self._adopt(head, used, report)
@@ -144,10 +174,6 @@ class Sender:
         self._strange = {nonce: since for nonce, since in self._strange.items() if nonce < used}
         if used > high + 1:
             await self._identify(high + 1, [], head, report)
-        if final is not None and used <= final.nonce:
-            if head.number < final.seen_at:
-                raise RpcUnavailable(f"the endpoints are behind block {final.seen_at}, which this journal has seen")
-            raise FinalityViolated(f"transaction {final.nonce} of {self.address} was final and is no longer mined")
         if used < low and head.number >= lowest.seen_at:
             self._fill(low, used, head)
             return  # the new rows are pushed in this tick, settled in the next
@@ -248,6 +274,9 @@ class Sender:
             canonical = await self._rpc.block(receipt.block_number)
             if canonical is None or canonical.hash != receipt.block_hash:
                 return  # the receipt's endpoint is on another fork; look again later
+            if any(said <= row.nonce for said in await self._rpc.nonces(self.address, head)):
+                log.warning("endpoints disagree on a final transaction", nonce=row.nonce, block=canonical.number)
+                return
         with self._journal.read() as tx:
             known = None if row.key is None else Outbox(tx, self.address).intent(row.key)
         if known is not None and known.nonce != row.nonce:
@@ -401,7 +430,8 @@ class Sender:
         self, row: NonceRow, last: Attempt | None, known: IntentRow | None, head: Block, report: Report
     ) -> None:
         """Signs the next attempt for a nonce: the intent with higher fees, or a self-transfer if `known` is None."""
-        policy, tip = self._policy, await self._tips.wei(head)
+        tip = await self._tips.wei(head)
+        policy = self._policy
         gas_limit = TRANSFER_GAS if known is None or last is None else last.gas_limit
         cap = policy.ceiling_wei if known is None else self._cap(known, gas_limit, head)
         if last is None:
@@ -410,7 +440,11 @@ class Sender:
             fees = policy.bump(Fees(last.max_fee_wei, last.tip_wei), head.base_fee_wei, tip, cap)
         if fees is None:
             report.fee_cap_hits += 1
-            if last is not None and await self._is_lost(last, head):
+            if known is not None and last is not None and self._is_in_the_way(row, known, head):
+                with self._journal.write() as tx:
+                    self.drop(tx, known.intent.key, "its fee is capped, and what cannot wait stands behind it")
+                await self._replace(row, last, None, head, report)
+            elif last is not None and await self._is_lost(last, head):
                 await self._send(last)
             return
         signed = await self._sign(row.nonce, None if known is None else known.intent, gas_limit, fees)
@@ -435,6 +469,21 @@ class Sender:
             max_fee_wei=fees.max_fee_wei,
         )
         await self._send(attempt)
+
+    def _is_in_the_way(self, row: NonceRow, known: IntentRow, head: Block) -> bool:
+        """Whether something that cannot wait, and could pay, stands behind a transaction that may pay no more."""
+        if known.intent.urgent:
+            return False
+        price_wei = head.base_fee_wei + self._policy.min_tip_wei
+        with self._journal.read() as tx:
+            outbox = Outbox(tx, self.address)
+            behind = [each for each in outbox.intents("sent") if (each.nonce or 0) > row.nonce]
+            urgent_planned = outbox.has_urgent("planned")
+        return urgent_planned or any(
+            each.intent.urgent or (known.intent.deadline is None and each.intent.deadline is not None)
+            for each in behind
+            if self._cap(each, each.intent.gas_limit or self._settings.gas_cap, head) >= price_wei
+        )
 
     # -- new transactions ----------------------------------------------------------------------------------------
 
@@ -558,7 +607,7 @@ class Sender:
         if outcome is SendOutcome.WRONG_CHAIN:
             raise WrongChain(f"endpoints refuse transactions for chain {self._rpc.chain_id}")
         if outcome is SendOutcome.FEE_TOO_LOW:
-            self._tips.refused(attempt.tip_wei, message)
+            self._tips.refused(attempt.tip_wei, message, self._settings.fees.ceiling_wei)
         if outcome.value not in IN_POOL:
             log.warning(
                 "transaction not accepted", tx_hash=attempt.hash.hex(), outcome=outcome.value, said=message[:200]

@@ -13,6 +13,8 @@ from oracle.chain.types import Block
 HISTORY_BLOCKS, PERCENTILE = 10, 20
 BLIND_FACTOR = 3
 """By which a tip grows after a refusal that names no amount."""
+FLOOR_BLOCKS = 32
+"""For so many after the last refusal its floor counts: a crowd passes, and words may be wrong."""
 GWEI = 10**9
 # geth, bor, bsc: "gas tip cap 1, minimum needed 25000000000"; older bor: "tip needed 25000000000, tip permitted 1";
 # coreth: "have gas tip cap (0) < pool minimum (1)"; Nethermind: "EffectivePriorityFeePerGas too low 10 < 20".
@@ -37,11 +39,16 @@ class Tips:
         self._rpc = rpc
         self.floor_wei = 0
         """What endpoints were found to take at least."""
+        self._refused_at = 0
+        self._head = 0
         self._at: bytes | None = None
         self._wei = 0
 
     async def wei(self, head: Block) -> int:
         """The tip to begin with, wei per gas; asked once a head."""
+        self._head = head.number
+        if head.number - self._refused_at >= FLOOR_BLOCKS:
+            self.floor_wei = 0
         if self._at != head.hash:
             suggested = await self._rpc.priority_fee()
             paid = sorted(tip for tip in await self._rpc.tips_paid(HISTORY_BLOCKS, PERCENTILE) if tip)
@@ -49,8 +56,11 @@ class Tips:
             self._at = head.hash
         return max(self._wei, self.floor_wei)
 
-    def refused(self, tip_wei: int, words: str) -> None:
-        """An endpoint would not take a transaction with that tip."""
+    def refused(self, tip_wei: int, words: str, most_wei: int) -> None:
+        """An endpoint would not take a transaction with that tip. most_wei: an amount above it is not believed, since
+        nothing could be sent then."""
         if _OF_BASE_FEE.search(words):
             return
-        self.floor_wei = max(self.floor_wei, least_tip(words) or BLIND_FACTOR * tip_wei)
+        named = least_tip(words)
+        wanted = BLIND_FACTOR * tip_wei if named is None or named > most_wei else named
+        self.floor_wei, self._refused_at = max(self.floor_wei, wanted), self._head

@@ -1,5 +1,6 @@
 """The follower against a real chain: each event once, in order, and gone when its block goes."""
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from rig import contract
 from rig.anvil import Anvil, anvil
 from rig.crash_cases import open_journal
-from rig.fault_rpc import FaultRpc, fault_rpc
+from rig.fault_rpc import Fault, FaultRpc, fault_rpc
 from rig.recorder import Recorder, catch_up, make_follower, say, seen
 from rig.stack import make_rpc
 
@@ -130,6 +131,33 @@ async def test_poll__endpoints_disagree_on_a_final_block__is_in_doubt_until_they
         proxy.heal()
         await catch_up(rig.follower)
         assert rig.cursor > cursor
+
+
+class OtherFork(FaultRpc):
+    """Shows another hash for every block, once it lies."""
+
+    is_lying = False
+
+    async def _answer(self, call: dict[str, Any], fault: Fault | None) -> tuple[int, bytes | None]:
+        status, reply = await super()._answer(call, fault)
+        if self.is_lying and call["method"] == "eth_getBlockByNumber" and reply is not None:
+            reply = re.sub(rb'("hash":"0x)....', rb"\g<1>6666", reply)
+        return status, reply
+
+
+async def test_poll__one_endpoint_shows_another_chain_to_below_the_final_depth__is_in_doubt(chain, tmp_path):
+    """The node ended by the word of one, though the other still had what was applied."""
+    chain.mine(40)
+    with fault_rpc(chain.url, OtherFork) as liar:
+        async with following(tmp_path, liar.url, chain.url, confirmations=0) as rig:
+            await catch_up(rig.follower)
+            liar.is_lying = True
+            with pytest.raises(Doubtful, match=r"^endpoints disagree on final block"):
+                await rig.follower.poll()
+            liar.is_lying = False
+            chain.mine()
+            await catch_up(rig.follower)
+            assert rig.cursor == chain.height()
 
 
 # -- endpoints that lie by omission (F18, F28) -------------------------------------------------------------------------
