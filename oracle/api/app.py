@@ -52,7 +52,7 @@ def create_app(node: Node) -> FastAPI:
     async def readyz(response: Response) -> Readiness:
         reasons = node.troubles()
         response.status_code = 503 if reasons else 200
-        return Readiness(ready=not reasons, reasons=reasons)
+        return Readiness(ready=not reasons, reasons=reasons, warnings=node.warnings())
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def metrics() -> PlainTextResponse:

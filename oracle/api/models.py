@@ -18,6 +18,7 @@ class Readiness(BaseModel):
 
     ready: bool
     reasons: list[str] = Field(description="Why not; empty if ready.")
+    warnings: list[str] = Field(description="What to look at, though the node does its work.")
 
 
 class AnswerOut(BaseModel):

@@ -71,6 +71,7 @@ def page(node: Node, jobs: JobsOut) -> str:
 <body>
 <h1>Didyma node: <span class="{colour}">{word}</span></h1>
 <ul>{"".join(f"<li class='bad'>{escape(_printable(reason))}</li>" for reason in troubles)}</ul>
+<ul>{"".join(f"<li>{escape(_printable(warning))}</li>" for warning in node.warnings())}</ul>
 <p>Head {head}{"" if node.settings.can_sign else "; dry run: nothing is signed"}</p>
 <h2>Keys</h2>
 {_table(("key", "address", "balance, ether", "credit, ether", "pending"), keys)}

@@ -95,7 +95,7 @@ def check(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         if as_json:
             print_json(found)
         for finding in [] if as_json else found:
-            mark = "[green]right[/]" if finding.right else "[red]WRONG[/]"
+            mark = "[red]WRONG[/]" if not finding.right else "[yellow]look [/]" if finding.warns else "[green]right[/]"
             console.print(mark, f"{finding.what:<12}", finding.detail, highlight=False, soft_wrap=True)
     if failed:
         raise typer.Exit(1)
@@ -118,12 +118,14 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:
         if not settings.api_port:
             raise BadSettings("the node has no API to ask: set api_port")
         token = settings.api_token.get_secret_value() if settings.api_token else ""
-        reasons = readiness(settings.api_host, settings.api_port, token)
+        said = readiness(settings.api_host, settings.api_port, token)
     if as_json:
-        print_json({"ready": not reasons, "reasons": reasons})
+        print_json({"ready": not said.reasons, "reasons": said.reasons, "warnings": said.warnings})
     else:
-        typer.echo("\n".join(f"not ready: {reason}" for reason in reasons) or "ready")
-    if reasons:
+        typer.echo("\n".join(f"not ready: {reason}" for reason in said.reasons) or "ready")
+        for warning in said.warnings:
+            typer.echo(f"warning: {warning}")
+    if said.reasons:
         raise typer.Exit(1)
 
 
@@ -200,6 +202,30 @@ def rebuild(config: ConfigOption = None, as_json: JsonOption = False) -> None:
             print_json({"digest": digest})
         else:
             typer.echo(f"rebuilt; digest of what the chain says: 0x{digest.hex()}")
+
+
+@app.command()
+def prune(
+    config: ConfigOption = None,
+    older_than: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Blocks since anything about a request changed, `finality` at least. By default its deadline and "
+            "window must have ended 60 days of the chain's time ago: no callback can be repeated any more.",
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count and delete nothing.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Delete closed requests and all about them from the journal; what was signed stays. Not while the node runs."""
+    with reported():
+        counts = manual.prune(load(config), older_than, dry_run=dry_run)
+        if as_json:
+            print_json({"deleted": not dry_run, **counts})
+            return
+        found = ", ".join(f"{count:,} {kind}" for kind, count in counts.items() if count) or "nothing"
+        typer.echo(f"{'would delete' if dry_run else 'deleted'}: {found}")
 
 
 def _wait(work: Coroutine[Any, Any, T]) -> T:

@@ -43,7 +43,7 @@ class NodeProcess:
     def reasons(self) -> list[str]:
         """Why it is not ready, by its own word; nothing if it is."""
         try:
-            return readiness("127.0.0.1", self.api_port)
+            return readiness("127.0.0.1", self.api_port).reasons
         except Refused:
             return ["it does not answer yet"]
 

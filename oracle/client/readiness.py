@@ -1,6 +1,7 @@
 """What a running node says of itself, asked over HTTP from the same machine."""
 
 import json
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 
 from oracle.errors import Refused, printable
@@ -11,8 +12,17 @@ PATIENCE_SECONDS = 3.0
 MOST_BYTES = 1 << 20
 
 
-def readiness(host: str, port: int, token: str = "") -> list[str]:
-    """Why the node is not ready; nothing if it is. Raises Refused if no node answers there, or not to us."""
+@dataclass(frozen=True)
+class Readiness:
+    """What a node says of itself."""
+
+    reasons: list[str]
+    """Why it is not ready; nothing if it is."""
+    warnings: list[str]
+
+
+def readiness(host: str, port: int, token: str = "") -> Readiness:
+    """Asks the node. Raises Refused if no node answers there, or not to us."""
     connection = HTTPConnection(ANYWHERE.get(host, host), port, timeout=PATIENCE_SECONDS)
     where = f"{host}:{port}"
     try:
@@ -21,7 +31,8 @@ def readiness(host: str, port: int, token: str = "") -> list[str]:
         found = json.loads(reply.read(MOST_BYTES))
         if reply.status not in (200, 503):
             raise Refused(f"{where} answers with HTTP status {reply.status}: is api_token the running node's?")
-        return [] if found["ready"] else [printable(str(reason)) for reason in found["reasons"]]
+        reasons = [] if found["ready"] else found["reasons"]
+        return Readiness(*([printable(str(each)) for each in said] for said in (reasons, found.get("warnings", []))))
     except OSError as error:
         raise Refused(f"no node answers at {where} ({error.strerror or error}); `didyma node run` starts it") from None
     except (HTTPException, ValueError, KeyError, TypeError, RecursionError):

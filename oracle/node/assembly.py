@@ -24,6 +24,9 @@ from oracle.node.tee.enclave import Enclave
 
 log = structlog.get_logger()
 
+JOURNAL = "journal.sqlite"
+"""In the data directory."""
+
 
 def make_follower(settings: Settings, contracts: Contracts, rpc: Rpc, journal: Journal, **options: Any) -> Follower:
     """The reader of this deployment's events. options: as Follower takes them."""
@@ -45,10 +48,15 @@ def make_rpc(settings: Settings, deployment: Deployment) -> Rpc:
     return Rpc(settings.rpc_urls, deployment.chain_id, timeout_seconds=settings.rpc_timeout_seconds)
 
 
+def bare_journal(settings: Settings, deployment: Deployment) -> Journal:
+    """The journal of this deployment as it is. Raises as Journal does."""
+    identity = f"{deployment.chain_id}:{deployment.oracle}"
+    return Journal(settings.data_dir / JOURNAL, identity, ballast_bytes=settings.ballast_mib << 20)
+
+
 def open_journal(settings: Settings, deployment: Deployment) -> Journal:
     """The journal of this deployment; read again from its start if the allow-list has grown. Raises as Journal does."""
-    identity = f"{deployment.chain_id}:{deployment.oracle}"
-    journal = Journal(settings.data_dir / "journal.sqlite", identity, ballast_bytes=settings.ballast_mib << 20)
+    journal = bare_journal(settings, deployment)
     wanted = set(settings.services)
     with journal.write() as tx:
         known = set((tx.get("services") or "").split())

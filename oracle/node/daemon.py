@@ -33,6 +33,7 @@ from oracle.journal.outbox import LIVE, Outbox
 from oracle.models.store import ModelStore
 from oracle.node import secret
 from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
+from oracle.node.clock import disagreement
 from oracle.node.doubts import Doubts
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.findings import forget_findings
@@ -72,7 +73,9 @@ class Node:
         engine_factory: EngineFactory,
         enclave: Enclave | None = None,
         clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        """wall: the machine's clock. It is compared with the chain's, and nothing is decided by it."""
         self.settings = settings
         self.contracts = contracts
         self.rpc = rpc
@@ -80,6 +83,7 @@ class Node:
         self.status = Status()
         self._promises: Promises | None = None
         self._clock = clock
+        self._wall = wall
         self._secret = node_secret
         self._signers = [signer for signer in (operator, disputer) if signer is not None]
         self._operator = self._sender(operator)
@@ -238,6 +242,10 @@ class Node:
             found.append("stopping")
         return found
 
+    def warnings(self) -> list[str]:
+        """What somebody should look at, though the node does its work."""
+        return [self.status.clock] if self.status.clock else []
+
     def service_troubles(self) -> list[tuple[bytes, Trouble]]:
         """Why services are not answered or watched as they should be."""
         view, workshop = self.status.view, self.workshop
@@ -251,12 +259,22 @@ class Node:
     def _note(self, progress: Progress) -> None:
         if self.status.head is None or self.status.head.hash != progress.head.hash:
             self.status.head_seen_at = self._clock()
+            if self.status.head is not None:  # this one came while the node looked on
+                self._compare_clocks(progress.head)
         self.status.head, self.status.progress = progress.head, progress
         if progress.reorg_depth:
             self.status.last_reorg_depth = progress.reorg_depth
             self._seeds.clear()
             for sender in self.outgoing.senders:
                 sender.reorganised()
+
+    def _compare_clocks(self, head: Block) -> None:
+        was, self.status.clock = (
+            self.status.clock,
+            disagreement(self._wall(), head.timestamp, self.settings.poll_seconds),
+        )
+        if self.status.clock and not was:
+            log.warning("clocks disagree", reason=self.status.clock)
 
     def _broken(self, service: ServiceRecord) -> str | None:
         """Which of the service's terms this chain cannot keep; None if none."""

@@ -21,6 +21,9 @@ from oracle.journal.journal import BlockRef, Tx
 from oracle.journal.schema import blocks, jobs, undo
 from oracle.node.records import (
     CHAIN_KINDS,
+    LIVE_CASE,
+    LIVE_GAME,
+    LIVE_REQUEST,
     CaseRecord,
     GameRecord,
     PlaceRecord,
@@ -341,6 +344,15 @@ _LOGGED = (
 )
 
 
+STAYS = {
+    "request": (*LIVE_REQUEST, "left"),
+    "case": LIVE_CASE,
+    "game": LIVE_GAME,
+    "reward": ("waits",),
+}
+"""States in which jobs are kept whatever is pruned; jobs of other kinds always are, openings with their games."""
+
+
 def restart(tx: Tx) -> None:
     """Forgets all that comes from events, so that the follower reads the chain from its start; signed things stay."""
     keys = tx.connection.execute(sa.select(jobs.c.key).where(jobs.c.kind.in_(CHAIN_KINDS))).scalars()
@@ -350,10 +362,16 @@ def restart(tx: Tx) -> None:
 
 
 def digest(tx: Tx) -> bytes:
-    """A hash over all that comes from events: equal for journals that have read the same chain equally far."""
-    rows = tx.connection.execute(
-        sa.select(jobs.c.key, jobs.c.state, jobs.c.payload).where(jobs.c.kind.in_(CHAIN_KINDS)).order_by(jobs.c.key)
-    )
+    """A hash over all that comes from events and is not over: equal for journals that have read the same chain equally
+    far, whatever `didyma node prune` has deleted. What closed requests earned and cost is in the seats' sums."""
+    games = {str(job.payload["case"]) for job in tx.jobs("game", LIVE_GAME)}
+    query = sa.select(jobs.c.key, jobs.c.kind, jobs.c.state, jobs.c.payload).where(jobs.c.kind.in_(CHAIN_KINDS))
+    told = tx.connection.execute(query.order_by(jobs.c.key)).all()
+    rows = [
+        row
+        for row in told
+        if row.state in STAYS.get(row.kind, (row.state,)) and (row.kind != "opening" or row.payload["case"] in games)
+    ]
     return keccak(repr([(row.key, row.state, sorted(row.payload.items())) for row in rows]).encode())
 
 

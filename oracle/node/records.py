@@ -16,6 +16,8 @@ from oracle.journal.journal import Job
 CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening", "reward")
 LIVE_REQUEST = ("open", "answered", "disputed")
 CLOSED_REQUEST = ("final", "undelivered", "left", "refunded", "cancelled")
+OVER_REQUEST = ("final", "undelivered", "refunded", "cancelled")
+"""Closed, and nobody waits for its callback."""
 LIVE_CASE = ("undrawn", "voting")
 LIVE_GAME = ("live", "stranded")
 

@@ -30,4 +30,6 @@ class Status:
     """By service: which of its terms this chain cannot keep."""
     trouble: str = ""
     """The transient error of the last round; empty if it went well."""
+    clock: str = ""
+    """How this machine's clock and the chain's disagree; empty if they do not."""
     stopping: bool = False

@@ -110,6 +110,23 @@ async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, t
             await node.close()
 
 
+async def test_readyz__machine_s_clock_an_hour_off__is_ready_and_warns(earth, tmp_path):
+    """F37: nothing is decided by it."""
+    now = earth.client.w3.eth.get_block("latest")["timestamp"]
+    node = await make_node(earth, tmp_path, NODES[0], wall=lambda: now + 3600.0)
+    api = TestClient(create_app(node), headers=HOST)
+    try:
+        await step(earth, node, blocks=2)
+        said = api.get("/readyz")
+        assert said.status_code == 200
+        (warning,) = said.json()["warnings"]
+        assert "ahead of the chain's head" in warning
+        assert "ahead of the chain&#x27;s head" in api.get("/").text
+    finally:
+        await node.workshop.close(1)
+        await node.close()
+
+
 async def test_jobs_and_request__answered_one__show_digests_and_never_texts(earth, node, api):
     prompt = b"<script>alert(1)</script>\x1b[31m"
     for seat in range(1, 5):  # whoever is drawn, it is this node

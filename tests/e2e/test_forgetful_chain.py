@@ -1,5 +1,6 @@
 """A chain that cannot keep what a service's terms say: named, and the service not served."""
 
+import pytest
 from e2e.world import step, team
 from rig.fake_engine import FakeEngine
 
@@ -33,3 +34,14 @@ async def test_check__seeds_forgotten_within_a_lifetime__names_the_service(earth
     (named,) = [finding for finding in found if finding.what == "promises"]
     assert not named.right
     assert f"service 0x{earth.service.hex()} cannot be served here" in named.detail
+
+
+@pytest.mark.parametrize(
+    ("off", "says"), [(0, "agrees"), (3600, "ahead of the chain's"), (-3600, "behind the chain's")]
+)
+async def test_check__machine_s_clock_is_off__warns_and_is_no_reason_not_to_run(earth, tmp_path, off, says):
+    wall = earth.client.w3.eth.get_block("latest")["timestamp"] + off
+    found = await everything(earth.settings(tmp_path), lambda service: FakeEngine(), wall=lambda: wall)
+    (clock,) = [finding for finding in found if finding.what == "clock"]
+    assert (clock.right, clock.warns) == (True, off != 0)
+    assert says in clock.detail

@@ -170,6 +170,7 @@ async def make_node(
     disputer: LocalAccount | None = None,
     rpc: Rpc | None = None,
     clock: Callable[[], float] = time.monotonic,
+    wall: Callable[[], float] = time.time,
     **changes: Any,
 ) -> Node:
     """A node with a key in memory; the same folder again is a restart. Without an account it runs dry.
@@ -191,6 +192,7 @@ async def make_node(
         node_secret=None if signer is None else await secret.derive(signer, CHAIN_ID),
         engine_factory=lambda service: engine or FakeEngine(),
         clock=clock,
+        wall=wall,
     )
 
 

@@ -1,7 +1,9 @@
 """A real daemon behind endpoints and on chains of many kinds: what each lacks costs time, never a request."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +302,18 @@ def test_f21_chain__stands_still_and_goes_on__is_told_and_nothing_is_lost(rig):
     assert any("the chain's head has not changed for" in each for each in rig.troubles)
     rig.live_until(request, "answered", "final")
     assert rig.troubles == []
+
+
+@pytest.mark.parametrize("off", [3600, -3600])
+def test_f37_machine_s_clock__an_hour_off__is_told_with_both_times_and_decides_nothing(rig, off):
+    rig.play.clock_off = off
+    rig.play.live(3)
+    assert rig.play.node is not None
+    (warning,) = rig.play.node.warnings()
+    ours, chains = map(datetime.fromisoformat, re.findall(r"[\d-]{10} [\d:]{8}", warning))
+    assert (ours - chains).total_seconds() == off
+    rig.live_until(rig.ask(), "answered", "final")
+    assert rig.troubles == []
+    rig.play.clock_off = 0
+    rig.play.live(2)
+    assert rig.play.node.warnings() == []

@@ -62,7 +62,7 @@ def assert_refused(done, *says):
         assert words in done.output.replace("\n", ""), done.output
 
 
-@pytest.mark.parametrize("command", ["check", "run", "jobs", "report", "withdraw", "rebuild"])
+@pytest.mark.parametrize("command", ["check", "run", "jobs", "report", "withdraw", "rebuild", "prune"])
 def test_node__settings_file_missing__says_what_writes_one(cli, tmp_path, command):
     assert_refused(cli("node", command, "--config", tmp_path / "none.toml"), "didyma node init")
 

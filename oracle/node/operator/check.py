@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import math
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,7 @@ from oracle.errors import BadSettings, OracleError
 from oracle.models.download import OnBytes, ignore_bytes
 from oracle.models.store import ModelStore
 from oracle.node.assembly import check_services, load_signers, make_rpc, tee_of
+from oracle.node.clock import disagreement
 from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
@@ -40,6 +42,8 @@ class Finding:
     what: str
     right: bool
     detail: str
+    warns: bool = False
+    """Worth a look, and no reason not to run."""
 
 
 async def everything(
@@ -47,9 +51,10 @@ async def everything(
     engine_factory: EngineFactory | None = None,
     on_bytes: OnBytes = ignore_bytes,
     on_blocks: OnBlocks = lambda done, of: None,
+    wall: Callable[[], float] = time.time,
 ) -> list[Finding]:
     """All comparisons, as far as they can be made. on_bytes: of a model file's, as they are read; on_blocks: of the
-    chain's.
+    chain's. wall: this machine's clock.
 
     Raises BadSettings or BadDeployment if nothing can be.
     """
@@ -60,6 +65,8 @@ async def everything(
     try:
         head = await rpc.start()
         found.append(Finding("chain", True, f"chain {deployment.chain_id}, head {head.number:,}"))
+        off = disagreement(wall(), head.timestamp)
+        found.append(Finding("clock", True, off or "agrees with the chain's head", warns=bool(off)))
         found.append(await _try("contracts", _contracts(contracts, rpc, head)))
         found.append(await _try("services", _services(settings, contracts, rpc, head)))
         try:

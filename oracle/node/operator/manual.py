@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,8 +17,8 @@ from oracle.errors import BadSettings, Doubtful, JournalCorrupt
 from oracle.journal.journal import Tx
 from oracle.journal.outbox import LIVE
 from oracle.journal.schema import intents
-from oracle.node import ledger
-from oracle.node.assembly import load_signers, make_follower, make_rpc, open_journal
+from oracle.node import ledger, pruning
+from oracle.node.assembly import JOURNAL, bare_journal, load_signers, make_follower, make_rpc, open_journal
 from oracle.node.daemon import open_node
 from oracle.node.records import LIVE_CASE, LIVE_REQUEST, SeatRecord
 from oracle.node.settings import Settings
@@ -53,15 +54,21 @@ class Withdrawal:
 @contextmanager
 def looking(settings: Settings) -> Iterator[Tx]:
     """The journal, read-only and without its lock."""
-    path = settings.data_dir / "journal.sqlite"
-    if not path.exists():
-        raise BadSettings(f"{path}: no journal yet; `didyma node run` makes one")
+    path = _made(settings)
     engine = sa.create_engine(f"sqlite:///file:{path}?mode=ro&uri=true")
     try:
         with engine.connect() as connection:
             yield Tx(connection)
     finally:
         engine.dispose()
+
+
+def _made(settings: Settings) -> Path:
+    """The journal's file. Raises BadSettings if there is none yet."""
+    path = settings.data_dir / JOURNAL
+    if not path.exists():
+        raise BadSettings(f"{path}: no journal yet; `didyma node run` makes one")
+    return path
 
 
 def list_jobs(settings: Settings, state: str = "") -> list[dict[str, Any]]:
@@ -120,6 +127,25 @@ async def withdraw(settings: Settings, *, dry_run: bool) -> list[Withdrawal]:
     return done
 
 
+def prune(settings: Settings, older_than: int | None, *, dry_run: bool) -> dict[str, int]:
+    """Deletes what is over from the journal. Returns how much of each kind.
+
+    dry_run: nothing is deleted, and the node may be running. Raises BadSettings, AlreadyRunning.
+    """
+    _made(settings)
+    if dry_run:
+        with looking(settings) as tx:
+            return pruning.counts(pruning.over(tx, settings.finality, older_than))
+    journal = bare_journal(settings, Deployment.load(settings.deployment))
+    try:
+        with journal.write() as tx:
+            keys = pruning.over(tx, settings.finality, older_than)
+            tx.delete_jobs(keys)
+    finally:
+        journal.close()
+    return pruning.counts(keys)
+
+
 async def rebuild(settings: Settings, on_blocks: Callable[[int, int], None]) -> bytes:
     """Makes the journal again from the chain; moves a damaged file away first. Returns the ledger's digest.
 
@@ -131,7 +157,7 @@ async def rebuild(settings: Settings, on_blocks: Callable[[int, int], None]) -> 
         journal = open_journal(settings, deployment)
     except JournalCorrupt:
         for suffix in ("", "-wal", "-shm"):
-            path = settings.data_dir / f"journal.sqlite{suffix}"
+            path = settings.data_dir / f"{JOURNAL}{suffix}"
             if path.exists():
                 os.replace(path, path.with_name(path.name + ".damaged"))
         journal = open_journal(settings, deployment)

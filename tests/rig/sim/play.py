@@ -57,6 +57,8 @@ class Play:
         self.engine = Engine()
         self.seconds = 0.0
         """On the daemon's own clock."""
+        self.clock_off = 0.0
+        """By how many seconds its machine's clock is ahead of the chain's."""
         self._loop = asyncio.new_event_loop()
         self.node: Node | None = None
 
@@ -85,6 +87,7 @@ class Play:
         if self.node is None:
             rpc = connected(self.endpoints, lambda: self.seconds)
             options = {"rpc": rpc, "disputer": DISPUTER, "clock": lambda: self.seconds, "finality": FINALITY}
+            options["wall"] = lambda: self.sim.head.header.timestamp + self.clock_off
             self.node = await make_node(self.earth, self.folder, OPERATOR, self.engine, **options)
         node = self.node
         for _ in range(MOST_ROUNDS):
