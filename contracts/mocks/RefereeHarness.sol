@@ -79,13 +79,13 @@ contract RefereeHarness {
 
     function _arity(bytes32 operator) private pure returns (uint256) {
         if (operator == "shift" || operator == "divide" || operator == "mantissa") return 2;
-        if (operator == "share" || operator == "gated" || operator == "add") return 2;
-        if (operator == "embed" || operator == "rowShift" || operator == "noise") return 1;
+        if (operator == "share" || operator == "gated" || operator == "add" || operator == "embed") return 2;
+        if (operator == "rowShift" || operator == "noise") return 1;
         if (operator == "inverseTemperature") return 1;
         if (operator == "power") return 2;
         if (operator == "draw" || operator == "candidate") return 3;
-        if (operator == "meanRoot" || operator == "score" || operator == "rotate") return 4;
-        return 5;
+        if (operator == "normalize") return 6;
+        return 4; // meanRoot, score, rotate, linear
     }
 
     function _element(bytes32 operator, int256[] calldata x, bytes memory powers, address table)
@@ -99,7 +99,7 @@ contract RefereeHarness {
         if (operator == "share") return Operators.share(powers, x[0], x[1]);
         if (operator == "gated") return Operators.gated(x[0], x[1]);
         if (operator == "add") return Operators.add(x[0], x[1]);
-        if (operator == "embed") return Operators.embed(x[0]);
+        if (operator == "embed") return Operators.embed(x[0], uint256(x[1]));
         if (operator == "rowShift") return int256(Operators.rowShift(uint256(x[0])));
         if (operator == "noise") return Operators.noise(table, uint256(x[0]));
         if (operator == "inverseTemperature") return Operators.inverseTemperature(uint256(x[0]));
@@ -114,9 +114,9 @@ contract RefereeHarness {
             (int256 a, int256 b) = Operators.rotate(x[0], x[1], x[2], x[3]);
             return a * 2 ** 64 + b;
         }
-        if (operator == "linear") return Operators.linear(x[0], uint256(x[1]), uint256(x[2]), uint256(x[3]), x[4]);
+        if (operator == "linear") return Operators.linear(x[0], x[1], x[2], x[3]);
         if (operator == "normalize") {
-            return Operators.normalize(x[0], uint256(x[1]), uint256(x[2]), x[3], uint256(x[4]));
+            return Operators.normalize(x[0], uint256(x[1]), uint256(x[2]), x[3], uint256(x[4]), x[5]);
         }
         revert();
     }

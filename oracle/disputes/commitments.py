@@ -18,11 +18,11 @@ import numpy as np
 from eth_abi.abi import decode, encode
 
 from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
-from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS
-from oracle.engines.exact.quants import Bytes
+from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS, SCALE_BITS, WEIGHT_BITS
+from oracle.engines.exact.quants import BF16, F32, Bytes
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
-from oracle.engines.exact.weights import load
+from oracle.engines.exact.weights import Weights, load
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 from oracle.models.download import disk_errors
@@ -35,6 +35,9 @@ LAYER_ROLES = (
     "ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
 )  # fmt: skip
 ABSENT = 255
+VECTOR_TYPES = 16
+FLOAT_MATRICES = {BF16: 64, F32: 96}
+"""As `Models` and `Weights` in Solidity have them."""
 NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", "bytes")
 """ABI types of a manifest's architecture: index in FAMILIES; layers, width, hidden, heads, key heads, head width, rope
 width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; `kinds`."""
@@ -156,11 +159,19 @@ def vocabulary_tree(tokenizer: Tokenizer) -> Tree:
     return Tree(leaf_hash(piece) for piece in tokenizer.pieces)
 
 
-def kinds(header: Gguf, a: Architecture) -> bytes:
-    """GGML types: embedding, output norm, output matrix, then `LAYER_ROLES` of each layer; `ABSENT` for none."""
+def kinds(weights: Weights, header: Gguf) -> bytes:
+    """Of the embedding, output norm, output matrix, then `LAYER_ROLES` of each layer; `ABSENT` for none.
+
+    The GGML type, and what is not in a leaf: norms add VECTOR_TYPES for each fraction bit that their weights have below
+    24; matrices of floats say FLOAT_MATRICES and how many fraction bits they have beyond 24.
+    """
     names = ["token_embd.weight", "output_norm.weight", "output.weight"]
-    names += [f"blk.{layer}.{role}" for layer in range(a.layers) for role in LAYER_ROLES]
-    return bytes(header.tensors[name].type if name in header.tensors else ABSENT for name in names)
+    names += [f"blk.{layer}.{role}" for layer in range(weights.architecture.layers) for role in LAYER_ROLES]
+    made = {matrix.name: FLOAT_MATRICES[matrix.kind] + matrix.bits - WEIGHT_BITS for matrix in weights.matrices()
+            if matrix.kind in FLOAT_MATRICES}  # fmt: skip
+    for name, norm in weights.norms():
+        made[name] = header.tensors[name].type + VECTOR_TYPES * (SCALE_BITS - norm.bits)
+    return bytes(made.get(name, header.tensors[name].type) if name in header.tensors else ABSENT for name in names)
 
 
 def shape(numbers: bytes) -> Architecture:
@@ -185,7 +196,7 @@ def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Co
         *(epsilon_units(a.epsilon, bits) for bits in (RESIDUAL_BITS, INNER_BITS)),
         rotations_tree(Rotations(a, weights.rope_factors), a.context).root,
         vocabulary_tree(Tokenizer(header)).root,
-        kinds(header, a),
+        kinds(weights, header),
     )
     tree = weights_tree(path, parts(header, a), on_progress)
     return Commitments(tree, encode(NUMBERS, numbers))

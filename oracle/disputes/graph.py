@@ -106,7 +106,7 @@ def operators(a: Architecture, step: int, positions: int) -> list[Operator]:
     if positions < 1:
         raise ValueError("a pass has at least one position")
     if step == 0:
-        return [Operator("embedding", (), positions, a.width)]
+        return [Operator("embedding", (), positions, a.width, Width.INT64)]
     if step == a.layers + 1:
         return [*_norm_row("output_norm", BEFORE, 1, a.width), *_logits(a)]
     return [*_attention(a, positions), *_feed_forward(a, positions)]
@@ -127,8 +127,8 @@ def _attention(a: Architecture, p: int) -> Iterator[Operator]:
     yield Operator("share.sum", ("share",), p, a.heads, Width.INT64, transposed=True)
     yield Operator("context", ("share", "v", "share.sum"), p, queries)
     yield from _quantized("context", p, queries)
-    yield Operator("attn_output", _row("context"), p, width)
-    yield Operator("attn_residual", (BEFORE, "attn_output"), p, width)
+    yield Operator("attn_output", _row("context"), p, width, Width.INT64)
+    yield Operator("attn_residual", (BEFORE, "attn_output"), p, width, Width.INT64)
 
 
 def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
@@ -137,8 +137,8 @@ def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
     yield Operator("up", _row("ffn_norm"), p, a.hidden)
     yield Operator("act", ("gate", "up"), p, a.hidden, Width.INT64)
     yield from _quantized("act", p, a.hidden)
-    yield Operator("down", _row("act"), p, a.width)
-    yield Operator("residual", ("attn_residual", "down"), p, a.width)
+    yield Operator("down", _row("act"), p, a.width, Width.INT64)
+    yield Operator("residual", ("attn_residual", "down"), p, a.width, Width.INT64)
 
 
 def _logits(a: Architecture) -> Iterator[Operator]:
@@ -167,17 +167,19 @@ def _quantized(name: str, rows: int, columns: int, of: str | None = None, per_ro
     yield Operator(name + ".mantissa", (of or name, name + ".shift"), rows, columns, Width.LANE)
 
 
-def _norm(name: str, of: str, rows: int, columns: int, per_row: int = 1) -> Iterator[Operator]:
-    """The root's sum of squares is a reduction of its own; heads are rows."""
+def _norm(
+    name: str, of: str, rows: int, columns: int, per_row: int = 1, width: Width = Width.INT32
+) -> Iterator[Operator]:
+    """The root's sum of squares is a reduction of its own; heads are rows. width: of the result."""
     yield from _quantized(name + ".in", rows, columns, of, per_row)
     yield Operator(name + ".sum", (name + ".in.mantissa",), rows // per_row, per_row, Width.INT64)
     yield Operator(name + ".root", (name + ".sum", name + ".in.shift"), rows // per_row, per_row, Width.INT64)
-    yield Operator(name, (of, name + ".root", name + ".in.shift"), rows, columns)
+    yield Operator(name, (of, name + ".root", name + ".in.shift"), rows, columns, width)
 
 
 def _norm_row(name: str, of: str, rows: int, columns: int) -> Iterator[Operator]:
-    """A normalised residual row and what linear layers take of it."""
-    yield from _norm(name, of, rows, columns)
+    """A normalised residual row and what linear layers take of it; 8 bytes a number, as in the residual stream."""
+    yield from _norm(name, of, rows, columns, width=Width.INT64)
     yield from _quantized(name, rows, columns)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from oracle.disputes import commitments, graph
-from oracle.disputes.graph import BEFORE, LEAF_NUMBERS, Operator
+from oracle.disputes.graph import BEFORE, LEAF_NUMBERS, Operator, Width
 from oracle.engines.exact.architecture import Architecture, architecture
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Trace
@@ -99,7 +99,7 @@ class Step:
 
     @cached_property
     def _by_name(self) -> dict[str, Operator]:
-        before = Operator(BEFORE, (), self.positions, self.architecture.width)
+        before = Operator(BEFORE, (), self.positions, self.architecture.width, Width.INT64)
         return {BEFORE: before, **{operator.name: operator for operator in self.operators}}
 
     def operator(self, name: str) -> Operator:

@@ -22,6 +22,7 @@ from oracle.disputes import graph
 from oracle.disputes.graph import BEFORE, Operator
 from oracle.disputes.inputs import ModelInputs, Step, StepInputs
 from oracle.engines.exact import cpu_kernels
+from oracle.engines.exact.constants import INT32
 from oracle.engines.exact.cpu_linear import CpuLinear
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Reference, Trace
@@ -29,7 +30,8 @@ from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Beginning, Tree
 
-Residual = npt.NDArray[np.int32]
+Residual = npt.NDArray[np.int32] | Integers
+"""Of int32 where its numbers fit."""
 KEPT_TRACES, KEPT_STEPS = 2, 6
 KEPT_LEAVES = 1 << 22
 """Of trees: 256 MiB."""
@@ -48,7 +50,7 @@ class Tracer:
 
     def residuals(self, tokens: Sequence[int]) -> list[Residual]:
         """After the embedding and after each layer; each (positions, width)."""
-        return [residual.astype(np.int32) for residual in self._reference.residuals(tokens)]
+        return [_narrow(residual) for residual in self._reference.residuals(tokens)]
 
     def step(self, step: int, before: Integers | None, tokens: Sequence[int]) -> Trace:
         """Every operator's output, with peaks. before: the residual after the step before; None for the embedding."""
@@ -59,6 +61,10 @@ class Tracer:
         else:
             made, before_peaks = self._reference.end(before[-1:]), before[-1:]
         return graph.with_peaks(self.architecture, step, made, before_peaks)
+
+
+def _narrow(residual: Integers) -> Residual:
+    return residual.astype(np.int32) if np.abs(residual).max(initial=0) <= INT32 else residual
 
 
 class Whole:

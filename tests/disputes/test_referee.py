@@ -4,24 +4,26 @@ import numpy as np
 import pytest
 from disputes.stand import called, deploy
 from eth_abi import decode
-from exact.random_model import BLOCK, Kind, raw_rows
+from exact.random_model import FLOATS, SIZES, raw_rows
 from hypothesis import given
 from hypothesis import strategies as st
 from rig.anvil import ROOT, anvil
 from web3 import Web3
 
 from oracle.disputes import lanes
+from oracle.disputes.commitments import FLOAT_MATRICES
 from oracle.engines import sampling
 from oracle.engines.exact import operators as ops
 from oracle.engines.exact import powers, quants
-from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, SHARE_BITS
+from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, LARGEST_RESIDUAL, SHARE_BITS
 from oracle.engines.exact.fixed import divide, shift
 from oracle.engines.exact.operators import Row
+from oracle.engines.exact.weights import largest_float
 
 CASES = 3000
 LARGE = {"gas": 1 << 33}
 TABLE = powers.table()
-KINDS = [Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K]
+KINDS = list(SIZES)
 
 
 @pytest.fixture(scope="module")
@@ -90,21 +92,27 @@ def test_lanes__any_row__unpack_as_packed(row):
     assert lanes.unpack(data)[: len(row)].tolist() == row
 
 
+def committed(kind, raw) -> tuple[int, int]:
+    """What a matrix's manifest says of its type, and the fraction bits of its weights."""
+    bits = quants.matrix_bits(int(kind), largest_float("rows", int(kind), raw))
+    return FLOAT_MATRICES[int(kind)] + bits - 24 if int(kind) in FLOAT_MATRICES else int(kind), bits
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_dot__random_and_extreme_rows__as_the_reference(referee, rng, kind):
     columns, count = 512, 100
     raw = raw_rows(rng, kind, count, columns, 50.0, zero_rows=False)
-    if kind != Kind.F16:
+    if kind not in FLOATS:
         raw[:20] = rng.choice(np.array([0, 0x7B, 0x7F, 0x80, 0xFB, 0xFF], np.uint8), (20, raw.shape[1]))
-        size = raw.shape[1] // (columns // BLOCK[kind])
-        by_block = raw[:20].reshape(20, -1, size)
-        for at in {Kind.Q4_K: (1, 3), Kind.Q6_K: (209,)}.get(kind, (1,)):
-            by_block[:, :, at] &= 0xFB  # exponents below infinity
+        by_block = raw[:20].reshape(20, -1, SIZES[kind][1])
+        for at in quants.SCALES_AT[int(kind)]:
+            by_block[:, :, at + 1] &= 0xFB  # exponents below infinity
     mantissas = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (count, columns))
     mantissas[:10] = rng.choice([-LARGEST_MANTISSA, LARGEST_MANTISSA], (10, columns))
-    wanted = (mantissas.astype(object) * quants.integers(int(kind), raw).astype(object)).sum(axis=1)
+    code, bits = committed(kind, raw)
+    wanted = (mantissas.astype(object) * quants.integers(int(kind), raw, bits).astype(object)).sum(axis=1)
     packed = [lanes.pack(row) for row in mantissas]
-    got = referee.functions.dots(int(kind), packed, [row.tobytes() for row in raw]).call({"gas": 1 << 33})
+    got = referee.functions.dots(code, packed, [row.tobytes() for row in raw]).call({"gas": 1 << 33})
     assert got == wanted.tolist()
 
 
@@ -113,23 +121,25 @@ def test_dot__wrong_lengths__are_refused(referee, rng, kind):
     columns = 256
     row = raw_rows(rng, kind, 1, columns, 1.0, zero_rows=False)[0].tobytes()
     packed = lanes.pack(np.zeros(columns, np.int64))
-    short = row[:-1] if kind != Kind.F16 else row[:-3]
+    code, _ = committed(kind, np.frombuffer(row, np.uint8)[None])
+    short = row[:-3] if kind in FLOATS else row[:-1]
     for bad in ((packed, short), (packed[:-64], row), (packed + bytes(64), row), (packed[:-1], row)):
         with pytest.raises(Exception, match="0x"):
-            referee.functions.dot(int(kind), *bad).call()
+            referee.functions.dot(code, *bad).call()
 
 
 def test_dot__unknown_type__is_refused(referee):
     with pytest.raises(Exception, match="0x"):
-        referee.functions.dot(7, b"", b"").call()
+        referee.functions.dot(9, b"", b"").call()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_weight__each_of_a_row__is_the_reference_s(referee, rng, kind):
     columns = 512
     raw = raw_rows(rng, kind, 3, columns, 50.0, zero_rows=False)
-    for row, wanted in zip(raw, quants.integers(int(kind), raw), strict=True):
-        assert referee.functions.weights(int(kind), row.tobytes(), columns).call(LARGE) == wanted.tolist()
+    code, bits = committed(kind, raw)
+    for row, wanted in zip(raw, quants.integers(int(kind), raw, bits), strict=True):
+        assert referee.functions.weights(code, row.tobytes(), columns).call(LARGE) == wanted.tolist()
 
 
 @pytest.mark.parametrize("bits", [18, 24])
@@ -152,10 +162,13 @@ def test_product__any_rows__is_exact(referee, rng):
 def test_linear_and_embed__any__as_the_reference(referee, rng):
     total, bias = numbers(rng, 2**62), numbers(rng, 2**31 - 1)
     s, bits, to_bits = rng.integers(0, 17, CASES), rng.choice([18, 20, 24], CASES), rng.choice([16, 18], CASES)
-    wanted = np.clip(shift(total, 24 + bits - s - to_bits) + bias, -INT32, INT32)
-    same(elements(referee, "linear", total, s, bits, to_bits, bias), wanted)
+    down = 24 + bits - s - to_bits
+    for most in (INT32, LARGEST_RESIDUAL):
+        wanted = np.clip(shift(total, down) + bias, -most, most)
+        same(elements(referee, "linear", total, down, bias, [most] * CASES), wanted)
     w = numbers(rng, 2**47)
-    same(elements(referee, "embed", w), ops.embed(w))
+    for more in (24, 41):
+        same(elements(referee, "embed", w, [more] * CASES), ops.embed(w, more))
 
 
 # NORM
@@ -164,6 +177,7 @@ def test_linear_and_embed__any__as_the_reference(referee, rng):
 def test_norm__any_row__as_the_reference(referee, rng):
     width = 64
     x = numbers(rng, INT32, 60 * width).reshape(60, width)
+    x[45:] = numbers(rng, LARGEST_RESIDUAL, 15 * width).reshape(15, width)
     x[:15] >>= 24  # rows next to zero
     epsilon = rng.choice([1, 42_950, 2**47], 60)
     row = ops.quantize(x)
@@ -176,10 +190,11 @@ def test_norm__any_row__as_the_reference(referee, rng):
     same(elements(referee, "meanRoot", squares, row.shift, [width] * 60, epsilon), roots)
     live = roots >= 1
     weight = numbers(rng, INT32, width)
-    wanted = ops.normalize(x[live], roots[live], row.shift[live], weight, 20)
+    wanted = ops.normalize(x[live], roots[live], row.shift[live], weight, 20, LARGEST_RESIDUAL, 20)
     repeated = [np.repeat(each[live], width) for each in (roots, row.shift)]
     count = int(live.sum())
-    got = elements(referee, "normalize", x[live].reshape(-1), *repeated, np.tile(weight, count), [20] * (count * width))
+    got = elements(referee, "normalize", x[live].reshape(-1), *repeated, np.tile(weight, count), [24] * (count * width),
+                   [LARGEST_RESIDUAL] * (count * width))  # fmt: skip
     same(got, wanted.reshape(-1))
 
 

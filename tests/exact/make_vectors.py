@@ -19,17 +19,17 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from exact.random_model import SHAPES, Kind, raw_rows, write  # noqa: E402
+from exact.random_model import SHAPES, SIZES, raw_rows, write  # noqa: E402
 
 from oracle.engines import sampling  # noqa: E402
 from oracle.engines.exact import operators as ops  # noqa: E402
 from oracle.engines.exact import powers, quants  # noqa: E402
-from oracle.engines.exact.constants import INT32  # noqa: E402
+from oracle.engines.exact.constants import INT32, LARGEST_RESIDUAL  # noqa: E402
 from oracle.engines.exact.model import Chunk, Reference  # noqa: E402
-from oracle.engines.exact.weights import load  # noqa: E402
+from oracle.engines.exact.weights import largest_float, load  # noqa: E402
 
 FOLDER = ROOT / "tests" / "vectors"
-FORWARD = ("llama", "llama-q4_0-factors", "qwen2", "qwen3")
+FORWARD = ("llama", "llama-q4_1", "llama-q4_0-factors", "qwen2", "qwen3")
 TOKENS = [1, 300, 17, 42, 99, 7]
 TABLE = powers.table()
 
@@ -38,6 +38,7 @@ def operators() -> dict[str, Any]:
     """By operator: a list of cases."""
     rng = np.random.default_rng(11)
     wide = np.concatenate([rng.integers(-(2**20), 2**20, (2, 16)), [[INT32, -INT32] * 8, [0] * 15 + [1]]])
+    wide = np.concatenate([wide, wide[:1] << 26])
     weight = rng.integers(-(2**25), 2**25, 16)
     row = ops.quantize(wide)
     squares = ops.square_sum(row)
@@ -48,17 +49,19 @@ def operators() -> dict[str, Any]:
         "mean_root": {"sum": squares, "shift": row.shift, "width": 16, "epsilon": 42_950, "root": r},
         "normalize": {
             "x": wide, "root": r, "shift": row.shift, "weight": weight, "to_bits": 20,
-            "y": ops.normalize(wide, r, row.shift, weight, 20),
+            "norm_bits": 24, "y": ops.normalize(wide, r, row.shift, weight, 20, LARGEST_RESIDUAL),
         },
     }  # fmt: skip
     cases["linear"] = []
-    for kind in Kind.F16, Kind.Q8_0, Kind.Q4_0, Kind.Q4_K, Kind.Q6_K:
+    for kind in SIZES:
         raw = raw_rows(rng, kind, 3, 256, 30.0, zero_rows=False)
         x = ops.quantize(rng.integers(-(2**22), 2**22, (2, 256)))
-        weights, bias = quants.integers(int(kind), raw), rng.integers(-(2**18), 2**18, 3)
+        bits = quants.matrix_bits(int(kind), largest_float("rows", int(kind), raw))
+        weights, bias = quants.integers(int(kind), raw, bits), rng.integers(-(2**18), 2**18, 3)
         cases["linear"].append({
             "type": kind.name, "rows": [bytes(each).hex() for each in raw], "mantissa": x.mantissa, "shift": x.shift,
-            "bits": 20, "to_bits": 18, "bias": bias, "y": ops.linear(x, weights, 20, 18, bias),
+            "bits": 20, "to_bits": 18, "bias": bias, "weight_bits": bits,
+            "y": ops.linear(x, weights, 20, 18, bias, INT32, bits),
         })  # fmt: skip
     heads = rng.integers(-(2**24), 2**24, (2, 1, 8))
     cosines, sines = rng.integers(-(2**24), 2**24, (2, 2, 3))

@@ -9,12 +9,17 @@ import gguf
 import numpy as np
 from rig.tiny_gguf import vocabulary
 
-from oracle.engines.exact.quants import Bytes
+from oracle.engines.exact.quants import LARGEST_FACTOR, MATRIX_TYPES, SCALES_AT, Bytes
+from oracle.models.gguf import BLOCKS
 
 Kind = gguf.GGMLQuantizationType
-BLOCK = {Kind.F16: 1, Kind.Q8_0: 32, Kind.Q4_0: 32, Kind.Q4_K: 256, Kind.Q6_K: 256}
-BYTES = {Kind.F16: 2, Kind.Q8_0: 34, Kind.Q4_0: 18, Kind.Q4_K: 144, Kind.Q6_K: 210}
-SCALES = {Kind.F16: (0,), Kind.Q8_0: (0,), Kind.Q4_0: (0,), Kind.Q4_K: (0, 2), Kind.Q6_K: (208,)}
+FLOATS = (Kind.F16, Kind.BF16, Kind.F32)
+SIZES = {Kind(kind): BLOCKS[kind] for kind in MATRIX_TYPES}
+BLOCK = {kind: numbers for kind, (numbers, _) in SIZES.items()}
+SPREAD = {kind: LARGEST_FACTOR[int(kind)] / 4 for kind in SIZES if kind not in FLOATS} | {
+    Kind.Q8_0: 128, Kind.Q4_0: 8, Kind.Q4_K: 500, Kind.Q6_K: 2000,
+}  # fmt: skip
+"""What a usual weight is of its scale."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,8 @@ class Shape:
     tied: bool = False
     gain: float = 1.0
     """Of all weights: large ones drive activations into saturation."""
+    norm_gain: float = 1.0
+    """Of norm weights."""
     zero_rows: bool = False
     context: int = 128
     spare_tokens: int = 0
@@ -42,17 +49,20 @@ class Shape:
 
 def raw_rows(rng: np.random.Generator, kind: Kind, rows: int, columns: int, gain: float, zero_rows: bool) -> Bytes:
     """Blocks of random bits, but for the scales, which are small finite fp16 numbers of either sign."""
-    blocks = columns // BLOCK[kind]
-    if kind == Kind.F16:
-        values = (rng.standard_normal((rows, columns)) * gain / np.sqrt(columns)).astype(np.float16)
-        raw: Bytes = values.view(np.uint8).reshape(rows, -1)
+    raw: Bytes
+    if kind in FLOATS:
+        values = rng.standard_normal((rows, columns)) * gain / np.sqrt(columns)
+        if kind == Kind.BF16:
+            raw = (values.astype("<f4").view("<u4") >> 16).astype("<u2").view(np.uint8)
+        else:
+            raw = values.astype(np.float16 if kind == Kind.F16 else np.float32).view(np.uint8)
     else:
-        raw = rng.integers(0, 256, (rows, blocks, BYTES[kind]), dtype=np.uint8)
-        spread = {Kind.Q8_0: 128, Kind.Q4_0: 8, Kind.Q4_K: 500, Kind.Q6_K: 2000}[kind]
-        for at in SCALES[kind]:
-            scale = rng.standard_normal((rows, blocks)) * gain / spread / np.sqrt(columns)
+        numbers, size = SIZES[kind]
+        raw = rng.integers(0, 256, (rows, columns // numbers, size), dtype=np.uint8)
+        for at in SCALES_AT[int(kind)]:
+            scale = rng.standard_normal(raw.shape[:2]) * gain / SPREAD[kind] / np.sqrt(columns)
             raw[:, :, at : at + 2] = scale.astype(np.float16)[..., None].view(np.uint8)
-        raw = raw.reshape(rows, -1)
+    raw = raw.reshape(rows, -1)
     if zero_rows:
         raw[:: max(1, rows // 3)] = 0
     return raw
@@ -114,13 +124,15 @@ def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
 def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -> None:
     def matrix(name: str, rows: int, columns: int, gain: float = 1.0) -> None:
         raw = raw_rows(rng, shape.kind, rows, columns, gain * shape.gain, shape.zero_rows)
-        if shape.kind == Kind.F16:
-            out.add_tensor(name, raw.view(np.float16))
+        plain = {Kind.F16: np.float16, Kind.F32: np.float32}.get(shape.kind)
+        if plain is not None:
+            out.add_tensor(name, raw.view(plain))
         else:
             out.add_tensor(name, raw, raw_dtype=shape.kind)
 
     def vector(name: str, length: int, middle: float = 1.0) -> None:
-        out.add_tensor(name, (middle + 0.3 * rng.standard_normal(length)).astype(np.float32))
+        values = middle + 0.3 * rng.standard_normal(length)
+        out.add_tensor(name, (values * (shape.norm_gain if middle else 1.0)).astype(np.float32))
 
     count, queries, keys = len(tokens(shape)[0]), shape.heads * shape.head_width, shape.kv_heads * shape.head_width
     matrix("token_embd.weight", count, shape.width, 8.0)
@@ -156,6 +168,12 @@ SHAPES = {
     "llama-q6_k": Shape(kind=Kind.Q6_K, width=256, hidden=256, heads=8, kv_heads=2, head_width=32, rope_width=32),
     "llama-loud": Shape(gain=60.0),
     "llama-zeros": Shape(zero_rows=True),
+    "llama-q4_1": Shape(kind=Kind.Q4_1, width=96),
+    "llama-q5_k": Shape(kind=Kind.Q5_K, width=256, hidden=256, heads=4, kv_heads=2, head_width=64, rope_width=64),
+    "llama-f32-odd": Shape(kind=Kind.F32, width=50, hidden=37, heads=3, kv_heads=1, head_width=14, rope_width=10),
+    "llama-large-norms": Shape(norm_gain=1000.0, gain=0.001),
     "qwen2": Shape(family="qwen2", hidden=160),
+    "qwen2-q2_k": Shape("qwen2", Kind.Q2_K, 1, 256, 256, head_width=64, rope_width=64),
     "qwen3": Shape(family="qwen3", heads=6, kv_heads=3, head_width=32, rope_width=32),
+    "qwen3-bf16": Shape(family="qwen3", kind=Kind.BF16, width=50, hidden=70),
 }

@@ -60,7 +60,7 @@ def test_load__norm_that_is_no_number__is_refused(good, value):
 
 def test_load__norm_beyond_int32__is_refused(good):
     def change(data):
-        data[3] = 1e6
+        data[3] = 3e6
 
     refused(altered(good, "output_norm.weight", change), "magnitudes")
 

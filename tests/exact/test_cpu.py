@@ -11,12 +11,25 @@ from rig.shapes import LOUD, shapes
 
 from oracle.engines.exact import cpu, self_test
 from oracle.engines.exact import operators as ops
-from oracle.engines.exact.constants import LARGEST_MANTISSA, MAX_ROW_WEIGHT
+from oracle.engines.exact.constants import INT32, LARGEST_MANTISSA, LARGEST_RESIDUAL, MAX_ROW_WEIGHT
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.cpu_kernels import VARIANTS, Kernels, Packed, Rows, best_variant
 from oracle.engines.exact.model import Chunk, Reference
-from oracle.engines.exact.quants import F16, LARGEST_FACTOR, MATRIX_TYPES, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT
-from oracle.engines.exact.weights import Matrix, check_bound, load
+from oracle.engines.exact.quants import (
+    F16,
+    F32,
+    FLOATS,
+    LARGEST_FACTOR,
+    MATRIX_TYPES,
+    Q4_0,
+    Q4_1,
+    Q4_K,
+    Q6_K,
+    Q8_0,
+    SCALES_AT,
+    matrix_bits,
+)
+from oracle.engines.exact.weights import Matrix, check_bound, largest_float, load
 from oracle.engines.sampling import gumbel, noise
 from oracle.errors import BadModelFile
 from oracle.models.gguf import BLOCKS
@@ -127,6 +140,7 @@ def assert_same(weights, variant):
     cache = model.cache(23)
     parts = [model.run([Chunk(tokens[a:b], cache, b - a)])[0] for a, b in ((0, 17), (17, 18), (18, 23))]
     assert (np.concatenate(parts) == want).all()
+    assert model.saturated == reference.saturated
 
 
 # MATRICES
@@ -136,6 +150,13 @@ def extreme(kind, rows, columns, seed):
     """Rows of quants at their ends and random ones, with scales from the smallest to the largest that load."""
     rng = np.random.default_rng(seed)
     weights, size = BLOCKS[kind]
+    if kind in FLOATS:
+        values = (rng.standard_normal((rows, columns)) * 2.0 ** rng.integers(-30, 5, (rows, columns))).astype("<f4")
+        values[:, ::7] = rng.choice([0.0, -0.0, 1e-40, 127.0, -126.5, 2.0**-25, -(2.0**-25)], values[:, ::7].shape)
+        values[rows // 2 :] *= 2.0**-12
+        raw = values.view(np.uint8) if kind == F32 else (values.view("<u4") >> 16).astype("<u2").view(np.uint8)
+        raw = np.ascontiguousarray(raw.reshape(rows, -1))
+        return Matrix("of floats", kind, rows, columns, raw, matrix_bits(kind, largest_float("x", kind, raw)))
     blocks = rng.integers(0, 256, (rows, columns // weights, size), dtype=np.uint8)
     blocks[rng.random(blocks.shape[:2]) < 0.3] = rng.choice([0x00, 0xFF, 0x80, 0x7F])
     fine = int(np.log2(MAX_ROW_WEIGHT / columns / LARGEST_FACTOR[kind])) - 1  # bits of the largest scale
@@ -160,6 +181,7 @@ def test_linear__extreme_weights_and_activations__as_the_reference(kind, variant
     check_bound(matrix)
     rng = np.random.default_rng(seed)
     kernels, packed = Kernels(variant, 2), Packed(matrix, 2)
+    weights, more = matrix.integers(), matrix.bits
     x = rng.integers(-(2**31) + 1, 2**31, (13, columns)) >> rng.integers(0, 31, (13, 1))
     x[0], x[1], x[2] = 2**31 - 1, -(2**31) + 1, 0
     bias = rng.integers(-(2**31), 2**31, 37)
@@ -167,21 +189,25 @@ def test_linear__extreme_weights_and_activations__as_the_reference(kind, variant
     assert (rows.x[:13, :columns] == quantized.mantissa).all()
     assert (rows.shift[:13] == quantized.shift).all()
     for bits, to_bits in ((20, 18), (18, 16)):
-        down = 24 + bits - to_bits
-        want = ops.linear(quantized, matrix.integers(), bits, to_bits, bias)
-        got = kernels.linear(packed, rows, 13, down, bias, np.empty((13, 37), np.int32))
+        down = more + bits - to_bits
+        want = ops.linear(quantized, weights, bits, to_bits, bias, INT32, more)
+        kernels.saturated.clear()
+        got = kernels.linear(packed, rows, 13, down, bias, np.empty((13, 37), np.int32), ("y",))
         assert (got == want).all()
-        residual = rng.integers(-(2**31) + 1, 2**31, (13, 37)).astype(np.int32)
-        want = ops.add(residual.astype(np.int64), ops.linear(quantized, matrix.integers(), bits, to_bits))
-        assert (kernels.linear(packed, rows, 13, down, None, residual, add=True) == want).all()
+        assert kernels.saturated["y"] == (np.abs(want) == INT32).sum()
+        residual = rng.integers(-(2**47) + 1, 2**47, (13, 37))
+        product = ops.linear(quantized, weights, bits, to_bits, None, LARGEST_RESIDUAL, more)
+        want = ops.add(residual, product)
+        assert (kernels.linear(packed, rows, 13, down, None, residual, ("y", "sum"), add=True) == want).all()
+        assert kernels.saturated["sum"] == (np.abs(want) == LARGEST_RESIDUAL).sum()
 
 
-ONE_WEIGHT = {F16: {}, Q8_0: {2: 127}, Q4_0: {2: 0x89}, Q4_K: {4: 1, 16: 1}, Q6_K: {0: 1, 192: 1}}
+ONE_WEIGHT = {F16: {}, Q8_0: {2: 127}, Q4_0: {2: 0x89}, Q4_K: {4: 1, 16: 1}, Q6_K: {0: 1, 192: 1}, Q4_1: {4: 1}}
 """Bytes of a block that make its first weight the scale, for Q8_0 127 times that, and leave the others 0."""
 
 
 @EVERY_VARIANT
-@EVERY_KIND
+@pytest.mark.parametrize("kind", ONE_WEIGHT, ids=MATRIX_TYPES.get)
 def test_linear__largest_scale__as_the_reference(kind, variant):
     """One weight of the largest fp16 scale in a row: as far as a file may go, and too wide for 32-bit scales."""
     raw = np.zeros((3, 256 // BLOCKS[kind][0], BLOCKS[kind][1]), np.uint8)
@@ -201,7 +227,7 @@ def test_linear__largest_scale__as_the_reference(kind, variant):
     rows = kernels.quantize(x.astype(np.int32), Rows(2, 256))
     want = ops.linear(ops.quantize(x), matrix.integers(), 20, 16)
     assert want.any()
-    assert (kernels.linear(packed, rows, 2, 28, None, np.empty((2, 3), np.int32)) == want).all()
+    assert (kernels.linear(packed, rows, 2, 28, None, np.empty((2, 3), np.int32), ("y",)) == want).all()
 
 
 def test_pack__scales_beyond_int32__only_the_plain_variant_multiplies():

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,11 +14,11 @@ from oracle.engines.exact import self_test, torch_forward
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk, Reference
-from oracle.engines.exact.quants import F16, Q4_0, Q4_K, Q6_K, Q8_0, integers
+from oracle.engines.exact.quants import F16, FLOATS, MATRIX_TYPES, Q8_0, integers
 from oracle.engines.exact.torch_forward import Quants, TorchForward, unpacked
-from oracle.engines.exact.weights import Matrix, load
+from oracle.engines.exact.weights import load
 
-QUANTIZED = (Q8_0, Q4_0, Q4_K, Q6_K)
+QUANTIZED = [kind for kind in MATRIX_TYPES if kind != F16 and kind not in FLOATS]
 ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
 DEVICES = pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=ON_GPU)])
 
@@ -27,23 +28,24 @@ def test_unpacked__any_blocks__scale_times_q_is_the_weight(kind):
     matrix = self_test.matrix("some", kind, 9, 512)
     q, scale, minimum = unpacked(kind, matrix.raw)
     weights = q.reshape(*scale.shape, -1).astype(np.int64) * scale[..., None]
-    weights = weights.reshape(9, -1, 32) - (0 if minimum is None else minimum[..., None])
+    if minimum is not None:
+        weights = weights.reshape(*minimum.shape, -1) - minimum[..., None]
     assert (weights.reshape(9, -1) == integers(kind, matrix.raw)).all()
 
 
 @DEVICES
-@pytest.mark.parametrize("kind", [*QUANTIZED, F16])
+@pytest.mark.parametrize("kind", MATRIX_TYPES)
 def test_product__sums_beyond_float64__are_exact(kind, device):
     raw = self_test.matrix("big", kind, 20, 512).raw.copy()
     if kind == F16:
         raw[:, 1:8:2] = 0x7B  # a few weights near 65504
     if kind == Q8_0:
         raw[:, 1:34:34] = 0x7B
-    matrix = Matrix("big", kind, 20, 512, raw)
+    matrix = replace(self_test.matrix("big", kind, 20, 512), raw=raw)
     x = np.random.default_rng(2).integers(-32767, 32768, (6, 512))
     x[0] = 32767
     w = Quants(matrix, device)
-    assert w.split == (kind in (F16, Q8_0))
+    assert w.split or kind not in (F16, Q8_0)
     got = torch_forward._product(torch.from_numpy(x).to(device), w)
     assert (got.cpu().numpy() == x @ matrix.integers().T).all()
 
@@ -63,6 +65,9 @@ def test_forward__every_family_and_kind__same_logits(tmp_path, name, device):
     cache.truncate(5)
     (again,) = model.run([Chunk(tokens[5:9], cache, 4)])
     assert (again == want[5:9]).all()
+    alone = TorchForward(weights, device)
+    alone.run([Chunk(tokens, alone.cache(23), 23)])
+    assert alone.saturated == reference.saturated
 
 
 @pytest.mark.gpu
@@ -93,10 +98,10 @@ INTERPRETED = """
 import numpy as np, torch
 from oracle.engines.exact import self_test, triton_kernels
 from oracle.engines.exact.torch_forward import Quants
-for kind in (8, 2, 12, 14):
+for kind in (8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20, 23):
     matrix = self_test.matrix("some", kind, 70, 512)
     w = Quants(matrix, "cpu")
-    for tokens in (0, 1, 5, 40):
+    for tokens in (0, 1, 5, 40) if kind in (8, 10, 12) else (5,):  # others' scales lie as one of these types'
         x = np.random.default_rng(tokens).integers(-32767, 32768, (tokens, 512))
         x[:1] = 32767
         got = triton_kernels.product(torch.from_numpy(x), w.q, w.scale, w.minimum)

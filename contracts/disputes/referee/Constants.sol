@@ -11,11 +11,15 @@ library Constants {
     uint256 internal constant INNER_BITS = 18;
     /// @dev Of SiLU(gate) * up.
     uint256 internal constant ACT_BITS = 24;
-    /// @dev Of norm weights.
+    /// @dev Of x / rms.
+    uint256 internal constant UNIT_BITS = 24;
+    /// @dev Of norm weights, at most.
     uint256 internal constant SCALE_BITS = 24;
 
     int256 internal constant LARGEST_MANTISSA = 2 ** 15 - 1;
     int256 internal constant INT32 = 2 ** 31 - 1;
+    /// @dev Of the residual stream, of what is added to it, and of its rows where they are normalised.
+    int256 internal constant LARGEST_RESIDUAL = 2 ** 47 - 1;
     /// @dev Of an attention value.
     int256 internal constant LARGEST_VALUE = 2 ** 25 - 1;
     /// @dev Of SiLU(gate) * up.

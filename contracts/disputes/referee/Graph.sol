@@ -90,11 +90,11 @@ library Graph {
         returns (Tensor memory)
     {
         if (positions == 0) revert IReferee.NoPositions();
-        if (step == 0) return Tensor(positions, m.width, 4);
+        if (step == 0) return Tensor(positions, m.width, 8);
         if (step > m.layers) {
             if (name == LOGITS) return Tensor(1, m.vocabulary, 4);
             if (name == LOGITS_PEAK) return Tensor(1, _leaves(m.vocabulary), 8);
-            return name == LOGITS_MAX ? Tensor(1, 1, 4) : _norm(name, 1, m.width, 1);
+            return name == LOGITS_MAX ? Tensor(1, 1, 4) : _norm(name, 1, m.width, 1, 8);
         }
         return name < FFN_NORM ? _attention(m, name, positions) : _feedForward(m, name, positions);
     }
@@ -147,34 +147,40 @@ library Graph {
     function _attention(IFamily.Shape memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
         uint256 queries = m.heads * m.headWidth;
         uint256 keys = m.kvHeads * m.headWidth;
-        if (name < Q) return _norm(name, p, m.width, 1);
+        if (name < Q) return _norm(name, p, m.width, 1, 8);
         if (name == Q) return Tensor(p, queries, 4);
         if (name == K) return Tensor(p, keys, 4);
         if (name == V) return Tensor(keys, p, 4);
-        if (name < Q_ROPE) return _norm(name - Q_NORM, p * m.heads, m.headWidth, m.heads);
+        if (name < Q_ROPE) return _norm(name - Q_NORM, p * m.heads, m.headWidth, m.heads, 4);
         if (name < K_NORM) return _quantized(name - Q_ROPE, p * m.heads, m.headWidth, m.heads);
-        if (name < K_ROPE) return _norm(name - K_NORM, p * m.kvHeads, m.headWidth, m.kvHeads);
+        if (name < K_ROPE) return _norm(name - K_NORM, p * m.kvHeads, m.headWidth, m.kvHeads, 4);
         if (name < SCORE) return _quantized(name - K_ROPE, p * m.kvHeads, m.headWidth, m.kvHeads);
         // Position by position and whole leaves, so that the tree of a pass is the beginning of longer passes' trees.
         if (name == SCORE || name == SHARE) return Tensor(p * m.heads, _leaves(p) * LEAF_NUMBERS, 4);
         if (name == SCORE_MAX) return Tensor(p, m.heads, 4);
         if (name == SHARE_SUM) return Tensor(p, m.heads, 8);
         if (name < ATTN_OUTPUT) return _quantized(name - CONTEXT, p, queries, 1);
-        return Tensor(p, m.width, 4);
+        return Tensor(p, m.width, 8);
     }
 
     function _feedForward(IFamily.Shape memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
-        if (name < GATE) return _norm(name - FFN_NORM, p, m.width, 1);
+        if (name < GATE) return _norm(name - FFN_NORM, p, m.width, 1, 8);
         if (name < ACT) return Tensor(p, m.hidden, 4);
         if (name == ACT) return Tensor(p, m.hidden, 8);
         if (name < DOWN) return _quantized(name - ACT, p, m.hidden, 1);
-        return Tensor(p, m.width, 4);
+        return Tensor(p, m.width, 8);
     }
 
     /// @dev Peaks, shift and mantissas of the input, sum, root, then the normalised row and its peaks, shift, mantissas.
-    function _norm(uint256 k, uint256 rows, uint256 columns, uint256 perRow) private pure returns (Tensor memory) {
+    /// Rows of the residual stream, normalised or not, have numbers of 8 bytes: 32 bits saturated for real models.
+    function _norm(uint256 k, uint256 rows, uint256 columns, uint256 perRow, uint256 numberBytes)
+        private
+        pure
+        returns (Tensor memory)
+    {
         if (k < 3) return _quantized(k + 1, rows, columns, perRow);
         if (k < 5) return Tensor(rows / perRow, perRow, 8);
+        if (k == 5) return Tensor(rows, columns, numberBytes);
         return _quantized(k - 5, rows, columns, perRow);
     }
 

@@ -20,7 +20,7 @@ abstract contract Inputs {
     /* TENSORS */
 
     function _tensor(IFamily.Question memory q, uint256 name) internal pure returns (Graph.Tensor memory) {
-        if (name == Graph.BEFORE) return Graph.Tensor(q.positions, q.n.shape.width, 4);
+        if (name == Graph.BEFORE) return Graph.Tensor(q.positions, q.n.shape.width, 8);
         return Graph.tensor(q.n.shape, q.step, name, q.positions);
     }
 
@@ -153,7 +153,8 @@ abstract contract Inputs {
         MerkleTree.check(n.weightsRoot, n.weightLeaves, leaf, MerkleTree.hashLeaf(input.data), input.proof);
     }
 
-    /// @notice Number k of an unquantized vector of `length` numbers.
+    /// @notice Number k of an unquantized vector of `length` numbers, and its fraction bits: `bits`, or as many fewer as
+    /// were committed with the vector's type.
     function _vector(
         IFamily.Question memory q,
         Models.Role role,
@@ -161,13 +162,15 @@ abstract contract Inputs {
         uint256 k,
         uint256 bits,
         IReferee.Input calldata input
-    ) internal view returns (int256) {
+    ) internal view returns (int256, uint256) {
         if (k >= length) revert IReferee.NoSuchElement(k, length);
         (uint256 kind, uint256 first) = _weights(q, role);
+        bits -= kind / Models.VECTOR_TYPES;
+        kind %= Models.VECTOR_TYPES;
         uint256 start = k / Models.VECTOR_LEAF * Models.VECTOR_LEAF;
         uint256 columns = length - start < Models.VECTOR_LEAF ? length - start : Models.VECTOR_LEAF;
         _checkWeight(q.n, first + k / Models.VECTOR_LEAF, kind, columns, input);
-        return Quants.fixedPoint(kind, input.data, k % Models.VECTOR_LEAF, bits);
+        return (Quants.fixedPoint(kind, input.data, k % Models.VECTOR_LEAF, bits), bits);
     }
 
     /// @notice Cosine and sine of a pair at a position.

@@ -56,7 +56,7 @@ contract LinearReferee is IFamily, Inputs {
         }
         _expectInputs(inputs, 4);
         uint256 heads = role == Models.Role.AttnQ ? q.n.shape.heads : q.n.shape.kvHeads;
-        int256 bias = _vector(q, biasRole, heads * q.n.shape.headWidth, q.column, Constants.INNER_BITS, inputs[3]);
+        (int256 bias,) = _vector(q, biasRole, heads * q.n.shape.headWidth, q.column, Constants.INNER_BITS, inputs[3]);
         return _biased(q, inputs, Graph.Q, role, Constants.NORMED_BITS, Constants.INNER_BITS, bias);
     }
 
@@ -89,6 +89,9 @@ contract LinearReferee is IFamily, Inputs {
         _checkWeight(q.n, first + q.column, kind, columns, inputs[2]);
         // Without what fills up the last leaf.
         mantissas = mantissas[:(columns + 31) / 32 * 64];
-        return Operators.linear(Quants.dot(kind, mantissas, inputs[2].data), s, bits, toBits, bias);
+        int256 down = int256(Quants.bitsOf(kind) + bits) - int256(s + toBits);
+        bool residual = toBits == Constants.RESIDUAL_BITS && q.step <= q.n.shape.layers;
+        int256 most = residual ? Constants.LARGEST_RESIDUAL : Constants.INT32;
+        return Operators.linear(Quants.dot(kind, mantissas, inputs[2].data), down, bias, most);
     }
 }

@@ -34,6 +34,8 @@ library Models {
     uint256 internal constant ROLES = 14;
     uint256 internal constant ABSENT = 255;
     uint256 internal constant VECTOR_LEAF = 256;
+    /// @dev A vector's kind is its GGML type plus this times the bits that its weights have fewer than usual.
+    uint256 internal constant VECTOR_TYPES = 16;
     /// @dev Longest passes and rows whose every operator fits a transaction; measured, keys `referee_most_` in gas.json.
     uint256 private constant MAX_POSITIONS = 16_384;
     uint256 private constant MAX_LAYERS = 1000;
@@ -178,9 +180,21 @@ library Models {
         if (g.hidden > widest) widest = g.hidden;
         uint256 most = MAX_COLUMNS;
         for (uint256 i; i < kinds.length; ++i) {
-            if (uint8(kinds[i]) == Quants.F16) most = MAX_F16_COLUMNS;
+            if (_isMatrix(i) && _isFloats(uint8(kinds[i]))) most = MAX_F16_COLUMNS;
         }
         if (widest > most) revert IReferee.RowTooLong(widest, most);
+    }
+
+    /// @dev Whether tensor `i` of all kinds is a matrix.
+    function _isMatrix(uint256 i) private pure returns (bool) {
+        if (i < LAYERS) return i != OUTPUT_NORM;
+        Role role = Role((i - LAYERS) % ROLES);
+        return !(role == Role.AttnNorm || role == Role.FfnNorm || (role >= Role.AttnQBias && role <= Role.AttnKNorm));
+    }
+
+    /// @dev Whether a matrix's numbers are read one by one.
+    function _isFloats(uint256 kind_) private pure returns (bool) {
+        return kind_ == Quants.F16 || (kind_ >= Quants.BF16_MATRIX && kind_ != ABSENT);
     }
 
     /// @dev `oracle/disputes/commitments.NUMBERS`.

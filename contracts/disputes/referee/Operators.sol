@@ -18,15 +18,15 @@ library Operators {
 
     /* LINEAR */
 
-    /// @notice y = sat(R(sum, 24 + bits - s - toBits) + bias).
-    function linear(int256 sum, uint256 s, uint256 bits, uint256 toBits, int256 bias) internal pure returns (int256) {
-        int256 down = 24 + int256(bits) - int256(s) - int256(toBits);
-        return (sum.shift(down) + bias).saturate(Constants.INT32);
+    /// @notice y = sat(R(sum, down) + bias).
+    /// @param down fraction bits of the weights and of the row, less the row's shift and the bits of y.
+    function linear(int256 sum, int256 down, int256 bias, int256 most) internal pure returns (int256) {
+        return (sum.shift(down) + bias).saturate(most);
     }
 
     /// @notice A number of the embedding's row as residual.
-    function embed(int256 weight) internal pure returns (int256) {
-        return weight.shift(8).saturate(Constants.INT32);
+    function embed(int256 weight, uint256 weightBits) internal pure returns (int256) {
+        return weight.shift(int256(weightBits) - int256(Constants.RESIDUAL_BITS));
     }
 
     /// @notice s of a row whose largest magnitude is `most`.
@@ -46,15 +46,18 @@ library Operators {
         return FixedPointMathLib.sqrt(((squareSum << 18) / width + (epsilon >> (2 * s))) << 14);
     }
 
-    function normalize(int256 x, uint256 root, uint256 s, int256 weight, uint256 toBits)
+    /// @param down 24 and the fraction bits of the norm's weights, less those of the result.
+    function normalize(int256 x, uint256 root, uint256 s, int256 weight, uint256 down, int256 most)
         internal
         pure
         returns (int256)
     {
         uint256 b = Fixed.bitLength(root);
         int256 inverse = int256((1 << (30 + b)) / root);
-        int256 unit = (x * inverse).shift(int256(b + s) - 10);
-        return (unit * weight).shift(48 - int256(toBits)).saturate(Constants.INT32);
+        // What no longer fits 32 bits is rounded to them first.
+        uint256 spare = s > 16 ? s - 16 : 0;
+        int256 unit = (x.shift(int256(spare)) * inverse).shift(int256(b + s - spare) - 10);
+        return (unit * weight).shift(int256(down)).saturate(most);
     }
 
     /* ATTENTION */
@@ -135,7 +138,7 @@ library Operators {
     }
 
     function add(int256 x, int256 y) internal pure returns (int256) {
-        return (x + y).saturate(Constants.INT32);
+        return (x + y).saturate(Constants.LARGEST_RESIDUAL);
     }
 
     /* SAMPLING */

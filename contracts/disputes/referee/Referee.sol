@@ -184,7 +184,7 @@ contract Referee is IReferee, Inputs {
         if (token >= q.n.shape.vocabulary) revert NoSuchElement(token, q.n.shape.vocabulary);
         uint256 kind = Models.kind(q.pointer, Models.EMBEDDING);
         _checkWeight(q.n, token, kind, q.n.shape.width, inputs[1]);
-        return Operators.embed(Quants.weight(kind, inputs[1].data, q.column));
+        return Operators.embed(Quants.weight(kind, inputs[1].data, q.column), Quants.bitsOf(kind));
     }
 
     function _family(IFamily.Question memory q) private view returns (IFamily) {

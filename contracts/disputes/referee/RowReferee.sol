@@ -78,8 +78,10 @@ contract RowReferee is IFamily, Inputs {
         int256 x = _at(q, source, row_, column, inputs[0]);
         uint256 root = uint256(_ofRow(q, first + 4, q.row, inputs[1]));
         uint256 shift = uint256(_ofRow(q, first + 1, q.row, inputs[2]));
-        int256 weight = _vector(q, role, mantissas.columns, q.column, Constants.SCALE_BITS, inputs[3]);
-        return Operators.normalize(x, root, shift, weight, bits);
+        (int256 weight, uint256 weightBits) =
+            _vector(q, role, mantissas.columns, q.column, Constants.SCALE_BITS, inputs[3]);
+        int256 most = bits == Constants.NORMED_BITS ? Constants.LARGEST_RESIDUAL : Constants.INT32;
+        return Operators.normalize(x, root, shift, weight, Constants.UNIT_BITS + weightBits - bits, most);
     }
 
     /// @dev Operators `first` to `first + 2`: peaks, shift and mantissas of the rows of `of`.

@@ -4,18 +4,20 @@ A number v with F fraction bits stands for v / 2^F. Where a result would exceed 
 magnitude ("saturates"): never wraps. `docs/numerics.md` says why each format has room and precision enough.
 """
 
-WEIGHT_BITS = 24  # a weight is an integer multiple of 2^-24, the smallest positive fp16
+WEIGHT_BITS = 24  # a weight is an integer multiple of 2^-24, the smallest positive fp16; floats may have more
 RESIDUAL_BITS = 16  # residual stream, outputs added to it, attention scores, logits
 NORMED_BITS = 20  # a normalised row before it is quantized
 INNER_BITS = 18  # queries, keys, values, context, gate and up, and SiLU of the gate
 ACT_BITS = 24  # SiLU(gate) * up
+MOST_NORM_SCALE = 14  # bits by which norm weights may have fewer than SCALE_BITS, to fit int32
 SCALE_BITS = 24  # norm weights, cosines, sines, 1 / sqrt(head width), log2(e), sigmoid
 EXP_BITS = 30  # entries of the table of 2^-x
 SHARE_BITS = 22  # exp(score - largest score)
 
 MANTISSA_BITS = 15  # of a quantized row, beside the sign
 LARGEST_MANTISSA = (1 << MANTISSA_BITS) - 1
-INT32 = (1 << 31) - 1  # residuals, queries, keys, gate, up, normalised, scores, logits
+INT32 = (1 << 31) - 1  # queries, keys, gate, up, normalised heads, scores, logits
+LARGEST_RESIDUAL = (1 << 47) - 1  # 2^31 at RESIDUAL_BITS; also of its normalised rows: what quantizing takes
 LARGEST_VALUE = (1 << 25) - 1  # attention values: 2^7 at INNER_BITS
 LARGEST_ACT = (1 << 47) - 1  # 2^23 at ACT_BITS
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines.exact import operators as ops
-from oracle.engines.exact import powers, quants
+from oracle.engines.exact import powers
 from oracle.engines.exact.architecture import Architecture, epsilon_units
 from oracle.engines.exact.constants import (
     ACT_BITS,
@@ -19,10 +19,9 @@ from oracle.engines.exact.constants import (
     MAX_CONTEXT,
     NORMED_BITS,
     RESIDUAL_BITS,
-    WEIGHT_BITS,
 )
 from oracle.engines.exact.cpu_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads, paired
-from oracle.engines.exact.model import Chunk, Logits
+from oracle.engines.exact.model import Chunk, Logits, Saturated
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import Layer, Weights
 
@@ -30,6 +29,7 @@ MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "
 TOGETHER = 512  # most tokens in one pass: bounds the memory of activations
 
 Int32s = npt.NDArray[np.int32]
+Int64s = npt.NDArray[np.int64]
 
 
 class CpuCache:
@@ -93,6 +93,10 @@ class CpuForward:
         self._output = Packed(weights.output, threads)
         self._buffers = _Buffers(0, a)
 
+    @property
+    def saturated(self) -> Saturated:
+        return self._kernels.saturated
+
     def cache(self, capacity: int) -> CpuCache:
         return CpuCache(self.architecture, capacity)
 
@@ -118,20 +122,19 @@ class CpuForward:
             piece.cache.length += len(piece.tokens)
         return self._end(residual, pieces)
 
-    def _embed(self, tokens: Sequence[int]) -> Int32s:
+    def _embed(self, tokens: Sequence[int]) -> Int64s:
         matrix = self.weights.embedding
-        weights = quants.integers(matrix.kind, matrix.raw[np.asarray(tokens)])
-        return ops.embed(weights).astype(np.int32)
+        return ops.embed(matrix.of(matrix.raw[np.asarray(tokens)]), matrix.bits)
 
-    def _layer(self, index: int, residual: Int32s, pieces: Sequence[_Piece]) -> None:
+    def _layer(self, index: int, residual: Int64s, pieces: Sequence[_Piece]) -> None:
         """Updates `residual` in place."""
         layer, run, b, count = self._layers[index], self._kernels, self._buffers, len(residual)
         plain = layer.plain
-        down = WEIGHT_BITS + NORMED_BITS - INNER_BITS
-        rows = run.normalize(residual, plain.attn_norm, self._epsilon, NORMED_BITS, b.width)
-        q = run.linear(layer.q, rows, count, down, plain.q_bias, b.q[:count])
-        k = run.linear(layer.k, rows, count, down, plain.k_bias, b.k[:count])
-        v = run.linear(layer.v, rows, count, down, plain.v_bias, b.v[:count])
+        down = NORMED_BITS - INNER_BITS
+        rows = run.normalize(residual, plain.attn_norm, self._epsilon, NORMED_BITS, b.width, "attn_norm")
+        q = run.linear(layer.q, rows, count, layer.q.bits + down, plain.q_bias, b.q[:count], ("q",))
+        k = run.linear(layer.k, rows, count, layer.k.bits + down, plain.k_bias, b.k[:count], ("k",))
+        v = run.linear(layer.v, rows, count, layer.v.bits + down, plain.v_bias, b.v[:count], ())
         first = 0
         for piece in pieces:
             part = slice(first, first + len(piece.tokens))
@@ -140,16 +143,20 @@ class CpuForward:
             run.attend(heads, piece.cache.length, (q[part], k[part], v[part]), tables, b.context[part])
             first = part.stop
         rows = run.quantize(b.context[:count], b.heads)
-        run.linear(layer.attn_output, rows, count, WEIGHT_BITS + INNER_BITS - RESIDUAL_BITS, None, residual, add=True)
-        rows = run.normalize(residual, plain.ffn_norm, self._epsilon, NORMED_BITS, b.width)
-        gate = run.linear(layer.gate, rows, count, down, None, b.gate[:count])
-        up = run.linear(layer.up, rows, count, down, None, b.up[:count])
+        self._add(layer.attn_output, rows, INNER_BITS, residual, ("attn_output", "attn_residual"))
+        rows = run.normalize(residual, plain.ffn_norm, self._epsilon, NORMED_BITS, b.width, "ffn_norm")
+        gate = run.linear(layer.gate, rows, count, layer.gate.bits + down, None, b.gate[:count], ("gate",))
+        up = run.linear(layer.up, rows, count, layer.up.bits + down, None, b.up[:count], ("up",))
         rows = run.gate(gate, up, self._powers, b.hidden)
-        run.linear(layer.down, rows, count, WEIGHT_BITS + ACT_BITS - RESIDUAL_BITS, None, residual, add=True)
+        self._add(layer.down, rows, ACT_BITS, residual, ("down", "residual"))
+
+    def _add(self, w: Packed, rows: Rows, bits: int, residual: Int64s, names: tuple[str, ...]) -> None:
+        """The product of `w`, added to the residual stream."""
+        self._kernels.linear(w, rows, len(residual), w.bits + bits - RESIDUAL_BITS, None, residual, names, add=True)
 
     def _heads(self, layer: Layer, cache: CpuCache, index: int) -> Heads:
         a = self.architecture
-        norms = (None if norm is None else norm.ctypes.data for norm in (layer.q_norm, layer.k_norm))
+        norms = layer.q_norm, layer.k_norm
         return Heads(
             a.heads,
             a.kv_heads,
@@ -161,23 +168,24 @@ class CpuForward:
             cache.room,
             ops.score_scale(a.head_width),
             epsilon_units(a.epsilon, INNER_BITS),
-            *norms,
+            *(0 if norm is None else ops.UNIT_BITS + norm.bits - INNER_BITS for norm in norms),
+            *(None if norm is None else norm.weight.ctypes.data for norm in norms),
             cache.keys[index].ctypes.data,
             cache.key_shift[index].ctypes.data,
             cache.values[index].ctypes.data,
         )
 
-    def _end(self, residual: Int32s, pieces: Sequence[_Piece]) -> list[Int32s]:
+    def _end(self, residual: Int64s, pieces: Sequence[_Piece]) -> list[Int32s]:
         ends = np.cumsum([len(piece.tokens) for piece in pieces])
         wanted = [residual[end - piece.rows : end] for end, piece in zip(ends, pieces, strict=True)]
         chosen = np.concatenate(wanted)
         logits = np.empty((len(chosen), self.architecture.vocabulary), np.int32)
         if len(chosen):
             rows = self._kernels.normalize(
-                chosen, self.weights.output_norm, self._epsilon, NORMED_BITS, self._buffers.width
+                chosen, self.weights.output_norm, self._epsilon, NORMED_BITS, self._buffers.width, "output_norm"
             )
-            down = WEIGHT_BITS + NORMED_BITS - RESIDUAL_BITS
-            self._kernels.linear(self._output, rows, len(chosen), down, None, logits)
+            down = self._output.bits + NORMED_BITS - RESIDUAL_BITS
+            self._kernels.linear(self._output, rows, len(chosen), down, None, logits, ("logits",))
         return np.split(logits, np.cumsum([piece.rows for piece in pieces])[:-1])
 
 

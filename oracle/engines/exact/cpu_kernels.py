@@ -9,18 +9,23 @@ import functools
 import importlib.util
 import mmap
 import os
+from collections import Counter
 from ctypes import Structure, byref, c_int, c_int64, c_void_p
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from oracle.engines.exact.constants import INT32, LARGEST_RESIDUAL
 from oracle.engines.exact.fixed import Integers
-from oracle.engines.exact.weights import Matrix
+from oracle.engines.exact.operators import UNIT_BITS
+from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
 VARIANTS = ("plain", "avx2", "avx512")
-GROUP = 16  # kernels.h
+GROUP, HALF = 16, 16  # kernels.h
+ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # kernels.c, `enum count`
+Saturated = Counter[str]  # as `model.Saturated`
 PACKED_AT_ONCE = 16 << 20  # bytes of the file that lie in memory a second time while they are being packed
 
 Array = npt.NDArray[Any]
@@ -59,7 +64,7 @@ def paired(powers: Integers) -> Integers:
 
 
 class _Matrix(Structure):
-    _fields_ = [(name, c_int64) for name in ("kind", "wide", "rows", "columns")] + [
+    _fields_ = [(name, c_int64) for name in ("kind", "wide", "rows", "columns", "bits")] + [
         ("data", c_void_p),
     ]
 
@@ -84,6 +89,8 @@ class Heads(Structure):
             "capacity",
             "scale",
             "epsilon",
+            "q_down",
+            "k_down",
         )
     ] + [(name, c_void_p) for name in ("q_norm", "k_norm", "keys", "key_shift", "values")]
 
@@ -93,10 +100,10 @@ class Packed:
 
     def __init__(self, matrix: Matrix, threads: int) -> None:
         lib = library()
-        self.rows, self.columns = matrix.rows, matrix.columns
+        self.rows, self.columns, self.bits = matrix.rows, matrix.columns, matrix.bits
         size = lib.didyma_packed_bytes(c_int64(matrix.kind), c_int64(matrix.rows), c_int64(matrix.columns))
         self._data = np.empty(size, np.uint8)
-        self._struct = _Matrix(matrix.kind, 0, matrix.rows, matrix.columns, self._data.ctypes.data)
+        self._struct = _Matrix(matrix.kind, 0, matrix.rows, matrix.columns, matrix.bits, self._data.ctypes.data)
         step = max(GROUP, PACKED_AT_ONCE // matrix.raw.shape[1] // GROUP * GROUP)
         for first in range(0, matrix.rows, step):
             part = matrix.raw[first : first + step]
@@ -132,7 +139,7 @@ class Rows:
     def __init__(self, capacity: int, columns: int) -> None:
         stride = -(-columns // 32) * 32
         self.x = np.zeros((capacity, stride), np.int16)
-        self._sums = np.zeros((capacity, stride // 32), np.int32)
+        self._sums = np.zeros((capacity, stride // HALF), np.int32)
         self.shift = np.zeros(capacity, np.int32)
         fields = (self.x, self._sums, self.shift)
         self._struct = _Rows(stride, *(array.ctypes.data for array in fields))
@@ -142,7 +149,7 @@ class Rows:
         count, columns = mantissa.shape
         self.x[:count, :columns] = mantissa
         self.shift[:count] = shift
-        self._sums[:count] = self.x[:count].reshape(count, -1, 32).sum(axis=-1, dtype=np.int32)
+        self._sums[:count] = self.x[:count].reshape(count, -1, HALF).sum(axis=-1, dtype=np.int32)
         return self
 
     @property
@@ -151,18 +158,35 @@ class Rows:
 
 
 class Kernels:
-    """The operators under one variant and number of threads. x, y, ...: contiguous int32 of (tokens, columns)."""
+    """The operators under one variant and number of threads. x, y, ...: contiguous int32 of (tokens, columns).
+
+    saturated: `model.Saturated`, of all that was computed.
+    """
 
     def __init__(self, variant: int, threads: int) -> None:
         if not 0 <= variant <= best_variant():
             raise ValueError(f"this processor has no variant {variant}")
         self._how = c_int(variant), c_int(threads)
         self._lib = library()
+        self.saturated = Saturated()
 
     def linear(
-        self, w: Packed, rows: Rows, tokens: int, down: int, bias: Integers | None, into: Array, add: bool = False
+        self,
+        w: Packed,
+        rows: Rows,
+        tokens: int,
+        down: int,
+        bias: Integers | None,
+        into: Array,
+        names: tuple[str, ...],
+        add: bool = False,
     ) -> Array:
-        """`operators.linear` with down = 24 + bits - to_bits; `add`: then `operators.add` to what `into` holds."""
+        """`operators.linear` with down = w.bits + bits - to_bits; `add`: then `operators.add` to what `into` holds.
+
+        into: int32, or int64 for what the residual stream takes. names: what the product, and the sum, are counted as.
+        """
+        wide = into.dtype == np.int64
+        counts = np.zeros(2, np.int64)
         self._lib.didyma_linear(
             *self._how,
             w.reference,
@@ -170,15 +194,22 @@ class Kernels:
             c_int64(tokens),
             c_int(down),
             pointer(bias),
+            c_int64(LARGEST_RESIDUAL if wide else INT32),
             c_int(add),
-            pointer(into),
+            pointer(None if wide else into),
+            pointer(into if wide else None),
+            pointer(counts),
         )
+        self._count(names, counts)
         return into
 
-    def normalize(self, x: Array, weight: Integers, epsilon: int, to_bits: int, rows: Rows) -> Rows:
+    def normalize(self, x: Array, norm: Norm, epsilon: int, to_bits: int, rows: Rows, name: str) -> Rows:
+        """x: int64."""
         tokens, columns = map(c_int64, x.shape)
-        sizes = tokens, columns, pointer(weight), c_int64(epsilon), c_int(to_bits)
-        _done(self._lib.didyma_normalize(*self._how, pointer(x), *sizes, rows.reference))
+        down, counts = c_int(UNIT_BITS + norm.bits - to_bits), np.zeros(1, np.int64)
+        sizes = tokens, columns, pointer(norm.weight), c_int64(epsilon), down, c_int64(LARGEST_RESIDUAL)
+        _done(self._lib.didyma_normalize(*self._how, pointer(x), *sizes, rows.reference, pointer(counts)))
+        self._count((name,), counts)
         return rows
 
     def quantize(self, x: Array, rows: Rows) -> Rows:
@@ -189,8 +220,9 @@ class Kernels:
     def gate(self, gate: Array, up: Array, powers: Integers, rows: Rows) -> Rows:
         """`operators.gated`, quantized. powers: `paired`."""
         tokens, columns = map(c_int64, gate.shape)
-        inputs = pointer(gate), pointer(up), tokens, columns, pointer(powers)
-        _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference))
+        inputs, counts = (pointer(gate), pointer(up), tokens, columns, pointer(powers)), np.zeros(1, np.int64)
+        _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference, pointer(counts)))
+        self._count(("act",), counts)
         return rows
 
     def attend(
@@ -199,8 +231,13 @@ class Kernels:
         """Extends one sequence's cache and attends. inputs: q, k, v; tables: cosines, sines, `paired`."""
         arrays = [pointer(np.ascontiguousarray(table)) for table in tables]
         sizes = c_int64(len(out)), c_int64(start)
-        status = self._lib.didyma_attend(*self._how, byref(heads), *sizes, *map(pointer, inputs), *arrays, pointer(out))
-        _done(status)
+        counts = np.zeros(len(ATTENDED), np.int64)
+        results = *arrays, pointer(out), pointer(counts)
+        _done(self._lib.didyma_attend(*self._how, byref(heads), *sizes, *map(pointer, inputs), *results))
+        self._count(ATTENDED, counts)
+
+    def _count(self, names: tuple[str, ...], counts: npt.NDArray[np.int64]) -> None:
+        self.saturated.update({name: int(count) for name, count in zip(names, counts, strict=False) if count})
 
     def draws(self, seed: bytes, position: int, tokens: int) -> npt.NDArray[np.uint32]:
         """The 32-bit draws of `sampling` for token ids below `tokens`."""

@@ -6,7 +6,7 @@ that memory holds one at a time.
 
 import numpy as np
 
-from oracle.engines.exact.constants import WEIGHT_BITS
+from oracle.engines.exact.constants import INT32, LARGEST_RESIDUAL
 from oracle.engines.exact.cpu_kernels import Kernels, Packed, Rows, best_variant, default_threads
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.operators import Row
@@ -21,11 +21,19 @@ class CpuLinear:
         self._threads = default_threads() if threads is None else threads
         self._kernels = Kernels(best_variant(), self._threads)
 
-    def __call__(self, row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
+    def __call__(
+        self,
+        row: Row,
+        matrix: Matrix,
+        bits: int,
+        to_bits: int,
+        bias: Integers | None = None,
+        largest: int = INT32,
+    ) -> Integers:
         mantissa = row.mantissa.reshape(-1, matrix.columns)
         count = len(mantissa)
         rows = Rows(count, matrix.columns).fill(mantissa, row.shift.reshape(-1))
-        out = np.empty((count, matrix.rows), np.int32)
+        out = np.empty((count, matrix.rows), np.int64 if largest == LARGEST_RESIDUAL else np.int32)
         packed = Packed(matrix, self._threads)
-        self._kernels.linear(packed, rows, count, WEIGHT_BITS + bits - to_bits, bias, out)
+        self._kernels.linear(packed, rows, count, matrix.bits + bits - to_bits, bias, out, ())
         return out.astype(np.int64).reshape(*row.shift.shape, matrix.rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.exact.constants import RESIDUAL_BITS, WEIGHT_BITS
+from oracle.engines.exact.constants import RESIDUAL_BITS
 from oracle.engines.exact.quants import F32
 from oracle.engines.exact.weights import Matrix, Weights
 from oracle.models.gguf import read
@@ -32,7 +32,7 @@ class Float64:
     def logits(self, tokens: Sequence[int]) -> Floats:
         """(T, vocabulary)."""
         a, embedding = self._architecture, self._weights.embedding
-        x = np.concatenate([embedding.integers(token, 1) for token in tokens]) / 2.0**WEIGHT_BITS
+        x = np.concatenate([embedding.integers(token, 1) for token in tokens]) / 2.0**embedding.bits
         for index, layer in enumerate(self._weights.layers):
             prefix = f"blk.{index}."
             y = self._norm(x, prefix + "attn_norm.weight")
@@ -95,5 +95,5 @@ def _log_softmax(x: Floats) -> Floats:
 
 def _linear(x: Floats, matrix: Matrix) -> Floats:
     step = max(1, (1 << 24) // matrix.columns)
-    parts = [x @ (matrix.integers(first, step) / 2.0**WEIGHT_BITS).T for first in range(0, matrix.rows, step)]
+    parts = [x @ (matrix.integers(first, step) / 2.0**matrix.bits).T for first in range(0, matrix.rows, step)]
     return np.concatenate(parts, axis=-1)

@@ -5,6 +5,7 @@ give the same integers for the same tokens, however the tokens are cut into chun
 tokens up to it alone, through the cached keys and values.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -15,11 +16,21 @@ import numpy.typing as npt
 from oracle.engines.exact import operators as ops
 from oracle.engines.exact import powers
 from oracle.engines.exact.architecture import epsilon_units
-from oracle.engines.exact.constants import ACT_BITS, INNER_BITS, MAX_CONTEXT, NORMED_BITS, RESIDUAL_BITS
+from oracle.engines.exact.constants import (
+    ACT_BITS,
+    INNER_BITS,
+    INT32,
+    LARGEST_ACT,
+    LARGEST_RESIDUAL,
+    LARGEST_VALUE,
+    MAX_CONTEXT,
+    NORMED_BITS,
+    RESIDUAL_BITS,
+)
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.operators import Row
 from oracle.engines.exact.rotations import Rotations
-from oracle.engines.exact.weights import Layer, Matrix, Weights
+from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights
 
 Logits = npt.NDArray[np.int32]
 """(rows, vocabulary), 16 fraction bits."""
@@ -47,8 +58,25 @@ class Chunk:
     """Logits are wanted after each of the last `rows` tokens, 0 to all."""
 
 
+LIMITS = {
+    **dict.fromkeys(("attn_norm", "ffn_norm", "output_norm"), LARGEST_RESIDUAL),
+    **dict.fromkeys(("attn_output", "attn_residual", "down", "residual"), LARGEST_RESIDUAL),
+    **dict.fromkeys(("q", "k", "q_norm", "k_norm", "q_rope", "k_rope", "score", "gate", "up", "logits"), INT32),
+    "v": LARGEST_VALUE,
+    "act": LARGEST_ACT,
+}
+"""Operators that saturate, and where; a number at its limit counts as saturated."""
+
+Saturated = Counter[str]
+"""How many numbers reached their limits, by operator."""
+
+
 class Forward(Protocol):
     """The numbers of one model."""
+
+    @property
+    def saturated(self) -> Saturated:
+        """Since the model was loaded, of all that was computed."""
 
     def cache(self, capacity: int) -> Cache:
         """An empty one, for at most `capacity` tokens."""
@@ -102,7 +130,15 @@ class FullTrace:
 class Linear(Protocol):
     """`operators.linear` of a whole matrix: `plain_linear`, or `cpu_linear.CpuLinear`."""
 
-    def __call__(self, row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers: ...
+    def __call__(
+        self,
+        row: Row,
+        matrix: Matrix,
+        bits: int,
+        to_bits: int,
+        bias: Integers | None = None,
+        largest: int = INT32,
+    ) -> Integers: ...
 
 
 class Reference:
@@ -113,6 +149,7 @@ class Reference:
         a = weights.architecture
         self.weights, self.architecture = weights, a
         self._linear = linear or plain_linear
+        self.saturated = Saturated()
         self._powers, self._rotations = powers.table(), Rotations(a, weights.rope_factors)
         self._score_scale = ops.score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
@@ -162,10 +199,11 @@ class Reference:
         return self._end(residual)
 
     def embed(self, tokens: Sequence[int]) -> Integers:
-        return np.concatenate([ops.embed(self.weights.embedding.integers(token, 1)) for token in tokens])
+        embedding = self.weights.embedding
+        return np.concatenate([ops.embed(embedding.integers(token, 1), embedding.bits) for token in tokens])
 
     def _layer(self, layer: Layer, residual: Integers, past: PastLayer) -> Trace:
-        a, values = self.architecture, _Record()
+        a, values = self.architecture, _Record(self.saturated)
         row = self._norm(values, "attn_norm", residual, layer.attn_norm)
         q = values.set("q", self._linear(row, layer.attn_q, NORMED_BITS, INNER_BITS, layer.q_bias))
         k = values.set("k", self._linear(row, layer.attn_k, NORMED_BITS, INNER_BITS, layer.k_bias))
@@ -177,34 +215,39 @@ class Reference:
         past.value = np.concatenate([past.value, _heads(v, a.head_width).transpose(1, 0, 2)], axis=1)
         o = values.set("context", self._attention(values, query, past))
         row = values.quantize("context", o)
-        attended = values.set("attn_output", self._linear(row, layer.attn_output, INNER_BITS, RESIDUAL_BITS))
+        attended = values.set("attn_output", self._to_residual(row, layer.attn_output, INNER_BITS))
         residual = values.set("attn_residual", ops.add(residual, attended))
 
         row = self._norm(values, "ffn_norm", residual, layer.ffn_norm)
         gate = values.set("gate", self._linear(row, layer.ffn_gate, NORMED_BITS, INNER_BITS))
         up = values.set("up", self._linear(row, layer.ffn_up, NORMED_BITS, INNER_BITS))
         row = values.quantize("act", values.set("act", ops.gated(gate, up, self._powers)))
-        down = values.set("down", self._linear(row, layer.ffn_down, ACT_BITS, RESIDUAL_BITS))
+        down = values.set("down", self._to_residual(row, layer.ffn_down, ACT_BITS))
         values.set("residual", ops.add(residual, down))
         return values.trace
 
-    def _norm(self, values: "_Record", name: str, x: Integers, weight: Integers) -> Row:
+    def _to_residual(self, row: Row, matrix: Matrix, bits: int) -> Integers:
+        return self._linear(row, matrix, bits, RESIDUAL_BITS, largest=LARGEST_RESIDUAL)
+
+    def _norm(self, values: "_Record", name: str, x: Integers, norm: Norm) -> Row:
         """RMSNorm of residual rows, quantized for the linear layers that follow."""
         row = values.quantize(name + ".in", x)
         squares = values.set(name + ".sum", ops.square_sum(row))
         r = values.set(name + ".root", ops.mean_root(squares, row.shift, x.shape[-1], self._epsilon))
-        y = values.set(name, ops.normalize(x, r, row.shift, weight, NORMED_BITS))
+        y = ops.normalize(x, r, row.shift, norm.weight, NORMED_BITS, LARGEST_RESIDUAL, norm.bits)
+        values.set(name, y)
         return values.quantize(name, y)
 
-    def _head_rows(self, values: "_Record", name: str, x: Integers, weight: Integers | None, start: int) -> Row:
+    def _head_rows(self, values: "_Record", name: str, x: Integers, norm: Norm | None, start: int) -> Row:
         """Queries or keys by head: normalised where the family does, rotated, quantized. Row of (T, heads, width)."""
         heads = _heads(x, self.architecture.head_width)
-        if weight is not None:
+        if norm is not None:
             row = values.quantize(name + "_norm.in", heads)
             squares = values.set(name + "_norm.sum", ops.square_sum(row))
             r = ops.mean_root(squares, row.shift, heads.shape[-1], self._head_epsilon)
             values.set(name + "_norm.root", r)
-            heads = values.set(name + "_norm", ops.normalize(heads, r, row.shift, weight, INNER_BITS))
+            y = ops.normalize(heads, r, row.shift, norm.weight, INNER_BITS, INT32, norm.bits)
+            heads = values.set(name + "_norm", y)
         cosines, sines = self._rotations(start, len(x))
         rotated = values.set(name + "_rope", ops.rotate(heads, cosines, sines, self.architecture.interleaved))
         return values.quantize(name + "_rope", rotated)
@@ -232,7 +275,7 @@ class Reference:
         return np.concatenate(parts["context"], axis=-1)
 
     def _end(self, residual: Integers) -> Trace:
-        values = _Record()
+        values = _Record(self.saturated)
         row = self._norm(values, "output_norm", residual, self.weights.output_norm)
         values.set("logits", self._linear(row, self.weights.output, NORMED_BITS, RESIDUAL_BITS))
         return values.trace
@@ -240,10 +283,13 @@ class Reference:
 
 @dataclass
 class _Record:
+    saturated: Saturated
     trace: Trace = field(default_factory=dict)
 
     def set(self, name: str, value: Integers) -> Integers:
         self.trace[name] = value
+        if name in LIMITS and (count := int((np.abs(value) == LIMITS[name]).sum())):
+            self.saturated[name] += count
         return value
 
     def quantize(self, name: str, x: Integers) -> Row:
@@ -257,12 +303,14 @@ def _heads(x: Integers, width: int) -> Integers:
     return x.reshape(len(x), -1, width)
 
 
-def plain_linear(row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
+def plain_linear(
+    row: Row, matrix: Matrix, bits: int, to_bits: int, bias: Integers | None = None, largest: int = INT32
+) -> Integers:
     """`operators.linear`, some rows of the matrix at a time to spare memory."""
-    parts = [
-        ops.linear(row, matrix.integers(first, count), bits, to_bits, None if bias is None else bias[first:][:count])
-        for first, count in _slices(matrix)
-    ]
+    parts = []
+    for first, count in _slices(matrix):
+        some = None if bias is None else bias[first:][:count]
+        parts.append(ops.linear(row, matrix.integers(first, count), bits, to_bits, some, largest, matrix.bits))
     return np.concatenate(parts, axis=-1)
 
 

@@ -14,8 +14,10 @@ from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
     INNER_BITS,
+    INT32,
     LARGEST_ACT,
     LARGEST_MANTISSA,
+    LARGEST_RESIDUAL,
     LARGEST_VALUE,
     LOG2_E,
     MANTISSA_BITS,
@@ -30,6 +32,7 @@ from oracle.engines.exact.powers import power
 ROOT_BITS = 16  # fraction bits of the root of the mean square
 UNIT_BITS = 24  # fraction bits of x / rms(x)
 INVERSE_BITS = 30
+SPARE_FROM = 16  # shift of a row whose numbers no longer fit int32
 
 
 @dataclass(frozen=True)
@@ -65,18 +68,27 @@ def product(row: Row, weights: Integers) -> Integers:
     return result
 
 
-def linear(row: Row, weights: Integers, bits: int, to_bits: int, bias: Integers | None = None) -> Integers:
-    """y = R(sum, 24 + bits - s - to_bits) + bias, saturated to int32. bits, to_bits: of x and y; bias: at to_bits.
+def linear(
+    row: Row,
+    weights: Integers,
+    bits: int,
+    to_bits: int,
+    bias: Integers | None = None,
+    largest: int = INT32,
+    weight_bits: int = WEIGHT_BITS,
+) -> Integers:
+    """y = R(sum, weight_bits + bits - s - to_bits) + bias, saturated. bits, to_bits: of x and y; bias: at to_bits.
 
-    The shift is never negative: s <= 16 where bits <= 20, s <= 32 where bits = 24, and to_bits <= 18 or 16.
+    The shift is never negative: s <= 32 and bits - to_bits >= 2, with s <= 16 and bits = 18 for the context,
+    to_bits = 16 and bits = 24 for the act; weight_bits is 24 to 41. So it is at most 49.
     """
-    y = shift(product(row, weights), WEIGHT_BITS + bits - row.shift[..., None] - to_bits)
-    return saturate(y if bias is None else y + bias)
+    y = shift(product(row, weights), weight_bits + bits - row.shift[..., None] - to_bits)
+    return saturate(y if bias is None else y + bias, largest)
 
 
-def embed(weights: Integers) -> Integers:
-    """A row of the embedding as residual: R(w, 8), saturated to int32. |w| <= 2^48."""
-    return saturate(shift(weights, WEIGHT_BITS - RESIDUAL_BITS))
+def embed(weights: Integers, weight_bits: int = WEIGHT_BITS) -> Integers:
+    """A row of the embedding as residual: R(w, weight_bits - 16). |w| <= 2^48, so it is below 2^41."""
+    return shift(weights, weight_bits - RESIDUAL_BITS)
 
 
 def square_sum(row: Row) -> Integers:
@@ -91,21 +103,29 @@ def mean_root(squares: Integers, s: Integers, width: int, epsilon: int) -> Integ
     In units of 2^s, as the mantissas are. epsilon: integer, units of 2^-(2 * bits + 18), from 1 to 2^47.
     S * 2^18 < 2^62; A < 2^48 + 2^47, A * 2^14 < 2^63. r >= 1: A = 0 needs S = 0, then s = 0 and A = epsilon.
     """
-    mean = (squares << 18) // width + (np.int64(epsilon) >> (2 * s))
+    mean = (squares << 18) // width + (np.int64(epsilon) >> np.minimum(2 * s, 62))
     return root(mean << 14)
 
 
-def normalize(x: Integers, r: Integers, s: Integers, weight: Integers, to_bits: int) -> Integers:
-    """y = x / rms * weight, saturated to int32. x: (..., N), int32; r, s: (...); weight: (N,) at 24 bits, int32.
+def normalize(
+    x: Integers, r: Integers, s: Integers, norm: Integers, to_bits: int, largest: int, norm_bits: int = SCALE_BITS
+) -> Integers:
+    """y = x / rms * weight, saturated. x: (..., N), below 2^47; r, s: (...); norm: (N,) weights, int32.
 
-    b = bitlength(r); inverse = floor(2^(30 + b) / r), from 2^30 to 2^31, so x * inverse <= 2^62.
-    u = R(x * inverse, b + s - 10) is x / rms at 24 bits, at most 2^24 sqrt(width) (1 + 2^-13) <= 2^31 (1 + 2^-13), so
-    y = R(u * weight, 48 - to_bits) starts below 2^63. Where b + s < 10 the row is next to zero and |u| < 2^24.
+    t = max(0, s - 16); x' = R(x, t) is at most 2^31, and x itself where that is int32.
+    b = bitlength(r); inverse = floor(2^(30 + b) / r), from 2^30 to 2^31, so x' * inverse <= 2^62.
+    u = R(x' * inverse, b + s - t - 10) is x / rms at 24 bits, at most 2^24 sqrt(width) (1 + 2^-13) <= 2^31 (1 + 2^-13),
+    so y = R(u * weight, 24 + norm_bits - to_bits) starts below 2^63. Where b + s < 10 the row is next to zero and
+    |u| < 2^24.
     """
     b = bit_length(r)
     inverse = (np.int64(1) << (INVERSE_BITS + b)) // r
-    unit = shift(x * inverse[..., None], (b + s + INVERSE_BITS - ROOT_BITS - UNIT_BITS)[..., None])
-    return saturate(shift(unit * weight, UNIT_BITS + SCALE_BITS - to_bits))
+    spare = np.maximum(s - SPARE_FROM, 0)
+    unit = shift(
+        shift(x, spare[..., None]) * inverse[..., None],
+        (b + s - spare + INVERSE_BITS - ROOT_BITS - UNIT_BITS)[..., None],
+    )
+    return saturate(shift(unit * norm, UNIT_BITS + norm_bits - to_bits), largest)
 
 
 def rotate(x: Integers, cosines: Integers, sines: Integers, interleaved: bool) -> Integers:
@@ -180,5 +200,5 @@ def gated(gate: Integers, up: Integers, table: Integers) -> Integers:
 
 
 def add(residual: Integers, update: Integers) -> Integers:
-    """Saturated to int32."""
-    return saturate(residual + update)
+    """Saturated to 2^47 - 1."""
+    return saturate(residual + update, LARGEST_RESIDUAL)

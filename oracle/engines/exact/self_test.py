@@ -1,6 +1,7 @@
 """The start-up test: two small models made of hash output, whose logits' digest every right device computes.
 
-They hold all matrix types and both families' operators. The digests were computed by the reference; a test holds them.
+Together they hold all matrix types, and both families' operators. The digests were computed by the reference; a test
+holds them.
 """
 
 import hashlib
@@ -13,15 +14,40 @@ from oracle.engines.exact.architecture import Architecture
 from oracle.engines.exact.constants import INNER_BITS, SCALE_BITS
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Chunk, Forward
-from oracle.engines.exact.quants import F16, Q4_0, Q4_K, Q6_K, Q8_0, SCALES_AT, Bytes
-from oracle.engines.exact.weights import Layer, Matrix, Weights
+from oracle.engines.exact.quants import (
+    F16,
+    FLOATS,
+    IQ4_NL,
+    IQ4_XS,
+    MATRIX_TYPES,
+    Q2_K,
+    Q3_K,
+    Q4_0,
+    Q4_1,
+    Q4_K,
+    Q5_0,
+    Q5_1,
+    Q5_K,
+    Q6_K,
+    Q8_0,
+    SCALES_AT,
+    Bytes,
+    floats,
+    matrix_bits,
+)
+from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights
 from oracle.errors import WrongNumbers
 from oracle.models.gguf import BLOCKS
 
 WIDTH, HIDDEN, HEADS, KV_HEADS, HEAD_WIDTH, VOCABULARY = 256, 512, 6, 2, 40, 99
+EXPONENTS = {
+    F16: 0x2800, Q8_0: 0x1000, Q4_0: 0x1C00, Q4_1: 0x1C00, Q5_0: 0x1800, Q5_1: 0x1800, Q2_K: 0x1400, Q3_K: 0x0C00,
+    Q4_K: 0x0400, Q5_K: 0x0400, Q6_K: 0x0400, IQ4_NL: 0x1000, IQ4_XS: 0x0400,
+}  # fmt: skip
+"""Of a type's fp16 numbers."""
 KNOWN = {
-    "llama": "a2dd0c8a44e2bf81c443c6c38365054f9b80f6030bc8f99e31df12dac5824aa6",
-    "qwen3": "403028df543678b080ddbf91caf8ce77eef63bd738eb9775bfd224db7d3b6747",
+    "llama": "a754d8416f67d964ff0419935015c4d8a68442e47f4bf2471191ea821670f433",
+    "qwen3": "165f42aeb38698eabb6697f44c787b59db431d9bcaeaafa01256da09b687a4e5",
 }
 
 
@@ -49,22 +75,22 @@ def model(family: str) -> Weights:
     queries, keys = HEADS * HEAD_WIDTH, KV_HEADS * HEAD_WIDTH
     layers = tuple(
         Layer(
-            attn_norm=vector(f"{family} {kind} 0", WIDTH, SCALE_BITS),
+            attn_norm=norm(f"{family} {kind} 0", WIDTH),
             attn_q=matrix(f"{family} {kind} q", kind, queries, WIDTH),
             attn_k=matrix(f"{family} {kind} k", kind, keys, WIDTH),
             attn_v=matrix(f"{family} {kind} v", kind, keys, WIDTH),
             q_bias=None if norms else vector("qb", queries, INNER_BITS),
             k_bias=None if norms else vector("kb", keys, INNER_BITS),
             v_bias=None if norms else vector("vb", keys, INNER_BITS),
-            q_norm=vector("qn", HEAD_WIDTH, SCALE_BITS) if norms else None,
-            k_norm=vector("kn", HEAD_WIDTH, SCALE_BITS) if norms else None,
+            q_norm=norm("qn", HEAD_WIDTH) if norms else None,
+            k_norm=norm("kn", HEAD_WIDTH) if norms else None,
             attn_output=matrix(f"{family} {kind} o", F16, WIDTH, queries),
-            ffn_norm=vector(f"{family} {kind} 1", WIDTH, SCALE_BITS),
+            ffn_norm=norm(f"{family} {kind} 1", WIDTH),
             ffn_gate=matrix(f"{family} {kind} gate", kind, HIDDEN, WIDTH),
             ffn_up=matrix(f"{family} {kind} up", kind, HIDDEN, WIDTH),
             ffn_down=matrix(f"{family} {kind} down", kind, WIDTH, HIDDEN),
         )
-        for kind in (Q8_0, Q4_K, Q6_K, Q4_0, F16)
+        for kind in list(MATRIX_TYPES)[norms::2]
     )
     return Weights(
         architecture=Architecture(
@@ -84,7 +110,7 @@ def model(family: str) -> Weights:
         ),
         embedding=matrix("embedding", Q8_0, VOCABULARY, WIDTH),
         layers=layers,
-        output_norm=vector("end", WIDTH, SCALE_BITS),
+        output_norm=norm("end", WIDTH),
         output=matrix("output", Q6_K, VOCABULARY, WIDTH),
         rope_factors=None,
     )
@@ -94,12 +120,21 @@ def matrix(name: str, kind: int, rows: int, columns: int) -> Matrix:
     """Of hash output, but for the exponents of its fp16 numbers, which keep weights near 1 / sqrt(width)."""
     weights, size = BLOCKS[kind]
     raw = _bytes(name, rows * columns // weights * size)
+    if kind in FLOATS:  # of either sign and around 1 / sqrt(width)
+        numbers = raw.view(f"<u{size}").reshape(rows, columns)
+        top = np.array(0x3C000000 >> (32 - 8 * size), numbers.dtype)
+        numbers[:] = numbers & np.array(0x83FFFFFF >> (32 - 8 * size), numbers.dtype) | top
+        raw = numbers.view(np.uint8)
+        return Matrix(name, kind, rows, columns, raw, matrix_bits(kind, float(np.abs(floats(kind, raw)).max())))
     blocks = raw.reshape(-1, size)
-    exponent = {F16: 0x2800, Q8_0: 0x1000, Q4_0: 0x1C00, Q4_K: 0x0400, Q6_K: 0x0400}[kind]
     for at in SCALES_AT[kind]:
-        bits = np.ascontiguousarray(blocks[:, at : at + 2]).view("<u2") & 0x83FF | exponent
+        bits = np.ascontiguousarray(blocks[:, at : at + 2]).view("<u2") & 0x83FF | EXPONENTS[kind]
         blocks[:, at : at + 2] = bits.astype("<u2").view(np.uint8)
     return Matrix(name, kind, rows, columns, raw.reshape(rows, -1))
+
+
+def norm(name: str, length: int) -> Norm:
+    return Norm(vector(name, length, SCALE_BITS))
 
 
 def vector(name: str, length: int, bits: int) -> Integers:

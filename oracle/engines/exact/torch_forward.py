@@ -24,9 +24,7 @@ from oracle.engines.exact.constants import (
     EXP_STEPS,
     INNER_BITS,
     INT32,
-    LARGEST_ACT,
     LARGEST_MANTISSA,
-    LARGEST_VALUE,
     LOG2_E,
     MANTISSA_BITS,
     MAX_CONTEXT,
@@ -37,12 +35,11 @@ from oracle.engines.exact.constants import (
     WEIGHT_BITS,
 )
 from oracle.engines.exact.fixed import Integers
-from oracle.engines.exact.model import Chunk, Logits
-from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, UNIT_BITS
-from oracle.engines.exact.quants import F16, LARGEST_FACTOR, Q4_0, Q4_K, Q8_0, Bytes, halves, scales
+from oracle.engines.exact.model import LIMITS, Chunk, Logits, Saturated
+from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, SPARE_FROM, UNIT_BITS
+from oracle.engines.exact.quants import F16, FLOATS, LARGEST_FACTOR, Bytes, halves, scales
 from oracle.engines.exact.rotations import Rotations
-from oracle.engines.exact.weights import Layer, Matrix, Weights, row_weight
-from oracle.models.gguf import BLOCKS
+from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights, row_weight
 
 AT_ONCE = 1 << 24  # numbers of an intermediate tensor
 EXACT = 1 << 53
@@ -79,56 +76,52 @@ class Quants:
         self.rows, self.columns = matrix.rows, matrix.columns
         self.split = not _fits_float64(matrix)
         """Whether one float64 sum could be inexact."""
+        self.bits = matrix.bits
         self.half: Tensor | None = None
+        """(rows, columns), for F16."""
+        self.whole: Tensor | None = None
+        """(rows, columns), int32, for BF16 and F32."""
         if matrix.kind == F16:
             self.half = _tensor(np.ascontiguousarray(matrix.raw).view(np.float16), device)
+            return
+        if matrix.kind in FLOATS:
+            self.whole = _tensor(_rounded(matrix), device)
             return
         q, scale, minimum = unpacked(matrix.kind, matrix.raw)
         self.q = _tensor(q, device)
         """(rows, columns), int8."""
         self.scale = _tensor(scale, device)
-        """(rows, columns / 32, or / 16 for Q6_K), int32 where they fit."""
+        """(rows, columns / 32, or / 16 for Q2_K, Q3_K and Q6_K), int32 where they fit."""
         self.minimum = None if minimum is None else _tensor(minimum, device)
-        """(rows, columns / 32), for Q4_K."""
+        """(rows, columns / 32, or / 16 for Q2_K), where a type has minima."""
 
     def weights(self, first: int, count: int) -> Tensor:
         """(count, columns), float64, exact."""
         part = slice(first, first + count)
         if self.half is not None:
             return self.half[part].double() * 2.0**WEIGHT_BITS
+        if self.whole is not None:
+            return self.whole[part].double()
         scale = self.scale[part].double()
         q = self.q[part].double().reshape(*scale.shape, -1) * scale[..., None]
         q = q.reshape(len(q), self.columns)
         if self.minimum is not None:
-            q = (q.reshape(len(q), -1, 32) - self.minimum[part].double()[..., None]).reshape(q.shape)
+            minimum = self.minimum[part].double()
+            q = (q.reshape(*minimum.shape, -1) - minimum[..., None]).reshape(q.shape)
         return q
+
+
+def _rounded(matrix: Matrix) -> np.ndarray[Any, Any]:
+    step = max(1, AT_ONCE // matrix.columns)
+    return np.concatenate([matrix.integers(first, step).astype(np.int32) for first in range(0, matrix.rows, step)])
 
 
 def unpacked(kind: int, raw: Bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
     """q, scale and minimum of `Quants`, as `quants.integers` has them; scales in int32 unless too large."""
-    rows = raw.reshape(len(raw), -1, BLOCKS[kind][1])
-    minimum = None
-    if kind == Q8_0:
-        q, scale = rows[..., 2:].view(np.int8), halves(rows[..., :2])
-    elif kind == Q4_0:
-        nibbles = rows[..., 2:]
-        q, scale = np.concatenate([nibbles & 15, nibbles >> 4], axis=-1).view(np.int8) - 8, halves(rows[..., :2])
-    elif kind == Q4_K:
-        a, b, c = rows[..., 4:8], rows[..., 8:12], rows[..., 12:16]
-        factors = np.concatenate([a & 63, (c & 15) | (a >> 6 << 4)], axis=-1).astype(np.int64)
-        offsets = np.concatenate([b & 63, (c >> 4) | (b >> 6 << 4)], axis=-1).astype(np.int64)
-        scale, minimum = factors * halves(rows[..., 0:2]), offsets * halves(rows[..., 2:4])
-        nibbles = rows[..., 16:].reshape(*rows.shape[:-1], 4, 1, 32)
-        q = np.concatenate([nibbles & 15, nibbles >> 4], axis=-2).view(np.int8)
-    else:
-        low = rows[..., :128].reshape(*rows.shape[:-1], 2, 64)
-        high = rows[..., 128:192].reshape(*rows.shape[:-1], 2, 32)
-        nibbles = np.concatenate([low & 15, low >> 4], axis=-1)
-        upper = np.concatenate([(high >> s) & 3 for s in (0, 2, 4, 6)], axis=-1)
-        q = (nibbles | (upper << 4)).view(np.int8) - 32
-        scale = rows[..., 192:208].view(np.int8).astype(np.int64) * halves(rows[..., 208:210])
-    scale, minimum = _narrow(scale.reshape(len(raw), -1)), None if minimum is None else minimum.reshape(len(raw), -1)
-    return np.ascontiguousarray(q.reshape(len(raw), -1), np.int8), scale, minimum
+    q, scale, minimum = quants.parts(kind, raw)
+    rows = len(raw)
+    least = None if minimum is None else minimum.reshape(rows, -1)
+    return np.ascontiguousarray(q.reshape(rows, -1), np.int8), _narrow(scale.reshape(rows, -1)), least
 
 
 def _narrow(scale: Integers) -> np.ndarray[Any, Any]:
@@ -136,9 +129,20 @@ def _narrow(scale: Integers) -> np.ndarray[Any, Any]:
 
 
 @dataclass(frozen=True)
+class _Norm:
+    weight: Tensor
+    bits: int
+
+    @classmethod
+    def of(cls, norm: Norm, device: str) -> "_Norm":
+        return cls(_tensor(norm.weight, device), norm.bits)
+
+
+@dataclass(frozen=True)
 class _Layer:
     matrices: dict[str, Quants]
-    vectors: dict[str, Tensor | None]
+    norms: dict[str, _Norm]
+    biases: dict[str, Tensor]
 
 
 class TorchForward:
@@ -161,7 +165,8 @@ class TorchForward:
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
         self._layers = [self._load(layer) for layer in weights.layers]
-        self._output_norm = _tensor(weights.output_norm, device)
+        self._output_norm = _Norm.of(weights.output_norm, device)
+        self._counts: dict[str, Tensor] = {}
         self._output = Quants(weights.output, device)
 
     def cache(self, capacity: int) -> TorchCache:
@@ -179,7 +184,7 @@ class TorchForward:
     def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
         tokens = [token for chunk in chunks for token in chunk.tokens]
         embedding = self.weights.embedding
-        rows = ops.embed(quants.integers(embedding.kind, embedding.raw[np.asarray(tokens)]))
+        rows = ops.embed(embedding.of(embedding.raw[np.asarray(tokens)]), embedding.bits)
         residual = _tensor(rows, self._device)
         for index in range(len(self._layers)):
             residual = self._layer(index, residual, chunks)
@@ -189,75 +194,88 @@ class TorchForward:
             assert isinstance(chunk.cache, TorchCache)
             chunk.cache.length += len(chunk.tokens)
             end += len(chunk.tokens)
-            row = self._norm(residual[end - chunk.rows : end], self._output_norm)
-            logits = self._linear(row, self._output, NORMED_BITS, RESIDUAL_BITS)
+            row = self._norm(residual[end - chunk.rows : end], self._output_norm, "output_norm")
+            logits = self._linear(row, self._output, NORMED_BITS, RESIDUAL_BITS, "logits")
             results.append(logits.to(torch.int32).cpu().numpy())
         return results
 
+    @property
+    def saturated(self) -> Saturated:
+        return Saturated({name: int(count) for name, count in self._counts.items() if count})
+
     def _load(self, layer: Layer) -> _Layer:
-        matrices, vectors = {}, {}
+        loaded = _Layer({}, {}, {})
         for name, value in vars(layer).items():
             if isinstance(value, Matrix):
-                matrices[name] = Quants(value, self._device)
-            else:
-                vectors[name] = None if value is None else _tensor(value, self._device)
-        return _Layer(matrices, vectors)
+                loaded.matrices[name] = Quants(value, self._device)
+            elif isinstance(value, Norm):
+                loaded.norms[name] = _Norm.of(value, self._device)
+            elif value is not None:
+                loaded.biases[name] = _tensor(value, self._device)
+        return loaded
+
+    def _limited(self, name: str, value: Tensor, seen: Tensor | None = None) -> Tensor:
+        """Saturated as `model.LIMITS` says, and counted. seen: which numbers count."""
+        largest = LIMITS[name]
+        value = value.clamp(-largest, largest)
+        at = value.abs() == largest
+        count = (at if seen is None else at & seen).sum()
+        self._counts[name] = self._counts[name] + count if name in self._counts else count
+        return value
 
     def _layer(self, index: int, residual: Tensor, chunks: Sequence[Chunk]) -> Tensor:
         layer, a = self._layers[index], self.architecture
-        m, v = layer.matrices, layer.vectors
-        row = self._norm(residual, v["attn_norm"])
-        q = self._linear(row, m["attn_q"], NORMED_BITS, INNER_BITS, v["q_bias"])
-        k = self._linear(row, m["attn_k"], NORMED_BITS, INNER_BITS, v["k_bias"])
-        value = self._linear(row, m["attn_v"], NORMED_BITS, INNER_BITS, v["v_bias"]).clamp(
-            -LARGEST_VALUE, LARGEST_VALUE
-        )
+        m, norms, biases = layer.matrices, layer.norms, layer.biases
+        row = self._norm(residual, norms["attn_norm"], "attn_norm")
+        q = self._linear(row, m["attn_q"], NORMED_BITS, INNER_BITS, "q", biases.get("q_bias"))
+        k = self._linear(row, m["attn_k"], NORMED_BITS, INNER_BITS, "k", biases.get("k_bias"))
+        value = self._linear(row, m["attn_v"], NORMED_BITS, INNER_BITS, "v", biases.get("v_bias"))
         parts, first = [], 0
         for chunk in chunks:
             cache, part = chunk.cache, slice(first, first + len(chunk.tokens))
             assert isinstance(cache, TorchCache)
             new = slice(cache.length, cache.length + len(chunk.tokens))
-            query = self._head_rows(q[part], v["q_norm"], cache.length)
-            key = self._head_rows(k[part], v["k_norm"], cache.length)
+            query = self._head_rows("q", q[part], norms.get("q_norm"), cache.length)
+            key = self._head_rows("k", k[part], norms.get("k_norm"), cache.length)
             cache.keys[index, :, new] = key.mantissa.transpose(0, 1).to(torch.int16)
             cache.key_shift[index, :, new] = key.shift.T
             cache.values[index, :, new] = value[part].reshape(-1, a.kv_heads, a.head_width).transpose(0, 1).int()
             parts.append(self._attention(index, query, cache, new.stop))
             first = part.stop
         row = _quantize(torch.cat(parts))
-        residual = _add(residual, self._linear(row, m["attn_output"], INNER_BITS, RESIDUAL_BITS))
-        row = self._norm(residual, v["ffn_norm"])
-        gate = self._linear(row, m["ffn_gate"], NORMED_BITS, INNER_BITS)
-        up = self._linear(row, m["ffn_up"], NORMED_BITS, INNER_BITS)
-        row = _quantize(self._gated(gate, up))
-        return _add(residual, self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS))
+        attended = self._linear(row, m["attn_output"], INNER_BITS, RESIDUAL_BITS, "attn_output")
+        residual = self._limited("attn_residual", residual + attended)
+        row = self._norm(residual, norms["ffn_norm"], "ffn_norm")
+        gate = self._linear(row, m["ffn_gate"], NORMED_BITS, INNER_BITS, "gate")
+        up = self._linear(row, m["ffn_up"], NORMED_BITS, INNER_BITS, "up")
+        row = _quantize(self._limited("act", self._gated(gate, up)))
+        return self._limited("residual", residual + self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS, "down"))
 
-    def _linear(self, row: _Row, w: Quants, bits: int, to_bits: int, bias: Tensor | None = None) -> Tensor:
-        if self._triton is not None and w.half is None:
+    def _linear(self, row: _Row, w: Quants, bits: int, to_bits: int, name: str, bias: Tensor | None = None) -> Tensor:
+        if self._triton is not None and w.half is None and w.whole is None:
             sums = self._triton.product(row.mantissa, w.q, w.scale, w.minimum)
         else:
             sums = _product(row.mantissa, w)
-        y = _shift(sums, WEIGHT_BITS + bits - row.shift[:, None] - to_bits)
-        return (y if bias is None else y + bias).clamp(-INT32, INT32)
+        y = _shift(sums, w.bits + bits - row.shift[:, None] - to_bits)
+        return self._limited(name, y if bias is None else y + bias)
 
-    def _norm(self, x: Tensor, weight: Tensor | None) -> _Row:
-        assert weight is not None
-        return _quantize(_normalize(x, weight, self._epsilon, NORMED_BITS))
+    def _norm(self, x: Tensor, norm: _Norm, name: str) -> _Row:
+        return _quantize(self._limited(name, _normalize(x, norm, self._epsilon, NORMED_BITS)))
 
-    def _head_rows(self, x: Tensor, weight: Tensor | None, start: int) -> _Row:
+    def _head_rows(self, name: str, x: Tensor, norm: _Norm | None, start: int) -> _Row:
         a = self.architecture
         heads = x.reshape(len(x), -1, a.head_width)
-        if weight is not None:
-            heads = _normalize(heads, weight, self._head_epsilon, INNER_BITS)
+        if norm is not None:
+            heads = self._limited(name + "_norm", _normalize(heads, norm, self._head_epsilon, INNER_BITS))
         c, s = (_tensor(table, self._device)[:, None] for table in self._rotations(start, len(x)))
         pairs = a.rope_width // 2
         first = slice(0, 2 * pairs, 2) if a.interleaved else slice(0, pairs)
         second = slice(1, 2 * pairs, 2) if a.interleaved else slice(pairs, 2 * pairs)
         u, v = heads[..., first], heads[..., second]
         rotated = heads.clone()
-        rotated[..., first] = _shift(u * c - v * s, SCALE_BITS).clamp(-INT32, INT32)
-        rotated[..., second] = _shift(u * s + v * c, SCALE_BITS).clamp(-INT32, INT32)
-        return _quantize(rotated)
+        rotated[..., first] = _shift(u * c - v * s, SCALE_BITS)
+        rotated[..., second] = _shift(u * s + v * c, SCALE_BITS)
+        return _quantize(self._limited(name + "_rope", rotated))
 
     def _attention(self, index: int, query: _Row, cache: TorchCache, length: int) -> Tensor:
         """(T, heads * width), some key heads at a time."""
@@ -275,7 +293,7 @@ class TorchForward:
             dots = (q[kv].double() @ keys.transpose(-1, -2)).long()  # below 2^10 * 2^30: exact
             down = 2 * INNER_BITS + SCALE_BITS - RESIDUAL_BITS - q_shift[kv, ..., None]
             z = _shift(dots * self._score_scale, down - cache.key_shift[index, kv, None, None, :length])
-            z = torch.where(seen, z.clamp(-INT32, INT32), -INT32)
+            z = torch.where(seen, self._limited("score", z, seen), -INT32)
             t = _shift((z.amax(-1, keepdim=True) - z) * LOG2_E, SCALE_BITS)
             e = torch.where(seen, self._power(t, SHARE_BITS), 0)
             v = cache.values[index, kv, None, :length].long()
@@ -296,7 +314,7 @@ class TorchForward:
         one = 1 << EXP_BITS
         sigma = _divide(torch.where(gate >= 0, one, e) << SCALE_BITS, one + e)
         silu = _shift(gate * sigma, SCALE_BITS)
-        return _shift(silu * up, 2 * INNER_BITS - ACT_BITS).clamp(-LARGEST_ACT, LARGEST_ACT)
+        return _shift(silu * up, 2 * INNER_BITS - ACT_BITS)
 
 
 def _tensor(array: np.ndarray[Any, Any], device: str) -> Tensor:
@@ -306,6 +324,8 @@ def _tensor(array: np.ndarray[Any, Any], device: str) -> Tensor:
 
 def _fits_float64(matrix: Matrix) -> bool:
     """Whether no sum of a product reaches 2^53: by the largest scale if that proves it, else by the rows themselves."""
+    if matrix.kind in FLOATS:
+        return LARGEST_MANTISSA * row_weight(matrix) < EXACT
     largest = (scales(matrix.kind, matrix.raw) & 0x7FFF).max()
     factor = int(halves(np.array([largest], "<u2").view(np.uint8))[0])
     if LARGEST_MANTISSA * factor * LARGEST_FACTOR[matrix.kind] * matrix.columns < EXACT:
@@ -359,17 +379,15 @@ def _quantize(x: Tensor) -> _Row:
     return _Row(_shift(x, s[..., None]).clamp(-LARGEST_MANTISSA, LARGEST_MANTISSA), s)
 
 
-def _normalize(x: Tensor, weight: Tensor, epsilon: int, to_bits: int) -> Tensor:
+def _normalize(x: Tensor, norm: _Norm, epsilon: int, to_bits: int) -> Tensor:
+    """Before it is limited."""
     row = _quantize(x)
     squares = (row.mantissa * row.mantissa).sum(-1)
-    mean = torch.div(squares << 18, x.shape[-1], rounding_mode="floor") + (epsilon >> (2 * row.shift))
+    mean = torch.div(squares << 18, x.shape[-1], rounding_mode="floor") + (epsilon >> (2 * row.shift).clamp(max=62))
     r = _root(mean << 14)
     b = _bit_length(r)
     inverse = torch.div(1 << (INVERSE_BITS + b), r, rounding_mode="floor")
-    by = b + row.shift + (INVERSE_BITS - ROOT_BITS - UNIT_BITS)
-    unit = _shift(x * inverse[..., None], by[..., None])
-    return _shift(unit * weight, UNIT_BITS + SCALE_BITS - to_bits).clamp(-INT32, INT32)
-
-
-def _add(residual: Tensor, update: Tensor) -> Tensor:
-    return (residual + update).clamp(-INT32, INT32)
+    spare = (row.shift - SPARE_FROM).clamp(min=0)
+    by = b + row.shift - spare + (INVERSE_BITS - ROOT_BITS - UNIT_BITS)
+    unit = _shift(_shift(x, spare[..., None]) * inverse[..., None], by[..., None])
+    return _shift(unit * norm.weight, UNIT_BITS + norm.bits - to_bits)

@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-COLUMNS = 32  # of a step: one block of Q8_0, Q4_0, Q4_K, two of Q6_K
+COLUMNS = 32  # of a step, which may have two scales and two minima
 FEW = 8  # tokens up to which each is multiplied alone, so that weights stream once and no lane idles
 VECTOR_ROWS = 16
 TILE_TOKENS, TILE_ROWS = 32, 64
@@ -23,9 +23,10 @@ TILE_TOKENS, TILE_ROWS = 32, 64
 
 @triton.jit
 def _vector(
-    x, q, scale, minimum, out, rows, columns, per_step: tl.constexpr, height: tl.constexpr, width: tl.constexpr
-):
-    """out[token, row] for one token and `height` rows. per_step: scales in 32 columns."""
+    x, q, scale, minimum, out, rows, columns,
+    per_step: tl.constexpr, least_step: tl.constexpr, height: tl.constexpr, width: tl.constexpr,
+):  # fmt: skip
+    """out[token, row] for one token and `height` rows. per_step, least_step: scales and minima in 32 columns."""
     row = tl.program_id(0) * height + tl.arange(0, height)
     token = tl.program_id(1)
     inside = row < rows
@@ -42,18 +43,21 @@ def _vector(
             partial = tl.sum(tl.where(chosen[None, :], products, 0), axis=1).to(tl.int64)
             factor = row.to(tl.int64) * (columns // width * per_step) + block * per_step + part
             total += partial * tl.load(scale + factor, mask=inside, other=0).to(tl.int64)
-        if minimum is not None:
-            least = tl.load(minimum + row.to(tl.int64) * (columns // width) + block, mask=inside, other=0)
-            total -= least.to(tl.int64) * tl.sum(a, axis=0).to(tl.int64)
+        for part in tl.static_range(least_step):
+            chosen = (step // (width // least_step)) == part
+            factor = row.to(tl.int64) * (columns // width * least_step) + block * least_step + part
+            least = tl.load(minimum + factor, mask=inside, other=0)
+            total -= least.to(tl.int64) * tl.sum(tl.where(chosen, a, 0), axis=0).to(tl.int64)
     tl.store(out + token * rows + row, total, mask=inside)
 
 
 @triton.jit
 def _tile(
     high, low, sums, q, scale, minimum, out,
-    tokens, rows, columns, per_step: tl.constexpr, height: tl.constexpr, breadth: tl.constexpr, width: tl.constexpr,
+    tokens, rows, columns, per_step: tl.constexpr, least_step: tl.constexpr,
+    height: tl.constexpr, breadth: tl.constexpr, width: tl.constexpr,
 ):  # fmt: skip
-    """out for `height` tokens and `breadth` rows. x = 256 high + low + 128, both int8; sums: of x over blocks."""
+    """out for `height` tokens and `breadth` rows. x = 256 high + low + 128, both int8; sums: of x by minima."""
     token = tl.program_id(1) * height + tl.arange(0, height)
     row = tl.program_id(0) * breadth + tl.arange(0, breadth)
     some, inside = token < tokens, row < rows
@@ -74,9 +78,11 @@ def _tile(
             factor = row.to(tl.int64) * (columns // width * per_step) + block * per_step + part
             factors = tl.load(scale + factor, mask=inside, other=0).to(tl.int64)
             total += partial.to(tl.int64) * factors[None, :]
-        if minimum is not None:
-            least = tl.load(minimum + row.to(tl.int64) * (columns // width) + block, mask=inside, other=0).to(tl.int64)
-            of = tl.load(sums + token.to(tl.int64) * (columns // width) + block, mask=some, other=0).to(tl.int64)
+        for part in tl.static_range(least_step):
+            factor = row.to(tl.int64) * (columns // width * least_step) + block * least_step + part
+            least = tl.load(minimum + factor, mask=inside, other=0).to(tl.int64)
+            at = token.to(tl.int64) * (columns // width * least_step) + block * least_step + part
+            of = tl.load(sums + at, mask=some, other=0).to(tl.int64)
             total -= of[:, None] * least[None, :]
     tl.store(out + token.to(tl.int64)[:, None] * rows + row[None, :], total, mask=some[:, None] & inside[None, :])
 
@@ -88,15 +94,16 @@ def product(mantissa: Tensor, q: Tensor, scale: Tensor, minimum: Tensor | None) 
     if tokens == 0:
         return out
     per_step = scale.shape[1] * COLUMNS // columns
+    least_step = 0 if minimum is None else minimum.shape[1] * COLUMNS // columns
     if tokens <= FEW:
         grid: Any = (triton.cdiv(rows, VECTOR_ROWS), tokens)
         x = mantissa.to(torch.int16)
-        _vector[grid](x, q, scale, minimum, out, rows, columns, per_step, VECTOR_ROWS, COLUMNS)
+        _vector[grid](x, q, scale, minimum, out, rows, columns, per_step, least_step, VECTOR_ROWS, COLUMNS)
         return out
     high = mantissa >> 8
     low = (mantissa - (high << 8) - 128).to(torch.int8)
-    sums = mantissa.reshape(tokens, -1, COLUMNS).sum(-1).to(torch.int32)
+    sums = mantissa.reshape(tokens, -1, COLUMNS // max(1, least_step)).sum(-1).to(torch.int32)
     grid = (triton.cdiv(rows, TILE_ROWS), triton.cdiv(tokens, TILE_TOKENS))
-    shape = tokens, rows, columns, per_step, TILE_TOKENS, TILE_ROWS, COLUMNS
+    shape = tokens, rows, columns, per_step, least_step, TILE_TOKENS, TILE_ROWS, COLUMNS
     _tile[grid](high.to(torch.int8), low, sums, q, scale, minimum, out, *shape)
     return out

@@ -4,6 +4,7 @@
 It looks at headers first, then at the fp16 scales; memory it takes is for norms, biases and one tensor's scales.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -13,13 +14,35 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines.exact.architecture import Architecture, architecture, epsilon_units
-from oracle.engines.exact.constants import INNER_BITS, INT32, MAX_EPSILON, MAX_ROW_WEIGHT, RESIDUAL_BITS, SCALE_BITS
+from oracle.engines.exact.constants import (
+    INNER_BITS,
+    INT32,
+    MAX_EPSILON,
+    MAX_ROW_WEIGHT,
+    MOST_NORM_SCALE,
+    RESIDUAL_BITS,
+    SCALE_BITS,
+    WEIGHT_BITS,
+)
 from oracle.engines.exact.fixed import Integers
-from oracle.engines.exact.quants import F16, F32, LARGEST_FACTOR, MATRIX_TYPES, Bytes, halves, integers, scales
+from oracle.engines.exact.quants import (
+    F16,
+    F32,
+    FLOATS,
+    LARGEST_FACTOR,
+    MATRIX_TYPES,
+    Bytes,
+    floats,
+    halves,
+    integers,
+    matrix_bits,
+    scales,
+)
 from oracle.errors import BadModelFile
 from oracle.models.gguf import Gguf, Tensor, read
 
 CHUNK = 1 << 22  # weights expanded at a time when a row bound must be summed exactly
+NORM_LARGEST_BITS = 31  # bits that norm weights have at most
 
 
 @dataclass(frozen=True)
@@ -33,16 +56,32 @@ class Matrix:
     columns: int
     raw: Bytes
     """(rows, bytes of a row), read-only, mapped from the file."""
+    bits: int = WEIGHT_BITS
+    """Fraction bits of the weights: others than 24 where they are floats (`quants.matrix_bits`)."""
 
     def integers(self, first: int = 0, count: int | None = None) -> Integers:
-        """(count, columns) weights in units of 2^-24, from row `first` on."""
-        return integers(self.kind, self.raw[first:][:count])
+        """(count, columns) weights in units of 2^-bits, from row `first` on."""
+        return self.of(self.raw[first:][:count])
+
+    def of(self, raw: Bytes) -> Integers:
+        """The weights of some of its rows."""
+        return integers(self.kind, raw, self.bits)
+
+
+@dataclass(frozen=True)
+class Norm:
+    """A norm's weights."""
+
+    weight: Integers
+    """(width,), within int32."""
+    bits: int = SCALE_BITS
+    """Their fraction bits: 24, and fewer where a weight would not fit."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    attn_norm: Integers
-    """Norm weights: (width,) at 24 bits, within int32."""
+    attn_norm: Norm
+    """(width,)"""
     attn_q: Matrix
     attn_k: Matrix
     attn_v: Matrix
@@ -50,11 +89,11 @@ class Layer:
     """Biases: at 18 bits, within int32."""
     k_bias: Integers | None
     v_bias: Integers | None
-    q_norm: Integers | None
-    """(head width,) at 24 bits."""
-    k_norm: Integers | None
+    q_norm: Norm | None
+    """(head width,)"""
+    k_norm: Norm | None
     attn_output: Matrix
-    ffn_norm: Integers
+    ffn_norm: Norm
     ffn_gate: Matrix
     ffn_up: Matrix
     ffn_down: Matrix
@@ -65,10 +104,19 @@ class Weights:
     architecture: Architecture
     embedding: Matrix
     layers: tuple[Layer, ...]
-    output_norm: Integers
+    output_norm: Norm
     output: Matrix
     """The embedding itself where the file has no matrix of its own for the output."""
     rope_factors: tuple[Fraction, ...] | None
+
+    def norms(self) -> Iterator[tuple[str, Norm]]:
+        """With the names of their tensors."""
+        for index, layer in enumerate(self.layers):
+            for name in ("attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm"):
+                norm: Norm | None = getattr(layer, name.replace("attn_q", "q").replace("attn_k", "k"))
+                if norm is not None:
+                    yield f"blk.{index}.{name}.weight", norm
+        yield "output_norm.weight", self.output_norm
 
     def matrices(self) -> Iterator[Matrix]:
         """Each once."""
@@ -103,7 +151,7 @@ class _Loader:
             architecture=a,
             embedding=embedding,
             layers=tuple(self._layer(f"blk.{index}.") for index in range(a.layers)),
-            output_norm=self._vector("output_norm.weight", a.width, SCALE_BITS),
+            output_norm=self._norm("output_norm", a.width),
             output=self._matrix("output", a.vocabulary, a.width) if self._has("output.weight") else embedding,
             rope_factors=self._rope_factors(),
         )
@@ -118,17 +166,17 @@ class _Loader:
         queries, keys = a.heads * a.head_width, a.kv_heads * a.head_width
         norms = a.head_norms
         return Layer(
-            attn_norm=self._vector(prefix + "attn_norm.weight", a.width, SCALE_BITS),
+            attn_norm=self._norm(prefix + "attn_norm", a.width),
             attn_q=self._matrix(prefix + "attn_q", queries, a.width),
             attn_k=self._matrix(prefix + "attn_k", keys, a.width),
             attn_v=self._matrix(prefix + "attn_v", keys, a.width),
             q_bias=self._bias(prefix + "attn_q.bias", queries),
             k_bias=self._bias(prefix + "attn_k.bias", keys),
             v_bias=self._bias(prefix + "attn_v.bias", keys),
-            q_norm=self._vector(prefix + "attn_q_norm.weight", a.head_width, SCALE_BITS) if norms else None,
-            k_norm=self._vector(prefix + "attn_k_norm.weight", a.head_width, SCALE_BITS) if norms else None,
+            q_norm=self._norm(prefix + "attn_q_norm", a.head_width) if norms else None,
+            k_norm=self._norm(prefix + "attn_k_norm", a.head_width) if norms else None,
             attn_output=self._matrix(prefix + "attn_output", a.width, queries),
-            ffn_norm=self._vector(prefix + "ffn_norm.weight", a.width, SCALE_BITS),
+            ffn_norm=self._norm(prefix + "ffn_norm", a.width),
             ffn_gate=self._matrix(prefix + "ffn_gate", a.hidden, a.width),
             ffn_up=self._matrix(prefix + "ffn_up", a.hidden, a.width),
             ffn_down=self._matrix(prefix + "ffn_down", a.width, a.hidden),
@@ -156,7 +204,9 @@ class _Loader:
                 f"{tensor.name} has the type {tensor.type_name}, which the exact engine does not compute with "
                 f"({', '.join(MATRIX_TYPES.values())})"
             )
-        return Matrix(tensor.name, tensor.type, rows, columns, self._raw(tensor).reshape(rows, -1))
+        raw = self._raw(tensor).reshape(rows, -1)
+        bits = matrix_bits(tensor.type, largest_float(tensor.name, tensor.type, raw))
+        return Matrix(tensor.name, tensor.type, rows, columns, raw, bits)
 
     def _reals(self, name: str, length: int) -> npt.NDArray[np.float64]:
         """Finite numbers of an unquantized vector; float64 holds them exactly."""
@@ -176,6 +226,16 @@ class _Loader:
         vector: Integers = scaled.astype(np.int64)
         return vector
 
+    def _norm(self, name: str, length: int) -> Norm:
+        """With as many fraction bits, up to 24, as keep the largest within int32."""
+        name += ".weight"
+        largest = float(np.abs(self._reals(name, length)).max())
+        bits = min(SCALE_BITS, NORM_LARGEST_BITS - math.frexp(largest)[1])
+        if bits < SCALE_BITS - MOST_NORM_SCALE:
+            most = 2 ** (NORM_LARGEST_BITS - SCALE_BITS + MOST_NORM_SCALE)
+            raise BadModelFile(f"{name} holds magnitudes of {most} and more")
+        return Norm(self._vector(name, length, bits), bits)
+
     def _bias(self, name: str, length: int) -> Integers | None:
         return self._vector(name, length, INNER_BITS) if self._has(name) else None
 
@@ -188,8 +248,22 @@ class _Loader:
         return tuple(Fraction(factor) for factor in factors.tolist())
 
 
+def largest_float(name: str, kind: int, raw: Bytes) -> float:
+    """The largest magnitude of a matrix of floats; 0 for others. Raises BadModelFile where it has no room."""
+    largest = 0.0
+    for first in range(0, len(raw) if kind in FLOATS else 0, step := max(1, CHUNK // raw.shape[1])):
+        largest = max(largest, float(np.abs(floats(kind, raw[first : first + step])).max(initial=0.0)))
+        if not largest < 1 << (31 - WEIGHT_BITS):
+            raise BadModelFile(f"{name} holds weights of {2 ** (31 - WEIGHT_BITS)} and more, or that are not numbers")
+    return largest
+
+
 def check_bound(matrix: Matrix) -> None:
     """Raises BadModelFile where a scale is no finite number, or a row's magnitudes sum to 2^48 or more."""
+    if matrix.kind in FLOATS:
+        if matrix.columns << 31 >= MAX_ROW_WEIGHT and row_weight(matrix) >= MAX_ROW_WEIGHT:
+            raise BadModelFile(f"sums over rows of {matrix.name} could leave 64 bits")
+        return
     bits = scales(matrix.kind, matrix.raw) & 0x7FFF
     largest = bits.max()
     if largest >= 0x7C00:
@@ -200,7 +274,7 @@ def check_bound(matrix: Matrix) -> None:
 
 
 def row_weight(matrix: Matrix) -> float:
-    """The largest sum of magnitudes over a row, in units of 2^-24: exact, or else 2^53 at least."""
+    """The largest sum of magnitudes over a row, in units of 2^-bits: exact, or else 2^53 at least."""
     step = max(1, CHUNK // matrix.columns)
     return max(
         float(np.abs(matrix.integers(first, step)).sum(axis=1, dtype=np.float64).max())

@@ -45,8 +45,11 @@ typedef struct {
     int64_t tokens;
     int down;
     const int64_t *bias;
+    int64_t largest;
+    int32_t *out;  /* or */
+    int64_t *wide; /* the residual stream: written, or with `add` added to */
     int add;
-    int32_t *out;
+    int64_t *saturated;
 } Linear;
 
 static void linear(void *context, int64_t item, int thread) {
@@ -55,27 +58,40 @@ static void linear(void *context, int64_t item, int thread) {
     const Matrix *w = l->w;
     int64_t groups = (w->rows + GROUP - 1) / GROUP, bytes = group_bytes(w->kind, w->columns);
     int64_t end = (item + 1) * GROUPS_AT_ONCE < groups ? (item + 1) * GROUPS_AT_ONCE : groups;
+    int64_t products = 0, sums = 0;
     for (int64_t g = item * GROUPS_AT_ONCE; g < end; g++)
         for (int64_t first = 0, tokens; first < l->tokens; first += tokens) {
             int64_t acc[TILE][GROUP], left = l->tokens - first;
             tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
             l->variant->dot(w, w->data + g * bytes, l->rows, first, (int)tokens, acc);
             for (int t = 0; t < tokens; t++) {
-                int32_t *out = l->out + (first + t) * w->rows;
+                int64_t at = (first + t) * w->rows;
                 int s = l->down - l->rows->shift[first + t];
                 for (int64_t r = g * GROUP; r < (g + 1) * GROUP && r < w->rows; r++) {
                     int64_t y = round_shift(acc[t][r % GROUP], s);
-                    y = saturate(l->bias ? y + l->bias[r] : y, INT32_MAX);
-                    out[r] = (int32_t)(l->add ? saturate(out[r] + y, INT32_MAX) : y);
+                    y = saturate(l->bias ? y + l->bias[r] : y, l->largest);
+                    products += at_limit(y, l->largest);
+                    if (l->add) {
+                        y = saturate(l->wide[at + r] + y, l->largest);
+                        sums += at_limit(y, l->largest);
+                    }
+                    if (l->wide)
+                        l->wide[at + r] = y;
+                    else
+                        l->out[at + r] = (int32_t)y;
                 }
             }
         }
+    add_count(l->saturated, products);
+    add_count(l->saturated + 1, sums);
 }
 
-/* out (tokens, rows) = R(rows . weights, down - row's shift) + bias, or added to what is there. bias: (rows) or NULL. */
+/* out (tokens, rows) = R(rows . weights, down - row's shift) + bias, at most `largest`. bias: (rows) or NULL. Either
+ * `out` or `wide` is NULL; `add`: to what is there. saturated[0]: products at their limit, [1]: sums. */
 EXPORT void didyma_linear(int variant, int threads, const Matrix *w, const Rows *rows, int64_t tokens, int down,
-                          const int64_t *bias, int add, int32_t *out) {
-    Linear l = {VARIANTS[w->wide ? 0 : variant], w, rows, tokens, down, bias, add, out};
+                          const int64_t *bias, int64_t largest, int add, int32_t *out, int64_t *wide,
+                          int64_t *saturated) {
+    Linear l = {VARIANTS[w->wide ? 0 : variant], w, rows, tokens, down, bias, largest, out, wide, add, saturated};
     int64_t groups = (w->rows + GROUP - 1) / GROUP;
     parallel(worth(threads, tokens * w->rows * w->columns), (groups + GROUPS_AT_ONCE - 1) / GROUPS_AT_ONCE, linear, &l);
 }
@@ -85,18 +101,21 @@ EXPORT void didyma_linear(int variant, int threads, const Matrix *w, const Rows 
 typedef struct {
     const Variant *variant;
     const int32_t *x, *up;
-    int64_t columns, epsilon;
+    const int64_t *residual;
+    int64_t columns, epsilon, largest;
     const int64_t *table; /* norm weights, or powers */
-    int to_bits;
+    int down;
     const Rows *rows;
     int64_t *wide; /* (threads, columns) */
+    int64_t *saturated;
 } Each;
 
 static void normalize_row(void *context, int64_t t, int thread) {
     const Each *e = context;
-    int32_t *y = (int32_t *)(e->wide + thread * e->columns);
-    e->variant->normalize(e->x + t * e->columns, e->columns, e->table, e->epsilon, e->to_bits, y);
-    e->variant->quantize(y, e->columns, e->rows, t);
+    int64_t *y = e->wide + thread * e->columns;
+    add_count(e->saturated, e->variant->normalize(e->residual + t * e->columns, e->columns, e->table, e->epsilon, e->down,
+                                                  e->largest, y));
+    e->variant->quantize_wide(y, e->columns, e->rows, t);
 }
 
 static void quantize_row(void *context, int64_t t, int thread) {
@@ -108,16 +127,18 @@ static void quantize_row(void *context, int64_t t, int thread) {
 static void gate_row(void *context, int64_t t, int thread) {
     const Each *e = context;
     int64_t *act = e->wide + thread * e->columns, at = t * e->columns;
-    e->variant->gated(e->x + at, e->up + at, e->columns, e->table, act);
+    add_count(e->saturated, e->variant->gated(e->x + at, e->up + at, e->columns, e->table, act));
     e->variant->quantize_wide(act, e->columns, e->rows, t);
 }
 
-/* rows = quantized x / rms(x) * weight at `to_bits`. x: (tokens, columns). Returns 0, or -1 without memory. */
-EXPORT int didyma_normalize(int variant, int threads, const int32_t *x, int64_t tokens, int64_t columns,
-                            const int64_t *weight, int64_t epsilon, int to_bits, const Rows *rows) {
+/* rows = quantized R(x / rms(x) * weight, down). x: (tokens, columns). Returns 0, or -1 without memory. */
+EXPORT int didyma_normalize(int variant, int threads, const int64_t *x, int64_t tokens, int64_t columns,
+                            const int64_t *weight, int64_t epsilon, int down, int64_t largest, const Rows *rows,
+                            int64_t *saturated) {
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
-    Each e = {VARIANTS[variant], x, NULL, columns, epsilon, weight, to_bits, rows, wide};
+    Each e = {.variant = VARIANTS[variant], .residual = x, .columns = columns, .epsilon = epsilon, .largest = largest,
+              .table = weight, .down = down, .rows = rows, .wide = wide, .saturated = saturated};
     parallel(worth(threads, 8 * tokens * columns), tokens, normalize_row, &e);
     free(wide);
     return 0;
@@ -125,16 +146,17 @@ EXPORT int didyma_normalize(int variant, int threads, const int32_t *x, int64_t 
 
 EXPORT void didyma_quantize(int variant, int threads, const int32_t *x, int64_t tokens, int64_t columns,
                             const Rows *rows) {
-    Each e = {VARIANTS[variant], x, NULL, columns, 0, NULL, 0, rows, NULL};
+    Each e = {.variant = VARIANTS[variant], .x = x, .columns = columns, .rows = rows};
     parallel(worth(threads, 4 * tokens * columns), tokens, quantize_row, &e);
 }
 
 /* rows = quantized SiLU(gate) * up. gate, up: (tokens, columns). Returns 0, or -1 without memory. */
 EXPORT int didyma_gate(int variant, int threads, const int32_t *gate, const int32_t *up, int64_t tokens,
-                       int64_t columns, const int64_t *powers, const Rows *rows) {
+                       int64_t columns, const int64_t *powers, const Rows *rows, int64_t *saturated) {
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
-    Each e = {VARIANTS[variant], gate, up, columns, 0, powers, 0, rows, wide};
+    Each e = {.variant = VARIANTS[variant], .x = gate, .up = up, .columns = columns, .table = powers, .rows = rows,
+              .wide = wide, .saturated = saturated};
     parallel(worth(threads, 16 * tokens * columns), tokens, gate_row, &e);
     free(wide);
     return 0;
@@ -149,6 +171,7 @@ typedef struct {
     int64_t padded;                                     /* width up to a multiple of 16 */
     int64_t capacity;                                   /* positions, a multiple of 16 */
     int64_t scale, epsilon;
+    int64_t q_down, k_down;         /* shifts of normalised heads */
     const int64_t *q_norm, *k_norm; /* (width) or NULL */
     int16_t *keys;                  /* (kv_heads, capacity / 16, half, 16, 2) */
     int32_t *key_shift;             /* (kv_heads, capacity) */
@@ -166,26 +189,36 @@ typedef struct {
     int32_t *scratch;
     int64_t scratch_size; /* of a thread, in int32 */
     int32_t *out;
+    int64_t *saturated; /* by `enum count` */
 } Attention;
 
-static void rotate(int32_t *x, const Heads *h, const int64_t *c, const int64_t *s) {
+enum count { Q_NORM, Q_ROPE, K_NORM, K_ROPE, V, SCORE };
+
+static int64_t rotate(int32_t *x, const Heads *h, const int64_t *c, const int64_t *s) {
+    int64_t saturated = 0;
     for (int64_t i = 0; i < h->pairs; i++) {
         int64_t first = h->interleaved ? 2 * i : i, second = h->interleaved ? 2 * i + 1 : i + h->pairs;
         int64_t a = x[first], b = x[second];
         x[first] = (int32_t)saturate(round_shift(a * c[i] - b * s[i], 24), INT32_MAX);
         x[second] = (int32_t)saturate(round_shift(a * s[i] + b * c[i], 24), INT32_MAX);
     }
+    for (int64_t i = 0; i < h->width; i++) saturated += at_limit(x[i], INT32_MAX);
+    return saturated;
 }
 
-/* Normalised where the family does, rotated, quantized; returns the shift. */
-static int prepare_head(const Attention *a, const int32_t *x, const int64_t *norm, int64_t t, int32_t *y,
-                        int16_t *mantissa) {
+/* Normalised where the family does, rotated, quantized; returns the shift. saturated: of the norm, then of the rotation.
+ * wide: room for two heads. */
+static int prepare_head(const Attention *a, const int32_t *x, const int64_t *norm, int64_t down, int64_t t, int32_t *y,
+                        int64_t *wide, int16_t *mantissa, int64_t *saturated) {
     const Heads *h = a->h;
-    if (norm)
-        a->variant->normalize(x, h->width, norm, h->epsilon, 18, y);
-    else
+    if (norm) {
+        int64_t *z = wide + h->width;
+        for (int64_t i = 0; i < h->width; i++) wide[i] = x[i];
+        add_count(saturated, a->variant->normalize(wide, h->width, norm, h->epsilon, (int)down, INT32_MAX, z));
+        for (int64_t i = 0; i < h->width; i++) y[i] = (int32_t)z[i];
+    } else
         memcpy(y, x, sizeof(int32_t) * (size_t)h->width);
-    rotate(y, h, a->cosines + t * h->pairs, a->sines + t * h->pairs);
+    add_count(saturated + 1, rotate(y, h, a->cosines + t * h->pairs, a->sines + t * h->pairs));
     mantissa[h->width] = 0;
     return a->variant->quantize_head(y, h->width, mantissa);
 }
@@ -194,12 +227,13 @@ static int prepare_head(const Attention *a, const int32_t *x, const int64_t *nor
 static void prepare(void *context, int64_t t, int thread) {
     const Attention *a = context;
     const Heads *h = a->h;
-    int32_t *y = a->scratch + thread * a->scratch_size;
+    int64_t *wide = (int64_t *)(a->scratch + thread * a->scratch_size);
+    int32_t *y = (int32_t *)(wide + 2 * h->padded);
     int16_t *m = (int16_t *)(y + h->padded);
-    int64_t position = a->start + t;
+    int64_t position = a->start + t, limited = 0;
     for (int64_t i = 0; i < h->heads; i++) {
         int64_t at = t * h->heads + i;
-        a->query_shift[at] = prepare_head(a, a->q + at * h->width, h->q_norm, t, y, m);
+        a->query_shift[at] = prepare_head(a, a->q + at * h->width, h->q_norm, h->q_down, t, y, wide, m, a->saturated + Q_NORM);
         for (int64_t w = 0; w < 2 * h->half; w++) {
             a->high[at * 2 * h->half + w] = (int16_t)(m[w] >> 8);
             a->low[at * 2 * h->half + w] = m[w] & 255;
@@ -208,12 +242,17 @@ static void prepare(void *context, int64_t t, int thread) {
     for (int64_t i = 0; i < h->kv_heads; i++) {
         const int32_t *v = a->v + (t * h->kv_heads + i) * h->width;
         h->key_shift[i * h->capacity + position] =
-            prepare_head(a, a->k + (t * h->kv_heads + i) * h->width, h->k_norm, t, y, m);
+            prepare_head(a, a->k + (t * h->kv_heads + i) * h->width, h->k_norm, h->k_down, t, y, wide, m,
+                         a->saturated + K_NORM);
         int16_t *keys = h->keys + (i * h->capacity + position / GROUP * GROUP) * 2 * h->half;
         for (int64_t p = 0; p < h->half; p++) memcpy(keys + (p * GROUP + position % GROUP) * 2, m + 2 * p, 4);
         int32_t *values = h->values + (i * h->capacity + position) * h->padded;
-        for (int64_t w = 0; w < h->width; w++) values[w] = (int32_t)saturate(v[w], LARGEST_VALUE);
+        for (int64_t w = 0; w < h->width; w++) {
+            values[w] = (int32_t)saturate(v[w], LARGEST_VALUE);
+            limited += at_limit(values[w], LARGEST_VALUE);
+        }
     }
+    add_count(a->saturated + V, limited);
 }
 
 /* One token's query heads that share a key head. */
@@ -228,13 +267,14 @@ static void attend(void *context, int64_t item, int thread) {
     for (int64_t b = 0; b < padded; b += GROUP)
         a->variant->dots(a->high + query * 2 * h->half, a->low + query * 2 * h->half, group, h->half,
                          h->keys + (kv * h->capacity + b) * 2 * h->half, dots + b, padded);
-    int64_t totals[group];
+    int64_t totals[group], saturated = 0;
     for (int64_t i = 0; i < group; i++) {
         int32_t *row = z + i * padded;
         int32_t largest = a->variant->score(dots + i * padded, h->scale, a->query_shift[query + i],
-                                            h->key_shift + kv * h->capacity, count, row);
+                                            h->key_shift + kv * h->capacity, count, row, &saturated);
         totals[i] = a->variant->share(row, largest, count, a->powers);
     }
+    add_count(a->saturated + SCORE, saturated);
     a->variant->mix(z, padded, group, h->values + kv * h->capacity * h->padded, h->padded, count, sum);
     for (int64_t i = 0; i < group; i++)
         a->variant->divide(sum + i * h->padded, totals[i], h->width, a->out + (query + i) * h->width);
@@ -243,16 +283,16 @@ static void attend(void *context, int64_t item, int thread) {
 /* Extends the cache by `tokens` from position `start` on and lets each attend to all up to itself.
  *
  * q: (tokens, heads * width), k, v: (tokens, kv_heads * width); cosines, sines: (tokens, pairs);
- * out: (tokens, heads * width). Returns 0, or -1 without memory.
+ * out: (tokens, heads * width); saturated: as `enum count`. Returns 0, or -1 without memory.
  */
 EXPORT int didyma_attend(int variant, int threads, const Heads *h, int64_t tokens, int64_t start, const int32_t *q,
                          const int32_t *k, const int32_t *v, const int64_t *cosines, const int64_t *sines,
-                         const int64_t *powers, int32_t *out) {
+                         const int64_t *powers, int32_t *out, int64_t *saturated) {
     int64_t group = h->heads / h->kv_heads, positions = (start + tokens + GROUP - 1) / GROUP * GROUP;
     int64_t queries = tokens * h->heads * h->half * 2;
     if (threads > MAX_THREADS) threads = MAX_THREADS;
-    Attention a = {VARIANTS[variant], h, tokens, start, q, k, v, cosines, sines, powers, .out = out};
-    a.scratch_size = group * (3 * positions + 2 * h->padded) + 4 * h->padded;
+    Attention a = {VARIANTS[variant], h, tokens, start, q, k, v, cosines, sines, powers, .out = out, .saturated = saturated};
+    a.scratch_size = group * (3 * positions + 2 * h->padded) + 8 * h->padded;
     a.scratch = malloc(sizeof(int32_t) * (size_t)(a.scratch_size * threads));
     a.high = malloc(2 * sizeof(int16_t) * (size_t)queries + sizeof(int32_t) * (size_t)(tokens * h->heads));
     if (a.scratch && a.high) {

@@ -16,9 +16,26 @@
 
 #define GROUP 16 /* weight rows, or positions of keys, side by side: one per 32-bit lane of a 512-bit register */
 #define BLOCK 32 /* columns of a packed block */
+#define HALF 16  /* columns that may have a scale of their own */
 #define TILE 8   /* most tokens that a kernel call multiplies with a group */
 
-enum kind { F16 = 1, Q4_0 = 2, Q8_0 = 8, Q4_K = 12, Q6_K = 14 }; /* GGML's numbers */
+enum kind {
+    F32 = 0,
+    F16 = 1,
+    Q4_0 = 2,
+    Q4_1 = 3,
+    Q5_0 = 6,
+    Q5_1 = 7,
+    Q8_0 = 8,
+    Q2_K = 10,
+    Q3_K = 11,
+    Q4_K = 12,
+    Q5_K = 13,
+    Q6_K = 14,
+    IQ4_NL = 20,
+    IQ4_XS = 23,
+    BF16 = 30
+}; /* GGML's numbers */
 
 /* One weight matrix, its rows packed in groups (quants.h). */
 typedef struct {
@@ -26,6 +43,7 @@ typedef struct {
     int64_t wide; /* some |integer scale| does not fit int32: only the plain variant may multiply */
     int64_t rows; /* packed up to a multiple of 16 with zero rows */
     int64_t columns;
+    int64_t bits; /* fraction bits of the weights: 24 but for floats */
     uint8_t *data;
 } Matrix;
 
@@ -33,7 +51,7 @@ typedef struct {
 typedef struct {
     int64_t stride; /* columns rounded up to a multiple of 32; what is beyond the columns holds 0 */
     int16_t *x;     /* (tokens, stride): mantissas */
-    int32_t *sums;  /* (tokens, stride / 32): sums of x over blocks */
+    int32_t *sums;  /* (tokens, stride / 16): sums of x over half blocks */
     int32_t *shift; /* (tokens) */
 } Rows;
 
@@ -42,21 +60,22 @@ typedef struct {
     /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; 1, 2, 4 or 8 tokens. */
     void (*dot)(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]);
-    /* y = x / rms(x) * weight, at `to_bits`. */
-    void (*normalize)(const int32_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int to_bits, int32_t *y);
+    /* y = R(x / rms(x) * weight, down), saturated; returns how many are at the limit. */
+    int64_t (*normalize)(const int64_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int down, int64_t largest,
+                         int64_t *y);
     /* Row t of `rows` from n numbers. */
     void (*quantize)(const int32_t *x, int64_t n, const Rows *rows, int64_t t);
     void (*quantize_wide)(const int64_t *x, int64_t n, const Rows *rows, int64_t t);
     /* Mantissas of one head; returns the shift. */
     int (*quantize_head)(const int32_t *x, int64_t n, int16_t *mantissa);
-    /* act = SiLU(gate) * up. */
-    void (*gated)(const int32_t *gate, const int32_t *up, int64_t n, const int64_t *powers, int64_t *act);
+    /* act = SiLU(gate) * up; returns how many are at the limit. */
+    int64_t (*gated)(const int32_t *gate, const int32_t *up, int64_t n, const int64_t *powers, int64_t *act);
     /* out[query * stride + lane] = query . key of 16 positions; queries in halves (x >> 8, x & 255), keys in pairs. */
     void (*dots)(const int16_t *high, const int16_t *low, int64_t queries, int64_t pairs, const int16_t *keys,
                  int64_t *out, int64_t stride);
-    /* z = score of each position, saturated; returns the largest. */
+    /* z = score of each position, saturated; returns the largest, and adds to `saturated` how many are at the limit. */
     int32_t (*score)(const int64_t *dots, int64_t scale, int query_shift, const int32_t *key_shift, int64_t count,
-                     int32_t *z);
+                     int32_t *z, int64_t *saturated);
     /* e = 2^22 exp(z - largest), in place; returns their sum. */
     int64_t (*share)(int32_t *z, int32_t largest, int64_t count, const int64_t *powers);
     /* out[query][w] = sum over positions of e v. e: rows of `e_stride`; v: (count, width), width a multiple of 16. */
@@ -85,6 +104,13 @@ INLINE int64_t round_shift(int64_t v, int s) {
 }
 
 INLINE int64_t saturate(int64_t v, int64_t largest) { return v > largest ? largest : v < -largest ? -largest : v; }
+
+INLINE int at_limit(int64_t v, int64_t largest) { return (v == largest) | (v == -largest); }
+
+/* Counts of several threads. */
+INLINE void add_count(int64_t *total, int64_t count) {
+    if (count) __atomic_fetch_add(total, count, __ATOMIC_RELAXED);
+}
 
 INLINE int bit_length(uint64_t v) { return v ? 64 - __builtin_clzll(v) : 0; }
 

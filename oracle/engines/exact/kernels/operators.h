@@ -36,14 +36,14 @@ INLINE int16_t mantissa32(int32_t x, int s) {
 
 INLINE int16_t mantissa64(int64_t x, int s) { return (int16_t)saturate(round_shift(x, s), MANTISSA); }
 
-/* Row t's padding and block sums, from its mantissas. */
+/* Row t's padding and sums of half blocks, from its mantissas. */
 INLINE void complete(const Rows *rows, int64_t n, int64_t t) {
     int16_t *x = rows->x + t * rows->stride;
     for (int64_t k = n; k < rows->stride; k++) x[k] = 0;
-    for (int64_t b = 0; b < rows->stride / BLOCK; b++) {
+    for (int64_t b = 0; b < rows->stride / HALF; b++) {
         int32_t sum = 0;
-        for (int k = 0; k < BLOCK; k++) sum += x[b * BLOCK + k];
-        rows->sums[t * (rows->stride / BLOCK) + b] = sum;
+        for (int k = 0; k < HALF; k++) sum += x[b * HALF + k];
+        rows->sums[t * (rows->stride / HALF) + b] = sum;
     }
 }
 
@@ -65,6 +65,8 @@ static void quantize_wide(const int64_t *x, int64_t n, const Rows *rows, int64_t
     int16_t *m = rows->x + t * rows->stride;
     if (s == 0)
         for (int64_t i = 0; i < n; i++) m[i] = (int16_t)x[i];
+    else if (s <= 16)
+        for (int64_t i = 0; i < n; i++) m[i] = mantissa32((int32_t)x[i], s);
     else
         for (int64_t i = 0; i < n; i++) m[i] = mantissa64(x[i], s);
     rows->shift[t] = s;
@@ -79,30 +81,36 @@ INLINE int64_t root(int64_t v) {
     return r;
 }
 
-static void normalize(const int32_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int to_bits, int32_t *y) {
-    int s = row_shift(x, n);
-    int64_t squares = 0;
+static int64_t normalize(const int64_t *restrict x, int64_t n, const int64_t *restrict weight, int64_t epsilon, int down,
+                         int64_t largest, int64_t *restrict y) {
+    uint64_t bits = 0;
+    for (int64_t i = 0; i < n; i++) bits |= (uint64_t)(x[i] < 0 ? -x[i] : x[i]);
+    int s = shift_of(bits), spare = s > 16 ? s - 16 : 0;
+    int64_t squares = 0, saturated = 0;
     for (int64_t i = 0; i < n; i++) {
-        int32_t m = mantissa32(x[i], s);
+        int32_t m = s > 16 ? mantissa64(x[i], s) : mantissa32((int32_t)x[i], s);
         squares += m * m;
     }
-    int64_t r = root(((squares << 18) / n + (epsilon >> 2 * s)) << 14);
-    int b = bit_length((uint64_t)r), by = b + s - 10, down = 48 - to_bits;
+    int64_t r = root(((squares << 18) / n + (epsilon >> (2 * s < 62 ? 2 * s : 62))) << 14);
+    int b = bit_length((uint64_t)r), by = b + s - spare - 10;
     int64_t inverse = ((int64_t)1 << (30 + b)) / r;
     int64_t half = by > 0 ? (int64_t)1 << (by - 1) : 0, end = (int64_t)1 << (down - 1);
+    int64_t spared = spare ? (int64_t)1 << (spare - 1) : 0;
     int left = by < 0 ? -by : 0, right = by > 0 ? by : 0;
     for (int64_t i = 0; i < n; i++) {
-        int64_t unit = (int64_t)((uint64_t)((x[i] * inverse + half) >> right) << left);
-        y[i] = (int32_t)saturate((unit * weight[i] + end) >> down, INT32_LIMIT);
+        int64_t unit = (int64_t)((uint64_t)((((x[i] + spared) >> spare) * inverse + half) >> right) << left);
+        y[i] = saturate((unit * weight[i] + end) >> down, largest);
+        saturated += at_limit(y[i], largest);
     }
+    return saturated;
 }
 
 /* Look-ups do not vectorize, what is around them does: so numbers are taken in pieces. */
 #define PIECE 64
 
-static void gated(const int32_t *restrict gate, const int32_t *restrict up, int64_t n, const int64_t *restrict powers,
-                  int64_t *restrict act) {
-    int64_t t[PIECE], entry[PIECE];
+static int64_t gated(const int32_t *restrict gate, const int32_t *restrict up, int64_t n,
+                     const int64_t *restrict powers, int64_t *restrict act) {
+    int64_t t[PIECE], entry[PIECE], saturated = 0;
     for (int64_t first = 0; first < n; first += PIECE, gate += PIECE, up += PIECE, act += PIECE) {
         int64_t count = n - first < PIECE ? n - first : PIECE;
         for (int64_t i = 0; i < count; i++) t[i] = ((int64_t)(gate[i] < 0 ? -gate[i] : gate[i]) * LOG2_E + (1 << 25)) >> 26;
@@ -115,19 +123,24 @@ static void gated(const int32_t *restrict gate, const int32_t *restrict up, int6
             sigma += (rest >= by) - (rest < 0);
             int64_t silu = (g * sigma + (1 << 23)) >> 24;
             act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, ACT_LIMIT);
+            saturated += at_limit(act[i], ACT_LIMIT);
         }
     }
+    return saturated;
 }
 
 static int32_t score(const int64_t *restrict dots, int64_t scale, int query_shift, const int32_t *restrict key_shift,
-                     int64_t count, int32_t *restrict z) {
+                     int64_t count, int32_t *restrict z, int64_t *saturated) {
+    int64_t at = 0;
     int32_t largest = -INT32_LIMIT;
     for (int64_t j = 0; j < count; j++) {
         int64_t down = 44 - query_shift - key_shift[j];
         int64_t v = saturate(((dots[j] * scale >> (down - 1)) + 1) >> 1, INT32_LIMIT);
         z[j] = (int32_t)v;
+        at += at_limit(v, INT32_LIMIT);
         largest = z[j] > largest ? z[j] : largest;
     }
+    *saturated += at;
     return largest;
 }
 

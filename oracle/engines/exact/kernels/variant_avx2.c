@@ -26,6 +26,21 @@ INLINE __m256i bytes256(const uint8_t *p, int is_signed) {
     return is_signed ? _mm256_cvtepi8_epi32(v) : _mm256_cvtepu8_epi32(v);
 }
 
+/* A block's factors times its scale. */
+INLINE __m256i factor256(int64_t kind, __m256i scale, const uint8_t *p) {
+    return bytes16(kind) ? _mm256_mullo_epi32(scale, bytes256(p, signed_factors(kind))) : scale;
+}
+
+/* Eight weights of a column of floats, rounded to `bits` fraction bits. unit: 2^bits. */
+INLINE __m256i floats256(int64_t kind, const uint8_t *column, float unit) {
+    if (kind == F32) return _mm256_loadu_si256((const __m256i *)column);
+    if (kind == F16) return halves256(column);
+    __m256i wide = _mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)column)), 16);
+    /* Eight bits of BF16 and the half fit a float's 24, or the half does not matter. */
+    __m256 v = _mm256_add_ps(_mm256_mul_ps(_mm256_castsi256_ps(wide), _mm256_set1_ps(unit)), _mm256_set1_ps(0.5f));
+    return _mm256_cvtps_epi32(_mm256_floor_ps(v));
+}
+
 INLINE __m256i pair256(const int16_t *p) {
     int32_t v;
     memcpy(&v, p, 4);
@@ -39,24 +54,21 @@ INLINE void dot256(int64_t kind, int tokens, int half, const Matrix *w, const ui
     const int16_t *x = rows->x + first * stride;
     __m256i acc[4][2];
     for (int t = 0; t < tokens; t++) acc[t][0] = acc[t][1] = _mm256_setzero_si256();
-    for (int64_t k = 0; kind == F16 && k < w->columns; k++) {
-        __m256i weight = halves256(group + (k * GROUP + 8 * half) * 2);
+    float unit = (float)((int64_t)1 << w->bits);
+    for (int64_t k = 0; is_float(kind) && k < w->columns; k++) {
+        __m256i weight = floats256(kind, group + (k * GROUP + 8 * half) * (kind == F32 ? 4 : 2), unit);
         for (int t = 0; t < tokens; t++) accumulate(acc[t], _mm256_set1_epi32(x[t * stride + k]), weight);
     }
-    for (int64_t b = 0; kind != F16 && b < w->columns / BLOCK; b++) {
-        const uint8_t *p = block_start(kind, group, b) + 8 * half, *d = scales_start(kind, group, b) + 16 * half;
+    for (int64_t b = 0; !is_float(kind) && b < w->columns / BLOCK; b++) {
+        const uint8_t *p = block_start(kind, group, b) + 8 * half, *d = super_start(kind, group, b) + 16 * half;
         int8_t buffer[BLOCK * GROUP];
         const int8_t *q = quants(kind, group, b, buffer) + 16 * half;
-        __m256i scale = halves256(d), second = scale, sum[4];
-        if (kind == Q4_K) scale = _mm256_mullo_epi32(scale, bytes256(p, 0));
-        if (kind == Q6_K) {
-            second = _mm256_mullo_epi32(scale, bytes256(p + GROUP, 1));
-            scale = _mm256_mullo_epi32(scale, bytes256(p, 1));
-        }
+        __m256i plain = halves256(d), sum[4];
+        __m256i scale = factor256(kind, plain, p), second = has_two(kind) ? factor256(kind, plain, p + GROUP) : scale;
         for (int t = 0; t < tokens; t++) sum[t] = _mm256_setzero_si256();
 #pragma GCC unroll 16
         for (int i = 0; i < BLOCK / 2; i++) {
-            if (kind == Q6_K && i == 8)
+            if (has_two(kind) && i == 8)
                 for (int t = 0; t < tokens; t++) {
                     accumulate(acc[t], sum[t], scale);
                     sum[t] = _mm256_setzero_si256();
@@ -67,12 +79,21 @@ INLINE void dot256(int64_t kind, int tokens, int half, const Matrix *w, const ui
                 sum[t] = _mm256_add_epi32(
                     sum[t], _mm256_madd_epi16(weight, pair256(x + t * stride + b * BLOCK + i * 2)));
         }
-        for (int t = 0; t < tokens; t++) accumulate(acc[t], sum[t], kind == Q6_K ? second : scale);
-        if (kind == Q4_K) {
-            __m256i min = _mm256_mullo_epi32(halves256(d + 2 * GROUP), bytes256(p + GROUP, 0));
-            min = _mm256_sub_epi32(_mm256_setzero_si256(), min);
+        for (int t = 0; t < tokens; t++) accumulate(acc[t], sum[t], second);
+        if (!has_minimum(kind)) continue;
+        const int32_t *all = rows->sums + first * (stride / HALF) + 2 * b;
+        __m256i least = halves256(d + 2 * GROUP);
+        if (bytes16(kind)) least = _mm256_sub_epi32(_mm256_setzero_si256(), least);
+        if (has_two(kind)) {
+            __m256i low = factor256(kind, least, p + 2 * GROUP), high = factor256(kind, least, p + 3 * GROUP);
+            for (int t = 0; t < tokens; t++) {
+                accumulate(acc[t], _mm256_set1_epi32(all[t * (stride / HALF)]), low);
+                accumulate(acc[t], _mm256_set1_epi32(all[t * (stride / HALF) + 1]), high);
+            }
+        } else {
+            __m256i min = factor256(kind, least, p + GROUP);
             for (int t = 0; t < tokens; t++)
-                accumulate(acc[t], _mm256_set1_epi32(rows->sums[(first + t) * (stride / BLOCK) + b]), min);
+                accumulate(acc[t], _mm256_set1_epi32(all[t * (stride / HALF)] + all[t * (stride / HALF) + 1]), min);
         }
     }
     for (int t = 0; t < tokens; t++)
@@ -98,7 +119,7 @@ INLINE void dot256(int64_t kind, int tokens, int half, const Matrix *w, const ui
 
 static void dot(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]) {
-    switch (w->kind) { EACH(F16) EACH(Q4_0) EACH(Q8_0) EACH(Q4_K) EACH(Q6_K) }
+    switch (w->kind) { EACH_KIND(EACH) }
 }
 
 #define QUERIES 4

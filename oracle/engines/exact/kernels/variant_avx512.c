@@ -29,6 +29,21 @@ INLINE __m512i bytes512(const uint8_t *p, int is_signed) {
     return is_signed ? _mm512_cvtepi8_epi32(v) : _mm512_cvtepu8_epi32(v);
 }
 
+/* A block's factors times its scale. */
+INLINE __m512i factor512(int64_t kind, __m512i scale, const uint8_t *p) {
+    return bytes16(kind) ? _mm512_mullo_epi32(scale, bytes512(p, signed_factors(kind))) : scale;
+}
+
+/* Sixteen weights of a column of floats, rounded to `bits` fraction bits. unit: 2^bits. */
+INLINE __m512i floats512(int64_t kind, const uint8_t *column, float unit) {
+    if (kind == F32) return _mm512_loadu_si512(column);
+    if (kind == F16) return halves512(column);
+    __m512i wide = _mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256((const __m256i *)column)), 16);
+    /* Eight bits of BF16 and the half fit a float's 24, or the half does not matter. */
+    __m512 v = _mm512_add_ps(_mm512_mul_ps(_mm512_castsi512_ps(wide), _mm512_set1_ps(unit)), _mm512_set1_ps(0.5f));
+    return _mm512_cvtps_epi32(_mm512_roundscale_ps(v, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC));
+}
+
 INLINE __m512i pair512(const int16_t *p) {
     int32_t v;
     memcpy(&v, p, 4);
@@ -42,25 +57,22 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
     const int16_t *x = rows->x + first * stride;
     __m512i acc[TILE][2];
     for (int t = 0; t < tokens; t++) acc[t][0] = acc[t][1] = _mm512_setzero_si512();
-    for (int64_t k = 0; kind == F16 && k < w->columns; k++) {
-        __m512i weight = halves512(group + k * 2 * GROUP);
+    float unit = (float)((int64_t)1 << w->bits);
+    for (int64_t k = 0; is_float(kind) && k < w->columns; k++) {
+        __m512i weight = floats512(kind, group + k * GROUP * (kind == F32 ? 4 : 2), unit);
         for (int t = 0; t < tokens; t++) accumulate(acc[t], _mm512_set1_epi32(x[t * stride + k]), weight);
     }
-    for (int64_t b = 0; kind != F16 && b < w->columns / BLOCK; b++) {
-        const uint8_t *p = block_start(kind, group, b), *d = scales_start(kind, group, b);
+    for (int64_t b = 0; !is_float(kind) && b < w->columns / BLOCK; b++) {
+        const uint8_t *p = block_start(kind, group, b), *d = super_start(kind, group, b);
         int8_t buffer[BLOCK * GROUP];
         const int8_t *q = quants(kind, group, b, buffer);
-        __m512i scale = halves512(d), second = scale, sum[TILE];
-        if (kind == Q4_K) scale = _mm512_mullo_epi32(scale, bytes512(p, 0));
-        if (kind == Q6_K) {
-            second = _mm512_mullo_epi32(scale, bytes512(p + GROUP, 1));
-            scale = _mm512_mullo_epi32(scale, bytes512(p, 1));
-        }
+        __m512i plain = halves512(d), sum[TILE];
+        __m512i scale = factor512(kind, plain, p), second = has_two(kind) ? factor512(kind, plain, p + GROUP) : scale;
         for (int t = 0; t < tokens; t++) sum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 16
         for (int i = 0; i < BLOCK / 2; i++) {
             if (tokens == 1 && i % 2 == 0) _mm_prefetch(p + AHEAD + i * 32, _MM_HINT_T0);
-            if (kind == Q6_K && i == 8)
+            if (has_two(kind) && i == 8)
                 for (int t = 0; t < tokens; t++) {
                     accumulate(acc[t], sum[t], scale);
                     sum[t] = _mm512_setzero_si512();
@@ -70,12 +82,21 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
             for (int t = 0; t < tokens; t++)
                 sum[t] = _mm512_dpwssd_epi32(sum[t], weight, pair512(x + t * stride + b * BLOCK + i * 2));
         }
-        for (int t = 0; t < tokens; t++) accumulate(acc[t], sum[t], kind == Q6_K ? second : scale);
-        if (kind == Q4_K) {
-            __m512i min = _mm512_mullo_epi32(halves512(d + 2 * GROUP), bytes512(p + GROUP, 0));
-            min = _mm512_sub_epi32(_mm512_setzero_si512(), min);
+        for (int t = 0; t < tokens; t++) accumulate(acc[t], sum[t], second);
+        if (!has_minimum(kind)) continue;
+        const int32_t *all = rows->sums + first * (stride / HALF) + 2 * b;
+        __m512i least = halves512(d + 2 * GROUP);
+        if (bytes16(kind)) least = _mm512_sub_epi32(_mm512_setzero_si512(), least);
+        if (has_two(kind)) {
+            __m512i low = factor512(kind, least, p + 2 * GROUP), high = factor512(kind, least, p + 3 * GROUP);
+            for (int t = 0; t < tokens; t++) {
+                accumulate(acc[t], _mm512_set1_epi32(all[t * (stride / HALF)]), low);
+                accumulate(acc[t], _mm512_set1_epi32(all[t * (stride / HALF) + 1]), high);
+            }
+        } else {
+            __m512i min = factor512(kind, least, p + GROUP);
             for (int t = 0; t < tokens; t++)
-                accumulate(acc[t], _mm512_set1_epi32(rows->sums[(first + t) * (stride / BLOCK) + b]), min);
+                accumulate(acc[t], _mm512_set1_epi32(all[t * (stride / HALF)] + all[t * (stride / HALF) + 1]), min);
         }
     }
     for (int t = 0; t < tokens; t++)
@@ -86,18 +107,27 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
         }
 }
 
+/* Types that most files have. Each number of tokens is code of its own, which takes seconds to compile. */
+INLINE int is_frequent(int64_t kind) {
+    return kind == F16 || kind == Q4_0 || kind == Q8_0 || kind == Q4_K || kind == Q6_K;
+}
+
 #define TOKENS(kind)                                                                                                  \
     case kind:                                                                                                        \
-        switch (tokens) {                                                                                             \
-        case 1: dot512(kind, 1, w, group, rows, first, acc); return;                                                  \
-        case 2: dot512(kind, 2, w, group, rows, first, acc); return;                                                  \
-        case 4: dot512(kind, 4, w, group, rows, first, acc); return;                                                  \
-        default: dot512(kind, 8, w, group, rows, first, acc); return;                                                 \
-        }
+        if (tokens == 8) {                                                                                            \
+            dot512(kind, 8, w, group, rows, first, acc);                                                              \
+        } else if (tokens == 4 && is_frequent(kind)) {                                                                \
+            dot512(kind, 4, w, group, rows, first, acc);                                                              \
+        } else if (tokens == 2 && is_frequent(kind)) {                                                                \
+            dot512(kind, 2, w, group, rows, first, acc);                                                              \
+        } else {                                                                                                      \
+            for (int t = 0; t < tokens; t++) dot512(kind, 1, w, group, rows, first + t, acc + t);                     \
+        }                                                                                                             \
+        return;
 
 static void dot(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]) {
-    switch (w->kind) { TOKENS(F16) TOKENS(Q4_0) TOKENS(Q8_0) TOKENS(Q4_K) TOKENS(Q6_K) }
+    switch (w->kind) { EACH_KIND(TOKENS) }
 }
 
 INLINE void dots_of(int queries, const int16_t *high, const int16_t *low, int64_t pairs, const int16_t *keys,
