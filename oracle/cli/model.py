@@ -1,6 +1,7 @@
 """`didyma model`: which models this node may serve, watch and vote on."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -63,6 +64,8 @@ def add(
             _print(given)
             reason = exactness.refusal(models.file_path(digest))
             typer.echo(f"exact    {printable(exactness.told(reason))}")
+            if reason is None:
+                _warn_of_limits(exactness.saturated(models.file_path(digest)))
 
 
 @app.command(name="list")
@@ -179,6 +182,15 @@ def _text(option: str) -> str:
 
 def _summary(manifest: Manifest) -> dict[str, Any]:
     return {"model": manifest.model_id, "name": manifest.name, "file_bytes": manifest.file_bytes}
+
+
+def _warn_of_limits(saturated: Mapping[str, int]) -> None:
+    for operator, count in saturated.items():
+        typer.secho(
+            f"warning: {count} numbers of {operator} reach their limit on a usual text: the exact engine's answers may "
+            "be worse than this model's; offer another quantization or model",
+            fg="yellow",
+        )
 
 
 def _print(manifest: Manifest) -> None:

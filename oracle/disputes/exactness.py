@@ -1,8 +1,12 @@
 """Whether the exact engine computes a model file and the dispute game can judge it, in words for operators."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from oracle.disputes import commitments
+from oracle.engines.exact import cpu_kernels
+from oracle.engines.exact.cpu_linear import CpuLinear
+from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
@@ -18,6 +22,26 @@ def refusal(path: Path) -> str | None:
     except BadModelFile as error:
         return str(error)
     return None
+
+
+CALIBRATION = (
+    b"The quick brown fox jumps over the lazy dog. In 1969 two people walked on the moon, 384,400 km away; what they "
+    b"said there is known to everyone.\n\ndef area(r): return 3.14159 * r**2 # \xc3\xa9\xc3\xa0\xc3\xbc \xe2\x82\xac\n"
+)
+
+
+def saturated(path: Path) -> Mapping[str, int]:
+    """How many numbers reach their limits, by operator, while the model reads a text; the first tokens are the largest.
+
+    One matrix lies in memory at a time. Raises BadModelFile.
+    """
+    fast = CpuLinear() if cpu_kernels.available() else None
+    model, header = Reference(load(path), fast), read(path)
+    start = header.metadata.get("tokenizer.ggml.bos_token_id")
+    tokens = [*([] if start is None else [start]), *Tokenizer(header).encode(CALIBRATION)]
+    tokens = tokens[: model.architecture.context]
+    model.run([Chunk(tokens, model.cache(len(tokens)), len(tokens))])
+    return model.saturated
 
 
 def told(reason: str | None) -> str:
