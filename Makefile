@@ -9,7 +9,8 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
-.PHONY: help demo demo-panel demo-picture test prove check bench gas abi lock install wheel contracts-built diagrams clean
+.PHONY: help demo demo-panel demo-picture test ape-built python-tests prove check bench gas abi lock install wheel \
+    contracts-built diagrams clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,10 +26,16 @@ demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.sv
 	@$(PY) -m oracle.cli demo --picture docs/demo.svg
 
 test: install contracts-built wheel ## all tests
-	@tools/quietly "Compiling the contracts for Ape" ape compile
 	forge test
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim tests/e2e
+	@$(MAKE) --no-print-directory -j2 ape-built python-tests
 	ape test tests/contracts
+
+# Beside one another: Ape compiles with one core for minutes.
+ape-built:
+	@tools/quietly "Compiling the contracts for Ape" ape compile
+
+python-tests:
+	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim tests/e2e
 
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game, a siege
 	$(PY) tests/prove.py
@@ -46,7 +53,7 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 	forge fmt --check contracts tests/invariants
 	mypy
 	forge lint --deny notes contracts
-	slither . --config-file slither.config.json
+	slither-built
 	pytest -p no:ape_test tests/unit/test_docs.py tests/unit/test_samples.py tests/unit/test_claims.py tests/unit/test_door.py
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
@@ -75,7 +82,7 @@ wheel: | .venv/node ## the package as one file, in dist/
 install: .venv/dev node_modules/all ## everything that the tests need
 
 contracts-built: .venv/dev node_modules/all
-	@tools/quietly "Compiling the contracts" forge build contracts tests/invariants
+	@tools/quietly "Compiling the contracts" forge build --build-info contracts tests/invariants
 
 # Three sets of packages in one environment, each with all of the one before it. Installing one forgets what was there:
 # a smaller set may change versions, and an environment whose making was broken off belongs to no set and is made anew.
