@@ -78,6 +78,48 @@ FAULTS = (
         "        if (_isDrawn(status)) _leaveDraw(service, state);\n        else if (status != SeatStatus.Suspended)",
         "        if (!_isDrawn(status) && status != SeatStatus.Suspended)",
     ),
+    Fault(
+        "C2",
+        "a full clock for each game, however many",
+        "disputes/Games.sol",
+        "terms.clockSeconds + backlog;",
+        "terms.clockSeconds + backlog * 0;",
+    ),
+    Fault(
+        "C4",
+        "the price of a challenge has no ceiling",
+        "disputes/GameServices.sol",
+        "rampWei < ceilingWei ? rampWei : ceilingWei;",
+        "rampWei < ceilingWei ? rampWei : rampWei;",
+    ),
+    Fault(
+        "C5",
+        "a seat without a free bond is fined",
+        "Turns.sol",
+        "\n            && !_maybeShortAt(money, req.bondWei(), req.turnSeconds(), beganAt);",
+        "\n            && money.balanceWei + beganAt + req.bondWei() > 0;",
+    ),
+    Fault(
+        "C5",
+        "a service takes prompts that leave no room for an answer",
+        "disputes/referee/Referee.sol",
+        "        Prompts.checkIds(n.contextLength, n.prefixCount + n.suffixCount, promptBytes);\n",
+        "        Prompts.checkIds(n.contextLength, n.prefixCount + n.suffixCount, promptBytes * 0);\n",
+    ),
+    Fault(
+        "C6",
+        "a node must make a callback to get its bond back",
+        "Oracle.sol",
+        "bool leaves = leavesCallback && callbackGas > 0;",
+        "bool leaves = leavesCallback && callbackGas > type(uint256).max / 2;",
+    ),
+    Fault(
+        "C7",
+        "a drained seat is still drawn",
+        "Seats.sol",
+        "        _leaveDraw(service, state);\n        state.money.status = SeatStatus.Suspended;",
+        "        state.money.status = SeatStatus.Suspended;",
+    ),
 )
 
 
