@@ -1,0 +1,136 @@
+"""Contracts with all their mutants in them, and a build of the tests' contracts around them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from mutants.operators import Mutant, Schemata
+
+ROOT = Path(__file__).resolve().parents[2]
+SWITCH = "0x000000000000000000000000000000000000515D"
+"""An account whose balance in wei is the number of the mutant that is on."""
+LIBRARY = f"""// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+function on(uint256 number) view returns (bool) {{
+    return address({SWITCH}).balance == number;
+}}
+"""
+GROUPS = {
+    "ledger": ["Credits.sol", "ServiceStore.sol", "Seats.sol", "Services.sol", "Turns.sol", "Oracle.sol"],
+}
+"""Files whose mutants are built together."""
+ROOTS = {
+    "ledger": [
+        *("Lens.sol", "Oracle.sol", "disputes/PanelArbiter.sol", "mocks/Hostile.sol", "mocks/Listener.sol"),
+        *("mocks/MockArbiter.sol", "mocks/MockAttester.sol", "examples/Correspondent.sol", "examples/Wager.sol"),
+    ],
+}
+"""What their tests deploy."""
+PURE = "interfaces/Types.sol"
+"""Its operators must be pure; every other function may look at the switch."""
+IMPORTS = ("@openzeppelin/contracts/", "node_modules/@openzeppelin/contracts/"), ("solady/", "node_modules/solady/src/")
+FORGE = """[profile.default]
+src = "contracts"
+test = "none"
+out = "out"
+cache_path = "cache"
+libs = ["node_modules"]
+solc = "{solc}"
+evm_version = "osaka"
+optimizer = true
+optimizer_runs = 1
+via_ir = true
+bytecode_hash = "none"
+cbor_metadata = false
+ignored_error_codes = [5159, 2018, 5574, 3860]
+remappings = ["@openzeppelin/contracts/=node_modules/@openzeppelin/contracts/", "solady/=node_modules/solady/src/"]
+"""
+
+
+def written(group: str, folder: Path) -> list[Mutant]:
+    """Writes the contracts with the mutants of a group into `folder`. Number k is the k-th, from one."""
+    files, sources = GROUPS[group], _imported(ROOTS[group])
+    trees = _analysed(sources)["sources"]
+    left_out: set[str] = set()
+    while True:
+        made, mutants = dict(sources), []
+        for file in files:
+            schemata = Schemata(file, sources[file].encode(), len(mutants) + 1, left_out)
+            text = schemata.rewritten(trees[f"contracts/{file}"]["ast"])
+            depth = "./" + "../" * file.count("/")
+            made[file] = text.replace("\n\n", f'\n\nimport {{on}} from "{depth}Switch.sol";\n', 1)
+            mutants += schemata.mutants
+        made = {file: text if file == PURE else re.sub(r"\bpure\b", "view", text) for file, text in made.items()}
+        made["Switch.sol"] = LIBRARY
+        wrong = _wrong(made, mutants)
+        if not wrong:
+            break
+        left_out |= wrong
+    shutil.rmtree(folder / "contracts", ignore_errors=True)
+    for file, text in made.items():
+        path = folder / "contracts" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / "foundry.toml").write_text(FORGE.format(solc=ROOT / "tools/solc/solc-v0.8.37"))
+    if not (folder / "node_modules").exists():
+        (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    (folder / "mutants.json").write_text(json.dumps([asdict(each) for each in mutants], indent=1))
+    return mutants
+
+
+def _imported(roots: Sequence[str]) -> dict[str, str]:
+    """Those files and all of ours that they import."""
+    base, found, queue = ROOT / "contracts", {}, list(roots)
+    while queue:
+        file = queue.pop()
+        if file not in found:
+            found[file] = (base / file).read_text()
+            for name in re.findall(r'from "(\.[^"]+)"', found[file]):
+                queue.append(os.path.relpath(os.path.normpath(base / file / ".." / name), base))
+    return dict(sorted(found.items()))
+
+
+def _analysed(sources: dict[str, str]) -> Any:
+    """What the compiler says of sources without building them."""
+    request = {
+        "language": "Solidity",
+        "sources": {f"contracts/{file}": {"content": text} for file, text in sources.items()},
+        "settings": {
+            "remappings": [f"{name}={path}" for name, path in IMPORTS],
+            "outputSelection": {"*": {"": ["ast"]}},
+        },
+    }
+    compiler = ["node", "tools/solc/solc-v0.8.37", "--standard-json"]
+    done = subprocess.run(compiler, cwd=ROOT, input=json.dumps(request), capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def _wrong(made: dict[str, str], mutants: list[Mutant]) -> set[str]:
+    """Keys of mutants that do not compile."""
+    wrong = set()
+    for error in _analysed(made).get("errors", []):
+        if error["severity"] != "error":
+            continue
+        file, start = error["sourceLocation"]["file"].removeprefix("contracts/"), error["sourceLocation"]["start"]
+        text = made[file].encode()
+        end = error["sourceLocation"]["end"]
+        inside = re.findall(rb"\bon\((\d+)\)", text[start:end]) or re.findall(rb"\bon\((\d+)\)", text[:start])[-1:]
+        if not inside:
+            raise AssertionError(error["formattedMessage"])
+        wrong.add(mutants[int(inside[0]) - 1].key)
+    return wrong
+
+
+def build(group: str, folder: Path) -> list[Mutant]:
+    """The same, compiled."""
+    mutants = written(group, folder)
+    environment = {**os.environ, "FOUNDRY_PROFILE": "default"}
+    subprocess.run([ROOT / "tools/bin/forge", "build"], cwd=folder, env=environment, check=True)
+    return mutants
