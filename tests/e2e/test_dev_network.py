@@ -62,7 +62,8 @@ def test_dev__stopped_before_it_is_ready__leaves_no_process(tmp_path, seconds):
     said, _ = process.communicate(timeout=60)
     assert process.returncode in (-signal.SIGINT, 0, 1, 130), said
     assert not [pid for pid in family if alive(pid)]
-    assert "Traceback" not in said or seconds < 4  # Python itself is still being read
+    is_starting = "<frozen importlib" in said or "_get_module_details" in said  # Python still reads its modules
+    assert "Traceback" not in said or is_starting
 
 
 def test_dev__killed__its_chain_and_nodes_end_with_it(tmp_path):
