@@ -4,6 +4,7 @@ import pytest
 import requests
 from web3.exceptions import Web3RPCError
 
+from oracle.chain.spans import AT_ONCE
 from oracle.client.logs import in_order, whole_history
 from oracle.errors import RpcRefused, RpcUnavailable
 
@@ -45,7 +46,7 @@ def test_in_order__single_blocks_refused__gives_up_soon():
     endpoint = Limited(0, RpcRefused("the method is not served"))
     with pytest.raises(RpcRefused, match="not served"):
         in_order(endpoint, 0, LAST, whole_history())
-    assert endpoint.asked < 40  # in halves, several on their way
+    assert endpoint.asked <= 1 + AT_ONCE * LAST.bit_length()  # in halves, several on their way
 
 
 @pytest.mark.parametrize("error", [RpcUnavailable("gone"), http(401), http(404), http(429), http(500 - 1)])
