@@ -499,7 +499,7 @@ class Sender:
         self._places.look(head.number)
         for position, key in enumerate(planned):
             if self._places.are_full(pending, moves=moves):
-                report.waiting = len(planned) - position
+                report.waiting += len(planned) - position
                 return
             with self._journal.read() as tx:
                 row = Outbox(tx, self.address).require(key)
