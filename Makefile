@@ -56,7 +56,7 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 	forge fmt --check contracts tests/invariants
 	mypy
 	forge lint --deny notes contracts
-	slither . --config-file slither.config.json
+	slither-built
 	pytest -p no:ape_test tests/unit/test_docs.py tests/unit/test_samples.py tests/unit/test_claims.py tests/unit/test_door.py
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
@@ -86,7 +86,7 @@ wheel: | .venv/node ## the package as one file, in dist/
 install: .venv/dev node_modules/all ## everything that the tests need
 
 contracts-built: .venv/dev node_modules/all
-	@tools/quietly "Compiling the contracts" forge build contracts tests/invariants
+	@tools/quietly "Compiling the contracts" forge build --build-info contracts tests/invariants
 
 # Three sets of packages in one environment, each with all of the one before it. Installing one forgets what was there:
 # a smaller set may change versions, and an environment whose making was broken off belongs to no set and is made anew.

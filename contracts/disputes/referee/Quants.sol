@@ -307,7 +307,8 @@ library Quants {
             let up := sub(add(exponent, bits), 150)
             switch slt(up, 0)
             case 0 { value := shl(up, value) }
-            default { value := sar(sub(0, up), add(value, shl(not(up), 1))) }
+            // Half upward: floor((floor(2v / 2^n) + 1) / 2), for n places to the right; not(up) is n - 1.
+            default { value := sar(1, add(sar(not(up), value), 1)) }
         }
     }
 
