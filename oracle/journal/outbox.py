@@ -204,6 +204,14 @@ class Outbox:
             .values(deadline=deadline)
         )
 
+    def drop(self, key: str, reason: str) -> None:
+        """Declares an intent useless. A planned one is abandoned; a sent one loses its nonce to a self-transfer."""
+        row = self.intent(key)
+        if row is not None and row.state == "planned":
+            self.set_intent(key, "abandoned", reason=reason)
+        elif row is not None and row.state == "sent":
+            self.set_intent(key, "replacing", reason=reason)
+
     def set_intent(self, key: str, state: str, **values: Any) -> None:
         """Moves an intent on."""
         self._db.execute(sa.update(intents).where(intents.c.key == key).values(state=state, **values))
