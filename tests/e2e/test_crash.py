@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from e2e.world import ACCOUNTS, NODES, World, drive, make_node, rewound, settle, world
+from e2e.world import ACCOUNTS, NODES, World, drive, make_node, settle, world
 from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
 
@@ -34,17 +34,11 @@ DISPUTED = ["RequestPosted", "AnswerPosted", "AnswerDisputed", "AnswerRuled"]
 
 
 @pytest.fixture(scope="module")
-def operated() -> Iterator[World]:
+def built() -> Iterator[World]:
     with world() as made:
         for seat in range(1, 5):
             made.act(NODES[seat], "setOperator", made.service, seat, OPERATOR.address)
         yield made
-
-
-@pytest.fixture
-def earth(operated: World) -> Iterator[World]:
-    with rewound(operated) as fresh:
-        yield fresh
 
 
 def live(earth: World, folder: Path, goal: Callable[[], bool], *, answer: bool) -> None:

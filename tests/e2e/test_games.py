@@ -88,12 +88,6 @@ def built(store: ModelStore) -> Iterator[World]:
         yield made
 
 
-@pytest.fixture
-def earth(built: World) -> Iterator[World]:
-    with rewound(built) as fresh:
-        yield fresh
-
-
 def exact(store: ModelStore) -> ExactEngine:
     (manifest,) = store.manifests()
     return ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), prompt_ids=True)

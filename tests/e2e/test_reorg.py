@@ -7,7 +7,7 @@ from the node. Confirmations 1, final after 8: depths 1, 7, 8 are survived, 9 is
 from collections.abc import Iterator
 
 import pytest
-from e2e.world import NODES, World, drive, make_node, rewound, settle, step, world
+from e2e.world import NODES, World, drive, make_node, settle, step, world
 
 from oracle.errors import FinalityViolated
 from oracle.journal.outbox import Outbox
@@ -17,18 +17,12 @@ D = 8
 
 
 @pytest.fixture(scope="module")
-def operated() -> Iterator[World]:
+def built() -> Iterator[World]:
     with world() as made:
         for seat in range(1, 5):
             made.act(NODES[seat], "setOperator", made.service, seat, NODES[0].address)
         made.chain.mine(2 * D)
         yield made
-
-
-@pytest.fixture
-def earth(operated: World) -> Iterator[World]:
-    with rewound(operated) as fresh:
-        yield fresh
 
 
 async def reach(earth, node, request, status, age):

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, make_node, rewound, step, world
+from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, make_node, step, world
 from fastapi.testclient import TestClient
 from rig.anvil import CHAIN_ID
 from rig.fake_engine import FakeEngine
@@ -56,12 +56,6 @@ def built() -> Iterator[World]:
         for seat in range(1, 4):
             made.act(NODES[seat], "setOperator", made.service, seat, NODES[0].address)
         yield made
-
-
-@pytest.fixture
-def earth(built: World) -> Iterator[World]:
-    with rewound(built) as fresh:
-        yield fresh
 
 
 class Vendor(DevSource):

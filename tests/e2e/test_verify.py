@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.world import DAPP, World, by_panel, rewound, world
+from e2e.world import DAPP, World, by_panel, world
 from rig import asking
 from rig.fake_engine import STOP, FakeEngine
 from typer.testing import CliRunner
@@ -51,12 +51,6 @@ class BytesEngine(FakeEngine):
 def built() -> Iterator[World]:
     with world(MANIFEST, by_panel) as made:
         yield made
-
-
-@pytest.fixture
-def earth(built: World) -> Iterator[World]:
-    with rewound(built) as fresh:
-        yield fresh
 
 
 @pytest.fixture

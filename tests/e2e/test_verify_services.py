@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.world import World, by_panel, rewound, world
+from e2e.world import World, by_panel, world
 from rig import asking
 from typer.testing import CliRunner
 
@@ -53,12 +53,6 @@ def verified(earth: World, folder: Path, store: ModelStore, request: int, status
 def built(manifest: Manifest) -> Iterator[World]:
     with world(manifest, by_panel) as made:
         yield made
-
-
-@pytest.fixture
-def earth(built: World) -> Iterator[World]:
-    with rewound(built) as fresh:
-        yield fresh
 
 
 def test_verify__llama_cpp_s_answer_and_a_lie__within_tolerance_and_wrong(earth, tmp_path, store, manifest):

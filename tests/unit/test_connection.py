@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 import pytest
 from pydantic import SecretStr
 from rig.anvil import ROOT, Anvil, anvil, free_port
-from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.stack import make_rpc
 from typer.testing import CliRunner
 from web3 import Web3
@@ -53,12 +52,6 @@ TROUBLES = [
 def chain() -> Iterator[Anvil]:
     with anvil() as running:
         running.mine(2)
-        yield running
-
-
-@pytest.fixture
-def proxy(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
         yield running
 
 

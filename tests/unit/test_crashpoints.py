@@ -1,24 +1,14 @@
 """kill -9 at every step, once and twice: the restart finishes the work and repeats nothing."""
 
 import re
-from collections.abc import Iterator
 from functools import partial
 
 import pytest
-from rig import contract
-from rig.anvil import ROOT, Anvil, anvil
+from rig.anvil import ROOT
 from rig.child import KILLED, run_child
 from rig.crash_cases import CASES
 
 from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
-
-
-@pytest.fixture
-def chain() -> Iterator[Anvil]:
-    with anvil() as running:
-        contract.place(running)
-        running.mine()
-        yield running
 
 
 def test_points__every_name__is_called_somewhere_and_has_a_case():

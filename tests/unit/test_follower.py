@@ -1,7 +1,7 @@
 """The follower against a real chain: each event once, in order, and gone when its block goes."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rig import contract
-from rig.anvil import Anvil, anvil
 from rig.crash_cases import open_journal
 from rig.fault_rpc import Fault, FaultRpc, fault_rpc
 from rig.recorder import Recorder, catch_up, make_follower, say, seen
@@ -26,20 +25,6 @@ from oracle.journal.journal import Journal
 from oracle.node import ledger
 
 LOOKALIKE = "0x" + "ab" * 20
-
-
-@pytest.fixture
-def chain() -> Iterator[Anvil]:
-    with anvil() as running:
-        contract.place(running)
-        running.mine()
-        yield running
-
-
-@pytest.fixture
-def proxy(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
-        yield running
 
 
 @dataclass

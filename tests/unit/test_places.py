@@ -1,19 +1,7 @@
 """How many transactions of one key wait for blocks at once, and which of them."""
 
-from collections.abc import Iterator
-
-import pytest
 from rig import contract
-from rig.anvil import Anvil, anvil
 from rig.stack import intent, stack
-
-
-@pytest.fixture
-def chain() -> Iterator[Anvil]:
-    with anvil() as running:
-        contract.place(running)
-        running.mine()
-        yield running
 
 
 async def test_tick__many_intents__urgent_first_and_within_the_pending_limit(chain, tmp_path):

@@ -9,7 +9,6 @@ from eth_account import Account
 from pydantic import SecretStr
 from rig import contract
 from rig.anvil import KEYS, Anvil, anvil, free_port
-from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.recorder import SPEAKER, say
 from rig.stack import make_rpc
 
@@ -38,18 +37,6 @@ def chain() -> Iterator[Anvil]:
         running.mine()
         say(running, 1)
         running.mine(5)
-        yield running
-
-
-@pytest.fixture
-def proxy(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
-        yield running
-
-
-@pytest.fixture
-def second(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
         yield running
 
 

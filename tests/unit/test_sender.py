@@ -1,12 +1,9 @@
 """The sender against a real chain: every transaction once, whatever happens on the way."""
 
-from collections.abc import Iterator
-
 import pytest
 from eth_account import Account
 from rig import contract
-from rig.anvil import KEYS, Anvil, anvil
-from rig.fault_rpc import FaultRpc, fault_rpc
+from rig.anvil import KEYS, Anvil
 from rig.stack import intent, stack
 
 from oracle.chain.fees import FeePolicy, Fees
@@ -16,26 +13,6 @@ from oracle.journal.outbox import Outbox
 
 NODE = Account.from_key(KEYS[0]).address
 OTHER = Account.from_key(KEYS[1]).address
-
-
-@pytest.fixture
-def chain() -> Iterator[Anvil]:
-    with anvil() as running:
-        contract.place(running)
-        running.mine()
-        yield running
-
-
-@pytest.fixture
-def proxy(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
-        yield running
-
-
-@pytest.fixture
-def second(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
-        yield running
 
 
 def send_elsewhere(chain: Anvil) -> None:

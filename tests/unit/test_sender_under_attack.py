@@ -1,28 +1,10 @@
 """The sender where endpoints, prices and forks conspire: it may be delayed, and is neither stopped nor fooled."""
 
-from collections.abc import Iterator
-
 import pytest
 from rig import contract
-from rig.anvil import Anvil, anvil
-from rig.fault_rpc import FaultRpc, fault_rpc
 from rig.stack import Stack, intent, stack
 
 from oracle.chain.units import ETHER, GWEI
-
-
-@pytest.fixture
-def chain() -> Iterator[Anvil]:
-    with anvil() as running:
-        contract.place(running)
-        running.mine()
-        yield running
-
-
-@pytest.fixture
-def proxy(chain: Anvil) -> Iterator[FaultRpc]:
-    with fault_rpc(chain.url) as running:
-        yield running
 
 
 async def at_100_gwei(s: Stack, blocks: int) -> None:
