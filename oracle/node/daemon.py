@@ -143,11 +143,6 @@ class Node:
         """How this node's dispute games stand."""
         return self._litigant.standings
 
-    @property
-    def busy(self) -> bool:
-        """Whether anything is being computed."""
-        return bool(self.workshop.running or self._litigant.running or (self.enclave and self.enclave.running))
-
     def stop(self) -> None:
         """Asks the loop to end after the round in hand."""
         self.status.stopping = True

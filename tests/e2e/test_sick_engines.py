@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from e2e.test_api import HOST
-from e2e.world import ACCOUNTS, NODES, WINDOW, drive, make_node, settle, step
+from e2e.world import ACCOUNTS, NODES, WINDOW, drive, is_busy, make_node, settle, step
 from fastapi.testclient import TestClient
 from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 from structlog.testing import capture_logs
@@ -143,7 +143,7 @@ async def test_engine__dies_at_the_tenth_job__red_until_the_next_worker_has_prov
             tenth = earth.ask(b"the tenth question")
             for _ in range(1000):
                 await node.round()
-                await asyncio.wait(node.workshop._running.values(), timeout=20) if node.busy else earth.chain.mine()
+                await asyncio.wait(node.workshop._running.values(), timeout=20) if is_busy(node) else earth.chain.mine()
                 if engine.restarts:
                     break
                 node.again()

@@ -218,6 +218,11 @@ async def step(world: World, *nodes: Node, blocks: int = 1) -> None:
         world.chain.mine()
 
 
+def is_busy(node: Node) -> bool:
+    """Whether it computes anything."""
+    return bool(node.workshop.running or node._litigant.running or (node.enclave and node.enclave.running))
+
+
 async def settle(node: Node) -> None:
     """Rounds until the node has nothing left to do at this head."""
     for _ in range(200):
@@ -225,10 +230,10 @@ async def settle(node: Node) -> None:
             await node.round()
         except ReorgedAway:
             continue  # half of a reorg was seen; the next round sees it whole
-        if not node.busy:
+        if not is_busy(node):
             node.again()
             await node.round()
-            if not node.busy:
+            if not is_busy(node):
                 return
         await asyncio.sleep(0.005)
         node.again()

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from e2e.world import NODES, World, by_panel, make_node, world
+from e2e.world import NODES, World, by_panel, is_busy, make_node, world
 from rig.fake_engine import FakeEngine
 from rig.sim.faults import SimEndpoint, connected
 from rig.sim.local import local
@@ -43,7 +43,7 @@ async def until(earth: World, node: Node, done: Any) -> None:
     for _ in range(MOST_BLOCKS):
         node.again()
         await node.round()
-        while node.busy and not any(task.done() for task in node.workshop._running.values()):
+        while is_busy(node) and not any(task.done() for task in node.workshop._running.values()):
             await asyncio.sleep(0.001)
         node.again()
         await node.round()

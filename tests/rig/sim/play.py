@@ -7,7 +7,7 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from e2e.world import ACCOUNTS, NODES, World, make_node
+from e2e.world import ACCOUNTS, NODES, World, is_busy, make_node
 
 from oracle.engines.base import Completion, Params, Verdict
 from oracle.errors import EngineCrashed, Transient
@@ -92,12 +92,12 @@ class Play:
         node = self.node
         for _ in range(MOST_ROUNDS):
             failed = not await self._round(node)
-            if not node.busy:
+            if not is_busy(node):
                 node.again()  # what has just been computed may have to be sent
                 failed = not await self._round(node) or failed
-                if failed or not node.busy:
+                if failed or not is_busy(node):
                     return
-            while node.busy and not any(task.done() for task in node.workshop._running.values()):
+            while is_busy(node) and not any(task.done() for task in node.workshop._running.values()):
                 await asyncio.sleep(0.0005)
             node.again()
         raise AssertionError("the daemon does not come to rest")
