@@ -10,6 +10,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import numpy.typing as npt
+from rig.gguf_parts import add_architecture, finish
 
 BLOCK = 32
 QUANT_RMS = 73.3  # of integers uniform in [-127, 127]
@@ -55,17 +56,19 @@ def write(path: Path, shape: Shape, seed: int = 1) -> None:
     partial = path.with_suffix(".partial")
     path.parent.mkdir(parents=True, exist_ok=True)
     out = gguf.GGUFWriter(str(partial), "llama")
-    out.add_name(shape.name)
-    out.add_context_length(shape.context)
-    out.add_embedding_length(shape.width)
-    out.add_block_count(shape.layers)
-    out.add_feed_forward_length(shape.hidden)
-    out.add_head_count(shape.heads)
-    out.add_head_count_kv(shape.kv_heads)
-    out.add_rope_dimension_count(shape.head_dim)
-    out.add_rope_freq_base(500_000.0)
-    out.add_layer_norm_rms_eps(1e-5)
-    out.add_vocab_size(shape.vocabulary)
+    add_architecture(
+        out,
+        shape.name,
+        context=shape.context,
+        width=shape.width,
+        layers=shape.layers,
+        hidden=shape.hidden,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        rope_width=shape.head_dim,
+        vocabulary=shape.vocabulary,
+        rope_base=500_000.0,
+    )
     out.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     out.add_tokenizer_model("gpt2")
     out.add_tokenizer_pre("default")
@@ -95,10 +98,7 @@ def write(path: Path, shape: Shape, seed: int = 1) -> None:
         matrix(f"blk.{i}.ffn_gate.weight", shape.hidden, shape.width)
         matrix(f"blk.{i}.ffn_up.weight", shape.hidden, shape.width)
         matrix(f"blk.{i}.ffn_down.weight", shape.width, shape.hidden)
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
+    finish(out)
     partial.rename(path)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import gguf
 import numpy as np
+from rig.gguf_parts import add_architecture, finish
 from rig.tiny_gguf import vocabulary
 
 from oracle.engines.exact.quants import LARGEST_FACTOR, MATRIX_TYPES, SCALES_AT, Bytes
@@ -73,10 +74,7 @@ def write(path: Path, shape: Shape, seed: int = 0) -> Path:
     out = gguf.GGUFWriter(str(path), shape.family)
     _add_header(out, shape)
     _add_tensors(out, shape, np.random.default_rng(seed))
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
+    finish(out)
     return path
 
 
@@ -90,19 +88,20 @@ def tokens(shape: Shape) -> tuple[list[str], list[float], list[int]]:
 
 def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
     texts, scores, types = tokens(shape)
-    out.add_name("random")
-    out.add_context_length(shape.context)
-    out.add_embedding_length(shape.width)
-    out.add_block_count(shape.layers)
-    out.add_feed_forward_length(shape.hidden)
-    out.add_head_count(shape.heads)
-    out.add_head_count_kv(shape.kv_heads)
-    out.add_key_length(shape.head_width)
-    out.add_value_length(shape.head_width)
-    out.add_rope_dimension_count(shape.rope_width)
-    out.add_rope_freq_base(10_000.0)
-    out.add_layer_norm_rms_eps(1e-5)
-    out.add_vocab_size(len(texts))
+    add_architecture(
+        out,
+        "random",
+        context=shape.context,
+        width=shape.width,
+        layers=shape.layers,
+        hidden=shape.hidden,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        rope_width=shape.rope_width,
+        vocabulary=len(texts),
+        head_width=shape.head_width,
+        rope_base=10_000.0,
+    )
     adders: dict[type, Callable[[str, Any], None]] = {
         bool: out.add_bool,
         int: out.add_uint32,

@@ -11,6 +11,7 @@ import numpy as np
 
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
+from rig.gguf_parts import add_architecture, finish
 
 UNKNOWN, START, END, TURN_END, USER = range(5)
 SPECIAL = ["<unk>", "<s>", "</s>", "<|end|>", "<|user|>"]
@@ -39,16 +40,18 @@ def write(
     rng = np.random.default_rng(seed)
     texts, scores, types = vocabulary()
     out = gguf.GGUFWriter(str(path), "llama")
-    out.add_name("tiny")
-    out.add_context_length(CONTEXT_LENGTH)
-    out.add_embedding_length(WIDTH)
-    out.add_block_count(LAYERS)
-    out.add_feed_forward_length(HIDDEN)
-    out.add_head_count(HEADS)
-    out.add_head_count_kv(HEADS)
-    out.add_rope_dimension_count(HEAD_DIM)
-    out.add_layer_norm_rms_eps(1e-5)
-    out.add_vocab_size(len(texts))
+    add_architecture(
+        out,
+        "tiny",
+        context=CONTEXT_LENGTH,
+        width=WIDTH,
+        layers=LAYERS,
+        hidden=HIDDEN,
+        heads=HEADS,
+        kv_heads=HEADS,
+        rope_width=HEAD_DIM,
+        vocabulary=len(texts),
+    )
     out.add_tokenizer_model("llama")
     out.add_token_list(texts)
     out.add_token_scores(scores)
@@ -77,10 +80,7 @@ def write(
         matrix(f"blk.{layer}.ffn_gate.weight", HIDDEN, WIDTH)
         matrix(f"blk.{layer}.ffn_up.weight", HIDDEN, WIDTH)
         matrix(f"blk.{layer}.ffn_down.weight", WIDTH, HIDDEN)
-    out.write_header_to_file()
-    out.write_kv_data_to_file()
-    out.write_tensors_to_file()
-    out.close()
+    finish(out)
     return Manifest(
         name="tiny",
         file_sha256=file_sha256(path),
