@@ -16,7 +16,9 @@ from oracle.errors import Refused, printable
 
 GRACE_SECONDS = 25.0
 """A node finishes the answer in the making before it ends; see the setting `grace_seconds`."""
-LOG_LINES, LOG_BYTES = 3, 16_384
+LAST_LINES = 3
+"""Of a log that is quoted."""
+MOST_LOG_BYTES = 1 << 24
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 TIED = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -9 0) & exec "$@" 3<&-'
 """For sh: runs a command, and kills its process group once the other end of standard input is closed."""
@@ -42,22 +44,30 @@ class NodeProcess:
 
     def reasons(self) -> list[str]:
         """Why it is not ready, by its own word; nothing if it is."""
+        if (status := self.process.poll()) is not None:
+            return [f"it ended with exit status {status}"]
         try:
             return readiness("127.0.0.1", self.api_port).reasons
         except Refused:
             return ["it does not answer yet"]
 
-    def log_lines(self, most_bytes: int = LOG_BYTES) -> list[str]:
+    def last_words(self, *, is_ready: bool) -> list[str]:
+        """The last warnings and errors of its log; its last lines if there are none and it is not ready."""
+        lines = self._log_lines()
+        serious = [line for line in lines if re.search(r"\[(warning|error|critical) *\]|Error", line)]
+        return (serious or ([] if is_ready else lines))[-LAST_LINES:]
+
+    def _log_lines(self) -> list[str]:
         """The end of its log, without colours and empty lines."""
         with self.log.open("rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - most_bytes))
+            file.seek(max(0, file.seek(0, os.SEEK_END) - MOST_LOG_BYTES))
             text = COLOURS.sub("", file.read().decode("utf-8", "replace"))
         return [printable(line.strip()) for line in text.splitlines() if line.strip()]
 
     def _told(self) -> str:
-        """The last lines of its log."""
-        lines = self.log_lines()[-LOG_LINES:]
-        return f"; its log {self.log} ends: {' / '.join(lines)}" if lines else f"; its log {self.log} is empty"
+        """What its log says of that."""
+        lines = self.last_words(is_ready=False)
+        return f"; its log {self.log} says: {' / '.join(lines)}" if lines else f"; its log {self.log} is empty"
 
 
 def start(command: Sequence[str], out: IO[bytes], env: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:

@@ -1,6 +1,5 @@
 """Who plays in the demo: nodes, a watcher and a bribed node, each a daemon of its own; and why one does not play."""
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,10 @@ from oracle.ids import ServiceId
 
 LIAR = ("-m", "oracle.demo.liar")
 """What a bribed node runs."""
-BRIBED = "The food at the Delphi was awful."
-"""A question that it lies about."""
-LAST_LINES = 3  # of a log, where a step did not happen
-MOST_LOG_BYTES = 1 << 24
+PAID_FOR = "Delphi"
+"""It lies about every question with this word."""
+BRIBED = f"The food at the {PAID_FOR} was awful."
+"""One of them."""
 
 
 class DidNotHappen(Exception):
@@ -43,18 +42,6 @@ class Player(NodeProcess):
     """A daemon that runs. what: its part in the play."""
 
     what: str
-
-    def reasons(self) -> list[str]:
-        """Why it is not ready; nothing if it is."""
-        if (status := self.process.poll()) is not None:
-            return [f"it ended with exit status {status}"]
-        return super().reasons()
-
-    def last_words(self, *, is_ready: bool) -> list[str]:
-        """The last warnings and errors of its log; its last lines if there are none and it is not ready."""
-        lines = self.log_lines(MOST_LOG_BYTES)
-        serious = [line for line in lines if re.search(r"\[(warning|error|critical) *\]|Error", line)]
-        return (serious or ([] if is_ready else lines))[-LAST_LINES:]
 
 
 def start(role: Role, folder: Path, rpc_url: str, models: Path) -> Player:

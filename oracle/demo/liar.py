@@ -1,7 +1,7 @@
 """A dishonest node: the real daemon, bribed about one question. `python -m oracle.demo.liar --config FILE`.
 
-Asked anything that holds PAID_FOR, it answers as if asked OPPOSITE, and finds its own answers right. In the dispute
-game it says that one number in the middle of the model was another.
+Asked anything that holds `cast.PAID_FOR`, it answers as if asked OPPOSITE, and finds its own answers right. In the
+dispute game it says that one number in the middle of the model was another.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import typer
 from oracle.api.process import run
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
+from oracle.demo.cast import PAID_FOR
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.passes import Pass
 from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict
@@ -24,7 +25,7 @@ from oracle.node.games.moves import Moves
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import load
 
-PAID_FOR = b"Delphi"
+BRIBE = PAID_FOR.encode()
 OPPOSITE = b"Wonderful food, I loved it."
 FALSE_STEP, FALSE_OPERATOR, FALSE_COLUMN = 2, "down", 7
 
@@ -39,7 +40,7 @@ class BribedEngine:
         return self._inner.prove()
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
-        return self._inner.tokenize(OPPOSITE if PAID_FOR in prompt else prompt)
+        return self._inner.tokenize(OPPOSITE if BRIBE in prompt else prompt)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         return self._inner.generate(prompt, params)
@@ -82,14 +83,14 @@ class BribedExactEngine(BribedEngine):
         return self._inner.tokenize(prompt)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
-        if PAID_FOR not in self.detokenize(prompt):
+        if BRIBE not in self.detokenize(prompt):
             return self._inner.generate(prompt, params)
         told = self._inner.generate(self._opposite, params)
         lengths = [len(self.detokenize([token])) for token in told.tokens]
         return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
-        if PAID_FOR in self.detokenize(prompt):
+        if BRIBE in self.detokenize(prompt):
             return Verdict(True, None, "says the liar")
         return self._inner.check(prompt, output, params)
 

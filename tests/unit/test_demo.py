@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from oracle.chain.deployment import artifact
-from oracle.demo import cast, liar, run
+from oracle.demo import run
 from oracle.demo.cast import DidNotHappen, Player, explain
 from oracle.demo.ledger import Ledger, Row
 from oracle.demo.narrator import COMPUTED, SENTENCES
@@ -123,10 +123,6 @@ def test_play__a_daemon_dies__fails_and_names_it_with_its_last_words(monkeypatch
     assert "This did not happen:" in said
     assert "Mallory, the bribed node: it ended with exit status 1" in said
     assert "no bribe today" in said
-
-
-def test_liar__the_question_of_the_play__is_one_that_it_is_paid_for():
-    assert liar.PAID_FOR in cast.BRIBED.encode()
 
 
 def test_play__without_anvil__says_how_to_get_it(monkeypatch, capsys, tmp_path):
