@@ -66,7 +66,7 @@ gas: install contracts-built ## gas of every step, from receipts; writes gas.jso
 	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_attested.py tests/contracts/test_gas_file.py --write-gas
 
 abi: install contracts-built ## what the node knows of the contracts
-	$(PY) scripts/export_abi.py
+	$(PY) tools/export_abi.py
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --generate-hashes \
     --no-emit-index-url --no-emit-find-links --quiet

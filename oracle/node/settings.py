@@ -7,7 +7,6 @@ it is read from the chain. Keys are not here either: only where their keystores 
 
 import os
 import re
-import tomllib
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -232,7 +231,7 @@ def load(config: Path | None = None, **values: Any) -> Settings:
         raise BadSettings(
             "; ".join(f"{'.'.join(map(str, e['loc'])) or 'settings'}: {e['msg']}" for e in error.errors())
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:  # no TOML, or no UTF-8
         raise BadSettings(f"{file}: {error}") from None
     base = Path.cwd() if file is None else file.resolve().parent
     paths = {name: getattr(settings, name) for name in Settings.model_fields}

@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-_spec = importlib.util.spec_from_file_location("export_abi", ROOT / "scripts/export_abi.py")
+_spec = importlib.util.spec_from_file_location("export_abi", ROOT / "tools/export_abi.py")
 export_abi = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(export_abi)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.economics import break_even, panel_captured, tables
+from tools.economics import break_even, panel_captured, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 

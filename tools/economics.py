@@ -1,6 +1,6 @@
 """What lying costs and what it can win, before a panel and in many games: prints the tables of docs/economics.md.
 
-    python scripts/economics.py
+    python tools/economics.py
 
 Exact arithmetic: seats are drawn without replacement, one an owner.
 """
