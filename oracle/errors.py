@@ -66,7 +66,7 @@ class DiskFull(Transient):
 
 
 class EvidenceUnavailable(Transient):
-    """Evidence of a TEE, or the documents behind it, cannot be had now."""
+    """Evidence of a TEE, or the documents behind it, is not available now."""
 
 
 class SourceUnavailable(EvidenceUnavailable):
@@ -161,7 +161,7 @@ class EvidenceRefused(Refused):
 
 
 class NoTcbLevel(Refused):
-    """A part that is older than all that Intel has judged, or of a version that it has not."""
+    """A part that is older than all that Intel has judged, or of a version that Intel has not judged."""
 
 
 class CollateralRefused(Refused):

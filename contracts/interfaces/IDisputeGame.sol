@@ -161,7 +161,7 @@ interface IDisputeGame is IArbiter {
     error NotChallenger(address caller, address challenger);
     error ClockRanOut(GameId gameId, uint256 deadline);
     error ClockRuns(GameId gameId, uint256 deadline);
-    /// @notice Thrown when a list or a leaf has not the size that arithmetic on the model gives it.
+    /// @notice Thrown when a list or a leaf does not have the size that arithmetic on the model gives it.
     error WrongOpeningLength(uint256 expected, uint256 given);
     /// @notice Thrown when an opening does not hash to what is disputed.
     error WrongOpening(bytes32 expected, bytes32 computed);

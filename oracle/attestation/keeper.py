@@ -62,8 +62,8 @@ class Source(Protocol):
 
 
 class Pccs:
-    """Intel's service, or a cache in front of it. It has one evaluation as its standard, newer ones to be had early,
-    and some older ones by number; caches may have the standard one alone, whatever they are asked for."""
+    """Intel's service, or a cache in front of it. It serves one evaluation as its standard, newer ones early, and some
+    older ones by number; a cache may serve the standard one alone, whatever it is asked for."""
 
     root: x509.Certificate | None = None
 

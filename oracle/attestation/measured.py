@@ -139,7 +139,7 @@ def _check(manifest: Manifest, copy: Path, name: str, on_bytes: OnBytes) -> None
 
 
 def available_bytes() -> int:
-    """Memory that can be had without swapping. Past it the kernel would kill this process rather than refuse."""
+    """Memory available without swapping. Beyond it the kernel would kill this process rather than refuse."""
     for line in MEMORY.read_text().splitlines():
         name, _, amount = line.partition(":")
         if name == "MemAvailable":

@@ -62,7 +62,7 @@ def _replacement(described: Description) -> int:
     """The last token of REPLACEMENT: some vocabularies put a space before it."""
     tokens = described.tokens[-1]
     if not tokens:
-        raise BadManifest(f"no token of the file spells {REPLACEMENT!r}, which stands for tokens that it has not")
+        raise BadManifest(f"no token of the file spells {REPLACEMENT!r}, which is read in place of unknown tokens")
     return tokens[-1]
 
 

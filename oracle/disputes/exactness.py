@@ -35,8 +35,8 @@ def saturated(path: Path) -> Mapping[str, int]:
 
     One matrix lies in memory at a time. Raises BadModelFile.
     """
-    fast = CpuLinear() if cpu_kernels.available() else None
-    model, header = Reference(load(path), fast), read(path)
+    linear = CpuLinear() if cpu_kernels.available() else None
+    model, header = Reference(load(path), linear), read(path)
     start = header.metadata.get("tokenizer.ggml.bos_token_id")
     tokens = [*([] if start is None else [start]), *Tokenizer(header).encode(CALIBRATION)]
     tokens = tokens[: model.architecture.context]

@@ -110,7 +110,7 @@ class Step:
     ) -> list[Read]:
         """The inputs of one number. tokens: ids of the pass. [] for numbers that no input makes: they are 0.
 
-        Raises IndexError for a number that the operator has not.
+        Raises IndexError for a number that the operator does not have.
         """
         operator.check(row, column)
         name, a = operator.name, self.architecture

@@ -44,8 +44,8 @@ class Tracer:
 
     def __init__(self, path: Path, threads: int | None = None, *, plain: bool = False) -> None:
         """threads: None for as many as there are processors. plain: without the C kernels; the numbers are the same."""
-        fast = not plain and cpu_kernels.available()
-        self._reference = Reference(load(path), CpuLinear(threads) if fast else None)
+        kernels = not plain and cpu_kernels.available()
+        self._reference = Reference(load(path), CpuLinear(threads) if kernels else None)
         self.architecture = self._reference.architecture
 
     def residuals(self, tokens: Sequence[int]) -> list[Residual]:

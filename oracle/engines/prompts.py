@@ -104,7 +104,7 @@ def longest_prompt(manifest: Manifest, *, of_ids: bool) -> int:
 
 
 def check_manifest(manifest: Manifest, pieces: Sequence[bytes], trained_context: int) -> None:
-    """Raises BadModelFile where a manifest names tokens or a context that its file has not, or tokens are too long.
+    """Raises BadModelFile where a manifest names tokens or a context that its file lacks, or tokens are too long.
 
     pieces: what each of the file's tokens spells.
     """

@@ -2,7 +2,7 @@
 
 Mirrors `IModelRegistry.Manifest` field by field; `model_id` is what the registry computes. A manifest comes from the
 chain or from a file somebody sent, so its JSON form is parsed strictly. It says nothing about whether the model is any
-good, nor whether its file can still be had at `uri`.
+good, nor whether its file is still available at `uri`.
 """
 
 import json
@@ -49,7 +49,7 @@ class Manifest:
     suffix_tokens: tuple[int, ...]
     stop_tokens: tuple[int, ...]
     replacement_token: int
-    """Read in place of an id that the vocabulary has not, and where nothing else is to be read."""
+    """Read in place of an id outside the vocabulary, and where there is nothing else to read."""
     weights_root: bytes = bytes(32)
     architecture: bytes = b""
 

@@ -1,7 +1,7 @@
-"""What of the journal is over for good, and may be deleted by hand: closed requests and all that hangs on them.
+"""What of the journal is over for good, and may be deleted by hand: closed requests and all that belongs to them.
 
-Intents, nonces and attempts are never among it: by them the node knows for ever what it has signed. Whatever is deleted
-comes back when the chain is read again.
+Intents, nonces and attempts are never deleted: they tell the node what it has signed. Whatever is deleted comes
+back when the chain is read again.
 """
 
 from collections import Counter

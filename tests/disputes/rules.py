@@ -196,7 +196,7 @@ class Rules:
         return [game for game in self.games(answer) if self.stored(game).stage is not Stage.OVER]
 
     def locked(self) -> int:
-        """Bonds that nobody has won or lost yet, and shares still to be had."""
+        """Bonds that nobody has won or lost yet, and shares that nobody has taken yet."""
         total = 0
         for index, answer in enumerate(self.answers):
             total += answer.shares * answer.share if answer.dead else 0 if answer.final else self.terms.bond

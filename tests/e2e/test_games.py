@@ -157,7 +157,7 @@ def games(earth: World, event: str = "GameOpened") -> list[Any]:
 
 
 async def test_hostile_prompts__are_answered_and_final_and_nobody_is_fined(earth, tmp_path, store):
-    """Rests, ids that the model has not, and the longest that the service takes."""
+    """Left-over bytes, ids outside the vocabulary, and the longest prompt that the service takes."""
     (manifest,) = store.manifests()
     longest = b"\xff" * longest_prompt(manifest, of_ids=True)
     prompts = [b"\x01", prompt_bytes([9]) + b"\0", prompt_bytes([1 << 20, 9, 377]), longest]

@@ -157,7 +157,7 @@ class ExactEngine(InProcess):
         self._file.verify(self._on_hash)
         limit = output_limit(prompt, self._manifest.context_length, params)
         if not all(0 <= token < self._vocabulary for token in prompt):
-            raise BadModelFile("the prompt holds tokens that the model has not")
+            raise BadModelFile("the prompt holds token ids outside the model's vocabulary")
         self.forget()
         return limit
 
