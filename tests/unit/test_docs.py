@@ -13,6 +13,8 @@ from rig.samples import PAGES, ROOT
 
 from oracle import errors
 from oracle.cli import app
+from oracle.engines.exact.architecture import FAMILIES
+from oracle.engines.exact.quants import MATRIX_TYPES
 from oracle.node.metrics import Metrics
 from oracle.node.settings import Settings
 
@@ -81,6 +83,14 @@ def test_readme__gas__is_the_measured():
     loops = [f"{gas[key] / 1000:.0f} k" for key in ("loop_100b", "loop_1kb", "tee_loop_100b_stored")]
     assert re.findall(r"(\d+ k)\b", told) == loops
     assert f"{gas['dispute_8b_transactions']} transactions, {gas['dispute_8b_total'] / 1e6:.1f} M gas" in told
+
+
+def test_readme__families_and_tensor_types__are_those_of_the_exact_engine():
+    table = (ROOT / "README.md").read_text()
+    (families,) = re.findall(r"^\| model families \| exact engine \(game, TEE\): ([\w, ]+)\.", table, re.MULTILINE)
+    (types,) = re.findall(r"^\| tensor types \(GGUF\) \| matrices in ([\w, ]+);", table, re.MULTILINE)
+    assert tuple(families.lower().split(", ")) == FAMILIES
+    assert sorted(types.split(", ")) == sorted(MATRIX_TYPES.values())
 
 
 def commands(command: Any, path: str = "didyma") -> Iterator[tuple[str, set[str] | None]]:
