@@ -4,17 +4,19 @@ import pytest
 from e2e.world import step, team
 from rig.fake_engine import FakeEngine
 
-from oracle.chain.promises import Promises
+from oracle.chain.promises import SPAN
 from oracle.node.operator.check import everything
 
 
-async def forgetful(chain, head):
-    """Blocks so fast that contracts know their hashes for ten seconds."""
-    return Promises(True, 10.0)
+def hurry(earth):
+    """Blocks of no time: at their pace contracts know a hash for less than a request's lifetime."""
+    earth.chain.rpc("anvil_setBlockTimestampInterval", 0)
+    earth.chain.rpc("anvil_mine", hex(SPAN + 1))
+    earth.chain.rpc("anvil_setBlockTimestampInterval", 1)
 
 
-async def test_node__seeds_forgotten_within_a_lifetime__serves_nothing_and_says_why(earth, tmp_path, monkeypatch):
-    monkeypatch.setattr("oracle.node.daemon.measured", forgetful)
+async def test_node__seeds_forgotten_within_a_lifetime__serves_nothing_and_says_why(earth, tmp_path):
+    hurry(earth)
     request = earth.ask()
     async with team(earth, tmp_path, *[None] * 5) as nodes:
         for node in nodes:
@@ -22,14 +24,14 @@ async def test_node__seeds_forgotten_within_a_lifetime__serves_nothing_and_says_
         for _ in range(3):
             await step(earth, *nodes, blocks=4)
         for node in nodes:
-            assert any("forgets their seeds after 10 s" in trouble for trouble in node.troubles())
+            assert any("forgets their seeds after" in trouble for trouble in node.troubles())
     assert earth.status(request) == "open"
 
 
-async def test_check__seeds_forgotten_within_a_lifetime__names_the_service(earth, tmp_path, monkeypatch):
+async def test_check__seeds_forgotten_within_a_lifetime__names_the_service(earth, tmp_path):
     found = await everything(earth.settings(tmp_path), lambda service: FakeEngine())
     assert [finding.right for finding in found if finding.what == "promises"] == [True]
-    monkeypatch.setattr("oracle.node.operator.check.measured", forgetful)
+    hurry(earth)
     found = await everything(earth.settings(tmp_path), lambda service: FakeEngine())
     (named,) = [finding for finding in found if finding.what == "promises"]
     assert not named.right
