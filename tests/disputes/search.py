@@ -1,9 +1,10 @@
 """A search for lines of play by which a coalition would gain on the dispute game's rules, or an honest side lose.
 
 A line is a row of numbers, each a choice of the coalition's among what it can do just then: open a game, pick, prove,
-show, or let a second pass. When a line is at its end the coalition keeps silent. Honest sides play by themselves: a
-node of exactly the speed that its terms ask for, or a challenger that acts a second after it sees. So a line is a whole
-game, and lines can be enumerated (`every_line`) or bred from the most promising (`best_lines`).
+show, refute its own answer or copy a refutation, or let a second pass. When a line is at its end the coalition keeps
+silent. Honest sides play by themselves: a node of exactly the speed that its terms ask for, or a challenger that acts a
+second after it sees. So a line is a whole game, and lines can be enumerated (`every_line`) or bred from the most
+promising (`best_lines`).
 """
 
 import random
@@ -36,6 +37,7 @@ RIGHT = honest_answer(PROMPT, 3)
 HONEST = "honest"
 MOST_GAMES = 12
 MOST_SECONDS = 1_000
+FAULT = "what is wrong with the tokens"
 
 
 @cache
@@ -69,6 +71,8 @@ class Outcome:
     loss: int
     dead: bool
     final: bool
+    robbed: bool
+    """Whether somebody else was paid for a refutation that the honest side had posted before anybody."""
     pressure: int
     """The larger, the nearer the honest side was to losing: how late a node was with a move, less than nothing if in
     time; how often a challenger was refused, and how long the lie lived."""
@@ -90,6 +94,10 @@ class Play:
     _landing: list[tuple[int, GameId]] = field(default_factory=list)
     _met: GameId | None = None
     _kept_out: int = 0
+    _malformed: bool = False
+    _posted_at: int | None = None
+    """When the coalition first knew of the refutation, as far as anybody can tell."""
+    _copied: bool = False
 
     def __post_init__(self) -> None:
         claim = RIGHT
@@ -100,6 +108,7 @@ class Play:
             claim = Claim(PROMPT, tuple(output))
             if step := self.choices.next(STEPS + 1):
                 self._lie = (step - 1, self.choices.next(ToyReferee().operators(step - 1)), 0)
+            self._malformed = self.choices.next(4) == 1
         self.node = "liar" if self.lying else HONEST
         self.rules.answer(self.node, claim, 0)
         self.answer = self.rules.answers[0]
@@ -111,7 +120,9 @@ class Play:
     def run(self) -> Outcome:
         while self.now < MOST_SECONDS and not (self.answer.final or self.answer.dead):
             self._coalition()
-            if self.lying:
+            if self._malformed:
+                self._refute()
+            elif self.lying:
                 self._challenge()
             else:
                 self._defend()
@@ -121,6 +132,12 @@ class Play:
                 self.rules.finalize(0, self.now)
         for game in self.rules.live(0):
             self.rules.settle(game)
+        if self._copied:
+            # The call that was copied is mined as well.
+            with suppress(Refused):
+                self.rules.refute(0, HONEST, malformed=True, block=self.now, call=FAULT)
+        if reward := self.rules.rewards.get(0):
+            self.rules.pay(0, reward.until + 1)
         return self._outcome()
 
     def _outcome(self) -> Outcome:
@@ -132,7 +149,8 @@ class Play:
         gain = sum(rules.credit.values()) - honest - spent
         loss = rules.paid_in - spent - honest
         pressure = 100 * self._kept_out + self.now if self.lying else self.pressure
-        ended = (answer.dead, answer.final, pressure, len(answer.games))
+        later = self._copied and self._posted_at is not None and self._posted_at > 1
+        ended = (answer.dead, answer.final, later and not honest, pressure, len(answer.games))
         return Outcome(self.choices.line, tuple(self.choices.widths), gain, loss, *ended)
 
     # COALITION
@@ -157,6 +175,9 @@ class Play:
                 yield lambda p=positions: rules.challenge(0, who, claim, p, rules.price(0), self.now)
             yield lambda: rules.challenge_unread(0, who, rules.price(0), self.now)
             yield self._open_some
+        if self._malformed and (self.now <= self.answer.closes or self.rules.live(0)):
+            yield self._post
+            yield self._copy
         yield self._move_all
         for game in rules.live(0):
             state = rules.game(game)
@@ -170,6 +191,19 @@ class Play:
         for _ in range(4):
             who, positions = f"puppet {len(self.answer.games)}", len(PROMPT) + self.choices.next(len(RIGHT.output))
             self.rules.challenge(0, who, self.claim, positions, self.rules.price(0), self.now)
+
+    def _post(self) -> None:
+        """A hash of the refutation that the coalition will send."""
+        if self._posted_at is None:
+            self._posted_at = self.now
+            self.rules.post("copier", FAULT, self.now)
+
+    def _copy(self) -> None:
+        """Refutes, as the coalition knew from the first that it can, or as it has just seen somebody else do."""
+        if self._posted_at is None:
+            self._posted_at = self.now
+        self._copied = True
+        self.rules.refute(0, "copier", malformed=True, block=self.now, call=FAULT)
 
     def _move_all(self) -> None:
         """One move in every game in which it is the coalition's."""
@@ -287,6 +321,15 @@ class Play:
             child = len(shown) - 1 if child is None else child
             rules.pick(self._met, HONEST, child, shown[child], now)
 
+    def _refute(self) -> None:
+        """Posts a hash in its second second, and refutes in the last of the window, so that all others have their time.
+        A block comes every second."""
+        if self.now == 1:
+            self.rules.post(HONEST, FAULT, self.now)
+        if self.now == self.answer.closes:
+            with suppress(Refused):
+                self.rules.refute(0, HONEST, malformed=True, block=self.now, call=FAULT)
+
     def _offer(self) -> int:
         """What the challenger sends: whatever is asked of it in this second, it is enough."""
         return self.rules.ceiling
@@ -310,17 +353,15 @@ def played(line: Line, lying: bool, make: MakePlay = standard) -> Outcome:
 
 def broken(outcome: Outcome, lying: bool) -> str | None:
     """Which promise the outcome breaks, if any."""
-    if not lying and outcome.dead:
-        return "a right answer died"
-    if lying and not outcome.dead:
-        return "a wrong answer stands"
-    if outcome.loss > 0:
-        return "the honest side lost"
-    if outcome.gain > 0:
-        return "the coalition gained"
-    if lying and outcome.gain > -BOND // 2:
-        return "a lie cost less than half its bond"
-    return None
+    promises = {
+        "a right answer died": not lying and outcome.dead,
+        "a wrong answer stands": lying and not outcome.dead,
+        "a refutation was copied": outcome.robbed,
+        "the honest side lost": outcome.loss > 0,
+        "the coalition gained": outcome.gain > 0,
+        "a lie cost less than half its bond": lying and outcome.gain > -BOND // 2,
+    }
+    return next((promise for promise, is_broken in promises.items() if is_broken), None)
 
 
 def every_line(lying: bool, most: int, make: MakePlay = standard) -> Iterator[Outcome]:

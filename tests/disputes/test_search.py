@@ -3,7 +3,7 @@
 from collections import Counter
 
 import pytest
-from disputes.rules import Refused, Rules, place
+from disputes.rules import WAIT_BLOCKS, Refused, Rules, place
 from disputes.search import TERMS, Choices, MakePlay, Outcome, Play, best_lines, broken, every_line, standard
 from disputes.toy import ToyReferee
 
@@ -45,6 +45,14 @@ class Exact(Rules):
         return super()._challenge(answer, who, stage, positions, paid, now)
 
 
+class Unguarded(Rules):
+    """A refutation pays whoever sends it, at once."""
+
+    def refute(self, answer, who, malformed, block=0, call=None):
+        self.posted[who, call] = block - WAIT_BLOCKS
+        super().refute(answer, who, malformed, block, call)
+
+
 class Bidder(Play):
     """Sends the price of the second before."""
 
@@ -67,6 +75,7 @@ FAULTS = {
     "openings without time": (with_fault(WithoutTime), False, "a right answer died"),
     "no queue": (with_fault(Unqueued), False, "a right answer died"),
     "exact prices": (with_fault(Exact, Bidder), True, "a wrong answer stands"),
+    "refutations that pay their sender": (with_fault(Unguarded), True, "a refutation was copied"),
 }
 
 
