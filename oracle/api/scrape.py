@@ -35,6 +35,10 @@ class Scraper:
             m.raise_to(m.tx_attempts.labels(name), status.signed.get(name, 0))
             m.raise_to(m.tx_failed.labels(name), status.failed.get(name, 0))
             m.raise_to(m.fee_caps.labels(name), status.fee_cap_hits.get(name, 0))
+        for endpoint in node.rpc.health():
+            m.rpc_fresh.labels(str(endpoint.index)).set(endpoint.fresh)
+            for method, count in endpoint.requests.items():
+                m.raise_to(m.rpc_requests.labels(str(endpoint.index), method), count)
         for error, count in node.rpc.errors.items():
             m.raise_to(m.rpc_errors.labels(str(error[0]), error[1]), count)
         self._workshop()

@@ -8,8 +8,9 @@ import asyncio
 import json
 import random
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, InvalidURL
@@ -56,6 +57,8 @@ class EndpointHealth:
     """The same in full: method, kind, and the endpoint's words."""
     lies: int = 0
     """How often it left out what others, or its own other words, show."""
+    requests: Mapping[str, int] = field(default_factory=dict)
+    """Requests sent to it so far, by method."""
 
 
 class Endpoint:
@@ -75,6 +78,7 @@ class Endpoint:
         self.trouble: Trouble | None = None
         self.failures = 0
         self.lies = 0
+        self.requests: Counter[str] = Counter()
         self.retry_at = 0.0
         self.refused_blocks: int | None = None
         """The shortest range of blocks whose logs it refused; longer ones are asked of others first."""
@@ -128,6 +132,7 @@ class Endpoint:
         """The result. Raises Fault, Missing or CallReverted."""
         async with self._places:
             await self._in_turn()
+            self.requests[method] += 1
             reply = await self._reply(method, params)
         if not isinstance(reply, Mapping) or ("result" not in reply and "error" not in reply):
             raise self._fault(method, "not json-rpc")

@@ -69,6 +69,7 @@ class Endpoints:
                 e.trouble.kind if e.trouble else None,
                 str(e.trouble) if e.trouble else None,
                 e.lies,
+                dict(e.requests),
             )
             for e in self._endpoints
         ]

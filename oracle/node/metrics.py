@@ -57,6 +57,8 @@ class Metrics:
         self.unwatched = counter("unwatched_answers", "answers of others that were not judged in time", ("reason",))
         self.selfcheck_failures = counter("selfcheck_failures", "answers that the engine itself rejected")
         self.wrong_answers = counter("wrong_answers", "answers of others found wrong")
+        self.rpc_fresh = gauge("rpc_fresh", "1 while an endpoint answers and does not lag", ("endpoint",))
+        self.rpc_requests = counter("rpc_requests", "requests to an endpoint", ("endpoint", "method"))
         self.rpc_errors = counter("rpc_errors", "faults of an endpoint", ("endpoint", "kind"))
         self.turns = gauge("turns", "answers given, turns missed and answers rejected, of own seats", ("outcome",))
 

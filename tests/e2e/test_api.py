@@ -96,6 +96,11 @@ async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, t
         try:
             await step(earth, node, blocks=2)
             assert api.get("/readyz").status_code == 200
+            (endpoint,) = node.rpc.health()
+            asked = f'{{endpoint="0",method="eth_getBlockByNumber"}} {endpoint.requests["eth_getBlockByNumber"]}.0'
+            figures = api.get("/metrics").text
+            assert 'didyma_rpc_fresh{endpoint="0"} 1.0' in figures
+            assert f"didyma_rpc_requests_total{asked}" in figures
             proxy.script("*", "status", 503)
             node.again()
             with pytest.raises(RpcUnavailable):
@@ -103,7 +108,8 @@ async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, t
             not_ready = api.get("/readyz")
             assert not_ready.status_code == 503
             assert not_ready.json()["reasons"]
-            assert "didyma_ready 0.0" in api.get("/metrics").text
+            assert "didyma_ready 0.0" in (figures := api.get("/metrics").text)
+            assert 'didyma_rpc_fresh{endpoint="0"} 0.0' in figures
             assert api.get("/jobs").status_code == 200
         finally:
             await node.workshop.close(1)

@@ -134,6 +134,17 @@ async def test_head__one_endpoint_lags__the_best_counts_and_the_other_is_stale(p
     await rpc.close()
 
 
+async def test_health__requests__are_counted_by_endpoint_and_method(chain, proxy):
+    proxy.script("eth_getBalance", "status", 500)
+    rpc = make_rpc(proxy.url, chain.url)
+    head = await rpc.head()
+    before = [health.requests.get("eth_getBalance", 0) for health in rpc.health()]
+    await rpc.balance(contract.ADDRESS, head)
+    after = [health.requests["eth_getBalance"] for health in rpc.health()]
+    assert (before, after) == ([0, 0], [1, 1])
+    await rpc.close()
+
+
 async def test_call__block_unknown_everywhere__says_reorged(chain):
     rpc = make_rpc(chain.url)
     head = await rpc.head()
