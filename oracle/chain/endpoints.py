@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from oracle.chain.endpoint import Endpoint, EndpointHealth, Missing
+from oracle.chain.heads import Heads
 from oracle.chain.rpc_errors import Fault, Trouble
 from oracle.chain.types import parse_int
 from oracle.errors import Doubtful, RpcRefused, RpcUnavailable, WrongChain
@@ -48,6 +49,7 @@ class Endpoints:
         self._endpoints = [Endpoint(i, url, timeout_seconds, clock, sleep) for i, url in enumerate(urls)]
         self._rounds = rounds
         self._max_lag = max_lag
+        self._heads = Heads(max_lag, clock)
         self._clock = clock
         self._sleep = sleep
 
@@ -139,25 +141,37 @@ class Endpoints:
         return await self._retry(once)
 
     async def _optional(self, method: str, params: Sequence[Any], parse: Callable[[Any], T]) -> T | None:
-        """The first answer to a method that endpoints may lack: no fault of theirs, and not asked again. None if none
-        has one."""
+        """The first answer to a method that endpoints may lack; None if none has one."""
         for endpoint in await self._due():
-            if method in endpoint.lacks:
-                continue
-            try:
-                await self._verify(endpoint)
-                result = await endpoint.request(method, params)
-                if result is not None:
-                    return parse(result)
-            except Fault as fault:
-                if fault.trouble.lacks_method:
-                    endpoint.lacks.add(method)
-                else:
-                    self._failed(endpoint, fault.trouble)
-            except (ValueError, KeyError, TypeError, AttributeError):
-                self._failed(endpoint, Trouble(method, "malformed"))
-            except Missing:
-                pass
+            found = await self._if_served(endpoint, method, params, parse)
+            if found is not None:
+                return found
+        return None
+
+    async def _of_each(self, method: str, params: Sequence[Any], parse: Callable[[Any], T]) -> list[T]:
+        """What each endpoint answers to a method that endpoints may lack."""
+        found = await asyncio.gather(*(self._if_served(e, method, params, parse) for e in await self._due()))
+        return [each for each in found if each is not None]
+
+    async def _if_served(
+        self, endpoint: Endpoint, method: str, params: Sequence[Any], parse: Callable[[Any], T]
+    ) -> T | None:
+        """None where the endpoint lacks the method, which is no fault of its, and not asked again."""
+        if method in endpoint.lacks:
+            return None
+        try:
+            await self._verify(endpoint)
+            result = await endpoint.request(method, params)
+            return None if result is None else parse(result)
+        except Fault as fault:
+            if fault.trouble.lacks_method:
+                endpoint.lacks.add(method)
+            else:
+                self._failed(endpoint, fault.trouble)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            self._failed(endpoint, Trouble(method, "malformed"))
+        except Missing:
+            pass
         return None
 
     async def _try(self, endpoint: Endpoint, method: str, params: Sequence[Any], parse: Callable[[Any], T]) -> T | None:
@@ -208,10 +222,10 @@ class Endpoints:
         self.errors[endpoint.index, trouble.kind] += 1
         endpoint.failed(trouble)
 
-    def _lied(self, endpoint: Endpoint, trouble: Trouble) -> None:
-        """It left out what others show: from now on it is asked last."""
-        self.errors[endpoint.index, trouble.kind] += 1
-        endpoint.lies += 1
+    def lied(self, index: int, kind: str) -> None:
+        """An endpoint left out what others show, or invented something: from now on it is asked last."""
+        self.errors[index, kind] += 1
+        self._endpoints[index].lies += 1
 
     def _is_fresh(self, endpoint: Endpoint) -> bool:
         best = max((e.head for e in self._endpoints if e.head is not None), default=0)

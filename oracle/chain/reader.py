@@ -1,10 +1,13 @@
 """The one way in which blocks and logs of some contracts are read, and what is doubted of them.
 
 History is read in ranges, of which two endpoints tell if there are two; blocks in which they differ are read singly.
-Young blocks are read singly, by hash, many at once. No logs are believed at once where something speaks against it:
-the block's bloom filter, or another endpoint. All endpoints are asked then, and the block's receipts, another index of
-theirs. What nobody settles is a doubt: it is told, the block is asked for again at later heads, and only after some
-blocks it is taken for what a bloom filter is allowed to be, wrong.
+Young blocks are read singly, many at once, as ancestors of a head that counts (see `heads.py`); their logs by hash.
+
+Nothing is believed at once against which something speaks. Against no logs: the block's bloom filter, or another
+endpoint; all are asked then, and the block's receipts, another index of theirs. Against a log: the bloom filter, or an
+endpoint that does not show it; it is believed if two show it, in logs or receipts. What nobody settles is a doubt: it
+is told, and the block is asked for again at later heads. Only after some blocks a bloom filter is taken for what it may
+be, wrong, and a log that one endpoint shows for one that the others have lost.
 """
 
 import asyncio
@@ -16,7 +19,7 @@ import structlog
 from oracle.chain.rpc import Rpc
 from oracle.chain.spans import Width, in_spans
 from oracle.chain.types import Block, Log
-from oracle.errors import ReorgedAway, RpcUnavailable
+from oracle.errors import Doubtful, ReorgedAway, RpcUnavailable
 
 log = structlog.get_logger()
 
@@ -49,9 +52,14 @@ class Reader:
         self._topics = frozenset(topics)
         self._width = width or Width()
         self._doubted: dict[bytes, int] = {}
-        """Block hash, and the head at which its missing logs were first doubted."""
+        """Block hash, and the head at which its logs were first doubted."""
+        self._known: dict[int, Block] = {}
+        """Young blocks that are ancestors of the last head, and it."""
+        self._proves_blooms = False
+        """Whether headers of this chain hash to its block hashes: a bloom filter without that is nobody's but its
+        endpoint's."""
         self._fills_blooms: bool | None = None
-        """Whether blocks of this chain say in their bloom filters who logged; None before anybody did."""
+        """Whether blocks of this chain say in their bloom filters who logged; None before anything says so."""
         self.doubt = ""
         """What could not be settled at the last reading; empty if nothing."""
 
@@ -67,30 +75,47 @@ class Reader:
             yield piece
 
     async def young(self, parent: bytes, first: int, last: int, head: Block) -> list[tuple[Block, list[Log]]]:
-        """Blocks `first` to `last` and their wanted logs, each the child of the one before; fewer where endpoints do
-        not have them all, or one is doubted. Raises ReorgedAway, RpcUnavailable."""
+        """Blocks `first` to `last` and their wanted logs, ancestors of `head`; fewer where one is doubted.
+
+        Raises ReorgedAway if the first is not a child of `parent`; RpcUnavailable.
+        """
         self.doubt = ""
+        ancestors = await self._ancestors(first, head)
+        if ancestors[0].parent_hash != parent:
+            raise ReorgedAway(f"block {first} is not a child of the block before it")
         found: list[tuple[Block, list[Log]]] = []
-        for start in range(first, last + 1, AT_ONCE):
-            numbers = range(start, min(last, start + AT_ONCE - 1) + 1)
-            blocks = []
-            for block in await asyncio.gather(*map(self._rpc.block, numbers)):
-                if block is None:
-                    break
-                if block.parent_hash != parent:
-                    raise ReorgedAway(f"block {block.number} is not a child of the block before it")
-                blocks.append(block)
-                parent = block.hash
-            logs = await asyncio.gather(*(self._logs_of(block, head) for block in blocks))
-            for block, own in zip(blocks, logs, strict=True):
+        blocks = ancestors[: last - first + 1]
+        for block in blocks:
+            self._look(block)
+        for start in range(0, len(blocks), AT_ONCE):
+            part = blocks[start : start + AT_ONCE]
+            logs = await asyncio.gather(*(self._logs_of(block, head) for block in part))
+            for block, own in zip(part, logs, strict=True):
                 if own is None:
                     return found
                 found.append((block, own))
-            if len(blocks) < len(numbers):
-                break
-        if not found:
-            raise RpcUnavailable(f"no endpoint has block {first}")
         return found
+
+    async def _ancestors(self, first: int, head: Block) -> list[Block]:
+        """From block `first` to `head`, each the child of the one before. They are kept: heads become ancestors.
+
+        Raises RpcUnavailable if no endpoint has one that belongs there.
+        """
+        known = {number: block for number, block in self._known.items() if number >= first} | {head.number: head}
+        missing = [number for number in range(first, head.number) if number not in known]
+        for start in range(0, len(missing), AT_ONCE):
+            found = await asyncio.gather(*map(self._rpc.block, missing[start : start + AT_ONCE]))
+            known |= {block.number: block for block in found if block is not None}
+        for number in range(head.number - 1, first - 1, -1):
+            wanted = known[number + 1].parent_hash
+            if number not in known or known[number].hash != wanted:
+                block = await self._rpc.block_by_hash(wanted)
+                if block is None or (block.number, block.hash) != (number, wanted):
+                    self._known.clear()
+                    raise RpcUnavailable(f"no endpoint has block {number}, 0x{wanted.hex()}")
+                known[number] = block
+        self._known = {number: known[number] for number in range(first, head.number + 1)}
+        return list(self._known.values())
 
     def wanted(self, logs: Sequence[Log]) -> list[Log]:
         """Logs of our contracts and events, each once, in order: endpoints repeat, shuffle and invent them."""
@@ -107,18 +132,24 @@ class Reader:
     async def _span(self, first: int, last_number: int) -> Piece:
         last = await self._require(last_number)
         said = [self.wanted(logs) for logs in await self._rpc.logs_range(first, last, self._addresses)]
+        if len(said) < 2:
+            await self._rpc.check_final(last.number, last.hash)
         logs = self.wanted([entry for each in said for entry in each])
-        disputed = sorted({e.block_number for e in logs for each in said if e not in each})
         numbers = sorted({entry.block_number for entry in logs} - {last.number})
         blocks = [*await asyncio.gather(*map(self._require, numbers)), last]
+        for block in blocks:
+            self._look(block)
+        named = {block.number: block for block in blocks}
+        differ = {entry.block_number for entry in logs for each in said if entry not in each}
+        disputed = sorted(differ | {e.block_number for e in logs if self._is_odd(named[e.block_number], e)})
         if disputed:
             log.warning("endpoints give different logs", blocks=len(disputed), first=disputed[0])
-            named = {block.number: block for block in blocks}
+            for number in disputed:
+                await self._rpc.check_final(number, named[number].hash)
             again = await asyncio.gather(*(self._logs_of(named[number], None) for number in disputed))
             logs = [entry for entry in logs if entry.block_number not in disputed]
             logs = self.wanted([*logs, *(entry for each in again for entry in each or ())])
-        hashes = {block.number: block.hash for block in blocks}
-        if any(hashes[entry.block_number] != entry.block_hash for entry in logs):
+        if any(named[entry.block_number].hash != entry.block_hash for entry in logs):
             raise ReorgedAway(f"logs of blocks {first} to {last.number} come from another fork")
         for block in blocks:
             self._learn(block, [entry for entry in logs if entry.block_number == block.number])
@@ -133,38 +164,91 @@ class Reader:
     # -- single blocks -------------------------------------------------------------------------------------------
 
     async def _logs_of(self, block: Block, head: Block | None) -> list[Log] | None:
-        """The wanted logs of a block; None while it is doubted that there are none. head: None to believe it now."""
-        suspect = self._may_log(block) or self._fills_blooms is False
+        """The wanted logs of a block; None while they are doubted. head: None to be done with it now.
+
+        Raises Doubtful where it is to be done with now, and endpoints contradict each other.
+        """
+        self._look(block)
+        is_unproven = self._proves_blooms and not block.is_hashed
+        suspect = self._may_log(block) or self._fills_blooms is False or is_unproven
         said = await self._rpc.logs(block, self._addresses, everywhere=suspect)
-        logs = self.wanted([entry for each in said for entry in each])
+        if not suspect and any(map(self.wanted, said.values())):
+            said = await self._rpc.logs(block, self._addresses, everywhere=True)
+        shown = {endpoint: self.wanted(logs) for endpoint, logs in said.items()}
+        logs = await self._borne_out(block, shown)
+        if logs is None:
+            why = "endpoints contradict each other about logs of ours"
+            if head is None:
+                since = self._doubted[block.hash] = self._doubted.get(block.hash, -1) + 1
+                if since < DOUBT_BLOCKS:
+                    raise Doubtful(f"block {block.number}: {why}; asking again")
+            elif self._is_doubted(block, head, why):
+                return None
+            self._doubted.pop(block.hash, None)
+            logs = self.wanted([e for each in shown.values() for e in each if not self._is_odd(block, e)])
+            log.warning("believing one endpoint about logs", block=block.number, logs=len(logs))
         self._learn(block, logs)
-        if logs or not suspect:
+        if logs or not (self._may_log(block) or self._fills_blooms is False):
             self._doubted.pop(block.hash, None)
             return logs
-        shown = await self._rpc.logs_by_receipts(block)
-        if shown is not None:
+        by_receipts = await self._rpc.logs_by_receipts(block)
+        if by_receipts is not None:
             self._doubted.pop(block.hash, None)
-            found = self.wanted(shown)
+            found = [entry for entry in self.wanted(by_receipts) if not self._is_odd(block, entry)]
             if found:
                 log.warning("endpoints leave logs out", block=block.number, logs=len(found))
             return found
         if head is None or self._fills_blooms is False:
             return []
+        why = "its bloom filter says that there may be logs of ours, and no endpoint shows any"
+        if self._is_doubted(block, head, why):
+            return None
+        log.warning("bloom filter not borne out", block=block.number)
+        return []
+
+    def _is_doubted(self, block: Block, head: Block, why: str) -> bool:
+        """Notes a doubt. Whether it is not old enough to be given up."""
         since = self._doubted.setdefault(block.hash, head.number)
         if head.number - since >= DOUBT_BLOCKS:
             del self._doubted[block.hash]
-            log.warning("bloom filter not borne out", block=block.number)
-            return []
-        self.doubt = self.doubt or (
-            f"block {block.number}: its bloom filter says that there may be logs of ours, and no endpoint shows any; "
-            f"asking until block {since + DOUBT_BLOCKS}"
-        )
-        return None
+            return False
+        self.doubt = self.doubt or f"block {block.number}: {why}; asking until block {since + DOUBT_BLOCKS}"
+        return True
+
+    async def _borne_out(self, block: Block, shown: dict[int, list[Log]]) -> list[Log] | None:
+        """Logs that can be believed, of those that each endpoint shows; None where no two agree about one."""
+        believed = []
+        for entry in dict.fromkeys(e for each in shown.values() for e in each):
+            voices = {endpoint for endpoint, logs in shown.items() if entry in logs}
+            if self._is_odd(block, entry) and (block.is_hashed or len(voices) == 1):
+                log.warning("endpoints invent logs", block=block.number, endpoints=sorted(voices))
+                for endpoint in voices:
+                    self._rpc.lied(endpoint, "invented")
+                continue
+            if len(voices) == 1 and len(shown) > 1:
+                receipts = await self._rpc.receipts(entry.tx_hash)
+                if not any(entry in receipt.logs for e, receipt in receipts.items() if e not in voices):
+                    return None
+            believed.append(entry)
+            for endpoint in shown.keys() - voices:
+                self._rpc.lied(endpoint, "incomplete")
+        return self.wanted(believed)
+
+    def _is_odd(self, block: Block, entry: Log) -> bool:
+        """Whether the bloom filter says that this is no log of the block. One that is all empty says nothing on chains
+        that do not fill it."""
+        return not block.can_hold(entry) and (any(block.bloom) or bool(self._fills_blooms))
 
     def _may_log(self, block: Block) -> bool:
         return block.may_have(self._addresses, self._topics)
 
+    def _look(self, block: Block) -> None:
+        """What a block says of this chain's headers."""
+        self._proves_blooms |= block.is_hashed
+        if any(block.bloom):
+            self._fills_blooms = True
+
     def _learn(self, block: Block, logs: Sequence[Log]) -> None:
-        """Whether blooms say who logged, by a block that somebody did log in."""
-        if logs:
-            self._fills_blooms = self._may_log(block)
+        """Blooms do not say who logged if that of a block with logs is empty."""
+        if logs and not any(block.bloom):
+            self._fills_blooms = False

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from oracle.chain import headers
 from oracle.chain.endpoint import Endpoint, Missing
 from oracle.chain.endpoints import Endpoints
-from oracle.chain.rpc_errors import Fault, SendOutcome, Trouble, classify_send
+from oracle.chain.rpc_errors import Fault, SendOutcome, classify_send
 from oracle.chain.types import (
     Block,
     Log,
@@ -46,7 +46,10 @@ class Rpc(Endpoints):
     # -- reads ---------------------------------------------------------------------------------------------------
 
     async def head(self) -> Block:
-        """The highest block that any endpoint has; asks all of them and notes who lags. Raises RpcUnavailable."""
+        """The highest block that two endpoints have, or one if no other answers; asks all, and notes who lags.
+
+        Raises RpcUnavailable; Doubtful if no two agree.
+        """
 
         async def once() -> Block:
             due = await self._due()
@@ -54,12 +57,17 @@ class Rpc(Endpoints):
             found = await asyncio.gather(*(self._try(e, "eth_getBlockByNumber", latest, parse_block) for e in due))
             for endpoint, block in zip(due, found, strict=True):
                 endpoint.head = block.number if block else None
-            blocks = [block for block in found if block]
-            if not blocks:
+            said = [(endpoint.index, block) for endpoint, block in zip(due, found, strict=True) if block]
+            if not said:
                 raise self._nobody(due)
-            return max(blocks, key=lambda block: block.number)
+            return await self._heads.agreed(said, self._block_of)
 
         return await self._retry(once)
+
+    @property
+    def waiting(self) -> str:
+        """Blocks that one endpoint has and nobody confirms; empty if none is far ahead."""
+        return self._heads.waiting
 
     async def block(self, number: int) -> Block | None:
         """The canonical block of that height; None if no endpoint has one."""
@@ -76,7 +84,9 @@ class Rpc(Endpoints):
         """That block's header as it is hashed; None if no endpoint has the block. Raises UnknownHeader."""
         return await self._read("eth_getBlockByHash", [_hex(block_hash), False], headers.encode)
 
-    async def logs(self, block: Block, addresses: Sequence[str], *, everywhere: bool = False) -> list[tuple[Log, ...]]:
+    async def logs(
+        self, block: Block, addresses: Sequence[str], *, everywhere: bool = False
+    ) -> dict[int, tuple[Log, ...]]:
         """All logs of `addresses` in exactly this block: what one endpoint says that has it, or what each says.
 
         Raises ReorgedAway when no endpoint has the block any more.
@@ -89,11 +99,19 @@ class Rpc(Endpoints):
         found = await self._ask_all("eth_getLogs", ask, most=None if everywhere else 1)
         if not found:
             raise ReorgedAway(f"block {block.number} left the chain")
-        most = max(len(logs) for _, logs in found)
-        for endpoint, logs in found:
-            if len(logs) < most:
-                self._lied(endpoint, Trouble("eth_getLogs", "incomplete"))
-        return [logs for _, logs in found]
+        return {endpoint.index: logs for endpoint, logs in found}
+
+    async def receipts(self, tx_hash: bytes) -> dict[int, Receipt]:
+        """A transaction's receipt as each endpoint has it that has one. Raises RpcUnavailable."""
+
+        async def ask(endpoint: Endpoint) -> Receipt:
+            found = await endpoint.request("eth_getTransactionReceipt", [_hex(tx_hash)])
+            if found is None:
+                raise Missing
+            return parse_receipt(found)
+
+        found = await self._ask_all("eth_getTransactionReceipt", ask)
+        return {endpoint.index: receipt for endpoint, receipt in found if receipt.tx_hash == tx_hash}
 
     async def logs_by_receipts(self, block: Block) -> tuple[Log, ...] | None:
         """All logs of a block, out of its receipts: another index of the endpoint than that of logs. None where no
@@ -208,17 +226,17 @@ class Rpc(Endpoints):
         return found
 
     async def priority_fee(self) -> int:
-        """The tip in wei per gas that an endpoint suggests; 0 where none knows the method."""
-        return await self._optional("eth_maxPriorityFeePerGas", [], parse_int) or 0
+        """The least tip in wei per gas that an endpoint suggests; 0 where none knows the method."""
+        return min(await self._of_each("eth_maxPriorityFeePerGas", [], parse_int), default=0)
 
-    async def tips_paid(self, blocks: int, percentile: int) -> list[int]:
-        """The tip at that percentile of the gas of each of the last blocks, in wei per gas; 0 for an empty block. None
-        at all where no endpoint keeps a history of fees."""
+    async def tips_paid(self, blocks: int, percentile: int) -> list[list[int]]:
+        """The tip at that percentile of the gas of each of the last blocks, in wei per gas; 0 for an empty block. As
+        each endpoint says that keeps a history of fees."""
 
         def parse(value: Any) -> list[int]:
             return [parse_int(each[0]) for each in value.get("reward") or []]
 
-        return await self._optional("eth_feeHistory", [hex(blocks), "latest", [percentile]], parse) or []
+        return await self._of_each("eth_feeHistory", [hex(blocks), "latest", [percentile]], parse)
 
     async def hashes_at(self, number: int) -> list[bytes]:
         """Of the block of that height, in the words of every reachable endpoint that has one."""
@@ -272,6 +290,11 @@ class Rpc(Endpoints):
         return min(outcomes, key=lambda outcome: rank.index(outcome[0]))
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    async def _block_of(self, index: int, number: int) -> Block | None:
+        """An endpoint's block of that height."""
+        endpoint = self._endpoints[index]
+        return await self._try(endpoint, "eth_getBlockByNumber", [hex(number), False], parse_block)
 
     async def _pinned(self, method: str, params: list[Any], block: Block, parse: Callable[[Any], T]) -> T:
         async def ask(endpoint: Endpoint) -> T:

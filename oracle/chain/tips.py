@@ -1,5 +1,5 @@
-"""What a block's producer gets: the largest of what endpoints suggest, what the chain's last blocks paid, and what a
-refusal asked for.
+"""What a block's producer gets: the largest of what is suggested, what the chain's last blocks paid, and what a refusal
+asked for. Of what endpoints suggest, and of what they say was paid, the least counts: one alone cannot have us overpay.
 
 Some chains take no transaction below a floor (25 gwei, say), and their endpoints suggest less. Suggestion and history
 are both optional methods.
@@ -32,6 +32,12 @@ def least_tip(words: str) -> int | None:
     return int(found[1]) * (GWEI if found[2] else 1)
 
 
+def _median(tips: list[int]) -> int:
+    """Of the blocks that hold transactions; 0 if none does."""
+    paid = sorted(tip for tip in tips if tip)
+    return paid[len(paid) // 2] if paid else 0
+
+
 class Tips:
     """Of one sender."""
 
@@ -51,8 +57,8 @@ class Tips:
             self.floor_wei = 0
         if self._at != head.hash:
             suggested = await self._rpc.priority_fee()
-            paid = sorted(tip for tip in await self._rpc.tips_paid(HISTORY_BLOCKS, PERCENTILE) if tip)
-            self._wei = max(suggested, paid[len(paid) // 2] if paid else 0)
+            paid = min(map(_median, await self._rpc.tips_paid(HISTORY_BLOCKS, PERCENTILE)), default=0)
+            self._wei = max(suggested, paid)
             self._at = head.hash
         return max(self._wei, self.floor_wei)
 

@@ -6,11 +6,14 @@ endpoint as faulty. Hashes are bytes, addresses are checksummed strings, amounts
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
+
+from oracle.chain import headers
+from oracle.errors import UnknownHeader
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Block:
     """256 bytes; all zero on chains that do not fill it."""
     has_base_fee: bool = True
     """Whether the chain takes EIP-1559 transactions."""
+    is_hashed: bool = False
+    """Whether its fields hash to its hash, which proves them. Never on chains with other headers."""
 
     def may_have(self, addresses: Iterable[str], topics: Iterable[bytes]) -> bool:
         """False only if the bloom filter proves that none of `addresses` logged one of `topics` here."""
@@ -35,8 +40,13 @@ class Block:
         raw = (bytes.fromhex(address[2:]) for address in addresses)
         return bits > 0 and any(map(partial(_holds, bits), raw)) and any(map(partial(_holds, bits), topics))
 
+    def can_hold(self, entry: "Log") -> bool:
+        """False only if the bloom filter proves that this is no log of this block."""
+        bits = int.from_bytes(self.bloom, "big")
+        return all(map(partial(_holds, bits), (bytes.fromhex(entry.address[2:]), *entry.topics)))
 
-@cache
+
+@lru_cache(1 << 14)
 def _places(entry: bytes) -> tuple[int, ...]:
     digest = keccak(entry)
     return tuple(int.from_bytes(digest[i : i + 2], "big") % 2048 for i in (0, 2, 4))
@@ -118,7 +128,16 @@ def parse_block(value: Any) -> Block:
         prev_randao=parse_bytes(v.get("mixHash") or "0x" + "00" * 32, 32),
         has_base_fee=v.get("baseFeePerGas") is not None,
         bloom=parse_bytes(v.get("logsBloom") or "0x" + "00" * 256, 256),
+        is_hashed=_is_hashed(v),
     )
+
+
+def _is_hashed(block: Mapping[str, Any]) -> bool:
+    try:
+        headers.encode(block)
+    except (UnknownHeader, ValueError):
+        return False
+    return True
 
 
 def parse_log(value: Any) -> Log:

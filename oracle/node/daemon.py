@@ -226,6 +226,8 @@ class Node:
             found.append("still reading the chain")
         if progress is not None and progress.doubt:
             found.append(progress.doubt)
+        if self.rpc.waiting:
+            found.append(self.rpc.waiting)
         found += self._doubts.found
         if self.journal.full:
             found.append("the disk is full: nothing but dispute moves is signed")
@@ -357,8 +359,11 @@ class Node:
             block = await self.rpc.block(number)
             with self.journal.read() as tx:
                 known = tx.block_at_or_below(number)
-            if block is None or (known is not None and known.number == number and known.hash != block.hash):
+            is_known = known is not None and known.number == number
+            if block is None or (is_known and known is not None and known.hash != block.hash):
                 raise ReorgedAway(f"block {number} is not the one that was applied")
+            if not is_known:  # read in a range: one endpoint's word until another agrees
+                await self.rpc.check_final(number, block.hash)
             self._seeds[number] = block
         return bool(missing)
 

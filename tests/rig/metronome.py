@@ -60,6 +60,20 @@ class Metronome:
             for number in numbers
         ]
 
+    def receipt(self, number: int) -> dict[str, Any] | None:
+        """Of the transaction in that block; None if there is none."""
+        logs = self.logs(number, number)
+        if not logs:
+            return None
+        return {
+            "transactionHash": _hash(-number),
+            "blockNumber": hex(number),
+            "blockHash": _hash(number),
+            "status": "0x1",
+            "gasUsed": hex(21_000),
+            "logs": logs,
+        }
+
 
 class Server:
     """An endpoint before it. refusal: of a range, by its blocks and its number of logs; None if it is served."""
@@ -91,15 +105,23 @@ class Server:
         await asyncio.sleep(self.latency / 2)
         return 200, json.dumps({"jsonrpc": "2.0", "id": 1, **said}).encode()
 
-    async def _said(self, method: str, params: list[Any]) -> dict[str, Any]:
+    async def _said(self, method: str, params: list[Any]) -> dict[str, Any]:  # noqa: PLR0911
         match method:
             case "eth_chainId":
                 return {"result": hex(CHAIN_ID)}
             case "eth_getBlockByNumber":
                 number = self.chain.height if params[0] == "latest" else int(params[0], 16)
                 return {"result": self.chain.block(number) if number <= self.chain.height else None}
+            case "eth_getBlockByHash":
+                number = _number(params[0])
+                block = self.chain.block(number) if number <= self.chain.height else None
+                return {"result": block if block and block["hash"] == params[0] else None}
+            case "eth_getTransactionReceipt":
+                return {"result": self.chain.receipt((1 << 64) - _number(params[0]))}
             case "eth_getLogs" if "blockHash" in params[0]:
-                number = int(params[0]["blockHash"][-16:], 16)
+                number = _number(params[0]["blockHash"])
+                if self.chain.block(number)["hash"] != params[0]["blockHash"]:
+                    return {"error": {"code": -32000, "message": "unknown block"}}
                 return {"result": self.chain.logs(number, number)}
             case "eth_getLogs":
                 first, last = (int(params[0][name], 16) for name in ("fromBlock", "toBlock"))
@@ -124,6 +146,10 @@ def reading(*servers: Server) -> Rpc:
 def _hash(number: int) -> str:
     """Its last eight bytes are the number."""
     return "0x" + keccak(str(number).encode()).hex()[:48] + (number % 2**64).to_bytes(8, "big").hex()
+
+
+def _number(hash_: str) -> int:
+    return int(hash_[-16:], 16)
 
 
 def _bloom(*entries: bytes) -> int:

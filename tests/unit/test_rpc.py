@@ -12,6 +12,7 @@ from rig.anvil import KEYS, Anvil, anvil, free_port
 from rig.recorder import SPEAKER, say
 from rig.stack import make_rpc
 
+from oracle.chain.heads import STILL_SECONDS
 from oracle.chain.rpc import Rpc
 from oracle.chain.rpc_errors import SendOutcome, classify_send, is_missing_block, is_revert
 from oracle.errors import CallReverted, Doubtful, ReorgedAway, RpcUnavailable, WrongChain
@@ -123,9 +124,12 @@ async def test_read__endpoint_comes_back_as_another_chain__stops(proxy):
 # -- stale and missing (F18, F19) ----------------------------------------------------------------------------------
 
 
-async def test_head__one_endpoint_lags__the_best_counts_and_the_other_is_stale(proxy, second):
+async def test_head__one_endpoint_stands_still__the_best_counts_after_a_while_and_the_other_is_stale(proxy, second):
+    now = [0.0]
     proxy.script("*", "lag", 5)
-    rpc = make_rpc(proxy.url, second.url)
+    rpc = make_rpc(proxy.url, second.url, clock=lambda: now[0])
+    assert (await rpc.head()).number == 2
+    now[0] = STILL_SECONDS
     assert (await rpc.head()).number == 7
     assert [(e.fresh, e.head) for e in rpc.health()] == [(False, 2), (True, 7)]
     proxy.calls.clear()
