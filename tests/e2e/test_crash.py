@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from e2e.world import ACCOUNTS, NODES, World, drive, make_node, settle, world
+from e2e.world import ACCOUNTS, NODES, World, drive, finish, running_node, world
 from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
 
@@ -45,16 +45,9 @@ def live(earth: World, folder: Path, goal: Callable[[], bool], *, answer: bool) 
     """The whole life of a daemon process, until the goal is reached and its transactions are final."""
 
     async def main() -> None:
-        node = await make_node(earth, folder, OPERATOR, disputer=DISPUTER, answer=answer)
-        try:
+        async with running_node(earth, folder, OPERATOR, disputer=DISPUTER, answer=answer) as node:
             await drive(earth, [node], goal)
-            for _ in range(node.settings.finality + 2):
-                await settle(node)
-                earth.chain.mine()
-            await settle(node)
-        finally:
-            await node.workshop.close(1)
-            await node.close()
+            await finish(earth, node)
 
     asyncio.run(main())
 

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, make_node, rewound, settle, step, team, world
+from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, finish, rewound, running_node, settle, step, team, world
 from exact.random_model import Shape, write
 from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
@@ -498,8 +498,7 @@ def live(earth: World, folder: Path, store: ModelStore, request: int, game: int)
     """The whole life of a daemon process that defends an answer, until the game is over."""
 
     async def main() -> None:
-        node = await make_node(earth, folder, NODES[0], exact(store), models=store.root)
-        try:
+        async with running_node(earth, folder, NODES[0], exact(store), models=store.root) as node:
             for _ in range(80):
                 await settle(node)
                 earth.chain.mine()
@@ -511,13 +510,7 @@ def live(earth: World, folder: Path, store: ModelStore, request: int, game: int)
                 raise AssertionError("the game does not come to its values")
             pass_time(earth, GAME.clock_seconds + 1)
             await drive(earth, [node], lambda: earth.status(request) == "final")
-            for _ in range(node.settings.finality + 2):
-                await settle(node)
-                earth.chain.mine()
-            await settle(node)
-        finally:
-            await node.workshop.close(1)
-            await node.close()
+            await finish(earth, node)
 
     asyncio.run(main())
 
@@ -536,13 +529,9 @@ def test_defence__killed_at_any_step__goes_on_and_moves_once(built, tmp_path, st
         request = earth.ask(PROMPT, max_tokens=3)
 
         async def answered() -> None:
-            node = await make_node(earth, tmp_path / "node", NODES[0], exact(store), models=store.root)
-            try:
+            async with running_node(earth, tmp_path / "node", NODES[0], exact(store), models=store.root) as node:
                 await drive(earth, [node], lambda: earth.status(request) == "answered")
                 await step(earth, node, blocks=3)
-            finally:
-                await node.workshop.close(1)
-                await node.close()
 
         asyncio.run(answered())
         game = challenged(earth, request)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from e2e.test_api import HOST
-from e2e.world import ACCOUNTS, NODES, WINDOW, drive, is_busy, make_node, settle, step
+from e2e.world import ACCOUNTS, NODES, WINDOW, drive, is_busy, make_node, running_node, settle, step
 from fastapi.testclient import TestClient
 from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 from structlog.testing import capture_logs
@@ -50,12 +50,8 @@ async def alone(earth, folder, engine, **changes):
     """One node that operates all seats, so that every turn is its own."""
     for seat in range(1, 5):
         earth.act(NODES[seat], "setOperator", earth.service, seat, NODES[0].address)
-    node = await make_node(earth, folder, NODES[0], engine, api_names=["testserver"], **changes)
-    try:
+    async with running_node(earth, folder, NODES[0], engine, api_names=["testserver"], **changes) as node:
         yield node, TestClient(create_app(node), headers=HOST)
-    finally:
-        await node.workshop.close(1)
-        await node.close()
 
 
 def says_everywhere(earth, api: TestClient, reason: str, words: str) -> None:

@@ -7,7 +7,7 @@ made of bytes. Nothing here waits for real time to pass, except for engine threa
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -197,17 +197,24 @@ async def make_node(
 
 
 @asynccontextmanager
+async def running_node(world: World, folder: Path, *account_and_engine: Any, **changes: Any) -> AsyncIterator[Node]:
+    """A node as `make_node` makes it, closed in the end."""
+    node = await make_node(world, folder, *account_and_engine, **changes)
+    try:
+        yield node
+    finally:
+        await node.workshop.close(1)
+        await node.close()
+
+
+@asynccontextmanager
 async def team(world: World, folder: Path, *engines: Any, **changes: Any) -> AsyncIterator[list[Node]]:
     """One node for each engine (None for an honest one), on the first seats."""
-    nodes = [
-        await make_node(world, folder / f"node{i}", NODES[i], engine, **changes) for i, engine in enumerate(engines)
-    ]
-    try:
-        yield nodes
-    finally:
-        for node in nodes:
-            await node.workshop.close(1)
-            await node.close()
+    async with AsyncExitStack() as stack:
+        yield [
+            await stack.enter_async_context(running_node(world, folder / f"node{i}", NODES[i], engine, **changes))
+            for i, engine in enumerate(engines)
+        ]
 
 
 async def step(world: World, *nodes: Node, blocks: int = 1) -> None:
@@ -238,6 +245,12 @@ async def settle(node: Node) -> None:
         await asyncio.sleep(0.005)
         node.again()
     raise AssertionError("the engine does not finish")
+
+
+async def finish(world: World, node: Node) -> None:
+    """Until all that the node has sent is final."""
+    await step(world, node, blocks=node.settings.finality + 2)
+    await settle(node)
 
 
 async def drive(world: World, nodes: Sequence[Node], until: Callable[[], bool], blocks: int = 150) -> None:
