@@ -1,8 +1,8 @@
 """Deploy the contracts: `ape run deploy --network NETWORK --account ALIAS [--out FILE]`.
 
-Writes a deployment file that the node, the client and the development tools read. The contracts take one parameter that
-could be got wrong, the chain's block time; otherwise each knows those that it calls, the token referee checks its noise
-table, and quotes of TEEs go back to Intel's root, or on a local chain to the dev TEE's.
+Writes a deployment file that the node, the client and the development tools read. Only one parameter can be
+wrong, the chain's block time: each contract names those that it calls, the token referee checks its noise table, and
+quotes of TEEs go back to Intel's root, or on a local chain to the dev TEE's.
 """
 
 from pathlib import Path
