@@ -96,6 +96,10 @@ class ProofFailed(Refused):
     """A loaded model does not answer its known question; nothing it computes may be signed."""
 
 
+class BadProof(Refused):
+    """What was shown of an answer's prompt is not a proof: it proves nothing, right or wrong."""
+
+
 class WrongCommitments(Refused):
     """A manifest commits to other numbers than its file holds: honest answers for it would lose their bonds."""
 

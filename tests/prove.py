@@ -28,6 +28,7 @@ RECORD = ROOT / "docs" / "proofs.md"
 RULE = "|---|---|---|---|---|---|\n"
 LINES = 30_000  # of each of four searches
 DOCUMENT_SETS = 2_000
+CLAIMS = 100_000  # of each vocabulary
 LIVES = 200
 SIEGE_PACE = 1.0  # seconds to a block, of twelve on the chain
 
@@ -52,6 +53,16 @@ def verdicts(seed: int) -> str:
     if done.returncode != 0:
         raise AssertionError(done.stdout + done.stderr)
     return f"{DOCUMENT_SETS} sets of documents and what was made of each, equal verdicts"
+
+
+def text(seed: int) -> str:
+    """Rows of tokens that are not a text's, each shown wrong."""
+    environment = {**os.environ, "DIDYMA_CLAIMS": str(CLAIMS), "DIDYMA_SEED": str(seed)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/disputes/test_text_faults.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(done.stdout + done.stderr)
+    return f"{CLAIMS} wrong rows of tokens for each of two vocabularies, each shown wrong"
 
 
 def besieged(seed: int, force: Force) -> str:
@@ -87,6 +98,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "siege": partial(besieged, force=WHOLE),
     "flood": partial(besieged, force=FLOOD),
     "verdicts": verdicts,
+    "text": text,
 }
 
 

@@ -65,6 +65,7 @@ def add(
             reason = exactness.refusal(models.file_path(digest))
             typer.echo(f"exact    {printable(exactness.told(reason))}")
             if reason is None:
+                typer.echo(f"text     {printable(exactness.told(exactness.text_refusal(models.file_path(digest))))}")
                 _warn_of_limits(exactness.saturated(models.file_path(digest)))
 
 

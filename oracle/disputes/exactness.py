@@ -8,6 +8,7 @@ from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.cpu_linear import CpuLinear
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.vocabulary import table
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
 from oracle.models.gguf import read
@@ -19,6 +20,15 @@ def refusal(path: Path) -> str | None:
         header, weights = read(path), load(path)
         Tokenizer(header)
         commitments.parts(header, weights.architecture)
+    except BadModelFile as error:
+        return str(error)
+    return None
+
+
+def text_refusal(path: Path) -> str | None:
+    """Why the dispute game could not judge prompts of words for a file; None if it could. Takes seconds."""
+    try:
+        table(read(path))
     except BadModelFile as error:
         return str(error)
     return None

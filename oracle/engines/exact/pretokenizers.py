@@ -90,12 +90,20 @@ def gpt2(text: Sequence[int]) -> list[int]:
     return _cut(text, _gpt2_end)
 
 
+def _llama3_end(text: Sequence[int], at: int) -> int:
+    return _modern_end(text, at, 3)
+
+
+def _qwen2_end(text: Sequence[int], at: int) -> int:
+    return _modern_end(text, at, 1)
+
+
 def llama3(text: Sequence[int]) -> list[int]:
-    return _cut(text, lambda text, at: _modern_end(text, at, 3))
+    return _cut(text, _llama3_end)
 
 
 def qwen2(text: Sequence[int]) -> list[int]:
-    return _cut(text, lambda text, at: _modern_end(text, at, 1))
+    return _cut(text, _qwen2_end)
 
 
 def _within(text: Sequence[int], lengths: Sequence[int], cutter: Cutter) -> list[int]:
@@ -131,6 +139,20 @@ def smollm(text: Sequence[int]) -> list[int]:
     return _within(text, _runs(is_number, longest=1)(text), gpt2)
 
 
+def _smollm_end(text: Sequence[int], at: int) -> int:
+    """What `smollm` cuts, from the left alone: a number is a piece, and ends a text for what stands before it."""
+    if is_number(text[at]):
+        return at + 1
+    if suffix := _suffix(text, at, any_case=False):
+        return at + suffix
+    start = at + (text[at] == SPACE)
+    for belongs in (is_letter, _is_other):
+        if start < len(text) and belongs(text[start]):
+            return _run(text, start, belongs)
+    end = _run(text, at, is_space)
+    return end if end < len(text) and is_number(text[end]) else _spaces_end(text, at)
+
+
 def default(text: Sequence[int]) -> list[int]:
     r"""[\p{P}$+<=>^~|]+, then as gpt-2, then \p{N}+, then [0-9][0-9][0-9]."""
     lengths = _runs(lambda code: is_punctuation(code) or code in OPERATORS)(text)
@@ -153,6 +175,15 @@ CUTTERS: dict[str, Cutter] = {
     name: cutter for first, (cutter, others) in ALIKE.items() for name in (first, *others.split())
 }
 """By `tokenizer.ggml.pre`."""
+
+_ENDS: dict[Cutter, Callable[[Sequence[int], int], int]] = {
+    gpt2: _gpt2_end,
+    llama3: _llama3_end,
+    qwen2: _qwen2_end,
+    smollm: _smollm_end,
+}
+ENDS = {name: _ENDS[cutter] for name, cutter in CUTTERS.items() if cutter in _ENDS}
+"""Of the cutters that decide from a piece's start rightwards alone: where the piece ends that begins at a place."""
 
 WHOLE_WORDS = frozenset(["llama-bpe", *ALIKE["llama-bpe"][1].split()])
 """Those that take a piece which is a token as it is, whatever its merges would give."""

@@ -57,7 +57,8 @@ class Tokenizer:
         if not of_any_family and any(part in name for part in UNREAD_NAMES):
             raise BadModelFile(f"the tokenizer of {name!r} is not read")
         texts = [text or f"[EMPTY_{token}]".encode() for token, text in enumerate(header.vocabulary)]
-        types = _types(header, texts)
+        self.types = types = _types(header, texts)
+        """Each token's type, corrected as llama.cpp does."""
         ids = {text: token for token, text in enumerate(texts)}
         if len(ids) != len(texts):
             raise BadModelFile("two tokens have the same text")
@@ -178,6 +179,19 @@ class _SentencePiece:
                 yield from (self._bytes[byte] or 0 for byte in symbol)
 
 
+def merge_ranks(header: Gguf) -> dict[tuple[bytes, bytes], int]:
+    """When two neighbours merge in a byte-level vocabulary, the lowest first. Raises BadModelFile."""
+    merges = header.metadata.get("tokenizer.ggml.merges")
+    if not isinstance(merges, list) or not all(isinstance(merge, bytes) for merge in merges):
+        raise BadModelFile("the file has no merges")
+    ranks: dict[tuple[bytes, bytes], int] = {}
+    for rank, merge in enumerate(merges):
+        space = merge.find(b" ", 1)
+        pair = (merge[:space], merge[space + 1 :]) if space > 0 else (b"", b"")
+        ranks.setdefault(pair, rank)
+    return ranks
+
+
 class _BytePairs:
     """Within each piece that a cutter makes, merges the neighbours of the lowest rank, the leftmost on a tie."""
 
@@ -185,15 +199,8 @@ class _BytePairs:
         name = header.metadata.get("tokenizer.ggml.pre", "default")
         if name not in CUTTERS:
             raise BadModelFile(f"texts cut as {name!r} are not read ({', '.join(CUTTERS)} are)")
-        merges = header.metadata.get("tokenizer.ggml.merges")
-        if not isinstance(merges, list) or not all(isinstance(merge, bytes) for merge in merges):
-            raise BadModelFile("the file has no merges")
         self._cut, self._whole, self._ids = CUTTERS[name], name in WHOLE_WORDS, ids
-        self._ranks: dict[tuple[bytes, bytes], int] = {}
-        for rank, merge in enumerate(merges):
-            space = merge.find(b" ", 1)
-            pair = (merge[:space], merge[space + 1 :]) if space > 0 else (b"", b"")
-            self._ranks.setdefault(pair, rank)
+        self._ranks = merge_ranks(header)
 
     def encode(self, text: bytes, after_special: bool) -> Iterator[int]:
         codes = code_points(text)
