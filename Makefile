@@ -9,7 +9,7 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
-.PHONY: help demo demo-panel demo-picture test ape-built python-tests prove symbolic check bench gas abi lock install \
+.PHONY: help demo demo-panel demo-picture test chain-tests python-tests prove symbolic check bench gas abi lock install \
     wheel contracts-built diagrams clean
 .DEFAULT_GOAL := help
 
@@ -27,15 +27,16 @@ demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.sv
 
 test: install contracts-built wheel ## all tests
 	forge test
-	@$(MAKE) --no-print-directory -j2 ape-built python-tests
-	ape test tests/contracts
+	@$(MAKE) --no-print-directory -j2 chain-tests python-tests
 
-# Beside one another: Ape compiles with one core for minutes.
-ape-built:
+# Beside one another: one core compiles for Ape, then waits for blocks; the other computes.
+chain-tests:
 	@tools/quietly "Compiling the contracts for Ape" ape compile
+	ape test tests/contracts
+	$(PY) -m pytest -p no:ape_test tests/e2e
 
 python-tests:
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim tests/e2e
+	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim
 
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game, a siege
 	$(PY) tests/prove.py
