@@ -228,7 +228,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         return true;
     }
 
-    /// @dev 0xffff would be UNLISTABLE_ADVISORIES' parts.
+    /// @dev 0xffff names no advisory: `UNLISTABLE_ADVISORIES` consists of it.
     function _packed(uint16[] memory advisories) private pure returns (uint256 packed) {
         if (advisories.length > MAX_ADVISORIES) revert BadPolicy("more advisories than 16");
         for (uint256 i; i < advisories.length; ++i) {

@@ -221,7 +221,7 @@ contract DcapCollateral is IDcapCollateral {
 
     function _store(Document storage stored, TcbLevels.Head memory head, bytes memory packed, bytes32 signer) private {
         _checkIsCurrent(head.issueDate, head.nextUpdate);
-        // What a revoked signer has signed, under whatever date, holds no place.
+        // A document of a revoked signer gives way to any other, whatever their dates.
         if (head.issueDate <= stored.issueDate && !_certificates[stored.signer].revoked) {
             revert NotNewer(stored.issueDate);
         }

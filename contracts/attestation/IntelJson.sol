@@ -12,8 +12,8 @@ import {DateTimeLib} from "solady/utils/DateTimeLib.sol";
 
 /// @title Reading the JSON that Intel signs, in place.
 /// @notice Intel's documents come without spaces and with their keys in one order, and the signature covers every byte; so
-/// this is no JSON parser but a reader of exactly that text. A document in another form is refused, which in the end lets
-/// keys expire: the safe side.
+/// this is no JSON parser but a reader of exactly that text. A document in another form is refused. If Intel changes the
+/// form, keys expire, which is safe.
 /// @dev The cursor only moves forward. So `expectEnd`, with which every reader must finish, also refuses a document that
 /// was read beyond its end, and nothing else has to look for the end.
 library IntelJson {

@@ -218,7 +218,7 @@ library TcbLevels {
             ) {
                 Level memory covered =
                     Level(uint8(_read(tcbInfo, cursor + 34, 1)), uint128(_read(tcbInfo, cursor + 35, 16)));
-                // Who says that software must harden, and not against what, names nothing that it could have mitigated.
+                // If software must be hardened, but no advisory says against what, no policy can list what the code mitigates.
                 if (covered.status & SW_HARDENING_NEEDED != 0 && covered.advisories == 0) {
                     covered.advisories = UNLISTABLE_ADVISORIES;
                 }

@@ -21,7 +21,8 @@ abstract contract OracleConsumer is IOracleConsumer {
         _onAnswer(requestId, output);
     }
 
-    /// @dev What the dapp does with a final answer. If it reverts, `oracle.retryCallback` can repeat it for 30 days.
+    /// @dev What the dapp does with a final answer. If it reverts, `oracle.retryCallback` can repeat it for at least 30
+    /// days.
     function _onAnswer(RequestId requestId, bytes calldata output) internal virtual;
 
     /// @dev Sends a request with `valueWei`, which must be what `oracle.quote` says.
@@ -42,8 +43,8 @@ abstract contract OracleConsumer is IOracleConsumer {
         return feeWei + callbackWei;
     }
 
-    /// @dev `valueWei` as `Params.valueFinney` has it, rounded up; what is too much for it is the most it can say, which no
-    /// cap allows.
+    /// @dev `valueWei` in units of 10^15 wei, rounded up, for `Params.valueFinney`. A value too large for that field becomes
+    /// its largest, which no cap allows.
     function _finney(uint256 valueWei) internal pure returns (uint24) {
         uint256 finney = (valueWei + 1e15 - 1) / 1e15;
         return finney < type(uint24).max ? uint24(finney) : type(uint24).max;

@@ -6,7 +6,7 @@ import {IOracle} from "../interfaces/IOracle.sol";
 import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title Free text: anyone asks, the answer's hash stays on chain.
-/// @notice The text itself is in the oracle's `AnswerPosted` event; whoever shows it later proves it by the hash.
+/// @notice The text itself is in the oracle's `AnswerPosted` event; the hash proves later that a text is the answer.
 contract Correspondent is OracleConsumer {
     ServiceId public immutable service;
 

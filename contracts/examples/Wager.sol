@@ -7,8 +7,8 @@ import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title A decision: two parties stake on a yes/no question about a stated fact, the model settles it.
 /// @notice The question is fixed when the wager is offered, so both know exactly what the model will be asked. An
-/// answer that is neither "yes" nor "no", or none at all, gives both their stakes back. How long the oracle has is fixed
-/// too: a party that could choose would choose too little, and have its stake back instead of losing it.
+/// answer that is neither "yes" nor "no", or none at all, gives both their stakes back. The oracle's time is fixed, too: a
+/// party that expects to lose could otherwise choose too little, and get its stake back.
 contract Wager is OracleConsumer {
     enum Outcome {
         Open,
@@ -31,8 +31,8 @@ contract Wager is OracleConsumer {
     /// @dev Enough for the comparisons and, when a bet is void, two new balances.
     uint32 public constant CALLBACK_GAS = 90_000;
 
-    /// @dev How long a bet is kept for somebody to settle it, and then for the oracle: longer than a request and all its
-    /// windows can last. Whatever happens to the service, the stakes come back after it.
+    /// @dev How long a bet waits for somebody to ask, and then for the oracle: longer than a request and all its windows
+    /// can last. Afterwards `void` returns the stakes, whatever happened to the service.
     uint48 public constant PATIENCE = 90 days;
 
     ServiceId public immutable service;
@@ -150,8 +150,8 @@ contract Wager is OracleConsumer {
         return _bets[bet];
     }
 
-    /// @dev The request was made by `settle`, so the bet exists, and is in state Asked unless it went stale; never trust
-    /// what it says beyond the two words that count.
+    /// @dev `settle` made the request, so the bet exists; it is in state Asked unless it went stale. Model output is
+    /// untrusted: any output but the expected words makes the bet void.
     function _onAnswer(RequestId requestId, bytes calldata output) internal override {
         uint256 bet = _betOf[requestId];
         if (_bets[bet].outcome != Outcome.Asked) return;

@@ -113,7 +113,7 @@ interface IReferee {
 
     function enrolled(ModelId model) external view returns (bool);
 
-    /// @notice The contract whose code holds a model's numbers (`Models`).
+    /// @notice The contract whose code holds a model's numbers (`Commitments`).
     function pointerOf(ModelId model) external view returns (address);
 
     /// @notice Reverts unless the model is enrolled, and every prompt of up to `promptBytes` leaves room for an output.

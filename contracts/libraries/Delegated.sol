@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 /// @title Runs a part of a contract's code that another address holds, for contracts above the size limit.
 library Delegated {
     /// @dev Runs the function of `code` that this call names on this contract's storage, and ends the call as it ends.
-    /// `code` must never change, and lay out storage as this contract does.
+    /// `code` must never change, and must lay out storage as this contract does.
     function run(address code) internal {
         assembly ("memory-safe") {
             let data := mload(0x40)

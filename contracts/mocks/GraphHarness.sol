@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import {IFamily} from "../interfaces/IFamily.sol";
 import {Graph} from "../disputes/referee/Graph.sol";
 
-/// @title The layout of traces with doors, for the tests that compare it with Python's.
+/// @title Makes the layout of traces callable, for the tests that compare it with Python's.
 contract GraphHarness {
     using Graph for Graph.Tensor;
 

@@ -5,7 +5,7 @@ import {IOracle} from "../interfaces/IOracle.sol";
 import {IOracleConsumer} from "../interfaces/IOracleConsumer.sol";
 import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
-/// @title A party that is a contract and means harm: what it does when called back, or paid, is set beforehand.
+/// @title A hostile contract: a test sets beforehand what it does when it is called back or paid.
 contract Hostile is IOracleConsumer {
     enum Deed {
         Record,

@@ -3,7 +3,7 @@ pragma solidity ^0.8.30;
 
 import {MerkleTree} from "../libraries/MerkleTree.sol";
 
-/// @title The library of Merkle trees with doors, for the tests that compare it with Python's.
+/// @title Makes the library of Merkle trees callable, for the tests that compare it with Python's.
 contract MerkleHarness {
     function hashLeaf(bytes calldata leaf) external pure returns (bytes32) {
         return MerkleTree.hashLeaf(leaf);

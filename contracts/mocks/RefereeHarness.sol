@@ -5,8 +5,9 @@ import {Fixed} from "../disputes/referee/Fixed.sol";
 import {Operators} from "../disputes/referee/Operators.sol";
 import {Powers} from "../disputes/referee/Powers.sol";
 import {Quants} from "../disputes/referee/Quants.sol";
+import {Sampling} from "../disputes/referee/Sampling.sol";
 
-/// @title The referee's libraries with doors, many cases a call, for the tests that compare them with the reference.
+/// @title Makes the referee's libraries callable, many cases a call, for the tests that compare them with the reference.
 contract RefereeHarness {
     /// @notice `inputs`: the operator's numbers, case after case.
     function elements(bytes32 operator, int256[] calldata inputs, address table)
@@ -101,11 +102,11 @@ contract RefereeHarness {
         if (operator == "add") return Operators.add(x[0], x[1]);
         if (operator == "embed") return Operators.embed(x[0], uint256(x[1]));
         if (operator == "rowShift") return int256(Operators.rowShift(uint256(x[0])));
-        if (operator == "noise") return Operators.noise(table, uint256(x[0]));
-        if (operator == "inverseTemperature") return Operators.inverseTemperature(uint256(x[0]));
+        if (operator == "noise") return Sampling.noise(table, uint256(x[0]));
+        if (operator == "inverseTemperature") return Sampling.inverseTemperature(uint256(x[0]));
         if (operator == "power") return Powers.power(powers, uint256(x[0]), uint256(x[1]));
-        if (operator == "draw") return int256(Operators.draw(bytes32(uint256(x[0])), uint256(x[1]), uint256(x[2])));
-        if (operator == "candidate") return Operators.candidate(x[0], x[1], x[2]);
+        if (operator == "draw") return int256(Sampling.draw(bytes32(uint256(x[0])), uint256(x[1]), uint256(x[2])));
+        if (operator == "candidate") return Sampling.candidate(x[0], x[1], x[2]);
         if (operator == "meanRoot") {
             return int256(Operators.meanRoot(uint256(x[0]), uint256(x[1]), uint256(x[2]), uint256(x[3])));
         }

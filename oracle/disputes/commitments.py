@@ -37,7 +37,7 @@ LAYER_ROLES = (
 ABSENT = 255
 VECTOR_TYPES = 16
 FLOAT_MATRICES = {BF16: 64, F32: 96}
-"""As `Models` and `Weights` in Solidity have them."""
+"""As `Quants` in Solidity has them."""
 NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", "bytes")
 """ABI types of a manifest's architecture: index in FAMILIES; layers, width, hidden, heads, key heads, head width, rope
 width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; `kinds`."""

@@ -11,7 +11,7 @@ import {IRefutations} from "../../contracts/interfaces/IRefutations.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {ITokenReferee} from "../../contracts/interfaces/ITokenReferee.sol";
 import {ModelId, RequestId, ServiceId} from "../../contracts/interfaces/Types.sol";
-import {Operators} from "../../contracts/disputes/referee/Operators.sol";
+import {Sampling} from "../../contracts/disputes/referee/Sampling.sol";
 import {Book, Tensor} from "./Book.sol";
 
 interface IGame is IDisputeGame {
@@ -267,8 +267,8 @@ abstract contract Village is Book {
     }
 
     function _worth(Ask storage a, int256 logit, uint256 token) internal view returns (int256) {
-        int256 noise = Operators.noise(noiseTable, Operators.draw(_seed(a), 0, token));
-        return Operators.candidate(logit, Operators.inverseTemperature(a.temperature), noise);
+        int256 noise = Sampling.noise(noiseTable, Sampling.draw(_seed(a), 0, token));
+        return Sampling.candidate(logit, Sampling.inverseTemperature(a.temperature), noise);
     }
 
     function _sampled(Ask storage a) internal view returns (uint256 best) {

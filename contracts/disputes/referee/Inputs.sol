@@ -5,9 +5,9 @@ import {IFamily} from "../../interfaces/IFamily.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
+import {Commitments} from "./Commitments.sol";
 import {Fixed} from "./Fixed.sol";
 import {Graph} from "./Graph.sol";
-import {Models} from "./Models.sol";
 import {Quants} from "./Quants.sol";
 
 /// @title What a party shows, read only where it hashes to a root that is agreed upon.
@@ -128,16 +128,20 @@ abstract contract Inputs {
     /* MODEL */
 
     /// @notice Type and first leaf of the tensor that `role` stands for in this step.
-    function _weights(IFamily.Question memory q, Models.Role role) internal view returns (uint256 kind, uint256 first) {
+    function _weights(IFamily.Question memory q, Commitments.Role role)
+        internal
+        view
+        returns (uint256 kind, uint256 first)
+    {
         if (q.step <= q.n.shape.layers) {
-            kind = Models.kind(q.pointer, q.step - 1, role);
-            return (kind, kind == Models.ABSENT ? 0 : Models.firstLeaf(q.pointer, q.n, q.step - 1, role));
+            kind = Commitments.kind(q.pointer, q.step - 1, role);
+            return (kind, kind == Commitments.ABSENT ? 0 : Commitments.firstLeaf(q.pointer, q.n, q.step - 1, role));
         }
         first = q.n.shape.vocabulary + q.n.shape.layers * q.n.layerLeaves;
-        if (role == Models.Role.AttnNorm) return (Models.kind(q.pointer, Models.OUTPUT_NORM), first);
-        kind = Models.kind(q.pointer, Models.OUTPUT);
-        if (kind == Models.ABSENT) return (Models.kind(q.pointer, Models.EMBEDDING), 0);
-        first += Models.vectorLeaves(q.n.shape.width);
+        if (role == Commitments.Role.AttnNorm) return (Commitments.kind(q.pointer, Commitments.OUTPUT_NORM), first);
+        kind = Commitments.kind(q.pointer, Commitments.OUTPUT);
+        if (kind == Commitments.ABSENT) return (Commitments.kind(q.pointer, Commitments.EMBEDDING), 0);
+        first += Commitments.vectorLeaves(q.n.shape.width);
     }
 
     /// @notice Reverts unless `input` is leaf `leaf` of the weights, with that many numbers.
@@ -157,7 +161,7 @@ abstract contract Inputs {
     /// were committed with the vector's type.
     function _vector(
         IFamily.Question memory q,
-        Models.Role role,
+        Commitments.Role role,
         uint256 length,
         uint256 k,
         uint256 bits,
@@ -165,12 +169,12 @@ abstract contract Inputs {
     ) internal view returns (int256, uint256) {
         if (k >= length) revert IReferee.NoSuchElement(k, length);
         (uint256 kind, uint256 first) = _weights(q, role);
-        bits -= kind / Models.VECTOR_TYPES;
-        kind %= Models.VECTOR_TYPES;
-        uint256 start = k / Models.VECTOR_LEAF * Models.VECTOR_LEAF;
-        uint256 columns = length - start < Models.VECTOR_LEAF ? length - start : Models.VECTOR_LEAF;
-        _checkWeight(q.n, first + k / Models.VECTOR_LEAF, kind, columns, input);
-        return (Quants.fixedPoint(kind, input.data, k % Models.VECTOR_LEAF, bits), bits);
+        bits -= kind / Commitments.VECTOR_TYPES;
+        kind %= Commitments.VECTOR_TYPES;
+        uint256 start = k / Commitments.VECTOR_LEAF * Commitments.VECTOR_LEAF;
+        uint256 columns = length - start < Commitments.VECTOR_LEAF ? length - start : Commitments.VECTOR_LEAF;
+        _checkWeight(q.n, first + k / Commitments.VECTOR_LEAF, kind, columns, input);
+        return (Quants.fixedPoint(kind, input.data, k % Commitments.VECTOR_LEAF, bits), bits);
     }
 
     /// @notice Cosine and sine of a pair at a position.

@@ -3,10 +3,10 @@ pragma solidity ^0.8.30;
 
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
+import {Commitments} from "./Commitments.sol";
 import {Constants} from "./Constants.sol";
 import {Graph} from "./Graph.sol";
 import {Inputs} from "./Inputs.sol";
-import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
 import {Quants} from "./Quants.sol";
 
@@ -22,40 +22,41 @@ contract LinearReferee is IFamily, Inputs {
         IFamily.Question memory q = question;
         uint256 name = q.name;
         if (q.step > q.n.shape.layers) {
-            return
-                _linear(q, inputs, Graph.LOGITS, Models.Role.AttnOutput, Constants.NORMED_BITS, Constants.RESIDUAL_BITS);
+            return _linear(
+                q, inputs, Graph.LOGITS, Commitments.Role.AttnOutput, Constants.NORMED_BITS, Constants.RESIDUAL_BITS
+            );
         }
-        if (name == Graph.Q) return _projection(q, inputs, Models.Role.AttnQ, Models.Role.AttnQBias);
-        if (name == Graph.K) return _projection(q, inputs, Models.Role.AttnK, Models.Role.AttnKBias);
+        if (name == Graph.Q) return _projection(q, inputs, Commitments.Role.AttnQ, Commitments.Role.AttnQBias);
+        if (name == Graph.K) return _projection(q, inputs, Commitments.Role.AttnK, Commitments.Role.AttnKBias);
         if (name == Graph.V) {
             // Transposed: each row is a number of a head.
             (q.row, q.column) = (q.column, q.row);
-            return Operators.limitValue(_projection(q, inputs, Models.Role.AttnV, Models.Role.AttnVBias));
+            return Operators.limitValue(_projection(q, inputs, Commitments.Role.AttnV, Commitments.Role.AttnVBias));
         }
         if (name == Graph.GATE) {
-            return _linear(q, inputs, Graph.GATE, Models.Role.FfnGate, Constants.NORMED_BITS, Constants.INNER_BITS);
+            return _linear(q, inputs, Graph.GATE, Commitments.Role.FfnGate, Constants.NORMED_BITS, Constants.INNER_BITS);
         }
         if (name == Graph.UP) {
-            return _linear(q, inputs, Graph.GATE, Models.Role.FfnUp, Constants.NORMED_BITS, Constants.INNER_BITS);
+            return _linear(q, inputs, Graph.GATE, Commitments.Role.FfnUp, Constants.NORMED_BITS, Constants.INNER_BITS);
         }
         if (name == Graph.DOWN) {
-            return _linear(q, inputs, name, Models.Role.FfnDown, Constants.ACT_BITS, Constants.RESIDUAL_BITS);
+            return _linear(q, inputs, name, Commitments.Role.FfnDown, Constants.ACT_BITS, Constants.RESIDUAL_BITS);
         }
-        return _linear(q, inputs, name, Models.Role.AttnOutput, Constants.INNER_BITS, Constants.RESIDUAL_BITS);
+        return _linear(q, inputs, name, Commitments.Role.AttnOutput, Constants.INNER_BITS, Constants.RESIDUAL_BITS);
     }
 
     /// @dev Queries, keys or values of the normalised row.
     function _projection(
         IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
-        Models.Role role,
-        Models.Role biasRole
+        Commitments.Role role,
+        Commitments.Role biasRole
     ) private view returns (int256) {
-        if (Models.kind(q.pointer, q.step - 1, biasRole) == Models.ABSENT) {
+        if (Commitments.kind(q.pointer, q.step - 1, biasRole) == Commitments.ABSENT) {
             return _linear(q, inputs, Graph.Q, role, Constants.NORMED_BITS, Constants.INNER_BITS);
         }
         _expectInputs(inputs, 4);
-        uint256 heads = role == Models.Role.AttnQ ? q.n.shape.heads : q.n.shape.kvHeads;
+        uint256 heads = role == Commitments.Role.AttnQ ? q.n.shape.heads : q.n.shape.kvHeads;
         (int256 bias,) = _vector(q, biasRole, heads * q.n.shape.headWidth, q.column, Constants.INNER_BITS, inputs[3]);
         return _biased(q, inputs, Graph.Q, role, Constants.NORMED_BITS, Constants.INNER_BITS, bias);
     }
@@ -64,7 +65,7 @@ contract LinearReferee is IFamily, Inputs {
         IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
         uint256 after_,
-        Models.Role role,
+        Commitments.Role role,
         uint256 bits,
         uint256 toBits
     ) private view returns (int256) {
@@ -77,7 +78,7 @@ contract LinearReferee is IFamily, Inputs {
         IFamily.Question memory q,
         IReferee.Input[] calldata inputs,
         uint256 after_,
-        Models.Role role,
+        Commitments.Role role,
         uint256 bits,
         uint256 toBits,
         int256 bias

@@ -11,9 +11,9 @@ import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
+import {Commitments} from "./Commitments.sol";
 import {Graph} from "./Graph.sol";
 import {Inputs} from "./Inputs.sol";
-import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
 import {Quants} from "./Quants.sol";
 
@@ -47,7 +47,7 @@ contract Referee is IReferee, Inputs {
         if (enrolled(model)) revert AlreadyEnrolled(model);
         if (manifest.weightsRoot == 0 || manifest.architecture.length == 0) revert NotExact(model);
 
-        pointerOf[model] = Models.write(manifest);
+        pointerOf[model] = Commitments.write(manifest);
         emit ModelEnrolled(model);
     }
 
@@ -65,7 +65,7 @@ contract Referee is IReferee, Inputs {
 
     function _numbers(ModelId model) private view returns (IFamily.Numbers memory) {
         if (!enrolled(model)) revert NotEnrolled(model);
-        return Models.numbers(pointerOf[model]);
+        return Commitments.numbers(pointerOf[model]);
     }
 
     /* SHAPES */
@@ -94,7 +94,7 @@ contract Referee is IReferee, Inputs {
 
     function _shape(ModelId model) private view returns (IFamily.Shape memory) {
         if (!enrolled(model)) revert NotEnrolled(model);
-        return Models.shape(pointerOf[model]);
+        return Commitments.shape(pointerOf[model]);
     }
 
     /* RULING */
@@ -182,7 +182,7 @@ contract Referee is IReferee, Inputs {
         (uint256 token,) = _entry(tokens, tokens.promptCount + tokenCount, q.row, inputs[0]);
         // The rows of other tensors follow the embedding's.
         if (token >= q.n.shape.vocabulary) revert NoSuchElement(token, q.n.shape.vocabulary);
-        uint256 kind = Models.kind(q.pointer, Models.EMBEDDING);
+        uint256 kind = Commitments.kind(q.pointer, Commitments.EMBEDDING);
         _checkWeight(q.n, token, kind, q.n.shape.width, inputs[1]);
         return Operators.embed(Quants.weight(kind, inputs[1].data, q.column), Quants.bitsOf(kind));
     }

@@ -5,10 +5,10 @@ import {FixedPointMathLib} from "solady/utils/FixedPointMathLib.sol";
 
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
+import {Commitments} from "./Commitments.sol";
 import {Constants} from "./Constants.sol";
 import {Graph} from "./Graph.sol";
 import {Inputs} from "./Inputs.sol";
-import {Models} from "./Models.sol";
 import {Operators} from "./Operators.sol";
 import {Quants} from "./Quants.sol";
 
@@ -26,21 +26,22 @@ contract RowReferee is IFamily, Inputs {
         IFamily.Question memory q = question;
         uint256 name = q.name;
         if (name < Graph.Q) {
-            return _norm(q, inputs, Graph.NORM, Graph.BEFORE, Models.Role.AttnNorm, Constants.NORMED_BITS);
+            return _norm(q, inputs, Graph.NORM, Graph.BEFORE, Commitments.Role.AttnNorm, Constants.NORMED_BITS);
         }
         if (q.step > q.n.shape.layers) return _most(q, inputs);
         if (name < Graph.Q_ROPE) {
-            return _norm(q, inputs, Graph.Q_NORM, Graph.Q, Models.Role.AttnQNorm, Constants.INNER_BITS);
+            return _norm(q, inputs, Graph.Q_NORM, Graph.Q, Commitments.Role.AttnQNorm, Constants.INNER_BITS);
         }
         if (name < Graph.K_NORM) return _quantized(q, inputs, Graph.Q_ROPE + 1, Graph.Q_ROPE);
         if (name < Graph.K_ROPE) {
-            return _norm(q, inputs, Graph.K_NORM, Graph.K, Models.Role.AttnKNorm, Constants.INNER_BITS);
+            return _norm(q, inputs, Graph.K_NORM, Graph.K, Commitments.Role.AttnKNorm, Constants.INNER_BITS);
         }
         if (name < Graph.SCORE) return _quantized(q, inputs, Graph.K_ROPE + 1, Graph.K_ROPE);
         if (name < Graph.ATTN_OUTPUT) return _quantized(q, inputs, Graph.CONTEXT + 1, Graph.CONTEXT);
         if (name == Graph.ATTN_RESIDUAL) return _sum(q, inputs, Graph.BEFORE, Graph.ATTN_OUTPUT);
         if (name < Graph.GATE) {
-            return _norm(q, inputs, Graph.FFN_NORM, Graph.ATTN_RESIDUAL, Models.Role.FfnNorm, Constants.NORMED_BITS);
+            return
+                _norm(q, inputs, Graph.FFN_NORM, Graph.ATTN_RESIDUAL, Commitments.Role.FfnNorm, Constants.NORMED_BITS);
         }
         if (name == Graph.ACT) return _gated(q, inputs);
         if (name < Graph.DOWN) return _quantized(q, inputs, Graph.ACT + 1, Graph.ACT);
@@ -53,7 +54,7 @@ contract RowReferee is IFamily, Inputs {
         IReferee.Input[] calldata inputs,
         uint256 first,
         uint256 source,
-        Models.Role role,
+        Commitments.Role role,
         uint256 bits
     ) private view returns (int256) {
         uint256 k = q.name - first;

@@ -13,10 +13,10 @@ import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
+import {Commitments} from "./Commitments.sol";
 import {Graph} from "./Graph.sol";
 import {Inputs} from "./Inputs.sol";
-import {Models} from "./Models.sol";
-import {Operators} from "./Operators.sol";
+import {Sampling} from "./Sampling.sol";
 
 /// @title TokenReferee
 contract TokenReferee is ITokenReferee, Inputs {
@@ -80,7 +80,7 @@ contract TokenReferee is ITokenReferee, Inputs {
     ) public view returns (bool) {
         IFamily.Question memory q;
         q.pointer = referee.pointerOf(model);
-        q.n = Models.numbers(q.pointer);
+        q.n = Commitments.numbers(q.pointer);
         q.roots.operators = operators_;
         q.positions = positions;
         q.step = q.n.shape.layers + 1;
@@ -100,10 +100,10 @@ contract TokenReferee is ITokenReferee, Inputs {
         }
         if (sampled) {
             bytes32 seed = _seed(req, ans, inputs[3].data);
-            int256 inverse = Operators.inverseTemperature(req.temperature());
+            int256 inverse = Sampling.inverseTemperature(req.temperature());
             uint256 position = positions - tokens.promptCount;
-            worth = Operators.candidate(worth, inverse, _noise(seed, position, chosen));
-            other = Operators.candidate(other, inverse, _noise(seed, position, better));
+            worth = Sampling.candidate(worth, inverse, _noise(seed, position, chosen));
+            other = Sampling.candidate(other, inverse, _noise(seed, position, better));
         }
         return other > worth || (other == worth && better < chosen);
     }
@@ -120,7 +120,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         IReferee.Input[] calldata inputs
     ) public view returns (bool) {
         address pointer = referee.pointerOf(model);
-        IFamily.Numbers memory n = Models.numbers(pointer);
+        IFamily.Numbers memory n = Commitments.numbers(pointer);
         _checkTokens(ans, tokens);
         if (fault == Fault.Prompt) {
             return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
@@ -171,14 +171,14 @@ contract TokenReferee is ITokenReferee, Inputs {
         view
         returns (uint256 token)
     {
-        if (index < n.prefixCount) return Models.wrapperToken(pointer, n, index);
+        if (index < n.prefixCount) return Commitments.wrapperToken(pointer, n, index);
         uint256 start = (index - n.prefixCount) * Prompts.ID_BYTES;
         if (start + Prompts.ID_BYTES <= prompt.length) {
             token = uint24(bytes3(prompt[start:start + Prompts.ID_BYTES]));
             return token < n.shape.vocabulary ? token : n.replacementToken;
         }
         uint256 wrapper = index - prompt.length / Prompts.ID_BYTES;
-        if (wrapper < n.prefixCount + n.suffixCount) return Models.wrapperToken(pointer, n, wrapper);
+        if (wrapper < n.prefixCount + n.suffixCount) return Commitments.wrapperToken(pointer, n, wrapper);
         return n.replacementToken;
     }
 
@@ -198,7 +198,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         if (index < tokens.promptCount) revert IReferee.NoSuchElement(index, count);
         _expectInputs(inputs, 1);
         (uint256 token, uint256 end) = _entry(tokens, count, index, inputs[0]);
-        bool ends = Models.isStop(pointer, n, token) || end >= FULL_OUTPUT_BYTES;
+        bool ends = Commitments.isStop(pointer, n, token) || end >= FULL_OUTPUT_BYTES;
         if (index != count - 1) return ends;
         if (!ends && ans.tokenCount() < req.maxTokens() && count < n.contextLength) return true;
         if (keccak256(output) != ans.outputHash) revert WrongText(ans.outputHash, keccak256(output));
@@ -224,7 +224,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         uint256 start;
         if (index > tokens.promptCount) (, start) = _entry(tokens, count, index - 1, inputs[1]);
         if (token >= n.shape.vocabulary || end > output.length || start > end) return true;
-        if (Models.isStop(pointer, n, token)) return end != start;
+        if (Commitments.isStop(pointer, n, token)) return end != start;
         bytes32 leaf = MerkleTree.hashLeaf(inputs[2].data);
         MerkleTree.check(n.vocabularyRoot, n.shape.vocabulary, token, leaf, inputs[2].proof);
         return keccak256(inputs[2].data) != keccak256(output[start:end]);
@@ -238,7 +238,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         view
         returns (bytes32 root, uint256 levels)
     {
-        IFamily.Numbers memory n = Models.numbers(referee.pointerOf(model));
+        IFamily.Numbers memory n = Commitments.numbers(referee.pointerOf(model));
         uint256 least = n.prefixCount + n.suffixCount;
         uint256 most = n.contextLength < ans.tokenCount() ? 0 : n.contextLength - ans.tokenCount();
         if (promptCount < least || promptCount > most) revert PromptOutOfRange(promptCount, least, most);
@@ -276,6 +276,6 @@ contract TokenReferee is ITokenReferee, Inputs {
     }
 
     function _noise(bytes32 seed, uint256 position, uint256 token) private view returns (int256) {
-        return Operators.noise(noiseTable, Operators.draw(seed, position, token));
+        return Sampling.noise(noiseTable, Sampling.draw(seed, position, token));
     }
 }

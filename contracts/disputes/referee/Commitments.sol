@@ -9,10 +9,10 @@ import {IReferee} from "../../interfaces/IReferee.sol";
 import {Graph} from "./Graph.sol";
 import {Quants} from "./Quants.sol";
 
-/// @title What the referee knows of a model: its manifest's numbers, kept as the code of a contract, its `pointer`.
-/// @dev The numbers come from `oracle/disputes/commitments.py`. A manifest that lies about its file harms nobody but who
-/// serves it, and nodes check before they do.
-library Models {
+/// @title What a manifest commits to, as far as the referee needs it: numbers, kept as the code of a contract, its `pointer`.
+/// @dev `oracle/disputes/commitments.py` makes them. A manifest that lies about its file harms only nodes that serve it, and
+/// nodes check the manifest first.
+library Commitments {
     /// @notice The tensors of a layer in the order of their leaves.
     enum Role {
         AttnNorm,
