@@ -47,6 +47,8 @@ class Confirmer:
         self._strange: dict[int, int] = {}  # nonce that another wallet used: chain time when first seen
         self._strangers_since: int | None = None
         self._pending_at_start: int | None = None  # with an empty journal: next nonce when it was first looked at
+        self._blocks: dict[int, asyncio.Task[Block | None]] = {}  # by number: asked for at this head
+        self._nonces: asyncio.Task[list[int]] | None = None  # of all endpoints at this head
 
     def reorganised(self) -> None:
         """The chain has other blocks than before: the next look is at every transaction that is not final."""
@@ -82,12 +84,14 @@ class Confirmer:
 
     async def confirm(self, head: Block, used: int, report: Report) -> None:
         """Compares nonce rows with the account's nonce and receipts."""
+        self._blocks, self._nonces = {}, None
         with self._journal.read() as tx:
             outbox = Outbox(tx, self.address)
-            span, lowest = outbox.nonce_range(), outbox.lowest()
+            span, lowest, is_idle = outbox.nonce_range(), outbox.lowest(), not outbox.keys("planned")
             rows = outbox.nonces("open", "mined") if self._must_look else self._due(outbox, head, used)
         if span is None or lowest is None:
-            await self._adopt(head, used, report)
+            if not is_idle or self._pending_at_start is None or used > self._pending_at_start:
+                await self._adopt(head, used, report)
             return
         low, high = span
         self._strange = {nonce: since for nonce, since in self._strange.items() if nonce < used}
@@ -190,10 +194,10 @@ class Confirmer:
     async def _mined(self, row: NonceRow, attempt: Attempt, receipt: Receipt, head: Block, report: Report) -> None:
         final = head.number - receipt.block_number >= self._settings.depth
         if final:
-            canonical = await self._rpc.block(receipt.block_number)
+            canonical = await self._block(receipt.block_number)
             if canonical is None or canonical.hash != receipt.block_hash:
                 return  # the receipt's endpoint is on another fork; look again later
-            if any(said <= row.nonce for said in await self._rpc.nonces(self.address, head)):
+            if any(said <= row.nonce for said in await self._nonces_at(head)):
                 log.warning("endpoints disagree on a final transaction", nonce=row.nonce, block=canonical.number)
                 return
         with self._journal.read() as tx:
@@ -229,6 +233,18 @@ class Confirmer:
                 succeeded=receipt.succeeded,
             )
             crashpoint("after_final" if final else "after_mined")
+
+    async def _block(self, number: int) -> Block | None:
+        """Asked for once a head: many transactions become final together."""
+        if number not in self._blocks:
+            self._blocks[number] = asyncio.ensure_future(self._rpc.block(number))
+        return await self._blocks[number]
+
+    async def _nonces_at(self, head: Block) -> list[int]:
+        """What every endpoint says of the account's nonce; asked for once a head."""
+        if self._nonces is None:
+            self._nonces = asyncio.ensure_future(self._rpc.nonces(self.address, head))
+        return await self._nonces
 
     async def _failure(self, row: IntentRow, attempt: Attempt, receipt: Receipt, report: Report) -> str:
         """Notes a transaction of ours that was mined and failed. Returns why."""

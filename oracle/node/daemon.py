@@ -335,15 +335,8 @@ class Node:
 
     async def _litigate(self, view: View, at: BlockRef) -> list[Wanted]:
         """What this node's dispute games need."""
-        games, rewards = self._working.games, self._working.rewards
-        cases = {game.case.hex() for game in games}
-        with self.journal.read() as tx:
-            openings = {
-                bytes.fromhex(job.key.removeprefix("opening:")): [bytes.fromhex(node) for node in job.payload["nodes"]]
-                for job in (tx.jobs("opening") if games else ())
-                if job.payload["case"] in cases
-            }
-        return await self._litigant.wanted(view, games, openings, rewards, at, watch=self.settings.watch)
+        now = self._working
+        return await self._litigant.wanted(view, now.games, now.openings, now.rewards, at, watch=self.settings.watch)
 
     async def _attest(self, view: View, at: BlockRef) -> list[Wanted]:
         """What this node's keys inside a TEE need."""

@@ -7,7 +7,7 @@ process writes the journal, which the journal's lock sees to.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
-from oracle.ids import RequestId, ServiceId
+from oracle.ids import CaseId, RequestId, ServiceId
 from oracle.journal.journal import Job, Journal, Tx
 from oracle.node.findings import finding_of
 from oracle.node.records import (
@@ -75,10 +75,16 @@ class WorkingSet:
         kinds: Sequence[_Kind[Any]] = [value for value in vars(self).values() if isinstance(value, _Kind)]
         self._kinds: Mapping[str, _Kind[Any]] = {kind.kind: kind for kind in kinds}
         self._is_loaded = False
+        self._openings: dict[bytes, list[bytes]] = {}
+        self._openings_of: frozenset[CaseId] | None = None
+        """The cases whose openings have been read; None if there may be more."""
 
     def refresh(self) -> None:
         """Reads what the journal says has changed; everything the first time, and after a failure."""
-        changed = {key for key in self._journal.changed() if key.partition(":")[0] in self._kinds}
+        all_changed = self._journal.changed()
+        changed = {key for key in all_changed if key.partition(":")[0] in self._kinds}
+        if any(key.startswith("opening:") for key in all_changed):
+            self._openings_of = None
         if self._is_loaded and not changed:
             return
         is_loaded, self._is_loaded = self._is_loaded, False
@@ -139,6 +145,22 @@ class WorkingSet:
     def games(self) -> list[GameRecord]:
         """Those that are not over."""
         return self._games.records()
+
+    @property
+    def openings(self) -> dict[bytes, list[bytes]]:
+        """By place: what was opened in games that are not over. Read again only if some came, or other games go on."""
+        cases = frozenset(game.case for game in self.games)
+        if cases != self._openings_of:
+            named = {case.hex() for case in cases}
+            with self._journal.read() as tx:
+                jobs = tx.jobs("opening") if cases else []
+            self._openings = {
+                bytes.fromhex(job.key.removeprefix("opening:")): [bytes.fromhex(node) for node in job.payload["nodes"]]
+                for job in jobs
+                if job.payload["case"] in named
+            }
+            self._openings_of = cases
+        return self._openings
 
     @property
     def rewards(self) -> list[RewardRecord]:

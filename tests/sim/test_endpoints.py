@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.world import World
+from e2e.world import World, make_node
+from rig.fake_engine import FakeEngine
 from rig.sim.deaths import deaths
-from rig.sim.faults import connected
+from rig.sim.faults import SimEndpoint, connected
 from rig.sim.play import DISPUTER, OPERATOR, Play
 from rig.sim.pool import decode
 from rig.sim.rpc import BAD_PARAMS, NO_METHOD, SERVER, RpcError
@@ -183,6 +184,24 @@ def test_n5_round__block_comes_with_every_fourth_call__node_answers_all_the_same
     for _ in range(4):
         rig.play.work()
     assert rig.earth.status(request) in ("answered", "final")
+
+
+async def test_idle__block_after_block__asks_four_times_a_block(rig, tmp_path):
+    """For the head, its logs, the key's nonce and balance."""
+    endpoint = SimEndpoint(rig.earth.chain.serve)
+    node = await make_node(rig.earth, tmp_path / "idle", OPERATOR, FakeEngine(), rpc=connected([endpoint]))
+    try:
+        for _ in range(4):
+            rig.play.mine(1)
+            await node.round()
+        endpoint.calls.clear()
+        for _ in range(10):
+            rig.play.mine(1)
+            await node.round()
+        assert endpoint.calls.total() <= 40, endpoint.calls
+    finally:
+        await node.workshop.close(1)
+        await node.close()
 
 
 def test_eip_1898__unknown_to_the_endpoints__states_are_read_by_number(rig):

@@ -502,6 +502,27 @@ def test_fees__bump__is_an_eighth_on_both(fee):
     assert bumped.tip_wei <= bumped.max_fee_wei
 
 
+async def test_tick__many_become_final_at_once__asks_for_their_block_and_for_nonces_once(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        for word in range(1, 7):
+            await s.plan(intent(word))
+        await s.run(4)
+        assert {row.state for row in s.nonces()} == {"mined"}
+        proxy.calls.clear()
+        await s.run(1)
+        assert {row.state for row in s.nonces()} == {"final"}
+        assert proxy.calls["eth_getTransactionCount"] == 3  # for two ticks, and once of all endpoints
+        assert proxy.calls["eth_getBlockByNumber"] == 3  # two heads, and the final block
+
+
+async def test_tick__empty_journal_and_nothing_to_send__asks_for_nonce_and_balance(chain, proxy, tmp_path):
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.run(1)
+        proxy.calls.clear()
+        await s.run(0)
+        assert proxy.calls == {"eth_getBlockByNumber": 1, "eth_getTransactionCount": 1, "eth_getBalance": 1}
+
+
 async def test_outbox__nonce_that_leaves_a_gap__is_refused(chain, tmp_path):
     async with stack(chain, tmp_path) as s:
         with s.journal.write() as tx:

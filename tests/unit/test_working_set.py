@@ -11,11 +11,12 @@ from oracle.journal.journal import BlockRef, Journal
 from oracle.node.records import Judgement, verdict_key
 from oracle.node.working_set import WorkingSet
 
-KINDS = ("requests", "verdicts", "games", "rewards")
+KINDS = ("requests", "verdicts", "games", "openings", "rewards")
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("verdict"), st.integers(0, 4), st.booleans()),
         st.tuples(st.just("game"), st.integers(0, 4), st.sampled_from(["live", "stranded", "over"])),
+        st.tuples(st.just("opening"), st.integers(0, 4), st.sampled_from(["00", "11"])),
         st.tuples(st.just("forget"), st.integers(0, 4)),
         st.tuples(st.just("roll back"), st.integers(0, 3)),
         st.tuples(st.just("fail"), st.integers(0, 4)),
@@ -39,6 +40,10 @@ def play(journal: Journal, block: int, step: tuple[object, ...]) -> None:
             payload = {"case": "00" * 32, "request": "00" * 32, "challenger": "0x"}
             with journal.write() as tx:
                 tx.put_job("game", f"game:{number:064x}", state, payload, block)
+        case ("opening", int(place), str(case)):
+            payload = {"case": case * 32, "nodes": [f"{block:064x}"]}
+            with journal.write() as tx:
+                tx.put_job("opening", f"opening:{place:064x}", "open", payload, block)
         case ("forget", int()):
             with journal.write() as tx:
                 tx.delete_jobs([key])
@@ -70,6 +75,7 @@ def test_refresh__after_any_changes__is_what_a_fresh_reader_finds(steps):
                 play(journal, block, step)
                 if step == ("look",):
                     kept.refresh()
+                    assert len(kept.openings) <= 5
             kept.refresh()
             read = WorkingSet(journal)
             read.refresh()
@@ -77,6 +83,23 @@ def test_refresh__after_any_changes__is_what_a_fresh_reader_finds(steps):
                 assert getattr(kept, name) == getattr(read, name), name
         finally:
             journal.close()
+
+
+def test_openings__nothing_new__are_not_read_again(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "journal.sqlite", "test", ballast_bytes=0)
+    kept = WorkingSet(journal)
+    play(journal, 1, ("game", 0, "live"))
+    play(journal, 1, ("opening", 3, "00"))
+    kept.refresh()
+    assert list(kept.openings) == [bytes(31) + b"\3"]
+    with monkeypatch.context() as broken:
+        broken.setattr(journal, "read", lambda: (_ for _ in ()).throw(Cut))
+        kept.refresh()
+        assert len(kept.openings) == 1
+    play(journal, 2, ("opening", 4, "00"))
+    kept.refresh()
+    assert len(kept.openings) == 2
+    journal.close()
 
 
 def test_refresh__a_read_that_fails__is_made_good_by_the_next(tmp_path, monkeypatch):
