@@ -169,6 +169,14 @@ class Rpc(Endpoints):
         """Whether any endpoint has the transaction, pooled or mined."""
         return await self._read("eth_getTransactionByHash", [_hex(tx_hash)], lambda value: value is not None) or False
 
+    async def input_of(self, tx_hash: bytes) -> bytes:
+        """The call that a transaction made; nothing if no endpoint has it."""
+
+        def parse(value: Any) -> bytes:
+            return b"" if value is None else parse_bytes(value["input"])
+
+        return await self._read("eth_getTransactionByHash", [_hex(tx_hash)], parse) or b""
+
     async def transactions_by(self, address: str, nonce: int, block: Block) -> list[bytes]:
         """Hashes of the transaction with which `address` used `nonce` in `block`: what each endpoint says that has the
         block, b"" where it shows none. Raises RpcUnavailable if none answers."""

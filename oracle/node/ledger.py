@@ -54,12 +54,15 @@ class Ledger:
         self._services = frozenset(services)
         self._left: set[int] = set()
         """Requests whose callbacks are left in the block at hand: their outputs will be needed."""
+        self._tx_hash = b""
+        """Of the event at hand."""
 
     def apply(self, tx: Tx, block: BlockRef, logs: Sequence[Log]) -> None:
         """The wanted events of one block, in order."""
         events = [event for event in map(self._contracts.event, logs) if event is not None]
         self._left = {event.args["requestId"] for event in events if event.name == "CallbackLeft"}
         for event in events:
+            self._tx_hash = event.log.tx_hash
             APPLY[event.name](self, tx, block, event.args)
             self._say(event)
 
@@ -281,6 +284,7 @@ class Ledger:
             "posted_at": e["postedAt"],
             "until": e["waitsUntil"],
             "amount_wei": e["amountWei"],
+            "made_by": self._tx_hash.hex(),
         }
         tx.put_job("reward", reward_key(e["caseId"]), "waits", payload, block.number)
 

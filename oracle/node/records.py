@@ -182,6 +182,8 @@ class RewardRecord:
     until: int
     """The last block in which an older hash takes it."""
     amount_wei: int
+    made_by: bytes
+    """Hash of the transaction that refuted."""
 
     @classmethod
     def of(cls, job: Job) -> "RewardRecord":
@@ -192,6 +194,7 @@ class RewardRecord:
             p["posted_at"],
             p["until"],
             p["amount_wei"],
+            bytes.fromhex(p["made_by"]),
         )
 
 

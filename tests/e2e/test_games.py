@@ -397,8 +397,11 @@ async def test_lie__tokens_at_fault__is_refuted_under_a_hash_and_the_reward_is_f
     assert won(earth, request)[NODES[1].address] >= ETHER * 3 // 10
 
 
-async def test_refutation__copied_before_it_is_mined__pays_the_node_that_posted_its_hash(earth, tmp_path, store):
-    """The puppet sends the very call as soon as the node's hash is on chain."""
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_refutation__copied_before_it_is_mined__pays_the_node_that_posted_its_hash(
+    earth, tmp_path, store, restarts
+):
+    """The puppet sends the call as soon as the node's hash is on chain. restarts: the node forgets its call."""
     async with team(earth, tmp_path, EndsEarly(exact(store)), exact(store), models=store.root) as nodes:
         request = await asked_of(earth, nodes, NODES[0].address)
         await drive(earth, nodes, lambda: bool(nodes[1]._litigant._sealed), blocks=10)
@@ -412,8 +415,14 @@ async def test_refutation__copied_before_it_is_mined__pays_the_node_that_posted_
         finally:
             earth.chain.rpc("evm_setAutomine", False)
         assert earth.steps(request)[:4] == WON
-        await drive(earth, nodes, lambda: bool(refutations(earth, "RewardPaid")), blocks=60)
+        if not restarts:
+            await drive(earth, nodes, lambda: bool(refutations(earth, "RewardPaid")), blocks=60)
+    if restarts:
+        earth.chain.mine(4)  # the answer is dead before the node looks again
+        async with team(earth, tmp_path, EndsEarly(exact(store)), exact(store), models=store.root) as nodes:
+            await drive(earth, nodes, lambda: bool(refutations(earth, "RewardPaid")), blocks=60)
     (paid,) = refutations(earth, "RewardPaid")
+    assert paid["args"]["caseId"] == refutations(earth, "RewardWaits")[0]["args"]["caseId"]
     assert paid["args"]["refuter"] == NODES[1].address
     assert credit_of(earth, PUPPET.address) == 0
     assert credit_of(earth, NODES[1].address) >= ETHER * 3 // 10

@@ -72,6 +72,9 @@ class Litigant:
         self._headers: dict[bytes, bytes] = {}
         self._sealed: dict[CaseId, tuple[RequestId, int, Wanted]] = {}
         """Refutations whose hash is posted, by case: request, block of the hash, and the call."""
+        self._copied: dict[CaseId, tuple[int, Wanted]] = {}
+        """Those of which somebody else has made the call, by case: the block of this node's hash, zero if none, and the
+        call."""
 
     @property
     def running(self) -> list[str]:
@@ -103,15 +106,13 @@ class Litigant:
         if binding is None:
             return []
         self._searches.begin()
-        found = [*self._rewarded(view, rewards)]
+        found = await self._rewarded(view, rewards, at)
         requests = {record.id: record for record in view.requests}
         wrong = [record for record in view.requests if watch and self._is_wrong(view, record)]
         if not games and not wrong:
             self._forget(requests)
             return found
-        confirmed = await self._rpc.block_by_hash(at.hash)
-        if confirmed is None:
-            raise ReorgedAway(f"block {at.number} left the chain")
+        confirmed = await self._block(at)
         ours = [game for game in games if _concerns(view, game, requests.get(game.request))]
         states: list[Game] = []
         for some in range(0, len(ours), READ_TOGETHER):
@@ -131,6 +132,12 @@ class Litigant:
     def close(self) -> None:
         """Lets the threads end after the moves in hand."""
         self._searches.close()
+
+    async def _block(self, at: BlockRef) -> Block:
+        block = await self._rpc.block_by_hash(at.hash)
+        if block is None:
+            raise ReorgedAway(f"block {at.number} left the chain")
+        return block
 
     # -- one game --------------------------------------------------------------------------------------------------
 
@@ -269,20 +276,40 @@ class Litigant:
         self._undecided.add(wanted.key)
         return []
 
-    def _rewarded(self, view: View, rewards: Sequence[RewardRecord]) -> Iterator[Wanted]:
+    async def _rewarded(self, view: View, rewards: Sequence[RewardRecord], at: BlockRef) -> list[Wanted]:
         """Asks for its own rewards that have waited, and takes those over that wait for its older hash."""
         binding = self._contracts.refutations
         if binding is None:
-            return
+            return []
+        found = []
         for reward in rewards:
             waits = view.head.number <= reward.until
-            _, posted, refutation = self._sealed.get(reward.case, (None, reward.posted_at, None))
             if reward.refuter.lower() == view.disputer.lower():
                 if not waits:
                     data = binding.encode("pay", reward.case)
-                    yield self._wanted(f"pay:{reward.case.hex()}", binding, data, view, reward.amount_wei)
-            elif waits and refutation is not None and posted < reward.posted_at:
-                yield replace(refutation, key=f"claim:{reward.case.hex()}", deadline=None)
+                    found.append(self._wanted(f"pay:{reward.case.hex()}", binding, data, view, reward.amount_wei))
+            elif waits:
+                posted, refutation = await self._posted(view, binding, reward, at)
+                if 0 < posted < reward.posted_at:
+                    found.append(replace(refutation, key=f"claim:{reward.case.hex()}", deadline=None))
+        self._copied = {reward.case: self._copied[reward.case] for reward in rewards if reward.case in self._copied}
+        return found
+
+    async def _posted(self, view: View, binding: Binding, reward: RewardRecord, at: BlockRef) -> tuple[int, Wanted]:
+        """The block of this node's hash of a refutation, zero if it posted none, and the refutation.
+
+        A node that has restarted does not know its call any more. Whoever copied it has shown it to everybody.
+        """
+        if reward.case in self._sealed:
+            return self._sealed[reward.case][1:]
+        if reward.case not in self._copied:
+            data = await self._rpc.input_of(reward.made_by)
+            digest = keccak(bytes.fromhex(view.disputer[2:]) + data)
+            posted = int(
+                binding.result("postedAt", await self._call(binding, await self._block(at), "postedAt", digest))
+            )
+            self._copied[reward.case] = posted, self._wanted("", binding, data, view, reward.amount_wei)
+        return self._copied[reward.case]
 
     async def _matter(self, view: View, record: RequestRecord, openings: Openings) -> Matter | None:
         service = view.services.get(record.request.service)
