@@ -1,7 +1,7 @@
 """Every error that is expected, grouped by what the node's loop does about it. Only the loop catches.
 
 OracleError     expected in normal operation; anything else is a bug and may crash
-├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed, JournalFull
+├─ Transient    try again next tick    RpcUnavailable, ReorgedAway, EngineCrashed, JobCancelled, JournalFull
 ├─ Refused      drop this job          UnknownModel, PromptTooLong, BadModelFile, ProofFailed, CallReverted
 └─ Fatal        stop the node          WrongChain, ContractVersionMismatch, ConflictingAnswer, AlreadyRunning
 """
@@ -47,6 +47,10 @@ class ReorgedAway(Transient):
 
 class EngineCrashed(Transient):
     """The engine's worker process died or exceeded its time."""
+
+
+class JobCancelled(Transient):
+    """Nobody wants this job's result any more, or it took longer than it may."""
 
 
 class JournalFull(Transient):

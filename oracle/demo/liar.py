@@ -64,6 +64,10 @@ class BribedEngine:
     def restarts(self) -> int:
         return self._inner.restarts
 
+    @property
+    def together(self) -> int:
+        return self._inner.together
+
     def close(self) -> None:
         self._inner.close()
 

@@ -5,7 +5,9 @@ must return the same tokens, so whatever can change one (weights, dtype, sampler
 in the manifest or in `Params`, never in the environment.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import NewType, Protocol
 
@@ -32,6 +34,36 @@ class Params:
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.temperature < 0 or self.cutoff < 0 or len(self.seed) != 32:
             raise ValueError(f"no request has such parameters: {self}")
+
+
+@dataclass(frozen=True)
+class Job:
+    """How what is asked of an engine stands beside all else that is: it changes when a result comes, never which."""
+
+    priority: int = 0
+    """What is smaller goes first."""
+    wanted: Callable[[], bool] = lambda: True
+    """Whether anybody waits for the result; asked from time to time, in any thread."""
+    anew: bool = False
+    """Whether to use nothing that earlier jobs have computed."""
+
+
+_job: ContextVar[Job | None] = ContextVar("job", default=None)
+
+
+@contextmanager
+def as_job(job: Job) -> Iterator[None]:
+    """What this thread asks of engines meanwhile is this job."""
+    token = _job.set(job)
+    try:
+        yield
+    finally:
+        _job.reset(token)
+
+
+def the_job() -> Job:
+    """That this thread works on."""
+    return _job.get() or Job()
 
 
 @dataclass(frozen=True)
@@ -127,6 +159,10 @@ class Engine(Protocol):
     def restarts(self) -> int:
         """How often a worker of it was lost."""
 
+    @property
+    def together(self) -> int:
+        """Jobs that it takes at a time, from as many threads."""
+
     def close(self) -> None:
         """Ends its workers, after the jobs that are running."""
 
@@ -139,6 +175,7 @@ class InProcess:
 
     trouble: Trouble | None = None
     restarts = 0
+    together = 1
 
     def close(self) -> None:
         pass

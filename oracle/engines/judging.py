@@ -5,9 +5,9 @@ numbers: this module knows no chain.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from oracle.engines.base import Engine, Params, TokenId
+from oracle.engines.base import Engine, Params, TokenId, as_job, the_job
 from oracle.errors import Refused
 
 
@@ -37,13 +37,18 @@ def judge(engine: Engine, prompt: bytes, posted: Posted, params: Params) -> Find
     """Recovers the token ids and checks them, twice before calling them wrong. Raises Transient errors."""
     try:
         ids = engine.tokenize(prompt)
-        tokens = _recovered(engine, ids, posted, params) or _recovered(engine, ids, posted, params)
+        anew = replace(the_job(), anew=True)  # a flipped bit in what an engine has kept would show twice
+        tokens = _recovered(engine, ids, posted, params)
+        if tokens is None:
+            with as_job(anew):
+                tokens = _recovered(engine, ids, posted, params)
         if tokens is None:
             return Finding(False, "no token ids under the committed root spell the output")
         verdict = engine.check(ids, tokens, params)
         if verdict.correct:
             return Finding(True, verdict.reason, tokens=tuple(tokens))
-        again = engine.check(ids, tokens, params)
+        with as_job(anew):
+            again = engine.check(ids, tokens, params)
     except Refused as error:
         return Finding(None, f"{type(error).__name__}: {error}")
     if again != verdict:

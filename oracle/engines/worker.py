@@ -1,16 +1,18 @@
 """An engine in a process of its own, so that a crash of native code costs a job's retry and not the daemon.
 
-`WorkerEngine` is an `Engine`: it starts the worker when first needed, hands it one job at a time and waits for the
-reply under a time limit and a heartbeat. Each new worker answers its known question before any job (`proof.py`); until
-then, and while workers die again and again, `trouble` says why the engine is not to be relied on. A worker that dies,
-hangs or talks nonsense is killed and started again, after a pause that doubles each time. A job that kills its worker
-twice is refused from then on: a prompt that crashes llama.cpp would otherwise take the node down one turn after the
-other. A worker that dies while loading is tried again for as long as the node runs, at the longest pause: a GPU or
-memory may come back. Calls block; the daemon makes them from a thread.
+`WorkerEngine` is an `Engine`: it starts the worker when first needed, hands it as many jobs at a time as its engine
+computes together and waits for the replies under a time limit and a heartbeat. Each new worker answers its known
+question before any job (`proof.py`); until then, and while workers die again and again, `trouble` says why the engine
+is not to be relied on. A worker that dies, hangs or talks nonsense is killed and started again, after a pause that
+doubles each time. A job that kills its worker twice is refused from then on: a prompt that crashes llama.cpp would
+otherwise take the node down one turn after the other. Jobs that were computed together when their worker died are tried
+again one by one, so that the guilty is found. A worker that dies while loading is tried again for as long as the node
+runs, at the longest pause: a GPU or memory may come back. Calls block; the daemon makes them from a thread.
 """
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import signal
@@ -19,7 +21,7 @@ import subprocess
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,7 +30,7 @@ import structlog
 
 from oracle import errors
 from oracle.engines import worker_sandbox
-from oracle.engines.base import Completion, Description, Params, TokenId, Trouble, Verdict
+from oracle.engines.base import Completion, Description, Params, TokenId, Trouble, Verdict, the_job
 from oracle.engines.worker_wire import (
     MAX_MESSAGE_BYTES,
     BadMessage,
@@ -51,16 +53,19 @@ LAST_WORDS_BYTES = 400
 MAX_PROMPT_BYTES = MAX_MESSAGE_BYTES // 4  # hexadecimal doubles it
 REMEMBERED_JOBS = 1024
 OFTEN, LATELY_SECONDS = 3, 3600.0  # so many deaths in such a time are no accident
+ASK_SECONDS = 0.5  # between two looks at whether a job is still wanted
 SIGNAL_NAMES = {int(number): number.name for number in signal.Signals}
 NATIVE = ("SIGSEGV", "SIGILL", "SIGBUS", "SIGFPE", "SIGABRT")
 CURES = {name: "if native code fails again, install the package again on this machine" for name in NATIVE}
 CURES["SIGKILL"] = "most often the kernel, for want of memory: give it more, or serve a smaller model"
+MEANWHILE_WHAT = "{meanwhile}"  # stands for one of these:
 MEANWHILE = {"load": "while it loaded the model", "prove": "while it answered its known question"}
 REFUSALS = {
     cls.__name__: cls
     for cls in (
         errors.BadManifest,
         errors.BadModelFile,
+        errors.JobCancelled,
         errors.ProofFailed,
         errors.PromptTooLong,
         errors.WrongNumbers,
@@ -97,6 +102,8 @@ class WorkerSetup:
     """More places to import `factory` from."""
     proves: bool = True
     """Whether it must answer its known question before any job; False for what computes nothing."""
+    together: int = 1
+    """Jobs that its engine takes at a time; more than one, and it must bear calls from as many threads."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +147,45 @@ class _Died(Exception):
     """The worker is no longer usable. The message says how it ended."""
 
 
+class _Room:
+    """For so many jobs at a time; one that must be alone gets in when all others are out, before who comes later."""
+
+    def __init__(self, together: int) -> None:
+        self._together = together
+        self._changed = threading.Condition()
+        self._inside = self._loners = 0
+        self._has_loner = False
+
+    @contextlib.contextmanager
+    def entered(self, *, alone: bool) -> Iterator[None]:
+        with self._changed:
+            self._loners += alone
+            self._changed.wait_for(lambda: self._has_room(alone))
+            self._loners -= alone
+            self._inside += 1
+            self._has_loner = alone
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._inside -= 1
+                self._has_loner = False
+                self._changed.notify_all()
+
+    def _has_room(self, alone: bool) -> bool:
+        if alone:
+            return self._inside == 0
+        return self._inside < self._together and not self._has_loner and not self._loners
+
+
 class _Process:
-    """One worker process, from start to end."""
+    """One worker process, from start to end. A thread of its own hears what it says."""
 
     def __init__(self, setup: WorkerSetup, limits: Limits, on_progress: OnProgress) -> None:
         self._limits = limits
         self._on_progress = on_progress
+        self._together = setup.together
+        self.is_buried = False
         bwrap = worker_sandbox.bubblewrap()
         ours, theirs = socket.socketpair()
         self._stderr = os.memfd_create("stderr")
@@ -166,7 +206,16 @@ class _Process:
             "factory": setup.factory,
             "arguments": setup.arguments,
             "confinement": {"unshare_network": bwrap is None, "memory_bytes": setup.memory_bytes},
+            "together": setup.together,
         }
+        self._numbers = itertools.count()
+        self._changed = threading.Condition()
+        self._replies: dict[int, Message] = {}
+        """By the job's number, until it is picked up."""
+        self._fallen: str | None = None
+        """Once nothing more is heard: why; empty if the worker is gone."""
+        self._ears = threading.Thread(target=self._listen, name=f"worker {self.pid}", daemon=True)
+        self._ears.start()
 
     def load(self) -> None:
         """Raises _Died, or what the engine refused with."""
@@ -177,33 +226,74 @@ class _Process:
         return text_from_wire(self.call({"op": "prove"}, self._limits.load))
 
     def alive(self) -> bool:
-        return self._popen.poll() is None
+        return self._popen.poll() is None and self._fallen is None
 
-    def call(self, message: Message, limit_seconds: float) -> Any:
+    def call(self, message: Message, limit_seconds: float, wanted: Callable[[], bool] = lambda: True) -> Any:
         """The reply's result. Raises _Died, or what the engine refused with."""
         deadline = time.monotonic() + limit_seconds
+        number = next(self._numbers)
         doing = str(message.get("op", "load"))
         meanwhile = MEANWHILE.get(doing, f"in a job ({doing})")
+        late = f"it took longer than {limit_seconds:g} s {meanwhile}"
         try:
-            self._channel.send(message)
-            while True:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    raise _Died(f"it took longer than {limit_seconds:g} s {meanwhile}")
-                try:
-                    reply = self._channel.receive(min(left, self._limits.heartbeat))
-                except TimeoutError:
-                    if left > self._limits.heartbeat:
-                        raise _Died(f"it gave no sign of life for {self._limits.heartbeat:g} s {meanwhile}") from None
-                    continue
+            self._channel.send({"job": number, **message})
+        except ChannelClosed:
+            raise _Died(self.how_it_ended(meanwhile)) from None
+        with self._changed:
+            while number not in self._replies:
+                if self._fallen is not None:
+                    break
+                if (left := deadline - time.monotonic()) > 0 and wanted():
+                    self._changed.wait(min(left, ASK_SECONDS))
+                elif self._together > 1:
+                    return self._cancelled(number, late if left <= 0 else "nobody wants it any more")
+                elif left <= 0:
+                    raise _Died(late)
+                else:  # what takes one job at a time does not stop in the middle of it
+                    self._changed.wait(min(left, ASK_SECONDS))
+            reply = self._replies.pop(number, None)
+        if reply is None:
+            raise _Died(self._how_it_fell(meanwhile))
+        return self._result(reply)
+
+    def _cancelled(self, number: int, why: str) -> Any:
+        """Has a job of several ended; its result, if that is quicker. Raises _Died if the worker does not heed it."""
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send({"cancel": number})
+        self._changed.wait_for(lambda: number in self._replies or self._fallen is not None, self._limits.heartbeat)
+        reply = self._replies.pop(number, None)
+        if reply is None:
+            raise _Died(f"{why}, and it did not stop")
+        try:
+            return self._result(reply)
+        except errors.JobCancelled:
+            raise errors.JobCancelled(why) from None
+
+    def _listen(self) -> None:
+        """Until the worker is gone, is silent or talks nonsense."""
+        while True:
+            try:
+                reply = self._channel.receive(self._limits.heartbeat)
                 if reply.get("event") == "progress":
                     self._report(reply)
                 elif "event" not in reply:
-                    return self._result(reply)
-        except ChannelClosed:
-            raise _Died(self.how_it_ended(meanwhile)) from None
-        except BadMessage as error:
-            raise _Died(f"its reply {meanwhile} was unusable: {error}") from None
+                    with self._changed:
+                        self._replies[int(reply["job"])] = reply
+                        self._changed.notify_all()
+                continue
+            except TimeoutError:
+                fallen = f"it gave no sign of life for {self._limits.heartbeat:g} s {MEANWHILE_WHAT}"
+            except ChannelClosed:
+                fallen = ""
+            except (BadMessage, KeyError, TypeError, ValueError) as error:
+                fallen = f"its reply {MEANWHILE_WHAT} was unusable: {error}"
+            break
+        with self._changed:
+            self._fallen = fallen
+            self._changed.notify_all()
+
+    def _how_it_fell(self, meanwhile: str) -> str:
+        return self._fallen.replace(MEANWHILE_WHAT, meanwhile, 1) if self._fallen else self.how_it_ended(meanwhile)
 
     def kill(self) -> None:
         """Ends the worker and everything it started. Safe to call twice."""
@@ -212,6 +302,7 @@ class _Process:
                 os.killpg(self.pid, signal.SIGKILL)
             self._popen.wait()
         self._channel.close()
+        self._ears.join()
         if self._stderr >= 0:
             os.close(self._stderr)
             self._stderr = -1
@@ -241,6 +332,8 @@ class _Process:
         name = SIGNAL_NAMES.get(-status, "a signal") if status < 0 else ""
         ended = f"{f'killed by {name}' if name else f'exit status {status}'} {meanwhile}"
         ended += f"; {CURES[name]}" if name in CURES else ""
+        if self._stderr < 0:
+            return ended
         size = os.fstat(self._stderr).st_size
         last_words = os.pread(self._stderr, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
         return f"{ended}; {last_words!a}" if last_words else ended
@@ -248,7 +341,7 @@ class _Process:
 
 @dataclass
 class WorkerEngine:
-    """An `Engine` in a worker process. Thread-safe; jobs run one after the other, and none before the worker's proof.
+    """An `Engine` in a worker process. Thread-safe; as many jobs run at a time as its setup says, after its proof.
 
     Every method may raise EngineCrashed (try again later) and JobQuarantined (do not). `limit_seconds` replaces
     `limits.job` for one job: what is left of the answer window, say.
@@ -264,6 +357,7 @@ class WorkerEngine:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self._room = _Room(self.setup.together)
         self._process: _Process | None = None
         self._losses_in_a_row = 0
         self._losses: deque[float] = deque(maxlen=OFTEN)
@@ -297,8 +391,8 @@ class WorkerEngine:
         return None
 
     def close(self) -> None:
-        """Ends the worker, after the job that is running; a later call starts it again."""
-        with self._lock:
+        """Ends the worker, after the jobs that are running; a later call starts it again."""
+        with self._room.entered(alone=True), self._lock:
             if self._process is not None:
                 self._process.kill()
                 self._process = None
@@ -311,6 +405,10 @@ class WorkerEngine:
             log.warning("engine worker killed", pid=pid)
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(pid, signal.SIGKILL)
+
+    @property
+    def together(self) -> int:
+        return self.setup.together
 
     @property
     def pid(self) -> int | None:
@@ -361,20 +459,23 @@ class WorkerEngine:
         return self._call({"op": "describe", "texts": [text.hex() for text in texts]}, description_from_wire)
 
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
-        job = _digest(message)
-        with self._lock:
-            if self.quarantine.crashes(job) >= 2:
+        digest, job = _digest(message), the_job()
+        with self._room.entered(alone=self.quarantine.crashes(digest) > 0):
+            if self.quarantine.crashes(digest) >= 2:
                 raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
             try:
-                process = self._ready()
+                with self._lock:
+                    process = self._ready()
             except errors.Refused as error:  # the worker's fault and not the job's
                 raise errors.EngineCrashed(f"no worker: {type(error).__name__}: {error}") from error
+            told = message | ({"priority": job.priority, "anew": job.anew} if self.setup.together > 1 else {})
             try:
-                parsed = parse(process.call(message, limit_seconds or self.limits.job))
+                parsed = parse(process.call(told, limit_seconds or self.limits.job, job.wanted))
             except (_Died, BadMessage) as death:
-                raise self._lost(process, job, str(death)) from None
+                with self._lock:
+                    raise self._lost(process, digest, str(death)) from None
             self._losses_in_a_row = 0
-            self.quarantine.forget(job)
+            self.quarantine.forget(digest)
             return parsed
 
     def _ready(self) -> _Process:
@@ -409,9 +510,11 @@ class WorkerEngine:
 
     def _lost(self, process: _Process, job: bytes | None, how: str) -> errors.OracleError:
         """Buries a dead worker, sets the pause and returns the error to raise. job: None if it died while loading."""
-        self._bury(process, how)
-        self._process = None
-        pause = self._pause(how)
+        pause = 0.0
+        if not process.is_buried:  # by another job that it had in hand
+            self._bury(process, how)
+            self._process = None
+            pause = self._pause(how)
         crashes = self.quarantine.record(job) if job is not None else 0
         log.error("engine worker lost", pid=process.pid, how=how, pause_seconds=pause, crashes_of_job=crashes)
         if crashes >= 2:
@@ -420,6 +523,7 @@ class WorkerEngine:
 
     def _bury(self, process: _Process, how: str) -> None:
         process.kill()
+        process.is_buried = True
         self.restarts += 1
         self._losses.append(self.clock())
         self._last_loss = how

@@ -1,7 +1,8 @@
-"""The worker process: loads one model, then does one job after the other until its parent closes the socket.
+"""The worker process: loads one model, then does what jobs come until its parent closes the socket.
 
-It first gives up what it can (`worker_sandbox.confine`), then imports the engine. An error that the parent expects
-goes back by name; any other is a bug and ends the process, which the parent notices.
+An engine that computes several together gets each in a thread of its own; any other gets one after the other. It first
+gives up what it can (`worker_sandbox.confine`), then imports the engine. An error that the parent expects goes back by
+name; any other is a bug and ends the process, which the parent notices.
 """
 
 import importlib
@@ -10,14 +11,14 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from types import TracebackType
 from typing import Any, TypeVar
 
 from oracle import errors
-from oracle.engines.base import Engine, TokenId
+from oracle.engines.base import Engine, Job, TokenId, as_job
 from oracle.engines.worker_sandbox import Confinement, confine
 from oracle.engines.worker_wire import Channel, ChannelClosed, Message, params_from_wire
 
@@ -27,27 +28,14 @@ PROGRESS_SECONDS = 0.1
 T = TypeVar("T")
 
 
-class Heartbeat:
-    """While a job runs, tells the parent once a second that this process still schedules its threads."""
-
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _beat(self) -> None:
-        while not self._done.wait(HEARTBEAT_SECONDS):
-            try:
-                self._channel.send({"event": "heartbeat"})
-            except ChannelClosed:
-                os._exit(0)  # the parent is gone, and the main thread may be in native code for hours
+def beat(channel: Channel) -> None:
+    """Tells the parent once a second that this process still schedules its threads."""
+    while True:
+        try:
+            channel.send({"event": "heartbeat"})
+        except ChannelClosed:
+            os._exit(0)  # the parent is gone, and other threads may be in native code for hours
+        time.sleep(HEARTBEAT_SECONDS)
 
 
 class Throttle:
@@ -91,17 +79,46 @@ def perform(engine: Any, message: Message) -> Any:
     return result
 
 
-def attempt(channel: Channel, work: Callable[[], T], as_result: Callable[[T], Any]) -> T | None:
+def attempt(channel: Channel, number: int, work: Callable[[], T], as_result: Callable[[T], Any]) -> T | None:
     """Does the work and sends its result, or the error that the parent expects."""
     result = None
     try:
-        with Heartbeat(channel):
-            result = work()
+        result = work()
         reply = {"result": as_result(result)}
     except errors.OracleError as error:
         reply = {"error": type(error).__name__, "message": str(error)}
-    channel.send(reply)
+    channel.send({"job": number, **reply})
     return result
+
+
+class Jobs:
+    """Those in hand, each in its thread."""
+
+    def __init__(self, channel: Channel, engine: Engine) -> None:
+        self._channel, self._engine = channel, engine
+        self._cancelled: dict[int, threading.Event] = {}
+
+    def begin(self, message: Message) -> None:
+        stop = self._cancelled[message["job"]] = threading.Event()
+        job = Job(message.get("priority", 0), lambda: not stop.is_set(), message.get("anew", False))
+        threading.Thread(target=self._do, args=(message, job)).start()
+
+    def cancel(self, number: int) -> None:
+        if number in self._cancelled:  # else its result is on its way
+            self._cancelled[number].set()
+
+    def _do(self, message: Message, job: Job) -> None:
+        try:
+            with as_job(job):
+                attempt(self._channel, message["job"], partial(perform, self._engine, message), lambda result: result)
+        except ChannelClosed:
+            os._exit(0)
+        except BaseException:  # a bug: the whole process ends, as with one job at a time
+            traceback.print_exc()
+            sys.stderr.flush()
+            os._exit(1)
+        finally:
+            self._cancelled.pop(message["job"], None)
 
 
 def serve(channel: Channel, load: Message) -> None:
@@ -112,9 +129,18 @@ def serve(channel: Channel, load: Message) -> None:
         engine: Engine = getattr(importlib.import_module(module), function)(load["arguments"], Throttle(channel))
         return engine
 
-    engine = attempt(channel, open_engine, lambda _: None)
-    while engine is not None:
-        attempt(channel, partial(perform, engine, channel.receive()), lambda result: result)
+    engine = attempt(channel, load["job"], open_engine, lambda _: None)
+    if engine is None:
+        return
+    jobs = Jobs(channel, engine)
+    while True:
+        message = channel.receive()
+        if "cancel" in message:
+            jobs.cancel(message["cancel"])
+        elif load["together"] > 1:
+            jobs.begin(message)
+        else:
+            attempt(channel, message["job"], partial(perform, engine, message), lambda result: result)
 
 
 def main() -> None:
@@ -122,6 +148,7 @@ def main() -> None:
     try:
         load = channel.receive()
         confine(Confinement(**load["confinement"]))
+        threading.Thread(target=beat, args=(channel,), daemon=True).start()
         serve(channel, load)
     except ChannelClosed:
         os._exit(0)

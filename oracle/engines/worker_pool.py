@@ -1,11 +1,11 @@
 """Several workers with the same model, one for each GPU, behind one `Engine`.
 
-A job goes to whichever worker is free. One that kills its worker is tried once on another, if one is free; they share
-a quarantine, so if that one dies too the job is refused. Otherwise the crash is reported and the caller tries again.
-The pool serves as long as one worker is proven, and is in trouble as long as one is not.
+A job goes to the worker that has the fewest in hand. One that kills its worker is tried once on another, if one is
+free; they share a quarantine, so if that one dies too the job is refused. Otherwise the crash is reported and the
+caller tries again. The pool serves as long as one worker is proven, and is in trouble as long as one is not.
 """
 
-import queue
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -18,21 +18,24 @@ T = TypeVar("T")
 
 
 class WorkerPool:
-    """An `Engine`. Thread-safe: as many jobs run at a time as there are workers."""
+    """An `Engine`. Thread-safe: as many jobs run at a time as all workers take together."""
 
     def __init__(
         self, setups: Sequence[WorkerSetup], limits: Limits | None = None, on_progress: OnProgress = ignore_progress
     ) -> None:
         quarantine = Quarantine()
         self.workers = [WorkerEngine(setup, limits or Limits(), on_progress, quarantine) for setup in setups]
-        self._idle: queue.SimpleQueue[WorkerEngine] = queue.SimpleQueue()
-        for worker in self.workers:
-            self._idle.put(worker)
+        self._hands = [0] * len(self.workers)  # jobs in hand
+        self._changed = threading.Condition()
 
     @property
     def restarts(self) -> int:
         """How often any worker was lost, for the metrics."""
         return sum(worker.restarts for worker in self.workers)
+
+    @property
+    def together(self) -> int:
+        return sum(worker.together for worker in self.workers)
 
     @property
     def trouble(self) -> Trouble | None:
@@ -81,17 +84,39 @@ class WorkerPool:
         return self._on_some(lambda engine: engine.recover(prompt, text, count, root, params, **options))
 
     def _on_some(self, job: Callable[[WorkerEngine], T]) -> T:
-        first = self._idle.get()
+        with self._changed:
+            self._changed.wait_for(lambda: self._free() is not None)
+            first = self._take(self._free())
         try:
-            return job(first)
-        except EngineCrashed as error:
-            failure = error
+            return job(self.workers[first])
+        except EngineCrashed:
+            with self._changed:
+                other = self._free(but=first)
+                if other is None:
+                    raise
+                self._take(other)
         finally:
-            self._idle.put(first)
-        other = self._idle.get()  # the queue is first in, first out: the same one only if no other is free
+            self._give(first)
         try:
-            if other is first:
-                raise failure
-            return job(other)
+            return job(self.workers[other])
         finally:
-            self._idle.put(other)
+            self._give(other)
+
+    def _free(self, but: int | None = None) -> int | None:
+        """The worker with the fewest jobs, of those that take another."""
+        free = [
+            (held, index)
+            for index, (held, worker) in enumerate(zip(self._hands, self.workers, strict=True))
+            if held < worker.setup.together and index != but
+        ]
+        return min(free)[1] if free else None
+
+    def _take(self, index: int | None) -> int:
+        assert index is not None
+        self._hands[index] += 1
+        return index
+
+    def _give(self, index: int) -> None:
+        with self._changed:
+            self._hands[index] -= 1
+            self._changed.notify_all()

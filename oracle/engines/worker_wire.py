@@ -4,6 +4,7 @@ The worker runs native code on a stranger's model file, so its parent trusts no 
 bounded and every value is checked for its type and range before it becomes a token, a text or a verdict.
 """
 
+import contextlib
 import json
 import select
 import socket
@@ -65,17 +66,21 @@ class Channel:
         return message
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)  # wakes whoever waits to hear something
         self._sock.close()
 
     def _take(self, count: int, deadline: float | None) -> bytes:
         """The first `count` bytes not yet consumed; they stay buffered, so that a timeout loses nothing."""
         while len(self._received) < count:
             wait = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not select.select([self._sock], [], [], wait)[0]:
-                raise TimeoutError
             try:
+                if not select.select([self._sock], [], [], wait)[0]:
+                    raise TimeoutError
                 data = self._sock.recv(RECEIVE_BYTES)
-            except OSError as error:
+            except TimeoutError:
+                raise
+            except (OSError, ValueError) as error:  # ValueError: closed here
                 raise ChannelClosed from error
             if not data:
                 raise ChannelClosed

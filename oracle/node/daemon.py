@@ -111,7 +111,6 @@ class Node:
             journal,
             engine_factory,
             settings.data_dir / "evidence",
-            width=max(1, len(settings.gpus)),
             enclave=enclave,
             wake=self._wake.set,
             clock=clock,

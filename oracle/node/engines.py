@@ -37,7 +37,7 @@ EngineFactory = Callable[[ServiceRecord], Engine]
 """Makes the engine of a service; called once for each, in a thread. Raises UnknownModel, BadModelFile,
 WrongCommitments; in a TEE also NotEnoughMemory, GpuRefused.
 
-The engine must bear calls from as many threads as the settings name GPUs. One with a `close` method is closed.
+The engine must bear calls from as many threads as it says (`together`). One with a `close` method is closed.
 """
 
 log = structlog.get_logger()
@@ -83,8 +83,18 @@ def llama_engines(
         gpus: list[str | None] = [*settings.gpus] or [None]
         panel = None if plays(service.terms.arbiter) else service.panel
         tolerance = None if panel is None else panel.tolerance
+        cache_bytes = None if settings.cache_mib is None else settings.cache_mib << 20
         setups = [
-            engine_setup(manifest, path, tolerance, llama, threads=settings.threads, gpu=gpu, model_fd=fd)
+            engine_setup(
+                manifest,
+                path,
+                tolerance,
+                llama,
+                threads=settings.threads,
+                gpu=gpu,
+                model_fd=fd,
+                cache_bytes=cache_bytes,
+            )
             for gpu in gpus
         ]
         # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.

@@ -105,6 +105,8 @@ class Compute:
 
     record: RequestRecord
     seed_block: Block
+    due: int = field(default=0, compare=False)
+    """Unix seconds: when the turn ends."""
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ class Judge:
     seed_block: Block
     urgent: bool
     """For a vote, not out of vigilance."""
+
+    @property
+    def due(self) -> int:
+        """Unix seconds: when the answer can no longer be challenged."""
+        return self.posted.answer.closes_at
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,12 @@ class Wanted:
     """Never to be tried again after it reverted on the chain."""
     covers: tuple[tuple[RequestId, bytes], ...] = ()
     """Of a finalizing transaction: request and answer hash of each item."""
+
+
+def priority(work: Compute | Judge) -> tuple[int, int]:
+    """Votes first, then own turns, then watching; of each, what is due first. For `sorted`."""
+    kind = 1 if isinstance(work, Compute) else 0 if work.urgent else 2
+    return kind, work.due
 
 
 @dataclass(frozen=True)

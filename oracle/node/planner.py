@@ -16,7 +16,7 @@ from eth_utils.crypto import keccak
 from oracle.chain.contracts import Contracts
 from oracle.chain.requests import Request
 from oracle.node.panel import Panels
-from oracle.node.plan import LAST_RANK, Compute, Judge, Plan, Rules, View, Wanted, posted_in
+from oracle.node.plan import LAST_RANK, Compute, Judge, Plan, Rules, View, Wanted, posted_in, priority
 from oracle.node.records import (
     PostedAnswer,
     RequestRecord,
@@ -76,7 +76,7 @@ class Planner:
         wanted += [*self._batches(view, called, "finalize"), *self._batches(view, left, "leaveCallbacks")]
         wanted += self._bounties(view)
         wanted += self._activations(view)
-        return Plan(tuple(sorted(work, key=_priority)), tuple(wanted))
+        return Plan(tuple(sorted(work, key=priority)), tuple(wanted))
 
     def watched(self, view: View) -> Iterator[tuple[RequestRecord, PostedAnswer]]:
         """The answers of others that this node means to judge while their windows are open, judged or not."""
@@ -106,7 +106,7 @@ class Planner:
         output = view.outputs.get((record.id, seed.hash))
         if output is None:
             if view.solvent:
-                yield Compute(record, seed)
+                yield Compute(record, seed, min(record.round.ends_at(turn, request.turn_seconds), request.deadline + 1))
         elif not output.refusal:
             key = f"answer:{self._chain_id}:{self._oracle.address}:{record.id:064x}:{turn}:{seed.hash.hex()}"
             words = (request.words, output.text, output.token_count, output.tokens_root, seed.hash)
@@ -274,9 +274,3 @@ class Planner:
         """Seconds that this node lets others go first; a node without a seat comes last."""
         rank = LAST_RANK if seat is None else (seat + request.id) % max(request.seat_count, 1)
         return min(rank, LAST_RANK) * self._rules.stagger_seconds
-
-
-def _priority(work: Compute | Judge) -> tuple[int, int]:
-    """Votes first, then own turns, then watching; the oldest request first."""
-    kind = 1 if isinstance(work, Compute) else 0 if work.urgent else 2
-    return kind, work.record.request.block_number

@@ -130,6 +130,9 @@ class Settings(BaseSettings):
     gpu_layers: Annotated[int, Field(ge=-1, le=10_000)] = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     batch: Annotated[int, Field(ge=1, le=8192)] | None = None
+    cache_mib: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
+    """Memory for what the exact engine's jobs have read, for each worker; a job that does not fit waits. 2048 if it is
+    not set; a single job may take more."""
 
     # -- TEE
     tee: Literal["none", "tdx", "dev"] = "none"

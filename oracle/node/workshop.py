@@ -1,8 +1,9 @@
 """The workshop: engine jobs, by priority, in threads; what they find goes into the journal.
 
 Jobs are pure functions of the request and the chain, so one that a crash interrupts is simply done again, and one that
-has become useless is forgotten. An answer is checked as a watcher would before it is written down, and an answer of
-somebody else's is called wrong only if two checks say so: a flipped bit must not cost a bond.
+the plan no longer asks for is given up. An engine gets as many at a time as it computes together, and is told which
+come first; places are left for what is more urgent. An answer is checked as a watcher would before it is written down,
+and an answer of somebody else's is called wrong only if two checks say so: a flipped bit must not cost a bond.
 
 An engine gets no job before it has answered its known question (`Engine.prove`), and none between the death of its
 workers and the next proof. An engine that is refused is made again after a while, because somebody may have replaced
@@ -23,7 +24,7 @@ from typing import ParamSpec, TypeVar
 
 import structlog
 
-from oracle.engines.base import Engine, Trouble
+from oracle.engines.base import Engine, Job, Trouble, as_job
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EngineCrashed, OracleError, Refused, SelfCheckFailed, Transient
 from oracle.ids import ServiceId
@@ -31,7 +32,7 @@ from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
 from oracle.node import evidence
 from oracle.node.engines import EngineFactory
-from oracle.node.plan import Compute, Judge
+from oracle.node.plan import Compute, Judge, priority
 from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
 from oracle.node.tee.enclave import Enclave
 
@@ -41,6 +42,8 @@ R = TypeVar("R")
 
 RETRY_SECONDS = 1.0
 RELOAD_SECONDS = 30.0
+MOST_JOBS = 256
+KEPT = (0, 1 / 8, 1 / 4)  # of an engine's places, what votes, own turns and watching leave to what is more urgent
 
 
 @dataclass
@@ -62,16 +65,14 @@ class Workshop:
         factory: EngineFactory,
         evidence_folder: Path,
         *,
-        width: int = 1,
         enclave: Enclave | None = None,
         wake: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """width: jobs at a time for each service's engine. enclave: what opens private prompts."""
+        """enclave: what opens private prompts."""
         self._journal = journal
         self._factory = factory
         self._evidence = evidence_folder
-        self._width = width
         self._enclave = enclave
         self._wake = wake
         self._clock = clock
@@ -84,11 +85,13 @@ class Workshop:
         self.proven_at: dict[ServiceId, float] = {}
         """By the workshop's clock, also of services that have no engine any more."""
         self._running: dict[str, asyncio.Task[None]] = {}
+        self._wanted: frozenset[str] = frozenset()
+        """Keys of what the last plan asks for."""
         self._busy: dict[ServiceId, int] = {}
         self._queues: defaultdict[ServiceId, deque[Compute | Judge]] = defaultdict(deque)
         """By service: what the last plan asks for and nobody works on yet."""
         self._not_before: dict[str, float] = {}
-        self._threads = ThreadPoolExecutor(max_workers=32, thread_name_prefix="engine")
+        self._threads = ThreadPoolExecutor(max_workers=MOST_JOBS, thread_name_prefix="engine")
         self.counters = Counters()
 
     @property
@@ -126,13 +129,14 @@ class Workshop:
             self._queues[item.record.request.service].append(item)
         for service_id in self._queues:
             self._start(service_id)
-        wanted = {_key(item) for item in work} | {_loading(service) for service in services}
+        self._wanted = frozenset(_key(item) for item in work)
+        wanted = self._wanted | {_loading(service) for service in services}
         self._not_before = {key: at for key, at in self._not_before.items() if key in wanted}
 
     def _start(self, service: ServiceId) -> None:
         """Starts what waits for a service's engine, as far as there is room: also between two plans."""
         queue, engine, now = self._queues[service], self.engine(service), self._clock()
-        while engine is not None and queue and self._busy.get(service, 0) < self._width:
+        while engine is not None and queue and self._busy.get(service, 0) < _places(engine, queue[0]):
             item = queue.popleft()
             key = _key(item)
             if key not in self._running and self._not_before.get(key, 0) <= now:
@@ -194,7 +198,7 @@ class Workshop:
         digest = record.request.prompt_hash.hex()
         log.info("answering", request_id=_id(item), prompt_digest=digest, prompt_bytes=record.prompt_bytes)
         try:
-            output = await self._in_thread(_answer, engine, item, self._enclave)
+            output = await self._in_thread(_placed, self._job(item), _answer, engine, item, self._enclave)
         except SelfCheckFailed:
             raise
         except Refused as error:
@@ -209,7 +213,7 @@ class Workshop:
 
     async def _judge(self, engine: Engine, item: Judge) -> None:
         record, posted = item.record, item.posted
-        found = await self._in_thread(_judge, engine, item)
+        found = await self._in_thread(_placed, self._job(item), _judge, engine, item)
         fields = {"request_id": _id(item), "turn": posted.answer.turn, "operator": posted.operator}
         if found.correct is False:
             self.counters.wrong_answers += 1
@@ -227,6 +231,12 @@ class Workshop:
         with self._journal.write() as tx:
             tx.put_job("verdict", verdict_key(record.id, posted.answer.hash), state, judgement.payload(), None)
         crashpoint("after_verdict")
+
+    def _job(self, item: Compute | Judge) -> Job:
+        """How engines are told of it. Votes and moves in games, which come without, are 0."""
+        kind, due = priority(item)
+        key = _key(item)
+        return Job((kind << 40) + due if kind else 0, lambda: key in self._wanted)
 
     # -- engines -------------------------------------------------------------------------------------------------
 
@@ -289,6 +299,16 @@ class Workshop:
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))
+
+
+def _placed(job: Job, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    with as_job(job):
+        return work(*args, **kwargs)
+
+
+def _places(engine: Engine, item: Compute | Judge) -> int:
+    """How many jobs an engine may have in hand before it gets none like this one."""
+    return engine.together - int(engine.together * KEPT[priority(item)[0]])
 
 
 def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Output:

@@ -211,6 +211,37 @@ def test_pool__two_workers__run_two_jobs_at_a_time(pool):
     assert 1.0 <= time.monotonic() - began < 1.9  # each takes 0.5 s
 
 
+def test_worker__several_jobs_at_a_time__run_beside_one_another(start):
+    engine = start(setup({"slow": "slow"}, together=4))
+    engine.start()
+    began = time.monotonic()
+    with ThreadPoolExecutor(8) as threads:
+        answers = list(threads.map(lambda n: engine.generate(prompt(b"slow%d" % n), PARAMS), range(8)))
+    assert answers == [FakeEngine().generate(prompt(b"slow%d" % n), PARAMS) for n in range(8)]
+    assert 1.0 <= time.monotonic() - began < 2.9  # each takes 0.5 s, four at a time
+
+
+def test_worker__one_of_several_jobs_kills_it__that_one_is_quarantined_and_no_other(start):
+    engine = start(setup({"slow": "slow", "boom": "abort"}, together=4))
+    engine.start()
+
+    def attempt(text):
+        for _ in range(4):
+            try:
+                return engine.generate(prompt(text), PARAMS)
+            except EngineCrashed:
+                continue
+            except JobQuarantined as refused:
+                return str(refused)
+        return None
+
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(attempt, (b"slow1", b"slow2", b"boom", b"slow3")))
+    assert "crashed" in found.pop(2)
+    assert found == [FakeEngine().generate(prompt(b"slow%d" % n), PARAMS) for n in (1, 2, 3)]
+    assert engine.restarts == 2
+
+
 def test_environment__one_gpu_named__the_worker_sees_that_one_alone():
     assert worker_sandbox.environment("1", ())["CUDA_VISIBLE_DEVICES"] == "1"
     assert worker_sandbox.environment(None, ())["CUDA_VISIBLE_DEVICES"] == ""

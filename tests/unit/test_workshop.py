@@ -1,13 +1,16 @@
 """The workshop, alone: what it finds reaches the journal, and an engine that fails costs its service only."""
 
 import asyncio
+import threading
+from dataclasses import replace
 
 from rig.fake_engine import FakeEngine
 from structlog.testing import capture_logs
-from unit.test_node_planner import SEED, answered, view
+from unit.test_node_planner import OPEN, SEED, answered, make_request, view
 
+from oracle.engines.base import the_job
 from oracle.journal.journal import Journal
-from oracle.node.plan import Judge
+from oracle.node.plan import Compute, Judge
 from oracle.node.records import verdict_key
 from oracle.node.workshop import RELOAD_SECONDS, Workshop
 
@@ -54,4 +57,47 @@ async def test_prepare__file_cannot_be_read__service_is_in_trouble_and_tried_aga
     assert workshop.troubles == {}
     assert workshop.engine(service.id) is not None
     await workshop.close(0)
+    journal.close()
+
+
+class Counting(FakeEngine):
+    """Takes eight jobs at a time, and holds them until it is let go."""
+
+    together = 8
+
+    def __init__(self):
+        super().__init__()
+        self.jobs = []
+        self.go = threading.Event()
+
+    def generate(self, prompt, params):
+        self.jobs.append(the_job())
+        self.go.wait(30)
+        return super().generate(prompt, params)
+
+
+async def test_offer__more_than_an_engine_takes__due_first_and_room_is_left_for_votes(tmp_path):
+    engine, service = Counting(), next(iter(view(1).services.values()))
+    journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "evidence")
+    workshop.offer([], {service.id: service})
+    await asyncio.gather(*workshop._running.values())
+    workshop.raise_failures()
+    records = [replace(OPEN, request=make_request(number)) for number in range(64)]
+    work = [Compute(record, SEED, 1000 + number) for number, record in enumerate(records)]
+    workshop.offer(work, {service.id: service})
+    while len(engine.jobs) < 7:
+        await asyncio.sleep(0.01)
+    await asyncio.sleep(0.1)
+    assert len(engine.jobs) == 7  # the eighth place is for a vote
+    assert sorted(job.priority - (1 << 40) for job in engine.jobs) == list(range(1000, 1007))
+    assert all(job.wanted() for job in engine.jobs)
+    workshop.offer(work[1:], {service.id: service})
+    assert [job.priority for job in engine.jobs if not job.wanted()] == [(1 << 40) + 1000]
+    engine.go.set()
+    while len(engine.jobs) < 64:
+        await asyncio.sleep(0.01)
+    order = [job.priority - (1 << 40) - 1000 for job in engine.jobs]
+    assert all(abs(number - place) < 7 for place, number in enumerate(order))  # seven threads begin as they like
+    await workshop.close(10)
     journal.close()

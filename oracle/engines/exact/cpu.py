@@ -20,7 +20,17 @@ from oracle.engines.exact.constants import (
     NORMED_BITS,
     RESIDUAL_BITS,
 )
-from oracle.engines.exact.cpu_kernels import GROUP, Heads, Kernels, Packed, Rows, best_variant, default_threads, paired
+from oracle.engines.exact.cpu_kernels import (
+    GROUP,
+    Array,
+    Heads,
+    Kernels,
+    Packed,
+    Rows,
+    best_variant,
+    default_threads,
+    paired,
+)
 from oracle.engines.exact.model import Chunk, Logits, Saturated
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import Layer, Weights
@@ -45,9 +55,19 @@ class CpuCache:
         self.keys = np.zeros((*shape, 2 * half), np.int16)
         self.key_shift = np.zeros(shape, np.int32)
         self.values = np.zeros((*shape, padded), np.int32)
+        self._arrays: tuple[Array, ...] = (self.keys, self.key_shift, self.values)
 
     def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
+
+    def block(self, start: int, end: int) -> tuple[Array, ...]:
+        return tuple(array[:, :, start:end].copy() for array in self._arrays)
+
+    def append(self, block: tuple[Array, ...]) -> None:
+        end = self.length + block[0].shape[2]
+        for array, part in zip(self._arrays, block, strict=True):
+            array[:, :, self.length : end] = part
+        self.length = end
 
 
 @dataclass(frozen=True)
@@ -96,6 +116,12 @@ class CpuForward:
     @property
     def saturated(self) -> Saturated:
         return self._kernels.saturated
+
+    @property
+    def position_bytes(self) -> int:
+        a = self.architecture
+        half, padded = -(-a.head_width // 2), -(-a.head_width // GROUP) * GROUP
+        return a.layers * a.kv_heads * (4 * half + 4 + 4 * padded)
 
     def cache(self, capacity: int) -> CpuCache:
         return CpuCache(self.architecture, capacity)

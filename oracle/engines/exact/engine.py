@@ -2,7 +2,8 @@
 
 Whoever holds the same model file computes the same tokens, whatever the device, the batch or the number of threads. An
 answer is therefore right or wrong; there is no tolerance. Before an engine is made, its device must give the known
-answer (`self_test.py`); one that does not is refused, so that nothing it computes is ever signed.
+answer (`self_test.py`); one that does not is refused, so that nothing it computes is ever signed. Jobs that come
+together are computed together (`batch.py`), and what they begin with alike is computed once (`prefixes.py`).
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from oracle.engines import proof
-from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, the_job, well_formed
 from oracle.engines.exact import self_test
+from oracle.engines.exact.batch import Batch, Read, Work
 from oracle.engines.exact.device import Device
-from oracle.engines.exact.model import Chunk
+from oracle.engines.exact.lookup import Lookup
+from oracle.engines.exact.model import Cache, Chunk, Forward
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.weights import load as load_weights
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers, reading
@@ -27,13 +30,14 @@ from oracle.models.manifest import Manifest
 from oracle.models.shipped import known_answer
 
 JUDGED_TOGETHER = 256  # output tokens whose logits lie in memory at a time
+CACHE_BYTES = 2 << 30  # of keys and values, unless the operator says otherwise
 
 OnProgress = Callable[[str, int, int], None]
 """(hash, load, prove, generate or check; units done; units in all)."""
 
 
 class ExactEngine(InProcess):
-    """One loaded model under one manifest. Not thread-safe."""
+    """One loaded model under one manifest. Thread-safe: jobs of several threads are computed together."""
 
     def __init__(
         self,
@@ -43,12 +47,16 @@ class ExactEngine(InProcess):
         on_progress: OnProgress = lambda what, done, total: None,
         *,
         prompt_ids: bool = False,
+        cache_bytes: int = CACHE_BYTES,
+        guesses: bool = True,
     ) -> None:
         """prompt_ids: prompts are token ids (`merkle/tokens.py`), as the dispute game wants them.
+        cache_bytes: most memory for keys and values, unless a single job needs more.
+        guesses: whether to guess at what answers quote (`lookup.py`).
 
         Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
         self._file, self._manifest, self._device = file, manifest, device
-        self._on_progress, self._prompt_ids = on_progress, prompt_ids
+        self._on_progress, self._prompt_ids, self._guesses = on_progress, prompt_ids, guesses
         self_test.check(device.forward)
         file.verify(self._on_hash)
         on_progress("load", 0, 1)
@@ -62,22 +70,16 @@ class ExactEngine(InProcess):
         self._markers = markers(header, manifest)
         self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
         self._forward = device.forward(weights)
-        self._cache = self._forward.cache(manifest.context_length)
+        self._batch = Batch(self._forward, cache_bytes // self._forward.position_bytes)
         file.verify(self._on_hash)  # not replaced while it was being loaded
         on_progress("load", 1, 1)
 
     def prove(self) -> str:
         """The device gave the known answer before the model was loaded; now the model, bit for bit."""
         known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
-        shown = proof.prove(self, self._vocabulary, context, known, None, self._on_progress)
+        reader = _Reader(self._forward, context)
+        shown = proof.prove(reader, self._vocabulary, context, known, None, self._on_progress)
         return f"the exact engine's known answer; {shown}, with the same bits"
-
-    def forget(self) -> None:
-        self._cache.truncate(0)
-
-    def read(self, tokens: Sequence[TokenId], rows: int) -> list[Any]:
-        (logits,) = self._forward.run([Chunk(tokens, self._cache, rows)])
-        return list(logits)
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length
@@ -98,19 +100,26 @@ class ExactEngine(InProcess):
         limit = self._begin(prompt, params)
         shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         judged = output[: shape.position]
+        wrong = self._batch.run(self._checking(prompt, judged, params), len(prompt) + len(judged), the_job())
+        if wrong is not None:
+            return wrong
+        return Verdict(True, None, "every token is the model's") if shape.correct else shape
+
+    def _checking(self, prompt: Sequence[TokenId], judged: Sequence[TokenId], params: Params) -> Work[Verdict | None]:
+        """The first token that is not the model's."""
         fed = [*prompt, *judged[:-1]]
         done, position = 0, 0
         while position < len(judged):
             rows = min(JUDGED_TOGETHER, len(judged) - position)
             upto = len(prompt) + position + rows - 1
-            for row in self.read(fed[done:upto], rows):
+            for row in (yield Read(done, fed[done:upto], rows)):
                 right = self._pick(row, params, position)
                 if right != judged[position]:
                     return Verdict(False, position, f"token {judged[position]} where the model gives {right}")
                 position += 1
             done = upto
             self._on_progress("check", position, len(judged))
-        return Verdict(True, None, "every token is the model's") if shape.correct else shape
+        return None
 
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         pieces, stops = self._tokenizer.pieces, self._manifest.stop_tokens
@@ -139,26 +148,42 @@ class ExactEngine(InProcess):
     def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""
         limit = self._begin(prompt, params)
+        return self._batch.run(self._generating(prompt, params, text, limit), len(prompt) + limit, the_job())
+
+    def _generating(
+        self, prompt: Sequence[TokenId], params: Params, text: bytes | None, limit: int
+    ) -> Work[list[TokenId]]:
+        lookup = Lookup(prompt) if self._guesses else None
         tokens: list[TokenId] = []
         spelled, fed = b"", list(prompt)
         while True:
-            (logits,) = self.read(fed, 1)
-            tokens.append(TokenId(self._pick(logits, params, len(tokens))))
-            self._on_progress("generate", len(tokens), limit)
-            spelled += self.detokenize(tokens[-1:])
-            strayed = text is not None and not text.startswith(spelled)
-            ended = tokens[-1] in self._manifest.stop_tokens or len(spelled) >= FULL_OUTPUT_BYTES
-            if strayed or ended or len(tokens) == limit:
-                return tokens
+            guess = [] if lookup is None else lookup.guess()
+            rows = yield Read(len(prompt) + len(tokens) - 1 if tokens else 0, fed, 1, guess)
+            right = 0
+            for number, row in enumerate(rows):
+                token = TokenId(self._pick(row, params, len(tokens)))
+                tokens.append(token)
+                self._on_progress("generate", len(tokens), limit)
+                spelled += self.detokenize([token])
+                strayed = text is not None and not text.startswith(spelled)
+                ended = token in self._manifest.stop_tokens or len(spelled) >= FULL_OUTPUT_BYTES
+                if strayed or ended or len(tokens) == limit:
+                    return tokens
+                if lookup is not None:
+                    lookup.add(token)
+                if number == len(rows) - 1 or guess[number] != token:
+                    break
+                right += 1
+            if lookup is not None:
+                lookup.judged(right, len(rows) - 1)
             fed = tokens[-1:]
 
     def _begin(self, prompt: Sequence[TokenId], params: Params) -> int:
-        """Empties the cache; returns the most tokens an output may hold."""
+        """Returns the most tokens an output may hold."""
         self._file.verify(self._on_hash)
         limit = output_limit(prompt, self._manifest.context_length, params)
         if not all(0 <= token < self._vocabulary for token in prompt):
             raise BadModelFile("the prompt holds token ids outside the model's vocabulary")
-        self.forget()
         return limit
 
     def _pick(self, logits: Any, params: Params, position: int) -> int:
@@ -176,9 +201,25 @@ class ExactEngine(InProcess):
         self._on_progress("hash", done, total)
 
 
+class _Reader:
+    """What `proof.prove` reads with: nothing else runs yet."""
+
+    def __init__(self, forward: Forward, context: int) -> None:
+        self._forward = forward
+        self._cache: Cache = forward.cache(context)
+
+    def forget(self) -> None:
+        self._cache.truncate(0)
+
+    def read(self, tokens: Sequence[TokenId], rows: int) -> list[Any]:
+        (logits,) = self._forward.run([Chunk(tokens, self._cache, rows)])
+        return list(logits)
+
+
 def load(arguments: dict[str, Any], on_progress: OnProgress) -> ExactEngine:
     """In a worker: the engine that `worker_setup.exact_setup` describes."""
     manifest = Manifest.from_json(arguments["manifest"])
     device = Device.named(arguments["device"], arguments["threads"])
     file = ModelFile.of(manifest, arguments["path"])
-    return ExactEngine(file, manifest, device, on_progress, prompt_ids=arguments["prompt_ids"])
+    options = {name: arguments[name] for name in ("prompt_ids", "cache_bytes") if name in arguments}
+    return ExactEngine(file, manifest, device, on_progress, **options)

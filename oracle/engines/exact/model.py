@@ -8,7 +8,7 @@ tokens up to it alone, through the cached keys and values.
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -37,13 +37,19 @@ Logits = npt.NDArray[np.int32]
 
 
 class Cache(Protocol):
-    """What a sequence's tokens left behind: keys and values of every layer."""
+    """What a sequence's tokens left behind: keys and values of every layer. Blocks of it begin at multiples of 16."""
 
     length: int
     """Tokens so far."""
 
     def truncate(self, length: int) -> None:
         """Forgets all tokens but the first `length`."""
+
+    def block(self, start: int, end: int) -> Any:
+        """A copy of what tokens `start` to `end` left behind, for `append`."""
+
+    def append(self, block: Any) -> None:
+        """As if the block's tokens had been read: they must be the next, and all before them the same."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,10 @@ class Forward(Protocol):
     @property
     def saturated(self) -> Saturated:
         """Since the model was loaded, of all that was computed."""
+
+    @property
+    def position_bytes(self) -> int:
+        """Memory that a cache takes for each token."""
 
     def cache(self, capacity: int) -> Cache:
         """An empty one, for at most `capacity` tokens."""
@@ -114,6 +124,17 @@ class Past:
         for layer in self.layers:
             layer.key, layer.key_shift = layer.key[:, : self.length], layer.key_shift[:, : self.length]
             layer.value = layer.value[:, : self.length]
+
+    def block(self, start: int, end: int) -> list[PastLayer]:
+        part = slice(start, end)
+        return [PastLayer(each.key[:, part], each.key_shift[:, part], each.value[:, part]) for each in self.layers]
+
+    def append(self, block: list[PastLayer]) -> None:
+        for layer, more in zip(self.layers, block, strict=True):
+            layer.key = np.concatenate([layer.key, more.key], axis=1)
+            layer.key_shift = np.concatenate([layer.key_shift, more.key_shift], axis=1)
+            layer.value = np.concatenate([layer.value, more.value], axis=1)
+        self.length += block[0].key.shape[1]
 
 
 @dataclass(frozen=True)
@@ -154,6 +175,11 @@ class Reference:
         self._score_scale = ops.score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
+
+    @property
+    def position_bytes(self) -> int:
+        a = self.architecture
+        return 8 * a.layers * a.kv_heads * (2 * a.head_width + 1)
 
     def cache(self, capacity: int) -> Past:
         if not 0 < capacity <= MAX_CONTEXT:

@@ -60,6 +60,15 @@ class TorchCache:
     def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
 
+    def block(self, start: int, end: int) -> tuple[Tensor, ...]:
+        return tuple(tensor[:, :, start:end].clone() for tensor in (self.keys, self.key_shift, self.values))
+
+    def append(self, block: tuple[Tensor, ...]) -> None:
+        end = self.length + block[0].shape[2]
+        for tensor, part in zip((self.keys, self.key_shift, self.values), block, strict=True):
+            tensor[:, :, self.length : end] = part
+        self.length = end
+
 
 @dataclass(frozen=True)
 class _Row:
@@ -168,6 +177,11 @@ class TorchForward:
         self._output_norm = _Norm.of(weights.output_norm, device)
         self._counts: dict[str, Tensor] = {}
         self._output = Quants(weights.output, device)
+
+    @property
+    def position_bytes(self) -> int:
+        a = self.architecture
+        return a.layers * a.kv_heads * (6 * a.head_width + 8)
 
     def cache(self, capacity: int) -> TorchCache:
         if not 0 < capacity <= MAX_CONTEXT:

@@ -5,6 +5,8 @@ from pathlib import Path
 from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
 
+TOGETHER = 64  # jobs that a worker has in hand; it computes the most urgent
+
 
 def exact_setup(
     manifest: Manifest,
@@ -14,11 +16,13 @@ def exact_setup(
     *,
     prompt_ids: bool = False,
     model_fd: int | None = None,
+    cache_bytes: int | None = None,
 ) -> WorkerSetup:
     """A worker that serves `manifest` from `path` in integers.
 
     threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
     prompt_ids: prompts are token ids.
+    cache_bytes: most memory for keys and values; None for the engine's own limit.
     model_fd: what workers inherit; `path` is then its name in them (`MeasuredModel.passed_path`).
     """
     arguments = {
@@ -28,5 +32,14 @@ def exact_setup(
         "device": "cpu" if gpu is None else "cuda",
         "prompt_ids": prompt_ids,
     }
+    if cache_bytes is not None:
+        arguments["cache_bytes"] = cache_bytes
     file = path if model_fd is None else None
-    return WorkerSetup("oracle.engines.exact.engine:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
+    return WorkerSetup(
+        "oracle.engines.exact.engine:load",
+        arguments,
+        model_file=file,
+        model_fd=model_fd,
+        gpu=gpu,
+        together=TOGETHER,
+    )
