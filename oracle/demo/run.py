@@ -4,7 +4,8 @@ A dapp's request is answered with a bond, and final when its window has passed. 
 question again and challenges; the dispute game narrows the lie down to one number, which a contract computes, and the
 bond moves. Keys inside a TEE (of software) answer at once, and in private. A request that nobody answers is refunded.
 With `--panel`, a panel judges a lie, too. At the end the demo shows what everybody gained and lost, which adds up to
-zero. A step that does not happen is an error that says why.
+zero. A step that does not happen is an error that says why. With a model that people use, the dapp's question is all:
+it takes a node longer.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from hexbytes import HexBytes
@@ -36,7 +38,7 @@ from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import OracleError, Refused
 from oracle.ids import RequestId, ServiceId
 from oracle.models.manifest import Manifest
-from oracle.models.shipped import SHIPPED_MODEL
+from oracle.models.shipped import SHIPPED_MODEL, SMOLLM2
 from oracle.models.store import ModelStore
 
 REVIEW = "The soup was cold and the waiter was rude."
@@ -67,12 +69,28 @@ class Asked:
     block: int
 
 
+class Model(StrEnum):
+    """What the nodes run."""
+
+    TINY = "didyma-tiny"
+    SMOLLM2 = "smollm2"
+
+    @property
+    def description(self) -> Path:
+        return SHIPPED_MODEL if self is Model.TINY else SMOLLM2
+
+    @property
+    def question(self) -> str:
+        return REVIEW if self is Model.TINY else "What is the capital of France?"
+
+
 class Demo:
     """The chain, its people, and what they do."""
 
-    def __init__(self, w3: Web3, folder: Path, console: Console, began: float, *, panel: bool) -> None:
-        """began: Unix time that the two times count from."""
+    def __init__(self, w3: Web3, folder: Path, console: Console, began: float, model: Model, *, panel: bool) -> None:
+        """began: Unix time that the two times count from. panel: of the tiny model."""
         self.w3, self.folder, self.console, self.began, self.panel = w3, folder, console, began, panel
+        self.kind, self.is_whole = model, model is Model.TINY
         self.models = folder / "models"
         self.initial = {devnet.account(n).address: 10_000 * ETHER for n in range(devnet.ACCOUNTS)}
         self.players: list[Player] = []
@@ -89,10 +107,12 @@ class Demo:
             deployment.save(self.folder / "deployment.json")
             self.user = OracleClient(self.w3, deployment, devnet.account(devnet.ASKER).address)
             self.deployer = OracleClient(self.w3, deployment, devnet.account(devnet.DEPLOYER))
-            self.model = devnet.add_model(self.models, SHIPPED_MODEL, committed=True)
-            self.judged = self._open(self.model, devnet.Mode.GAME, ADA, BEN, MALLORY)
-            self.sealed = self._open(self.model, devnet.Mode.TEE, ADA, BEN)
-            services = [self.judged, self.sealed]
+            self.model = devnet.add_model(self.models, self.kind.description, committed=True)
+            self.judged = self._open(self.model, devnet.Mode.GAME, ADA, BEN, *([MALLORY] if self.is_whole else []))
+            services = [self.judged]
+            if self.is_whole:
+                self.sealed = self._open(self.model, devnet.Mode.TEE, ADA, BEN)
+                services.append(self.sealed)
             if self.panel:
                 plain = devnet.add_model(self.models, SHIPPED_MODEL)
                 self.voted = self._open(plain, devnet.Mode.PANEL, ADA, BEN, CLEO, DAN, MALLORY)
@@ -103,11 +123,12 @@ class Demo:
         count, gas = self.narrator.skip()
         rows.add_row("chain", "Anvil on this machine, under the rules of mainnet, a block a second")
         rows.add_row("contracts", f"from the package's bytecode; {count} transactions to set all up, {gas:,} gas")
-        rows.add_row("model", f"{self.model.name}, {self.model.file_bytes / 1e6:.1f} MB, in the package")
-        rows.add_row(
-            "[green]Ada, Ben", "run nodes that answer, with 5 ether at stake each and keys inside a TEE of software"
-        )
-        rows.add_row("[red]Mallory", "runs a node with the same stake, and was bribed to praise the Delphi")
+        place = "in the package" if self.is_whole else "as it is published"
+        rows.add_row("model", f"{self.model.name}, {self.model.file_bytes / 1e6:.1f} MB, {place}")
+        keys = " and keys inside a TEE of software" if self.is_whole else ""
+        rows.add_row("[green]Ada, Ben", f"run nodes that answer, with 5 ether at stake each{keys}")
+        if self.is_whole:
+            rows.add_row("[red]Mallory", "runs a node with the same stake, and was bribed to praise the Delphi")
         rows.add_row("[cyan]Wanda", "watches: she has no stake, runs answers again and challenges wrong ones")
         if self.panel:
             rows.add_row("[green]Cleo, Dan", "run nodes of the service that a panel judges")
@@ -132,10 +153,11 @@ class Demo:
         # One watcher is enough. It goes first with what anybody may send, so that no transaction races another.
         alone: dict[str, object] = {"watch": False, "stagger_seconds": 10}
         for plan in (ADA, BEN):
-            yield Role(plan, "a node", seats(plan), alone, tee=True)
+            yield Role(plan, "a node", seats(plan), alone, tee=self.is_whole)
         for plan in (CLEO, DAN) if self.panel else ():
             yield Role(plan, "a node", seats(plan), alone)
-        yield Role(MALLORY, "the bribed node", seats(MALLORY), alone, LIAR)
+        if self.is_whole:
+            yield Role(MALLORY, "the bribed node", seats(MALLORY), alone, LIAR)
         watched = tuple(service.id for service in services)
         yield Role(WANDA, "the watcher", watched, {"answer": False, "finalize_others": False, "stagger_seconds": 0})
 
@@ -145,7 +167,7 @@ class Demo:
         names = self.narrator.names
         names |= {deployer.address: "the deployer", user.address: "the user", BURN: "burnt"}
         self.parties = [Party("the user and the dapp", (user.address, self.dapp.address))]
-        plans = (ADA, BEN, CLEO, DAN, MALLORY) if self.panel else (ADA, BEN, MALLORY)
+        plans = (ADA, BEN, *([CLEO, DAN] if self.panel else []), *([MALLORY] if self.is_whole else []))
         for plan in plans:
             names |= {plan.owner.address: plan.name, plan.operator.address: plan.name}
             self.parties.append(Party(plan.name, (plan.owner.address, plan.operator.address)))
@@ -172,7 +194,7 @@ class Demo:
             began = time.monotonic()
             while True:
                 waiting = [player for player in self.players if player.reasons()]
-                if not waiting and self._keys() == len(self.sealed.plans):
+                if not waiting and (not self.is_whole or self._keys() == len(self.sealed.plans)):
                     break
                 if time.monotonic() - began > READY_SECONDS:
                     raise DidNotHappen("not everybody was ready in time")
@@ -191,7 +213,7 @@ class Demo:
 
     def answered(self) -> None:
         self._scene("A dapp asks; a node answers with a bond; nobody objects, and the answer is final")
-        asked = self._ask_dapp(REVIEW, ADA)
+        asked = self._ask_dapp(self.kind.question, ADA)
         steps = self._follow(asked)
         self._expect(steps, "AnswerPosted", "RequestFinalized")
         self.first_answer = time.time()
@@ -407,10 +429,18 @@ def _last(steps: Sequence[Step], name: str) -> Step:
     return [step for step in steps if step.name == name][-1]
 
 
-def play(*, panel: bool = False, short: bool = False, began: float | None = None, picture: Path | None = None) -> int:
+def play(
+    *,
+    model: Model = Model.TINY,
+    panel: bool = False,
+    short: bool = False,
+    began: float | None = None,
+    picture: Path | None = None,
+) -> int:
     """The demo. Returns the exit status.
 
-    short: up to the first answer. began: Unix time that the times count from; None for now. picture: an SVG to write.
+    panel: of the tiny model alone. short: up to the first answer. began: Unix time that the times count from; None for
+    now. picture: an SVG to write.
     """
     began = time.time() if began is None else began
     console = Console(highlight=False, width=COLUMNS, record=picture is not None)
@@ -420,9 +450,12 @@ def play(*, panel: bool = False, short: bool = False, began: float | None = None
     try:
         if not cpu_kernels.available():
             raise Refused("the exact engine's C kernels were not built; install a C compiler, then the package again")
+        if panel and model is not Model.TINY:
+            raise Refused("the scene with the panel is the tiny model's: leave --panel or --model out")
+        devnet.read_description(model.description)  # whose file may be in a package that is missing
         with contextlib.ExitStack() as stack:
             w3 = stack.enter_context(devnet.anvil(port, folder / "anvil.log"))
-            demo = Demo(w3, folder, console, began, panel=panel)
+            demo = Demo(w3, folder, console, began, model, panel=panel)
             try:
                 _story(demo, stack, f"http://127.0.0.1:{port}", short=short)
             except (DidNotHappen, TimeoutError, OracleError) as error:
@@ -448,6 +481,9 @@ def _story(demo: Demo, stack: contextlib.ExitStack, rpc_url: str, *, short: bool
     demo.set_up(stack, rpc_url)
     demo.answered()
     if short:
+        return
+    if not demo.is_whole:
+        demo.balances()
         return
     demo.proven()
     if demo.panel:

@@ -50,6 +50,7 @@ ACCOUNTS: list[LocalAccount] = [
 DEPLOYER, DAPP = ACCOUNTS[0], ACCOUNTS[9]
 NODES = ACCOUNTS[1:6]
 LIFETIME, TURN, WINDOW, COMMIT, REVEAL = 600, 20, 15, 15, 15
+PATIENCE = 200  # rounds that an engine may take for one answer
 
 
 class LyingEngine(FakeEngine):
@@ -232,7 +233,7 @@ def is_busy(node: Node) -> bool:
 
 async def settle(node: Node) -> None:
     """Rounds until the node has nothing left to do at this head."""
-    for _ in range(200):
+    for _ in range(PATIENCE):
         try:
             await node.round()
         except ReorgedAway:

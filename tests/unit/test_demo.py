@@ -109,7 +109,7 @@ def test_refunded__node_does_not_stop__says_which(player, monkeypatch):
         def wait(self, seconds):
             raise subprocess.TimeoutExpired("node", seconds)
 
-    demo = run.Demo(None, Path(), None, 0, panel=False)
+    demo = run.Demo(None, Path(), None, 0, run.Model.TINY, panel=False)
     demo.players = [replace(player(0, ""), process=Stubborn())]
     monkeypatch.setattr(demo, "_scene", lambda title: None)
     with pytest.raises(DidNotHappen, match="Ada did not stop within 60 s"):

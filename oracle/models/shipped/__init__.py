@@ -7,6 +7,8 @@ from pathlib import Path
 
 SHIPPED_MODEL = Path(__file__).with_name("didyma-tiny.json")
 """Its description; the file lies beside it."""
+SMOLLM2 = Path(__file__).with_name("smollm2.json")
+"""Of a model that people use, whose file another package carries: SmolLM2-135M-Instruct (Apache-2.0, Q4_1 and Q8_0)."""
 
 
 @dataclass(frozen=True)
