@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import exact_quality, exact_speed, gguf_random, llama_check, node_rounds, node_speed
+from bench import exact_quality, exact_speed, gguf_random, llama_check, node_reaction, node_rounds, node_speed
 from models.evaluate import ITEMS_EACH, accuracies
 from oracle.engines.base import Params, TokenId
 from oracle.models.shipped import SHIPPED_MODEL
@@ -91,6 +91,13 @@ def rounds() -> Figures:
     return figures
 
 
+def reaction() -> Figures:
+    """How soon a node answers after a block that makes it possible."""
+    figures = node_reaction.run()
+    show("A node told of new heads by websocket: from a block to the broadcast of an answer", figures)
+    return figures
+
+
 PARTS: dict[str, Callable[[], Figures]] = {
     "accuracy": accuracy,
     "panel": panel,
@@ -99,6 +106,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "exact_speed": speed,
     "node_speed": serving,
     "node_rounds": rounds,
+    "node_reaction": reaction,
 }
 
 

@@ -17,6 +17,7 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Progress
+from oracle.chain.heralds import Heralds
 from oracle.chain.keys import Signer
 from oracle.chain.promises import Promises, measured
 from oracle.chain.reader import DOUBT_BLOCKS
@@ -104,6 +105,8 @@ class Node:
         )
         self._working = WorkingSet(journal)
         self._wake = asyncio.Event()
+        self._news = asyncio.Event()
+        self._heralds = Heralds(settings.ws_urls, self._news.set)
         self._stop = asyncio.Event()
         self._follower = make_follower(settings, contracts, rpc, journal, stopping=self._stop.is_set)
         self._doubts = Doubts(contracts, rpc, journal, settings.service_ids)
@@ -163,10 +166,19 @@ class Node:
     async def run(self) -> None:
         """Works until `stop`. Raises Fatal errors and bugs; waits transient errors out."""
         await self._check_services()
+        self._heralds.start()
+        try:
+            await self._loop()
+        finally:
+            await self._heralds.close()
+        await self._wind_up()
+
+    async def _loop(self) -> None:
         failures = 0
         while not self._stop.is_set():
             pause = self.settings.poll_seconds
             self._wake.clear()
+            self._news.clear()
             try:
                 await self.round()
                 failures, self.status.trouble = 0, ""
@@ -175,10 +187,16 @@ class Node:
                 self.status.trouble = f"{type(error).__name__}: {error}"
                 pause = min(max(pause, 0.5) * 2 ** min(failures, 10), LONGEST_BACKOFF_SECONDS)
                 log.warning("round failed", reason=self.status.trouble, pause_seconds=pause)
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
-                self.again()
-        await self._wind_up()
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Until something is to be done, a new head is announced, or so many seconds have passed."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._wake, self._news)]
+        await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        for each in waits:
+            each.cancel()
+        if self._wake.is_set():
+            self.again()
 
     async def round(self) -> None:
         """One look at the chain and the steps that follow from it. Raises Transient and Fatal errors."""

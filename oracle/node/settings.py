@@ -65,6 +65,8 @@ class Settings(BaseSettings):
     # -- chain
     rpc_urls: Annotated[list[SecretStr], NoDecode, Items, Field(min_length=1)]
     """Endpoints, best first. They may hold credentials and are shown nowhere."""
+    ws_urls: Annotated[list[SecretStr], NoDecode, Items] = []
+    """Websockets of endpoints that announce new heads: the node looks at once, not at the next poll. Shown nowhere."""
     deployment: Path
     """The JSON file with the contracts' addresses."""
     services: Annotated[list[Bytes32], NoDecode, Items, Field(min_length=1)]

@@ -1,10 +1,12 @@
 """Whole daemons on a chain: an answer to the end, a lie found out, a request nobody answers, money brought home."""
 
+import asyncio
 import json
 
 import pytest
 from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, LyingEngine, drive, make_node, settle, step, team
 from eth_account import Account
+from pydantic import SecretStr
 from rig.fake_engine import FakeEngine
 from typer.testing import CliRunner
 
@@ -54,6 +56,24 @@ async def test_answer__computed_by_the_node__is_the_one_for_the_chain_s_seed(ear
     seed = earth.request(request).seed(bytes(block["mixHash"]))
     engine = FakeEngine()
     assert output == engine.generate(engine.tokenize(b"is water wet?"), Params(16, seed=seed)).text
+
+
+async def test_run__heads_announced_by_websocket__answers_long_before_the_next_poll(earth, tmp_path):
+    for seat, account in enumerate(NODES):
+        earth.act(account, "setOperator", earth.service, seat, NODES[0].address)
+    socket = SecretStr(earth.chain.url.replace("http", "ws"))
+    node = await make_node(earth, tmp_path, NODES[0], poll_seconds=600.0, ws_urls=[socket])
+    running = asyncio.create_task(node.run())
+    request = await asyncio.to_thread(earth.ask)
+    try:
+        async with asyncio.timeout(120):
+            while await asyncio.to_thread(earth.status, request) == "open":
+                await asyncio.to_thread(earth.chain.mine)
+                await asyncio.sleep(0.1)
+    finally:
+        node.stop()
+        await running
+        await node.close()
 
 
 async def test_many_answers__window_over__are_finalized_in_few_transactions(earth, tmp_path):
