@@ -90,7 +90,7 @@ Openings = Mapping[bytes, Sequence[bytes]]
 
 
 REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee", "refute": "Refutations"}
-"""Moves that another contract takes, referees with the game's address first; the rest are the game's own."""
+"""Moves that another contract takes, referees with the game's address first; the rest are the game's ours."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +112,8 @@ class Move:
         return (address, game, *self.arguments) if self.function in REFEREES else (game, *self.arguments)
 
 
-class View(Protocol):
-    """What a party says a pass is: `passes.Pass`, or a liar's stand-in."""
+class AnyPass(Protocol):
+    """A pass as a party says it is: `passes.Pass`, or a liar's stand-in."""
 
     model: ModelInputs
     tokens: Tokens
@@ -135,11 +135,11 @@ class Claim:
     """Of the seed's block, RLP: what a sampled choice is proven with."""
 
 
-def defend(game: Game, view: View) -> Move:
+def defend(game: Game, ours: AnyPass) -> Move:
     """The node's move: it shows what it says stands there."""
     if game.stage is Stage.STEPS:
-        return Move("open", (view.roots,))
-    step = view.step(game.step)
+        return Move("open", (ours.roots,))
+    step = ours.step(game.step)
     if game.stage is Stage.OPERATORS:
         return Move("open", (step.roots,))
     name = step.layout.operators[game.operator].name
@@ -155,27 +155,27 @@ def reveal(game: Game, claim: Claim, tokens: Tokens) -> Move:
     return Move("openValues", (tokens.part(game.index),))
 
 
-def attack(game: Game, openings: Openings, view: View, claim: Claim) -> Move | None:
+def attack(game: Game, openings: Openings, ours: AnyPass, claim: Claim) -> Move | None:
     """The challenger's move: the first part that differs from its own, so that all inputs are agreed upon.
 
     None where nothing differs: the answer is right.
     """
     opened = openings[game.place]
     if game.stage is Stage.STEPS:
-        child = _first_difference(view.roots, opened)
+        child = _first_difference(ours.roots, opened)
         return picked(opened, len(opened) - 1 if child is None else child)
-    step = view.step(game.step)
+    step = ours.step(game.step)
     if game.stage is Stage.OPERATORS:
         child = _first_difference(step.roots, opened)
         if child is None:
-            return choose(view, list_tree(opened), claim) if game.step == len(view.roots) - 1 else None
+            return choose(ours, list_tree(opened), claim) if game.step == len(ours.roots) - 1 else None
         return picked(opened, child)
     operator = step.layout.operators[game.operator]
     if game.stage is Stage.NODES:
         own = step.tree(operator.name).opening(game.level, game.index, rounds(game.level)[0])
         child = _first_difference(own, opened)
         return None if child is None else picked(opened, child)
-    return _prove(game, openings, view, claim)
+    return _prove(game, openings, ours, claim)
 
 
 def _first_difference(own: Sequence[bytes], opened: Sequence[bytes]) -> int | None:
@@ -188,8 +188,8 @@ def picked(opened: Sequence[bytes], child: int) -> Move:
     return Move("pick", (child, opened[child], Tree(opened).proof(child)))
 
 
-def _prove(game: Game, openings: Openings, view: View, claim: Claim) -> Move | None:
-    step = view.step(game.step)
+def _prove(game: Game, openings: Openings, ours: AnyPass, claim: Claim) -> Move | None:
+    step = ours.step(game.step)
     operator = step.layout.operators[game.operator]
     (theirs,) = openings[game.place]
     mine = step.leaf(operator.name, game.index)
@@ -201,8 +201,8 @@ def _prove(game: Game, openings: Openings, view: View, claim: Claim) -> Move | N
         element = int(np.flatnonzero(numbers(operator, mine) != numbers(operator, theirs))[0])
         column = chunk * operator.leaf_numbers + element
         if element < operator.leaf_numbers and column < operator.columns:
-            inputs = element_inputs(game, openings, view, operator, row, column)
-    return Move("prove", (claim.request, claim.answer, view.tokens.words, theirs, element, inputs))
+            inputs = element_inputs(game, openings, ours, operator, row, column)
+    return Move("prove", (claim.request, claim.answer, ours.tokens.words, theirs, element, inputs))
 
 
 def numbers(operator: Operator, leaf: bytes) -> Integers:
@@ -213,35 +213,35 @@ def numbers(operator: Operator, leaf: bytes) -> Integers:
 
 
 def element_inputs(
-    game: Game, openings: Openings, view: View, operator: Operator, row: int, column: int
+    game: Game, openings: Openings, ours: AnyPass, operator: Operator, row: int, column: int
 ) -> list[Input]:
     """What the referee is shown for one number."""
     steps = list_tree(openings[place(game.case, Stage.STEPS, game.positions)])
     operators = list_tree(openings[place(game.case, Stage.OPERATORS, game.positions, game.step)])
-    step = view.step(game.step)
+    step = ours.step(game.step)
     found = []
-    for wanted in step.layout.reads(operator, row, column, view.tokens.ids):
+    for wanted in step.layout.reads(operator, row, column, ours.tokens.ids):
         if isinstance(wanted, Number | WholeRow):
             found.append(step.input(wanted, steps, operators))
         elif isinstance(wanted, Entry):
-            found.append(entry_input(view.tokens, wanted.index))
+            found.append(entry_input(ours.tokens, wanted.index))
         else:
-            found.append(view.model.input(wanted))
+            found.append(ours.model.input(wanted))
     return found
 
 
-def choose(view: View, operators: Tree, claim: Claim) -> Move | None:
+def choose(ours: AnyPass, operators: Tree, claim: Claim) -> Move | None:
     """Shows that agreed logits choose another token than the answer's. None if they do not."""
-    step, params = view.step(len(view.roots) - 1), claim.params
+    step, params = ours.step(len(ours.roots) - 1), claim.params
     logits = step.matrix("logits")[0]
-    position = view.positions - len(view.tokens.prompt)
-    better, chosen = choice(logits, params, position), view.tokens.ids[view.positions]
+    position = ours.positions - len(ours.tokens.prompt)
+    better, chosen = choice(logits, params, position), ours.tokens.ids[ours.positions]
     if better == chosen:
         return None
     known = [Number("logits", 0, min(each, len(logits) - 1)) for each in (chosen, better)]
-    inputs = [entry_input(view.tokens, view.positions), *(step.input(each, operators, operators) for each in known)]
+    inputs = [entry_input(ours.tokens, ours.positions), *(step.input(each, operators, operators) for each in known)]
     if params.temperature:
         inputs.append((claim.header, bytes(32), [], []))
         if params.cutoff:
             inputs.append(step.input(Number("logits.max", 0, 0), operators, operators))
-    return Move("proveChoice", (claim.request, claim.answer, view.tokens.words, better, inputs))
+    return Move("proveChoice", (claim.request, claim.answer, ours.tokens.words, better, inputs))

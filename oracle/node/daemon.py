@@ -38,7 +38,7 @@ from oracle.node.clock import disagreement
 from oracle.node.doubts import Doubts
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
 from oracle.node.findings import forget_findings
-from oracle.node.games.litigant import Litigant, Standing
+from oracle.node.games.litigant import Litigant, OpenGame
 from oracle.node.outgoing import Outgoing
 from oracle.node.plan import Rules, View, Wanted
 from oracle.node.planner import Planner
@@ -113,7 +113,7 @@ class Node:
         self.workshop = Workshop(
             journal,
             engine_factory,
-            settings.data_dir / "evidence",
+            settings.data_dir / "wrong_answers",
             enclave=enclave,
             wake=self._wake.set,
             clock=clock,
@@ -141,9 +141,9 @@ class Node:
         return found if self._operator is self._disputer else {**found, "dispute": self._disputer.address}
 
     @property
-    def games(self) -> list[Standing]:
+    def games(self) -> list[OpenGame]:
         """How this node's dispute games stand."""
-        return self._litigant.standings
+        return self._litigant.open_games
 
     def stop(self) -> None:
         """Asks the loop to end after the round in hand."""

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
 
     # -- files
     data_dir: Path = Path("~/.didyma")
-    """The journal and evidence of wrong answers."""
+    """The journal, and a file about each answer of others found wrong."""
     ballast_mib: Annotated[int, Field(ge=1, le=4096)] = 64
     """Disk space held back, so that a full disk still takes the dispute moves: 64 hold some 10,000."""
     models: Path = Path("~/.didyma/models")

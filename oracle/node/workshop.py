@@ -30,7 +30,7 @@ from oracle.errors import EngineCrashed, OracleError, Refused, SelfCheckFailed, 
 from oracle.ids import ServiceId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
-from oracle.node import evidence
+from oracle.node import wrong_answers
 from oracle.node.engines import EngineFactory
 from oracle.node.plan import Compute, Judge, priority
 from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
@@ -63,7 +63,7 @@ class Workshop:
         self,
         journal: Journal,
         factory: EngineFactory,
-        evidence_folder: Path,
+        wrong_answers_folder: Path,
         *,
         enclave: Enclave | None = None,
         wake: Callable[[], None] = lambda: None,
@@ -72,7 +72,7 @@ class Workshop:
         """enclave: what opens private prompts."""
         self._journal = journal
         self._factory = factory
-        self._evidence = evidence_folder
+        self._wrong_answers = wrong_answers_folder
         self._enclave = enclave
         self._wake = wake
         self._clock = clock
@@ -218,10 +218,10 @@ class Workshop:
         if found.correct is False:
             self.counters.wrong_answers += 1
             try:
-                kept = str(evidence.save(self._evidence, record, posted, item.seed_block, found))
+                kept = str(wrong_answers.save(self._wrong_answers, record, posted, item.seed_block, found))
             except OSError as error:  # a full disk must not keep a lie from being challenged
                 kept = f"none could be kept: {error.strerror}"
-            log.warning("answer is wrong", reason=found.reason, evidence=kept, **fields)
+            log.warning("answer is wrong", reason=found.reason, file=kept, **fields)
         elif found.correct is None:
             log.error("answer cannot be judged", reason=found.reason, **fields)
         else:

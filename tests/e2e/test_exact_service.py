@@ -71,8 +71,8 @@ async def test_exact_service__one_token_off__is_challenged_and_slashed(earth, tm
         else:
             raise AssertionError("the liar was never drawn")
         await drive(earth, nodes, lambda: earth.status(request) == "final", blocks=300)
-        evidence = [Path(p) for node in nodes for p in (node.settings.data_dir / "evidence").glob("*.json")]
+        files = [Path(p) for node in nodes for p in (node.settings.data_dir / "wrong_answers").glob("*.json")]
     assert "AnswerRuled" in earth.steps(request)
     last = [s for s in earth.client.steps(request, 1) if s.name == "AnswerPosted"][-1]
     assert last.args["operator"] != NODES[0].address
-    assert any("where the model gives" in json.dumps(json.loads(path.read_text())) for path in evidence)
+    assert any("where the model gives" in json.dumps(json.loads(path.read_text())) for path in files)

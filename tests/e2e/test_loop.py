@@ -96,7 +96,7 @@ async def test_lie__others_re_execute__liar_is_slashed_and_the_next_turn_answers
         else:
             raise AssertionError("the liar was never drawn")
         await drive(earth, nodes, lambda: earth.status(request) == "final", blocks=200)
-        evidence = [path for node in nodes for path in (node.settings.data_dir / "evidence").glob("*.json")]
+        files = [path for node in nodes for path in (node.settings.data_dir / "wrong_answers").glob("*.json")]
     steps = [name for name in earth.steps(request) if name != "TurnMissed"]
     ruled = ["AnswerPosted", "AnswerDisputed", "AnswerRuled"]
     assert steps[:4] == ["RequestPosted", *ruled]
@@ -106,10 +106,10 @@ async def test_lie__others_re_execute__liar_is_slashed_and_the_next_turn_answers
     assert last.args["operator"] != NODES[0].address
     lost = steps.count("AnswerRuled") * ETHER
     assert 3 * ETHER - lost <= earth.seat(0)[2] <= 3 * ETHER - lost + 40 * ETHER // 50
-    assert evidence
-    saved = json.loads(evidence[0].read_text())
+    assert files
+    saved = json.loads(files[0].read_text())
     assert bytes.fromhex(saved["output"]) == LyingEngine.LIE
-    assert evidence[0].stat().st_mode & 0o077 == 0
+    assert files[0].stat().st_mode & 0o077 == 0
 
 
 async def test_lie__watcher_without_a_seat__challenges_and_takes_half_the_bond(earth, tmp_path):

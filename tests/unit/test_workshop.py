@@ -15,12 +15,12 @@ from oracle.node.records import verdict_key
 from oracle.node.workshop import RELOAD_SECONDS, Workshop
 
 
-async def test_judge__evidence_cannot_be_kept__the_verdict_is_written_all_the_same(tmp_path):
-    (tmp_path / "evidence").touch()  # where the folder would be
+async def test_judge__file_of_a_wrong_answer_cannot_be_written__the_verdict_is_all_the_same(tmp_path):
+    (tmp_path / "wrong_answers").touch()  # where the folder would be
     engine, record = FakeEngine(), answered()
     assert record.posted is not None
     journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
-    workshop = Workshop(journal, lambda _: engine, tmp_path / "evidence")
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "wrong_answers")
     with capture_logs() as logs:
         await workshop._judge(engine, Judge(record, record.posted, SEED, urgent=False))
     with journal.read() as tx:
@@ -29,7 +29,7 @@ async def test_judge__evidence_cannot_be_kept__the_verdict_is_written_all_the_sa
     journal.close()
     assert verdict is not None
     assert verdict.state == "wrong"
-    assert any("none could be kept" in entry.get("evidence", "") for entry in logs)
+    assert any("none could be kept" in entry.get("file", "") for entry in logs)
 
 
 async def test_prepare__file_cannot_be_read__service_is_in_trouble_and_tried_again(tmp_path):
@@ -42,7 +42,7 @@ async def test_prepare__file_cannot_be_read__service_is_in_trouble_and_tried_aga
         return FakeEngine()
 
     journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
-    workshop = Workshop(journal, factory, tmp_path / "evidence", clock=lambda: now)
+    workshop = Workshop(journal, factory, tmp_path / "wrong_answers", clock=lambda: now)
 
     async def load() -> None:
         workshop.offer([], {service.id: service})

@@ -41,8 +41,8 @@ EngineOf = Callable[[ServiceId], Engine | None]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How one of this node's games stands."""
+class OpenGame:
+    """One of this node's games that has not ended."""
 
     side: str
     """challenger or answerer"""
@@ -67,7 +67,7 @@ class Litigant:
         self._moves = Moves(store, threads)
         self._searches = Searches(self._moves.prefill, wake)
         self._undecided: set[str] = set()
-        self.standings: list[Standing] = []
+        self.open_games: list[OpenGame] = []
         """Of this node's games that are not over, at the last call."""
         self._headers: dict[bytes, bytes] = {}
         self._sealed: dict[CaseId, tuple[RequestId, int, Wanted]] = {}
@@ -102,7 +102,7 @@ class Litigant:
         wrong answers.
         """
         binding = self._contracts.game
-        self._undecided, self.standings = set(), []
+        self._undecided, self.open_games = set(), []
         if binding is None:
             return []
         self._searches.begin()
@@ -162,7 +162,7 @@ class Litigant:
         my_turn = defends if state.node_to_move else mine
         if state.stage not in (Stage.NONE, Stage.OVER):
             side = "challenger" if mine else "answerer"
-            self.standings.append(Standing(side, state.deadline if my_turn else None))
+            self.open_games.append(OpenGame(side, state.deadline if my_turn else None))
         until = state.deadline - matter.game.clock_seconds // 2
         found: list[Wanted] = []
         for wanted in self._turn(view, binding, game.id, state, matter, my_turn=my_turn):

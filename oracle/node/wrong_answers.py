@@ -1,4 +1,4 @@
-"""Evidence: what a person needs to see why this node called an answer wrong. One JSON file for each."""
+"""The files of wrong answers: what a person needs to see why this node called an answer wrong. One JSON file each."""
 
 import json
 import os
