@@ -59,7 +59,7 @@ def no_worker(monkeypatch) -> None:
     def start(*arguments: Any) -> None:
         pytest.fail("a worker was started")
 
-    monkeypatch.setattr(worker, "_Process", start)
+    monkeypatch.setattr(worker, "WorkerProcess", start)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from oracle.engines.worker import REFUSALS
 
 PACKAGE = Path(errors.__file__).parent
 TREE = {name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__}
-PARENT = ("worker.py", "worker_pool.py", "judging.py", "choice.py")
+PARENT = ("worker.py", "worker_process.py", "worker_pool.py", "judging.py", "choice.py")
 """Files of `engines` that run in the daemon alone."""
 
 
@@ -39,7 +39,7 @@ def test_worker__refusals_that_its_code_raises__are_the_listed():
     raised = set()
     for path in files:
         for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-                raised.add(ast.unparse(node.exc.func).rpartition(".")[2])
+            if isinstance(node, ast.Call):
+                raised.add(ast.unparse(node.func).rpartition(".")[2])
     assert raised & TREE == set(REFUSALS)
-    assert all(issubclass(cls, errors.Refused) for cls in REFUSALS.values())
+    assert all(issubclass(cls, (errors.Refused, errors.JobCancelled)) for cls in REFUSALS.values())

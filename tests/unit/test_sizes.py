@@ -18,6 +18,7 @@ ONE_IDEA = {
     "tests/unit/test_mistakes.py": "everything that somebody can mistype",
     "tests/unit/test_sender.py": "everything that can befall a transaction",
     "tests/unit/test_node_planner.py": "every rule of the planner",
+    "tests/unit/test_worker.py": "everything that can befall a worker process",
 }
 """What may be longer."""
 

@@ -79,7 +79,7 @@ class Counting(FakeEngine):
 async def test_offer__more_than_an_engine_takes__due_first_and_room_is_left_for_votes(tmp_path):
     engine, service = Counting(), next(iter(view(1).services.values()))
     journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
-    workshop = Workshop(journal, lambda _: engine, tmp_path / "evidence")
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "wrong_answers")
     workshop.offer([], {service.id: service})
     await asyncio.gather(*workshop._running.values())
     workshop.raise_failures()
