@@ -20,7 +20,7 @@ from eth_utils.crypto import keccak
 from rig.anvil import anvil
 from rig.fake_engine import FakeEngine
 
-from bench.node_speed import Figures, rpc_requests
+from bench.node_speed import Figures, resident_mib, rpc_requests
 from oracle.engines.base import Completion, Params, TokenId
 from oracle.errors import EngineCrashed
 from oracle.node.daemon import Node
@@ -30,7 +30,6 @@ ROUNDS = 15
 CLOSED = 100_000
 AT_ONCE = 5_000
 IDLE_BLOCKS = 20
-PAGE_BYTES = 4_096
 
 
 class Endless(FakeEngine):
@@ -79,11 +78,6 @@ async def round_ms(node: Node, earth: World) -> float:
         await node.round()
         taken.append(1e3 * (time.perf_counter() - started))
     return statistics.median(taken)
-
-
-def resident_mib() -> float:
-    """Memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES / 2**20
 
 
 async def measured(earth: World, folder: Path) -> Figures:

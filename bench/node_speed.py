@@ -11,6 +11,7 @@ import asyncio
 import cProfile
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ REQUEST_GAS = 400_000
 MOST_SECONDS = 1_500
 LIFETIME_SECONDS = 590
 LOOK_SECONDS = 2.0
+PAGE_BYTES = 4_096
 PROMPT = b"is water wet? %05d"
 
 Figures = dict[str, float]
@@ -60,13 +62,34 @@ def rpc_requests(node: Node) -> int:
     return sum(sum(endpoint.requests.values()) for endpoint in node.rpc.health())
 
 
-def all_final(earth: World, count: int) -> bool:
-    """Whether so many requests are final."""
-    return len(events(earth, "RequestFinalized")) >= count
+def finals(earth: World) -> int:
+    """How many requests are final."""
+    return len(events(earth, "RequestFinalized"))
 
 
-async def served(earth: World, folder: Path, count: int, profile: Path | None) -> Figures:
-    """Runs a node until all requests are final. Raises AssertionError if it takes too long."""
+def resident_mib() -> float:
+    """Memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES / 2**20
+
+
+@dataclass(frozen=True)
+class Sample:
+    """How a run stood."""
+
+    seconds: float
+    """Since its start."""
+    finals: int
+    """Requests that were final."""
+    memory_mib: float
+
+
+async def served(
+    earth: World, folder: Path, count: int, profile: Path | None, samples: list[Sample] | None = None
+) -> Figures:
+    """Runs a node until all requests are final. samples: gets one each time that it looks.
+
+    Raises AssertionError if it takes too long.
+    """
     node = await make_node(earth, folder, NODES[0], finality=64, confirmations=2, poll_seconds=0.1, finalize_batch=50)
     asked = rpc_requests(node)
     recorder = cProfile.Profile()
@@ -75,7 +98,9 @@ async def served(earth: World, folder: Path, count: int, profile: Path | None) -
         recorder.enable()
     task = asyncio.create_task(node.run())
     try:
-        while not await asyncio.to_thread(all_final, earth, count):
+        while (done := await asyncio.to_thread(finals, earth)) < count:
+            if samples is not None:
+                samples.append(Sample(time.monotonic() - started, done, resident_mib()))
             if task.done():
                 task.result()
             assert time.monotonic() - started < MOST_SECONDS, "it takes too long"
@@ -97,8 +122,8 @@ async def served(earth: World, folder: Path, count: int, profile: Path | None) -
     }
 
 
-def run(requests: int = REQUESTS, profile: Path | None = None) -> Figures:
-    """All figures."""
+def run(requests: int = REQUESTS, profile: Path | None = None, samples: list[Sample] | None = None) -> Figures:
+    """All figures. samples: as in `served`."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     with world(made=anvil) as earth, tempfile.TemporaryDirectory() as folder:
         for seat, account in enumerate(NODES):
@@ -107,7 +132,7 @@ def run(requests: int = REQUESTS, profile: Path | None = None) -> Figures:
         earth.chain.rpc("anvil_removeBlockTimestampInterval")
         post(earth, requests)
         earth.chain.rpc("evm_setIntervalMining", 1)
-        return asyncio.run(served(earth, Path(folder), requests, profile))
+        return asyncio.run(served(earth, Path(folder), requests, profile, samples))
 
 
 def main() -> None:

@@ -1,0 +1,27 @@
+"""Pictures of measurements show what was measured."""
+
+from xml.etree import ElementTree
+
+from bench.node_plots import HEIGHT, MARGIN, SMOOTHED, WIDTH, memory, svg, throughput
+from bench.node_speed import Sample
+
+SAMPLES = [Sample(2.0 * n, 40 * n, 100.0 + n) for n in range(4 * SMOOTHED + 1)]
+
+
+def test_throughput__twenty_a_second__is_twenty_at_every_number_open():
+    found = throughput(SAMPLES, 1_000)
+    assert [rate for _, rate in found] == [20.0] * 4
+    assert [waiting for waiting, _ in found] == [900.0, 700.0, 500.0, 300.0]
+
+
+def test_svg__points__lie_within_the_axes_and_words_are_escaped():
+    tree = ElementTree.fromstring(svg("a < b", "x & y", "z", memory(SAMPLES)))
+    (line,) = tree.iter("{http://www.w3.org/2000/svg}polyline")
+    points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
+    assert len(points) == len(SAMPLES)
+    assert all(MARGIN <= x <= WIDTH - MARGIN and MARGIN <= y <= HEIGHT - MARGIN for x, y in points)
+    assert points == sorted(points)
+
+
+def test_svg__nothing_measured__is_empty_and_no_error():
+    assert "<polyline" in svg("", "", "", [])
