@@ -18,7 +18,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import exact_quality, exact_speed, gguf_random, llama_check, node_reaction, node_rounds, node_speed
+from bench import (
+    exact_quality,
+    exact_speed,
+    exact_together,
+    gguf_random,
+    llama_check,
+    node_reaction,
+    node_rounds,
+    node_speed,
+)
 from models.evaluate import ITEMS_EACH, accuracies
 from oracle.engines.base import Params, TokenId
 from oracle.models.shipped import SHIPPED_MODEL
@@ -77,6 +86,11 @@ def speed() -> Figures:
     return exact_speed.run(show)
 
 
+def together() -> Figures:
+    """Many jobs at once, what is remembered and what is guessed."""
+    return exact_together.run(show)
+
+
 def serving() -> Figures:
     """How many requests a node answers and finalizes a second."""
     figures = node_speed.run()
@@ -104,6 +118,7 @@ PARTS: dict[str, Callable[[], Figures]] = {
     "check_speed": check_speed,
     "exact_quality": quality,
     "exact_speed": speed,
+    "exact_together": together,
     "node_speed": serving,
     "node_rounds": rounds,
     "node_reaction": reaction,

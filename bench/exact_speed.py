@@ -28,7 +28,7 @@ from oracle.models.manifest import Manifest
 
 THREADS = 2
 ROUNDS = 5
-PROMPT, DECODED, ANSWER = 512, 24, 128
+PROMPT, LONG, DECODED, ANSWER = 512, 2048, 24, 128
 CONTEXT = 1024
 
 Figures = dict[str, float]
@@ -40,6 +40,8 @@ def run(report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds:
     """Keys: exact_decode_ratio, exact_prefill_ratio (to llama.cpp), check_speedup_128, exact_memory_ratio and more."""
     path = gguf_random.cached(shape)
     figures = side_by_side(path, rounds) | checking(path, shape) | memory(path)
+    long = side_by_side(path, max(1, rounds // 2), LONG)
+    figures |= {f"{name}_{LONG}": value for name, value in long.items() if name.endswith("_ratio")}
     report(f"The exact engine on {shape.name}, Q8_0, {THREADS} threads", figures)
     on_gpu = gpu_decoding(path) if Path("/dev/nvidia0").exists() else {}
     if on_gpu:
@@ -47,15 +49,16 @@ def run(report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds:
     return figures | on_gpu
 
 
-def side_by_side(path: Path, rounds: int) -> Figures:
-    """Prefill of 512 tokens and decoding after them, in tokens/s and as ratios to llama.cpp's."""
+def side_by_side(path: Path, rounds: int, length: int = PROMPT) -> Figures:
+    """Prefill of so many tokens and decoding after them, in tokens/s and as ratios to llama.cpp's."""
     from oracle.engines.llama_native import NativeModel  # noqa: PLC0415  the memory measurement must not load it
 
     model = CpuForward(load(path), THREADS)
-    llama = NativeModel(path).sequence(CONTEXT, batch=PROMPT, threads=THREADS)
+    context = 2 * length
+    llama = NativeModel(path).sequence(context, batch=PROMPT, threads=THREADS)
     rng = np.random.default_rng(1)
-    prompt = rng.integers(4, model.architecture.vocabulary, PROMPT).tolist()
-    cache = model.cache(CONTEXT)
+    prompt = rng.integers(4, model.architecture.vocabulary, length).tolist()
+    cache = model.cache(context)
 
     def llama_eval(tokens: Sequence[int]) -> None:
         llama.extend(tokens, len(tokens) - 1, lambda *_: None)
@@ -81,8 +84,8 @@ def side_by_side(path: Path, rounds: int) -> Figures:
     columns = list(zip(*seconds, strict=True))
     median = [statistics.median(column) for column in columns]
     return {
-        "llama_prefill_tokens_per_s": PROMPT / median[0],
-        "exact_prefill_tokens_per_s": PROMPT / median[1],
+        "llama_prefill_tokens_per_s": length / median[0],
+        "exact_prefill_tokens_per_s": length / median[1],
         "llama_decode_tokens_per_s": DECODED / median[2],
         "exact_decode_tokens_per_s": DECODED / median[3],
         "exact_prefill_ratio": ratio(columns[0], columns[1]),

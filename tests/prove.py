@@ -28,6 +28,7 @@ RECORD = ROOT / "docs" / "proofs.md"
 RULE = "|---|---|---|---|---|---|\n"
 LINES = 30_000  # of each of four searches
 DOCUMENT_SETS = 2_000
+BATCHES = 60
 CLAIMS = 100_000  # of each vocabulary
 LIVES = 200
 SIEGE_PACE = 1.0  # seconds to a block, of twelve on the chain
@@ -65,6 +66,16 @@ def text(seed: int) -> str:
     return f"{CLAIMS} wrong rows of tokens for each of two vocabularies, each shown wrong"
 
 
+def batches(seed: int) -> str:
+    """Jobs that join, wait, share, guess and leave in one batch of the exact engine."""
+    environment = {**os.environ, "DIDYMA_BATCHES": str(BATCHES), "DIDYMA_SEED": str(seed)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/exact/test_batch.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(done.stdout + done.stderr)
+    return f"{BATCHES} batches of some 20 jobs, every logit that of a job alone"
+
+
 def besieged(seed: int, force: Force) -> str:
     """A node's process under attack."""
     told = []
@@ -99,6 +110,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "flood": partial(besieged, force=FLOOD),
     "verdicts": verdicts,
     "text": text,
+    "batches": batches,
 }
 
 

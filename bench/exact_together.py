@@ -1,0 +1,169 @@
+"""Many jobs at once, beside one, beside llama.cpp, and beside the same without what is remembered or guessed.
+
+    python -m bench.exact_together
+
+On a 1B model's shape and, where it is installed, on SmolLM2. Both sides of a ratio take turns within every round; the
+figures are medians of the rounds' ratios. A loaded machine makes them meaningless.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import gguf_random
+from bench.exact_speed import CONTEXT, THREADS, Figures, Report, print_table, ratio, timed
+from oracle.client.devnet import read_description
+from oracle.engines.base import Params, TokenId
+from oracle.engines.exact.cpu import CpuForward
+from oracle.engines.exact.device import Device
+from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.model import Chunk
+from oracle.engines.exact.weights import load
+from oracle.errors import BadModelFile
+from oracle.models.download import file_sha256
+from oracle.models.files import ModelFile
+from oracle.models.manifest import Manifest
+from oracle.models.shipped import SMOLLM2
+
+STREAMS, STEPS, BEFORE = 8, 16, 64
+CACHED, CHECKED = 2048, 510  # tokens of prompts
+ROUNDS = 5
+QUOTED = b"""Repeat this text word for word: The harbour master keeps a list of all ships that lie in the bay, with
+their names, their flags, the day of their arrival and the name of the captain. Who wants to leave must ask him."""
+
+
+def run(
+    report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds: int = ROUNDS, *, real: bool = True
+) -> Figures:
+    """Keys: batch8_throughput, batch8_ratio, first_token_cached_2048, self_check_share, speculation_extract; of SmolLM2
+    with its name after them. real: SmolLM2 too, which alone quotes."""
+    path = gguf_random.cached(shape)
+    figures = streams(path, rounds) | remembered(path, _manifest(path, shape), rounds)
+    report(f"Many jobs at once, {shape.name}, Q8_0, {THREADS} threads", figures)
+    if not real:
+        return figures
+    try:
+        manifest, file = read_description(SMOLLM2)
+    except BadModelFile:
+        return figures
+    found = streams(file, rounds) | remembered(file, manifest, rounds)
+    named = {f"{key}_smollm2": value for key, value in found.items()} | quoting(file, manifest, rounds)
+    report(f"Many jobs at once, SmolLM2, {THREADS} threads", named)
+    return figures | named
+
+
+def streams(path: Path, rounds: int) -> Figures:
+    """Eight sequences that are decoded together, beside one, and beside llama.cpp's eight."""
+    model = CpuForward(load(path), THREADS)
+    vocabulary = model.architecture.vocabulary
+    rng = np.random.default_rng(2)
+    prompts = rng.integers(4, min(vocabulary, 40_000), (STREAMS, BEFORE + STEPS)).tolist()
+    caches = [model.cache(BEFORE + STEPS) for _ in prompts]
+    for prompt, cache in zip(prompts, caches, strict=True):
+        model.run([Chunk(prompt[:BEFORE], cache, 0)])
+
+    def decode(count: int) -> None:
+        for cache in caches:
+            cache.truncate(BEFORE)
+        for step in range(BEFORE, BEFORE + STEPS):
+            model.run([Chunk([prompts[n][step]], caches[n], 1) for n in range(count)])
+
+    theirs = _llama_streams(path, prompts)
+    works: list[Callable[[], None]] = [lambda: decode(1), lambda: decode(STREAMS), theirs]
+    seconds = [[timed(work) for work in works] for _ in range(rounds + 1)][1:]  # the first warms up
+    one, all_together, llama = zip(*seconds, strict=True)
+    return {
+        "batch8_tokens_per_s": STREAMS * STEPS / statistics.median(all_together),
+        "batch8_throughput": STREAMS * ratio(one, all_together),
+        "batch8_ratio": ratio(llama, all_together),
+    }
+
+
+def _llama_streams(path: Path, prompts: Sequence[Sequence[int]]) -> Callable[[], None]:
+    """The same by llama.cpp: one context with eight sequences, a batch of eight tokens a step."""
+    import llama_cpp.llama_cpp as api  # noqa: PLC0415  other parts run where it is not installed
+
+    from oracle.engines import llama_native  # noqa: PLC0415
+
+    model = llama_native.load(path, 0, lambda done: None, vocabulary_only=False)
+    params: Any = api.llama_context_default_params()
+    params.n_ctx = CONTEXT * STREAMS
+    params.n_batch = params.n_ubatch = STREAMS * BEFORE
+    params.n_seq_max = STREAMS
+    params.n_threads = params.n_threads_batch = THREADS
+    params.no_perf = True
+    context = api.llama_init_from_model(model, params)
+    memory = api.llama_get_memory(context)
+    batch: Any = api.llama_batch_init(STREAMS * BEFORE, 0, 1)
+
+    def evaluate(start: int, end: int) -> None:
+        batch.n_tokens = STREAMS * (end - start)
+        for index in range(batch.n_tokens):
+            number, at = divmod(index, end - start)
+            batch.token[index], batch.pos[index] = prompts[number][start + at], start + at
+            batch.n_seq_id[index] = 1
+            batch.seq_id[index][0] = number
+            batch.logits[index] = start + at == end - 1
+        if api.llama_decode(context, batch):
+            raise RuntimeError("llama_decode failed")
+
+    evaluate(0, BEFORE)
+
+    def decode() -> None:
+        for number in range(STREAMS):
+            api.llama_memory_seq_rm(memory, number, BEFORE, -1)
+        for step in range(BEFORE, BEFORE + STEPS):
+            evaluate(step, step + 1)
+            api.llama_get_logits_ith(context, STREAMS - 1)
+
+    return decode
+
+
+def remembered(path: Path, manifest: Manifest, rounds: int) -> Figures:
+    """The first token of a long prompt that was read before; what the self-check adds to an answer of one token."""
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", THREADS))
+    rng = np.random.default_rng(3)
+    sooner, shares = [], []
+    for _ in range(max(1, rounds // 2)):
+        prompt = [TokenId(token) for token in rng.integers(4, 400, CACHED - 2).tolist()]
+        first, again = (timed(partial(_generate, engine, prompt, Params(1))) for _ in range(2))
+        sooner.append(first / again)
+        asked = prompt[-CHECKED:]
+        answered = timed(partial(_generate, engine, asked, Params(1)))
+        tokens = engine.generate(asked, Params(1)).tokens
+        shares.append(timed(partial(_check, engine, asked, tokens)) / answered)
+    return {
+        f"first_token_cached_{CACHED}": statistics.median(sooner),
+        "self_check_share": statistics.median(shares),
+    }
+
+
+def quoting(path: Path, manifest: Manifest, rounds: int) -> Figures:
+    """Tokens a second of an answer that quotes its prompt, beside the same without guesses."""
+    file, device = ModelFile.of(manifest, path), Device.named("cpu", THREADS)
+    guessing, plain = (ExactEngine(file, manifest, device, guesses=guesses) for guesses in (True, False))
+    prompt, params = guessing.tokenize(QUOTED), Params(64)
+    assert guessing.generate(prompt, params) == plain.generate(prompt, params)
+    seconds = [[timed(partial(_generate, each, prompt, params)) for each in (plain, guessing)] for _ in range(rounds)]
+    return {"speculation_extract": ratio(*zip(*seconds, strict=True))}
+
+
+def _generate(engine: ExactEngine, prompt: Sequence[TokenId], params: Params) -> None:
+    engine.generate(prompt, params)
+
+
+def _check(engine: ExactEngine, prompt: Sequence[TokenId], tokens: Sequence[TokenId]) -> None:
+    assert engine.check(prompt, tokens, Params(1)).correct
+
+
+def _manifest(path: Path, shape: gguf_random.Shape) -> Manifest:
+    stop = (shape.vocabulary - 1,)
+    return Manifest(shape.name, file_sha256(path), path.stat().st_size, "", CACHED, (), (), stop, 0)
+
+
+if __name__ == "__main__":
+    run(print_table)
