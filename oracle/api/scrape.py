@@ -49,6 +49,7 @@ class Scraper:
         m, workshop = self._metrics, self._node.workshop
         m.engine_running.set(len(workshop.running))
         m.raise_to(m.engine_restarts, workshop.restarts)
+        m.raise_to(m.saturated, workshop.saturated)
         m.raise_to(m.selfcheck_failures, workshop.counters.selfcheck_failures)
         m.raise_to(m.wrong_answers, workshop.counters.wrong_answers)
         troubles: dict[tuple[str, ...], float] = {}

@@ -65,6 +65,10 @@ class BribedEngine:
         return self._inner.restarts
 
     @property
+    def saturated(self) -> int:
+        return self._inner.saturated
+
+    @property
     def together(self) -> int:
         return self._inner.together
 

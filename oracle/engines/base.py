@@ -160,6 +160,11 @@ class Engine(Protocol):
         """How often a worker of it was lost."""
 
     @property
+    def saturated(self) -> int:
+        """Numbers of the exact engine that stood at their limits, since the start: its answers are then no better than
+        the limits allow, though every machine gives the same."""
+
+    @property
     def together(self) -> int:
         """Jobs that it takes at a time, from as many threads."""
 
@@ -176,6 +181,7 @@ class InProcess:
     trouble: Trouble | None = None
     restarts = 0
     together = 1
+    saturated = 0
 
     def close(self) -> None:
         pass

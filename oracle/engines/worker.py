@@ -139,6 +139,7 @@ class WorkerEngine:
         self._not_before = 0.0
         self._failure: Trouble | None = Trouble("unproven", "the engine is being loaded")
         self._shown = ""
+        self._saturated = 0  # in workers that are gone
 
     def start(self) -> None:
         """Loads the model now rather than with the first job. Raises what the engine refused with, or EngineCrashed."""
@@ -183,6 +184,10 @@ class WorkerEngine:
     @property
     def together(self) -> int:
         return self.setup.together
+
+    @property
+    def saturated(self) -> int:
+        return self._saturated + (0 if self._process is None else self._process.saturated)
 
     @property
     def pid(self) -> int | None:
@@ -298,6 +303,7 @@ class WorkerEngine:
     def _bury(self, process: WorkerProcess, how: str) -> None:
         process.kill()
         process.is_buried = True
+        self._saturated += process.saturated
         self.restarts += 1
         self._losses.append(self.clock())
         self._last_loss = how

@@ -79,15 +79,21 @@ def perform(engine: Any, message: Message) -> Any:
     return result
 
 
-def attempt(channel: Channel, number: int, work: Callable[[], T], as_result: Callable[[T], Any]) -> T | None:
-    """Does the work and sends its result, or the error that the parent expects."""
+def attempt(
+    channel: Channel,
+    number: int,
+    work: Callable[[], T],
+    as_result: Callable[[T], Any],
+    saturated: Callable[[], int] = lambda: 0,
+) -> T | None:
+    """Does the work and sends its result, or the error that the parent expects. saturated: as `Engine` has it."""
     result = None
     try:
         result = work()
         reply = {"result": as_result(result)}
     except errors.OracleError as error:
         reply = {"error": type(error).__name__, "message": str(error)}
-    channel.send({"job": number, **reply})
+    channel.send({"job": number, "saturated": saturated(), **reply})
     return result
 
 
@@ -110,7 +116,13 @@ class Jobs:
     def _do(self, message: Message, job: Job) -> None:
         try:
             with as_job(job):
-                attempt(self._channel, message["job"], partial(perform, self._engine, message), lambda result: result)
+                attempt(
+                    self._channel,
+                    message["job"],
+                    partial(perform, self._engine, message),
+                    lambda result: result,
+                    lambda: self._engine.saturated,
+                )
         except ChannelClosed:
             os._exit(0)
         except BaseException:  # a bug: the whole process ends, as with one job at a time

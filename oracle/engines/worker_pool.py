@@ -34,6 +34,10 @@ class WorkerPool:
         return sum(worker.restarts for worker in self.workers)
 
     @property
+    def saturated(self) -> int:
+        return sum(worker.saturated for worker in self.workers)
+
+    @property
     def together(self) -> int:
         return sum(worker.together for worker in self.workers)
 

@@ -104,6 +104,7 @@ class WorkerProcess:
         self._on_progress = on_progress
         self._together = setup.together
         self.is_buried = False
+        self.saturated = 0
         bwrap = worker_sandbox.bubblewrap()
         ours, theirs = socket.socketpair()
         self._stderr = os.memfd_create("stderr")
@@ -196,6 +197,7 @@ class WorkerProcess:
                     self._report(reply)
                 elif "event" not in reply:
                     with self._changed:
+                        self.saturated = max(self.saturated, int(reply.get("saturated", 0)))
                         self._replies[int(reply["job"])] = reply
                         self._changed.notify_all()
                 continue

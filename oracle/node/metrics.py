@@ -51,6 +51,7 @@ class Metrics:
             registry=self.registry,
         )
         self.engine_restarts = counter("engine_restarts", "engine workers lost")
+        self.saturated = counter("saturated_numbers", "numbers of the exact engine that stood at their limits")
         self.service_trouble = gauge(
             "service_trouble", "1 while a service cannot be answered or watched, by why", ("service", "reason")
         )

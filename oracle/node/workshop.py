@@ -79,7 +79,8 @@ class Workshop:
         self._engines: dict[ServiceId, Engine] = {}
         self._failures: dict[ServiceId, Trouble] = {}
         self._told: set[ServiceId] = set()
-        self._restarts = 0  # of engines that were given up
+        self._restarts = self._saturated = 0  # of engines that were given up
+        self._saturating: set[ServiceId] = set()
         self.proofs: dict[ServiceId, str] = {}
         """Services whose engine may work, and what it showed last."""
         self.proven_at: dict[ServiceId, float] = {}
@@ -113,6 +114,11 @@ class Workshop:
     def restarts(self) -> int:
         """How often engines' workers were lost."""
         return self._restarts + sum(engine.restarts for engine in self._engines.values())
+
+    @property
+    def saturated(self) -> int:
+        """How many numbers of exact engines stood at their limits."""
+        return self._saturated + sum(engine.saturated for engine in self._engines.values())
 
     def offer(self, work: Sequence[Compute | Judge], services: Mapping[ServiceId, ServiceRecord]) -> None:
         """Starts as many of these jobs as there is room for, most urgent first, and the next whenever one ends.
@@ -189,6 +195,7 @@ class Workshop:
             self._not_before[key] = self._clock() + RETRY_SECONDS
             log.warning("engine job to be repeated", request_id=_id(item), reason=str(error))
         finally:
+            self._tell_of_limits(service, engine)
             self._busy[service] -= 1
             self._start(service)
             self._wake()
@@ -231,6 +238,14 @@ class Workshop:
         with self._journal.write() as tx:
             tx.put_job("verdict", verdict_key(record.id, posted.answer.hash), state, judgement.payload(), None)
         crashpoint("after_verdict")
+
+    def _tell_of_limits(self, service: ServiceId, engine: Engine) -> None:
+        """Once: the model works, and every node computes the same, but no longer what it was trained to."""
+        if engine.saturated and service not in self._saturating:
+            self._saturating.add(service)
+            log.warning(
+                "numbers reached the exact engine's limits", service="0x" + service.hex(), count=engine.saturated
+            )
 
     def _job(self, item: Compute | Judge) -> Job:
         """How engines are told of it. Votes and moves in games, which come without, are 0."""
@@ -295,6 +310,7 @@ class Workshop:
         engine = self._engines.pop(service, None)
         if engine is not None:
             self._restarts += engine.restarts
+            self._saturated += engine.saturated
             engine.close()
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -45,7 +45,7 @@ CRASHES: dict[str, Callable[[], None]] = {
 
 
 class FakeEngine(InProcess):
-    """Faults: a key of CRASHES, "wrong token", "babble" (a reply of the wrong type), or "too long"."""
+    """Faults: a key of CRASHES, "wrong token", "babble" (a reply of the wrong type), "too long", or "saturate"."""
 
     def __init__(self, faults: dict[str, str] | None = None) -> None:
         self.faults = faults or {}
@@ -68,6 +68,8 @@ class FakeEngine(InProcess):
                 tokens = (TokenId(tokens[0] ^ 1), *tokens[1:])
             case "babble":
                 return Completion((TokenId(-1),), b"", bytes(32))
+            case "saturate":
+                self.saturated += 1
             case "too long":
                 tokens = (TokenId(65),) * (params.max_tokens + 1)
         return Completion(tokens, self.detokenize(tokens), tokens_root(tokens) if tokens else bytes(32))

@@ -242,6 +242,18 @@ def test_worker__one_of_several_jobs_kills_it__that_one_is_quarantined_and_no_ot
     assert engine.restarts == 2
 
 
+def test_worker__numbers_at_their_limits__are_counted_also_of_workers_that_died(start):
+    engine = start(setup({"boom": "abort", "limit": "saturate"}, together=2))
+    assert engine.saturated == 0
+    for _ in range(2):
+        engine.generate(prompt(b"limit"), PARAMS)
+    with pytest.raises(EngineCrashed):
+        engine.generate(prompt(b"boom"), PARAMS)
+    assert engine.saturated == 2
+    engine.generate(prompt(b"limit"), PARAMS)
+    assert engine.saturated == 3
+
+
 def test_environment__one_gpu_named__the_worker_sees_that_one_alone():
     assert worker_sandbox.environment("1", ())["CUDA_VISIBLE_DEVICES"] == "1"
     assert worker_sandbox.environment(None, ())["CUDA_VISIBLE_DEVICES"] == ""

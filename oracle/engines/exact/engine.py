@@ -74,6 +74,10 @@ class ExactEngine(InProcess):
         file.verify(self._on_hash)  # not replaced while it was being loaded
         on_progress("load", 1, 1)
 
+    @property
+    def saturated(self) -> int:  # type: ignore[override]
+        return sum(self._forward.saturated.values())
+
     def prove(self) -> str:
         """The device gave the known answer before the model was loaded; now the model, bit for bit."""
         known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
