@@ -20,30 +20,30 @@ LONGEST_UNIT = 4
 
 
 class TextFault(IntEnum):
-    """What is wrong, by what shows it."""
+    """What is wrong, by what shows it: `ITextReferee.Fault`, which leaves WRAPPER to `ITokenReferee`."""
 
     COUNT = 0
     """Fewer tokens than the wrapper has, or more with the answer's than the context."""
-    WRAPPER = 1
-    """Another token than the wrapper's stands there."""
-    END = 2
+    END = 1
     """The last token does not end where the reading does; or there is none, and there is something to read."""
-    SPELLING = 3
+    SPELLING = 2
     """A token does not spell the bytes up to its end, or reaches into another part."""
-    STATUS = 4
+    STATUS = 3
     """A token that no text gives; or one that is a piece as a whole, and is not here."""
-    FLAG = 5
+    FLAG = 4
     """A part whose first token begins no piece; a flag where there are no pieces."""
-    BYTE = 6
+    BYTE = 5
     """A byte of a character that has a token."""
-    CUT = 7
+    CUT = 6
     """A piece is not cut where the cutter cuts it."""
-    WHOLE = 8
+    WHOLE = 7
     """A piece that is one token is others."""
-    PAIR = 9
+    PAIR = 8
     """Two neighbours would not have come to be: another merge comes first."""
-    ID = 10
+    ID = 9
     """Not the id that the prompt names."""
+    WRAPPER = 10
+    """Another token than the wrapper's stands there."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,11 @@ class Case:
 
 def is_wrong(case: Case, shown: TextProof) -> bool:
     """Whether a proof shows that the tokens are not the prompt's. Raises BadProof for what is no proof."""
+    lacks = case.last < case.first
     if shown.fault == TextFault.COUNT:
-        outside = case.first + len(case.tokens) - case.last
-        return len(case.tokens) < outside or len(case.tokens) + case.output_tokens > case.manifest.context_length
+        return lacks or len(case.tokens) + case.output_tokens > case.manifest.context_length
+    if lacks:
+        raise BadProof("the answer has fewer tokens than the wrapper")
     if shown.fault == TextFault.END:
         end = case.tokens[case.last - 1].end if case.last > case.first else 0
         return end != len(case.reading.data)
@@ -221,8 +223,10 @@ def _down(case: Case, token: int, depth: int, *, of_right: bool) -> tuple[int, i
 
 def _id(case: Case, shown: TextProof) -> bool:
     part, start = case.part(shown.index, of_ids=True), case.start(shown.index)
-    named = int.from_bytes(case.reading.data[start : min(start + ID_BYTES, part.end)], "big")
-    return case.tokens[shown.index] != Token(known(named, case.vocabulary, case.manifest), start + ID_BYTES, False)
+    named = int.from_bytes(case.reading.data[start : start + ID_BYTES], "big")
+    return start + ID_BYTES > part.end or case.tokens[shown.index] != Token(
+        known(named, case.vocabulary, case.manifest), start + ID_BYTES, False
+    )
 
 
 _JUDGES = {

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from eth_hash.auto import keccak
 
 from oracle.engines.base import Params
+from oracle.engines.data_contract import creation_code
 
 OCTAVES = 32
 STEP_BITS = 6
@@ -54,9 +55,7 @@ def table() -> Integers:
 
 def table_code() -> bytes:
     """Creation code of the contract whose code is the table: int32, big-endian."""
-    data = table().astype(">i4").tobytes()
-    # PUSH2 length, DUP1, PUSH1 10, PUSH0, CODECOPY, PUSH0, RETURN
-    return bytes.fromhex(f"61{len(data):04x}80600a5f395ff3") + data
+    return creation_code(table().astype(">i4").tobytes())
 
 
 def _gumbel(w: Decimal, side: int) -> int:

@@ -71,8 +71,11 @@ def attacks(random: Random, right: Case) -> Iterator[TextProof]:
     size = len(right.vocabulary.entries)
     for fault in TextFault:
         for index in (0, right.first - 1, right.first, right.last - 1, right.last, len(right.tokens) - 1):
-            yield TextProof(fault, index, max(index, 0))
+            if index >= 0:
+                yield TextProof(fault, index, index)
     for index, (token, following) in enumerate(pairwise(right.tokens)):
+        if max(token.id, following.id) >= size:
+            continue
         spines = right.vocabulary.right_spine(token.id), right.vocabulary.left_spine(following.id)
         for left, x in enumerate(spines[0]):
             for right_, y in enumerate(spines[1]):

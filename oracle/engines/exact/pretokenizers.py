@@ -185,5 +185,8 @@ _ENDS: dict[Cutter, Callable[[Sequence[int], int], int]] = {
 ENDS = {name: _ENDS[cutter] for name, cutter in CUTTERS.items() if cutter in _ENDS}
 """Of the cutters that decide from a piece's start rightwards alone: where the piece ends that begins at a place."""
 
+CUTTER_NUMBERS = {name: 1 + list(_ENDS).index(CUTTERS[name]) for name in ENDS}
+"""As `Cutter` in Solidity numbers them: gpt-2, llama-bpe, qwen2, smollm."""
+
 WHOLE_WORDS = frozenset(["llama-bpe", *ALIKE["llama-bpe"][1].split()])
 """Those that take a piece which is a token as it is, whatever its merges would give."""

@@ -6,6 +6,8 @@ string lists, in hexadecimal, where ranges begin and end, in turn, each as the d
 
 import bisect
 
+from oracle.engines.data_contract import creation_code
+
 LETTERS = (
     "41 1a 6 1a 2f 1 a 1 4 1 5 17 1 1f 1 1ca 4 c e 5 7 1 1 1 81 5 1 2 2 4 1 1 6 1 1 3 1 1 1 14 1 53 1 8b 8 a6 1 26 2 "
     "1 6 29 47 1b 4 4 2d 2b 23 2 1 63 1 1 f 2 7 2 a 3 2 1 10 1 1 1e 1d 59 b 1 18 21 9 2 4 1 5 16 4 1 9 1 3 1 17 19 7 "
@@ -89,3 +91,38 @@ def is_punctuation(code: int) -> bool:
 
 def is_space(code: int) -> bool:
     return code in SPACES
+
+
+OTHER, LETTER, NUMBER, SPACE = range(4)
+"""Classes by which texts are cut, two bits each, as `Cutter` in Solidity has them."""
+LAST_CODE = 0x10FFFF
+PAGE = 256  # code points
+
+
+def class_of(code: int) -> int:
+    return LETTER if is_letter(code) else NUMBER if is_number(code) else SPACE if is_space(code) else OTHER
+
+
+def _packed(classes: list[int]) -> int:
+    return sum(value << (2 * at) for at, value in enumerate(classes))
+
+
+def ascii_classes() -> int:
+    """Of the bytes below 0x80, the first in the lowest bits: `Cutter.ASCII`."""
+    return _packed([class_of(code) for code in range(0x80)])
+
+
+def table() -> bytes:
+    """Classes of all code points: for each page of 256 a byte that names its classes, then these, 64 bytes each, four
+    to a byte, the first in the lowest bits. A contract's code."""
+    found: dict[bytes, int] = {}
+    pages = bytearray()
+    for start in range(0, LAST_CODE + 1, PAGE):
+        page = _packed([class_of(code) for code in range(start, start + PAGE)]).to_bytes(PAGE // 4, "little")
+        pages.append(found.setdefault(page, len(found)))
+    return bytes(pages) + b"".join(found)
+
+
+def table_code() -> bytes:
+    """Creation code of the contract whose code is the table."""
+    return creation_code(table())

@@ -63,6 +63,7 @@ class Entry:
     rank: int
     """Above both parts' ranks; 0 without parts. Tokens of equal rank merge from the left."""
     spelled: bytes
+    """Also by tokens that come of no text: in an output."""
 
     @property
     def leaf(self) -> bytes:
@@ -278,7 +279,7 @@ def table(header: Gguf) -> Vocabulary:
     while True:
         merged = {token: Entry(Status.PLAIN, *merge, spelled[token]) for token, merge in _ranked(found).items()}
         entries = tuple(
-            merged.get(token) or Entry(status := statuses.get(token, Status.NEVER), *UNMERGED, text if status else b"")
+            merged.get(token) or Entry(statuses.get(token, Status.NEVER), *UNMERGED, text)
             for token, text in enumerate(spelled)
         )
         made = Vocabulary(kind, cutter, whole_words, tokenizer.prefix, missing, entries)

@@ -1,0 +1,148 @@
+"""The contract rules on every proof about a prompt's tokens as Python does, and finds nothing wrong with right ones."""
+
+import os
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import pytest
+from disputes.claims import OUTPUT, WRAPPERS, Liar, case, manifest, prompt
+from disputes.stand import called, deploy
+from disputes.test_text_faults import attacks
+from eth_hash.auto import keccak
+from exact import invented
+from rig.anvil import anvil
+from web3.exceptions import ContractLogicError, Web3RPCError
+
+from oracle.disputes.text_faults import Case, TextFault, TextProof, find, is_wrong
+from oracle.disputes.text_proofs import Row, VocabularyTree, shown
+from oracle.engines.exact import unicode_classes
+from oracle.engines.exact.text_prompts import text_prompt
+from oracle.engines.exact.vocabulary import Token, table
+from oracle.errors import BadProof
+from oracle.models.gguf import read
+
+ROOT = Path(__file__).resolve().parents[2]
+SHIPPED = ROOT / "oracle" / "models" / "shipped" / "didyma-tiny.gguf"
+SEED = int(os.environ.get("DIDYMA_SEED", "15"))
+VOCABULARIES, CLAIMS, EACH, LATE = 40, 2, 1, 20
+MAKERS = {"bytes": invented.byte_pairs, "sentencepiece": invented.sentence_pieces}
+NO_PROOF, WRONG_ROOT = ("0x" + keccak(name)[:4].hex() for name in (b"NoProof(uint8)", b"WrongRoot(bytes32,bytes32)"))
+AFTER = [Token(7, 1 + place, False) for place in range(OUTPUT)]
+
+
+@pytest.fixture(scope="module")
+def referee():
+    with anvil() as chain:
+        chain.rpc("evm_setAutomine", True)
+        w3 = chain.w3()
+        made = w3.eth.wait_for_transaction_receipt(w3.eth.send_transaction({"data": unicode_classes.table_code()}))
+        yield deploy(w3, "TextReferee", made["contractAddress"])
+
+
+def ruling(referee, entries: VocabularyTree, claimed: Case, asked: bytes, proof: TextProof) -> bool | None:
+    """The contract's; None where it reverts."""
+    row = Row(claimed.tokens, AFTER)
+    try:
+        words = shown(claimed, proof, entries, row)
+        return called(referee, "isWrongText", entries.numbers(claimed), row.words, asked, words)
+    except (BadProof, ContractLogicError, Web3RPCError):
+        return None
+
+
+def python_s(claimed: Case, proof: TextProof) -> bool | None:
+    try:
+        return is_wrong(claimed, proof)
+    except BadProof:
+        return None
+
+
+def chosen(random: Random, claimed: Case) -> list[TextProof]:
+    """Some attacks of each fault, those that are proofs first."""
+    by_fault: dict[TextFault, list[TextProof]] = {}
+    for proof in attacks(random, claimed):
+        by_fault.setdefault(proof.fault, []).append(proof)
+    for tried in by_fault.values():
+        random.shuffle(tried)
+        tried.sort(key=lambda proof: python_s(claimed, proof) is None)
+    return [proof for tried in by_fault.values() for proof in tried[:EACH]]
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_is_wrong_text__right_and_wrong_rows_of_invented_vocabularies__is_python_s_ruling(referee, kind):
+    random, ruled = Random(SEED), Counter[tuple[str, bool | None]]()
+    for _ in range(VOCABULARIES):
+        vocabulary = table(MAKERS[kind](random))
+        entries, liar = VocabularyTree(vocabulary), Liar(vocabulary, random)
+        asked = prompt(random, 24)
+        right = case(vocabulary, asked, manifest(*random.choice(WRAPPERS)))
+        claims = [right, *(replace(right, tokens=tokens) for _ in range(CLAIMS) if (tokens := liar.claim(right)))]
+        for claimed in claims:
+            found = find(claimed)
+            proofs = [found] if found is not None else []
+            for proof in proofs + chosen(random, claimed):
+                if proof.fault == TextFault.WRAPPER:
+                    continue
+                said = ruling(referee, entries, claimed, asked, proof)
+                assert said == python_s(claimed, proof), (claimed, asked, proof, vocabulary)
+                assert not (said and claimed is right)
+                ruled[proof.fault.name, said] += 1
+    impossible = {"WRAPPER", "PAIR"} | ({"CUT", "WHOLE"} if kind == "sentencepiece" else {"BYTE"})  # pairs: below
+    assert {fault for fault, said in ruled if said is False} >= {fault.name for fault in TextFault} - impossible, ruled
+    assert {"SPELLING", "END"} <= {fault for fault, said in ruled if said}, ruled
+
+
+def test_is_wrong_text__changed_rows_of_the_shipped_vocabulary__are_each_shown_wrong(referee):
+    """And merges that would cross a border, but come too late, show nothing."""
+    random, found, late = Random(SEED), Counter[str](), 0
+    vocabulary = table(read(SHIPPED))
+    entries, liar = VocabularyTree(vocabulary), Liar(vocabulary, random)
+    for _ in range(60):
+        words = random.choices(["What is the ", "soup", " of the day", "'s 12", "\n\n", "naïve ", "😀", " "], k=6)
+        asked = text_prompt("".join(words).encode())
+        right = case(vocabulary, asked, manifest(*random.choice(WRAPPERS)))
+        for proof in attacks(random, right):
+            if proof.fault == TextFault.PAIR and python_s(right, proof) is not None and late < LATE:
+                assert ruling(referee, entries, right, asked, proof) is False
+                late += 1
+        tokens = liar.claim(right)
+        fault = None if tokens is None else find(replace(right, tokens=tokens))
+        if tokens is None or fault is None or fault.fault == TextFault.WRAPPER:
+            continue
+        assert ruling(referee, entries, replace(right, tokens=tokens), asked, fault) is True, (asked, tokens, fault)
+        found[fault.fault.name] += 1
+    assert found.keys() >= {"SPELLING", "PAIR", "CUT"}, found
+    assert late == LATE
+
+
+def test_is_wrong_text__tokens_that_are_not_the_reading_s__are_no_proof(referee):
+    vocabulary = table(read(SHIPPED))
+    entries = VocabularyTree(vocabulary)
+    asked = text_prompt(b"What is the soup of the day?")
+    right = case(vocabulary, asked, manifest((1, 1), (2,)))
+    row = Row(right.tokens, AFTER)
+    for index in (0, right.first - 1, right.last, len(right.tokens), len(right.tokens) + OUTPUT - 1):
+        for fault in TextFault:
+            if fault in (TextFault.COUNT, TextFault.END, TextFault.WRAPPER):
+                continue
+            leaves = [row.leaf(index)] * 3
+            words = (int(fault), index, 5, leaves, [entries.leaf(5)], [], entries.leaf(5))
+            with pytest.raises(ContractLogicError) as caught:
+                called(referee, "isWrongText", entries.numbers(right), row.words, asked, words)
+            assert caught.value.data.startswith(NO_PROOF), (fault, index)
+
+
+def test_is_wrong_text__leaf_of_another_place__is_refused(referee):
+    vocabulary = table(read(SHIPPED))
+    entries = VocabularyTree(vocabulary)
+    asked = text_prompt(b"What is the soup of the day? What is the soup of the night?")
+    right = case(vocabulary, asked, manifest((), ()))
+    row = Row(right.tokens, AFTER)
+    proof = TextProof(TextFault.SPELLING, right.first)
+    fault, index, other, tokens, own, after, made = shown(right, proof, entries, row)
+    for wrong in ([row.leaf(5)], own), (tokens, [entries.leaf(right.tokens[1].id)]):
+        words = (fault, index, other, *wrong, after, made)
+        with pytest.raises(ContractLogicError) as caught:
+            called(referee, "isWrongText", entries.numbers(right), row.words, asked, words)
+        assert caught.value.data.startswith(WRONG_ROOT)
