@@ -20,7 +20,8 @@ import pytest
 from _pytest.runner import runtestprotocol
 from ape.contracts.base import ContractContainer
 from ethpm_types import ContractType
-from mutants.schemata import ROOT, SWITCH
+from mutants.schemata import ROOT
+from mutants.switch import SWITCH
 
 
 class Artifacts:

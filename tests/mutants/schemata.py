@@ -11,17 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mutants.operators import Mutant, Schemata
+from mutants.switch import FILE, LIBRARY, importing
 
 ROOT = Path(__file__).resolve().parents[2]
-SWITCH = "0x000000000000000000000000000000000000515D"
-"""An account whose balance in wei is the number of the mutant that is on."""
-LIBRARY = f"""// SPDX-License-Identifier: MIT
-pragma solidity ^0.8.30;
-
-function on(uint256 number) view returns (bool) {{
-    return address({SWITCH}).balance == number;
-}}
-"""
 GROUPS = {
     "ledger": ["Credits.sol", "ServiceStore.sol", "Seats.sol", "Services.sol", "Turns.sol", "Oracle.sol"],
 }
@@ -33,8 +25,6 @@ ROOTS = {
     ],
 }
 """What their tests deploy."""
-PURE = "interfaces/Types.sol"
-"""Its operators must be pure; every other function may look at the switch."""
 IMPORTS = ("@openzeppelin/contracts/", "node_modules/@openzeppelin/contracts/"), ("solady/", "node_modules/solady/src/")
 FORGE = """[profile.default]
 src = "contracts"
@@ -63,12 +53,9 @@ def written(group: str, folder: Path) -> list[Mutant]:
         made, mutants = dict(sources), []
         for file in files:
             schemata = Schemata(file, sources[file].encode(), len(mutants) + 1, left_out)
-            text = schemata.rewritten(trees[f"contracts/{file}"]["ast"])
-            depth = "./" + "../" * file.count("/")
-            made[file] = text.replace("\n\n", f'\n\nimport {{on}} from "{depth}Switch.sol";\n', 1)
+            made[file] = importing(file, schemata.rewritten(trees[f"contracts/{file}"]["ast"]))
             mutants += schemata.mutants
-        made = {file: text if file == PURE else re.sub(r"\bpure\b", "view", text) for file, text in made.items()}
-        made["Switch.sol"] = LIBRARY
+        made[FILE] = LIBRARY
         wrong = _wrong(made, mutants)
         if not wrong:
             break

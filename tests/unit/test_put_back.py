@@ -1,23 +1,30 @@
 """The faults that are put back to try the adversary still fit the contracts."""
 
+import re
 import shutil
 
 import pytest
-from invariants.faults import FAULTS, ROOT
+from invariants.faults import FAULTS, FAULTY, ROOT, put_all_back
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.row}: {fault.what}")
-def test_fault__put_back__changes_its_contract(tmp_path, fault):
-    path = tmp_path / "contracts" / fault.file
-    path.parent.mkdir(parents=True)
-    shutil.copy2(ROOT / "contracts" / fault.file, path)
-    fault.put_back(tmp_path)
-    assert fault.faulty in path.read_text()
+@pytest.fixture
+def contracts(tmp_path):
+    """A copy that may be changed."""
+    shutil.copytree(ROOT / "contracts", tmp_path / "contracts")
+    (tmp_path / FAULTY).parent.mkdir(parents=True)
+    return tmp_path / "contracts"
 
 
-def test_fault__words_of_which_stand_nowhere__is_refused(tmp_path):
-    path = tmp_path / "contracts" / FAULTS[0].file
-    path.parent.mkdir(parents=True)
-    path.write_text("// rewritten")
+def test_faults__put_back_together__stand_each_behind_a_switch_of_its_own(contracts):
+    put_all_back(contracts.parent)
+    switched = {fault.file: (contracts / fault.file).read_text() for fault in FAULTS}
+    numbers = [int(number) for text in switched.values() for number in re.findall(r"\bon\((\d+)\)", text)]
+    assert sorted(numbers) == list(range(1, len(FAULTS) + 1))
+    assert all(text.count("Switch.sol") == 1 for text in switched.values())
+    assert "on(uint256" in (contracts / "Switch.sol").read_text()
+
+
+def test_fault__words_of_which_stand_nowhere__is_refused(contracts):
+    (contracts / FAULTS[0].file).write_text("// rewritten")
     with pytest.raises(ValueError, match="0 times"):
-        FAULTS[0].put_back(tmp_path)
+        FAULTS[0].put_back(contracts.parent, 1)
