@@ -8,6 +8,7 @@ how it ended, goes on top of the table in docs/proofs.md; a part that fails fail
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from disputes.search import best_lines, broken, every_line  # noqa: E402
 from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
 from invariants.faults import found, lives  # noqa: E402
+from sim import faults as daemon_faults  # noqa: E402
 
 RECORD = ROOT / "docs" / "proofs.md"
 RULE = "|---|---|---|---|---|---|\n"
@@ -102,10 +104,34 @@ def faults(seed: int) -> str:
     return f"{len(told)} faults put back, each found: {', '.join(told)}"
 
 
+def daemon(seed: int) -> str:
+    """A real daemon through any order of faults: six lives, each with every move three times."""
+    environment = {**os.environ, "SIM_SEED": str(seed), "SIM_RUNS": "6", "SIM_ROUNDS": "3"}
+    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/sim/test_machine.py"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise AssertionError(done.stdout + done.stderr)
+    (turns,) = re.findall(r"'turns of the daemon': (\d+)", done.stdout)
+    return f"6 lives, {turns} turns of the daemon, every promise kept"
+
+
+def put_back(seed: int) -> str:
+    """What the daemon's state machine finds where a fault is put back, in as many lives as CI plays."""
+    told, missed = [], []
+    for fault, words, turns, seconds in daemon_faults.found(seed):
+        print(f"{fault.row}, {fault.what}: {words or 'not found'} ({turns} turns, {seconds:.0f} s)", flush=True)
+        (told if words else missed).append(f"{fault.row} {turns}")
+    if missed:
+        raise AssertionError(f"not found: {', '.join(missed)}; found, in so many turns: {', '.join(told)}")
+    return f"{len(told)} faults put back, each found, in so many turns of the daemon: {', '.join(told)}"
+
+
 PARTS: dict[str, Callable[[int], str]] = {
     "search": search,
     "adversary": adversary,
     "faults": faults,
+    "daemon": daemon,
+    "daemon-faults": put_back,
     "siege": partial(besieged, force=WHOLE),
     "flood": partial(besieged, force=FLOOD),
     "verdicts": verdicts,

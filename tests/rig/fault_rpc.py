@@ -33,6 +33,7 @@ KINDS = (
     "lag",  # value: blocks; "latest" means that many blocks ago, younger blocks do not exist
     "repeat",  # a list comes back doubled and reversed
     "omit",  # a list comes back without its last entry
+    "invent",  # value: a log that comes back as well; of simulated endpoints only
 )
 
 

@@ -90,6 +90,9 @@ class Block:
     state: Snapshot
 
 
+MOST_KEPT_CALLS = 1_000
+
+
 class SimChain:
     """One chain. `mine` alone makes blocks, `reorg` alone takes them back."""
 
@@ -108,6 +111,8 @@ class SimChain:
         self.made: list[Block] = []
         """All there ever were, in the order in which they were made."""
         self._numbers: dict[bytes, int] = {}
+        self._called: dict[tuple[bytes, Transaction], Outcome] = {}
+        """Calls by block hash: two endpoints are asked the same, and so is one that is asked again."""
         self.transactions: dict[bytes, tuple[Block, Mined]] = {}
         """By hash: those of canonical blocks."""
         accounts = {address: (0, GENESIS_BALANCE_WEI, b"") for address in rich}
@@ -137,15 +142,22 @@ class SimChain:
 
     def call(self, block: Block, tx: Transaction) -> Outcome:
         """Runs it in the state after `block` and forgets what it changed."""
-        state = State(block.state)
-        return execute(self._env(block.header, block.header.timestamp, block.header.prev_randao, 0), state, tx)
+        key = block.hash, tx
+        if key not in self._called:
+            if len(self._called) >= MOST_KEPT_CALLS:
+                self._called.clear()
+            env = self._env(block.header, block.header.timestamp, block.header.prev_randao, 0)
+            self._called[key] = execute(env, State(block.state), tx)
+        return self._called[key]
 
     def estimate(self, block: Block, tx_of: Callable[[int], Transaction]) -> tuple[int, Outcome]:
         """Gas that a call needs, and what comes of it with the most that it may have. tx_of: the call, by its gas."""
         best = self.call(block, tx_of(MOST_TRANSACTION_GAS))
         if not best.succeeded:
             return 0, best
-        low, high = best.gas_used - 1, MOST_TRANSACTION_GAS
+        if self.call(block, tx_of(best.gas_used)).succeeded:
+            return best.gas_used, best
+        low, high = best.gas_used, MOST_TRANSACTION_GAS
         guess = (best.gas_used + best.gas_used // 4 + 2_300) * 64 // 63
         while low + 1 < high and (high == MOST_TRANSACTION_GAS or (high - low) * 200 > high):
             middle = min(guess, high - 1) if high == MOST_TRANSACTION_GAS and guess > low else (low + high) // 2

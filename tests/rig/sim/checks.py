@@ -4,9 +4,11 @@ The witnesses are the wire (every transaction that the daemon handed to an endpo
 and every block there ever was. The journal is asked only for what it still has to do.
 """
 
+import re
 from collections import defaultdict
 
 from oracle.chain.contracts import Contracts
+from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.chain.requests import Ruling
 from oracle.chain.types import parse_log
 from oracle.journal.outbox import LIVE, Outbox
@@ -32,6 +34,7 @@ class Checks:
         self.seats: dict[tuple[int, int], int] = {}
         """By request and turn: the seat that answered."""
         self._oracle = Contracts.at(play.earth.deployment).oracle
+        self._endpoints = list(play.endpoints)
         self._heard = [0] * len(play.endpoints)
         self._blocks = len(play.sim.made)
 
@@ -43,9 +46,16 @@ class Checks:
         self.jobs_within_the_width()
         self.never_slashed()
         self.working_set_is_the_journal()
+        self.failures_are_known()
+        self.troubles_name_endpoints_by_number()
+
+    def hear(self, play: Play) -> None:
+        """From now on also what this daemon hands to its endpoints."""
+        self._endpoints += play.endpoints
+        self._heard += [0] * len(play.endpoints)
 
     def _listen(self) -> None:
-        for place, endpoint in enumerate(self.play.endpoints):
+        for place, endpoint in enumerate(self._endpoints):
             for raw in endpoint.heard[self._heard[place] :]:
                 signed = decode(raw)
                 self.sent[signed.hash] = signed
@@ -82,8 +92,52 @@ class Checks:
         kept, read = node._working, WorkingSet(node.journal)
         kept.refresh()
         read.refresh()
-        for name in ("requests", "left", "outputs", "verdicts", "batches", "cases", "seats", "places", "games"):
+        for name in (
+            "requests",
+            "left",
+            "outputs",
+            "verdicts",
+            "batches",
+            "cases",
+            "seats",
+            "places",
+            "games",
+            "openings",
+        ):
             assert getattr(kept, name) == getattr(read, name), name
+
+    def has_failed(self) -> bool:
+        """Whether a transaction of the daemon's failed in the head."""
+        own = {bytes.fromhex(key[2:]) for key in KEYS}
+        return any(m.signed.tx.sender in own and not m.outcome.succeeded for m in self.play.sim.head.mined)
+
+    def failures_are_known(self) -> None:
+        """No transaction that failed passes for one that had its effect."""
+        if self.play.node is None:
+            return
+        with self.play.node.journal.read() as tx:
+            rows = [row for key in KEYS for row in Outbox(tx, key).intents("mined") if row.mined_block is not None]
+        for row in rows:
+            found = self.play.sim.transactions.get(row.tx_hash or b"")
+            assert found is None or found[1].outcome.succeeded, f"{row.intent.key} failed, and nobody noticed"
+
+    def troubles_name_endpoints_by_number(self) -> None:
+        """Never by an address, which may hold a key."""
+        if self.play.node is not None:
+            said = " ".join([self.play.node.status.trouble, *self.play.node.troubles()])
+            assert "sim.invalid" not in said, said
+            assert "no RPC endpoint answered" not in said or re.search(r"endpoint \d: ", said), said
+
+    def rebuilt_is_the_same(self) -> None:
+        """A journal made anew from the chain has the same ledger. Only while nothing keeps the daemon from reading."""
+        for _ in range(2 * DOUBT_BLOCKS):
+            self.play.work()
+            node = self.play.node
+            if node is not None and node.status.progress is not None and not node.status.progress.behind:
+                break
+            self.play.mine(1)
+        kept, made = self.play.digests()
+        assert kept == made, "the journal is not what the chain says"
 
     def never_slashed(self) -> None:
         """No answer of the daemon's was rejected in any block there ever was."""

@@ -6,7 +6,8 @@ that is longer than the node's patience is a time-out; a shorter one costs nothi
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from aiohttp import ClientError
@@ -14,23 +15,34 @@ from pydantic import SecretStr
 
 from oracle.chain.rpc import Rpc
 from rig.anvil import CHAIN_ID
-from rig.fault_rpc import FaultRpc
-from rig.sim.rpc import RpcError, SimRpc
+from rig.fault_rpc import Fault, FaultRpc
+from rig.sim.pool import decode
+from rig.sim.rpc import BAD_PARAMS, SERVER, RpcError, SimRpc
 
 PATIENCE_SECONDS = 5.0
 
 
 class SimEndpoint(FaultRpc):
-    """One server. `script` makes it misbehave, `heal` ends that."""
+    """One server. `script` makes it misbehave, `heal` ends that; its limits stay.
+
+    Beside the faults of `fault_rpc` there is "invent": an earlier log of the oracle stands in the block as well.
+    """
 
     def __init__(self, serve: SimRpc) -> None:
         super().__init__("sim:")
         self.serve = serve
         self.heard: list[bytes] = []
         """Transactions that came in, also those that it lost then."""
+        self.most_blocks: int | None = None
+        """Of which it gives the logs at once."""
+        self.least_tip_wei = 0
+        self.refused: Counter[int] = Counter()
+        """Transactions whose tip was too low, by nonce."""
+        self.before_call: Callable[[], None] = lambda: None
 
     async def reply(self, call: dict[str, Any]) -> tuple[int, bytes | None]:
         """Status and body; no body where the connection breaks. Raises TimeoutError."""
+        self.before_call()
         self.calls[call["method"]] += 1
         if call["method"] == "eth_sendRawTransaction":
             self.heard.append(bytes.fromhex(call["params"][0][2:]))
@@ -44,10 +56,35 @@ class SimEndpoint(FaultRpc):
     async def _forward(self, call: dict[str, Any]) -> bytes:
         reply: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
         try:
+            self._limit(call["method"], call["params"])
             reply["result"] = self.serve(call["method"], call["params"])
         except RpcError as error:
             reply["error"] = error.as_json()
         return json.dumps(reply).encode()
+
+    async def _answer(self, call: dict[str, Any], fault: Fault | None) -> tuple[int, bytes | None]:
+        if fault is None or fault.kind != "invent":
+            return await super()._answer(call, fault)
+        reply = json.loads(await self._forward(call))
+        named = call["params"][0].get("blockHash")
+        block = named and self.serve("eth_getBlockByHash", [named, False])
+        if block:
+            names = {"blockHash": named, "blockNumber": block["number"], "logIndex": "0x63"}
+            reply["result"] = [*reply["result"], {**fault.value, **names}]
+        return 200, json.dumps(reply).encode()
+
+    def _limit(self, method: str, params: list[Any]) -> None:
+        """Raises RpcError."""
+        if method == "eth_getLogs" and self.most_blocks is not None and "fromBlock" in params[0]:
+            first, last = (int(params[0][name], 16) for name in ("fromBlock", "toBlock"))
+            if last - first >= self.most_blocks:
+                raise RpcError(BAD_PARAMS, f"eth_getLogs is limited to a {self.most_blocks} block range")
+        if method == "eth_sendRawTransaction" and self.least_tip_wei:
+            tx = decode(bytes.fromhex(params[0][2:])).tx
+            if tx.max_priority_fee_per_gas < self.least_tip_wei:
+                self.refused[tx.nonce] += 1
+                said = f"gas tip cap {tx.max_priority_fee_per_gas}, minimum needed {self.least_tip_wei}"
+                raise RpcError(SERVER, f"transaction underpriced: {said}")
 
 
 class Connection:

@@ -4,18 +4,26 @@ It operates four of five seats and has a dispute key. Nothing waits for real tim
 """
 
 import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from e2e.world import ACCOUNTS, NODES, World, is_busy, make_node
+from e2e.world import ACCOUNTS, NODES, World, is_busy, make_node, world
 
-from oracle.engines.base import Completion, Params, Verdict
+from oracle.chain.contracts import Contracts
+from oracle.engines.base import Completion, Params, TokenId, Verdict
 from oracle.errors import EngineCrashed, Transient
+from oracle.node import ledger
+from oracle.node.assembly import make_follower, open_journal
 from oracle.node.daemon import Node
 from rig.fake_engine import FakeEngine
 from rig.sim.deaths import Deaths, Killed
 from rig.sim.faults import SimEndpoint, connected
-from rig.sim.local import Local
+from rig.sim.local import Local, local
 
 OPERATOR, DISPUTER = NODES[0], ACCOUNTS[8]
 OWN_SEATS = range(4)
@@ -25,24 +33,52 @@ FINALITY = 12
 
 
 class Engine(FakeEngine):
-    """Loses its worker in the next `crashes` jobs."""
+    """Its worker dies in the next `crashes` jobs, hangs in the next `hangs`, and answers the next `lies` wrongly.
+
+    `dead`: no worker lives.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.crashes = 0
+        self._freed = threading.Event()
+        self.is_stuck = False
+        """A job hangs."""
+        self.heal()
+
+    def heal(self) -> None:
+        """Works from now on; a job that hangs ends as one whose worker is killed at its time limit."""
+        self.crashes = self.hangs = self.lies = 0
+        self.dead = False
+        self._freed.set()
+
+    def prove(self) -> str:
+        if self.dead:
+            raise EngineCrashed("the worker was killed")
+        return super().prove()
 
     def generate(self, prompt: Any, params: Params) -> Completion:
-        self._crash()
-        return super().generate(prompt, params)
+        self._mishap()
+        given = super().generate(prompt, params)
+        if not self.lies:
+            return given
+        self.lies -= 1
+        return replace(given, tokens=(TokenId(given.tokens[0] ^ 1), *given.tokens[1:]))
 
     def check(self, prompt: Any, output: Any, params: Params) -> Verdict:
-        self._crash()
+        self._mishap()
         return super().check(prompt, output, params)
 
-    def _crash(self) -> None:
-        if self.crashes:
-            self.crashes -= 1
+    def _mishap(self) -> None:
+        if self.crashes or self.dead:
+            self.crashes = max(self.crashes - 1, 0)
             raise EngineCrashed("the worker was killed")
+        if self.hangs:
+            self.hangs -= 1
+            self._freed.clear()
+            self.is_stuck = True
+            self._freed.wait()
+            self.is_stuck = False
+            raise EngineCrashed("the worker was killed at its time limit")
 
 
 class Play:
@@ -61,6 +97,8 @@ class Play:
         """By how many seconds its machine's clock is ahead of the chain's."""
         self._loop = asyncio.new_event_loop()
         self.node: Node | None = None
+        self.turns = 0
+        """How often the daemon did what it could at a head."""
 
     # -- the daemon ----------------------------------------------------------------------------------------------
 
@@ -72,6 +110,7 @@ class Play:
 
     def work(self) -> None:
         """The daemon does what it can at this head. A death on the way is a restart."""
+        self.turns += 1
         try:
             self._loop.run_until_complete(self._work())
         except Killed:
@@ -80,6 +119,7 @@ class Play:
     def kill(self) -> None:
         """The daemon's process is gone; the next work is a new one's."""
         node, self.node = self.node, None
+        self.engine.heal()
         if node is not None:
             self._loop.run_until_complete(self._close(node))
 
@@ -98,6 +138,8 @@ class Play:
                 if failed or not is_busy(node):
                     return
             while is_busy(node) and not any(task.done() for task in node.workshop._running.values()):
+                if self.engine.is_stuck:
+                    return
                 await asyncio.sleep(0.0005)
             node.again()
         raise AssertionError("the daemon does not come to rest")
@@ -127,12 +169,73 @@ class Play:
         self.kill()
         self._loop.close()
 
+    # -- its journal -----------------------------------------------------------------------------------------------
+
+    def lose_journal(self) -> None:
+        """The daemon's process is gone, and its disk with it."""
+        self.kill()
+        for path in self.folder.glob("journal.sqlite*"):
+            path.unlink()
+
+    def fill_disk(self) -> None:
+        """The journal's file cannot grow any more."""
+        assert self.node is not None
+        with self.node.journal.write() as tx:
+            pages = tx.connection.exec_driver_sql("PRAGMA page_count").scalar()
+            tx.connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+
+    def free_disk(self) -> None:
+        """It can again."""
+        if self.node is not None:
+            with self.node.journal.read() as tx:
+                tx.connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+
+    def digests(self) -> tuple[bytes, bytes]:
+        """Of the journal's ledger, and of one that is made anew from the chain up to the same block."""
+        return self._loop.run_until_complete(self._digests())
+
+    async def _digests(self) -> tuple[bytes, bytes]:
+        assert self.node is not None
+        with self.node.journal.read() as tx:
+            kept, cursor = ledger.digest(tx), tx.cursor()
+        with TemporaryDirectory() as folder:
+            settings = self.earth.settings(Path(folder), finality=FINALITY)
+            journal = open_journal(settings, self.earth.deployment)
+            rpc = connected([SimEndpoint(self.chain.serve)])
+            try:
+                await make_follower(settings, Contracts.at(self.earth.deployment), rpc, journal).poll()
+                with journal.read() as tx:
+                    assert tx.cursor() == cursor, "the daemon has not read the chain"
+                    return kept, ledger.digest(tx)
+            finally:
+                journal.close()
+                await rpc.close()
+
     # -- the chain -----------------------------------------------------------------------------------------------
 
     def mine(self, blocks: int, seconds: int = 1) -> None:
         for _ in range(blocks):
             self.sim.mine(timestamp=self.now + seconds)
             self.seconds += seconds
+
+    @contextmanager
+    def hurried(self, calls: int) -> Iterator[None]:
+        """A block comes with each so many calls of the daemon."""
+        made = 0
+
+        def call() -> None:
+            nonlocal made
+            made += 1
+            if made % calls == 0:
+                self.mine(1)
+
+        for endpoint in self.endpoints:
+            endpoint.before_call = call
+        try:
+            yield
+        finally:
+            for endpoint in self.endpoints:
+                endpoint.before_call = lambda: None
 
     @property
     def now(self) -> int:
@@ -143,3 +246,14 @@ class Play:
     def height(self) -> int:
         """Number of the head."""
         return self.sim.head.header.number
+
+
+@contextmanager
+def simulated() -> Iterator[World]:
+    """A simulated chain with the contracts, on which the daemon operates its seats; kept as snapshot 0."""
+    with world(made=local) as made:
+        for seat in OWN_SEATS[1:]:
+            made.act(NODES[seat], "setOperator", made.service, seat, OPERATOR.address)
+        made.chain.mine(2)
+        made.chain.rpc("evm_snapshot")
+        yield made

@@ -71,6 +71,17 @@ class Strangers:
             return True
         return False
 
+    def log(self, request: int) -> dict[str, Any]:
+        """The log with which a request began, as endpoints show it."""
+        logs: list[dict[str, Any]] = self.earth.chain.rpc(
+            "eth_getLogs", {"fromBlock": "0x0", "toBlock": "latest", "address": self.earth.deployment.oracle}
+        )
+        return next(log for log in logs if log["topics"][1:2] == [f"0x{request:064x}"])
+
+    def ruled(self, request: int) -> bool:
+        """Whether an answer to it was judged."""
+        return bool(self.events(request, "AnswerRuled"))
+
     def last_answer(self, request: int) -> Answer:
         """As its event says."""
         return Answer.from_abi(self.events(request, "AnswerPosted")[-1]["answer"])
