@@ -125,6 +125,7 @@ contract Adversary is Honest {
             (bool turns, uint16 seat, address operator) = _turn(a);
             if (!turns || seat < HONEST_SEATS || operator == address(0)) continue;
             _answerAs(k, operator, _plus(kind, n) % 18, _plus(how, n));
+            if (how % 4 == 1) _crowd(how >> 16);
             if (how % 3 == 0) return;
         }
     }
@@ -200,6 +201,11 @@ contract Adversary is Honest {
         }
     }
 
+    /// @dev Puppets fill the newest answer with games before anybody else can challenge it.
+    function _crowd(uint256 how) private {
+        challenge(0, how, how >> 8, 3 * (15 + (how >> 16) % 15));
+    }
+
     /// @dev All games of one answer move at once, to as many children; a coalition's node shows what they ask for.
     function press(uint256 i, uint256 how) public deed {
         if (openBouts.length == 0) return;
@@ -262,11 +268,11 @@ contract Adversary is Honest {
         uint256 p = _passOf(c, g.turn);
         Lie memory l = _lie(a.question, p, how % _lieCount(a.question, p));
         if (stage == IDisputeGame.Stage.Values) return (address(referee), _bluff(b, g, l, how));
-        if (stage == IDisputeGame.Stage.Operators && g.turn.step + 1 == steps && how % 2 == 0) {
+        if (stage == IDisputeGame.Stage.Operators && g.turn.step + 1 == steps && how % 4 != 3) {
             return (address(tokenReferee), _choosing(b, g, _better(a, how / 2)));
         }
         uint256 child = how / 8;
-        if (stage == IDisputeGame.Stage.Steps) child = how % 3 == 0 ? steps - 1 : l.step;
+        if (stage == IDisputeGame.Stage.Steps) child = how % 2 == 0 ? steps - 1 : l.step;
         else if (stage == IDisputeGame.Stage.Operators && l.step == g.turn.step && how % 4 < 2) child = l.operator;
         else if (stage == IDisputeGame.Stage.Nodes && l.operator == g.turn.operator && how % 4 < 3) child = l.leaf;
         return (to, _picking(b, opened, child % opened.length));
@@ -288,8 +294,8 @@ contract Adversary is Honest {
     /// @dev A token, or an index around the border of the vocabulary or of its last leaf; of the draws the luckiest.
     function _better(Ask storage a, uint256 how) private view returns (uint256 better) {
         uint256 vocabulary = _vocabulary();
-        if (how % 4 == 0) return (how / 4) % vocabulary;
-        if (how % 4 == 1) return [vocabulary - 1, vocabulary, 511, 512, 1 << 40][how / 4 % 5];
+        if (how % 8 == 0) return (how / 4) % vocabulary;
+        if (how % 8 == 1) return [vocabulary - 1, vocabulary, 511, 512, 1 << 40][how / 4 % 5];
         if (a.temperature == 0) return vocabulary + how / 4 % (512 - vocabulary);
         int256 most = type(int256).min;
         for (uint256 index = vocabulary; index < 512; ++index) {

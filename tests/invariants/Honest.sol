@@ -155,7 +155,7 @@ abstract contract Honest is Player {
         Ask storage a = asks[c.ask];
         if (!c.shown) {
             bytes memory unread = abi.encodeCall(IDisputeGame.challengeUnread, (a.request, c.answer));
-            c.doubted = _call(challenger, address(game), _ceilingWei(), unread);
+            _challenge(c, unread);
             return;
         }
         (bool faulty, bytes memory refuting) = _fault(c);
@@ -165,7 +165,12 @@ abstract contract Honest is Player {
         }
         bytes memory challenge =
             abi.encodeCall(IDisputeGame.challenge, (a.request, c.answer, _tokens(c), _firstWrong(c)));
-        c.doubted = _call(challenger, address(game), _ceilingWei(), challenge);
+        _challenge(c, challenge);
+    }
+
+    function _challenge(Claim storage c, bytes memory data) private {
+        c.doubted = _call(challenger, address(game), _ceilingWei(), data);
+        _promise(c.doubted || vm.getBlockTimestamp() > _closesAt(c), "whoever pays the ceiling in time can challenge");
     }
 
     /* GAMES */
