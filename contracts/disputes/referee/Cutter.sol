@@ -121,15 +121,9 @@ library Cutter {
     {
         while (place < stop) {
             uint256 letter = _byte(text, place);
-            if (letter < 0x80) {
-                if ((ASCII >> (letter << 1)) & 3 != class) break;
-                // Below `stop`, which is a length in memory.
-                unchecked {
-                    ++place;
-                }
-                continue;
-            }
-            (uint256 found, uint256 next) = unit(text, place, stop, classes);
+            uint256 found = (ASCII >> (letter << 1)) & 3;
+            uint256 next = place + 1;
+            if (letter > 0x7f) (found, next) = unit(text, place, stop, classes);
             if (found != class) break;
             place = next;
         }
