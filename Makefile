@@ -12,8 +12,8 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 # Of `make demo`: the shipped model, unless the command says MODEL=smollm2. What the environment calls so is another.
 MODEL :=
 
-.PHONY: help demo demo-panel demo-picture test chain-tests python-tests prove symbolic check bench gas abi lock install \
-    wheel contracts-built diagrams clean
+.PHONY: help demo demo-panel demo-picture test contract-tests journeys computing games ape-built prove symbolic check \
+    bench gas abi lock install wheel contracts-built diagrams clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -30,16 +30,23 @@ demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.sv
 
 test: install contracts-built wheel ## all tests
 	forge test
-	@$(MAKE) --no-print-directory -j2 chain-tests python-tests
+	@$(MAKE) --no-print-directory -j2 contract-tests journeys computing games
 
-# Beside one another: one core compiles for Ape, then waits for blocks; the other computes.
-chain-tests:
-	@tools/quietly "Compiling the contracts for Ape" ape compile
+# Two at a time, the longest first: journeys wait for blocks most of the time, and much else keeps one core busy.
+contract-tests: ape-built
 	ape test tests/contracts
+
+journeys:
 	$(PY) -m pytest -p no:ape_test tests/e2e
 
-python-tests:
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim
+computing:
+	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/attestation tests/sim
+
+games:
+	$(PY) -m pytest -p no:ape_test tests/disputes
+
+ape-built: install
+	@tools/quietly "Compiling the contracts for Ape" ape compile
 
 prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game, a siege
 	$(PY) tests/prove.py
