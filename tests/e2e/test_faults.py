@@ -313,7 +313,8 @@ def test_check__model_missing__names_it_and_fails(config):
     process = start(config, "check")
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    lines = said.splitlines()
+    # The chain of these tests was rewound and stands still, which may be long enough for a remark on clocks.
+    lines = [line for line in said.splitlines() if line.split()[:2] != ["look", "clock"]]
     assert [line.split()[:2] for line in lines[:5]] == [
         ["right", "chain"],
         ["right", "contracts"],
