@@ -223,9 +223,10 @@ class WorkerProcess:
             self._popen.wait()
         self._channel.close()
         self._ears.join()
-        if self._stderr >= 0:
-            os.close(self._stderr)
-            self._stderr = -1
+        with self._changed:  # another job's caller may read it
+            if self._stderr >= 0:
+                os.close(self._stderr)
+                self._stderr = -1
 
     def _report(self, reply: Message) -> None:
         what, done, total = reply.get("what"), reply.get("done"), reply.get("total")
@@ -252,8 +253,9 @@ class WorkerProcess:
         name = SIGNAL_NAMES.get(-status, "a signal") if status < 0 else ""
         ended = f"{f'killed by {name}' if name else f'exit status {status}'} {meanwhile}"
         ended += f"; {CURES[name]}" if name in CURES else ""
-        if self._stderr < 0:
-            return ended
-        size = os.fstat(self._stderr).st_size
-        last_words = os.pread(self._stderr, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
+        with self._changed:
+            if self._stderr < 0:
+                return ended
+            size = os.fstat(self._stderr).st_size
+            last_words = os.pread(self._stderr, LAST_WORDS_BYTES, max(0, size - LAST_WORDS_BYTES))
         return f"{ended}; {last_words!a}" if last_words else ended

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE, BINDINGS = "llama_cpp", "llama_cpp.llama_cpp"
 ONE_PLACE = ("oracle/engines/llama_native.py", "load")
 BY_NAME = {"import_module", "__import__", "getattr"}
-OTHER_IMPORTS = {"bench/llama_check.py"}
+OTHER_IMPORTS = {"bench/exact_together.py", "bench/llama_check.py"}
 """Files that use the bindings and load nothing with them."""
 
 

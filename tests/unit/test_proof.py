@@ -170,17 +170,17 @@ def test_exact__one_weight_changes_between_the_passes__is_found(tmp_path, monkey
     path = tmp_path / "tiny.gguf"
     manifest = tiny_gguf.write(path)
     engine = engine_of("exact", manifest, path)
-    true, passes = engine.read, []
+    true, passes = exact_engine.Reader.read, []
 
-    def read(tokens, rows):
+    def read(reader, tokens, rows):
         passes.append(len(tokens))
-        logits = true(tokens, rows)
+        logits = true(reader, tokens, rows)
         if len(tokens) > 1:
             logits[0] = logits[0].copy()
             logits[0][3] += 1
         return logits
 
-    monkeypatch.setattr(engine, "read", read)
+    monkeypatch.setattr(exact_engine.Reader, "read", read)
     with pytest.raises(ProofFailed, match="other logits"):
         engine.prove()
     assert passes == [1] * (proof.READ + proof.CHOSEN - 1) + [proof.READ + proof.CHOSEN - 1]

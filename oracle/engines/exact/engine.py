@@ -81,7 +81,7 @@ class ExactEngine(InProcess):
     def prove(self) -> str:
         """The device gave the known answer before the model was loaded; now the model, bit for bit."""
         known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
-        reader = _Reader(self._forward, context)
+        reader = Reader(self._forward, context)
         shown = proof.prove(reader, self._vocabulary, context, known, None, self._on_progress)
         return f"the exact engine's known answer; {shown}, with the same bits"
 
@@ -205,7 +205,7 @@ class ExactEngine(InProcess):
         self._on_progress("hash", done, total)
 
 
-class _Reader:
+class Reader:
     """What `proof.prove` reads with: nothing else runs yet."""
 
     def __init__(self, forward: Forward, context: int) -> None:
