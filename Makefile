@@ -12,7 +12,7 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 # Of `make demo`: the shipped model, unless the command says MODEL=smollm2. What the environment calls so is another.
 MODEL :=
 
-.PHONY: help demo demo-panel demo-picture test contract-tests journeys computing games ape-built prove symbolic check \
+.PHONY: help demo demo-panel demo-picture test chain-tests python-tests ape-built prove symbolic check \
     bench gas abi lock install wheel contracts-built diagrams clean
 .DEFAULT_GOAL := help
 
@@ -30,20 +30,16 @@ demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.sv
 
 test: install contracts-built wheel ## all tests
 	forge test
-	@$(MAKE) --no-print-directory -j2 contract-tests journeys computing games
+	@$(MAKE) --no-print-directory -j2 chain-tests python-tests
 
-# Two at a time, the longest first: journeys wait for blocks most of the time, and much else keeps one core busy.
-contract-tests: ape-built
+# Beside one another: Ape's tests, then whole processes, which wait for blocks most of the time; and what only computes.
+# Not Ape beside whole processes, one of which deploys with Ape.
+chain-tests: ape-built
 	ape test tests/contracts
-
-journeys:
 	$(PY) -m pytest -p no:ape_test tests/e2e
 
-computing:
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/attestation tests/sim
-
-games:
-	$(PY) -m pytest -p no:ape_test tests/disputes
+python-tests:
+	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim
 
 ape-built: install
 	@tools/quietly "Compiling the contracts for Ape" ape compile
