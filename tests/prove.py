@@ -48,33 +48,30 @@ def search(seed: int) -> str:
     return f"{games} games, none gains"
 
 
-def verdicts(seed: int) -> str:
-    """Generated and changed TEE evidence, judged by contract, Python and dcap-qvl."""
-    environment = {**os.environ, "DIDYMA_VERDICTS": str(DOCUMENT_SETS), "DIDYMA_SEED": str(seed)}
-    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/attestation/test_verdicts.py"]
+def whole(tests: str, seed: int, setting: str, count: int) -> None:
+    """Runs tests that take a share otherwise. setting: the environment's name for how much of it."""
+    environment = {**os.environ, setting: str(count), "DIDYMA_SEED": str(seed)}
+    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", tests]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AssertionError(done.stdout + done.stderr)
+
+
+def verdicts(seed: int) -> str:
+    """Generated and changed TEE evidence, judged by contract, Python and dcap-qvl."""
+    whole("tests/attestation/test_verdicts.py", seed, "DIDYMA_VERDICTS", DOCUMENT_SETS)
     return f"{DOCUMENT_SETS} sets of documents and what was made of each, equal verdicts"
 
 
 def text(seed: int) -> str:
     """Rows of tokens that are not a text's, each shown wrong."""
-    environment = {**os.environ, "DIDYMA_CLAIMS": str(CLAIMS), "DIDYMA_SEED": str(seed)}
-    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/disputes/test_text_faults.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise AssertionError(done.stdout + done.stderr)
+    whole("tests/disputes/test_text_faults.py", seed, "DIDYMA_CLAIMS", CLAIMS)
     return f"{CLAIMS} wrong rows of tokens for each of two vocabularies, each shown wrong"
 
 
 def batches(seed: int) -> str:
     """Jobs that join, wait, share, guess and leave in one batch of the exact engine."""
-    environment = {**os.environ, "DIDYMA_BATCHES": str(BATCHES), "DIDYMA_SEED": str(seed)}
-    command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/exact/test_batch.py"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise AssertionError(done.stdout + done.stderr)
+    whole("tests/exact/test_batch.py", seed, "DIDYMA_BATCHES", BATCHES)
     return f"{BATCHES} batches of some 20 jobs, every logit that of a job alone"
 
 

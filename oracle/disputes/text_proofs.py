@@ -7,9 +7,9 @@ from oracle.disputes.text_faults import Case, TextFault, TextProof
 from oracle.engines.exact.pretokenizers import CUTTER_NUMBERS
 from oracle.engines.exact.vocabulary import NO_TOKEN, Token, Vocabulary
 from oracle.errors import BadProof
+from oracle.merkle.tokens import ENTRIES, LEAF_BYTES
 from oracle.merkle.tree import Tree, leaf_hash
 
-ROW_ENTRIES = 4
 BEGINS = 1 << 31
 """A bit of an entry's end."""
 
@@ -52,8 +52,8 @@ class Row:
             token.id.to_bytes(4, "big") + (token.end | BEGINS * token.begins).to_bytes(4, "big")
             for token in (*tokens, *output)
         )
-        size = 8 * ROW_ENTRIES
-        self._leaves = [entries[at : at + size].ljust(size, b"\0") for at in range(0, len(entries), size)]
+        starts = range(0, len(entries), LEAF_BYTES)
+        self._leaves = [entries[at : at + LEAF_BYTES].ljust(LEAF_BYTES, b"\0") for at in starts]
         self._tree = Tree(map(leaf_hash, self._leaves))
         self._counts = len(tokens), len(output)
 
@@ -66,7 +66,7 @@ class Row:
         """The one that holds token `index`. Raises BadProof."""
         if not 0 <= index < sum(self._counts):
             raise BadProof(f"the answer has no token {index}")
-        return self._leaves[index // ROW_ENTRIES], self._tree.proof(index // ROW_ENTRIES)
+        return self._leaves[index // ENTRIES], self._tree.proof(index // ENTRIES)
 
 
 def shown(case: Case, proof: TextProof, entries: VocabularyTree, row: Row) -> tuple[object, ...]:

@@ -20,13 +20,13 @@ from itertools import pairwise
 
 from oracle.engines.exact.pretokenizers import CUTTERS, ENDS, WHOLE_WORDS
 from oracle.engines.exact.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, Tokenizer, merge_ranks
+from oracle.engines.prompts import MAX_PIECE_BYTES
 from oracle.errors import BadModelFile
 from oracle.models.gguf import Gguf
 
 NO_TOKEN = 0xFFFFFF  # in place of a part
 UNMERGED = (NO_TOKEN, NO_TOKEN, 0)
 DEEPEST_WALK = 32
-LONGEST_TOKEN = 1024  # bytes
 QUESTION_MARK = ord("?")
 
 
@@ -296,8 +296,8 @@ def _refused(reason: str) -> BadModelFile:
 
 def _checked(made: Vocabulary) -> Vocabulary:
     longest = max(len(entry.spelled) for entry in made.entries)
-    if longest > LONGEST_TOKEN:
-        raise _refused(f"a token spells {longest} bytes; {LONGEST_TOKEN} are read")
+    if longest > MAX_PIECE_BYTES:
+        raise _refused(f"a token spells {longest} bytes; {MAX_PIECE_BYTES} are read")
     reached = [token for token, entry in enumerate(made.entries) if entry.left != NO_TOKEN]
     walk = max((max(len(made.left_spine(token)), len(made.right_spine(token))) for token in reached), default=0)
     if walk > DEEPEST_WALK:
