@@ -98,7 +98,7 @@ def test_is_wrong__any_proof_against_the_tokens_of_any_prompt__shows_nothing(kin
     random, judged = Random(SEED), Counter[str]()
     for _ in range(VOCABULARIES * 2):
         vocabulary = table(MAKERS[kind](random))
-        right = case(vocabulary, prompt(random, 12), manifest(*random.choice(WRAPPERS)))
+        right = case(vocabulary, prompt(random, 60), manifest(*random.choice(WRAPPERS)))
         assert find(right) is None
         for shown in attacks(random, right):
             try:
