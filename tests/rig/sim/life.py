@@ -155,13 +155,15 @@ class Life(RuleBasedStateMachine):
     @step()
     def foreign_challenge(self) -> None:
         self.question(8)
-        challenged = False
+        self.count("foreign challenge", self._soon(self.strangers.challenge))
+
+    def _soon(self, happens: Callable[[], bool]) -> bool:
+        """Lives on until something happens, for two turns at most. Whether it did."""
         for _ in range(2 * TURN):
             self.play.live(1)
-            challenged = self.strangers.challenge()
-            if challenged:
-                break
-        self.count("foreign challenge", challenged)
+            if happens():
+                return True
+        return False
 
     # -- the chain ---------------------------------------------------------------------------------------------------
 
@@ -332,13 +334,7 @@ class Life(RuleBasedStateMachine):
         for endpoint in self.play.endpoints:
             endpoint.script("eth_estimateGas", "result", hex(60_000), times)
         self.question(8)
-        failed = False
-        for _ in range(2 * TURN):
-            self.play.live(1)
-            failed = self.checks.has_failed()
-            if failed:
-                break
-        self.count("out of gas", failed)
+        self.count("out of gas", self._soon(self.checks.has_failed))
         self.checks.failures_are_known()
 
     # -- the machine -------------------------------------------------------------------------------------------------
