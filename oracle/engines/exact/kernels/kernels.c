@@ -5,12 +5,13 @@
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include "constants.h"
+#include "fixed.h"
 #include "quants.h"
 
 #include <stdlib.h>
 
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
-#define LARGEST_VALUE ((1 << 25) - 1)
 
 #if defined(VECTOR_VARIANTS)
 static const Variant *const VARIANTS[] = {&plain_variant, &avx2_variant, &avx512_variant};
@@ -199,10 +200,10 @@ static int64_t rotate(int32_t *x, const Heads *h, const int64_t *c, const int64_
     for (int64_t i = 0; i < h->pairs; i++) {
         int64_t first = h->interleaved ? 2 * i : i, second = h->interleaved ? 2 * i + 1 : i + h->pairs;
         int64_t a = x[first], b = x[second];
-        x[first] = (int32_t)saturate(round_shift(a * c[i] - b * s[i], 24), INT32_MAX);
-        x[second] = (int32_t)saturate(round_shift(a * s[i] + b * c[i], 24), INT32_MAX);
+        x[first] = (int32_t)saturate(round_shift(a * c[i] - b * s[i], SCALE_BITS), INT32);
+        x[second] = (int32_t)saturate(round_shift(a * s[i] + b * c[i], SCALE_BITS), INT32);
     }
-    for (int64_t i = 0; i < h->width; i++) saturated += at_limit(x[i], INT32_MAX);
+    for (int64_t i = 0; i < h->width; i++) saturated += at_limit(x[i], INT32);
     return saturated;
 }
 
@@ -214,7 +215,7 @@ static int prepare_head(const Attention *a, const int32_t *x, const int64_t *nor
     if (norm) {
         int64_t *z = wide + h->width;
         for (int64_t i = 0; i < h->width; i++) wide[i] = x[i];
-        add_count(saturated, a->variant->normalize(wide, h->width, norm, h->epsilon, (int)down, INT32_MAX, z));
+        add_count(saturated, a->variant->normalize(wide, h->width, norm, h->epsilon, (int)down, INT32, z));
         for (int64_t i = 0; i < h->width; i++) y[i] = (int32_t)z[i];
     } else
         memcpy(y, x, sizeof(int32_t) * (size_t)h->width);

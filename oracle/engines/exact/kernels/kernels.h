@@ -98,22 +98,9 @@ typedef void item_fn(void *context, int64_t item, int thread);
 #define MAX_THREADS 64
 void parallel(int threads, int64_t items, item_fn *fn, void *context);
 
-/* R(v, s) of the reference. */
-INLINE int64_t round_shift(int64_t v, int s) {
-    return s <= 0 ? (int64_t)((uint64_t)v << -s) : (v + ((int64_t)1 << (s - 1))) >> s;
-}
-
-INLINE int64_t saturate(int64_t v, int64_t largest) { return v > largest ? largest : v < -largest ? -largest : v; }
-
-INLINE int at_limit(int64_t v, int64_t largest) { return (v == largest) | (v == -largest); }
-
 /* Counts of several threads. */
 INLINE void add_count(int64_t *total, int64_t count) {
     if (count) __atomic_fetch_add(total, count, __ATOMIC_RELAXED);
 }
-
-INLINE int bit_length(uint64_t v) { return v ? 64 - __builtin_clzll(v) : 0; }
-
-INLINE uint64_t magnitude(int64_t v) { return v < 0 ? -(uint64_t)v : (uint64_t)v; }
 
 #endif

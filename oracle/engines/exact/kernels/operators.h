@@ -6,15 +6,11 @@
 #ifndef DIDYMA_OPERATORS_H
 #define DIDYMA_OPERATORS_H
 
+#include "constants.h"
+#include "fixed.h"
 #include "kernels.h"
 #include "powers.h"
 
-#include <math.h>
-
-#define MANTISSA 32767
-#define INT32_LIMIT INT32_MAX /* saturated values are never INT32_MIN */
-#define ACT_LIMIT (((int64_t)1 << 47) - 1)
-#define LOG2_E 24204406
 #define PARTIAL 64 /* pairs whose products with a byte stay in int32: 128 * 32767 * 255 < 2^31 */
 
 INLINE int shift_of(uint64_t bits) {
@@ -31,10 +27,10 @@ INLINE int row_shift(const int32_t *x, int64_t n) {
 /* R(x, s) without leaving int32: floor((floor(x / 2^(s-1)) + 1) / 2). */
 INLINE int16_t mantissa32(int32_t x, int s) {
     int32_t m = s ? ((x >> (s - 1)) + 1) >> 1 : x;
-    return (int16_t)(m > MANTISSA ? MANTISSA : m < -MANTISSA ? -MANTISSA : m);
+    return (int16_t)(m > LARGEST_MANTISSA ? LARGEST_MANTISSA : m < -LARGEST_MANTISSA ? -LARGEST_MANTISSA : m);
 }
 
-INLINE int16_t mantissa64(int64_t x, int s) { return (int16_t)saturate(round_shift(x, s), MANTISSA); }
+INLINE int16_t mantissa64(int64_t x, int s) { return (int16_t)saturate(round_shift(x, s), LARGEST_MANTISSA); }
 
 /* Row t's padding and sums of half blocks, from its mantissas. */
 INLINE void complete(const Rows *rows, int64_t n, int64_t t) {
@@ -71,14 +67,6 @@ static void quantize_wide(const int64_t *x, int64_t n, const Rows *rows, int64_t
         for (int64_t i = 0; i < n; i++) m[i] = mantissa64(x[i], s);
     rows->shift[t] = s;
     complete(rows, n, t);
-}
-
-/* floor(sqrt(v)), v < 2^63. */
-INLINE int64_t root(int64_t v) {
-    int64_t r = (int64_t)sqrt((double)v);
-    while ((uint64_t)r * (uint64_t)r > (uint64_t)v) r--;
-    while ((uint64_t)(r + 1) * (uint64_t)(r + 1) <= (uint64_t)v) r++;
-    return r;
 }
 
 static int64_t normalize(const int64_t *restrict x, int64_t n, const int64_t *restrict weight, int64_t epsilon, int down,
@@ -122,8 +110,8 @@ static int64_t gated(const int32_t *restrict gate, const int32_t *restrict up, i
             int64_t rest = of - sigma * by;
             sigma += (rest >= by) - (rest < 0);
             int64_t silu = (g * sigma + (1 << 23)) >> 24;
-            act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, ACT_LIMIT);
-            saturated += at_limit(act[i], ACT_LIMIT);
+            act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, LARGEST_ACT);
+            saturated += at_limit(act[i], LARGEST_ACT);
         }
     }
     return saturated;
@@ -132,12 +120,12 @@ static int64_t gated(const int32_t *restrict gate, const int32_t *restrict up, i
 static int32_t score(const int64_t *restrict dots, int64_t scale, int query_shift, const int32_t *restrict key_shift,
                      int64_t count, int32_t *restrict z, int64_t *saturated) {
     int64_t at = 0;
-    int32_t largest = -INT32_LIMIT;
+    int32_t largest = -INT32;
     for (int64_t j = 0; j < count; j++) {
         int64_t down = 44 - query_shift - key_shift[j];
-        int64_t v = saturate(((dots[j] * scale >> (down - 1)) + 1) >> 1, INT32_LIMIT);
+        int64_t v = saturate(((dots[j] * scale >> (down - 1)) + 1) >> 1, INT32);
         z[j] = (int32_t)v;
-        at += at_limit(v, INT32_LIMIT);
+        at += at_limit(v, INT32);
         largest = z[j] > largest ? z[j] : largest;
     }
     *saturated += at;

@@ -2,6 +2,7 @@
  *
  * `weights.load` has already refused scales that are not finite and rows whose sums could leave int64.
  */
+#include "fixed.h"
 #include "quants.h"
 
 /* 32 columns of one GGUF row. */
