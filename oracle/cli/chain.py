@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from oracle.attestation.registration import EXACT_ENGINE
+from oracle.attestation.attested_keys import EXACT_ENGINE
 from oracle.chain.deployment import Deployment
 from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
 from oracle.chain.units import ETHER, GWEI, NOBODY

@@ -16,12 +16,12 @@ from rich.console import Console
 from web3 import Web3
 
 from oracle.attestation import identity, keeper
+from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.collateral import ROOT, Collateral
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import MACHINE
 from oracle.attestation.keeper import DevSource, Pccs, Read, Source, Standing
 from oracle.attestation.quote import Quote
-from oracle.attestation.registration import QuoteProducer
 from oracle.attestation.verifier import Policy, judge
 from oracle.chain.bindings import Binding
 from oracle.chain.connect import connect

@@ -27,9 +27,9 @@ from web3 import Web3
 from web3.types import RPCEndpoint
 
 from oracle import ENVIRONMENT_PREFIX
+from oracle.attestation.attested_keys import EXACT_ENGINE
 from oracle.attestation.dev import MACHINE, root_key
 from oracle.attestation.identity import measurement_id, platform_id
-from oracle.attestation.registration import EXACT_ENGINE
 from oracle.chain import wiring
 from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment, artifact

@@ -17,11 +17,11 @@ from web3.exceptions import Web3Exception
 from web3.types import EventData
 
 from oracle.attestation import verifier
+from oracle.attestation.attested_keys import Registration
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import Source
 from oracle.attestation.private import Recipient
 from oracle.attestation.quote import CREDENTIAL_BYTES, Quote
-from oracle.attestation.registration import Registration
 from oracle.client import OracleClient
 from oracle.errors import NotTrusted
 

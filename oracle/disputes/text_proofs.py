@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 from oracle.disputes.text_faults import Case, TextFault, TextProof
-from oracle.engines.exact.pretokenizers import CUTTER_NUMBERS
+from oracle.engines.exact.cutter import CUTTER_NUMBERS
 from oracle.engines.exact.vocabulary import NO_TOKEN, Token, Vocabulary
 from oracle.errors import BadProof
 from oracle.merkle.tokens import ENTRIES, LEAF_BYTES

@@ -5,10 +5,10 @@ from typing import Any
 import structlog
 from web3 import Web3
 
+from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import LOCAL_CHAINS, MACHINE
 from oracle.attestation.keeper import DevSource, Pccs, Source
-from oracle.attestation.registration import QuoteProducer
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.follower import Follower

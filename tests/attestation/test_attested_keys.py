@@ -13,8 +13,8 @@ from eth_hash.auto import keccak
 from rig.anvil import CHAIN_ID, Anvil
 from web3.logs import DISCARD
 
+from oracle.attestation.attested_keys import Registration
 from oracle.attestation.dev import DevTee, Level
-from oracle.attestation.registration import Registration
 from oracle.chain.units import NOBODY
 
 KEY: LocalAccount = Account.from_key(keccak(b"made inside"))

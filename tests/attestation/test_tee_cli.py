@@ -22,10 +22,10 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError
 
 from oracle.attestation import identity
+from oracle.attestation.attested_keys import EXACT_ENGINE, Registration
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.quote import Quote
-from oracle.attestation.registration import EXACT_ENGINE, Registration
 from oracle.chain.deployment import Deployment
 from oracle.cli import app, tee
 from oracle.client import OracleClient, devnet

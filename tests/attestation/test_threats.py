@@ -21,8 +21,8 @@ from rig.anvil import CHAIN_ID, ROOT, Anvil
 from web3 import Web3
 from web3.exceptions import ContractLogicError
 
+from oracle.attestation.attested_answers import signed_answer
 from oracle.attestation.dev import INTEL_QE_VENDOR, INTEL_ROOT_KEY, LOCAL_CHAINS, MACHINE, DevTee, _signature, root_key
-from oracle.attestation.eip712 import signed_answer
 from oracle.attestation.gpu import gate
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource

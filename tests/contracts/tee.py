@@ -11,10 +11,10 @@ from eth_account.signers.local import LocalAccount
 from eth_utils import keccak
 from world import ETHER, OUTPUT, TOKENS_ROOT, Answered, Asked, World, maker, terms
 
+from oracle.attestation.attested_answers import signed_answer
+from oracle.attestation.attested_keys import Registration
 from oracle.attestation.collateral import Posting
 from oracle.attestation.dev import DevTee
-from oracle.attestation.eip712 import signed_answer
-from oracle.attestation.registration import Registration
 from oracle.chain import requests, wiring
 from oracle.chain.services import Policy
 

@@ -9,8 +9,8 @@ from eth_utils import keccak
 from tee import CAP, DAY, ENGINE, GRACE_CAP, KEY, enclave
 from world import ANSWERED, ETHER, FINAL, GWEI, OUTPUT, TOKENS_ROOT, UNDELIVERED, WRONG
 
+from oracle.attestation.attested_answers import signed_answer
 from oracle.attestation.dev import Level
-from oracle.attestation.eip712 import signed_answer
 from oracle.chain import requests
 from oracle.chain.units import NOBODY
 

@@ -8,7 +8,7 @@ from exact.test_tokenizer import SCRIPTS, SIGNS, SPACES, WORDS
 from rig.anvil import anvil
 
 from oracle.engines.exact import unicode_classes
-from oracle.engines.exact.pretokenizers import ALIKE, CUTTER_NUMBERS, CUTTERS
+from oracle.engines.exact.cutter import ALIKE, CUTTER_NUMBERS, CUTTERS
 from oracle.engines.exact.unicode_classes import LAST_CODE, class_of
 from oracle.engines.exact.vocabulary import unit_bytes, units
 

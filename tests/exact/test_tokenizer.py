@@ -10,7 +10,7 @@ from rig.tiny_gguf import vocabulary
 
 from models.language import Writer
 from models.tokenizer import LETTERS, learn
-from oracle.engines.exact.pretokenizers import ALIKE, CUTTERS
+from oracle.engines.exact.cutter import ALIKE, CUTTERS
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.prompts import MAX_TEXT_BYTES

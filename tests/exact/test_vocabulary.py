@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rig.real import smollm2
 
-from oracle.engines.exact.pretokenizers import ALIKE, CUTTERS, ENDS
+from oracle.engines.exact.cutter import ALIKE, CUTTERS, ENDS
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import NO_TOKEN, Kind, Status, Vocabulary, table, unit_bytes, units
 from oracle.errors import BadModelFile

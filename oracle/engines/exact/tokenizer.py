@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from oracle.engines.exact.pretokenizers import CUTTERS, WHOLE_WORDS
+from oracle.engines.exact.cutter import CUTTERS, WHOLE_WORDS
 from oracle.engines.prompts import SPACE_MARK, check_length, cut_markers, markers, readable
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import prompt_bytes

@@ -18,7 +18,7 @@ from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
 
-from oracle.engines.exact.pretokenizers import CUTTERS, ENDS, WHOLE_WORDS
+from oracle.engines.exact.cutter import CUTTERS, ENDS, WHOLE_WORDS
 from oracle.engines.exact.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, Tokenizer, merge_ranks
 from oracle.engines.prompts import MAX_PIECE_BYTES
 from oracle.errors import BadModelFile
@@ -98,7 +98,7 @@ class Vocabulary:
 
     kind: Kind
     cutter: str
-    """A name in `pretokenizers.ENDS`; empty for SENTENCEPIECE."""
+    """A name in `cutter.ENDS`; empty for SENTENCEPIECE."""
     whole_words: bool
     prefix: bytes
     """What is put before a text that is not empty: a space or nothing."""

@@ -8,10 +8,10 @@ from functools import partial
 import structlog
 from eth_utils.crypto import keccak
 
+from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.collateral import ROOT, Collateral
 from oracle.attestation.keeper import Source, Standing, changes, check, needed, view
 from oracle.attestation.quote import Quote
-from oracle.attestation.registration import QuoteProducer
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_checksum_address
 
+from oracle.attestation.attested_keys import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.attestation.collateral import Collateral
 from oracle.attestation.keeper import Source
-from oracle.attestation.registration import EXACT_ENGINE, QuoteProducer, Registration
 from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import artifact

@@ -13,7 +13,7 @@ from eth_account.signers.local import LocalAccount
 from eth_typing import ChecksumAddress
 from eth_utils.address import to_checksum_address
 
-from oracle.attestation.registration import Registration
+from oracle.attestation.attested_keys import Registration
 
 LIFE_SECONDS = 7 * 86_400
 """How long a key lives at most: `AttestedKeys.MAX_LIFE`."""

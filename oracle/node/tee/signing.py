@@ -12,7 +12,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 
 from oracle.attestation import gpu, private
-from oracle.attestation.eip712 import signed_answer
+from oracle.attestation.attested_answers import signed_answer
 from oracle.chain.contracts import Contracts
 from oracle.chain.headers import FIELDS
 from oracle.chain.requests import Answer

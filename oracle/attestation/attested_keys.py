@@ -1,8 +1,9 @@
-"""What a key made inside a TEE is registered with: what evidence must contain, and what the key signs.
+"""The registration of a key made inside a TEE: what the evidence must contain, and what the key signs.
 
-The same rules in Solidity: `contracts/attestation/AttestedKeys.sol`.
+The same rules in Solidity: `contracts/attestation/AttestedKeys.sol`; a test compares the digests.
 """
 
+from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
@@ -11,12 +12,35 @@ from eth_account.signers.local import LocalAccount
 from eth_hash.auto import keccak
 from eth_typing import ChecksumAddress
 
-from oracle.attestation.eip712 import REGISTRATION, sign
 from oracle.attestation.quote import Quote
 
 EXACT_ENGINE = keccak(b"didyma.engine.exact.v1")
 """Engine id of the integer engine: the one whose answers the dispute game can judge."""
 BINDING = keccak(b"didyma.attested-key.v1")
+REGISTRATION = {
+    "node": "address",
+    "signer": "address",
+    "modelRoot": "bytes32",
+    "engineId": "bytes32",
+    "challengeBlock": "uint32",
+    "evaluation": "uint16",
+}
+
+
+def sign(
+    key: LocalAccount,
+    chain_id: int,
+    attester: ChecksumAddress,
+    types: Mapping[str, Mapping[str, str]],
+    message: Mapping[str, Any],
+) -> bytes:
+    """An EIP-712 message under the contract's domain: r, s, v.
+
+    types: of the message first, then of the structs in it.
+    """
+    domain = {"name": "Didyma attestation", "version": "1", "chainId": chain_id, "verifyingContract": attester}
+    fields = {name: [{"name": f, "type": t} for f, t in struct.items()] for name, struct in types.items()}
+    return bytes(key.sign_typed_data(domain, fields, dict(message)).signature)
 
 
 class QuoteProducer(Protocol):
