@@ -77,7 +77,7 @@ class Collateral:
         return _first(self.tcb_info_issuer_chain)
 
     def postings(self, quote: Quote) -> list[Posting]:
-        """All calls, in order, that a chain needs which knows nothing yet."""
+        """All calls, in order, that a chain without any documents needs."""
         authority, signer = certificate_id(ROOT, self.authority), certificate_id(ROOT, self.signer)
         return [
             Posting("postCertificate", (ROOT, self.authority)),

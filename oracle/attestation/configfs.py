@@ -64,6 +64,6 @@ class ConfigfsTsm:
         (self._entry / "inblob").write_bytes(data)
 
     def _remove(self) -> None:
-        """The kernel's folders go as they come, with all that is in them."""
+        """Removes a report's folder; the kernel removes what is in it."""
         with contextlib.suppress(OSError):  # not the kernel's, or gone
             self._entry.rmdir()

@@ -240,7 +240,7 @@ class DevTee:
         return self.signed_quote(signed)
 
     def signed_quote(self, signed: bytes) -> Quote:
-        """Whatever header and body, signed as this machine signs its own."""
+        """Any header and body, signed with this machine's key."""
         attestation, auth = self._key("attestation"), bytes(range(32))
         key = b"".join(_point(attestation))
         qe = bytearray(384)

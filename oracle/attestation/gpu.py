@@ -267,7 +267,7 @@ def _shown(lines: Sequence[str]) -> str:
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """With all that it started, unless it was waited for: its number may by then be somebody else's."""
+    """Kills it with all that it started, unless it was waited for: its number may then be another process's."""
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

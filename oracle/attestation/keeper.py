@@ -132,7 +132,7 @@ class Pccs:
 
 
 def _signed(reply: httpx.Response, name: str) -> tuple[str, bytes]:
-    """What was signed, character for character, for the vendor's JSON has no spaces; and the signature."""
+    """The signed text, character for character (the vendor's JSON has no spaces), and the signature."""
     found = reply.json()
     return json.dumps(found[name], separators=(",", ":"), ensure_ascii=False), bytes.fromhex(found["signature"])
 
@@ -146,7 +146,7 @@ def _header(reply: httpx.Response, *names: str) -> str:
 
 
 def _evaluation(collateral: Collateral) -> int:
-    """Raises SourceUnavailable where the source is between two."""
+    """Its number. Raises SourceUnavailable where the source mixes two."""
     try:
         return collateral.evaluation
     except (ValueError, KeyError, TypeError) as error:
@@ -177,7 +177,7 @@ class DevSource:
 
 @dataclass(frozen=True)
 class Standing:
-    """What stands on chain about one platform in one TCB evaluation. What does not is all zero."""
+    """What stands on chain about one platform in one TCB evaluation. Missing documents are all zero."""
 
     evaluation: int
 
@@ -317,9 +317,9 @@ def needed(collateral: Collateral, quote: Quote, standing: Standing) -> list[Pos
 
 
 def changes(postings: Sequence[Posting], standing: Standing) -> bool:
-    """Whether they say more than that what stands is still so: an evaluation that does not, or something revoked.
+    """Whether they say more than that the stored documents still hold: another evaluation, or something revoked.
 
-    Intel dates the same documents anew often. Of a revocation list that revokes anything the answer is yes.
+    Intel often dates the same documents anew. A revocation list that revokes anything always counts.
     """
     for posting in postings:
         if posting.function == "postCrl" and len(x509.load_der_x509_crl(posting.arguments[1])):

@@ -153,7 +153,7 @@ def _signed_bytes(raw: bytes) -> int:
 
 
 def _foreign(raw: bytes) -> str | None:
-    """What bytes are that somebody took for a quote; None if they may be one."""
+    """What the bytes are instead of a quote; None if they may be one."""
     text = raw.lstrip()
     is_json, is_nvidia = text[:1] in (b"{", b"["), b"nvidia" in raw.lower() or b'"evidence"' in raw
     signs = {

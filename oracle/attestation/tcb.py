@@ -1,9 +1,9 @@
 """What Intel's documents say of a platform: the rules of `contracts/attestation/TcbLevels.sol`, plainly, and why.
 
-The first level that asks for no more than a part has is the verdict on it, and a platform is as bad as its worst part:
-the processor with its TDX module, that module where it is judged apart, and the quoting enclave. A quote of TDX 1.5
-names two modules, the one that launched the domain and the one that runs now; both are judged. A test compares with
-the contract, and with `dcap-qvl`.
+The first level whose demands a part meets is the verdict on it, and a platform is as bad as its worst part: the
+processor with its TDX module, that module where it is judged apart, and the quoting enclave. A quote of TDX 1.5 names
+two modules, the one that launched the domain and the one that runs now; both are judged. A test compares with the
+contract, and with `dcap-qvl`.
 """
 
 import re

@@ -30,7 +30,7 @@ ALL_GAS_PERCENT = 98
 
 
 class Confirmer:
-    """Of one key."""
+    """The confirmer of one key."""
 
     def __init__(
         self, rpc: Rpc, journal: Journal, address: str, settings: SenderSettings, simulator: Simulator, places: Places
@@ -55,8 +55,8 @@ class Confirmer:
         self._must_look = True
 
     async def look_back(self, head: Block) -> None:
-        """Notes whether this head's chain holds the last one: nobody else notices when blocks are replaced that are as
-        young as those in which transactions are first seen."""
+        """Notes whether the last head is an ancestor of this one: nothing else notices when the youngest blocks are
+        replaced."""
         last = self._last_head
         if last is not None and head.hash != last.hash:
             if head.number > last.number + 1:
@@ -159,10 +159,9 @@ class Confirmer:
     async def _identify(
         self, nonce: int, attempts: Sequence[Attempt], head: Block, report: Report
     ) -> tuple[Attempt, Block] | None:
-        """Looks into the block in which a nonce was used: the attempt of ours that is there, whose receipt is late.
-
-        None, and nothing new is signed, while nobody shows the transaction or all show a stranger's. Raises
-        ForeignTransaction once they have done so for a while.
+        """Looks into the block in which a nonce was used, for an attempt of ours whose receipt is late. None while no
+        endpoint shows the transaction, or all show a stranger's; then nothing new is signed. Raises ForeignTransaction
+        once all have shown a stranger's for a while.
         """
         block, hashes = await spenders(self._rpc, self.address, nonce, head)
         for attempt in attempts:

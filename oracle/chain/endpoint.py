@@ -1,6 +1,6 @@
 """One JSON-RPC endpoint: its connection, and what is known of it by what it did.
 
-An endpoint is judged by its faults, its lag, the ranges that it refused, what it left out, and the pace that it stood.
+An endpoint is judged by its faults, its lag, the ranges that it refused, what it left out, and the pace that it allows.
 Its URL may hold credentials: it is known by its index only, and no library's message about a URL leaves this module.
 """
 

@@ -156,7 +156,7 @@ class Endpoints:
     async def _if_served(
         self, endpoint: Endpoint, method: str, params: Sequence[Any], parse: Callable[[Any], T]
     ) -> T | None:
-        """None where the endpoint lacks the method, which is no fault of its, and not asked again."""
+        """None where the endpoint lacks the method: that is no fault, and the method is not asked for again."""
         if method in endpoint.lacks:
             return None
         try:
@@ -249,5 +249,5 @@ class Endpoints:
 
 
 def _is_answer(error: BaseException) -> bool:
-    """An error that asking once more at once would not change."""
+    """Whether asking again at once would give the same error."""
     return isinstance(error, RpcRefused | Doubtful)

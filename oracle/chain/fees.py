@@ -1,7 +1,7 @@
 """What a transaction may cost: a share of what it protects, rising as its clock runs out. Pure arithmetic.
 
 An answer worth a cent must not burn a dollar in a fee spike, and a dispute move that saves a bond must not be stuck
-for a cent. All fees are wei per gas; rounding is against the spender's impatience: caps down, bumps up.
+for a cent. All fees are wei per gas; caps are rounded down, bumps up.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """New heads as endpoints announce them: `eth_subscribe` over a websocket.
 
 An announcement is a reason to look, and nothing else of it is believed: heads are asked for as at every poll. Where an
-endpoint has no websocket, closes it, or is silent, the node polls as before. One that announces too much is heard a few
-times a second.
+endpoint has no websocket, closes it, or is silent, the node polls as before. However many one announces, a few a second
+count.
 """
 
 import asyncio

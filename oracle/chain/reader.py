@@ -1,13 +1,13 @@
 """The one way in which blocks and logs of some contracts are read, and what is doubted of them.
 
-History is read in ranges, of which two endpoints tell if there are two; blocks in which they differ are read singly.
-Young blocks are read singly, many at once, as ancestors of a head that counts (see `heads.py`); their logs by hash.
+History is read in ranges, from two endpoints if there are two; blocks in which they differ are read singly. Young
+blocks are read singly, many at once, as ancestors of a head that counts (see `heads.py`); their logs by hash.
 
-Nothing is believed at once against which something speaks. Against no logs: the block's bloom filter, or another
-endpoint; all are asked then, and the block's receipts, another index of theirs. Against a log: the bloom filter, or an
-endpoint that does not show it; it is believed if two show it, in logs or receipts. What nobody settles is a doubt: it
-is told, and the block is asked for again at later heads. Only after some blocks a bloom filter is taken for what it may
-be, wrong, and a log that one endpoint shows for one that the others have lost.
+What is contradicted is not believed at once. A block's bloom filter, or another endpoint, may contradict that the block
+has no logs: then all endpoints are asked, and the block's receipts, which are another index. The bloom filter, or an
+endpoint that does not show it, may contradict a log: then the log is believed if two endpoints show it, in logs or
+receipts. What nobody settles is a doubt: the reader reports it, and asks for the block again at later heads. After some
+blocks it gives the doubt up: it takes the bloom filter for wrong, and believes a log that only one endpoint shows.
 """
 
 import asyncio
@@ -164,9 +164,8 @@ class Reader:
     # -- single blocks -------------------------------------------------------------------------------------------
 
     async def _logs_of(self, block: Block, head: Block | None) -> list[Log] | None:
-        """The wanted logs of a block; None while they are doubted. head: None to be done with it now.
-
-        Raises Doubtful where it is to be done with now, and endpoints contradict each other.
+        """The wanted logs of a block; None while they are doubted. head: None to settle doubts now. Raises Doubtful if
+        they must be settled now and endpoints contradict each other.
         """
         self._look(block)
         is_unproven = self._proves_blooms and not block.is_hashed
@@ -207,7 +206,7 @@ class Reader:
         return []
 
     def _is_doubted(self, block: Block, head: Block, why: str) -> bool:
-        """Notes a doubt. Whether it is not old enough to be given up."""
+        """Notes a doubt. False once it is old enough to be given up."""
         since = self._doubted.setdefault(block.hash, head.number)
         if head.number - since >= DOUBT_BLOCKS:
             del self._doubted[block.hash]

@@ -169,7 +169,7 @@ def refused(data: bytes, said: str = "") -> CallReverted:
 
 
 def reverted(error: ContractLogicError) -> CallReverted:
-    """web3's error as ours, for those who made their Web3 otherwise than by `connect`."""
+    """web3's error as one of ours, for a Web3 that `connect` did not make."""
     return refused(revert_data(error.data), str(error.message or ""))
 
 

@@ -46,7 +46,7 @@ def _packed(*words: int | bytes) -> bytes:
 
 @lru_cache(maxsize=1 << 16)
 def _drawn(seed_block_hash: bytes, request_id: int, turn: int) -> int:
-    """What a turn's draw rests on. Kept, for a node asks for it in every round as long as the turn lasts."""
+    """The hash that a turn's draw rests on. Cached, because a node asks for it in every round of the turn."""
     return int.from_bytes(keccak(_packed(seed_block_hash, request_id, turn)), "big")
 
 

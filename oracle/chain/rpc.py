@@ -87,7 +87,7 @@ class Rpc(Endpoints):
     async def logs(
         self, block: Block, addresses: Sequence[str], *, everywhere: bool = False
     ) -> dict[int, tuple[Log, ...]]:
-        """All logs of `addresses` in exactly this block: what one endpoint says that has it, or what each says.
+        """All logs of `addresses` in exactly this block: from one endpoint that has the block, or from each.
 
         Raises ReorgedAway when no endpoint has the block any more.
         """
@@ -102,7 +102,7 @@ class Rpc(Endpoints):
         return {endpoint.index: logs for endpoint, logs in found}
 
     async def receipts(self, tx_hash: bytes) -> dict[int, Receipt]:
-        """A transaction's receipt as each endpoint has it that has one. Raises RpcUnavailable."""
+        """A transaction's receipt, from each endpoint that has one. Raises RpcUnavailable."""
 
         async def ask(endpoint: Endpoint) -> Receipt:
             found = await endpoint.request("eth_getTransactionReceipt", [_hex(tx_hash)])
@@ -114,8 +114,8 @@ class Rpc(Endpoints):
         return {endpoint.index: receipt for endpoint, receipt in found if receipt.tx_hash == tx_hash}
 
     async def logs_by_receipts(self, block: Block) -> tuple[Log, ...] | None:
-        """All logs of a block, out of its receipts: another index of the endpoint than that of logs. None where no
-        endpoint gives them. Raises RpcUnavailable."""
+        """All logs of a block, out of its receipts, which endpoints index apart from logs. None where no endpoint gives
+        them. Raises RpcUnavailable."""
 
         def parse(value: Any) -> tuple[Log, ...]:
             return _of_block(tuple(log for each in value for log in parse_logs(each["logs"])), block)
@@ -123,8 +123,8 @@ class Rpc(Endpoints):
         return await self._optional("eth_getBlockReceipts", [_hex(block.hash)], parse)
 
     async def logs_range(self, first: int, last: Block, addresses: Sequence[str]) -> list[tuple[Log, ...]]:
-        """All logs of `addresses` from block number `first` to `last`: what two endpoints say that hold `last` and give
-        so many blocks, or one. For ranges that are final: within them only `last` is pinned.
+        """All logs of `addresses` from block number `first` to `last`: from two endpoints that hold `last` and give so
+        many blocks, or from one. For ranges that are final: within them only `last` is pinned.
 
         Raises RpcRefused if all that hold it refuse so much at once; ReorgedAway if none holds it; RpcUnavailable.
         """
@@ -178,7 +178,7 @@ class Rpc(Endpoints):
         return await self._read("eth_getTransactionByHash", [_hex(tx_hash)], parse) or b""
 
     async def transactions_by(self, address: str, nonce: int, block: Block) -> list[bytes]:
-        """Hashes of the transaction with which `address` used `nonce` in `block`: what each endpoint says that has the
+        """Hashes of the transaction with which `address` used `nonce` in `block`: from each endpoint that has the
         block, b"" where it shows none. Raises RpcUnavailable if none answers."""
 
         def parse(value: Any) -> bytes:
@@ -211,7 +211,7 @@ class Rpc(Endpoints):
         return await self._pinned("eth_getTransactionCount", [address], block, parse_int)
 
     async def nonces(self, address: str, block: Block) -> list[int]:
-        """The same in the words of every endpoint that has the state after `block`. Raises RpcUnavailable."""
+        """The same from every endpoint that has the state after `block`. Raises RpcUnavailable."""
 
         async def ask(endpoint: Endpoint) -> int:
             return parse_int(await endpoint.request_at("eth_getTransactionCount", [address], block))
@@ -238,8 +238,8 @@ class Rpc(Endpoints):
         return min(await self._of_each("eth_maxPriorityFeePerGas", [], parse_int), default=0)
 
     async def tips_paid(self, blocks: int, percentile: int) -> list[list[int]]:
-        """The tip at that percentile of the gas of each of the last blocks, in wei per gas; 0 for an empty block. As
-        each endpoint says that keeps a history of fees."""
+        """The tip at that percentile of the gas of each of the last blocks, in wei per gas; 0 for an empty block. From
+        each endpoint that keeps a history of fees."""
 
         def parse(value: Any) -> list[int]:
             return [parse_int(each[0]) for each in value.get("reward") or []]
@@ -247,7 +247,7 @@ class Rpc(Endpoints):
         return await self._of_each("eth_feeHistory", [hex(blocks), "latest", [percentile]], parse)
 
     async def hashes_at(self, number: int) -> list[bytes]:
-        """Of the block of that height, in the words of every reachable endpoint that has one."""
+        """Hashes of the block of that height, from every reachable endpoint that has one."""
         found = await asyncio.gather(
             *(self._try(e, "eth_getBlockByNumber", [hex(number), False], parse_block) for e in await self._due())
         )
@@ -273,7 +273,7 @@ class Rpc(Endpoints):
     async def send(self, raw: bytes) -> tuple[SendOutcome, str]:
         """Hands a signed transaction to every healthy endpoint, once each. Returns the best outcome and its message.
 
-        A lost reply is not a failure: UNREACHABLE means that nobody knows. Never raises for an endpoint's sake.
+        A lost reply is not a failure: UNREACHABLE means that nobody knows. Never raises because of an endpoint.
         """
 
         async def one(endpoint: Endpoint) -> tuple[SendOutcome, str]:

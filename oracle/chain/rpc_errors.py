@@ -276,7 +276,7 @@ class Trouble:
 
     @property
     def lacks_method(self) -> bool:
-        """Whether the endpoint does not know the method, or not like this."""
+        """Whether the endpoint does not know the method, or not in this form."""
         if re.fullmatch(r"error -3260[0-3]|error -32004|http (404|405|501)", self.kind):
             return True
         return self.kind.startswith("error") and _NO_METHOD.search(self.words) is not None

@@ -208,7 +208,7 @@ class Sender:
         await self._send(attempt)
 
     def _is_in_the_way(self, row: NonceRow, known: IntentRow, head: Block) -> bool:
-        """Whether something that cannot wait, and could pay, stands behind a transaction that may pay no more."""
+        """Whether an urgent transaction that could pay waits behind one that may not pay more."""
         if known.intent.urgent:
             return False
         price_wei = head.base_fee_wei + self._policy.min_tip_wei

@@ -78,7 +78,7 @@ class GameTerms:
         return self.node_clock_seconds(games, answers) + self.clock_seconds + least
 
     def delay_seconds(self, games: int) -> int:
-        """For which so many games, opened at one time, hold a right answer up at most, if both sides use all time."""
+        """How long so many games, opened at once, delay a right answer at most, if both sides use all their time."""
         return self.longest_seconds(games - 1, min(games - 1, 1))
 
     def encoded(self) -> bytes:

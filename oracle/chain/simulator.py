@@ -11,7 +11,7 @@ from oracle.journal.outbox import Intent, Outbox
 
 
 class Simulator:
-    """Of one key."""
+    """The simulator of one key."""
 
     def __init__(
         self, rpc: Rpc, journal: Journal, address: str, settings: SenderSettings, explain: Callable[[bytes], str]

@@ -54,7 +54,7 @@ class Width:
 async def in_spans(
     ask: Callable[[int, int], Awaitable[T]], first: int, last: int, width: Width
 ) -> AsyncIterator[tuple[int, T]]:
-    """What `ask` gives of block `first` to `last`, both included, span by span in order: the span's last block, and it.
+    """Each span's last block and what `ask` gives of the span, in order, for blocks `first` to `last`, both included.
 
     Raises as `ask`; RpcRefused only for a span of one block.
     """

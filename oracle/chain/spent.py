@@ -14,8 +14,8 @@ async def spenders(rpc: Rpc, address: str, nonce: int, head: Block) -> tuple[Blo
     """The block up to `head` in which that nonce was used, and the hashes of the transactions that did so there.
 
     More than one where endpoints contradict each other; an empty hash stands for an endpoint that has the block and
-    shows no such transaction. No block and nothing if no endpoint can tell, for one that keeps no older states.
-    Raises RpcUnavailable.
+    shows no such transaction. No block and no hashes if no endpoint can tell, because none keeps older states. Raises
+    RpcUnavailable.
     """
     try:
         block = await _block_of(rpc, address, nonce, head)

@@ -39,7 +39,7 @@ def _median(tips: list[int]) -> int:
 
 
 class Tips:
-    """Of one sender."""
+    """The tips of one sender."""
 
     def __init__(self, rpc: Rpc) -> None:
         self._rpc = rpc

@@ -1,4 +1,4 @@
-"""What people type, read: ids, addresses, amounts."""
+"""Reads what people type: ids, addresses, amounts."""
 
 from decimal import Decimal, InvalidOperation
 from typing import Annotated

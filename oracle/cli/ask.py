@@ -146,7 +146,7 @@ def ask(
 
 
 def _possible(text: bytes, temperature: float, value_wei: int) -> None:
-    """What no service can be asked. Raises Refused."""
+    """Raises Refused for what no service can be asked."""
     if not text.strip():
         raise Refused("the prompt is empty: ask something")
     if math.isnan(temperature):

@@ -1,8 +1,8 @@
 """Who won what in a dispute, and who lost what: from events and the service's terms alone.
 
-Amounts are in wei, negative where somebody lost. Bonds that come back are no gain. Before the dispute game everything
-paid stands in an event; what a panel pays its members and the challenger follows from the votes, as `PanelArbiter`
-reckons it.
+Amounts are in wei, negative where somebody lost. Bonds that come back are no gain. In the dispute game everything paid
+stands in an event; what a panel pays its members and the challenger follows from the votes, as `PanelArbiter` reckons
+it.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,7 +52,7 @@ def of_case(
 
 
 def _refuter(client: OracleClient, case: CaseId, who: str) -> str:
-    """For whom a reward waits or has waited, where it was paid to the contract that keeps it."""
+    """Who gets a reward that was paid to the contract that holds it back; otherwise `who`."""
     if client.deployment.refutations != who:
         return who
     waits = client.history(client.refutations.events.RewardWaits(), caseId=case)

@@ -81,7 +81,7 @@ def games(client: OracleClient, wanted: int) -> list[Opened]:
 
 
 def drawn(client: OracleClient, opened: Opened, names: Mapping[str, str] | None = None) -> str:
-    """A game as text that goes one step in with every round. names: of addresses."""
+    """A game as text, indented one step more with every round. names: of addresses."""
     state = Game.from_abi(client.game.functions.gameOf(opened.game).call())
     lines = [f"game {opened.game:#066x}", f"about request {opened.request:#066x}"]
     for line in tell(client, opened):

@@ -98,8 +98,8 @@ def verify(
 ) -> Checked:
     """Judges the answer that stands, or the one of `turn`.
 
-    file: the model's, where the store has it not. Raises Refused where it cannot be judged: there is no such answer,
-    it is private, the endpoint has forgotten or contradicts itself, the model or its engine is not here.
+    file: the model's, where the store lacks it. Raises Refused where it cannot be judged: there is no such answer, it
+    is private, the endpoint has forgotten or contradicts itself, the model or its engine is not here.
     """
     life = _life(client, request_id)
     if life.request.is_private:
@@ -285,7 +285,7 @@ def _own(engine: Engine, prompt: bytes, params: Params) -> Completion | None:
 
 
 def _difference(engine: Engine, finding: Finding, own: Completion | None, output: bytes) -> Difference | None:
-    """Where the answer leaves the model's. None where the two cannot be laid side by side."""
+    """Where the answer leaves the model's. None where the two cannot be compared."""
     if finding.tokens is not None and finding.position is not None:
         position = finding.position
         given = engine.detokenize(finding.tokens[position : position + 1])

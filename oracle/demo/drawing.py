@@ -11,7 +11,7 @@ from oracle.models.manifest import Manifest
 
 
 def draw(client: OracleClient, opened: story.Opened, manifest: Manifest, names: Mapping[str, str]) -> Text:
-    """One line a move, one step further in with every round. names: of addresses."""
+    """One line a move, indented one step more with every round. names: of addresses."""
     lines = list(story.tell(client, opened))
     a = commitments.shape(manifest.architecture)
     positions = opened.positions

@@ -1,8 +1,8 @@
 """Who gained and lost what, once everything is over: fees, bonds and gas apart, and what is only held at stake.
 
-A party's wealth is what lies in its accounts, its credit with the oracle and the balances of its seats. What changed it
-is told apart by who it is: a payer pays fees and gets them back, a watcher's profit and loss are bonds; a node loses
-bonds and fines as the events say, and everything else that it got is fees.
+A party's wealth is what lies in its accounts, its credit with the oracle and the balances of its seats. What a change
+is called depends on the party: a payer pays fees and gets them back, a watcher's profit and loss are bonds; a node
+loses bonds and fines as the events say, and everything else that it got is fees.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """What the referee must be shown to compute one number: which data, and the proofs that it is the right data.
 
 `Step.reads` names the inputs of a number in the order in which the referee's contracts read them. `ModelInputs` and
-`StepInputs` make them from a party's own model file and trace. A party's values are as good as the node's wherever both
-have the same root, and the inputs of the first root that differs all have.
+`StepInputs` make them from a party's own model file and trace. A party may show its own values wherever both sides have
+the same root, and so for all inputs of the first root that differs.
 """
 
 from collections.abc import Sequence

@@ -38,7 +38,7 @@ class Params:
 
 @dataclass(frozen=True)
 class Job:
-    """How what is asked of an engine stands beside all else that is: it changes when a result comes, never which."""
+    """How urgent a call of an engine is beside others. This decides when a result comes, never which."""
 
     priority: int = 0
     """What is smaller goes first."""
@@ -53,7 +53,7 @@ _job: ContextVar[Job | None] = ContextVar("job", default=None)
 
 @contextmanager
 def as_job(job: Job) -> Iterator[None]:
-    """What this thread asks of engines meanwhile is this job."""
+    """Makes what this thread asks of engines, until the context ends, part of `job`."""
     token = _job.set(job)
     try:
         yield
@@ -62,7 +62,7 @@ def as_job(job: Job) -> Iterator[None]:
 
 
 def the_job() -> Job:
-    """That this thread works on."""
+    """The job that this thread works on."""
     return _job.get() or Job()
 
 

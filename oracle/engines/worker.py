@@ -6,8 +6,8 @@ question before any job (`proof.py`); until then, and while workers die again an
 is not to be relied on. A worker that dies, hangs or talks nonsense is killed and started again, after a pause that
 doubles each time. A job that kills its worker twice is refused from then on: a prompt that crashes llama.cpp would
 otherwise take the node down one turn after the other. Jobs that were computed together when their worker died are tried
-again one by one, so that the guilty is found. A worker that dies while loading is tried again for as long as the node
-runs, at the longest pause: a GPU or memory may come back. Calls block; the daemon makes them from a thread.
+again one by one, so that the one at fault is found. A worker that dies while loading is tried again for as long as the
+node runs, at the longest pause: a GPU or memory may come back. Calls block; the daemon makes them from a thread.
 """
 
 import contextlib
@@ -83,7 +83,7 @@ class Quarantine:
 
 
 class _Room:
-    """For so many jobs at a time; one that must be alone gets in when all others are out, before who comes later."""
+    """Admits so many jobs at a time. A job that must be alone enters when all others have left, before later ones."""
 
     def __init__(self, together: int) -> None:
         self._together = together
@@ -288,7 +288,7 @@ class WorkerEngine:
         return process
 
     def _lost(self, process: WorkerProcess, job: bytes | None, how: str) -> errors.OracleError:
-        """Buries a dead worker, sets the pause and returns the error to raise. job: None if it died while loading."""
+        """Removes a dead worker, sets the pause and returns the error to raise. job: None if it died while loading."""
         pause = 0.0
         if not process.is_buried:  # by another job that it had in hand
             self._bury(process, how)

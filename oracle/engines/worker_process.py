@@ -97,7 +97,7 @@ class Died(Exception):
 
 
 class WorkerProcess:
-    """One worker process, from start to end. A thread of its own hears what it says."""
+    """One worker process, from start to end. A thread of its own reads its messages."""
 
     def __init__(self, setup: WorkerSetup, limits: Limits, on_progress: OnProgress) -> None:
         self._limits = limits
@@ -176,7 +176,7 @@ class WorkerProcess:
         return self._result(reply)
 
     def _cancelled(self, number: int, why: str) -> Any:
-        """Has a job of several ended; its result, if that is quicker. Raises Died if the worker does not heed it."""
+        """Cancels one of several jobs; its result, if that comes first. Raises Died if the worker does not react."""
         with contextlib.suppress(ChannelClosed):
             self._channel.send({"cancel": number})
         self._changed.wait_for(lambda: number in self._replies or self._fallen is not None, self._limits.heartbeat)

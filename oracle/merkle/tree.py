@@ -82,7 +82,7 @@ class Tree:
 
 
 class Beginning(Tree):
-    """The tree over a tree's first leaves, for a hash a level: what stands over these leaves alone is the other's."""
+    """The tree over another tree's first leaves. One hash a level: nodes over these leaves alone are the other's."""
 
     def __init__(self, whole: Tree, count: int) -> None:
         """count: 1 to all. Raises ValueError."""

@@ -329,7 +329,7 @@ class Node:
         )
 
     def _attested(self, view: View) -> View:
-        """With what this node's keys inside a TEE can read and have signed."""
+        """The view, with what this node's keys inside a TEE can read and have signed."""
         enclave = self.enclave
         if enclave is None:
             return view

@@ -31,7 +31,7 @@ READ_AGAIN_BLOCKS = 200
 
 
 class Doubts:
-    """Of one journal."""
+    """Doubts about one journal."""
 
     def __init__(self, contracts: Contracts, rpc: Rpc, journal: Journal, services: Sequence[ServiceId]) -> None:
         self.found: list[str] = []

@@ -1,8 +1,8 @@
 """From wanted transactions to the senders' intents: enters what is new, drops what is no longer wanted.
 
 An intent that the chain refused in simulation is tried again later and later; one that was mined and failed, or had
-no effect, gets another key at once, a few times. Answers do only if they ran out of gas: one payload for a request and
-turn, signed once else.
+no effect, gets another key at once, a few times. An answer gets one only if it ran out of gas: otherwise one payload
+for a request and turn is signed once.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -179,7 +179,7 @@ class Planner:
         return opened_at + min(self._delay(record.request, seat), record.request.window_seconds // 4)
 
     def _judged(self, view: View, record: RequestRecord) -> Iterator[Judge]:
-        """An answer that the dispute game would judge: no game about it, lost or thrown, says anything about it."""
+        """Judges an answer of a service that the game judges, whatever games there are: a lost one proves nothing."""
         posted, seed = posted_in(record), view.seeds.get(record.request.seed_block)
         if seed is not None and (record.id, posted.answer.hash) not in view.verdicts:
             yield Judge(record, posted, seed, urgent=False)

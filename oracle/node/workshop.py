@@ -248,7 +248,7 @@ class Workshop:
             )
 
     def _job(self, item: Compute | Judge) -> Job:
-        """How engines are told of it. Votes and moves in games, which come without, are 0."""
+        """The job as engines know it. Votes and moves in games come without one, and have priority 0."""
         kind, due = priority(item)
         key = _key(item)
         return Job((kind << 40) + due if kind else 0, lambda: key in self._wanted)

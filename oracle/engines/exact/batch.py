@@ -2,8 +2,8 @@
 
 Whatever is computed together, every sequence gets the same bits (`model.py`), so what runs with what is a matter of
 speed and memory alone. A job is a generator: it says what it reads next, is sent the logits, and knows of no other.
-`alone` runs one by itself, plainly; `Batch` runs all there are. Which is the most urgent is the caller's to say. Long
-prompts are read in pieces between other jobs' tokens, so that none waits for another's prompt.
+`alone` runs one by itself, plainly; `Batch` runs all there are. The caller says which is the most urgent. Long prompts
+are read in pieces between other jobs' tokens, so that none waits for another's prompt.
 """
 
 import itertools

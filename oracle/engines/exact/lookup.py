@@ -24,7 +24,7 @@ class Lookup:
             self.add(token)
 
     def add(self, token: int) -> None:
-        """What comes next for certain."""
+        """Adds tokens that are certain."""
         if len(self._tokens) >= GRAM:
             self._after[tuple(self._tokens[-GRAM:])] = len(self._tokens)
         self._tokens.append(token)

@@ -30,7 +30,7 @@ class Prefixes:
         return BLOCK * len(self._blocks)
 
     def fill(self, tokens: Sequence[int], cache: Cache) -> int:
-        """Puts into an empty cache what is kept of `tokens`; returns of how many."""
+        """Puts into an empty cache what is kept of `tokens`; returns for how many of them."""
         used = []
         for name in _names(tokens):
             if name not in self._blocks:
@@ -41,7 +41,7 @@ class Prefixes:
         return BLOCK * len(used)
 
     def keep(self, tokens: Sequence[int], cache: Cache, positions: int) -> None:
-        """Keeps what a cache holds of `tokens`, its first, as far as it fits in so many positions with all else."""
+        """Keeps what a cache holds of `tokens`, its first ones, as far as so many positions hold it beside all else."""
         names = list(_names(tokens))[: max(0, positions) // BLOCK]
         for index, name in enumerate(names):
             if name not in self._blocks:

@@ -22,7 +22,7 @@ class KnownAnswer:
 
 @cache
 def known_answer(sha256: bytes) -> KnownAnswer | None:
-    """Of the shipped file; None for all others."""
+    """What is known of the shipped file; None for all other files."""
     described = json.loads(SHIPPED_MODEL.read_text())
     if described["sha256"] != sha256.hex():
         return None

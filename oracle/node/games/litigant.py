@@ -324,7 +324,7 @@ class Litigant:
         return Matter(record, record.posted, service.terms.model, *chances, openings, service.game)
 
     async def _header(self, seed: Block) -> bytes:
-        """Of a seed's block; nothing where headers have another layout, so that only the choice cannot be proven."""
+        """The header of a seed's block; empty where headers have another layout: then only choices cannot be proven."""
         if seed.hash not in self._headers:
             try:
                 found = await self._rpc.header(seed.hash)

@@ -63,7 +63,7 @@ class Documents:
         return min((each.end for each in self._kept.values() if each.end is not None), default=None)
 
     def keep_only(self, evaluations: Set[int]) -> None:
-        """Forgets the others."""
+        """Forgets all other evaluations."""
         self._kept = {least: kept for least, kept in self._kept.items() if least in evaluations}
 
     def collateral(self, least: int) -> Collateral | None:

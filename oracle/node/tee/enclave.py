@@ -114,7 +114,7 @@ class Enclave(Signing):
                 del self._signing[id_], self.admitted[id_]
 
     async def _kept(self, attester: Binding, least: int, block: Block) -> list[Wanted]:
-        """For the services that take TCB evaluations from that number on."""
+        """What services need that take TCB evaluations from that number on."""
         served = [service for id_, service in self._served.items() if self._least[id_] == least]
         try:
             found = await self._documents.wanted(least, block, self._stake_wei)

@@ -35,7 +35,7 @@ class Registered:
 
 @dataclass
 class Keys:
-    """Of one model and TCB evaluation."""
+    """The keys of one model and TCB evaluation."""
 
     account: LocalAccount = field(default_factory=Account.create)
     made: list[Registered] = field(default_factory=list)
@@ -50,5 +50,5 @@ class Keys:
         return self.made[-1] if self.made else None
 
     def forget(self, now: int) -> None:
-        """What was sealed to registrations that have ended."""
+        """Forgets the keys of registrations that have ended."""
         self.made = [each for each in self.made if now < (each.ends_at or each.made_at + LIFE_SECONDS)]

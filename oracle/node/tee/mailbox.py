@@ -41,7 +41,7 @@ class Mailbox:
         self._left[reference] = sealed
 
     def forget(self, record: RequestRecord) -> None:
-        """What was left for a request is of no use."""
+        """Drops what was left for a request, because it is of no use."""
         self._left.pop(record.prompt, None)
 
     def sealed(self, record: RequestRecord) -> bytes:

@@ -59,7 +59,7 @@ class Signing:
         return any(keys.signer in recipients for keys in self._keys_for(record))
 
     def opened(self, record: RequestRecord) -> private.Opened:
-        """What a private prompt says. One that says nothing takes no more room here. Raises Refused."""
+        """What a private prompt says. An unreadable one is dropped from the mailbox. Raises Refused."""
         request = record.request
         deployment = self._contracts.deployment
         payer = to_checksum_address(request.payer)
@@ -115,7 +115,7 @@ class Signing:
         return [keys for (of, _), keys in self._keys.items() if of == model]
 
     def gpu_nonce(self, model: ModelId) -> bytes:
-        """What the evidence of GPUs must contain: it is of this guest, and of now."""
+        """What the evidence of GPUs must contain, so that it can only be of this guest and of now."""
         return gpu.gpu_nonce(self._guest, self._challenge)
 
     async def _learn_seeds(self, seen: View) -> None:
