@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eth_abi.exceptions import DecodingError
+from eth_abi.exceptions import DecodingError, EncodingError
 from eth_utils.abi import collapse_if_tuple, event_abi_to_log_topic, function_abi_to_4byte_selector
 from web3 import Web3
 from web3._utils.abi import named_tree
@@ -37,6 +37,10 @@ class Binding:
         self.address = address
         self._contract: Any = Web3().eth.contract(address=Web3.to_checksum_address(address), abi=list(abi))
         self._functions = {entry["name"]: entry for entry in abi if entry["type"] == "function"}
+        self._selectors = {
+            name: bytes(function_abi_to_4byte_selector(entry))  # type: ignore[arg-type]
+            for name, entry in self._functions.items()
+        }
         self._events = {bytes(event_abi_to_log_topic(e)): e for e in _typed(abi, "event")}  # type: ignore[arg-type]
         self._errors = {
             bytes(function_abi_to_4byte_selector(e)): e  # type: ignore[arg-type]
@@ -52,8 +56,17 @@ class Binding:
         return list(self._events)
 
     def encode(self, function: str, *args: Any) -> bytes:
-        """Calldata."""
-        return bytes.fromhex(self._contract.encode_abi(function, args=list(args))[2:])
+        """Calldata. Raises KeyError for an unknown function, ValueError for arguments that are not its own."""
+        inputs = self._functions[function]["inputs"]
+        if len(args) != len(inputs):
+            raise ValueError(f"{function} takes {len(inputs)} arguments, not {len(args)}")
+        types = [collapse_if_tuple(entry) for entry in inputs]
+        try:
+            values = [_in_order(entry, value) for entry, value in zip(inputs, args, strict=True)]
+            encoded: bytes = self._contract.w3.codec.encode(types, values)
+        except (EncodingError, ValueError) as error:
+            raise ValueError(f"{function}: {error}") from error
+        return self._selectors[function] + encoded
 
     def result(self, function: str, data: bytes) -> Any:
         """What a call returned: one value, or a tuple. Raises ValueError if `data` is something else."""
@@ -120,6 +133,24 @@ class Binding:
 
 def _typed(abi: Sequence[Mapping[str, Any]], kind: str) -> list[Mapping[str, Any]]:
     return [entry for entry in abi if entry["type"] == kind]
+
+
+def _in_order(entry: Mapping[str, Any], value: Any) -> Any:
+    """A struct's fields as its contract orders them, where they are given by name; anything else as it is."""
+    kind: str = entry["type"]
+    if not kind.startswith("tuple"):
+        return value
+    if kind.endswith("]"):
+        return [_in_order({**entry, "type": kind.rpartition("[")[0]}, each) for each in value]
+    parts = entry["components"]
+    if isinstance(value, Mapping):
+        names = sorted(part["name"] for part in parts)
+        if sorted(value) != names:
+            raise ValueError(f"{entry['name']} has the fields {names}, not {sorted(value)}")
+        value = [value[part["name"]] for part in parts]
+    if len(value) != len(parts):
+        raise ValueError(f"{entry['name']} has {len(parts)} fields, not {len(value)}")
+    return tuple(_in_order(part, each) for part, each in zip(parts, value, strict=True))
 
 
 def _plain(value: Any) -> Any:

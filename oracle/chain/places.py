@@ -7,8 +7,6 @@ places to those without one: else a node with much to answer would never get to 
 
 from collections import Counter
 
-from oracle.journal.outbox import Intent
-
 RECENT_BLOCKS = 3
 
 
@@ -39,11 +37,7 @@ class Places:
         """Whether nothing more may be sent. moves: whether an urgent transaction is wanted or on its way."""
         return pending >= (min(self.limit, self._before_moves) if moves else self.limit)
 
-    def are_kept_from(self, intent: Intent, bound: int) -> bool:
-        """Whether the places that are left are for others than this. bound: pending ones like it, by `is_bound`."""
-        return is_bound(intent) and bound >= max(self.limit * 3 // 4, 1)
-
-
-def is_bound(intent: Intent) -> bool:
-    """Whether it has a deadline and is not urgent."""
-    return intent.deadline is not None and not intent.urgent
+    def are_kept(self, bound: int) -> bool:
+        """Whether the places that are left are for those without a deadline. bound: how many that have one, and are
+        not urgent, are on their way."""
+        return bound >= max(self.limit * 3 // 4, 1)

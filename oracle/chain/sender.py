@@ -20,7 +20,7 @@ import structlog
 from oracle.chain.confirmer import Confirmer
 from oracle.chain.fees import FeePolicy, Fees
 from oracle.chain.keys import SignedTx, Signer, UnsignedTx
-from oracle.chain.places import Places, is_bound
+from oracle.chain.places import Places
 from oracle.chain.rpc import Rpc
 from oracle.chain.rpc_errors import SendOutcome
 from oracle.chain.sender_types import Report, SenderSettings
@@ -230,7 +230,7 @@ class Sender:
             outbox = Outbox(tx, self.address)
             planned = outbox.keys("planned")
             moves = outbox.has_urgent("planned", "sent")
-            pending, bound = len(outbox.nonces("open")), outbox.with_deadline("sent")
+            pending, bound, waiting = len(outbox.nonces("open")), len(outbox.bound("sent")), outbox.bound("planned")
             free_wei = report.balance_wei - self._committed(outbox)
         tip = await self._tips.wei(head) if planned else 0
         self._places.look(head.number)
@@ -238,15 +238,15 @@ class Sender:
             if self._places.are_full(pending, moves=moves):
                 report.waiting += len(planned) - position
                 return
+            if self._places.are_kept(bound) and waiting.get(key, 0) > head.timestamp:
+                report.waiting += 1
+                continue
             with self._journal.read() as tx:
                 row = Outbox(tx, self.address).require(key)
             crashpoint("after_plan")
             intent = row.intent
             if _expired(intent, head):
                 self._abandon(intent.key, "deadline passed", report)
-                continue
-            if self._places.are_kept_from(intent, bound):
-                report.waiting += 1
                 continue
             gas_limit = await self._gas_of(intent, head, report)
             if gas_limit is None:
@@ -262,7 +262,7 @@ class Sender:
             if await self._start(row, gas_limit, fees, head, used):
                 free_wei -= cost_wei
                 pending += 1
-                bound += is_bound(intent)
+                bound += key in waiting
                 report.sent += 1
 
     async def _gas_of(self, intent: Intent, head: Block, report: Report) -> int | None:

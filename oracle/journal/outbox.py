@@ -168,15 +168,15 @@ class Outbox:
         query = self._in_order(sa.select(intents.c.key), states).where(intents.c.urgent).limit(1)
         return self._db.execute(query).one_or_none() is not None
 
-    def with_deadline(self, *states: str) -> int:
-        """How many of this signer's intents in those states have a deadline and are not urgent."""
-        query = sa.select(sa.func.count()).where(
+    def bound(self, *states: str) -> dict[str, int]:
+        """Deadlines of this signer's intents in those states that have one and are not urgent."""
+        query = sa.select(intents.c.key, intents.c.deadline).where(
             intents.c.signer == self._signer,
             intents.c.state.in_(states),
             intents.c.deadline.is_not(None),
             sa.not_(intents.c.urgent),
         )
-        return int(self._db.execute(query).scalar_one())
+        return {row.key: row.deadline for row in self._db.execute(query)}
 
     def deadlines(self, *states: str) -> list[tuple[str, int | None]]:
         """Key and deadline of this signer's intents in those states."""

@@ -29,7 +29,7 @@ LEAVING_SECONDS = 15 * 86_400
 """For so long after its window an answer's callback can be left; contracts allow as much more as a dispute may take."""
 RETRY_SECONDS = 30 * 86_400
 """The same of a callback that was left, for making it."""
-CALLDATA_KEPT = 1_024
+CALLDATA_KEPT = 16_384
 """Calls that answer, as bytes: a call is wanted in every round until it is mined."""
 REFUND_PATIENCE = 30
 """Seconds after the deadline that the payer has to itself."""

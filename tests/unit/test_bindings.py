@@ -6,9 +6,10 @@ import pytest
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 from rig.contract import ADDRESS
+from web3 import Web3
 
 from oracle.chain.bindings import Binding
-from oracle.chain.deployment import artifact
+from oracle.chain.deployment import artifact, artifact_names
 from oracle.chain.types import Log
 
 OTHER = "0x" + "22" * 20
@@ -92,6 +93,45 @@ def test_encode__struct_as_dict_or_tuple__is_the_same_calldata(oracle):
     named = oracle.encode("quote", b"\1" * 32, PARAMS)
     assert named == oracle.encode("quote", b"\1" * 32, tuple(PARAMS.values()))
     assert named[4:36] == b"\1" * 32
+
+
+def sample(entry: dict[str, Any]) -> Any:
+    """Some value of an ABI entry's type: arrays without a length have two elements."""
+    kind: str = entry["type"]
+    if kind.endswith("]"):
+        element, _, length = kind[:-1].rpartition("[")
+        return [sample({**entry, "type": element})] * int(length or 2)
+    if kind == "tuple":
+        return {part["name"]: sample(part) for part in entry["components"]}
+    if kind.startswith("bytes"):
+        return b"\x0b" * int(kind[5:] or 33)
+    return {"address": OTHER, "bool": True, "string": "words"}.get(kind, 7)
+
+
+@pytest.mark.parametrize("name", artifact_names())
+def test_encode__every_function_of_every_contract__is_what_web3_encodes(name):
+    abi = artifact(name)["abi"]
+    plain: Any = Web3().eth.contract(address=Web3.to_checksum_address(ADDRESS), abi=abi)
+    binding = Binding(abi, ADDRESS)
+    for entry in abi:
+        if entry["type"] == "function":
+            args = [sample(each) for each in entry["inputs"]]
+            assert "0x" + binding.encode(entry["name"], *args).hex() == plain.encode_abi(entry["name"], args=args)
+
+
+@pytest.mark.parametrize(
+    ("args", "match"),
+    [
+        ((b"\1" * 32,), "quote takes 2 arguments, not 1"),
+        ((b"\1" * 31, PARAMS), "quote: "),
+        ((b"\1" * 32, (1 << 24, 99)), "quote: "),
+        ((b"\1" * 32, (1,)), "quote: params has 2 fields, not 1"),
+        ((b"\1" * 32, {"maxTokens": 1}), r"quote: params has the fields \['deadline', 'maxTokens'\], not"),
+    ],
+)
+def test_encode__arguments_of_another_function__raise(oracle, args, match):
+    with pytest.raises(ValueError, match=match):
+        oracle.encode("quote", *args)
 
 
 def test_result__bytes_that_are_no_encoding__raise(oracle):
