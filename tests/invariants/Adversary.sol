@@ -3,39 +3,19 @@ pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
-import {IReferee} from "../../contracts/interfaces/IReferee.sol";
-import {IRefutations} from "../../contracts/interfaces/IRefutations.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
-import {ITokenReferee} from "../../contracts/interfaces/ITokenReferee.sol";
-import {Paths} from "../../contracts/disputes/Paths.sol";
-import {Lie, Tensor} from "./Book.sol";
 import {Burner} from "./Village.sol";
-import {Honest} from "./Honest.sol";
 import {Ending} from "./Ledger.sol";
+import {Sybils} from "./Sybils.sol";
 
 /// @title Whoever tries to gain against the rules: liar, sybils with any capital, seats that come and go, hostile askers.
 /// @notice Deeds take any numbers. They need not succeed: a refusal is what most near-valid calls must meet. What succeeds
 /// is seen by `Ledger` from its events alone.
-contract Adversary is Honest {
-    uint256 private constant MOST_BOUTS = 90;
+contract Adversary is Sybils {
     uint256 private constant MOST_ASKS = 36;
 
     constructor() {
         _found();
-    }
-
-    /// @dev What forge was told about blocks it forgets between calls of an invariant's sequence.
-    modifier deed() {
-        for (uint256 i; i < asks.length; ++i) {
-            if (!asks[i].closed && asks[i].madeIn + 2 < vm.getBlockNumber()) _note(asks[i].madeIn + 2);
-        }
-        _;
-    }
-
-    function _plus(uint256 a, uint256 b) private pure returns (uint256) {
-        unchecked {
-            return a + b;
-        }
     }
 
     /* ASKERS */
@@ -168,169 +148,6 @@ contract Adversary is Honest {
         }
     }
 
-    /* SYBILS */
-
-    function _some(uint256 who) private view returns (address) {
-        return who % 4 == 3 ? liar : sybils[who % 4];
-    }
-
-    /// @dev An answer that still can be killed, from the newest on.
-    function _standing(uint256 i) private view returns (bool, uint256) {
-        uint256 count = claims.length;
-        for (uint256 n; n < count && n < 6; ++n) {
-            uint256 k = count - 1 - _plus(i, n) % count;
-            if (_stands(k)) return (true, k);
-        }
-        return (false, 0);
-    }
-
-    /// @param many games at once, on one position or on all.
-    function challenge(uint256 i, uint256 who, uint256 position, uint256 many) public deed {
-        (bool found, uint256 k) = _standing(i);
-        if (!found) return;
-        Claim storage c = claims[k];
-        Ask storage a = asks[c.ask];
-        uint256 games = many % 3 == 0 ? 2 + many / 3 % 30 : 1;
-        for (uint256 n; n < games && openBouts.length < MOST_BOUTS; ++n) {
-            uint256 positions =
-                c.promptCount + _plus(position, many % 2 == 0 ? n : 0) % (c.count + (games == 1 ? 1 : 0));
-            bytes memory data = position / 8 % 6 == 0
-                ? abi.encodeCall(IDisputeGame.challengeUnread, (a.request, c.answer))
-                : abi.encodeCall(IDisputeGame.challenge, (a.request, c.answer, _tokens(c), positions));
-            _call(_some(_plus(who, n)), address(game), _ceilingWei() + position % 2, data);
-        }
-    }
-
-    /// @dev Puppets fill the newest answer with games before anybody else can challenge it.
-    function _crowd(uint256 how) private {
-        challenge(0, how, how >> 8, 3 * (15 + (how >> 16) % 15));
-    }
-
-    /// @dev All games of one answer move at once, to as many children; a coalition's node shows what they ask for.
-    function press(uint256 i, uint256 how) public deed {
-        if (openBouts.length == 0) return;
-        uint256 claim = bouts[openBouts[i % openBouts.length]].claim;
-        uint256[] memory all = openBouts;
-        for (uint256 k; k < all.length; ++k) {
-            if (bouts[all[k]].claim == claim) _move(all[k], how % 4 == 0 ? how : _plus(how, k), !claims[claim].honest);
-        }
-    }
-
-    /// @dev Whoever of the coalition is to move does, or somebody pretends to be.
-    function play(uint256 k, uint256 how) public deed {
-        if (openBouts.length > 0) _move(openBouts[k % openBouts.length], how, true);
-    }
-
-    function _move(uint256 b, uint256 how, bool shows) private {
-        Claim storage c = claims[bouts[b].claim];
-        if (c.dead) {
-            _call(sybils[0], address(game), 0, abi.encodeCall(IDisputeGame.settle, (bouts[b].id)));
-            return;
-        }
-        IDisputeGame.Game memory g = game.gameOf(bouts[b].id);
-        if (g.turn.stage == IDisputeGame.Stage.Over) return;
-        if (!g.turn.nodeToMove) {
-            if (bouts[b].challenger != challenger) _pick(b, g, how);
-            return;
-        }
-        if (!shows || (c.honest && how % 4 != 0)) return;
-        bytes memory data = _opening(b, g);
-        if (how % 9 == 0) _mutate(data, how / 9);
-        _call(c.honest ? sybils[1] : c.operator, address(game), 0, data);
-    }
-
-    function _pick(uint256 b, IDisputeGame.Game memory g, uint256 how) private {
-        Claim storage c = claims[bouts[b].claim];
-        (address to, bytes memory data) = _picked(b, g, how, c);
-        if (how % 13 == 0) _mutate(data, how / 13);
-        _call(bouts[b].challenger, to, 0, data);
-    }
-
-    /// @dev Towards one of the places where somebody could lie, or anywhere.
-    function _picked(uint256 b, IDisputeGame.Game memory g, uint256 how, Claim storage c)
-        private
-        view
-        returns (address to, bytes memory data)
-    {
-        to = address(game);
-        Ask storage a = asks[c.ask];
-        IDisputeGame.Stage stage = g.turn.stage;
-        bytes32[] memory opened = shownNodes[Paths.place(g.caseId, g.turn)];
-        if (stage == IDisputeGame.Stage.Tokens && how % 5 != 0) return (to, _picking(b, opened, how % opened.length));
-        if (g.turn.positions == 0) {
-            uint256 positions = c.promptCount + how % c.count;
-            return
-                (
-                    to,
-                    abi.encodeCall(IDisputeGame.pickPosition, (bouts[b].id, a.request, c.answer, _tokens(c), positions))
-                );
-        }
-        uint256 p = _passOf(c, g.turn);
-        Lie memory l = _lie(a.question, p, how % _lieCount(a.question, p));
-        if (stage == IDisputeGame.Stage.Values) return (address(referee), _bluff(b, g, l, how));
-        if (stage == IDisputeGame.Stage.Operators && g.turn.step + 1 == steps && how % 4 != 3) {
-            return (address(tokenReferee), _choosing(b, g, _better(a, how / 2)));
-        }
-        uint256 child = how / 8;
-        if (stage == IDisputeGame.Stage.Steps) child = how % 2 == 0 ? steps - 1 : l.step;
-        else if (stage == IDisputeGame.Stage.Operators && l.step == g.turn.step && how % 4 < 2) child = l.operator;
-        else if (stage == IDisputeGame.Stage.Nodes && l.operator == g.turn.operator && how % 4 < 3) child = l.leaf;
-        return (to, _picking(b, opened, child % opened.length));
-    }
-
-    /// @dev What a lie at this place would be shown wrong with; nothing fits elsewhere.
-    function _bluff(uint256 b, IDisputeGame.Game memory g, Lie memory l, uint256 how)
-        private
-        view
-        returns (bytes memory)
-    {
-        Claim storage c = claims[bouts[b].claim];
-        bool here = l.step == g.turn.step && l.operator == g.turn.operator && l.leaf == g.turn.index;
-        IReferee.Input[] memory inputs = here ? _inputs(c, g, l.reads) : new IReferee.Input[](0);
-        uint256 element = how % 7 == 0 ? l.element + 1 : how % 7 == 1 ? how % 600 : l.element;
-        return _proofCall(b, shownValues[Paths.place(g.caseId, g.turn)], element, inputs);
-    }
-
-    /// @dev A token, or an index around the border of the vocabulary or of its last leaf; of the draws the luckiest.
-    function _better(Ask storage a, uint256 how) private view returns (uint256 better) {
-        uint256 vocabulary = _vocabulary();
-        if (how % 8 == 0) return (how / 4) % vocabulary;
-        if (how % 8 == 1) return [vocabulary - 1, vocabulary, 511, 512, 1 << 40][how / 4 % 5];
-        if (a.temperature == 0) return vocabulary + how / 4 % (512 - vocabulary);
-        int256 most = type(int256).min;
-        for (uint256 index = vocabulary; index < 512; ++index) {
-            int256 worth = _worth(a, 0, index);
-            if (worth > most) (most, better) = (worth, index);
-        }
-    }
-
-    function stop(uint256 k) public deed {
-        if (openBouts.length > 0) _stop(sybils[2], openBouts[k % openBouts.length]);
-    }
-
-    function refute(uint256 i, uint256 fault, uint256 index, uint256 how) public deed {
-        (bool found, uint256 k) = _standing(i);
-        if (!found) return;
-        Claim storage c = claims[k];
-        bytes memory text = fault % 4 == 0 ? questions[asks[c.ask].question].prompt : c.output;
-        if (how % 8 == 0) text = "";
-        uint256 spot = index % (c.promptCount + c.count + 3);
-        bytes memory data = _refuting(c, ITokenReferee.Fault(fault % 4), spot, text);
-        if (how % 7 == 0) _mutate(data, how / 7);
-        address by = _some(how);
-        if (how % 2 == 0) {
-            bytes32 hash = keccak256(abi.encodePacked(by, data));
-            _call(by, address(refutations), 0, abi.encodeCall(IRefutations.post, (hash)));
-        }
-        _call(by, address(refutations), 0, data);
-    }
-
-    function collect(uint256 how) public deed {
-        for (uint256 i; i < claims.length; ++i) {
-            _call(_some(how), address(refutations), 0, abi.encodeCall(IRefutations.pay, (claims[i].caseId)));
-        }
-    }
-
     /* SEATS */
 
     function changeSeat(uint256 which, uint256 kind, uint256 how) public deed {
@@ -417,21 +234,6 @@ contract Adversary is Honest {
         _call(_some(how / 2), to, 0, data);
     }
 
-    /// @dev Changes one word a little, or entirely.
-    function _mutate(bytes memory data, uint256 how) private pure {
-        if (data.length < 36) return;
-        uint256 spot = 4 + how % ((data.length - 4) / 32) * 32;
-        assembly ("memory-safe") {
-            let place := add(add(data, 0x20), spot)
-            let word := mload(place)
-            switch mod(shr(16, how), 3)
-            case 0 { word := add(word, 1) }
-            case 1 { word := sub(word, 1) }
-            default { word := xor(word, shl(mod(shr(20, how), 256), 1)) }
-            mstore(place, word)
-        }
-    }
-
     /* TIME */
 
     /// @dev Blocks pass, and the honest side does its work in each.
@@ -440,11 +242,6 @@ contract Adversary is Honest {
         for (uint256 n; n <= count; ++n) {
             this.tick();
         }
-    }
-
-    /// @dev A call of its own, for its memory's sake.
-    function tick() external {
-        _block();
     }
 
     /// @dev An honest node's engine is down for a while.

@@ -6,13 +6,14 @@ import {console} from "forge-std/console.sol";
 
 import {Adversary} from "./Adversary.sol";
 import {Ending} from "./Ledger.sol";
+import {Sybils} from "./Sybils.sol";
 
 /// @title What is promised to the honest side, whatever anybody else does: on the real referee, over a tiny model.
 /// @notice The invariants take sequences that forge makes up and can shorten. The lives take long ones, count how often every
 /// way to end was reached, and fail at zero: what was never reached was never tested.
 contract AdversaryInvariants is Test {
     uint256 private constant DEEDS = 90;
-    uint256 private constant ENDINGS = 30;
+    uint256 private constant ENDINGS = 31;
 
     Adversary private adversary;
     bytes4[] private deeds;
@@ -22,17 +23,18 @@ contract AdversaryInvariants is Test {
         _deed(Adversary.pass.selector, 5);
         _deed(Adversary.ask.selector, 3);
         _deed(Adversary.answer.selector, 4);
-        _deed(Adversary.challenge.selector, 3);
-        _deed(Adversary.press.selector, 4);
-        _deed(Adversary.play.selector, 4);
-        _deed(Adversary.stop.selector, 1);
-        _deed(Adversary.refute.selector, 1);
-        _deed(Adversary.collect.selector, 1);
+        _deed(Sybils.challenge.selector, 3);
+        _deed(Sybils.press.selector, 4);
+        _deed(Sybils.play.selector, 4);
+        _deed(Sybils.stop.selector, 1);
+        _deed(Sybils.refute.selector, 1);
+        _deed(Sybils.collect.selector, 1);
         _deed(Adversary.changeSeat.selector, 2);
         _deed(Adversary.close.selector, 2);
         _deed(Adversary.meddle.selector, 1);
         _deed(Adversary.sleep.selector, 1);
         _deed(Adversary.serve.selector, 1);
+        _deed(Sybils.besiege.selector, 1);
         targetContract(address(adversary));
         targetSelector(FuzzSelector({addr: address(adversary), selectors: deeds}));
     }
@@ -130,7 +132,8 @@ contract AdversaryInvariants is Test {
             "seats suspended",
             "rewards that waited",
             "rewards paid",
-            "prompts refused"
+            "prompts refused",
+            "answers besieged"
         ];
         return names[i];
     }

@@ -43,12 +43,13 @@ enum Ending {
     SeatSuspended,
     RewardWaited,
     RewardPaid,
-    PromptRefused
+    PromptRefused,
+    Besieged
 }
 
 /// @title Every call is made here; what events tell is written down, and held against what is promised.
 abstract contract Ledger is Village {
-    uint256 internal constant ENDINGS = 30;
+    uint256 internal constant ENDINGS = 31;
     uint256 internal constant BLOCK_GAS = 60_000_000;
     uint256 internal constant LEAST_GAS = 600_000;
 

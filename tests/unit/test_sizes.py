@@ -13,7 +13,6 @@ ONE_IDEA = {
     "tests/disputes/test_referee_refusals.py": "everything that a referee refuses",
     "tests/e2e/test_games.py": "whole nodes in dispute games",
     "tests/e2e/test_tee.py": "a node in the dev TEE, from its first key to its last answer",
-    "tests/invariants/Adversary.sol": "whoever tries to gain against the rules",
     "tests/invariants/Handler.sol": "every call that anybody may make",
     "tests/rig/sim/life.py": "everything that may befall a daemon",
     "tests/unit/test_mistakes.py": "everything that somebody can mistype",
