@@ -44,6 +44,7 @@ OUTPUT = 64
 HOT = 40 << 16
 """A temperature at which hardly any token is likelier than another, so that answers have all the tokens allowed."""
 SEAT_WEI = 40 * ETHER
+LIFETIME_SECONDS = 600
 CHALLENGE_GAS, PICK_GAS = 700_000, 400_000
 CHAIN = (
     *("--hardfork", "osaka", "--gas-limit", str(1 << 30)),
@@ -224,8 +225,8 @@ class Siege:
         self.chain.rpc("evm_setAutomine", True)
         for _ in range(count):
             prompt = prompt_bytes([rng.randrange(10, 300) for _ in range(rng.randrange(4, 24))])
-            lifetime = self.now + devnet.dev_terms(self.client.deployment, bytes(32)).lifetime_seconds * 9 // 10
-            asked.append(self.client.ask(self.service, prompt, (OUTPUT, HOT, 0, 0, 0, lifetime, 0, False))[0])
+            deadline = self.now + LIFETIME_SECONDS * 9 // 10
+            asked.append(self.client.ask(self.service, prompt, (OUTPUT, HOT, 0, 0, 0, deadline, 0, False))[0])
         self.chain.rpc("evm_setAutomine", False)
         self._until(asked, ANSWERED)
         return [self._target(each) for each in asked]
@@ -385,8 +386,9 @@ def besieged(folder: Path, pace: float) -> Iterator[Siege]:
         deployment.save(folder / "deployment.json")
         client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
         manifest = devnet.add_model(folder / "models", SHIPPED_MODEL, committed=True)
-        plain = devnet.dev_terms(deployment, manifest.model_id, devnet.Mode.GAME)
-        terms = replace(plain, arbiter_terms=TERMS.encoded(), min_owners=1, window_seconds=120, turn_seconds=200)
+        plain = devnet.dev_terms(deployment, manifest, devnet.Mode.GAME)
+        times = {"window_seconds": 120, "turn_seconds": 200, "lifetime_seconds": LIFETIME_SECONDS}
+        terms = replace(plain, arbiter_terms=TERMS.encoded(), min_owners=1, **times)
         service = devnet.open_service(client, manifest, terms)
         owner = OracleClient(w3, deployment, NODE.owner)
         owner.send(owner.oracle.functions.join(service, NODE.operator.address), SEAT_WEI)
@@ -426,6 +428,7 @@ class Force:
 
 
 WHOLE = Force(positions=OUTPUT, path=33, answers=0, each=0)
+SHARE = Force(positions=6, path=0, answers=0, each=0)
 FLOOD = Force(positions=0, path=0, answers=8, each=OUTPUT)
 
 

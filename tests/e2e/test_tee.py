@@ -424,7 +424,7 @@ async def test_trust__key_that_the_endpoint_puts_in_the_place_of_another__is_ref
         await asyncio.to_thread(trust.judge, earth.client, replace(reader, signer=NODES[3].address))
 
 
-async def test_private__sealed_before_the_key_was_registered_again__is_opened_until_that_registration_ends(earth, node):
+async def test_encryption_key__registered_again__is_a_new_one_and_the_one_before_is_forgotten(earth, node):
     """Each registration has an encryption key of its own; what is sealed to the one before is not lost at once."""
     await admitted(earth, node)
     (keys,) = node.enclave._signing.values()
