@@ -26,7 +26,7 @@ def panel_captured(owners: int, dishonest: int, size: int) -> Fraction:
 def break_even(captured: Fraction, bond: Fraction) -> Fraction:
     """Value of one false answer at which lying begins to pay, in units of the bond, everybody else being awake.
 
-    A lie found out costs half the bond: the other half may come back to a liar who challenges himself first.
+    A lie found out costs half the bond: the other half may come back to a liar who challenges its own answer first.
     """
     return bond / 2 * (1 - captured) / captured if captured else Fraction(-1)
 

@@ -15,8 +15,8 @@ those of github.com/NVIDIA/attestation-sdk at commit 443b9e3a, `nv-attestation-c
 `nv-attestation-sdk-cpp/src/gpu/claims.cpp` and `verify.cpp`; described in NVIDIA's command reference
 (docs.nvidia.com/attestation/nv-attestation-sdk-cpp, sdk-cli) and in its claims guide
 (docs.nvidia.com/attestation/advanced-documentation, gpu_claims). What `nvidia-smi conf-compute` prints is from NVIDIA's
-deployment guides and logs of driver 595. Making the GPUs ready (`nvidia-smi conf-compute -srs 1`) needs root and is the
-image's business.
+deployment guides and logs of driver 595. Making the GPUs ready (`nvidia-smi conf-compute -srs 1`) needs root: the
+image does it.
 """
 
 import contextlib

@@ -70,7 +70,7 @@ def refund(wallet: Wallet, identity: IdArgument) -> None:
 @app.command()
 @paying
 def cancel(wallet: Wallet, identity: IdArgument) -> None:
-    """Take back a request of yours that nobody has answered: free for two blocks, later for the base and prompt prices."""
+    """Take back a request of yours that nobody has answered: free for two blocks, later for base and prompt price."""
     wallet.send(wallet.client.cancellation(request_id(identity)))
     _say_how_to_withdraw(wallet)
 

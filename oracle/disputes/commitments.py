@@ -155,7 +155,7 @@ def rotations_tree(rotations: Rotations, context: int) -> Tree:
 
 
 def vocabulary_tree(tokenizer: Tokenizer) -> Tree:
-    """A leaf for each token id: the bytes that the token spells. Stop tokens are the manifest's business."""
+    """A leaf for each token id: the bytes that the token spells. The manifest names stop tokens."""
     return Tree(leaf_hash(piece) for piece in tokenizer.pieces)
 
 

@@ -26,7 +26,7 @@ HOPELESS = np.iinfo(np.int64).max
 
 
 def fixed_point(row: npt.NDArray[np.float32]) -> Logits:
-    """Logits rounded to 16 fraction bits, ties to even, and clipped to +-2^15. NaN is the caller's to refuse."""
+    """Logits rounded to 16 fraction bits, ties to even, and clipped to +-2^15. The caller refuses NaN."""
     scaled = np.rint(row.astype(np.float64) * 65536.0)  # exact: 24 significant bits times a power of two
     logits: Logits = np.clip(scaled, -LARGEST_LOGIT, LARGEST_LOGIT).astype(np.int64)
     return logits

@@ -26,7 +26,7 @@ def open_checked(client: httpx.Client, url: str, headers: Mapping[str, str]) -> 
     Raises DownloadFailed for a URL that is not allowed, httpx.TransportError.
     """
     first = current = _parsed(url)
-    loopback_allowed = _is_loopback_name(first.host)  # only if the operator himself named this machine
+    loopback_allowed = _is_loopback_name(first.host)  # only if the operator named this machine
     for _ in range(MAX_REDIRECTS + 1):
         sent = {k: v for k, v in headers.items() if k.lower() != "authorization" or current.netloc == first.netloc}
         response = _get(client, current, sent, loopback_allowed)

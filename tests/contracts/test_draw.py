@@ -241,7 +241,7 @@ def test_fine__seat_that_had_a_bond_all_along__is_made(world, oracle, asked, len
 
 
 def test_fine__answered_late__costs_the_late_answerer_as_much(world, oracle, asked):
-    """Or an asker and a seat of his could have the others fined for nothing."""
+    """Or an asker with a seat could have the others fined for nothing."""
     world.live(180)
     answered = world.answer(asked)
     fines = sum(event.penaltyWei for event in oracle.TurnMissed.from_receipt(answered.receipt))

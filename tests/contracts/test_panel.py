@@ -158,7 +158,7 @@ def test_draw__several_seats_of_one_owner__serve_once(world, oracle, people):
 
 
 def test_draw_a15__seats_taken_when_the_seed_is_known__change_nothing(world, oracle, panel, people, answered, case):
-    """Whoever knows the seed could otherwise take seats until the permutation suits him, and draw in the same block."""
+    """Otherwise somebody who knows the seed could take seats until the permutation fits, and draw in the same block."""
     world.mine(3)
     with chain.isolate():
         plain = world.draw(answered)

@@ -30,7 +30,7 @@ abstract contract World is Test {
     IPanelArbiter.PanelTerms internal panelTerms;
     IServices.Terms internal terms;
 
-    /// @dev Five honest owners with a seat each, one liar with three: no panel of three can hold two of his seats.
+    /// @dev Five honest owners with a seat each, one liar with three: no panel of three can hold two of the liar's.
     address[] internal owners;
 
     function _deploy() internal {

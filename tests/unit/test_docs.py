@@ -34,18 +34,11 @@ def first_column(section: str) -> set[str]:
 
 
 def test_operators__settings__are_all_there_and_no_others():
-    section = OPERATORS.split("## Settings")[1].split("##")[0]
-    named = {
-        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
-    }
-    assert named == set(Settings.model_fields)
+    assert first_column(OPERATORS.split("## Settings")[1].split("##")[0]) == set(Settings.model_fields)
 
 
 def test_operators__error_messages__are_classes():
-    section = OPERATORS.split("## When something is wrong")[1]
-    named = {
-        name for row in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
-    }
+    named = first_column(OPERATORS.split("## When something is wrong")[1])
     assert len(named) >= 6
     assert all(issubclass(getattr(errors, name), errors.OracleError) for name in named)
 
