@@ -176,7 +176,7 @@ class DevSource:
 
 
 @dataclass(frozen=True)
-class Standing:
+class OnChain:
     """What stands on chain about one platform in one TCB evaluation. Missing documents are all zero."""
 
     evaluation: int
@@ -194,7 +194,7 @@ class Standing:
     qe_identity: Struct
 
     @classmethod
-    async def read(cls, read: Read, quote: Quote, evaluation: int, collateral: Collateral | None = None) -> "Standing":
+    async def read(cls, read: Read, quote: Quote, evaluation: int, collateral: Collateral | None = None) -> "OnChain":
         """collateral: to compare with; without, certificates are those of the quote. Raises BadQuote and as `read`."""
         tee, fmspc, pce_id = _kind(quote)
         chain = quote.certificates
@@ -297,26 +297,26 @@ def check(collateral: Collateral, quote: Quote, now: int, root: x509.Certificate
         raise CollateralRefused(f"collateral does not verify: {_line(error)}") from error
 
 
-def needed(collateral: Collateral, quote: Quote, standing: Standing) -> list[Posting]:
+def needed(collateral: Collateral, quote: Quote, on_chain: OnChain) -> list[Posting]:
     """What the chain lacks of documents that `check` has passed, in the order in which it must get it.
 
-    standing: read with this collateral. Raises CollateralRefused.
+    on_chain: read with this collateral. Raises CollateralRefused.
     """
     wanted: list[Posting] = []
     for posting in reversed(_calls(collateral, quote)):
         if posting.function == "postCertificate":
             id_ = certificate_id(*posting.arguments)
-            if standing.certificates[id_]["revoked"]:
+            if on_chain.certificates[id_]["revoked"]:
                 raise CollateralRefused(f"certificate {id_.hex()} is revoked on chain; the collateral is too old")
             # A signer of nothing that is new need not be known.
-            if id_ != standing.credential and not any(id_ in later.arguments for later in wanted):
+            if id_ != on_chain.credential and not any(id_ in later.arguments for later in wanted):
                 continue
-        if standing.lacks(posting):
+        if on_chain.lacks(posting):
             wanted.insert(0, posting)
     return wanted
 
 
-def changes(postings: Sequence[Posting], standing: Standing) -> bool:
+def changes(postings: Sequence[Posting], on_chain: OnChain) -> bool:
     """Whether they say more than that the stored documents still hold: another evaluation, or something revoked.
 
     Intel often dates the same documents anew. A revocation list that revokes anything always counts.
@@ -324,7 +324,7 @@ def changes(postings: Sequence[Posting], standing: Standing) -> bool:
     for posting in postings:
         if posting.function == "postCrl" and len(x509.load_der_x509_crl(posting.arguments[1])):
             return True
-        stored = {"postTcbInfo": standing.tcb_info, "postQeIdentity": standing.qe_identity}.get(posting.function)
+        stored = {"postTcbInfo": on_chain.tcb_info, "postQeIdentity": on_chain.qe_identity}.get(posting.function)
         if stored is not None and not stored["issueDate"]:
             return True
     return False

@@ -20,7 +20,7 @@ from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.collateral import ROOT, Collateral
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import MACHINE
-from oracle.attestation.keeper import DevSource, Pccs, Read, Source, Standing
+from oracle.attestation.keeper import DevSource, OnChain, Pccs, Read, Source
 from oracle.attestation.quote import Quote
 from oracle.attestation.verifier import Policy, judge
 from oracle.chain.bindings import Binding
@@ -202,16 +202,16 @@ def collateral(
         read, now = _view(client)
         documents = asyncio.run(source.fetch(given, evaluation))
         keeper.check(documents, given, now, source.root)
-        _say_standing(poster, read, now, given, documents)
-        standing = asyncio.run(Standing.read(read, given, documents.evaluation, documents))
-        needed = keeper.needed(documents, given, standing)
+        _say_on_chain(poster, read, now, given, documents)
+        on_chain = asyncio.run(OnChain.read(read, given, documents.evaluation, documents))
+        needed = keeper.needed(documents, given, on_chain)
         names = [posting.function for posting in needed]
         poster.say(f"needed       {', '.join(names) or 'nothing'}", needed=names)
         for posting in needed if post else []:
             poster.send(client.collateral.functions[posting.function](*posting.arguments))
         if post and needed and not dry_run:
             read, now = _view(client)
-            _say_standing(poster, read, now, given, documents)
+            _say_on_chain(poster, read, now, given, documents)
         if as_json:
             print_json(poster.told)
 
@@ -362,33 +362,33 @@ def _print_keys(client: OracleClient, service: ServiceId, signer: str = "") -> N
         )
 
 
-def _say_standing(poster: Wallet, read: Read, now: int, quote: Quote, documents: Collateral) -> None:
+def _say_on_chain(poster: Wallet, read: Read, now: int, quote: Quote, documents: Collateral) -> None:
     """Of these documents' evaluation. now: Unix seconds."""
-    standing = asyncio.run(Standing.read(read, quote, documents.evaluation))
-    since = poster.client.collateral.functions.evaluationSince(standing.evaluation).call()
+    on_chain = asyncio.run(OnChain.read(read, quote, documents.evaluation))
+    since = poster.client.collateral.functions.evaluationSince(on_chain.evaluation).call()
     told = f"on chain since {_utc(since)} ({since})" if since else "not on chain"
-    poster.say(f"evaluation   {standing.evaluation}, {told}", evaluation=standing.evaluation, since=since)
-    signers = {standing.tcb_info["signer"], standing.qe_identity["signer"]} - {ROOT}
+    poster.say(f"evaluation   {on_chain.evaluation}, {told}", evaluation=on_chain.evaluation, since=since)
+    signers = {on_chain.tcb_info["signer"], on_chain.qe_identity["signer"]} - {ROOT}
     parts = [
-        ("authority", standing.certificates[standing.authority]),
-        ("platform", standing.certificates[standing.credential]),
-        *(("signer", standing.certificates[signer]) for signer in sorted(signers)),
-        ("root's list", standing.crls[ROOT]),
-        ("its list", standing.crls[standing.authority]),
-        ("TCB info", standing.tcb_info),
-        ("QE identity", standing.qe_identity),
+        ("authority", on_chain.certificates[on_chain.authority]),
+        ("platform", on_chain.certificates[on_chain.credential]),
+        *(("signer", on_chain.certificates[signer]) for signer in sorted(signers)),
+        ("root's list", on_chain.crls[ROOT]),
+        ("its list", on_chain.crls[on_chain.authority]),
+        ("TCB info", on_chain.tcb_info),
+        ("QE identity", on_chain.qe_identity),
     ]
     poster.told["documents"] = []
     for name, part in parts:
         end, revoked = part["notAfter"] if "notAfter" in part else part["nextUpdate"], bool(part.get("revoked"))
         poster.told["documents"].append({"name": name, "until": end, "revoked": revoked})
         poster.say(f"  {name:<12} {'revoked' if revoked else f'until {_utc(end)}' if end else 'missing'}")
-    stands, is_due = standing.expires_at > now, standing.alarm_due(now)
+    stands, is_due = on_chain.expires_at > now, on_chain.alarm_due(now)
     if not stands:
         told = "not now: quotes of this platform are refused"
     else:
-        told = f"until {_utc(standing.expires_at)}{'; soon, post newer documents' if is_due else ''}"
-    poster.say(f"stands       {told}", stands=stands, until=standing.expires_at, newer_due=is_due)
+        told = f"until {_utc(on_chain.expires_at)}{'; soon, post newer documents' if is_due else ''}"
+    poster.say(f"stands       {told}", stands=stands, until=on_chain.expires_at, newer_due=is_due)
 
 
 def _ids(quote: Quote, is_dev: bool) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from rig.anvil import CHAIN_ID, Anvil, free_port
 from oracle.attestation import keeper
 from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate_id
 from oracle.attestation.dev import ROOT_NAME, DevTee, Level
-from oracle.attestation.keeper import DevSource, Pccs, Read, Source, Standing, changes, needed
+from oracle.attestation.keeper import DevSource, OnChain, Pccs, Read, Source, changes, needed
 from oracle.attestation.quote import Quote
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
@@ -76,9 +76,9 @@ class Kept(Bench):
             found = await due(source, quote, read, now)
         return [posting for posting in found if not only or posting.function in only]
 
-    async def standing(self, quote: Quote = QUOTE, evaluation: int = HONEST.number) -> Standing:
+    async def on_chain(self, quote: Quote = QUOTE, evaluation: int = HONEST.number) -> OnChain:
         async with reading(self.chain, self.collateral.address) as read:
-            return await Standing.read(read, quote, evaluation)
+            return await OnChain.read(read, quote, evaluation)
 
     def send(self, postings: Sequence[Posting]) -> None:
         send(self.w3, self.collateral, postings)
@@ -93,7 +93,7 @@ async def due(source: Source, quote: Quote, read: Read, now: int) -> list[Postin
     """What to post now, in order."""
     collateral = await source.fetch(quote)
     keeper.check(collateral, quote, now, source.root)
-    return needed(collateral, quote, await Standing.read(read, quote, collateral.evaluation, collateral))
+    return needed(collateral, quote, await OnChain.read(read, quote, collateral.evaluation, collateral))
 
 
 def send(w3: Any, contract: Any, postings: Sequence[Posting]) -> None:
@@ -188,9 +188,9 @@ async def test_due__real_documents_on_an_empty_chain__are_all_taken(sample):
         send(ready.w3, ready.collateral, postings)
         async with reading(ready.chain, ready.collateral.address) as read:
             assert await due(Given(ready.documents, None), ready.quote, read, sample.time) == []
-            standing = await Standing.read(read, ready.quote, ready.documents.evaluation)
-        assert standing.credential == ready.credential
-        assert standing.expires_at == ready.verify(ready.quote.evidence(ready.credential))[8]
+            on_chain = await OnChain.read(read, ready.quote, ready.documents.evaluation)
+        assert on_chain.credential == ready.credential
+        assert on_chain.expires_at == ready.verify(ready.quote.evidence(ready.credential))[8]
 
 
 async def test_due__newer_documents__are_posted_without_certificates(kept):
@@ -236,7 +236,7 @@ async def test_due__stranger_posted_the_tcb_info_of_a_newer_evaluation_alone__no
     refused(lambda: kept.platform(18), "QeIdentityMissing(uint8,uint16)")
     assert kept.platform()
     kept.verify()
-    assert (await kept.standing()).expires_at == HONEST.until
+    assert (await kept.on_chain()).expires_at == HONEST.until
     assert await kept.due(HONEST) == []
     assert names(await kept.due(NEWER)) == ["postCrl", "postCrl", "postQeIdentity"], "what is missing, and no more"
 
@@ -285,7 +285,7 @@ async def test_due__new_signer__is_posted_before_what_it_signed(kept, parts):
     assert names(postings) == ["postCertificate", "postTcbInfo", "postQeIdentity"]
     kept.send(postings)
     kept.verify()
-    assert (await kept.standing()).expires_at == kept.platform().expiresAt
+    assert (await kept.on_chain()).expires_at == kept.platform().expiresAt
 
 
 async def test_due__unknown_signer_of_nothing_new__is_not_posted(kept):
@@ -304,7 +304,7 @@ async def test_due__certificates_expired__everything_is_renewed(kept):
     kept.send(postings)
     kept.verify(renewed)
     assert await kept.due(renewed, renewed.quote(REPORT_DATA), later) == []
-    assert (await kept.standing(renewed.quote(REPORT_DATA))).expires_at == renewed.until
+    assert (await kept.on_chain(renewed.quote(REPORT_DATA))).expires_at == renewed.until
 
 
 async def test_due__authority_renewed_before_the_machine_knows__its_quote_rests_on_the_new_one(kept):
@@ -402,13 +402,13 @@ async def test_due__collateral_from_before_a_revocation_that_the_chain_knows__is
     kept.send([call for call in later.postings(QUOTE) if call.function == "postCrl"])
     with pytest.raises(CollateralRefused, match="revoked on chain"):
         await kept.due(HONEST)
-    assert (await kept.standing()).expires_at == 0
+    assert (await kept.on_chain()).expires_at == 0
 
 
 @pytest.mark.parametrize("certificates", [(HONEST.platform,), (HONEST.authority, HONEST.root), ()])
 async def test_read__quote_without_the_certificates_of_a_platform__is_a_bad_quote(certificates):
     with pytest.raises(BadQuote):
-        await Standing.read(must_not_read, replace(QUOTE, chain=pem(*certificates).encode()), 17)
+        await OnChain.read(must_not_read, replace(QUOTE, chain=pem(*certificates).encode()), 17)
 
 
 # HOW LONG IT LASTS
@@ -416,27 +416,27 @@ async def test_read__quote_without_the_certificates_of_a_platform__is_a_bad_quot
 
 async def test_alarm_due__a_week_before_the_end(kept):
     kept.post()
-    standing = await kept.standing()
-    assert standing.expires_at == kept.platform().expiresAt == HONEST.until
+    on_chain = await kept.on_chain()
+    assert on_chain.expires_at == kept.platform().expiresAt == HONEST.until
     for days, is_due in ((8, False), (7, True), (6, True), (-1, True)):
-        assert standing.alarm_due(HONEST.until - days * DAY) == is_due
-    assert not standing.alarm_due(HONEST.until - 7 * DAY - 1)
+        assert on_chain.alarm_due(HONEST.until - days * DAY) == is_due
+    assert not on_chain.alarm_due(HONEST.until - 7 * DAY - 1)
 
 
 @pytest.mark.parametrize("part", PARTS)
 async def test_expires_at__one_document_ends_sooner__is_its_end(kept, part):
     kept.post()
     kept.send(await kept.due(with_part(part, replace(LATER, until=NOW + 20 * DAY))))
-    assert (await kept.standing()).expires_at == kept.platform().expiresAt == NOW + 20 * DAY
+    assert (await kept.on_chain()).expires_at == kept.platform().expiresAt == NOW + 20 * DAY
 
 
 async def test_expires_at__anything_missing__is_zero_and_the_alarm_is_due(kept):
     for posting in await kept.due(HONEST):
-        standing = await kept.standing()
-        assert standing.expires_at == 0
-        assert standing.alarm_due(NOW)
+        on_chain = await kept.on_chain()
+        assert on_chain.expires_at == 0
+        assert on_chain.alarm_due(NOW)
         kept.send([posting])
-    assert not (await kept.standing()).alarm_due(NOW)
+    assert not (await kept.on_chain()).alarm_due(NOW)
 
 
 # SOURCES
@@ -585,8 +585,8 @@ def test_changes__list_that_revokes__or_newer_evaluation__does_and_new_dates_do_
     def said(tee: DevTee, issue_date: int = HONEST.since) -> bool:
         stored = {name: {"issueDate": issue_date} for name in ("tcb_info", "qe_identity")}
         nothing: dict[str, Any] = {"certificates": {}, "crls": {}, "read_entries": {}}
-        standing = Standing(evaluation=tee.number, authority=b"", credential=b"", **nothing, **stored)
-        return changes(tee.collateral().postings(quote), standing)
+        on_chain = OnChain(evaluation=tee.number, authority=b"", credential=b"", **nothing, **stored)
+        return changes(tee.collateral().postings(quote), on_chain)
 
     assert not said(replace(HONEST, seconds_issued=10))
     assert said(replace(HONEST, number=HONEST.number + 1), issue_date=0)

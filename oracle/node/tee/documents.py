@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 
 from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.collateral import ROOT, Collateral
-from oracle.attestation.keeper import Source, Standing, changes, check, needed, view
+from oracle.attestation.keeper import OnChain, Source, changes, check, needed, view
 from oracle.attestation.quote import Quote
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
@@ -86,14 +86,14 @@ class Documents:
             return []
         contract = await self._contract(block)
         read = view(self._rpc, contract, block)
-        standing = await Standing.read(read, self._platform, kept.collateral.evaluation, kept.collateral)
-        kept.end = standing.expires_at
-        postings = needed(kept.collateral, self._platform, standing)
-        is_pressing = standing.expires_at - block.timestamp <= REPLACE_SECONDS
-        if not postings or not (is_pressing or changes(postings, standing)):
+        on_chain = await OnChain.read(read, self._platform, kept.collateral.evaluation, kept.collateral)
+        kept.end = on_chain.expires_at
+        postings = needed(kept.collateral, self._platform, on_chain)
+        is_pressing = on_chain.expires_at - block.timestamp <= REPLACE_SECONDS
+        if not postings or not (is_pressing or changes(postings, on_chain)):
             kept.look_at = block.timestamp + LOOK_SECONDS
-            if standing.alarm_due(block.timestamp):
-                log.error("the vendor's documents end soon and nobody has newer ones", ends_at=standing.expires_at)
+            if on_chain.alarm_due(block.timestamp):
+                log.error("the vendor's documents end soon and nobody has newer ones", ends_at=on_chain.expires_at)
             return []
         signers = [each for each in postings if each.function == "postCertificate" and each.arguments[0] == ROOT]
         wanted, lists = [], set[bytes]()
