@@ -3,8 +3,7 @@ pragma solidity ^0.8.30;
 
 import {ReentrancyGuardTransient} from "@openzeppelin/contracts/utils/ReentrancyGuardTransient.sol";
 
-import {ICredits} from "./interfaces/ICredits.sol";
-import {BURN} from "./interfaces/Types.sol";
+import {BURN, ICredits} from "./interfaces/ICredits.sol";
 
 /// @title Credits
 /// @notice Who may withdraw how much.

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {RequestId} from "./interfaces/Ids.sol";
 import {ILens} from "./interfaces/ILens.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IServices} from "./interfaces/IServices.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
-import {RequestId} from "./interfaces/Types.sol";
 
 /// @title Lens
 contract Lens is ILens {

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ModelId} from "./interfaces/Ids.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
-import {ModelId} from "./interfaces/Types.sol";
 
 /// @title ModelRegistry
 contract ModelRegistry is IModelRegistry {

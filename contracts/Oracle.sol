@@ -7,9 +7,10 @@ import {Seats} from "./Seats.sol";
 import {Services} from "./Services.sol";
 import {Turns} from "./Turns.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
+import {BURN} from "./interfaces/ICredits.sol";
+import {RequestId, ServiceId} from "./interfaces/Ids.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
-import {BURN, RequestId, ServiceId} from "./interfaces/Types.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 
 /// @title Oracle
@@ -31,7 +32,7 @@ contract Oracle is Turns {
     /// mempools carry no larger transactions.
     uint256 public constant MAX_OUTPUT_BYTES = 128 * 1024;
 
-    /// @notice How long after the window and the longest dispute a callback can be repeated, or made if it was left.
+    /// @notice How long after the window and the service's leave time a callback can be repeated, or made if it was left.
     uint256 public constant RETRY_SECONDS = 30 days;
 
     /// @dev What must be left for the steps after a callback returns.

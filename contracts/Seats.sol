@@ -6,9 +6,10 @@ import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
 
 import {ServiceStore} from "./ServiceStore.sol";
 import {IAttester} from "./interfaces/IAttester.sol";
+import {BURN} from "./interfaces/ICredits.sol";
+import {ServiceId} from "./interfaces/Ids.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IServices} from "./interfaces/IServices.sol";
-import {BURN, ServiceId} from "./interfaces/Types.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 
 /// @title Seats

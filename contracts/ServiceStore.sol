@@ -3,8 +3,8 @@ pragma solidity ^0.8.30;
 
 import {Credits} from "./Credits.sol";
 import {IArbiter} from "./interfaces/IArbiter.sol";
+import {ServiceId} from "./interfaces/Ids.sol";
 import {IServices} from "./interfaces/IServices.sol";
-import {ServiceId} from "./interfaces/Types.sol";
 
 /// @title ServiceStore
 /// @notice Where services and seats are kept: one storage layout for `Oracle`, which owns it, and `Seats`, whose code runs
@@ -167,7 +167,7 @@ abstract contract ServiceStore is IServices, Credits {
         return money.balanceWei < bondWei || money.openAnswers == MAX_OPEN_ANSWERS;
     }
 
-    /// @dev What a short seat must show before it gets money: that it was short until this turn.
+    /// @dev Notes, before a seat gets money, that it was short until this turn, if it was.
     function _noteShort(SeatMoney memory money, uint256 bondWei, uint256 turnSeconds) internal view {
         // slither-disable-next-line weak-prng
         if (_isShort(money, bondWei)) money.shortUntil = uint8(block.timestamp / turnSeconds % 255) + 1;

@@ -5,9 +5,9 @@ import {Address} from "@openzeppelin/contracts/utils/Address.sol";
 
 import {Seats} from "./Seats.sol";
 import {ServiceStore} from "./ServiceStore.sol";
+import {ServiceId} from "./interfaces/Ids.sol";
 import {IModelRegistry} from "./interfaces/IModelRegistry.sol";
 import {IServices} from "./interfaces/IServices.sol";
-import {ServiceId} from "./interfaces/Types.sol";
 import {Delegated} from "./libraries/Delegated.sol";
 
 /// @title Services

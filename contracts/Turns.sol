@@ -4,8 +4,9 @@ pragma solidity ^0.8.30;
 import {Math} from "@openzeppelin/contracts/utils/math/Math.sol";
 
 import {Services} from "./Services.sol";
+import {BURN} from "./interfaces/ICredits.sol";
+import {RequestId, ServiceId} from "./interfaces/Ids.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
-import {BURN, RequestId, ServiceId} from "./interfaces/Types.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 
 /// @title Turns
@@ -111,7 +112,7 @@ abstract contract Turns is IOracle, Services {
             && !_maybeShortAt(money, req.bondWei(), req.turnSeconds(), beganAt);
     }
 
-    /// @dev The most that a refunded payer loses, and that seats are fined about one request: half the base price.
+    /// @dev The most that a refunded payer loses, and that one answer or refund fines seats for: half the base price.
     function _forfeitWei(ServiceId service) internal view returns (uint256) {
         return _services[service].prices.baseWei / 2;
     }

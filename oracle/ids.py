@@ -1,6 +1,6 @@
 """Ids on the chain, each a type of its own, so that no two can be swapped.
 
-The same in Solidity: `contracts/interfaces/Types.sol`, and `GameId` and `CaseId` in the arbiters' interfaces.
+The same in Solidity: `contracts/interfaces/Ids.sol`, and `GameId` and `CaseId` in the arbiters' interfaces.
 """
 
 from typing import NewType

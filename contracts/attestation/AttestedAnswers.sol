@@ -11,10 +11,10 @@ import {
 } from "../interfaces/IAttestationVerifier.sol";
 import {IAttestedAnswers} from "../interfaces/IAttestedAnswers.sol";
 import {IAttester} from "../interfaces/IAttester.sol";
+import {ModelId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IRevocations} from "../interfaces/IRevocations.sol";
 import {IServices} from "../interfaces/IServices.sol";
-import {ModelId, ServiceId} from "../interfaces/Types.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
 import {AttestedKeys} from "./AttestedKeys.sol";
 
@@ -32,7 +32,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     );
 
     /// @dev A policy as `check` and `admit` read it: an answer reads the first slot only.
-    struct Standing {
+    struct StoredPolicy {
         Caps caps;
         uint32 graceSeconds;
         bytes32 identity;
@@ -46,7 +46,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     /// @dev Called directly: each contract in between would cost an answer 2,600 gas.
     IRevocations private immutable REVOCATIONS;
 
-    mapping(ServiceId service => Standing) private _standings;
+    mapping(ServiceId service => StoredPolicy) private _policies;
     mapping(ServiceId service => mapping(bytes32 id => bool)) private _believed;
     mapping(ServiceId service => mapping(address signer => Admission)) private _admissions;
 
@@ -68,7 +68,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         }
         if (policy.graceCapWei > terms.valueCapWei) revert BadPolicy("the grace's cap is above the value cap");
 
-        Standing storage s = _standings[service];
+        StoredPolicy storage s = _policies[service];
         s.caps = Caps({capWei: uint96(terms.valueCapWei), graceCapWei: policy.graceCapWei, version: 1});
         s.graceSeconds = policy.graceSeconds;
         s.identity = _identity(ModelId.unwrap(terms.model), policy.engineId);
@@ -89,7 +89,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
         uint96 graceCapWei,
         uint16 leastEvaluation
     ) external {
-        Standing storage s = _standings[service];
+        StoredPolicy storage s = _policies[service];
         if (msg.sender != s.guardian || msg.sender == address(0)) revert NotGuardian(service, msg.sender);
         Caps memory caps = s.caps;
         if (capWei > caps.capWei || graceCapWei > caps.graceCapWei || leastEvaluation < s.leastEvaluation) {
@@ -108,7 +108,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
 
     /// @inheritdoc IAttestedAnswers
     function admit(ServiceId service, address signer, Details calldata details) external {
-        Standing storage s = _standings[service];
+        StoredPolicy storage s = _policies[service];
         Key storage key = _keys[signer];
         if (!isActive(signer, details)) revert KeyNotActive(signer);
         if (_identity(details.modelRoot, details.engineId) != s.identity) {
@@ -144,7 +144,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     {
         signer = ECDSA.tryRecoverCalldata(answerDigestOf(req, ans), attestation);
         Admission memory admission = _admissions[req.service][signer];
-        Caps memory caps = _standings[req.service].caps;
+        Caps memory caps = _policies[req.service].caps;
         if (!_isAdmitted(admission, caps, signer)) revert NotAdmitted(req.service, signer);
 
         uint256 valueWei = req.valueFinney() * 1e15;
@@ -156,7 +156,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
 
     /// @inheritdoc IAttestedAnswers
     function isAdmitted(ServiceId service, address signer) external view returns (bool) {
-        return _isAdmitted(_admissions[service][signer], _standings[service].caps, signer);
+        return _isAdmitted(_admissions[service][signer], _policies[service].caps, signer);
     }
 
     /// @inheritdoc IAttestedAnswers
@@ -166,12 +166,12 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
 
     /// @inheritdoc IAttestedAnswers
     function capsOf(ServiceId service) external view returns (Caps memory) {
-        return _standings[service].caps;
+        return _policies[service].caps;
     }
 
     /// @inheritdoc IAttestedAnswers
     function leastEvaluationOf(ServiceId service) external view returns (uint16) {
-        return _standings[service].leastEvaluation;
+        return _policies[service].leastEvaluation;
     }
 
     /// @inheritdoc IAttestedAnswers
@@ -208,7 +208,7 @@ contract AttestedAnswers is IAttestedAnswers, AttestedKeys {
     }
 
     /// @dev One flag after the other. A policy accepts only what it names.
-    function _isAcceptable(Standing storage s, Details calldata details) private view returns (bool) {
+    function _isAcceptable(StoredPolicy storage s, Details calldata details) private view returns (bool) {
         uint8 status = details.tcbStatus;
         if (status & CONFIGURATION_NEEDED != 0 && !s.acceptsConfiguration) return false;
         if (status & OUT_OF_DATE != 0 && block.timestamp >= uint256(details.behindSince) + s.graceSeconds) {

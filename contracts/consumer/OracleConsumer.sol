@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IOracleConsumer} from "../interfaces/IOracleConsumer.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title Base of a contract that asks the oracle.
 /// @notice Inherit, call `_ask`, implement `_onAnswer`. Only this contract's own requests reach `_onAnswer`, only when

@@ -2,10 +2,10 @@
 pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IServices} from "../interfaces/IServices.sol";
-import {ServiceId} from "../interfaces/Types.sol";
 import {GameServices} from "./GameServices.sol";
 
 /// @title Which services the dispute game judges.

@@ -2,12 +2,13 @@
 pragma solidity ^0.8.30;
 
 import {IArbiter} from "../interfaces/IArbiter.sol";
+import {BURN} from "../interfaces/ICredits.sol";
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {ModelId, RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IServices} from "../interfaces/IServices.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
-import {BURN, ModelId, RequestId, ServiceId} from "../interfaces/Types.sol";
 import {Delegated} from "../libraries/Delegated.sol";
 import {MerkleTree} from "../libraries/MerkleTree.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
@@ -244,7 +245,7 @@ contract DisputeGame is Games {
             if (values.length != size) revert WrongOpeningLength(size, values.length);
             opened = tokenReferee.rootOf(values);
         } else {
-            // No leaf is longer; a wrong length in these bounds is the referee's business.
+            // No leaf is longer. The referee refuses wrong lengths within these bounds.
             if (values.length > MAX_LEAF_BYTES) revert WrongOpeningLength(MAX_LEAF_BYTES, values.length);
             opened = MerkleTree.hashLeaf(values);
         }

@@ -2,9 +2,9 @@
 pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {ModelId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
-import {ModelId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title The services that the dispute game judges, and what their terms make games cost.
 /// @dev Their storage. `DisputeGame` reads it, `Adoption` writes it.

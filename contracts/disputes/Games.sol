@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {ModelId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
-import {ModelId, ServiceId} from "../interfaces/Types.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
 import {GameServices} from "./GameServices.sol";
 import {Paths} from "./Paths.sol";

@@ -4,11 +4,11 @@ pragma solidity ^0.8.30;
 import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
 
 import {IArbiter} from "../interfaces/IArbiter.sol";
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IModelRegistry} from "../interfaces/IModelRegistry.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IPanelArbiter} from "../interfaces/IPanelArbiter.sol";
 import {IServices} from "../interfaces/IServices.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 import {Prompts} from "../libraries/Prompts.sol";
 import {RequestLib} from "../libraries/RequestLib.sol";
 
@@ -220,10 +220,10 @@ contract PanelArbiter is IPanelArbiter {
         return false;
     }
 
-    /// @dev The first `panelSize` eligible seats of a random permutation (Fisher and Yates), no two of one owner. It runs
-    /// over the seats that there were when the request was made: with the present number, somebody who knows the seed
-    /// could take seats until the permutation suits them. A leaving seat serves until its exit, so that a liar's seats
-    /// cannot leave a panel incomplete, and an owner counted by `minOwners` is still there.
+    /// @dev The first `panelSize` eligible seats of a random permutation (Fisher and Yates), no two of one owner. Only
+    /// seats that were in the draw when the request was made are drawn, so nobody can add seats after seeing the seed. A
+    /// leaving seat serves until its exit, so a liar's seats cannot leave a panel incomplete, and an owner counted by
+    /// `minOwners` is still there.
     function _drawMembers(bytes32 seed, IOracle.Request calldata req, uint16 answeredBy, address challenger)
         private
         view

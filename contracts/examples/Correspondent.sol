@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {OracleConsumer} from "../consumer/OracleConsumer.sol";
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title Free text: anyone asks, the answer's hash stays on chain.
 /// @notice The text itself is in the oracle's `AnswerPosted` event; the hash proves later that a text is the answer.

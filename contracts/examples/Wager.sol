@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {OracleConsumer} from "../consumer/OracleConsumer.sol";
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title A decision: two parties stake on a yes/no question about a stated fact, the model settles it.
 /// @notice The question is fixed when the wager is offered, so both know exactly what the model will be asked. An

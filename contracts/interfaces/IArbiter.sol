@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ServiceId} from "./Ids.sol";
 import {IServices} from "./IServices.sol";
-import {ServiceId} from "./Types.sol";
 
 /// @title What settles disputes.
 /// @notice A service names its arbiter once. The arbiter alone may mark that service's answers as disputed and rule on

@@ -3,17 +3,17 @@ pragma solidity ^0.8.30;
 
 import {IAttestedKeys} from "./IAttestedKeys.sol";
 import {IAttester} from "./IAttester.sol";
+import {ServiceId} from "./Ids.sol";
 import {IOracle} from "./IOracle.sol";
-import {ServiceId} from "./Types.sol";
 
 /// @title Answers signed by attested keys, under the policy of a service.
 /// @notice A policy says which code and which machines a service believes, how out of date they may be, and how much may
-/// be at stake on an answer that is final at once. It is fixed when the service is created and can only shrink: the guardian takes a
-/// measurement or a machine away, lowers the caps, or asks for a newer TCB evaluation, at once and for ever.
+/// be at stake on an answer that is final at once. It is fixed when the service is created and can only shrink: the guardian
+/// takes a measurement or a machine away, lowers the caps, or asks for a newer TCB evaluation, at once and for ever.
 ///
 /// A key is admitted to a service once for each registration (`admit`, by anyone); then an answer needs its signature
-/// alone. What may end in between is looked at with each answer: the key's life and its platform's standing, and whether
-/// the policy has shrunk.
+/// alone. Each answer checks what may end in between: the key's life, its platform's standing, and whether the policy has
+/// shrunk.
 ///
 /// Warning: whoever has physical access to a machine can read keys from its memory bus. Above the caps, and from machines
 /// that are not listed, even an attested answer therefore has a challenge window.

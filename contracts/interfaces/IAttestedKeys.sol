@@ -6,7 +6,7 @@ pragma solidity ^0.8.30;
 /// so anyone may send it. A key lives a week at most, and never longer than what vouches for it.
 interface IAttestedKeys {
     /// @param node who runs the machine: it alone can revoke the key. @param signer address of the key.
-    /// @param modelRoot weights root of the model that the measured code has loaded. @param engineId digest of how it computes.
+    /// @param modelRoot id of the model that the measured code has loaded. @param engineId digest of how it computes.
     /// @param challengeBlock number of a block at most `MAX_CHALLENGE_AGE` old, whose hash the evidence contains.
     /// @param evaluation number of the vendor's TCB evaluation to be judged by: signed, for whoever relays the call must
     /// not choose another.

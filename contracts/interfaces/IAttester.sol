@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ServiceId} from "./Ids.sol";
 import {IOracle} from "./IOracle.sol";
 import {IServices} from "./IServices.sol";
-import {ServiceId} from "./Types.sol";
 
 /// @title What vouches for answers, so that they need no challenge window.
 /// @notice A service names its attester once. The attester can make an answer final at once, and nothing else.

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+// Slashed ether is sent here: an address without code and without a known key.
+address constant BURN = 0x000000000000000000000000000000000000dEaD;
+
 /// @title Balances to withdraw.
 /// @notice Nothing is ever pushed to anyone: fees, refunds and rewards become credit, and its owner takes it.
 interface ICredits {

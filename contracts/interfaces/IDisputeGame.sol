@@ -2,10 +2,10 @@
 pragma solidity ^0.8.30;
 
 import {IArbiter} from "./IArbiter.sol";
+import {ModelId, RequestId, ServiceId} from "./Ids.sol";
 import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
 import {ITokenReferee} from "./ITokenReferee.sol";
-import {ModelId, RequestId, ServiceId} from "./Types.sol";
 
 /// @title The dispute game: two parties narrow their disagreement to one number, and the referee computes it.
 /// @notice For services of exact models, whose prompts are token ids of three bytes each. A challenger names the first

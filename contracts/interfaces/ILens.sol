@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {RequestId, ServiceId} from "./Ids.sol";
 import {IOracle} from "./IOracle.sol";
-import {RequestId, ServiceId} from "./Types.sol";
 
 /// @title What people and nodes read of requests, in their own terms.
 /// @notice Holds nothing, and no contract depends on it: whoever wants other views deploys another lens.

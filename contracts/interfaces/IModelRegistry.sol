@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {ModelId} from "./Types.sol";
+import {ModelId} from "./Ids.sol";
 
 /// @title Which models exist, and what exactly each one is.
 /// @notice Registration is permissionless and final. A manifest that lies about its file harms nobody but its author:

@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {ICredits} from "./ICredits.sol";
+import {RequestId, ServiceId} from "./Ids.sol";
 import {IServices} from "./IServices.sol";
-import {RequestId, ServiceId} from "./Types.sol";
 
 /// @title The oracle: request, answer, challenge window, finalize.
 /// @notice A request takes one storage slot: its status, and a hash of the answer once there is one. Its id is the hash of
@@ -194,8 +194,8 @@ interface IOracle is IServices, ICredits {
         returns (RequestId requestId);
 
     /// @notice Takes an unanswered request back. It is free until the seed's block exists, because no node can have worked on
-    /// it. Afterwards the price of the prompt goes to the seat whose turn it is, so that a payer who has seen an answer in
-    /// the mempool cannot cancel for free.
+    /// it. Afterwards the base price and the price of the prompt's bytes go to the seat whose turn it is, so that a payer who
+    /// has seen an answer in the mempool cannot cancel for free.
     function cancel(Request calldata req) external;
 
     /// @notice Refunds a request whose deadline passed unanswered. Anyone may call. The seats that let their turns pass are

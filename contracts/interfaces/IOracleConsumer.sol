@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {RequestId} from "./Types.sol";
+import {RequestId} from "./Ids.sol";
 
 /// @title What a contract implements to be called back.
 interface IOracleConsumer {

@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {IArbiter} from "./IArbiter.sol";
+import {RequestId, ServiceId} from "./Ids.sol";
 import {IOracle} from "./IOracle.sol";
-import {RequestId, ServiceId} from "./Types.sol";
 
 /// @title The panel: bonded nodes re-execute and vote.
 /// @notice Judges answers that a contract cannot recompute. An answer has one case. The challenger opens it and takes no

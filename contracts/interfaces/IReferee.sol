@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {ModelId} from "./Ids.sol";
 import {IModelRegistry} from "./IModelRegistry.sol";
 import {IDisputeGame} from "./IDisputeGame.sol";
 import {IOracle} from "./IOracle.sol";
-import {ModelId} from "./Types.sol";
 
 /// @title The referee: computes one number of an exact model's forward pass from calldata, and says whether a node's
 /// number is another.

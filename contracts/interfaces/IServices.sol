@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {IArbiter} from "./IArbiter.sol";
-import {ModelId, ServiceId} from "./Types.sol";
+import {ModelId, ServiceId} from "./Ids.sol";
 
 /// @title Services: offers to answer for one model; and seats: the staked operators who may answer.
 /// @notice Anyone may create a service, and anyone may take a seat in it. A service never changes: other terms are

@@ -2,9 +2,9 @@
 pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "./IDisputeGame.sol";
+import {ModelId} from "./Ids.sol";
 import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
-import {ModelId} from "./Types.sol";
 
 /// @title The referee of tokens: which one the logits choose, and what an answer's tokens must look like.
 interface ITokenReferee {

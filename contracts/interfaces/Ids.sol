@@ -10,9 +10,6 @@ type ServiceId is bytes32;
 /// @dev keccak256 of the ABI encoding of the request; an integer so that it prints and sorts as one.
 type RequestId is uint256;
 
-// Slashed ether is sent here: an address without code and without a known key.
-address constant BURN = 0x000000000000000000000000000000000000dEaD;
-
 using {sameService as ==} for ServiceId global;
 using {sameModel as ==} for ModelId global;
 

@@ -3,8 +3,8 @@ pragma solidity ^0.8.30;
 
 import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
 
+import {RequestId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
-import {RequestId} from "../interfaces/Types.sol";
 
 /// @title The packed words of `Request` and `Answer`.
 /// @notice Both travel through calldata and events several times in a request's life, where every word costs; so the
@@ -206,7 +206,7 @@ library RequestLib {
         pure
         returns (uint16)
     {
-        // Who could influence the seed is said in docs/protocol.md; the remainder's bias is below 2^-240.
+        // docs/protocol.md says who could influence the seed; the remainder's bias is below 2^-240.
         // slither-disable-next-line weak-prng
         return uint16(uint256(keccak256(abi.encode(seed, requestId, turn_))) % seatCount(r));
     }

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IOracleConsumer} from "../interfaces/IOracleConsumer.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title A hostile contract: a test sets beforehand what it does when it is called back or paid.
 contract Hostile is IOracleConsumer {

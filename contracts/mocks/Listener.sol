@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {OracleConsumer} from "../consumer/OracleConsumer.sol";
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title A consumer that does the least: what the oracle costs, without what a dapp does with an answer.
 contract Listener is OracleConsumer {

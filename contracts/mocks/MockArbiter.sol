@@ -2,8 +2,8 @@
 pragma solidity ^0.8.30;
 
 import {IArbiter} from "../interfaces/IArbiter.sol";
+import {ServiceId} from "../interfaces/Ids.sol";
 import {IServices} from "../interfaces/IServices.sol";
-import {ServiceId} from "../interfaces/Types.sol";
 
 /// @title An arbiter that takes any service; tests speak in its name.
 contract MockArbiter is IArbiter {

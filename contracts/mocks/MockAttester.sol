@@ -2,9 +2,9 @@
 pragma solidity ^0.8.30;
 
 import {IAttester} from "../interfaces/IAttester.sol";
+import {ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IServices} from "../interfaces/IServices.sol";
-import {ServiceId} from "../interfaces/Types.sol";
 
 /// @title An attester that believes what it is told: an attestation is one byte, 1 for "at once".
 contract MockAttester is IAttester {

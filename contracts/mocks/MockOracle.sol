@@ -2,9 +2,9 @@
 pragma solidity ^0.8.30;
 
 import {Credits} from "../Credits.sol";
+import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IOracleConsumer} from "../interfaces/IOracleConsumer.sol";
-import {RequestId, ServiceId} from "../interfaces/Types.sol";
 
 /// @title An oracle for the unit tests of dapps: no nodes, no windows, the test says what the model answered.
 /// @notice Give its address to an `OracleConsumer` as the oracle. `request`, `quote`, `statusOf`, `credit` and `withdraw`

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {BURN} from "../../contracts/interfaces/ICredits.sol";
+import {RequestId} from "../../contracts/interfaces/Ids.sol";
 import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
-import {BURN, RequestId} from "../../contracts/interfaces/Types.sol";
 import {Hostile} from "../../contracts/mocks/Hostile.sol";
 import {World} from "./World.sol";
 

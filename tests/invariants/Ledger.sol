@@ -3,13 +3,14 @@ pragma solidity ^0.8.30;
 
 import {Vm} from "forge-std/Vm.sol";
 
+import {BURN} from "../../contracts/interfaces/ICredits.sol";
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
+import {RequestId} from "../../contracts/interfaces/Ids.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IReferee} from "../../contracts/interfaces/IReferee.sol";
 import {IRefutations} from "../../contracts/interfaces/IRefutations.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {ITokenReferee} from "../../contracts/interfaces/ITokenReferee.sol";
-import {BURN, RequestId} from "../../contracts/interfaces/Types.sol";
 import {Village} from "./Village.sol";
 
 /// @dev How something can end, or come about.

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {RequestId} from "../../contracts/interfaces/Ids.sol";
 import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
-import {RequestId} from "../../contracts/interfaces/Types.sol";
 import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
 import {World} from "./World.sol";
 

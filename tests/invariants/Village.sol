@@ -2,6 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
+import {ModelId, RequestId, ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IModelRegistry} from "../../contracts/interfaces/IModelRegistry.sol";
 import {IArbiter} from "../../contracts/interfaces/IArbiter.sol";
@@ -10,7 +11,6 @@ import {IReferee} from "../../contracts/interfaces/IReferee.sol";
 import {IRefutations} from "../../contracts/interfaces/IRefutations.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {ITokenReferee} from "../../contracts/interfaces/ITokenReferee.sol";
-import {ModelId, RequestId, ServiceId} from "../../contracts/interfaces/Types.sol";
 import {Sampling} from "../../contracts/disputes/referee/Sampling.sol";
 import {Book, Tensor} from "./Book.sol";
 

@@ -9,11 +9,11 @@ import {ModelRegistry} from "../../contracts/ModelRegistry.sol";
 import {Oracle} from "../../contracts/Oracle.sol";
 import {Seats} from "../../contracts/Seats.sol";
 import {PanelArbiter} from "../../contracts/disputes/PanelArbiter.sol";
+import {ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {IModelRegistry} from "../../contracts/interfaces/IModelRegistry.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
-import {ServiceId} from "../../contracts/interfaces/Types.sol";
 import {MockAttester} from "../../contracts/mocks/MockAttester.sol";
 
 /// @title One deployment with one service and its seats, for fuzzing.

@@ -5,8 +5,8 @@ import {ModelRegistry} from "../../contracts/ModelRegistry.sol";
 import {Oracle} from "../../contracts/Oracle.sol";
 import {Seats} from "../../contracts/Seats.sol";
 import {IArbiter} from "../../contracts/interfaces/IArbiter.sol";
+import {RequestId, ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
-import {RequestId, ServiceId} from "../../contracts/interfaces/Types.sol";
 import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
 
 /// @title The oracle with its books open.

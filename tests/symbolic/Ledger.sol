@@ -4,7 +4,7 @@ pragma solidity ^0.8.30;
 import {Test} from "forge-std/Test.sol";
 
 import {ServiceStore} from "../../contracts/ServiceStore.sol";
-import {ServiceId} from "../../contracts/interfaces/Types.sol";
+import {ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {Books} from "./Books.sol";
 
 /// @title What accounts and seats hold, summed over whoever can be paid by one call.

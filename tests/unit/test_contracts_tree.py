@@ -31,12 +31,12 @@ def contracts() -> list[Path]:
     return [path for path in sorted(ROOT.rglob("*.sol")) if path.name not in NO_PATHS]
 
 
-def test_interfaces__imports__are_interfaces_and_types_alone():
+def test_interfaces__imports__are_interfaces_and_ids_alone():
     found = {
         f"{path.name} imports {name}"
         for path in sorted((ROOT / "interfaces").glob("*.sol"))
         for name in IMPORT.findall(code(path))
-        if not re.fullmatch(r"\./(I[A-Z]\w+|Types)\.sol", name)
+        if not re.fullmatch(r"\./(I[A-Z]\w+|Ids)\.sol", name)
     }
     assert found == set()
 

@@ -146,7 +146,7 @@ library Commitments {
         if (n.ropeWidth > g.headWidth || n.ropeWidth % 2 != 0) {
             revert IReferee.RopeOutOfRange(n.ropeWidth, g.headWidth);
         }
-        // Without it the norm of a row of zeros would be a division by zero, which nobody could judge.
+        // Without it, the norm of a row of zeros would divide by zero, and nobody could judge it.
         if (n.epsilon == 0 || n.headEpsilon == 0) revert IReferee.NoEpsilon(n.epsilon, n.headEpsilon);
         uint256 longest = n.context < MAX_POSITIONS ? n.context : MAX_POSITIONS;
         if (manifest.contextLength > longest) revert IReferee.ContextTooLong(manifest.contextLength, longest);

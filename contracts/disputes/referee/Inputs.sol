@@ -114,7 +114,7 @@ abstract contract Inputs {
         if (source == Graph.BEFORE && q.step > q.n.shape.layers) row = q.positions - 1;
     }
 
-    /// @dev That `input.root` is what the node said this operator's output is.
+    /// @dev Checks that `input.root` is the root that the node opened for this operator's output.
     function _checkRoot(IFamily.Question memory q, uint256 name, IReferee.Input calldata input) private pure {
         if (name == Graph.BEFORE) {
             MerkleTree.check(q.roots.steps, Graph.steps(q.n.shape), q.step - 1, input.root, input.listProof);

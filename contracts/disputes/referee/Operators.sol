@@ -10,7 +10,7 @@ import {Quants} from "./Quants.sol";
 
 /// @title One output element of every operator of the exact engine, as docs/numerics.md defines them.
 /// @notice Each function is one formula of few inputs, or one reduction over one row. Inputs are integers in the page's
-/// formats; who proves that they are the right ones is not this library's business.
+/// formats; this library does not check that they are the right ones.
 library Operators {
     using Fixed for int256;
 

@@ -2,11 +2,11 @@
 pragma solidity ^0.8.30;
 
 import {IDisputeGame} from "../../interfaces/IDisputeGame.sol";
+import {ModelId} from "../../interfaces/Ids.sol";
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IModelRegistry} from "../../interfaces/IModelRegistry.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
-import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
@@ -121,7 +121,7 @@ contract Referee is IReferee, Inputs {
         Roots memory roots;
         roots.steps = game.openingOf(Paths.listAbove(g.caseId, g.turn, IDisputeGame.Stage.Steps)).root;
         roots.operators = game.openingOf(Paths.listAbove(g.caseId, g.turn, IDisputeGame.Stage.Operators)).root;
-        // That the request is the game's, and that it is the challenger's move, the game checks.
+        // The game checks that the request is its own, and that it is the challenger's move.
         ModelId model = game.modelOf(req.service);
         if (!_isWrong(model, place, roots, tokens, ans.tokenCount(), values, element, inputs)) revert NothingWrong();
         game.won(gameId, req, ans);

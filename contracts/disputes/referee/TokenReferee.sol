@@ -4,11 +4,11 @@ pragma solidity ^0.8.30;
 import {BlockHeader} from "@openzeppelin/contracts/utils/BlockHeader.sol";
 
 import {IDisputeGame} from "../../interfaces/IDisputeGame.sol";
+import {ModelId} from "../../interfaces/Ids.sol";
 import {IFamily} from "../../interfaces/IFamily.sol";
 import {IOracle} from "../../interfaces/IOracle.sol";
 import {IReferee} from "../../interfaces/IReferee.sol";
 import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
-import {ModelId} from "../../interfaces/Types.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
