@@ -44,7 +44,7 @@ python-tests:
 ape-built: install
 	@tools/quietly "Compiling the contracts for Ape" ape compile
 
-prove: install contracts-built ## the searches of which tests take a share: verdicts on TEE evidence, lines of the dispute game, a siege
+prove: install contracts-built ## in full, the searches for faults of which tests take a share (docs/proofs.md)
 	$(PY) tests/prove.py
 
 symbolic: install .venv-symbolic/done ## that the books add up, for all inputs: Halmos on tests/symbolic

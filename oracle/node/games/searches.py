@@ -87,7 +87,7 @@ class Searches:
             except (Transient, OSError) as error:  # its model's disk may fail
                 log.warning("search for a move failed, to be repeated", move=name, reason=str(error))
             except OracleError as error:
-                log.error("no move", move=name, reason=f"{type(error).__name__}: {error}")
+                log.error("move cannot be found", move=name, reason=f"{type(error).__name__}: {error}")
                 self._found[name] = None
 
     def move(self, name: str, matter: Matter, search: Search) -> Move | None:
