@@ -39,9 +39,11 @@ console = Console(highlight=False, soft_wrap=True)
 def dev(
     port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the chain's RPC, on loopback.")] = 8545,
     folder: Annotated[
-        Path, typer.Option(help="For the deployment, the models, and the logs and files of the nodes.")
+        Path, typer.Option(help="Folder for the deployment, the models, and the nodes' logs and files.")
     ] = DEV_FOLDER,
-    model: Annotated[Path, typer.Option(help="Description of the model, its file beside it.")] = SHIPPED_MODEL,
+    model: Annotated[
+        Path, typer.Option(help="JSON description of the model; the model's file lies beside it.")
+    ] = SHIPPED_MODEL,
     block_seconds: Annotated[int, typer.Option(min=1, max=60, help="Time between blocks.")] = 1,
     mode: Annotated[devnet.Mode, typer.Option(help="How answers are computed and judged.")] = devnet.Mode.GAME,
     liar: Annotated[bool, typer.Option("--liar", help="Bribe one node, to see a dispute.")] = False,

@@ -23,7 +23,7 @@ def new(
     path: Annotated[Path, typer.Argument(help="Where to write the keystore; it must not exist yet.")],
     password_file: Annotated[
         Path | None,
-        typer.Option(help="File with the password, made with a random one if it does not exist; else it is asked."),
+        typer.Option(help="Password file; made with a random password if it does not exist. Asked for if not given."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -45,7 +45,7 @@ def address(
 @app.command()
 def check(
     path: Annotated[Path, typer.Argument(help="The keystore.")],
-    password_file: Annotated[Path | None, typer.Option(help="File with the password; else it is asked.")] = None,
+    password_file: Annotated[Path | None, typer.Option(help="File with the password; asked for if not given.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Decrypt a keystore and print its address: file modes, password and lock are right."""

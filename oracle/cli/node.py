@@ -43,7 +43,9 @@ def init(
     service: Annotated[
         list[str] | None, typer.Option(help="Service to answer, watch and vote for. Repeatable.")
     ] = None,
-    data_dir: Annotated[Path, typer.Option(help="Journal and evidence.")] = Path("~/.didyma"),
+    data_dir: Annotated[Path, typer.Option(help="Folder for the journal and for answers found wrong.")] = Path(
+        "~/.didyma"
+    ),
     withdraw_to: Annotated[str, typer.Option(help="Cold address that the node's credit goes to.")] = "",
     keystore: Annotated[bool, typer.Option(help="Make an operator key; without it the node runs dry.")] = True,
     dispute_keystore: Annotated[bool, typer.Option(help="Make a second key for disputes.")] = False,

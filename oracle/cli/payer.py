@@ -32,7 +32,7 @@ def quote(
         int, typer.Option(min=0, max=(1 << 32) - 1, help="Gas for the asking contract's callback.")
     ] = 0,
     callback_gas_price: Annotated[
-        float, typer.Option(min=0.0, max=1e9, help="What to pay for a unit of it, in gwei.")
+        float, typer.Option(min=0.0, max=1e9, help="Price of a unit of callback gas, in gwei.")
     ] = 0.0,
     store: StoreOfModels = None,
     as_json: JsonOption = False,

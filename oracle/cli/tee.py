@@ -88,13 +88,14 @@ def verify(
     ] = None,
     url: UrlOption = "",
     dev_root: Annotated[
-        bool, typer.Option("--dev-root", help="Trust the root of the dev TEE; by its documents, if none are given.")
+        bool,
+        typer.Option("--dev-root", help="Trust the root of the dev TEE, and its documents unless others are given."),
     ] = False,
     evaluation: EvaluationOption = 0,
     configuration: ConfigurationOption = False,
     advisory: AdvisoryOption = None,
     grace_days: Annotated[
-        float, typer.Option(min=0, max=36_500, help="Accept platforms that are out of date for so long.")
+        float, typer.Option(min=0, max=36_500, help="Days for which platforms may be out of date.")
     ] = 0,
     since: Annotated[
         int | None,
@@ -104,12 +105,10 @@ def verify(
             "counts from there.",
         ),
     ] = None,
-    at: Annotated[
-        int | None, typer.Option("--time", min=0, help="Unix time to judge at, instead of the present.")
-    ] = None,
+    at: Annotated[int | None, typer.Option("--time", min=0, help="Unix time to judge at; now by default.")] = None,
     rpc_url: Annotated[
         str,
-        typer.Option(help="RPC endpoint of the chain whose time is the present.", envvar="DIDYMA_RPC_URLS"),
+        typer.Option(help="RPC endpoint of the chain whose time is now.", envvar="DIDYMA_RPC_URLS"),
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
@@ -255,7 +254,8 @@ def shrink(
     wallet: Wallet,
     service: ServiceArgument,
     id_: Annotated[
-        list[str] | None, typer.Option("--id", help="Measurement or platform to believe no longer; may be repeated.")
+        list[str] | None,
+        typer.Option("--id", help="Measurement or platform that the service stops believing; may be repeated."),
     ] = None,
     cap: Annotated[str, typer.Option(help="Highest value, in ether, at which an answer is final at once.")] = "",
     grace_cap: Annotated[str, typer.Option(help="The same, for platforms that are out of date.")] = "",

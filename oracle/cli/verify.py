@@ -35,7 +35,7 @@ def verify(
     ] = None,
     store: StoreOfModels = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads of the engine; by the machine if not given.")
+        int | None, typer.Option(min=1, help="Threads of the engine; as many as the machine has if not given.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
