@@ -3,7 +3,6 @@
 All other nodes of all trees are made up. Data are as dear as real ones: no bytes are zero that are not always.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -23,7 +22,6 @@ from oracle.models.gguf import BLOCKS
 
 Q8_0, F32, ABSENT = 8, 0, commitments.ABSENT
 POSITIONS = 512
-ROTATION = Rotation(0)
 
 
 def llama(layers: int, width: int, hidden: int, heads: int, vocabulary: int) -> Architecture:
@@ -259,6 +257,3 @@ def first_leaf(a: Architecture, read: Weight) -> int:
             return at + read.leaf
         at += count
     raise KeyError(read.name)
-
-
-Check = Callable[[str, int], None]

@@ -1,15 +1,16 @@
 """The contract cuts every text where Python does, and knows every code point's class."""
 
+import re
 from random import Random
 
 import pytest
 from disputes.stand import called, deploy
 from exact.test_tokenizer import SCRIPTS, SIGNS, SPACES, WORDS
-from rig.anvil import anvil
+from rig.anvil import ROOT, anvil
 
 from oracle.engines.exact import unicode_classes
 from oracle.engines.exact.cutter import ALIKE, CUTTER_NUMBERS, CUTTERS
-from oracle.engines.exact.unicode_classes import LAST_CODE, class_of
+from oracle.engines.exact.unicode_classes import LAST_CODE, ascii_classes, class_of
 from oracle.engines.exact.vocabulary import unit_bytes, units
 
 SEED, TEXTS = 15, 120
@@ -65,6 +66,11 @@ def test_unit__bytes_that_are_no_utf_8__are_units_of_no_class(harness):
     for _ in range(60):
         text = b"".join(random.choices(some, k=8)) + random.randbytes(8)
         assert called(harness, "classesOf", text) == bytes(map(class_of, units(text))), text
+
+
+def test_ascii__of_the_contract__is_python_s():
+    (constant,) = re.findall(r"ASCII = (0x[0-9a-f]+);", (ROOT / "contracts/disputes/referee/Cutter.sol").read_text())
+    assert int(constant, 16) == ascii_classes()
 
 
 def cut(cutter: str, text: bytes) -> list[int]:

@@ -91,11 +91,6 @@ class Attack:
     id: int = 0
     state: Game | None = None
 
-    @property
-    def may_pick(self) -> bool:
-        state = _state(self)
-        return self.picks > 0 and state.stage in LISTS and not state.node_to_move
-
 
 @dataclass
 class Costs:
