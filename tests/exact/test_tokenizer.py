@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from rig.anvil import ROOT
 from rig.tiny_gguf import vocabulary
 
 from models.language import Writer
@@ -176,6 +177,18 @@ def test_encode__any_bytes__as_llama_cpp_and_at_most_a_token_a_byte_and_one(both
     ids = ours.encode(text)
     assert ids == theirs.tokenize(text, special=False)
     assert len(ids) <= len(text) + 1
+
+
+def texts_of_llama_cpp():
+    """Those that llama.cpp tests all of its vocabularies with (models/ggml-vocab-*.gguf.inp, MIT)."""
+    return (ROOT / "tests/vectors/llama-cpp-texts.txt").read_bytes().split(b"\n__ggml_vocab_test__\n")
+
+
+def test_encode__texts_of_llama_cpp_s_own_tests__as_llama_cpp(both):
+    ours, theirs = both
+    assert len(texts_of_llama_cpp()) == 47
+    for text in texts_of_llama_cpp():
+        assert ours.encode(text) == theirs.tokenize(text, special=False), text
 
 
 @pytest.mark.parametrize("text", [b"!" * 130_000, b"a" * 130_000, b" " * 130_000], ids=["signs", "letters", "spaces"])
