@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bench import gguf_random
+from bench.exact_bound import bound
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
@@ -37,9 +38,11 @@ Report = Callable[[str, Figures], None]
 
 
 def run(report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds: int = ROUNDS) -> Figures:
-    """Keys: exact_decode_ratio, exact_prefill_ratio (to llama.cpp), check_speedup_128, exact_memory_ratio and more."""
+    """Keys: exact_decode_ratio, exact_prefill_ratio (to llama.cpp), check_speedup_128, check_share_of_bound,
+    exact_memory_ratio and more."""
     path = gguf_random.cached(shape)
-    figures = side_by_side(path, rounds) | checking(path, shape) | memory(path)
+    figures = side_by_side(path, rounds) | checking(path, shape) | memory(path) | bound(THREADS)
+    figures["check_share_of_bound"] = figures[f"check_speedup_{ANSWER}"] / figures["check_bound"]
     long = side_by_side(path, max(1, rounds // 2), LONG)
     figures |= {f"{name}_{LONG}": value for name, value in long.items() if name.endswith("_ratio")}
     report(f"The exact engine on {shape.name}, Q8_0, {THREADS} threads", figures)
