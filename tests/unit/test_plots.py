@@ -2,7 +2,9 @@
 
 from xml.etree import ElementTree
 
-from bench.node_plots import HEIGHT, MARGIN, SMOOTHED, WIDTH, memory, svg, throughput
+import pytest
+
+from bench.node_plots import HEIGHT, MARGIN, SMOOTHED, WIDTH, memory, round_ticks, svg, throughput
 from bench.node_speed import Sample
 
 SAMPLES = [Sample(2.0 * n, 40 * n, 100.0 + n) for n in range(4 * SMOOTHED + 1)]
@@ -21,6 +23,20 @@ def test_svg__points__lie_within_the_axes_and_words_are_escaped():
     assert len(points) == len(SAMPLES)
     assert all(MARGIN <= x <= WIDTH - MARGIN and MARGIN <= y <= HEIGHT - MARGIN for x, y in points)
     assert points == sorted(points)
+
+
+@pytest.mark.parametrize(
+    ("most", "ticks"),
+    [
+        (35.7, [0, 10, 20, 30, 40]),
+        (2_000, [0, 500, 1_000, 1_500, 2_000]),
+        (2_001, [0, 500, 1_000, 1_500, 2_000, 2_500]),
+        (0.4, [0, 0.1, 0.2, 0.3, 0.4]),
+        (0, [0, 1]),
+    ],
+)
+def test_round_ticks__largest_value__is_within_a_few_round_numbers(most, ticks):
+    assert round_ticks(most) == pytest.approx(ticks)
 
 
 def test_svg__nothing_measured__is_empty_and_no_error():
