@@ -40,7 +40,7 @@ THREADS_SECONDS = 0.2
 Struct = Mapping[str, Any]
 """A struct of `IDcapCollateral` by its fields' names."""
 Read = Callable[..., Awaitable[Any]]
-"""A view call of `DcapCollateral`, by name and arguments, in the state of one block."""
+"""A read of `DcapCollateral`, by name and arguments, in the state of one block."""
 
 
 # SOURCES
@@ -253,7 +253,7 @@ class OnChain:
         return bool(stated.since > stored["issueDate"] or self.certificates[stored["signer"]]["revoked"])
 
 
-def view(rpc: Rpc, contract: Binding, block: Block) -> Read:
+def reads(rpc: Rpc, contract: Binding, block: Block) -> Read:
     """Reads of the contract in the state after `block`; raise as `Rpc.call`."""
 
     async def read(function: str, *arguments: Any) -> Any:

@@ -198,7 +198,7 @@ def collateral(
         poster = wallet(rpc_url, deployment, keystore if post else None, password_file, dry_run or not post, as_json)
         given, client = _read_quote(file), poster.client
         source: Source = DevSource(MACHINE) if dev else Pccs(url)
-        read, now = _view(client)
+        read, now = _reads(client)
         documents = asyncio.run(source.fetch(given, evaluation))
         keeper.check(documents, given, now, source.root)
         _say_on_chain(poster, read, now, given, documents)
@@ -209,7 +209,7 @@ def collateral(
         for posting in needed if post else []:
             poster.send(client.collateral.functions[posting.function](*posting.arguments))
         if post and needed and not dry_run:
-            read, now = _view(client)
+            read, now = _reads(client)
             _say_on_chain(poster, read, now, given, documents)
         if as_json:
             print_json(poster.told)
@@ -288,7 +288,7 @@ def shrink(
 # INTERNALS
 
 
-def _view(client: OracleClient) -> tuple[Read, int]:
+def _reads(client: OracleClient) -> tuple[Read, int]:
     """Reads of the collateral after the latest block, and the time of that block."""
     block = client.w3.eth.get_block("latest")
     contract = Binding(artifact("DcapCollateral")["abi"], client.collateral.address)

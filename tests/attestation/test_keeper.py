@@ -48,7 +48,7 @@ async def reading(chain: Anvil, address: str) -> AsyncIterator[Read]:
     """As the daemon reads a `DcapCollateral`."""
     rpc = Rpc([SecretStr(chain.url)], CHAIN_ID)
     try:
-        yield keeper.view(rpc, Binding(artifact("DcapCollateral")["abi"], address), await rpc.head())
+        yield keeper.reads(rpc, Binding(artifact("DcapCollateral")["abi"], address), await rpc.head())
     finally:
         await rpc.close()
 

@@ -10,7 +10,7 @@ from eth_utils.crypto import keccak
 
 from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.collateral import ROOT, Collateral
-from oracle.attestation.keeper import OnChain, Source, changes, check, needed, view
+from oracle.attestation.keeper import OnChain, Source, changes, check, needed, reads
 from oracle.attestation.quote import Quote
 from oracle.chain.bindings import Binding
 from oracle.chain.rpc import Rpc
@@ -85,7 +85,7 @@ class Documents:
         if self._platform is None or kept.collateral is None or block.timestamp < kept.look_at:
             return []
         contract = await self._contract(block)
-        read = view(self._rpc, contract, block)
+        read = reads(self._rpc, contract, block)
         on_chain = await OnChain.read(read, self._platform, kept.collateral.evaluation, kept.collateral)
         kept.end = on_chain.expires_at
         postings = needed(kept.collateral, self._platform, on_chain)
