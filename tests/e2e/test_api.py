@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import schemathesis
-from e2e.world import NODES, World, drive, make_node, step
+from e2e.world import NODES, World, drive, running_node, step
 from fastapi.testclient import TestClient
 from pydantic import SecretStr
 from rig.fault_rpc import fault_rpc
@@ -20,11 +20,9 @@ HOST = {"host": "127.0.0.1:8000"}
 @pytest.fixture
 async def node(earth: World, tmp_path) -> AsyncIterator[Node]:
     """A node that has seen a little of the chain."""
-    made = await make_node(earth, tmp_path, NODES[0], api_names=["testserver"])
-    await step(earth, made, blocks=2)
-    yield made
-    await made.workshop.close(1)
-    await made.close()
+    async with running_node(earth, tmp_path, NODES[0], api_names=["testserver"]) as made:
+        await step(earth, made, blocks=2)
+        yield made
 
 
 @pytest.fixture
@@ -74,14 +72,11 @@ def test_request__unknown__is_404(api):
 
 
 async def test_any__token_set_and_not_given__is_401(earth, tmp_path):
-    node = await make_node(earth, tmp_path, NODES[0], api_token=SecretStr("s" * 32))
-    api = TestClient(create_app(node), headers=HOST)
-    try:
+    async with running_node(earth, tmp_path, NODES[0], api_token=SecretStr("s" * 32)) as node:
+        api = TestClient(create_app(node), headers=HOST)
         assert api.get("/metrics").status_code == 401
         assert api.get("/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
         assert api.get("/metrics", headers={"authorization": "Bearer " + "s" * 32}).status_code == 200
-    finally:
-        await node.close()
 
 
 def test_livez__always__alive(api):
@@ -91,9 +86,8 @@ def test_livez__always__alive(api):
 async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, tmp_path):
     """F16, F40: the node is not ready, and everything is still answered from memory."""
     with fault_rpc(earth.chain.url) as proxy:
-        node = await make_node(earth, tmp_path, NODES[0], rpc_urls=[SecretStr(proxy.url)])
-        api = TestClient(create_app(node), headers=HOST)
-        try:
+        async with running_node(earth, tmp_path, NODES[0], rpc_urls=[SecretStr(proxy.url)]) as node:
+            api = TestClient(create_app(node), headers=HOST)
             await step(earth, node, blocks=2)
             assert api.get("/readyz").status_code == 200
             (endpoint,) = node.rpc.health()
@@ -111,26 +105,19 @@ async def test_readyz__endpoint_gone__says_why_and_metrics_still_answer(earth, t
             assert "didyma_ready 0.0" in (figures := api.get("/metrics").text)
             assert 'didyma_rpc_fresh{endpoint="0"} 0.0' in figures
             assert api.get("/jobs").status_code == 200
-        finally:
-            await node.workshop.close(1)
-            await node.close()
 
 
 async def test_readyz__machine_s_clock_an_hour_off__is_ready_and_warns(earth, tmp_path):
     """F37: nothing is decided by it."""
     now = earth.client.w3.eth.get_block("latest")["timestamp"]
-    node = await make_node(earth, tmp_path, NODES[0], wall=lambda: now + 3600.0)
-    api = TestClient(create_app(node), headers=HOST)
-    try:
+    async with running_node(earth, tmp_path, NODES[0], wall=lambda: now + 3600.0) as node:
+        api = TestClient(create_app(node), headers=HOST)
         await step(earth, node, blocks=2)
         said = api.get("/readyz")
         assert said.status_code == 200
         (warning,) = said.json()["warnings"]
         assert "ahead of the chain's head" in warning
         assert "ahead of the chain&#x27;s head" in api.get("/").text
-    finally:
-        await node.workshop.close(1)
-        await node.close()
 
 
 async def test_jobs_and_request__answered_one__show_digests_and_never_texts(earth, node, api):

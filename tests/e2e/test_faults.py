@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from e2e.world import ACCOUNTS, ETHER, NODES, drive, make_node, settle, step, team
+from e2e.world import ACCOUNTS, ETHER, NODES, drive, settle, step, team
 from eth_account import Account
 from pydantic import SecretStr
 from rig.anvil import ROOT
@@ -111,23 +111,22 @@ async def test_engine__rejects_its_own_answer__posts_nothing_and_is_given_up(ear
     assert earth.status(request) == "open"
 
 
-async def test_engine__two_checks_disagree__is_not_sure_and_challenges_nobody(earth, tmp_path):
+async def test_engine__two_checks_disagree__is_not_sure_and_challenges_nobody(earth, tmp_path, opened):
     request = earth.ask()
     earth.chain.mine(3)
     while not earth.lie(request, NODES[0]):
         earth.chain.mine(5)
-    node = await make_node(earth, tmp_path, ACCOUNTS[8], DoubtingEngine())
+    node = await opened(tmp_path, ACCOUNTS[8], DoubtingEngine())
     await step(earth, node, blocks=4)
     with node.journal.read() as tx:
         assert [job.state for job in tx.jobs("verdict")] == ["unknown"]
-    await node.close()
     assert earth.status(request) == "answered"
 
 
 @pytest.mark.parametrize("error", [UnknownModel("not in the store"), BadModelFile("hash differs")])
-async def test_engine__cannot_be_made__node_says_so_and_goes_on(earth, tmp_path, error):
+async def test_engine__cannot_be_made__node_says_so_and_goes_on(earth, tmp_path, error, opened):
     request = earth.ask()
-    node = await make_node(earth, tmp_path, NODES[0])
+    node = await opened(tmp_path, NODES[0])
 
     def refuse(_service: object) -> FakeEngine:
         raise error
@@ -135,23 +134,21 @@ async def test_engine__cannot_be_made__node_says_so_and_goes_on(earth, tmp_path,
     node.workshop._factory = refuse
     await step(earth, node, blocks=30)
     assert any(str(error) in reason for reason in node.troubles())
-    await node.close()
     assert earth.status(request) == "open"
 
 
-async def test_balance__below_the_reserve__takes_no_turns_but_still_disputes(earth, tmp_path):
+async def test_balance__below_the_reserve__takes_no_turns_but_still_disputes(earth, tmp_path, opened):
     request = earth.ask()
     earth.chain.mine(3)
     while not earth.lie(request, NODES[0]):
         earth.chain.mine(5)
     earth.chain.rpc("anvil_setBalance", NODES[1].address, hex(ETHER // 2))
-    node = await make_node(earth, tmp_path, NODES[1], reserve_wei=ETHER)
+    node = await opened(tmp_path, NODES[1], reserve_wei=ETHER)
     await step(earth, node, blocks=2)
     assert any("reserve" in reason for reason in node.troubles())
     await drive(earth, [node], lambda: earth.status(request) == "disputed", blocks=15)
     second = earth.ask(b"another question")
     await step(earth, node, blocks=100)
-    await node.close()
     assert earth.steps(second) == ["RequestPosted"]
 
 
@@ -182,53 +179,48 @@ async def test_rpc__reply_to_a_send_is_lost__one_answer_is_mined(earth, tmp_path
     assert earth.steps(request) == ["RequestPosted", "AnswerPosted", "RequestFinalized"]
 
 
-async def test_rpc__in_steady_state__is_asked_little(earth, tmp_path):
+async def test_rpc__in_steady_state__is_asked_little(earth, tmp_path, opened):
     with fault_rpc(earth.chain.url) as counted:
-        node = await make_node(earth, tmp_path, NODES[0], rpc_urls=[SecretStr(counted.url)])
+        node = await opened(tmp_path, NODES[0], rpc_urls=[SecretStr(counted.url)])
         await step(earth, node, blocks=5)
         before = sum(counted.calls.values())
         for _ in range(10):
             await node.round()
             earth.chain.mine()
-        await node.close()
         assert (sum(counted.calls.values()) - before) / 10 <= 6
 
 
-async def test_start__endpoint_of_another_chain__is_fatal(earth, tmp_path):
+async def test_start__endpoint_of_another_chain__is_fatal(earth, tmp_path, opened):
     with fault_rpc(earth.chain.url) as faulty:
         faulty.script("eth_chainId", "result", "0x1")
-        node = await make_node(earth, tmp_path, NODES[0], rpc_urls=[SecretStr(faulty.url)])
+        node = await opened(tmp_path, NODES[0], rpc_urls=[SecretStr(faulty.url)])
         with pytest.raises(WrongChain, match="serves chain 1, configured is 31337"):
             await node.run()
-        await node.close()
 
 
-async def test_start__other_code_at_the_address__is_fatal(earth, tmp_path):
+async def test_start__other_code_at_the_address__is_fatal(earth, tmp_path, opened):
     earth.chain.rpc("anvil_setCode", earth.deployment.panel, "0x60016000")
-    node = await make_node(earth, tmp_path, NODES[0])
+    node = await opened(tmp_path, NODES[0])
     with pytest.raises(ContractVersionMismatch, match=f"{earth.deployment.panel} holds no PanelArbiter"):
         await node.run()
-    await node.close()
 
 
-async def test_start__service_that_does_not_exist__is_fatal(earth, tmp_path):
-    node = await make_node(earth, tmp_path, NODES[0], services=["0x" + "77" * 32])
+async def test_start__service_that_does_not_exist__is_fatal(earth, tmp_path, opened):
+    node = await opened(tmp_path, NODES[0], services=["0x" + "77" * 32])
     with pytest.raises(BadSettings, match="does not exist"):
         await node.run()
-    await node.close()
 
 
-async def test_start__second_daemon_on_the_journal__is_refused(earth, tmp_path):
-    node = await make_node(earth, tmp_path, NODES[0])
+async def test_start__second_daemon_on_the_journal__is_refused(tmp_path, opened):
+    await opened(tmp_path, NODES[0])
     with pytest.raises(AlreadyRunning, match="this journal"):
-        await make_node(earth, tmp_path, NODES[1])
-    await node.close()
+        await opened(tmp_path, NODES[1])
 
 
-async def test_run__chain_absent_at_start__waits_for_it(earth, tmp_path):
+async def test_run__chain_absent_at_start__waits_for_it(earth, tmp_path, opened):
     with fault_rpc(earth.chain.url) as faulty:
         faulty.script("*", "drop")
-        node = await make_node(earth, tmp_path, NODES[0], rpc_urls=[SecretStr(faulty.url)])
+        node = await opened(tmp_path, NODES[0], rpc_urls=[SecretStr(faulty.url)])
         running = asyncio.create_task(node.run())
         await asyncio.sleep(0.2)
         assert "no head seen yet" in node.troubles()
@@ -240,7 +232,6 @@ async def test_run__chain_absent_at_start__waits_for_it(earth, tmp_path):
         assert node.troubles() == []
         node.stop()
         await asyncio.wait_for(running, 10)
-        await node.close()
 
 
 # -- as a process --------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from disputes.test_recomputed import SHAPE, lying
 from e2e.test_api import HOST
 from e2e.test_games import by_game
 from e2e.test_sick_engines import is_green, says_everywhere
-from e2e.world import NODES, World, make_node, step, world
+from e2e.world import NODES, World, running_node, step, world
 from exact.random_model import write
 from fastapi.testclient import TestClient
 
@@ -54,11 +54,10 @@ def built(request, store: ModelStore) -> Iterator[World]:
 
 async def test_node__serves_the_true_manifest_and_not_the_lying_one(earth, store, tmp_path):
     changes = {"models": store.root, "threads": 1, "api_names": ["testserver"]}
-    node = await make_node(earth, tmp_path, NODES[0], **changes)
-    node.workshop._factory = llama_engines(node.settings, node.contracts.plays)
-    api = TestClient(create_app(node), headers=HOST)
     asked = earth.ask(PROMPT, max_tokens=3)
-    try:
+    async with running_node(earth, tmp_path, NODES[0], **changes) as node:
+        node.workshop._factory = llama_engines(node.settings, node.contracts.plays)
+        api = TestClient(create_app(node), headers=HOST)
         for _ in range(10):
             await step(earth, node)
             if earth.name == "lying":
@@ -69,9 +68,6 @@ async def test_node__serves_the_true_manifest_and_not_the_lying_one(earth, store
         else:
             assert is_green(api)
             assert earth.steps(asked)[:2] == ["RequestPosted", "AnswerPosted"]
-    finally:
-        await node.workshop.close(5)
-        await node.close()
     found = {each.what: each for each in await check.everything(earth.settings(tmp_path, **changes))}
     right = earth.name == "popular"
     assert (found["model"].right, found["engine"].right) == (right, right)

@@ -7,7 +7,7 @@ from the node. Confirmations 1, final after 8: depths 1, 7, 8 are survived, 9 is
 from collections.abc import Iterator
 
 import pytest
-from e2e.world import NODES, World, drive, make_node, settle, step, world
+from e2e.world import NODES, World, drive, running_node, settle, step, world
 
 from oracle.errors import FinalityViolated
 from oracle.journal.outbox import Outbox
@@ -43,8 +43,8 @@ def payloads(node):
 
 
 @pytest.mark.parametrize("depth", [1, D - 1, D])
-async def test_request__reorged_away__is_forgotten_and_its_answer_never_lands(earth, tmp_path, depth):
-    node = await make_node(earth, tmp_path, NODES[0])
+async def test_request__reorged_away__is_forgotten_and_its_answer_never_lands(earth, tmp_path, depth, opened):
+    node = await opened(tmp_path, NODES[0])
     await settle(node)
     request = earth.ask()
     while earth.chain.height() < earth.request(request).block_number + depth - 1:
@@ -56,28 +56,26 @@ async def test_request__reorged_away__is_forgotten_and_its_answer_never_lands(ea
         assert tx.job(request_key(request)) is None
     again = earth.ask()
     await drive(earth, [node], lambda: earth.status(again) == "final")
-    await node.close()
     assert earth.steps(again) == ["RequestPosted", "AnswerPosted", "RequestFinalized"]
 
 
 @pytest.mark.parametrize("depth", [1, D - 1, D])
 @pytest.mark.parametrize("status", ["answered", "final"])
-async def test_own_transaction__reorged_away__is_sent_again(earth, tmp_path, status, depth):
+async def test_own_transaction__reorged_away__is_sent_again(earth, tmp_path, status, depth, opened):
     request = earth.ask()
     earth.chain.mine(4)
-    node = await make_node(earth, tmp_path, NODES[0])
+    node = await opened(tmp_path, NODES[0])
     await reach(earth, node, request, status, depth - 1)
     earth.chain.reorg(depth)
     await drive(earth, [node], lambda: earth.status(request) == "final")
     await step(earth, node, blocks=D + 2)
-    await node.close()
     found = [name for name in earth.steps(request) if name != "TurnMissed"]
     assert found == ["RequestPosted", "AnswerPosted", "RequestFinalized"]
 
 
-async def test_seed_block__replaced__answer_is_computed_anew_for_the_new_seed(earth, tmp_path):
+async def test_seed_block__replaced__answer_is_computed_anew_for_the_new_seed(earth, tmp_path, opened):
     request = earth.ask()
-    node = await make_node(earth, tmp_path, NODES[0])
+    node = await opened(tmp_path, NODES[0])
     await drive(earth, [node], lambda: earth.status(request) == "answered")
     first = payloads(node)
     depth = earth.chain.height() - earth.request(request).block_number
@@ -89,14 +87,12 @@ async def test_seed_block__replaced__answer_is_computed_anew_for_the_new_seed(ea
     assert bytes(answer["seedBlockHash"]) == bytes(block["hash"])
     assert len(set(payloads(node))) == len(payloads(node))
     assert first[0] not in [key for key in payloads(node)[1:]]
-    await node.close()
 
 
 async def test_reorg__deeper_than_final__stops_the_node(tmp_path):
     with world() as earth:  # of its own: Anvil cannot reorganize past where it was once rewound
-        node = await make_node(earth, tmp_path, NODES[0])
-        await step(earth, node, blocks=2 * D)
-        earth.chain.reorg(D + 2)
-        with pytest.raises(FinalityViolated, match="more than 8 blocks deep"):
-            await settle(node)
-        await node.close()
+        async with running_node(earth, tmp_path, NODES[0]) as node:
+            await step(earth, node, blocks=2 * D)
+            earth.chain.reorg(D + 2)
+            with pytest.raises(FinalityViolated, match="more than 8 blocks deep"):
+                await settle(node)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from e2e.test_api import HOST
-from e2e.world import ACCOUNTS, NODES, WINDOW, drive, is_busy, make_node, running_node, settle, step
+from e2e.world import ACCOUNTS, NODES, WINDOW, drive, is_busy, running_node, settle, step
 from fastapi.testclient import TestClient
 from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 from structlog.testing import capture_logs
@@ -208,13 +208,13 @@ async def lied(earth):
     return request
 
 
-async def watcher(earth, folder, engine):
-    node = await make_node(earth, folder, ACCOUNTS[8], engine, api_names=["testserver"])
+async def watcher(opened, folder, engine):
+    node = await opened(folder, ACCOUNTS[8], engine, api_names=["testserver"])
     return node, TestClient(create_app(node), headers=HOST)
 
 
-async def test_watcher__engine_dies_at_load__never_green_and_counts_the_lie_that_went_by(earth, tmp_path, sick):
-    node, api = await watcher(earth, tmp_path, sick(load_fault="segfault"))
+async def test_watcher__engine_dies_at_load__never_green_and_counts_the_lie_that_went_by(earth, tmp_path, sick, opened):
+    node, api = await watcher(opened, tmp_path, sick(load_fault="segfault"))
     request = await lied(earth)
     with capture_logs() as logs:
         for _ in range(WINDOW + 5):
@@ -226,12 +226,10 @@ async def test_watcher__engine_dies_at_load__never_green_and_counts_the_lie_that
     assert 'didyma_unwatched_answers_total{reason="late"} 1.0' in api.get("/metrics").text
     assert "1 answers of others not judged in time" in api.get("/").text
     assert [line["log_level"] for line in logs if line["event"] == "answer went unwatched"] == ["error"]
-    await node.workshop.close(1)
-    await node.close()
 
 
-async def test_watcher__engine_proves_itself_and_dies_of_every_check__is_not_green_for_long(earth, tmp_path):
-    node, api = await watcher(earth, tmp_path, Blind())
+async def test_watcher__engine_proves_itself_and_dies_of_every_check__is_not_green_for_long(earth, tmp_path, opened):
+    node, api = await watcher(opened, tmp_path, Blind())
     await step(earth, node, blocks=2)
     assert is_green(api)
     await lied(earth)
@@ -239,12 +237,10 @@ async def test_watcher__engine_proves_itself_and_dies_of_every_check__is_not_gre
         await step(earth, node)
     await node.round()
     says_everywhere(earth, api, "unwatched", "window closed before")
-    await node.workshop.close(1)
-    await node.close()
 
 
-async def test_watcher__answer_that_kills_the_worker_twice__is_counted_as_one_it_cannot_judge(earth, tmp_path, sick):
-    node, api = await watcher(earth, tmp_path, sick({"water": "abort"}))
+async def test_watcher__answer_that_kills_the_worker_twice__is_counted_as_not_judged(earth, tmp_path, sick, opened):
+    node, api = await watcher(opened, tmp_path, sick({"water": "abort"}))
     await lied(earth)
     for _ in range(6):
         await step(earth, node)
@@ -253,13 +249,11 @@ async def test_watcher__answer_that_kills_the_worker_twice__is_counted_as_one_it
             break
     says_everywhere(earth, api, "unwatched", "JobQuarantined")
     assert 'didyma_unwatched_answers_total{reason="unknown"} 1.0' in api.get("/metrics").text
-    await node.workshop.close(1)
-    await node.close()
 
 
-async def test_watcher__judges_the_next_answer__is_green_again(earth, tmp_path):
+async def test_watcher__judges_the_next_answer__is_green_again(earth, tmp_path, opened):
     engine = Blind()
-    node, api = await watcher(earth, tmp_path, engine)
+    node, api = await watcher(opened, tmp_path, engine)
     await lied(earth)
     for _ in range(WINDOW + 3):
         await step(earth, node)
@@ -270,8 +264,6 @@ async def test_watcher__judges_the_next_answer__is_green_again(earth, tmp_path):
     await drive(earth, [node], lambda: earth.status(second) == "disputed", blocks=WINDOW)
     assert is_green(api)
     assert 'didyma_unwatched_answers_total{reason="late"} 1.0' in api.get("/metrics").text
-    await node.workshop.close(1)
-    await node.close()
 
 
 # `didyma node check`
