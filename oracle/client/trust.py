@@ -39,8 +39,8 @@ class Trust:
     platforms: Collection[bytes] = ()
     """Ids of machines, as policies name them; none: any, and whoever took a key out of one could read."""
 
-    def judge(self, client: OracleClient, recipient: Recipient) -> Registration:
-        """What the key was registered with. Raises NotTrusted, EvidenceRefused, BadQuote, SourceUnavailable."""
+    def judge(self, client: OracleClient, recipient: Recipient) -> None:
+        """Raises NotTrusted for a key that other code made; EvidenceRefused, BadQuote, SourceUnavailable."""
         registration, evidence = _registered(client, recipient)
         quote = self._verified(client, evidence)
         found = measurement_id(quote, is_dev=self.source.root is not None)
@@ -55,7 +55,6 @@ class Trust:
         binding = registration.binding(client.deployment.chain_id, client.attester.address, challenge)
         if registration.signer != recipient.signer or quote.report_data != binding + recipient.encryption_key:
             raise NotTrusted("its evidence is about another key, chain or contract")
-        return registration
 
     def _verified(self, client: OracleClient, evidence: bytes) -> Quote:
         """The quote, certificates included."""

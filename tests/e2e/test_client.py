@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, drive, make_node, settle, step
+from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, drive, settle, step
 from eth_account import Account
 from rig import asking
 from rig.fake_engine import STOP, FakeEngine
@@ -229,10 +229,10 @@ def test_left__made_by_nobody__payer_has_its_price_back(earth, dapp, cli):
     assert "made by nobody" in cli("request", "show", f"{request:#066x}").output
 
 
-async def test_node__callback_left_by_another__is_made_for_its_price_when_gas_is_cheap(earth, dapp, tmp_path):
+async def test_node__callback_left_by_another__is_made_for_its_price_when_gas_is_cheap(earth, dapp, tmp_path, opened):
     request = ask_by(earth, dapp, GAS)
     left(earth, request)
-    node = await make_node(earth, tmp_path, STRANGER, watch=False, answer=False)
+    node = await opened(tmp_path, STRANGER, watch=False, answer=False)
     dear = 10 * GAS_PRICE
     for _ in range(3):
         earth.chain.rpc("anvil_setNextBlockBaseFeePerGas", hex(dear))
@@ -246,8 +246,6 @@ async def test_node__callback_left_by_another__is_made_for_its_price_when_gas_is
     with node.journal.read() as tx:
         (job,) = tx.jobs("request")
     assert (job.state, job.payload["posted"]["output"]) == ("final", "")
-    await node.workshop.close(1)
-    await node.close()
 
 
 def test_u6_cancel_and_withdraw__before_anybody_answered__brings_the_fee_back(earth, cli):
@@ -338,7 +336,7 @@ def burnable(earth: World, request: RequestId) -> int:
     return total - 2 * fines
 
 
-async def challenged(earth: World, tmp_path: Path, engine: Any) -> RequestId:
+async def challenged(earth: World, tmp_path: Path, opened: Callable[..., Any], engine: Any) -> RequestId:
     """An answer, challenged by a watcher with that engine, and judged by a panel of one honest node."""
     request = earth.ask(temperature=1 << 16)
     earth.chain.mine(3)
@@ -351,18 +349,15 @@ async def challenged(earth: World, tmp_path: Path, engine: Any) -> RequestId:
             [TokenId(b) for b in b"is water wet?"], earth.request(request).engine_params(seed)
         )
         asking.answer(earth, request, right)
-    watcher = await make_node(earth, tmp_path / "watcher", STRANGER, engine)
-    others = [await make_node(earth, tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(5)]
+    watcher = await opened(tmp_path / "watcher", STRANGER, engine)
+    others = [await opened(tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(5)]
     nodes = [watcher, *others]
     await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request))
-    for node in nodes:
-        await node.workshop.close(1)
-        await node.close()
     return request
 
 
-async def test_u10_panel__lie_rejected__who_won_what_is_what_the_contract_paid(earth, tmp_path, cli):
-    request = await challenged(earth, tmp_path, None)
+async def test_u10_panel__lie_rejected__who_won_what_is_what_the_contract_paid(earth, tmp_path, cli, opened):
+    request = await challenged(earth, tmp_path, opened, None)
     (dispute,) = disputes(earth.client, of_request(earth.client, request))
     assert (dispute.ruling, dispute.votes, dispute.challengers) == (
         Ruling.REJECTED, {"right": 0, "wrong": 1}, (STRANGER.address,),
@@ -385,8 +380,8 @@ class Denying(FakeEngine):
         return type(verdict)(False, 0, "denied")
 
 
-async def test_u10_panel__right_answer_upheld__challenger_s_bond_pays_the_votes(earth, tmp_path):
-    request = await challenged(earth, tmp_path, Denying())
+async def test_u10_panel__right_answer_upheld__challenger_s_bond_pays_the_votes(earth, tmp_path, opened):
+    request = await challenged(earth, tmp_path, opened, Denying())
     life = of_request(earth.client, request)
     (dispute,) = disputes(earth.client, life)
     assert (dispute.ruling, life.state) == (Ruling.UPHELD, "answered")

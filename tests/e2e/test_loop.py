@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, LyingEngine, drive, make_node, settle, step, team
+from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, LyingEngine, drive, running_node, settle, step, team
 from eth_account import Account
 from pydantic import SecretStr
 from rig.fake_engine import FakeEngine
@@ -58,11 +58,11 @@ async def test_answer__computed_by_the_node__is_the_one_for_the_chain_s_seed(ear
     assert output == engine.generate(engine.tokenize(b"is water wet?"), Params(16, seed=seed)).text
 
 
-async def test_run__heads_announced_by_websocket__answers_long_before_the_next_poll(earth, tmp_path):
+async def test_run__heads_announced_by_websocket__answers_long_before_the_next_poll(earth, tmp_path, opened):
     for seat, account in enumerate(NODES):
         earth.act(account, "setOperator", earth.service, seat, NODES[0].address)
     socket = SecretStr(earth.chain.url.replace("http", "ws"))
-    node = await make_node(earth, tmp_path, NODES[0], poll_seconds=600.0, ws_urls=[socket])
+    node = await opened(tmp_path, NODES[0], poll_seconds=600.0, ws_urls=[socket])
     running = asyncio.create_task(node.run())
     request = await asyncio.to_thread(earth.ask)
     try:
@@ -73,7 +73,6 @@ async def test_run__heads_announced_by_websocket__answers_long_before_the_next_p
     finally:
         node.stop()
         await running
-        await node.close()
 
 
 async def test_many_answers__window_over__are_finalized_in_few_transactions(earth, tmp_path):
@@ -112,28 +111,25 @@ async def test_lie__others_re_execute__liar_is_slashed_and_the_next_turn_answers
     assert files[0].stat().st_mode & 0o077 == 0
 
 
-async def test_lie__watcher_without_a_seat__challenges_and_takes_half_the_bond(earth, tmp_path):
+async def test_lie__watcher_without_a_seat__challenges_and_takes_half_the_bond(earth, tmp_path, opened):
     request = earth.ask()
     earth.chain.mine(3)
     while not earth.lie(request, NODES[0]):
         earth.chain.mine(5)
-    watcher = await make_node(earth, tmp_path / "watcher", SPARE)
-    others = [await make_node(earth, tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(1, 5)]
+    watcher = await opened(tmp_path / "watcher", SPARE)
+    others = [await opened(tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(1, 5)]
     nodes = [watcher, *others]
     await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request))
-    for node in nodes:
-        await node.close()
     credit = earth.client.oracle.functions.credit(SPARE.address).call()
     assert credit == ETHER // 10 + ETHER // 2 - ETHER // 100  # its bond and half the liar's, less one vote's fee
 
 
-async def test_credit__above_the_threshold__goes_to_the_cold_owner(earth, tmp_path):
+async def test_credit__above_the_threshold__goes_to_the_cold_owner(earth, tmp_path, opened):
     cold = ACCOUNTS[7].address
     earth.act(SPARE, "deposit", NODES[0].address, value_wei=ETHER)
     before = earth.chain.balance(cold)
-    node = await make_node(earth, tmp_path, NODES[0], withdraw_to=cold, withdraw_above_wei=ETHER)
+    node = await opened(tmp_path, NODES[0], withdraw_to=cold, withdraw_above_wei=ETHER)
     await step(earth, node, blocks=3)
-    await node.close()
     assert earth.chain.balance(cold) == before + ETHER
 
 
@@ -184,38 +180,36 @@ def test_withdraw__by_hand__sends_the_credit_once_and_says_so_to_people_and_scri
     assert (nothing["state"], nothing["credit_wei"]) == ("none", 0)
 
 
-async def test_dry_run__no_key__watches_and_sends_nothing(earth, tmp_path):
+async def test_dry_run__no_key__watches_and_sends_nothing(earth, tmp_path, opened):
     request = earth.ask()
     earth.chain.mine(3)
     while not earth.lie(request, NODES[0]):
         earth.chain.mine(5)
-    node = await make_node(earth, tmp_path)
+    node = await opened(tmp_path)
     await step(earth, node, blocks=4)
     assert [job.state for job in findings(node, "verdict")] == ["wrong"]
-    await node.close()
     blocks = range(earth.chain.height() - 3, earth.chain.height() + 1)
     assert all(not earth.client.w3.eth.get_block(n)["transactions"] for n in blocks)
 
 
-async def test_seat__joined_with_the_node_s_key__is_activated_when_due(earth, tmp_path):
+async def test_seat__joined_with_the_node_s_key__is_activated_when_due(earth, tmp_path, opened):
     earth.act(SPARE, "join", earth.service, SPARE.address, value_wei=3 * ETHER)
-    node = await make_node(earth, tmp_path, SPARE)
+    node = await opened(tmp_path, SPARE)
     await step(earth, node, blocks=2)
     assert earth.seat(5)[4] == 1
     earth.chain.rpc("evm_setNextBlockTimestamp", earth.seat(5)[5])
     earth.chain.mine()
     await step(earth, node, blocks=3)
-    await node.close()
     assert earth.seat(5)[4] == 2
 
 
-async def test_rebuild__from_the_chain_alone__gives_the_same_ledger(earth, tmp_path):
+async def test_rebuild__from_the_chain_alone__gives_the_same_ledger(earth, tmp_path, opened):
     request = earth.ask()
     async with team(earth, tmp_path, *[None] * 5) as nodes:
         await drive(earth, nodes, lambda: earth.status(request) == "final")
         await step(earth, *nodes, blocks=3)
         await settle(nodes[0])
-        fresh = await make_node(earth, tmp_path / "fresh", SPARE)
+        fresh = await opened(tmp_path / "fresh", SPARE)
         await settle(fresh)
 
         def told(node):
@@ -230,18 +224,15 @@ async def test_rebuild__from_the_chain_alone__gives_the_same_ledger(earth, tmp_p
         nodes[0].again()
         await settle(nodes[0])
         assert told(nodes[0]) == before
-        await fresh.close()
 
 
 async def test_service__added_to_the_settings_later__is_read_from_the_start(earth, tmp_path):
-    node = await make_node(earth, tmp_path, NODES[0], services=["0x" + "77" * 32])
-    await settle(node)
-    assert node.status.view.services == {}
-    await node.close()
-    node = await make_node(earth, tmp_path, NODES[0])
-    await settle(node)
-    assert list(node.status.view.services) == [earth.service]
-    await node.close()
+    async with running_node(earth, tmp_path, NODES[0], services=["0x" + "77" * 32]) as node:
+        await settle(node)
+        assert node.status.view.services == {}
+    async with running_node(earth, tmp_path, NODES[0]) as node:
+        await settle(node)
+        assert list(node.status.view.services) == [earth.service]
 
 
 async def test_findings__request_closed_for_good__are_forgotten(earth, tmp_path):

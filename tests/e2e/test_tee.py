@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
-from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, make_node, step, world
+from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, running_node, step, world
 from fastapi.testclient import TestClient
 from rig.anvil import CHAIN_ID
 from rig.fake_engine import FakeEngine
@@ -75,23 +75,22 @@ class Vendor(DevSource):
         return await super().fetch(quote, least)
 
 
+@asynccontextmanager
 async def in_tee(
     earth: World, folder: Any, account: Any = NODES[0], vendor: Vendor | None = None, **changes: Any
-) -> Node:
+) -> AsyncIterator[Node]:
     """A node whose keys are made in the dev TEE."""
-    node = await make_node(earth, folder, account, FakeEngine(), **changes)
-    source = vendor or Vendor()
-    enclave = Enclave(Contracts.at(earth.deployment), node.rpc, source.tee, source, REVOKER.address)
-    node.enclave = node.workshop._enclave = enclave
-    return node
+    async with running_node(earth, folder, account, FakeEngine(), **changes) as node:
+        source = vendor or Vendor()
+        enclave = Enclave(Contracts.at(earth.deployment), node.rpc, source.tee, source, REVOKER.address)
+        node.enclave = node.workshop._enclave = enclave
+        yield node
 
 
 @pytest.fixture
 async def node(earth, tmp_path):
-    made = await in_tee(earth, tmp_path / "tee")
-    yield made
-    await made.workshop.close(1)
-    await made.close()
+    async with in_tee(earth, tmp_path / "tee") as made:
+        yield made
 
 
 async def admitted(earth: World, node: Node) -> None:
@@ -147,8 +146,7 @@ async def test_answer__above_the_cap__has_its_window_and_is_finalized_after_it(e
 async def test_answer__before_the_key_is_admitted__is_one_like_any_other(earth, tmp_path):
     vendor = Vendor()
     vendor.is_down = True
-    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
-    try:
+    async with in_tee(earth, tmp_path / "tee", vendor=vendor) as made:
         request = await answered(earth, made)
         assert earth.status(request) == "answered"
         assert "nobody answers" in made.enclave.trouble
@@ -156,17 +154,13 @@ async def test_answer__before_the_key_is_admitted__is_one_like_any_other(earth, 
         pass_time(earth, RETRY_SECONDS)
         await admitted(earth, made)
         assert made.enclave.trouble == ""
-    finally:
-        await made.workshop.close(1)
-        await made.close()
 
 
 async def test_documents__source_that_hangs__holds_nothing_else_up(earth, tmp_path):
     """Turns and dispute moves do not wait for a vendor."""
     vendor = Vendor()
     vendor.fetch = lambda quote, least: asyncio.sleep(3600)  # type: ignore[method-assign]
-    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
-    try:
+    async with in_tee(earth, tmp_path / "tee", vendor=vendor) as made:
         request = earth.ask()
         for _ in range(120):
             await asyncio.wait_for(made.round(), 10)
@@ -177,25 +171,18 @@ async def test_documents__source_that_hangs__holds_nothing_else_up(earth, tmp_pa
         assert earth.status(request) == "answered"
         assert made.enclave.running == ["documents from 17"]
         await made.enclave.close()
-    finally:
-        await made.workshop.close(1)
-        await made.close()
 
 
 async def test_documents__dated_anew_and_saying_the_same__are_posted_only_near_the_end(earth, tmp_path):
     vendor = Vendor()
     vendor.become(replace(MACHINE, until=earth.client.w3.eth.get_block("latest")["timestamp"] + 30 * DAY))
-    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
-    try:
+    async with in_tee(earth, tmp_path / "tee", vendor=vendor) as made:
         await admitted(earth, made)
         end = made.enclave.documents_end
         vendor.become(replace(vendor.tee, seconds_issued=10, until=vendor.tee.until + 30 * DAY))
         pass_time(earth, 2 * DAY)
         await step(earth, made, blocks=10)
         assert made.enclave.documents_end == end
-    finally:
-        await made.workshop.close(1)
-        await made.close()
 
 
 async def test_key__near_its_end__is_renewed_and_goes_on(earth, node):
@@ -227,8 +214,7 @@ async def shrunk(earth: World, least: int) -> None:
 async def test_key__guardian_asks_for_a_newer_evaluation__node_posts_it_and_is_judged_by_it(earth, tmp_path):
     """It finds the machine behind: within the grace its key counts, with the lower cap."""
     vendor = Vendor()
-    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
-    try:
+    async with in_tee(earth, tmp_path / "tee", vendor=vendor) as made:
         await admitted(earth, made)
         first = signer_of(made)
         vendor.become(MACHINE, replace(MACHINE, number=20, levels=(Level(6), Level(5, "OutOfDate"))))
@@ -242,9 +228,6 @@ async def test_key__guardian_asks_for_a_newer_evaluation__node_posts_it_and_is_j
         assert attester.admissionOf(earth.service, signer_of(made)).call()[5]
         assert earth.status(await answered(earth, made, value_wei=GRACE_CAP)) == "final"
         assert earth.status(await answered(earth, made, value_wei=GRACE_CAP + 10**15)) == "answered"
-    finally:
-        await made.workshop.close(1)
-        await made.close()
 
 
 async def test_key__guardian_asks_for_what_the_vendor_has_not__node_says_so_and_answers_without(earth, node):
@@ -259,8 +242,7 @@ async def test_key__guardian_asks_for_what_the_vendor_has_not__node_says_so_and_
 async def test_documents__vendor_s_standard_becomes_a_newer_one__node_stays_where_the_service_is(earth, tmp_path):
     """Posts nothing for ever: what stands is what the service takes, and what a stranger posts beside it is nothing."""
     vendor = Vendor()
-    made = await in_tee(earth, tmp_path / "tee", vendor=vendor)
-    try:
+    async with in_tee(earth, tmp_path / "tee", vendor=vendor) as made:
         await admitted(earth, made)
         signer = signer_of(made)
         newer = replace(MACHINE, number=18, seconds_issued=10, levels=(Level(6), Level(5, "OutOfDate")))
@@ -283,9 +265,6 @@ async def test_documents__vendor_s_standard_becomes_a_newer_one__node_stays_wher
         assert signer_of(made) == signer
         assert made.enclave.trouble == ""
         assert earth.status(await answered(earth, made)) == "final"
-    finally:
-        await made.workshop.close(1)
-        await made.close()
 
 
 async def test_key__revoked__node_answers_without_it(earth, node):
@@ -415,8 +394,7 @@ async def test_trust__key_that_the_endpoint_puts_in_the_place_of_another__is_ref
     await admitted(earth, node)
     (reader,) = readers(earth.client, ServiceId(earth.service))
     trust = believing(measurement_id(MACHINE.quote(bytes(64)), is_dev=True))
-    registration = await asyncio.to_thread(trust.judge, earth.client, reader)
-    assert registration.signer == reader.signer
+    await asyncio.to_thread(trust.judge, earth.client, reader)
     own = X25519PrivateKey.generate().public_key().public_bytes_raw()
     with pytest.raises(NotTrusted, match="about another key"):
         await asyncio.to_thread(trust.judge, earth.client, replace(reader, encryption_key=own))
@@ -463,18 +441,14 @@ async def test_private__sealed_for_another_asker__is_not_answered(earth, node):
 
 async def test_private__node_without_the_key__passes_and_loses_nothing(earth, node, tmp_path):
     await admitted(earth, node)
-    other = await make_node(earth, tmp_path / "plain", NODES[4], FakeEngine())
     before = [earth.seat(seat)[2] for seat in range(5)]
-    try:
+    async with running_node(earth, tmp_path / "plain", NODES[4], FakeEngine()) as other:
         request = earth.ask(prompt=b"not even a sealed prompt", is_private=True, lifetime=60)
         for _ in range(80):
             await step(earth, node, other)
         await drive(earth, [node, other], lambda: earth.status(request) == "refunded", blocks=120)
         assert [earth.seat(seat)[2] for seat in range(5)] == before
         assert "TurnMissed" not in earth.steps(request)
-    finally:
-        await other.workshop.close(1)
-        await other.close()
 
 
 # LEFT WITH A NODE, BECAUSE IT IS TOO LONG FOR THE CHAIN
@@ -581,8 +555,7 @@ async def test_left__prompt_that_cannot_be_opened__takes_no_more_room(earth, nod
 
 async def test_attestation__prompt_that_is_not_the_request_s__is_not_signed(earth, tmp_path):
     """The host feeds the guest another prompt under a true request: what it would sign is what the hash says."""
-    made = await in_tee(earth, tmp_path / "tee", answer=False)
-    try:
+    async with in_tee(earth, tmp_path / "tee", answer=False) as made:
         await admitted(earth, made)
         earth.ask()
         await step(earth, made, blocks=6)
@@ -594,9 +567,6 @@ async def test_attestation__prompt_that_is_not_the_request_s__is_not_signed(eart
         assert signs(replace(record, prompt=b"another prompt"), output, seed) is None
         sampled = replace(record, request=replace(record.request, rules=record.request.rules | 1 << 24))
         assert signs(sampled, output, seed) is None, "nobody has shown that the seed's block has this randomness"
-    finally:
-        await made.workshop.close(1)
-        await made.close()
 
 
 async def test_sampled_answer__seed_out_of_a_true_header__is_attested(earth, node):
