@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -56,8 +56,8 @@ def bound(threads: int) -> Figures:
     }
 
 
-def fastest(works: list[Callable[[], int]]) -> float:
-    """What all of them return, a nanosecond, side by side; the best of several times, for others only slow it down."""
+def fastest(works: Sequence[Callable[[], int]]) -> float:
+    """What all of them return, a nanosecond, side by side; the best of several times, because others only slow it down."""
     best = 0.0
     with ThreadPoolExecutor(len(works)) as threads:
         for _ in range(TIMES):
