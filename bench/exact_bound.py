@@ -57,7 +57,7 @@ def bound(threads: int) -> Figures:
 
 
 def fastest(works: Sequence[Callable[[], int]]) -> float:
-    """What all of them return, a nanosecond, side by side; the best of several times, because others only slow it down."""
+    """What all of them return, a nanosecond, side by side; the best of several times, since others slow it down."""
     best = 0.0
     with ThreadPoolExecutor(len(works)) as threads:
         for _ in range(TIMES):
