@@ -173,7 +173,7 @@ def timed(work: Callable[[], None]) -> float:
 
 
 def ratio(theirs: Sequence[float], ours: Sequence[float]) -> float:
-    """Of speeds, the median over rounds."""
+    """Ratio of speeds: the median over rounds."""
     return statistics.median(a / b for a, b in zip(theirs, ours, strict=True))
 
 

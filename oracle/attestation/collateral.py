@@ -105,7 +105,7 @@ def certificate_id(issuer: bytes, der: bytes) -> bytes:
 
 
 def crl_digest(der: bytes) -> bytes:
-    """Of a revocation list, as `DcapCollateral.crlRead` takes it: SHA-256 of what its issuer signed."""
+    """SHA-256 of what the issuer of a revocation list signed, as `DcapCollateral.crlRead` takes it."""
     return sha256(x509.load_der_x509_crl(der).tbs_certlist_bytes).digest()
 
 

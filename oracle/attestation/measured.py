@@ -41,12 +41,12 @@ class MeasuredModel:
 
     @property
     def path(self) -> Path:
-        """Of the copy while this process lives, for other processes of this user outside of sandboxes."""
+        """The copy's path while this process lives, for other processes of this user outside of sandboxes."""
         return Path(f"/proc/{self._pid}/fd/{self.fd}")
 
     @property
     def passed_path(self) -> Path:
-        """Of the copy in this process, and in one that was started with `fd` among `pass_fds`."""
+        """The copy's path in this process, and in one that was started with `fd` among `pass_fds`."""
         return Path(f"/proc/self/fd/{self.fd}")
 
     def close(self) -> None:

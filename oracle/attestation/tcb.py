@@ -115,7 +115,7 @@ def _reaches(svns: bytes, components: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _plain(levels: Sequence[Mapping[str, Any]], svn: int, what: str) -> Level:
-    """Of a module or quoting enclave."""
+    """The level of a module or quoting enclave."""
     _check_plain(levels, what)
     return Level(_first(levels, lambda tcb: svn >= tcb["isvsvn"], what).flags)
 

@@ -95,5 +95,5 @@ def artifact(name: str) -> dict[str, Any]:
 
 @cache
 def artifact_names() -> tuple[str, ...]:
-    """Of all contracts of the package."""
+    """Names of all contracts of the package."""
     return tuple(sorted(each.name.removesuffix(".json") for each in (resources.files("oracle") / "abi").iterdir()))

@@ -168,7 +168,7 @@ class Endpoint:
         return found
 
     async def hash_at(self, number: int) -> bytes | None:
-        """Of its block of that height. Raises as `request`, ValueError, KeyError."""
+        """Hash of its block of that height. Raises as `request`, ValueError, KeyError."""
         found = await self.request("eth_getBlockByNumber", [hex(number), False])
         return None if found is None else parse_block(found).hash
 

@@ -46,7 +46,7 @@ class Promises:
 
 
 async def measured(chain: Chain, head: Block) -> Promises:
-    """At `head`. Raises Transient errors."""
+    """What the chain can keep, measured at `head`. Raises Transient errors."""
     try:
         shows = await chain.header(head.hash) is not None
     except UnknownHeader:

@@ -97,7 +97,7 @@ class Reader:
         return found
 
     async def _ancestors(self, first: int, head: Block) -> list[Block]:
-        """From block `first` to `head`, each the child of the one before. They are kept: heads become ancestors.
+        """Blocks `first` to `head`, each the child of the one before. They are kept: heads become ancestors.
 
         Raises RpcUnavailable if no endpoint has one that belongs there.
         """

@@ -73,7 +73,7 @@ class GameTerms:
         return self.clock_seconds + games * self.queue_seconds + answers * self.first_move_seconds
 
     def longest_seconds(self, games: int, answers: int) -> int:
-        """From a challenge to the last moment of the last move, if both sides use all their time."""
+        """The time from a challenge to the last moment of the last move, if both sides use all their time."""
         least = (2 * OPENINGS - 3) * self.move_seconds + self.first_move_seconds
         return self.node_clock_seconds(games, answers) + self.clock_seconds + least
 

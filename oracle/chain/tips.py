@@ -33,7 +33,7 @@ def least_tip(words: str) -> int | None:
 
 
 def _median(tips: list[int]) -> int:
-    """Of the blocks that hold transactions; 0 if none does."""
+    """The median over blocks that hold transactions; 0 if none does."""
     paid = sorted(tip for tip in tips if tip)
     return paid[len(paid) // 2] if paid else 0
 

@@ -175,7 +175,7 @@ def leave(wallet: Wallet, service: ServiceArgument, seat: SeatArgument) -> None:
 
 
 def _terms(client: OracleClient, service: str) -> Mapping[str, Any]:
-    """As the event says. Raises Refused."""
+    """A service's terms, as its event says. Raises Refused."""
     return client.terms(bytes32(service))
 
 
@@ -214,7 +214,7 @@ def _shown(value: Any) -> Any:
 
 
 def _policy(values: dict[str, Any]) -> Policy:
-    """Of keys inside TEEs. Raises TypeError, ValueError for what is not one."""
+    """A policy of keys inside TEEs. Raises TypeError, ValueError for what is not one."""
     listed = {name: tuple(map(bytes32, values.pop(name))) for name in ("measurements", "platforms")}
     advisories, guardian = tuple(values.pop("advisories", ())), address(values.pop("guardian", NOBODY))
     return Policy(**{"guardian": guardian, "engine_id": EXACT_ENGINE, "advisories": advisories, **listed, **values})

@@ -90,7 +90,7 @@ class Network:
 
     @classmethod
     def find(cls, deployment: Path | None, rpc_url: str | None) -> "Network":
-        """By what a command was given. Raises Refused, BadDeployment."""
+        """The network that a command's options name. Raises Refused, BadDeployment."""
         path = dev_deployment() if deployment is None else at_home(deployment)
         if deployment is None and not path.exists():
             raise Refused(
@@ -104,7 +104,7 @@ class Network:
         return cls(loaded, urls[0], Path(str(models)) if models else None)
 
     def save(self, path: Path) -> None:
-        """For `find`, whole or not at all."""
+        """Writes the file that `find` reads, whole or not at all."""
         fields = asdict(self.deployment) | {"rpc_url": self.rpc_url}
         if self.models is not None:
             fields["models"] = str(self.models)

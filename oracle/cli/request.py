@@ -81,7 +81,7 @@ def _say_how_to_withdraw(wallet: Wallet) -> None:
 
 
 def _found(client: OracleClient, wanted: RequestId) -> Life:
-    """By its id, or by that of a game about it. Raises Refused."""
+    """The request with that id, or the one that a game with that id is about. Raises Refused."""
     try:
         return of_request(client, wanted)
     except Refused:

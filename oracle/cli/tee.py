@@ -335,7 +335,7 @@ def _print_policy(client: OracleClient, service: ServiceId, policy: Mapping[str,
 
 
 def _caps(client: OracleClient, service: ServiceId) -> tuple[int, int, int]:
-    """In wei: up to date, out of date. And the policy's version."""
+    """Caps in wei for platforms up to date and out of date, and the policy's version."""
     cap_wei, grace_cap_wei, version = client.attester.functions.capsOf(service).call()
     return cap_wei, grace_cap_wei, version
 

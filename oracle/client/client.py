@@ -166,7 +166,7 @@ class OracleClient:
         return [ServiceId(bytes(log["args"]["service"])) for log in self.history(self.oracle.events.ServiceCreated())]
 
     def terms(self, service: ServiceId) -> Mapping[str, Any]:
-        """Of a service, as `IServices.Terms` names them; they hash to its id. Raises Refused."""
+        """A service's terms, named as in `IServices.Terms`; they hash to its id. Raises Refused."""
         created = self.history(self.oracle.events.ServiceCreated(), service=service)
         if not created:
             raise Refused(f"no service 0x{service.hex()} on this deployment; `didyma service list` shows all")

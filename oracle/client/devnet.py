@@ -195,7 +195,7 @@ def pass_time(w3: Web3, seconds: int) -> None:
 
 
 def read_description(described: Path) -> tuple[Manifest, Path]:
-    """Of a model that a JSON file describes: its manifest, without commitments, and its file.
+    """The manifest, without commitments, and the file of a model that a JSON file describes.
 
     The file lies beside the description, or in the package that it names. Raises BadModelFile.
     """

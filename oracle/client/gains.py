@@ -32,7 +32,7 @@ class Gain:
 def of_case(
     client: OracleClient, case: CaseId, answerer: str, logs: Sequence[Any], game: GameId | None = None
 ) -> list[Gain]:
-    """Of one answer's dispute games, or of one of them. answerer: its operator.
+    """Gains from one answer's dispute games, or from one of them. answerer: its operator.
 
     logs: decoded, all of the game's events about the case.
     """
@@ -159,7 +159,7 @@ class Votes:
 
 
 def of_panel(votes: Votes, terms: PanelTerms, answerer: str, slashed_wei: int) -> list[Gain]:
-    """Of a case that is decided. slashed_wei: as `AnswerRuled` says."""
+    """Gains from a case that is decided. slashed_wei: as `AnswerRuled` says."""
     if votes.ruling is None:
         return []
     fees_wei = len(votes.votes) * terms.vote_fee_wei

@@ -103,7 +103,7 @@ def of_request(client: OracleClient, request_id: RequestId) -> Life:
 
 
 def told(request_id: RequestId, events: Sequence[Any]) -> Life:
-    """From the oracle's events about a request, oldest first. Raises as `of_request`."""
+    """A request's life, from the oracle's events about it, oldest first. Raises as `of_request`."""
     request = asked(request_id, events)
     by_name: dict[str, list[Any]] = {}
     for event in events:

@@ -39,7 +39,7 @@ class Offer:
 
 
 def offers(client: OracleClient) -> list[Offer]:
-    """Of all services, oldest first."""
+    """The offers of all services, oldest first."""
     created = client.history(client.oracle.events.ServiceCreated())
     names = {
         bytes(event["args"]["model"]): event["args"]["manifest"]["name"]

@@ -28,7 +28,7 @@ from oracle.errors import NotTrusted
 
 @dataclass(frozen=True)
 class Trust:
-    """In builds, on some machines or any, judged by documents of the vendor."""
+    """Which builds and machines to trust, and by whose documents to judge."""
 
     measurements: Collection[bytes]
     """Ids as policies name them: `identity.measurement_id`."""
@@ -88,7 +88,7 @@ def _certificate(client: OracleClient, credential: bytes) -> bytes:
 
 
 def _arguments(client: OracleClient, contract: Contract, log: EventData, function: str) -> tuple[Any, ...]:
-    """Of the call whose event `log` is. Raises NotTrusted where it cannot be read: a contract may have made it."""
+    """Arguments of the call whose event `log` is. Raises NotTrusted where none can be read: a contract may have called."""
     try:
         data = client.w3.eth.get_transaction(log["transactionHash"])["input"]
         called, arguments = contract.decode_function_input(data)

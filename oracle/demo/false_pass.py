@@ -65,7 +65,7 @@ class FalsePass:
 
 
 class Matrices(StepInputs):
-    """Of values that are matrices already."""
+    """A step's values that are matrices already."""
 
     def matrix(self, name: str) -> Integers:
         if name == BEFORE:

@@ -87,7 +87,7 @@ Seat = tuple[bytes, int]
 
 
 def settle(client: OracleClient, parties: Sequence[Party], initial: Mapping[ChecksumAddress, int]) -> Ledger:
-    """Of the whole chain. initial: balances at its first block, in wei; every other account had nothing."""
+    """The ledger of the whole chain. initial: balances at its first block, in wei; every other account had nothing."""
     w3, end = client.w3, client.w3.eth.block_number
     ledger = Ledger({party.name: Row() for party in parties})
     ledger.rows["burnt"], ledger.rows["block producers"] = Row(), Row()

@@ -100,7 +100,7 @@ class Whole:
         return graph.matrix(operator, graph.beginning([operator], made, positions))
 
     def _trace(self, step: int) -> Trace:
-        """For all tokens."""
+        """A step's trace over all tokens."""
         return self.tracer.step(step, self.residuals[step - 1].astype(np.int64), self.ids)
 
     def tree(self, step: int, operator: Operator) -> Tree:

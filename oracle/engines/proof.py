@@ -70,7 +70,7 @@ def prove(
 
 
 def _fitting(known: KnownAnswer, context: int) -> KnownAnswer | None:
-    """As much of it as a context holds; the last token is never read."""
+    """As much of the answer as a context holds; its last token is never read."""
     room = context + 1 - len(known.prompt)
     return KnownAnswer(known.prompt, known.tokens[:room]) if room > 0 else None
 

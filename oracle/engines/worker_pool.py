@@ -43,7 +43,7 @@ class WorkerPool:
 
     @property
     def trouble(self) -> Trouble | None:
-        """Of the first worker that is in any."""
+        """The trouble of the first worker that is in any."""
         return next((worker.trouble for worker in self.workers if worker.trouble is not None), None)
 
     def prove(self) -> str:

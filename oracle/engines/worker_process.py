@@ -243,7 +243,7 @@ class WorkerProcess:
         return reply.get("result")
 
     def how_it_ended(self, meanwhile: str) -> str:
-        """For people: how, when, what to do, and its last words."""
+        """How and when it ended, what to do, and its last words, for people."""
         try:
             status = self._popen.wait(timeout=1)
         except subprocess.TimeoutExpired:

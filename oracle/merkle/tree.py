@@ -23,7 +23,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 
 def depth(count: int) -> int:
-    """Of a tree of `count` leaves, at least one."""
+    """Depth of a tree of `count` leaves, at least one."""
     if count < 1:
         raise ValueError("a tree has at least one leaf")
     return (count - 1).bit_length()

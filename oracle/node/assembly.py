@@ -68,7 +68,7 @@ def open_journal(settings: Settings, deployment: Deployment) -> Journal:
 
 
 def make_enclave(settings: Settings, contracts: Contracts, rpc: Rpc, node: str) -> Enclave | None:
-    """Of the settings; None without a TEE. Raises BadSettings."""
+    """The enclave that the settings name; None without a TEE. Raises BadSettings."""
     if settings.tee == "none":
         return None
     return Enclave(contracts, rpc, *tee_of(settings, contracts), Web3.to_checksum_address(node))

@@ -105,7 +105,7 @@ def llama_engines(
 
 
 def logged_progress(seconds: float = 10.0) -> OnProgress:
-    """For whoever has no terminal: a line each so many seconds, of what takes long before an engine can work."""
+    """Logs, every so many seconds, how far something is that takes long before an engine can work."""
     told = dict.fromkeys(("measure", "commit", "hash", "load", "prove"), -math.inf)
 
     def tell(what: str, done: int, total: int) -> None:

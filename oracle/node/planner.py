@@ -173,7 +173,7 @@ class Planner:
             )
 
     def challenge_due(self, view: View, record: RequestRecord, posted: PostedAnswer) -> int:
-        """From when on this node challenges a wrong answer: watchers let each other go first."""
+        """When this node begins to challenge a wrong answer: watchers let each other go first."""
         opened_at = posted.answer.closes_at - record.request.window_seconds
         seat = min(view.own_seats(record.request.service), default=None)
         return opened_at + min(self._delay(record.request, seat), record.request.window_seconds // 4)

@@ -389,7 +389,7 @@ def game_key(game: GameId) -> str:
 
 
 def reward_key(case: CaseId) -> str:
-    """Of a refutation, as it waits."""
+    """Key of a refutation's waiting reward."""
     return f"reward:{case.hex()}"
 
 

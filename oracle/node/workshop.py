@@ -48,7 +48,7 @@ KEPT = (0, 1 / 8, 1 / 4)  # of an engine's places, what votes, own turns and wat
 
 @dataclass
 class Counters:
-    """For the metrics."""
+    """Counts for the metrics."""
 
     seconds: list[tuple[str, float]] = field(default_factory=list)
     """Kind and duration of finished jobs since the last scrape."""
@@ -349,7 +349,7 @@ def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Ou
 
 
 def _judge(engine: Engine, item: Judge) -> Finding:
-    """As a watcher. Raises Transient errors."""
+    """Judges as a watcher does. Raises Transient errors."""
     answer, params = item.posted.answer, item.record.request.engine_params(item.seed_block.prev_randao)
     return judge(engine, item.record.prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
 

@@ -51,7 +51,7 @@ def best_variant() -> int:
 
 
 def pointer(array: Array | None) -> c_void_p:
-    """To a contiguous array, which must outlive the call."""
+    """Pointer to a contiguous array, which must outlive the call."""
     if array is None:
         return c_void_p()
     assert array.flags.c_contiguous
@@ -145,7 +145,7 @@ class Rows:
         self._struct = _Rows(stride, *(array.ctypes.data for array in fields))
 
     def fill(self, mantissa: Integers, shift: Integers) -> "Rows":
-        """With rows that were quantized elsewhere. mantissa: (rows, columns); shift: (rows,)."""
+        """Takes rows that were quantized elsewhere. mantissa: (rows, columns); shift: (rows,)."""
         count, columns = mantissa.shape
         self.x[:count, :columns] = mantissa
         self.shift[:count] = shift

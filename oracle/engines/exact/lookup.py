@@ -36,7 +36,7 @@ class Lookup:
         return () if at is None else self._tokens[at : at + self._length]
 
     def judged(self, right: int, read: int) -> None:
-        """Of the last guess, `right` of the `read` tokens were."""
+        """Learns that `right` of the `read` tokens of the last guess were right."""
         if read == 0:
             return
         if right == read:

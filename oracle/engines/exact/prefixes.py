@@ -60,7 +60,7 @@ class Prefixes:
 
 
 def _names(tokens: Sequence[int]) -> Iterator[bytes]:
-    """Of each whole block: the hash of all tokens up to its end."""
+    """Each whole block's name: the hash of all tokens up to its end."""
     digest = hashlib.sha256()
     for first in range(0, len(tokens) - BLOCK + 1, BLOCK):
         digest.update(np.asarray(tokens[first : first + BLOCK], "<u4").tobytes())

@@ -117,7 +117,7 @@ def model(family: str) -> Weights:
 
 
 def matrix(name: str, kind: int, rows: int, columns: int) -> Matrix:
-    """Of hash output, but for the exponents of its fp16 numbers, which keep weights near 1 / sqrt(width)."""
+    """A matrix of hash output, but for the exponents of its fp16 numbers, which keep weights near 1 / sqrt(width)."""
     weights, size = BLOCKS[kind]
     raw = _bytes(name, rows * columns // weights * size)
     if kind in FLOATS:  # of either sign and around 1 / sqrt(width)

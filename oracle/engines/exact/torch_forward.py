@@ -377,7 +377,7 @@ def _divide(value: Tensor, by: Tensor) -> Tensor:
 
 
 def _bit_length(value: Tensor) -> Tensor:
-    """Of integers from 0 to 2^53."""
+    """Bit lengths of integers from 0 to 2^53."""
     return torch.frexp(value.double()).exponent.long()
 
 

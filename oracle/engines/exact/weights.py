@@ -110,7 +110,7 @@ class Weights:
     rope_factors: tuple[Fraction, ...] | None
 
     def norms(self) -> Iterator[tuple[str, Norm]]:
-        """With the names of their tensors."""
+        """All norms, with the names of their tensors."""
         for index, layer in enumerate(self.layers):
             for name in ("attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm"):
                 norm: Norm | None = getattr(layer, name.replace("attn_q", "q").replace("attn_k", "k"))

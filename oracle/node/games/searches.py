@@ -130,7 +130,7 @@ class Searches:
             self._queue[name] = replace(task, deadline=deadline)
 
     def _prefilled(self, matter: Matter) -> None:
-        """In the thread. Where it fails, so will the moves that need it, each with its own reason."""
+        """Makes the prefill, in the thread. If it fails, so do the moves that need it, each with its own reason."""
         try:
             self._prefill(matter)
         finally:

@@ -30,7 +30,7 @@ REPLACE_SECONDS = 14 * 86_400
 
 @dataclass
 class _Kept:
-    """Of the vendor, in the lowest TCB evaluation that some service takes."""
+    """The vendor's documents in the lowest TCB evaluation that some service takes."""
 
     collateral: Collateral | None = None
     fetch_at: int = 0
