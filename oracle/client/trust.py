@@ -88,7 +88,7 @@ def _certificate(client: OracleClient, credential: bytes) -> bytes:
 
 
 def _arguments(client: OracleClient, contract: Contract, log: EventData, function: str) -> tuple[Any, ...]:
-    """Arguments of the call whose event `log` is. Raises NotTrusted where none can be read: a contract may have called."""
+    """Arguments of the call whose event `log` is. Raises NotTrusted if a contract made it, or it is gone."""
     try:
         data = client.w3.eth.get_transaction(log["transactionHash"])["input"]
         called, arguments = contract.decode_function_input(data)
