@@ -168,3 +168,38 @@ def test_index__every_page__is_in_it():
     index = (ROOT / "docs/README.md").read_text()
     pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"README.md"}
     assert {name for name in re.findall(r"\]\(([\w/.-]+\.md)\)", index) if not name.startswith("..")} == pages
+
+
+def words(file: str) -> set[str]:
+    """Of a file's name, in the singular: `RequestLib.sol` and `requests.py` share one."""
+    return {word.lower().removesuffix("s") for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", Path(file).stem)}
+
+
+def mirrors() -> dict[str, list[list[str]]]:
+    """Files that hold one idea, by the idea: of Solidity, Python and C."""
+    table = (ROOT / "docs" / "architecture.md").read_text().split("## One idea, several files")[1]
+    rows = [line.split("|")[1:5] for line in table.splitlines() if line.startswith("| ")]
+    return {idea.strip(): [re.findall(r"`([\w/.]+)`", cell) for cell in cells] for idea, *cells in rows[1:]}
+
+
+MIRRORS = mirrors()
+OTHER_NAMES = {"tokens at fault", "text prompts and their tokens"}
+"""Ideas whose Python has no file of the Solidity's name."""
+
+
+@pytest.mark.parametrize("idea", [idea for idea in MIRRORS if idea not in OTHER_NAMES])
+def test_mirrors__of_one_idea__have_one_name(idea):
+    solidity, python, _ = MIRRORS[idea]
+    assert any(words(other) <= words(file) for file in solidity for other in python), (solidity, python)
+
+
+def test_mirrors__in_c__have_the_name_of_the_python_file():
+    found = {c[0]: python for _, python, c in MIRRORS.values() if c and "keccak" not in c[0]}
+    assert len(found) >= 5
+    assert [c for c, python in found.items() if words(c) not in map(words, python)] == []
+
+
+def test_words__of_pairs_that_were_here__are_not_the_same():
+    assert words("oracle/chain/requests.py") <= words("contracts/libraries/RequestLib.sol")
+    assert not words("oracle/attestation/eip712.py") <= words("contracts/attestation/AttestedAnswers.sol")
+    assert not words("oracle/ids.py") <= words("contracts/interfaces/Types.sol")
