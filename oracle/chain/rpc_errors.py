@@ -1,7 +1,7 @@
 """What the error messages of Ethereum clients mean: the one table. And how an endpoint's trouble is told.
 
 Clients share no error codes for transactions, so their words are all there is. Patterns are anchored: at the start
-of the message or after a ": ", for proxies and Erigon prefix theirs. A message that no pattern knows is OTHER, and
+of the message or after a ": ", because proxies and Erigon prefix theirs. A message that no pattern knows is OTHER, and
 OTHER never changes what the journal holds: the transaction is simply sent again later.
 """
 

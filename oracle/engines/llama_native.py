@@ -2,8 +2,8 @@
 
 The only file that loads models through `llama_cpp`, all of them by `load`. Of that package only the bindings are used:
 never its chat formats, which run templates found in model files, nor its `Llama`, which cannot be told what `load`
-says. Every file passes the strict reader first; this code still belongs in a worker process, for a bad file may abort
-it all the same. Results are float32 and depend in their last bits on batch size, threads and device.
+says. Every file passes the strict reader first; this code still belongs in a worker process, because a bad file may
+abort it all the same. Results are float32 and depend in their last bits on batch size, threads and device.
 """
 
 import ctypes

@@ -175,7 +175,7 @@ def test_register__signed_for_another_chain_or_registry__is_refused(chain):
 
 @dataclass(frozen=True)
 class Abroad:
-    """The chain under another id. Nothing is sent, for its accounts sign for the id that it was started with."""
+    """The chain under another id. Nothing is sent, because its accounts sign for the id that it was started with."""
 
     chain: Anvil
     chain_id: int

@@ -151,7 +151,7 @@ Change = Callable[[random.Random, Machine, Quote], Quote]
 
 
 def resigned(tee: Machine, quote: Quote, new: bytes) -> Quote:
-    # DevTee's own, for the class of enclaves has another body.
+    # DevTee's own: the class of enclaves has another body.
     made = DevTee.signed_quote(tee, new)
     return replace(made, qe_report=quote.qe_report, qe_signature=quote.qe_signature)
 
