@@ -27,6 +27,7 @@ from oracle.attestation.collateral import ROOT, Collateral, Posting, certificate
 from oracle.attestation.dev import DevTee
 from oracle.attestation.quote import Quote
 from oracle.chain.bindings import Binding
+from oracle.chain.contracts import viewed
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.errors import BadQuote, BadSettings, CollateralRefused, SourceUnavailable
@@ -257,8 +258,7 @@ def reads(rpc: Rpc, contract: Binding, block: Block) -> Read:
     """Reads of the contract in the state after `block`; raise as `Rpc.call`."""
 
     async def read(function: str, *arguments: Any) -> Any:
-        data = await rpc.call(contract.address, contract.encode(function, *arguments), block)
-        return contract.result(function, data)
+        return await viewed(rpc, contract, function, *arguments, block=block)
 
     return read
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from eth_utils.crypto import keccak
@@ -142,6 +143,12 @@ class Contracts:
 
 def _optional(name: str, address: str | None) -> Binding | None:
     return None if address is None else Binding(artifact(name)["abi"], address)
+
+
+async def viewed(rpc: Rpc, contract: Binding, function: str, *arguments: Any, block: Block) -> Any:
+    """What a contract's view says in the state after `block`. Raises as `Rpc.call`."""
+    data = contract.encode(function, *arguments)
+    return await rpc.view(contract.address, data, block, partial(contract.result, function))
 
 
 def same_code(code: bytes, built: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ blocks it gives the doubt up: it takes the bloom filter for wrong, and believes 
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
@@ -176,16 +177,9 @@ class Reader:
         shown = {endpoint: self.wanted(logs) for endpoint, logs in said.items()}
         logs = await self._borne_out(block, shown)
         if logs is None:
-            why = "endpoints contradict each other about logs of ours"
-            if head is None:
-                since = self._doubted[block.hash] = self._doubted.get(block.hash, -1) + 1
-                if since < DOUBT_BLOCKS:
-                    raise Doubtful(f"block {block.number}: {why}; asking again")
-            elif self._is_doubted(block, head, why):
-                return None
-            self._doubted.pop(block.hash, None)
-            logs = self.wanted([e for each in shown.values() for e in each if not self._is_odd(block, e)])
-            log.warning("believing one endpoint about logs", block=block.number, logs=len(logs))
+            logs = self._in_the_end(block, shown, head)
+        if logs is None:
+            return None
         self._learn(block, logs)
         if logs or not (self._may_log(block) or self._fills_blooms is False):
             self._doubted.pop(block.hash, None)
@@ -205,6 +199,29 @@ class Reader:
         log.warning("bloom filter not borne out", block=block.number)
         return []
 
+    def _in_the_end(self, block: Block, shown: dict[int, list[Log]], head: Block | None) -> list[Log] | None:
+        """What is believed of logs about which endpoints contradict each other, once they were asked for some blocks.
+
+        None before, and where they show one log with two contents: time tells nothing of that. Then it raises Doubtful
+        where there is no head.
+        """
+        possible = [e for e in dict.fromkeys(e for each in shown.values() for e in each) if not self._is_odd(block, e)]
+        why, is_two = "endpoints contradict each other about logs of ours", False
+        if len({entry.index for entry in possible}) < len(possible):
+            why, is_two = "endpoints show a log of ours with different contents; find out which is right", True
+        if head is None:
+            since = self._doubted[block.hash] = self._doubted.get(block.hash, -1) + 1
+            if since < DOUBT_BLOCKS or is_two:
+                raise Doubtful(f"block {block.number}: {why}; asking again")
+        elif is_two:
+            self.doubt = self.doubt or f"block {block.number}: {why}, and take the other one out"
+            return None
+        elif self._is_doubted(block, head, why):
+            return None
+        self._doubted.pop(block.hash, None)
+        log.warning("believing one endpoint about logs", block=block.number, logs=len(possible))
+        return self.wanted(possible)
+
     def _is_doubted(self, block: Block, head: Block, why: str) -> bool:
         """Notes a doubt. False once it is old enough to be given up."""
         since = self._doubted.setdefault(block.hash, head.number)
@@ -217,8 +234,14 @@ class Reader:
     async def _borne_out(self, block: Block, shown: dict[int, list[Log]]) -> list[Log] | None:
         """Logs that can be believed, of those that each endpoint shows; None where no two agree about one."""
         believed = []
-        for entry in dict.fromkeys(e for each in shown.values() for e in each):
+        said = Counter(e for each in shown.values() for e in each)
+        most = {entry.index: times for entry, times in reversed(said.most_common())}
+        for entry in said:
             voices = {endpoint for endpoint, logs in shown.items() if entry in logs}
+            if len(voices) == 1 < most[entry.index]:  # two say that it is another
+                for endpoint in voices:
+                    self._rpc.lied(endpoint, "invented")
+                continue
             if self._is_odd(block, entry) and (block.is_hashed or len(voices) == 1):
                 log.warning("endpoints invent logs", block=block.number, endpoints=sorted(voices))
                 for endpoint in voices:

@@ -36,6 +36,9 @@ for _name in ("web3", "aiohttp", "urllib3"):
 class Rpc(Endpoints):
     """Several endpoints as one. Make it, `await start()`, and `await close()` at the end."""
 
+    _proves_blocks = False
+    """Whether a block of this chain has been seen that hashes to its hash."""
+
     async def start(self) -> Block:
         """Checks the chain id of every endpoint that answers and returns the head.
 
@@ -60,7 +63,8 @@ class Rpc(Endpoints):
             said = [(endpoint.index, block) for endpoint, block in zip(due, found, strict=True) if block]
             if not said:
                 raise self._nobody(due)
-            return await self._heads.agreed(said, self._block_of)
+            agreed = await self._heads.agreed(said, self._block_of)
+            return agreed if self._is_sure(agreed) else await self.block_by_hash(agreed.hash) or agreed
 
         return await self._retry(once)
 
@@ -71,14 +75,37 @@ class Rpc(Endpoints):
 
     async def block(self, number: int) -> Block | None:
         """The canonical block of that height; None if no endpoint has one."""
-        block = await self._read("eth_getBlockByNumber", [hex(number), False], parse_block)
-        if block is not None and block.number != number:
-            raise RpcUnavailable("an endpoint returned another block than asked for")
-        return block
+        return await self._block("eth_getBlockByNumber", hex(number), lambda block: block.number == number)
 
     async def block_by_hash(self, block_hash: bytes) -> Block | None:
         """That block, canonical or not; None if no endpoint has it."""
-        return await self._read("eth_getBlockByHash", [_hex(block_hash), False], parse_block)
+        return await self._block("eth_getBlockByHash", _hex(block_hash), lambda block: block.hash == block_hash)
+
+    async def _block(self, method: str, named: str, is_asked_for: Callable[[Block], bool]) -> Block | None:
+        """A block that proves itself, where blocks of this chain do. Else, of all endpoints' the one that most show."""
+
+        def parse(value: Any) -> Block:
+            block = parse_block(value)
+            if not is_asked_for(block):
+                raise ValueError("another block than asked for")
+            return block
+
+        async def ask(endpoint: Endpoint) -> Block:
+            found = await endpoint.request(method, [named, False])
+            if found is None:
+                raise Missing
+            return parse(found)
+
+        block = await self._read(method, [named, False], parse)
+        if block is None or self._is_sure(block):
+            return block
+        said = [found for _, found in await self._ask_all(method, ask)]
+        return max(said, key=lambda each: (each.is_hashed, said.count(each)), default=block)
+
+    def _is_sure(self, block: Block) -> bool:
+        """Whether no endpoint can have made a block's fields up; or blocks of this chain prove nothing."""
+        self._proves_blocks |= block.is_hashed
+        return block.is_hashed or not self._proves_blocks
 
     async def header(self, block_hash: bytes) -> bytes | None:
         """That block's header as it is hashed; None if no endpoint has the block. Raises UnknownHeader."""
@@ -200,6 +227,25 @@ class Rpc(Endpoints):
         """
         tx = _call_object(to, data, sender, value_wei)
         return await self._pinned("eth_call", [tx], block, parse_bytes)
+
+    async def view(self, to: str, data: bytes, block: Block, parse: Callable[[bytes], T]) -> T:
+        """What a call returns. parse: of the return data; an endpoint whose data it refuses with a ValueError is passed
+        over. Raises as `call`."""
+        return await self._pinned("eth_call", [_call_object(to, data)], block, lambda said: parse(parse_bytes(said)))
+
+    async def views(self, to: str, data: bytes, block: Block, parse: Callable[[bytes], T]) -> list[T]:
+        """The same in the words of every endpoint that has the block's state, each word once. Raises as `call`."""
+
+        async def ask(endpoint: Endpoint) -> T:
+            return parse(parse_bytes(await endpoint.request_at("eth_call", [_call_object(to, data)], block)))
+
+        found: list[T] = []
+        for _, said in await self._ask_all("eth_call", ask):
+            if said not in found:
+                found.append(said)
+        if not found:
+            raise ReorgedAway(f"no endpoint has the state of block {block.number}")
+        return found
 
     async def estimate_gas(self, to: str, data: bytes, block: Block, *, sender: str, value_wei: int = 0) -> int:
         """Gas that the call needs in the state after `block`. Raises as `call` does."""
@@ -327,7 +373,7 @@ def _of_block(logs: tuple[Log, ...], block: Block) -> tuple[Log, ...]:
     return logs
 
 
-def _call_object(to: str, data: bytes, sender: str | None, value_wei: int) -> dict[str, str]:
+def _call_object(to: str, data: bytes, sender: str | None = None, value_wei: int = 0) -> dict[str, str]:
     tx = {"to": to, "data": _hex(data)}
     if sender is not None:
         tx["from"] = sender

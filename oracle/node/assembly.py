@@ -9,7 +9,7 @@ from oracle.attestation.attested_keys import QuoteProducer
 from oracle.attestation.configfs import ConfigfsTsm
 from oracle.attestation.dev import LOCAL_CHAINS, MACHINE
 from oracle.attestation.keeper import DevSource, Pccs, Source
-from oracle.chain.contracts import Contracts
+from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.deployment import Deployment
 from oracle.chain.follower import Follower
 from oracle.chain.keys import RemoteSigner, Signer, load_keystore_async
@@ -91,8 +91,7 @@ async def check_services(settings: Settings, contracts: Contracts, rpc: Rpc, hea
     if not head.has_base_fee:
         raise BadSettings("this chain has no base fee (EIP-1559), and the node signs no transactions of older kinds")
     for service in settings.service_ids:
-        data = contracts.oracle.encode("arbiterOf", service)
-        arbiter = contracts.oracle.result("arbiterOf", await rpc.call(contracts.oracle.address, data, head))
+        arbiter = await viewed(rpc, contracts.oracle, "arbiterOf", service, block=head)
         if int(arbiter, 16) == 0:
             raise BadSettings(f"service 0x{service.hex()} does not exist at {contracts.oracle.address}")
         if arbiter.lower() != contracts.panel.address.lower() and not contracts.plays(arbiter):

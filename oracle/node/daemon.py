@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from oracle.chain.contracts import Contracts
+from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.deployment import Deployment
 from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Progress
@@ -407,8 +407,7 @@ class Node:
 
     async def _withdraw(self, sender: Sender, head: Block) -> None:
         oracle = self.contracts.oracle
-        reply = await self.rpc.call(oracle.address, oracle.encode("credit", sender.address), head)
-        credit = int(oracle.result("credit", reply))
+        credit = int(await viewed(self.rpc, oracle, "credit", sender.address, block=head))
         self.status.credit_wei[sender.address] = credit
         if self.settings.withdraw_to is None or credit < max(self.settings.withdraw_above_wei, 1):
             return

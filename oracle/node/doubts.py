@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from oracle.chain.contracts import Contracts
+from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.follower import Progress
 from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.chain.rpc import Rpc
@@ -70,16 +70,14 @@ class Doubts:
             records = [RequestRecord.of(job) for job in tx.jobs("request", LIVE_REQUEST, limit=MOST_REQUESTS)]
         found = []
         for service in self._services:
-            said = await self._rpc.call(oracle.address, oracle.encode("counts", service), block)
-            taken, _ = oracle.result("counts", said)
+            taken, _ = await viewed(self._rpc, oracle, "counts", service, block=block)
             name, seen = f"service 0x{service.hex()}", seats.count(service)
             if not known[service]:
                 found.append(f"{name} exists, and its creation was not seen in the logs")
             elif taken != seen:
                 found.append(f"{name} has had {taken} seats taken, and {seen} were seen in the logs")
         for record in records:
-            said = await self._rpc.call(oracle.address, oracle.encode("statusOf", record.id), block)
-            status = oracle.result("statusOf", said)
+            status = await viewed(self._rpc, oracle, "statusOf", record.id, block=block)
             if STATUSES[status : status + 1] != (record.state,):
                 found.append(f"request {record.id:#066x} is {record.state} by the logs, and not by the contract")
         return found

@@ -14,7 +14,7 @@ import structlog
 from eth_utils.crypto import keccak
 
 from oracle.chain.bindings import Binding
-from oracle.chain.contracts import Contracts
+from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
 from oracle.disputes.game import REFEREES, Game, Move, Stage
@@ -114,13 +114,15 @@ class Litigant:
             return found
         confirmed = await self._block(at)
         ours = [game for game in games if _concerns(view, game, requests.get(game.request))]
-        states: list[Game] = []
+        states: list[tuple[GameRecord, Game]] = []
         for some in range(0, len(ours), READ_TOGETHER):
-            calls = (self._state(binding, game.id, confirmed) for game in ours[some : some + READ_TOGETHER])
-            states += await asyncio.gather(*calls)
-        for game, state in sorted(zip(ours, states, strict=True), key=lambda pair: pair[1].deadline):
+            part = ours[some : some + READ_TOGETHER]
+            said = await asyncio.gather(*(self._states(binding, game.id, confirmed) for game in part))
+            states += [(game, state) for game, own in zip(part, said, strict=True) for state in own]
+        for game, state in sorted(states, key=lambda pair: pair[1].deadline):
             record = requests.get(game.request)
             found += await self._game(view, binding, game, state, record, openings, confirmed)
+        found = list({wanted.key: wanted for wanted in reversed(found)}.values())[::-1]
         challengers: dict[CaseId, set[str]] = {}
         for game in games:
             challengers.setdefault(game.case, set()).add(game.challenger.lower())
@@ -235,7 +237,7 @@ class Litigant:
         name = f"challenge:{record.id:064x}:{posted.answer.hash.hex()}:"
         if posted.operator.lower() == view.operator.lower():
             return []
-        case: CaseId = binding.result("caseIdOf", await self._call(binding, confirmed, "caseIdOf", *matter.words))
+        case: CaseId = await viewed(self._rpc, binding, "caseIdOf", *matter.words, block=confirmed)
         playing = challengers.get(case, set())
         closes_at = posted.answer.closes_at
         if view.disputer.lower() in playing:
@@ -266,7 +268,7 @@ class Litigant:
         if binding is None or wanted.to != binding.address or view.head.timestamp >= until:
             return [wanted]
         digest = keccak(bytes.fromhex(view.disputer[2:]) + wanted.data)
-        posted = int(binding.result("postedAt", await self._call(binding, confirmed, "postedAt", digest)))
+        posted = int(await viewed(self._rpc, binding, "postedAt", digest, block=confirmed))
         if not posted:
             data = binding.encode("post", digest)
             return [self._wanted(f"post:{digest.hex()}", binding, data, view, wanted.stake_wei, deadline=until)]
@@ -305,9 +307,7 @@ class Litigant:
         if reward.case not in self._copied:
             data = await self._rpc.input_of(reward.made_by)
             digest = keccak(bytes.fromhex(view.disputer[2:]) + data)
-            posted = int(
-                binding.result("postedAt", await self._call(binding, await self._block(at), "postedAt", digest))
-            )
+            posted = int(await viewed(self._rpc, binding, "postedAt", digest, block=await self._block(at)))
             self._copied[reward.case] = posted, self._wanted("", binding, data, view, reward.amount_wei)
         return self._copied[reward.case]
 
@@ -336,12 +336,17 @@ class Litigant:
             self._headers[seed.hash] = found
         return self._headers[seed.hash]
 
-    async def _state(self, binding: Binding, game: GameId, head: Block) -> Game:
-        values = binding.result("gameOf", await self._call(binding, head, "gameOf", game))
-        return Game.from_abi(_flat(values))
+    async def _states(self, binding: Binding, game: GameId, head: Block) -> list[Game]:
+        """How a game stands, as every endpoint says that can be asked.
 
-    async def _call(self, binding: Binding, head: Block, function: str, *arguments: Any) -> bytes:
-        return await self._rpc.call(binding.address, binding.encode(function, *arguments), head)
+        Where they differ, this node moves in each state: a move that the contract does not wait for fails when it is
+        simulated, and one that is left out, for an endpoint's sake, loses the game.
+        """
+        data = binding.encode("gameOf", game)
+        said = await self._rpc.views(binding.address, data, head, lambda reply: _game_of(binding, reply))
+        if len(said) > 1:
+            log.warning("endpoints differ about a game", game_id=f"{game:#x}", states=len(said))
+        return said
 
     def _encoded(self, binding: Binding, game: GameId, move: Move) -> tuple[Binding, bytes]:
         """The contract that takes a move, and the call."""
@@ -387,6 +392,11 @@ def _concerns(view: View, game: GameRecord, record: RequestRecord | None) -> boo
         record is not None and record.posted is not None and record.posted.operator.lower() == view.operator.lower()
     )
     return defends or record is None or game.challenger.lower() == view.disputer.lower()
+
+
+def _game_of(binding: Binding, reply: bytes) -> Game:
+    """Raises ValueError for what is no state of a game."""
+    return Game.from_abi(_flat(binding.result("gameOf", reply)))
 
 
 def _flat(values: Any) -> list[Any]:

@@ -86,7 +86,7 @@ class Searches:
                 log.info("move found", move=name, function=None if found is None else found.function)
             except (Transient, OSError) as error:  # its model's disk may fail
                 log.warning("search for a move failed, to be repeated", move=name, reason=str(error))
-            except OracleError as error:
+            except (OracleError, LookupError, ValueError) as error:  # no game stands where an endpoint said it does
                 log.error("move cannot be found", move=name, reason=f"{type(error).__name__}: {error}")
                 self._found[name] = None
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from oracle.chain.contracts import Contracts
+from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.deployment import Deployment
 from oracle.chain.sender import Intent
 from oracle.errors import BadSettings, Doubtful, JournalCorrupt
@@ -101,8 +101,7 @@ async def withdraw(settings: Settings, *, dry_run: bool) -> list[Withdrawal]:
         head = await node.rpc.start()
         await node.contracts.check(node.rpc, head)
         for sender in node.outgoing.senders:
-            reply = await node.rpc.call(oracle.address, oracle.encode("credit", sender.address), head)
-            credit = int(oracle.result("credit", reply))
+            credit = int(await viewed(node.rpc, oracle, "credit", sender.address, block=head))
             data = oracle.encode("withdraw", settings.withdraw_to, credit)
             state, reason = "dry" if credit else "none", ""
             if credit and settings.can_sign and not dry_run:

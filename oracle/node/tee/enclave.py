@@ -18,7 +18,7 @@ from oracle.attestation.attested_keys import EXACT_ENGINE, QuoteProducer, Regist
 from oracle.attestation.collateral import Collateral
 from oracle.attestation.keeper import Source
 from oracle.chain.bindings import Binding
-from oracle.chain.contracts import Contracts
+from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.deployment import artifact
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
@@ -224,8 +224,7 @@ class Enclave(Signing):
         self._troubles.pop(least, None)
 
     async def _call(self, contract: Binding, function: str, block: Block, *arguments: Any) -> Any:
-        reply = await self._rpc.call(contract.address, contract.encode(function, *arguments), block)
-        return contract.result(function, reply)
+        return await viewed(self._rpc, contract, function, *arguments, block=block)
 
     def _wanted(self, attester: Binding, name: str, function: str, *arguments: Any) -> Wanted:
         return Wanted(name, attester.address, attester.encode(function, *arguments), self._stake_wei)
