@@ -17,6 +17,7 @@ from rig.child import alive
 
 from oracle.cli.connection import Network
 from oracle.client import OracleClient, devnet
+from oracle.ids import RequestId
 
 READY_SECONDS = 300
 DIDYMA = [sys.executable, "-m", "oracle.cli"]
@@ -71,6 +72,19 @@ def started(folder: Path, *options: str) -> Iterator[Dev]:
             os.kill(pid, signal.SIGKILL)
 
 
+@contextmanager
+def dev(folder: Path, *options: str) -> Iterator[Dev]:
+    """`didyma dev`, ready; ended by Ctrl-C, which must leave nothing."""
+    with started(folder, *options) as running:
+        yield running
+        family = descendants(running.process.pid)
+        running.process.send_signal(signal.SIGINT)
+        assert running.process.wait(60) == 0, folder.with_suffix(".log").read_text()
+        assert len(family) >= 6
+        assert not [pid for pid in family if alive(pid)]
+        assert not (folder / "deployment.json").exists()
+
+
 def descendants(pid: int) -> set[int]:
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -82,3 +96,19 @@ def descendants(pid: int) -> set[int]:
     while grown := {child for child, parent in parents.items() if parent in found} - found:
         found |= grown
     return found - {pid}
+
+
+def first_answer(running: Dev, cwd: Path) -> set[str]:
+    """Asks what a network says to ask; the answer must come within one turn. Returns the events about it."""
+    done = didyma(*running.hint("Ask it"), cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    assert "negative" in done.stdout
+    client = running.client()
+    request = re.search(r"request +(0x\w{64})", done.stdout)
+    assert request is not None
+    steps = {step.name: step for step in client.steps(RequestId(int(request[1], 16)), 0)}
+    asked, answered = (client.w3.eth.get_block(steps[name].block) for name in ("RequestPosted", "AnswerPosted"))
+    turn = client.terms(client.services()[0])["turnSeconds"]
+    assert answered["timestamp"] - asked["timestamp"] <= turn
+    assert "TurnMissed" not in steps
+    return set(steps)

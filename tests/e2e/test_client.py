@@ -338,12 +338,11 @@ def burnable(earth: World, request: RequestId) -> int:
 
 async def challenged(earth: World, tmp_path: Path, opened: Callable[..., Any], engine: Any) -> RequestId:
     """An answer, challenged by a watcher with that engine, and judged by a panel of one honest node."""
-    request = earth.ask(temperature=1 << 16)
-    earth.chain.mine(3)
     if engine is None:
-        while not earth.lie(request, NODES[0]):
-            earth.chain.mine(5)
+        request = earth.lied(NODES[0], temperature=1 << 16)
     else:
+        request = earth.ask(temperature=1 << 16)
+        earth.chain.mine(3)
         seed = earth.client.w3.eth.get_block(earth.request(request).seed_block)["mixHash"]
         right = FakeEngine().generate(
             [TokenId(b) for b in b"is water wet?"], earth.request(request).engine_params(seed)

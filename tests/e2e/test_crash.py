@@ -94,10 +94,7 @@ def test_crash__while_answering__one_answer_is_signed_and_finalized(earth, tmp_p
 @pytest.mark.parametrize("point", ["after_verdict", *(f"after_persist:{n}" for n in range(1, 6)), "after_send:4"])
 def test_crash__while_disputing__each_step_is_taken_once(earth, tmp_path, point):
     earth.act(LIAR, "setOperator", earth.service, 4, LIAR.address)
-    request = earth.ask()
-    earth.chain.mine(3)
-    while not earth.lie(request, LIAR):
-        earth.chain.mine(5)
+    request = earth.lied(LIAR)
     work = partial(live, earth, tmp_path, lambda: "AnswerRuled" in earth.steps(request), answer=False)
     killed_and_restarted(work, point, 1)
     assert [step for step in earth.steps(request) if step != "TurnMissed"] == DISPUTED

@@ -1,4 +1,4 @@
-"""The pages' Python blocks, run as they stand against `didyma dev --mode tee`."""
+"""`didyma dev --mode tee`: first answers are attested, and the pages' Python blocks run against it as they stand."""
 
 import io
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.network import Dev, started
+from e2e.network import Dev, dev, didyma, first_answer
 from rig.samples import BY_APE, samples
 
 from oracle.client import devnet
@@ -22,8 +22,14 @@ AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    with started(tmp_path_factory.mktemp("network") / "dev", "--mode", "tee") as running:
+    with dev(tmp_path_factory.mktemp("tee") / "my net", "--mode", "tee") as running:
         yield running
+
+
+def test_u4_dev__in_a_tee_says_ready__first_answer_is_within_one_turn_and_attested(network, tmp_path):
+    assert "AnswerAttested" in first_answer(network, tmp_path)
+    kept = didyma(*network.hint("In private"), cwd=tmp_path)
+    assert "negative  (nobody else can read it)" in kept.stdout, kept.stderr
 
 
 @pytest.fixture

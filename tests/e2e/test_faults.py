@@ -112,10 +112,7 @@ async def test_engine__rejects_its_own_answer__posts_nothing_and_is_given_up(ear
 
 
 async def test_engine__two_checks_disagree__is_not_sure_and_challenges_nobody(earth, tmp_path, opened):
-    request = earth.ask()
-    earth.chain.mine(3)
-    while not earth.lie(request, NODES[0]):
-        earth.chain.mine(5)
+    request = earth.lied(NODES[0])
     node = await opened(tmp_path, ACCOUNTS[8], DoubtingEngine())
     await step(earth, node, blocks=4)
     with node.journal.read() as tx:
@@ -138,10 +135,7 @@ async def test_engine__cannot_be_made__node_says_so_and_goes_on(earth, tmp_path,
 
 
 async def test_balance__below_the_reserve__takes_no_turns_but_still_disputes(earth, tmp_path, opened):
-    request = earth.ask()
-    earth.chain.mine(3)
-    while not earth.lie(request, NODES[0]):
-        earth.chain.mine(5)
+    request = earth.lied(NODES[0])
     earth.chain.rpc("anvil_setBalance", NODES[1].address, hex(ETHER // 2))
     node = await opened(tmp_path, NODES[1], reserve_wei=ETHER)
     await step(earth, node, blocks=2)

@@ -112,10 +112,7 @@ async def test_lie__others_re_execute__liar_is_slashed_and_the_next_turn_answers
 
 
 async def test_lie__watcher_without_a_seat__challenges_and_takes_half_the_bond(earth, tmp_path, opened):
-    request = earth.ask()
-    earth.chain.mine(3)
-    while not earth.lie(request, NODES[0]):
-        earth.chain.mine(5)
+    request = earth.lied(NODES[0])
     watcher = await opened(tmp_path / "watcher", SPARE)
     others = [await opened(tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(1, 5)]
     nodes = [watcher, *others]
@@ -181,10 +178,7 @@ def test_withdraw__by_hand__sends_the_credit_once_and_says_so_to_people_and_scri
 
 
 async def test_dry_run__no_key__watches_and_sends_nothing(earth, tmp_path, opened):
-    request = earth.ask()
-    earth.chain.mine(3)
-    while not earth.lie(request, NODES[0]):
-        earth.chain.mine(5)
+    earth.lied(NODES[0])
     node = await opened(tmp_path)
     await step(earth, node, blocks=4)
     assert [job.state for job in findings(node, "verdict")] == ["wrong"]

@@ -200,14 +200,6 @@ class Blind(FakeEngine):
         raise EngineCrashed("the worker was killed")
 
 
-async def lied(earth):
-    request = earth.ask()
-    earth.chain.mine(3)
-    while not earth.lie(request, NODES[0]):
-        earth.chain.mine(5)
-    return request
-
-
 async def watcher(opened, folder, engine):
     node = await opened(folder, ACCOUNTS[8], engine, api_names=["testserver"])
     return node, TestClient(create_app(node), headers=HOST)
@@ -215,7 +207,7 @@ async def watcher(opened, folder, engine):
 
 async def test_watcher__engine_dies_at_load__never_green_and_counts_the_lie_that_went_by(earth, tmp_path, sick, opened):
     node, api = await watcher(opened, tmp_path, sick(load_fault="segfault"))
-    request = await lied(earth)
+    request = earth.lied(NODES[0])
     with capture_logs() as logs:
         for _ in range(WINDOW + 5):
             await step(earth, node)
@@ -232,7 +224,7 @@ async def test_watcher__engine_proves_itself_and_dies_of_every_check__is_not_gre
     node, api = await watcher(opened, tmp_path, Blind())
     await step(earth, node, blocks=2)
     assert is_green(api)
-    await lied(earth)
+    earth.lied(NODES[0])
     for _ in range(WINDOW + 3):
         await step(earth, node)
     await node.round()
@@ -241,7 +233,7 @@ async def test_watcher__engine_proves_itself_and_dies_of_every_check__is_not_gre
 
 async def test_watcher__answer_that_kills_the_worker_twice__is_counted_as_not_judged(earth, tmp_path, sick, opened):
     node, api = await watcher(opened, tmp_path, sick({"water": "abort"}))
-    await lied(earth)
+    earth.lied(NODES[0])
     for _ in range(6):
         await step(earth, node)
         await again(node)
@@ -254,13 +246,13 @@ async def test_watcher__answer_that_kills_the_worker_twice__is_counted_as_not_ju
 async def test_watcher__judges_the_next_answer__is_green_again(earth, tmp_path, opened):
     engine = Blind()
     node, api = await watcher(opened, tmp_path, engine)
-    await lied(earth)
+    earth.lied(NODES[0])
     for _ in range(WINDOW + 3):
         await step(earth, node)
     assert not is_green(api)
     engine.__class__ = FakeEngine
     await again(node)
-    second = await lied(earth)
+    second = earth.lied(NODES[0])
     await drive(earth, [node], lambda: earth.status(second) == "disputed", blocks=WINDOW)
     assert is_green(api)
     assert 'didyma_unwatched_answers_total{reason="late"} 1.0' in api.get("/metrics").text
