@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from disputes.rules import WAIT_BLOCKS
-from disputes.stand import Stand, artifact, called, maker
+from disputes.stand import Stand, artifact, called, called_each, maker
 from eth_abi import encode
 from eth_hash.auto import keccak
 from eth_utils.address import to_checksum_address
@@ -150,6 +150,11 @@ class Court:
 
     def credit(self, who: str) -> int:
         return int(self.oracle.functions.credit(who).call())
+
+    def credits(self) -> dict[str, int]:
+        """Of all people."""
+        found = called_each(self.oracle, "credit", [(who,) for who in self.people])
+        return dict(zip(self.people, found, strict=True))
 
     def status(self, answered: Answered) -> int:
         return int(self.oracle.functions.statusOf(answered.request.id).call())

@@ -13,6 +13,7 @@ from rig.merkle import fold
 from web3.exceptions import ContractLogicError
 from web3.logs import DISCARD
 
+from oracle.chain.services import GameTerms
 from oracle.disputes import graph
 from oracle.disputes.game import Game, Move
 from oracle.merkle.tokens import LEAF_BYTES, Tokens
@@ -119,7 +120,7 @@ class Duel:
         tokens = self.answered.tokens
         self.rules.answer(self.court.node, Claim(tokens.prompt, tokens.output), 0)
         self.rules.answers[0].closes = self.answered.answer.closes_at
-        self.before = {who: self.court.credit(who) for who in self.court.people}
+        self.before = self.court.credits()
 
     def both(self, call: Any, rule: Callable[[int], Any], who: str, value: int = 0) -> tuple[str, Any]:
         """Makes a move on both sides. Returns the error's name, or "" and the receipt."""
@@ -148,13 +149,13 @@ class Duel:
             for name in Game.__dataclass_fields__:
                 if name not in ("case", "disputed"):
                     assert getattr(mine, name) == getattr(theirs, name), (name, mine, theirs)
-        assert rules.price(0) == court.price(answered)
-        assert rules.backlog[court.node] == court.backlog(answered)
         answer, case = rules.answers[0], court.case(answered)
+        assert rules.price(0) == GameTerms(*GAME_TERMS).price_wei(case[3])
+        assert rules.backlog[court.node] == court.backlog(answered)
         assert (answer.open, answer.won, answer.shares, answer.dead) == (case[3], case[4], case[5], case[7])
-        for who, before in self.before.items():
+        for who, credit in court.credits().items():
             if who != court.owner:
-                assert court.credit(who) - before == rules.credit[who], who
+                assert credit - self.before[who] == rules.credit[who], who
 
     # MOVES
 

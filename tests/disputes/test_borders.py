@@ -89,7 +89,7 @@ def test_choice__any_index_as_the_better_token__never_beats_the_drawn_one(court)
         inverse = sampling.inverse_temperature(right.params.temperature)
         noise = sampling.noise(right.params.seed, position, np.array([chosen, *range(vocabulary, 512)]))
         baits += int((noise[1:].astype(object) << 8 > logit * inverse + (int(noise[0]) << 8)).sum())
-        for better in [*range(0, 520, 7), *range(vocabulary - 2, 514), *FAR]:
+        for better in [*range(0, 520, 26), *range(vocabulary - 2, 514, 5), 511, 512, *FAR]:
             held = Number("logits", 0, min(better, vocabulary - 1))
             inputs = [
                 entry_input(right.tokens, start + position),
