@@ -258,6 +258,19 @@ def test_makefile__node_modules_half_made__are_made_anew(checkout, tmp_path):
     assert (tmp_path / "npm").read_text().splitlines()[-1] == "install --no-save --include=dev"
 
 
+def test_makefile__install__looks_first_and_then_installs_for_python_and_node(checkout, tmp_path):
+    (tmp_path / "mended").touch()
+    (checkout.bin / "c++").rename(tmp_path / "c++")
+    assert not made(checkout, "install")
+    assert not (tmp_path / "pip").exists()
+    assert not (tmp_path / "npm").exists()
+    (tmp_path / "c++").rename(checkout.bin / "c++")
+    assert made(checkout, "install")
+    assert (checkout.project / ".venv" / "dev").exists()
+    assert (checkout.project / "node_modules" / "all").exists()
+    assert len((tmp_path / "npm").read_text().splitlines()) == 1
+
+
 def test_makefile__python_set_up_for_another_project__does_not_reach_pip(checkout, tmp_path):
     (tmp_path / "mended").touch()
     assert made(checkout, ".venv/node", PYTHONPATH="/opt/junk", PIP_TARGET="/opt/junk")
