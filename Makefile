@@ -16,8 +16,8 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 # Of `make demo`: the shipped model, unless the command says MODEL=smollm2. What the environment calls so is another.
 MODEL :=
 
-.PHONY: help demo demo-panel demo-picture test forge-tests ape-tests e2e-tests-1 e2e-tests-2 unit-tests other-tests \
-    ape-built prove symbolic check bench gas abi lock install wheel contracts-built looked diagrams clean
+.PHONY: help demo demo-panel demo-picture test forge-tests ape-tests engine-tests daemon-tests e2e-tests-1 e2e-tests-2 \
+    unit-tests ape-built prove symbolic check bench gas abi lock install wheel contracts-built looked diagrams clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -32,7 +32,7 @@ demo-panel: .venv/panel node_modules/anvil ## the same, and a lie that a panel j
 demo-picture: .venv/node node_modules/anvil ## the demo's output as docs/demo.svg
 	@$(PY) -m oracle.cli demo --picture docs/demo.svg
 
-test: forge-tests ape-tests e2e-tests-1 e2e-tests-2 unit-tests other-tests ## all tests
+test: forge-tests ape-tests engine-tests daemon-tests e2e-tests-2 e2e-tests-1 unit-tests ## all tests
 
 forge-tests: contracts-built
 	forge test
@@ -54,8 +54,11 @@ e2e-tests-2: install wheel
 unit-tests: install contracts-built
 	$(PYTEST) tests/unit
 
-other-tests: install contracts-built
-	$(PYTEST) tests/exact tests/disputes tests/attestation tests/sim
+engine-tests: install contracts-built
+	$(PYTEST) tests/exact tests/disputes
+
+daemon-tests: install contracts-built
+	$(PYTEST) tests/attestation tests/sim
 
 ape-built: install
 	@tools/quietly "Compiling the contracts for Ape" ape compile
