@@ -7,6 +7,10 @@ import pytest
 from ape import networks, project
 from world import ETHER, GWEI, PANEL_TERMS, WRONG
 
+from oracle.disputes.commitments import FLOAT_MATRICES
+from oracle.engines.exact.quants import F16, F32, IQ4_XS, MATRIX_TYPES, Q8_0
+from oracle.models.gguf import BLOCKS
+
 EIP_170 = 24_576
 ROOM = 2_000  # bytes that a mend must find free
 
@@ -121,35 +125,24 @@ def test_gas__dispute__is_as_committed(steady, panel, people, check):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind", "columns"),
+    ("kind", "columns"),
     [
-        ("referee_linear_q8_0_4096", 8, 4_096),
-        ("referee_linear_q8_0_14336", 8, 14_336),
-        ("referee_linear_q8_0_28672", 8, 28_672),
-        ("referee_linear_q4_0_14336", 2, 14_336),
-        ("referee_linear_q4_k_14336", 12, 14_336),
-        ("referee_linear_q6_k_14336", 14, 14_336),
-        ("referee_linear_f16_4096", 1, 4_096),
-        ("referee_linear_iq4_xs_65536", 23, 65_536),  # the longest row of the dearest type, and of floats
-        ("referee_linear_f32_16384", 96, 16_384),
+        *((kind, 14_336) for kind in MATRIX_TYPES),  # the down projection of an 8B model, of every type
+        (Q8_0, 4_096),
+        (Q8_0, 28_672),  # of a 70B model
+        (F16, 4_096),
+        (IQ4_XS, 65_536),  # the longest row of the dearest type, and of floats
+        (F32, 16_384),
     ],
 )
-def test_gas__referee_s_dot_product__is_as_committed(referee, people, check, name, kind, columns):
-    """Whole transactions, without the proofs that will bind the rows. 28,672 columns: Llama 70B."""
-    size = {
-        8: 34 * columns // 32,
-        2: 18 * columns // 32,
-        12: 144 * columns // 256,
-        14: 210 * columns // 256,
-        1: 2 * columns,
-        23: 136 * columns // 256,
-        96: 4 * columns,
-    }
-    row = bytes((37 * k + 11) % 256 & 0x7B for k in range(size[kind]))
-    call = referee.dot.encode_input(kind, b"\x81\x7f" * columns, row)
+def test_gas__referee_s_dot_product__is_as_committed(referee, people, check, kind, columns):
+    """Whole transactions, without the proofs that will bind the rows."""
+    block, size = BLOCKS[kind]
+    row = bytes((37 * k + 11) % 256 & 0x7B for k in range(columns // block * size))
+    call = referee.dot.encode_input(FLOAT_MATRICES.get(kind, kind), b"\x81\x7f" * columns, row)
     gas = people.stranger.transfer(referee, 0, data=call).gas_used
     assert gas < 15_000_000  # of 2^24 that a transaction may use, with room for proofs
-    check(name, gas)
+    check(f"referee_linear_{MATRIX_TYPES[kind].lower()}_{columns}", gas)
 
 
 @pytest.mark.parametrize(
