@@ -234,7 +234,8 @@ async def test_findings__request_closed_for_good__are_forgotten(earth, tmp_path)
     async with team(earth, tmp_path, *[None] * 5) as nodes:
         await drive(earth, nodes, lambda: earth.status(request) == "final")
         assert all(findings(node, "verdict") or findings(node, "output") for node in nodes)
-        await step(earth, *nodes, blocks=60)
+        earth.chain.mine(60)
+        await step(earth, *nodes, blocks=2)
         assert not any(findings(node, kind) for node in nodes for kind in ("verdict", "output", "batch"))
 
 

@@ -247,17 +247,15 @@ def is_busy(node: Node) -> bool:
 async def settle(node: Node) -> None:
     """Rounds until the node has nothing left to do at this head."""
     for _ in range(PATIENCE):
+        was_busy = is_busy(node)
         try:
             await node.round()
         except ReorgedAway:
             continue  # half of a reorg was seen; the next round sees it whole
-        if not is_busy(node):
-            node.again()
-            await node.round()
-            if not is_busy(node):
-                return
+        if not was_busy and not is_busy(node):
+            return
         await asyncio.sleep(0.005)
-        node.again()
+        node.again()  # what has been computed may have to be sent
     raise AssertionError("the engine does not finish")
 
 
