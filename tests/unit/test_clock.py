@@ -51,7 +51,7 @@ def saying(reply: dict[str, object]) -> Iterator[int]:
             pass
 
     with http.server.HTTPServer(("127.0.0.1", 0), Readyz) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield server.server_port
         server.shutdown()
 

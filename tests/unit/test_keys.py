@@ -132,7 +132,7 @@ def remote() -> Iterator[Callable[[Any], RemoteSigner]]:
             pass
 
     server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def make(body: Any) -> RemoteSigner:
         reply["body"] = body
