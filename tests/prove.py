@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from disputes.search import best_lines, broken, every_line  # noqa: E402
 from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
 from invariants.faults import found, lives  # noqa: E402
+from mutants import run as mutation  # noqa: E402
 from sim import faults as daemon_faults  # noqa: E402
 
 RECORD = ROOT / "docs" / "proofs.md"
@@ -101,6 +102,11 @@ def faults(seed: int) -> str:
     return f"{len(told)} faults put back, each found: {', '.join(told)}"
 
 
+def mutants(seed: int) -> str:
+    """Changes of the contracts, a sample that the seed draws, and which of them no test notices."""
+    return mutation.run(seed)
+
+
 def daemon(seed: int) -> str:
     """A real daemon through any order of faults: six lives, each with every move three times."""
     environment = {**os.environ, "SIM_SEED": str(seed), "SIM_RUNS": "6", "SIM_ROUNDS": "3"}
@@ -127,6 +133,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "search": search,
     "adversary": adversary,
     "faults": faults,
+    "mutants": mutants,
     "daemon": daemon,
     "daemon-faults": put_back,
     "siege": partial(besieged, force=WHOLE),

@@ -21,13 +21,15 @@ from oracle.disputes import commitments
 from oracle.engines import sampling
 from oracle.models.manifest import Manifest
 
-FORGE = ROOT / ".build" / "forge"
+BUILDS = [ROOT / ".build" / "forge"]
+"""Where contracts are looked for that forge built, the first place first."""
 LARGE = {"gas": 1 << 33}
 REFEREES = ("ModelRegistry", "LinearReferee", "RowReferee", "AttentionReferee", "Referee", "TokenReferee")
 
 
 def artifact(name: str) -> Any:
-    return json.loads((FORGE / f"{name}.sol" / f"{name}.json").read_text())
+    places = [build / f"{name}.sol" / f"{name}.json" for build in BUILDS]
+    return json.loads(next(path for path in places if path.exists()).read_text())
 
 
 def deploy(w3: Web3, name: str, *args: Any) -> Any:

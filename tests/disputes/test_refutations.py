@@ -6,7 +6,7 @@ Played on the rules in plain Python, where the copier may do anything at any blo
 import itertools
 
 import pytest
-from disputes.court import ETHER, OPEN, WINDOW, Court, hash_of
+from disputes.court import ETHER, GAME_TERMS, OPEN, WINDOW, Court, hash_of
 from disputes.duel import error_of
 from disputes.rules import WAIT_BLOCKS, Refused, Rules
 from disputes.test_rules import RIGHT, TERMS, conserved
@@ -171,6 +171,19 @@ def test_refute__copied_from_the_mempool__pays_the_one_whose_hash_is_older(court
     assert refusal(court, call, honest) == "AnswerDead"
 
 
+def test_refute__hash_posted_in_the_same_block__takes_nothing(court, refuted):
+    answered, call = refuted
+    first, second = court.people[5:7]
+    court.chain.rpc("evm_setAutomine", False)
+    for who in (first, second):
+        court.refutations.functions.post(hash_of(call, who)).transact({"from": who, "gas": 100_000})
+    court.chain.mine()
+    court.chain.rpc("evm_setAutomine", True)
+    court.send(call, first)
+    assert court.status(answered) == OPEN
+    assert refusal(court, call, second) == "PostedTooLate"
+
+
 def test_refute__in_the_window_s_last_second_without_a_hash__kills(court, refuted):
     answered, call = refuted
     late = court.people[5]
@@ -189,6 +202,15 @@ def test_refute__a_second_after_the_window__is_too_late(court, refuted):
     court.chain.rpc("evm_setNextBlockTimestamp", answered.answer.closes_at + 1)
     assert refusal(court, call, court.people[5]) == "WindowClosed"
     assert answered.answer.closes_at + 1 - WINDOW < court.now
+
+
+def test_refute__while_games_are_open__takes_all_of_them_out_of_the_node_s_queue(court, refuted):
+    answered, call = refuted
+    for who in court.people[5:7]:
+        court.challenge(answered, len(answered.tokens.prompt), who)
+    assert court.backlog(answered) == 2 * GAME_TERMS[5] + GAME_TERMS[4]
+    court.send(call, court.people[7])
+    assert court.backlog(answered) == 0
 
 
 def test_pay__of_one_answer__takes_nothing_of_another(court, refuted):

@@ -16,19 +16,35 @@ from mutants.switch import FILE, LIBRARY, importing
 ROOT = Path(__file__).resolve().parents[2]
 GROUPS = {
     "ledger": ["Credits.sol", "ServiceStore.sol", "Seats.sol", "Services.sol", "Turns.sol", "Oracle.sol"],
+    "game": [
+        *("disputes/Adoption.sol", "disputes/DisputeGame.sol", "disputes/Games.sol", "disputes/GameServices.sol"),
+        *("disputes/Paths.sol", "disputes/Refutations.sol"),
+    ],
+    "referee": [
+        *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/Graph.sol"),
+        *("disputes/referee/Inputs.sol", "disputes/referee/AttentionReferee.sol", "disputes/referee/Sampling.sol"),
+        *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol"),
+    ],
 }
 """Files whose mutants are built together."""
-ROOTS = {
+JUDGED = (
+    *("Lens.sol", "ModelRegistry.sol", "Oracle.sol", "Seats.sol", "disputes/DisputeGame.sol"),
+    *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/AttentionReferee.sol"),
+    *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol"),
+)
+ROOTS: dict[str, Sequence[str]] = {
     "ledger": [
         *("Lens.sol", "Oracle.sol", "disputes/PanelArbiter.sol", "mocks/Hostile.sol", "mocks/Listener.sol"),
         *("mocks/MockArbiter.sol", "mocks/MockAttester.sol", "examples/Correspondent.sol", "examples/Wager.sol"),
     ],
+    "game": JUDGED,
+    "referee": [*JUDGED, "mocks/GraphHarness.sol", "mocks/RefereeHarness.sol"],
 }
 """What their tests deploy."""
 IMPORTS = ("@openzeppelin/contracts/", "node_modules/@openzeppelin/contracts/"), ("solady/", "node_modules/solady/src/")
 FORGE = """[profile.default]
 src = "contracts"
-test = "none"
+test = "tests/invariants"
 out = "out"
 cache_path = "cache"
 libs = ["node_modules"]
@@ -40,7 +56,13 @@ via_ir = true
 bytecode_hash = "none"
 cbor_metadata = false
 ignored_error_codes = [5159, 2018, 5574, 3860]
-remappings = ["@openzeppelin/contracts/=node_modules/@openzeppelin/contracts/", "solady/=node_modules/solady/src/"]
+gas_limit = "9223372036854775807"
+fs_permissions = [{{ access = "read", path = "./tests/vectors" }}]
+remappings = [
+    "@openzeppelin/contracts/=node_modules/@openzeppelin/contracts/",
+    "solady/=node_modules/solady/src/",
+    "forge-std/=node_modules/@uniswap/v4-core/lib/forge-std/src/",
+]
 """
 
 

@@ -18,6 +18,7 @@ from web3 import Web3
 from web3.types import RPCEndpoint
 
 ROOT = Path(__file__).resolve().parents[2]
+PROGRAM = ROOT / "tools/bin/anvil"
 CHAIN_ID = 31337
 
 # The first accounts of anvil's public mnemonic "test test ... junk": keys for tests only.
@@ -101,7 +102,7 @@ def anvil(*extra: str, mining: bool = False) -> Iterator[Anvil]:
     arguments = ["--port", str(port), "--silent", "--chain-id", str(CHAIN_ID), *extra]
     if not mining:
         arguments.append("--no-mining")
-    process = subprocess.Popen([ROOT / "tools/bin/anvil", *arguments])
+    process = subprocess.Popen([PROGRAM, *arguments])
     chain = Anvil(f"http://127.0.0.1:{port}")
     try:
         for _ in range(200):

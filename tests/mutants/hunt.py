@@ -1,80 +1,48 @@
-"""Runs the contract tests once for each mutant, on one chain, each mutant until the first test that fails.
+"""Runs tests once for each mutant, each until the first test that fails: for `ape_plugin.py` and `anvil_plugin.py`.
 
-A pytest plugin: `pytest -p mutants.plugin --mutants FOLDER`. It takes the place of Ape's `project`, so that the tests
-deploy what `schemata.py` built; and of pytest's loop over tests. Which mutant is on is the balance of an account, which
-the chain takes back with everything else that a test did.
+It takes the place of pytest's loop over tests. Which mutant is on is the balance of an account, which the chain takes
+back with everything else that a test did.
 
 The order is learned: tests that killed another mutant of the same function come first, then those that kill most for
 their time.
 """
 
 import json
-import random
 import time
 from collections import defaultdict
+from collections.abc import Callable, Set
 from pathlib import Path
 from typing import Any
 
-import ape
 import pytest
 from _pytest.runner import runtestprotocol
-from ape.contracts.base import ContractContainer
-from ethpm_types import ContractType
-from mutants.schemata import ROOT
-from mutants.switch import SWITCH
+
+MOST_SECONDS = 20
+"""That a test may take, so that a mutant which nobody notices costs a minute or two."""
 
 
-class Artifacts:
-    """What forge built, by name, as Ape's `project` has it. What has no mutants comes from the usual build."""
-
-    def __init__(self) -> None:
-        self.folder = Path()
-        self._found: dict[str, ContractContainer] = {}
-
-    def load_contracts(self, **_: Any) -> None:
-        """Nothing is compiled here."""
-
-    def __getattr__(self, name: str) -> ContractContainer:
-        if name not in self._found:
-            places = [base / f"{name}.sol" / f"{name}.json" for base in (self.folder / "out", ROOT / ".build/forge")]
-            built = json.loads(next(path for path in places if path.exists()).read_text())
-            self._found[name] = ContractContainer(
-                ContractType.model_validate(
-                    {
-                        "contractName": name,
-                        "abi": built["abi"],
-                        "deploymentBytecode": {"bytecode": built["bytecode"]["object"]},
-                        "runtimeBytecode": {"bytecode": built["deployedBytecode"]["object"]},
-                    }
-                )
-            )
-        return self._found[name]
-
-
-BUILT = Artifacts()
-ape.project = BUILT  # before any test's own `from ape import project`
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser) -> None:
     parser.addoption("--mutants", metavar="FOLDER", help="what tests/mutants/schemata.py wrote and forge built there")
     parser.addoption(
         "--mutants-for", type=float, default=3600.0, metavar="SECONDS", help="no mutant is begun after this"
     )
-    parser.addoption("--mutants-seed", type=int, default=0, help="in which order they come")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    folder = Path(config.getoption("--mutants"))
-    BUILT.folder = folder
-    ape.logging.logger.set_level("CRITICAL")
-    config.pluginmanager.register(Hunt(config, folder), "hunt")
 
 
 class Hunt:
     """One run over mutants and tests. Results go to `results.jsonl` as they come; what is there is not done again."""
 
-    def __init__(self, config: pytest.Config, folder: Path) -> None:
-        self.config, self.folder = config, folder
+    def __init__(
+        self,
+        folder: Path,
+        seconds: float,
+        switch: Callable[[int], None],
+        prepared: Set[str] = frozenset(),
+        by_file: bool = False,
+    ) -> None:
+        """switch: turns a mutant on, with zero none. prepared: fixtures of a test alone that the mutant is on for.
+        by_file: tests of one file come together, since what they share costs time."""
+        self.folder, self._for, self._switch, self._prepared = folder, seconds, switch, prepared
+        self._by_file = by_file
         self.mutant = 0
         self.ready: list[Any] = []
         self.seconds: dict[Any, float] = {}
@@ -93,9 +61,8 @@ class Hunt:
             if told["killer"] in by_name:
                 self._learn(mutants[told["number"] - 1], by_name[told["killer"]])
         self._baseline(session.items)
-        order = [number for number in range(1, len(mutants) + 1) if number not in done]
-        random.Random(self.config.getoption("--mutants-seed")).shuffle(order)
-        ends = time.monotonic() + self.config.getoption("--mutants-for")
+        order = [number for number in json.loads((self.folder / "sample.json").read_text()) if number not in done]
+        ends = time.monotonic() + self._for
         with results.open("a") as file:
             for number in order:
                 if time.monotonic() > ends:
@@ -124,6 +91,8 @@ class Hunt:
                 kept.write_text(json.dumps(known, indent=1))
             if known[item.nodeid] is None:
                 print(f"not used, since it fails without a mutant: {item.nodeid}", flush=True)
+            elif known[item.nodeid] > MOST_SECONDS:
+                print(f"not used, since it takes {known[item.nodeid]:.0f} s: {item.nodeid}", flush=True)
             else:
                 self.ready.append(item)
                 self.seconds[item] = known[item.nodeid]
@@ -132,7 +101,10 @@ class Hunt:
     def _hunted(self, number: int, mutant: dict[str, Any]) -> str:
         """The test that kills it; empty if none does."""
         near = self.near[mutant["file"] + mutant["function"]]
-        order = sorted(self.ready, key=lambda item: (-near[item], -(self.kills[item] + 0.01) / self.seconds[item]))
+        ranked = sorted(self.ready, key=lambda item: (-near[item], -(self.kills[item] + 0.01) / self.seconds[item]))
+        # What tests of one file share is made once.
+        files = list(dict.fromkeys(item.path for item in ranked))
+        order = sorted(ranked, key=lambda item: files.index(item.path)) if self._by_file else ranked
         self.mutant = number
         try:
             for item, following in zip(order, [*order[1:], order[0]], strict=True):
@@ -153,17 +125,19 @@ class Hunt:
             print(failed[0].longreprtext[-1500:], flush=True)
         return not failed
 
-    def _switch(self) -> None:
-        ape.networks.provider.make_request("anvil_setBalance", [SWITCH, hex(self.mutant)])
-
     @pytest.hookimpl(wrapper=True)
     def pytest_fixture_setup(self, fixturedef: Any, request: Any) -> Any:
-        """Before anything that a test alone has made for it; what all share was made without a mutant."""
-        if self.mutant and fixturedef.scope == "function" and fixturedef.argname in ("world", "hostile", "asked"):
-            self._switch()
+        """What all tests share was made without a mutant."""
+        if self.mutant and fixturedef.scope == "function" and fixturedef.argname in self._prepared:
+            self._switch(self.mutant)
         return (yield)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_runtest_call(self) -> None:
-        if self.mutant:
-            self._switch()
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_call(self) -> Any:
+        if not self.mutant:
+            return (yield)
+        self._switch(self.mutant)
+        try:
+            return (yield)
+        finally:
+            self._switch(0)
