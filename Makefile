@@ -89,7 +89,8 @@ bench: install ## speed, memory and accuracy, side by side; writes bench.json
 	$(PY) -m bench
 
 gas: install contracts-built ## gas of every step, from receipts; writes gas.json
-	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_attested.py tests/contracts/test_gas_file.py --write-gas
+	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_disputes_text.py \
+	    tests/contracts/test_gas_attested.py tests/contracts/test_gas_file.py --write-gas
 
 abi: install contracts-built ## what the node knows of the contracts
 	$(PY) tools/export_abi.py

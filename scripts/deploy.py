@@ -16,7 +16,7 @@ from ape.contracts import ContractInstance
 from oracle.attestation.dev import root_key
 from oracle.chain import wiring
 from oracle.chain.deployment import Deployment
-from oracle.engines.sampling import table_code
+from oracle.engines.tables import creation_codes
 
 
 @click.command(cls=ConnectedProviderCommand)
@@ -36,11 +36,15 @@ def cli(alias: str, out: Path, block_millis: int) -> None:
         if alias.startswith("TEST::")
         else accounts.load(alias)
     )
-    table = deployer.provider.network.ecosystem.create_transaction(data=table_code(), sender=deployer.address)
+
+    def made_of(code: bytes) -> str:
+        sent = deployer.provider.network.ecosystem.create_transaction(data=code, sender=deployer.address)
+        return str(deployer.call(sent).contract_address)
+
     root_x, root_y = root_key(networks.provider.chain_id)
     known = {
         "block_millis": block_millis,
-        "noise_table": deployer.call(table).contract_address,
+        **{name: made_of(code) for name, code in creation_codes().items()},
         "root_x": root_x,
         "root_y": root_y,
     }

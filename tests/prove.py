@@ -66,7 +66,7 @@ def verdicts(seed: int) -> str:
 
 def text(seed: int) -> str:
     """Rows of tokens that are not a text's, each shown wrong."""
-    whole("tests/disputes/test_text_faults.py", seed, "DIDYMA_CLAIMS", CLAIMS)
+    whole("tests/disputes/test_text_proofs.py", seed, "DIDYMA_CLAIMS", CLAIMS)
     return f"{CLAIMS} wrong rows of tokens for each of two vocabularies, each shown wrong"
 
 

@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IOracleConsumer} from "../interfaces/IOracleConsumer.sol";
+import {Prompts} from "../libraries/Prompts.sol";
 
 /// @title Base of a contract that asks the oracle.
 /// @notice Inherit, call `_ask`, implement `_onAnswer`. Only this contract's own requests reach `_onAnswer`, only when
@@ -25,12 +26,23 @@ abstract contract OracleConsumer is IOracleConsumer {
     /// days.
     function _onAnswer(RequestId requestId, bytes calldata output) internal virtual;
 
-    /// @dev Sends a request with `valueWei`, which must be what `oracle.quote` says.
+    /// @dev Sends a request with `valueWei`, which must be what `oracle.quote` says. prompt: as the service takes it. A panel
+    /// reads it as words. The dispute game reads its first byte as its kind (`Prompts`): never leave that byte to a stranger.
     function _ask(ServiceId service, bytes memory prompt, IOracle.Params memory params, uint256 valueWei)
         internal
         returns (RequestId)
     {
         return oracle.request{value: valueWei}(service, prompt, params);
+    }
+
+    /// @dev The same for words, where the dispute game judges: the words cannot say of what kind the prompt is, whoever wrote
+    /// them. Its price is that of a prompt of `Prompts.KIND_BYTES` more. For a row of words and token ids, build the prompt
+    /// with `Prompts.textPart` and `Prompts.idsPart`.
+    function _askText(ServiceId service, bytes memory text, IOracle.Params memory params, uint256 valueWei)
+        internal
+        returns (RequestId)
+    {
+        return _ask(service, Prompts.ofText(text), params, valueWei);
     }
 
     /// @dev What `_ask` must be sent, in wei.

@@ -8,6 +8,7 @@ import {ModelId, RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IServices} from "../interfaces/IServices.sol";
+import {ITextReferee} from "../interfaces/ITextReferee.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
 import {Delegated} from "../libraries/Delegated.sol";
 import {MerkleTree} from "../libraries/MerkleTree.sol";
@@ -33,9 +34,11 @@ contract DisputeGame is Games {
     Refutations public immutable refutations;
     Adoption private immutable _adoption;
 
-    constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_) GameServices(oracle_, referee_) {
+    constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_, ITextReferee textReferee_)
+        GameServices(oracle_, referee_)
+    {
         tokenReferee = tokenReferee_;
-        refutations = new Refutations(this, oracle_, tokenReferee_);
+        refutations = new Refutations(this, oracle_, tokenReferee_, textReferee_);
         _adoption = new Adoption(oracle_, referee_);
     }
 
@@ -121,7 +124,8 @@ contract DisputeGame is Games {
         uint256 positions
     ) external {
         Game memory g = _challengerMoves(gameId);
-        if (g.turn.positions != 0) revert WrongStage(gameId, g.turn.stage);
+        // A challenger that asked for further parts of the tokens must find a fault in them.
+        if (g.turn.positions != 0 || g.turn.step != 0) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         _checkPosition(ans, tokens, positions);
 
@@ -153,8 +157,10 @@ contract DisputeGame is Games {
             g.turn.level -= uint8(down);
             g.turn.index = uint40(uint256(g.turn.index) << down | child);
             if (g.turn.level == 0) g.turn.stage = Stage.Values;
-        } else if (stage == Stage.Tokens) {
-            Opening memory opening = _openings[_place(g)];
+        } else if (g.turn.positions == 0) {
+            // After a part of the tokens, the challenger may ask for others: as many as there are openings.
+            if (stage == Stage.Values && ++g.turn.step > MORE_PARTS) revert WrongStage(gameId, stage);
+            Opening memory opening = _openings[Paths.tokens(g.caseId)];
             uint256 below = Paths.tokensBelow(opening.levels);
             MerkleTree.check(opening.root, 1 << (opening.levels - below), child, node, proof);
             (g.turn.stage, g.turn.level, g.turn.index) = (Stage.Values, uint8(below), uint40(child));

@@ -23,6 +23,9 @@ abstract contract GameServices {
     /// @notice Openings that a whole game can need: two for the tokens, two lists, four times nodes, values.
     uint256 public constant OPENINGS = 9;
 
+    /// @dev Parts of an answer's tokens that a challenger may ask for after the first, instead of all that follows it.
+    uint256 internal constant MORE_PARTS = OPENINGS - 2;
+
     uint256 internal constant REWARD_PERCENT = 30;
 
     IOracle public immutable oracle;

@@ -28,6 +28,13 @@ library Paths {
         return place(caseId, above);
     }
 
+    /// @notice Where the nodes above an answer's tokens are.
+    function tokens(IDisputeGame.CaseId caseId) internal pure returns (bytes32) {
+        IDisputeGame.Turn memory first;
+        first.stage = IDisputeGame.Stage.Tokens;
+        return place(caseId, first);
+    }
+
     /// @notice Levels to the nodes that are opened next: as few openings as LEVELS at a time allow, evenly.
     function down(uint256 level) internal pure returns (uint256) {
         uint256 rounds = (level + LEVELS - 1) / LEVELS;

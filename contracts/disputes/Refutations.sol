@@ -5,6 +5,7 @@ import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IRefutations} from "../interfaces/IRefutations.sol";
+import {ITextReferee} from "../interfaces/ITextReferee.sol";
 import {ITokenReferee} from "../interfaces/ITokenReferee.sol";
 
 /// @title Refutations
@@ -14,16 +15,18 @@ contract Refutations is IRefutations {
 
     IDisputeGame public immutable game;
     IOracle public immutable oracle;
-    ITokenReferee public immutable referee;
+    ITokenReferee public immutable tokenReferee;
+    ITextReferee public immutable textReferee;
 
     /// @inheritdoc IRefutations
     mapping(bytes32 hash => uint256) public postedAt;
     mapping(IDisputeGame.CaseId caseId => Reward) private _rewards;
 
-    constructor(IDisputeGame game_, IOracle oracle_, ITokenReferee referee_) {
+    constructor(IDisputeGame game_, IOracle oracle_, ITokenReferee tokenReferee_, ITextReferee textReferee_) {
         game = game_;
         oracle = oracle_;
-        referee = referee_;
+        tokenReferee = tokenReferee_;
+        textReferee = textReferee_;
     }
 
     /// @dev Rewards, on their way to refuters.
@@ -48,9 +51,28 @@ contract Refutations is IRefutations {
         bytes calldata text,
         IReferee.Input[] calldata inputs
     ) external {
-        if (!referee.isMalformed(req, ans, game.modelOf(req.service), tokens, fault, index, text, inputs)) {
+        if (!tokenReferee.isMalformed(req, ans, game.modelOf(req.service), tokens, fault, index, text, inputs)) {
             revert IReferee.NothingWrong();
         }
+        _refuted(req, ans);
+    }
+
+    /// @inheritdoc IRefutations
+    function refutePrompt(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        ITextReferee.Proof calldata shown
+    ) external {
+        if (!textReferee.isWrongPrompt(req, ans, game.modelOf(req.service), tokens, prompt, shown)) {
+            revert IReferee.NothingWrong();
+        }
+        _refuted(req, ans);
+    }
+
+    /// @dev The call's hash is what its sender may have posted.
+    function _refuted(IOracle.Request calldata req, IOracle.Answer calldata ans) private {
         uint256 since = postedAt[keccak256(abi.encodePacked(msg.sender, msg.data))];
         if (since == 0) since = block.number;
         IDisputeGame.CaseId caseId = game.caseIdOf(req, ans);

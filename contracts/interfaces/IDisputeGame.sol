@@ -83,6 +83,7 @@ interface IDisputeGame is IArbiter {
     /// @notice All that every move changes.
     /// @param openings that the node made for this game.
     /// @param positions tokens of the pass; 0 as long as the answer's tokens are not open.
+    /// @param step of the pass; with no positions, how many parts of the tokens were asked for after the first.
     /// @param level how far the disputed node stands above the leaves; @param index among the nodes of its level.
     /// @param deadline Unix time in seconds: the last moment to move. @param nodeToMove whose clock runs.
     /// @param nodeSeconds left to the node when its next turn begins; so `challengerSeconds`.
@@ -196,7 +197,9 @@ interface IDisputeGame is IArbiter {
         uint256 positions
     ) external;
 
-    /// @notice Names the child that the challenger disagrees with.
+    /// @notice Names the child that the challenger disagrees with. Of an answer's tokens, a challenger may ask for up to seven
+    /// parts more after the first: a fault of a text's tokens may show behind the first token that differs. It then cannot
+    /// name a pass in this game.
     /// @param node the child; @param proof that it is where it is, among the nodes opened.
     function pick(GameId gameId, uint256 child, bytes32 node, bytes32[] calldata proof) external;
 

@@ -105,6 +105,8 @@ interface IReferee {
     error RowTooLong(uint256 columns, uint256 most);
     /// @notice Thrown when the manifest names a token beyond the vocabulary: no prompt would have an answer.
     error NoSuchToken(uint256 token, uint256 vocabulary);
+    /// @notice Thrown for a kind of vocabulary or a cutter that the referee of texts does not know.
+    error UnknownText(uint256 kind, uint256 cutter);
 
     /* MODELS */
 

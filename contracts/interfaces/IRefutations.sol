@@ -4,6 +4,7 @@ pragma solidity ^0.8.30;
 import {IDisputeGame} from "./IDisputeGame.sol";
 import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
+import {ITextReferee} from "./ITextReferee.sol";
 import {ITokenReferee} from "./ITokenReferee.sol";
 
 /// @title Refutations: kill an answer whose tokens are at fault, at once, and pay whoever found the fault.
@@ -40,7 +41,7 @@ interface IRefutations {
     error NothingToPay(IDisputeGame.CaseId caseId);
 
     /// @notice Notes the block of a hash, unless it is known: keccak256 of the refuter's address (20 bytes) and the whole
-    /// calldata of its call of `refute`.
+    /// calldata of its call of `refute` or `refutePrompt`.
     function post(bytes32 hash) external;
 
     /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock. If somebody else did and the reward
@@ -53,6 +54,15 @@ interface IRefutations {
         uint256 index,
         bytes calldata text,
         IReferee.Input[] calldata inputs
+    ) external;
+
+    /// @notice The same where the tokens are not the prompt's. Arguments as `ITextReferee.isWrongPrompt` has them.
+    function refutePrompt(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        ITextReferee.Proof calldata shown
     ) external;
 
     /// @notice Credits a reward that has waited long enough. Anyone may call.

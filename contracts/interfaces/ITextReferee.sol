@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IOracle} from "./IOracle.sol";
+import {IReferee} from "./IReferee.sol";
+import {ModelId} from "./Ids.sol";
+
 /// @title The judge of text prompts: says whether a few tokens show that an answer's tokens are not its prompt's.
 /// @notice docs/text.md has the rules. Of all rows of tokens for a prompt, the right one is the one that no proof
-/// touches. The same rules in Python: `oracle/disputes/text_faults.py`.
+/// touches. The same rules in Python: `oracle/disputes/text_referee.py`. Prompts of models whose vocabulary reads no text
+/// are `ITokenReferee`'s to judge.
 interface ITextReferee {
     /* TYPES */
 
@@ -36,24 +41,24 @@ interface ITextReferee {
     /// beyond the vocabulary reads as. @param prefixCount tokens before the reading's. @param suffixCount after them.
     /// @param contextLength most tokens of wrapper, prompt and output together.
     struct Vocabulary {
-        uint8 kind;
-        uint8 cutter;
+        uint256 kind;
+        uint256 cutter;
         bool wholeWords;
         bool prefixed;
         uint256 missing;
         bytes32 vocabularyRoot;
-        uint32 vocabulary;
-        uint32 replacement;
-        uint32 prefixCount;
-        uint32 suffixCount;
-        uint32 contextLength;
+        uint256 vocabulary;
+        uint256 replacement;
+        uint256 prefixCount;
+        uint256 suffixCount;
+        uint256 contextLength;
     }
 
     /// @notice An answer's tokens. @param promptCount wrapper included. @param outputCount after them.
     /// @param root over leaves of four entries: id (4 bytes), end (4 bytes; the top bit says that a piece begins).
     struct Row {
-        uint32 promptCount;
-        uint32 outputCount;
+        uint256 promptCount;
+        uint256 outputCount;
         bytes32 root;
     }
 
@@ -73,8 +78,8 @@ interface ITextReferee {
     /// token's left spine above the merge's right part. @param made of Byte, Whole and Pair: the entry of `other`.
     struct Proof {
         Fault fault;
-        uint32 index;
-        uint32 other;
+        uint256 index;
+        uint256 other;
         Leaf[] tokens;
         Leaf[] entries;
         Leaf[] right;
@@ -91,9 +96,19 @@ interface ITextReferee {
 
     /* RULINGS */
 
-    /// @notice Whether a proof shows that the tokens are not the prompt's. Reverts for what is no proof.
+    /// @notice Whether a proof shows that an answer's tokens are not the request's prompt's. Reverts for what is no proof.
     /// @param prompt the request's, envelope included.
-    function isWrongText(Vocabulary calldata v, Row calldata row, bytes calldata prompt, Proof calldata shown)
+    function isWrongPrompt(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        Proof calldata shown
+    ) external view returns (bool);
+
+    /// @notice The ruling alone, on any vocabulary.
+    function isWrongText(Vocabulary memory v, Row memory row, bytes calldata prompt, Proof calldata shown)
         external
         view
         returns (bool);

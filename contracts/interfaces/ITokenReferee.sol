@@ -11,9 +11,11 @@ interface ITokenReferee {
     /// @dev Prompt: not the tokens that the prompt reads as. End: too long, too short, a stop token before the end. Text: a
     /// token that does not spell its part of the output. Padding: an entry after the last token that is not zero.
     ///
-    /// Every prompt has one reading, which no fault touches: the wrapper's prefix, a token for each three bytes, the
-    /// suffix. An id beyond the vocabulary reads as the manifest's replacement token; one or two bytes at the end are
-    /// ignored; a prompt without any token reads as one replacement token.
+    /// Every prompt has one reading, which no fault touches. Where the model's vocabulary reads text, it is docs/text.md's,
+    /// and Prompt is about the wrapper's tokens alone; `ITextReferee` judges the others. Else it is the wrapper's prefix, a
+    /// token for each three bytes after the first byte, the suffix. An id beyond the vocabulary reads as the manifest's
+    /// replacement token; one or two bytes at the end are ignored; a prompt without any token reads as one replacement
+    /// token.
     enum Fault {
         Prompt,
         End,
@@ -48,7 +50,7 @@ interface ITokenReferee {
     /// @notice Whether an answer's tokens are at fault without any computing.
     /// @param index of the token in question, among prompt and output.
     /// @param text Prompt: the request's prompt; Text: the answer's output; End: empty or the output.
-    /// @param inputs the token; for Text, also the token before it and what the token spells.
+    /// @param inputs the token; for Text, also the token before it and the token's entry in the vocabulary.
     function isMalformed(
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,

@@ -60,8 +60,19 @@ library MerkleTree {
         if (index >= count) revert IndexOutOfRange(index, count);
         if (proof.length != levels) revert WrongProofLength(levels, proof.length);
         bytes32 node = leaf;
-        for (uint256 level; level < levels; ++level) {
-            node = (index >> level) & 1 == 1 ? hashNode(proof[level], node) : hashNode(node, proof[level]);
+        assembly ("memory-safe") {
+            let free := mload(0x40)
+            mstore8(free, 1)
+            let left := add(free, 1)
+            let end := add(proof.offset, shl(5, proof.length))
+            for { let at := proof.offset } lt(at, end) { at := add(at, 0x20) } {
+                // A node of an odd index stands right of its sibling.
+                let side := shl(5, and(index, 1))
+                mstore(add(left, side), node)
+                mstore(add(left, xor(side, 0x20)), calldataload(at))
+                node := keccak256(free, 0x41)
+                index := shr(1, index)
+            }
         }
         if (node != root) revert WrongRoot(root, node);
     }

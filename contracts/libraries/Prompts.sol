@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-/// @title How many tokens a prompt can be, and whether they fit a model's context.
-/// @dev A request whose prompt does not fit has no answer, and every seat in turn would be fined for it. Arbiters
-/// therefore refuse services that would accept such a prompt. `oracle/engines/prompts.py` computes the same.
+/// @title Prompts as the dispute game reads them, and whether a service's longest fits its model's context.
+/// @notice Where the game judges, a prompt's first byte is its kind (docs/text.md). Whoever builds the prompt chooses it;
+/// what a stranger writes goes inside. A request whose prompt does not fit has no answer, and every seat in turn would be
+/// fined for it. Arbiters therefore refuse services that would accept such a prompt. `oracle/engines/prompts.py` computes
+/// the same.
 library Prompts {
+    /// @notice Kinds of prompts and of parts: words, token ids, and of prompts only, a row of parts. Any other is words.
+    bytes1 internal constant TEXT = 0x00;
+    bytes1 internal constant IDS = 0x01;
+    bytes1 internal constant PARTS = 0x02;
+
+    /// @dev Before everything else: the kind. Before each of the parts: its kind, and its length.
+    uint256 internal constant KIND_BYTES = 1;
+    uint256 internal constant PART_HEADER_BYTES = 4;
+
     /// @dev A token id in a prompt, big-endian; a rest of one or two bytes is ignored.
     uint256 internal constant ID_BYTES = 3;
 
@@ -12,13 +23,52 @@ library Prompts {
     /// context has no room for an output.
     error PromptMayNotFit(uint256 tokens, uint256 contextLength);
 
-    /// @notice Reverts unless every prompt of up to `promptBytes` of token ids leaves room for an output.
-    function checkIds(uint256 contextLength, uint256 wrapperTokens, uint256 promptBytes) internal pure {
-        _check(contextLength, wrapperTokens + promptBytes / ID_BYTES);
+    /// @notice Thrown for a part whose length does not fit its header.
+    error PartTooLong(uint256 length);
+
+    /* BUILDING */
+
+    /// @notice The prompt that asks a text.
+    function ofText(bytes memory text) internal pure returns (bytes memory) {
+        return bytes.concat(TEXT, text);
     }
 
-    /// @notice Reverts unless every text of up to `promptBytes` leaves room for an output. A text is at most a token a
-    /// byte, and one for the space that some vocabularies put before it; nodes serve no vocabulary that needs more.
+    /// @notice The prompt of token ids, three bytes each.
+    function ofIds(bytes memory ids) internal pure returns (bytes memory) {
+        return bytes.concat(IDS, ids);
+    }
+
+    /// @notice A part that is words. `bytes.concat(Prompts.PARTS, part, part)` is a prompt of two parts.
+    function textPart(bytes memory text) internal pure returns (bytes memory) {
+        return bytes.concat(TEXT, _length(text), text);
+    }
+
+    /// @notice A part that is token ids, three bytes each: a chat's markers, which no text can make.
+    function idsPart(bytes memory ids) internal pure returns (bytes memory) {
+        return bytes.concat(IDS, _length(ids), ids);
+    }
+
+    function _length(bytes memory data) private pure returns (bytes3) {
+        if (data.length > type(uint24).max) revert PartTooLong(data.length);
+        return bytes3(uint24(data.length));
+    }
+
+    /* ROOM */
+
+    /// @notice Reverts unless every prompt of up to `promptBytes` leaves room for an output, where the dispute game judges.
+    /// @param takesText whether the model's vocabulary reads words: at most a token a byte; the space that some put before a
+    /// text takes the place of a kind byte. Else all prompts are ids.
+    function checkEnvelope(uint256 contextLength, uint256 wrapperTokens, uint256 promptBytes, bool takesText)
+        internal
+        pure
+    {
+        if (!takesText) promptBytes = promptBytes == 0 ? 0 : (promptBytes - KIND_BYTES) / ID_BYTES;
+        _check(contextLength, wrapperTokens + promptBytes);
+    }
+
+    /// @notice Reverts unless every text of up to `promptBytes` leaves room for an output, where a panel judges. A text is
+    /// at most a token a byte, and one for the space that some vocabularies put before it; nodes serve no vocabulary that
+    /// needs more.
     function checkText(uint256 contextLength, uint256 wrapperTokens, uint256 promptBytes) internal pure {
         _check(contextLength, wrapperTokens + promptBytes + 1);
     }

@@ -69,6 +69,7 @@ class Contracts:
     """None where the deployment has no dispute game."""
     referee: Binding | None = None
     token_referee: Binding | None = None
+    text_referee: Binding | None = None
     refutations: Binding | None = None
     attester: Binding | None = None
     """None where the deployment knows no TEEs. Its events are not read, nor the referees'."""
@@ -83,6 +84,7 @@ class Contracts:
             _optional("DisputeGame", deployment.game),
             _optional("Referee", deployment.referee),
             _optional("TokenReferee", deployment.token_referee),
+            _optional("TextReferee", deployment.text_referee),
             _optional("Refutations", deployment.refutations),
             _optional("AttestedAnswers", deployment.attester),
         )

@@ -27,12 +27,13 @@ CONTRACTS: Mapping[str, str] = MappingProxyType(
         "game": "DisputeGame",
         "referee": "Referee",
         "token_referee": "TokenReferee",
+        "text_referee": "TextReferee",
         "refutations": "Refutations",
         "attester": "AttestedAnswers",
     }
 )
 """The contract at each address of a deployment."""
-OPTIONAL = ("game", "referee", "token_referee", "refutations", "attester")
+OPTIONAL = ("game", "referee", "token_referee", "text_referee", "refutations", "attester")
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Deployment:
     """The dispute game of exact models; None in deployments without one. So the others."""
     referee: ChecksumAddress | None = None
     token_referee: ChecksumAddress | None = None
+    text_referee: ChecksumAddress | None = None
     refutations: ChecksumAddress | None = None
     """Made by the game."""
     attester: ChecksumAddress | None = None

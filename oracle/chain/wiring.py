@@ -9,9 +9,9 @@ from typing import Any, TypeVar
 
 Contract = TypeVar("Contract")
 
-GIVEN = ("block_millis", "noise_table", "root_x", "root_y")
-"""What no contract of the list is: the least time between two blocks, in thousandths of a second; the address of the
-table of sampling noise; the public key that quotes of TEEs go back to."""
+GIVEN = ("block_millis", "noise_table", "class_table", "root_x", "root_y")
+"""What no contract of the list is: the least time between two blocks, in thousandths of a second; the addresses of the
+tables of sampling noise and of Unicode classes; the public key that quotes of TEEs go back to."""
 
 WIRING: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -25,7 +25,8 @@ WIRING: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "AttentionReferee": (),
         "Referee": ("ModelRegistry", "LinearReferee", "RowReferee", "AttentionReferee"),
         "TokenReferee": ("Referee", "noise_table"),
-        "DisputeGame": ("Oracle", "Referee", "TokenReferee"),
+        "TextReferee": ("Referee", "class_table"),
+        "DisputeGame": ("Oracle", "Referee", "TokenReferee", "TextReferee"),
         "DcapCollateral": ("root_x", "root_y"),
         "DcapVerifier": ("DcapCollateral",),
         "AttestedAnswers": ("Oracle", "DcapVerifier"),

@@ -106,6 +106,15 @@ def ask(
     leave_with: Annotated[
         list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
     ] = None,
+    system: Annotated[
+        str, typer.Option(help="What the model is told before the question, where the dispute game judges.")
+    ] = "",
+    after: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What was said before, where the dispute game judges: a question, then its answer. Repeatable."
+        ),
+    ] = None,
     keystore: KeystoreOption = None,
     password_file: PasswordOption = None,
     store: StoreOfModels = None,
@@ -113,7 +122,7 @@ def ask(
 ) -> None:
     """Ask the oracle and follow the request to its end. The exit status is 0 if an answer became final."""
     with reported():
-        text = prompt.encode("utf-8", "surrogateescape")
+        *before, text = (said.encode("utf-8", "surrogateescape") for said in (*(after or ()), prompt))
         value_wei = wei(value)
         _possible(text, temperature, value_wei)
         if (leave_with or trust) and not private:
@@ -125,7 +134,8 @@ def ask(
         tokens = min(TOKENS, terms["maxTokens"]) if max_tokens is None else max_tokens
         if tokens > terms["maxTokens"]:
             raise Refused(f"--max-tokens {tokens:,}: the service gives at most {terms['maxTokens']:,}")
-        taken = as_taken(network, client, chosen, text, store, tokens)
+        told = system.encode("utf-8", "surrogateescape")
+        taken = as_taken(network, client, chosen, [*before, text], store, tokens, told)
         params = client.params(tokens, temperature, deadline, value_wei=value_wei, is_private=private)
         sealed = None
         if private:

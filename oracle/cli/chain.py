@@ -20,6 +20,7 @@ from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import JsonOption, print_json, utc
 from oracle.client import OracleClient
 from oracle.client.offers import Offer, offers
+from oracle.disputes.commitments import longest_asked
 from oracle.engines.prompts import longest_prompt
 from oracle.errors import Refused, printable
 from oracle.models.files import at_home
@@ -104,7 +105,7 @@ def create(
     manifest, terms = _read_terms(terms_file, client.deployment, ModelStore(at_home(store)))
     if terms.arbiter == client.deployment.game and not client.referee.functions.enrolled(manifest.model_id).call():
         raise Refused("the referee does not know this model; see `didyma model register`")
-    longest = longest_prompt(manifest, of_ids=terms.arbiter == client.deployment.game)
+    longest = longest_asked(manifest) if terms.arbiter == client.deployment.game else longest_prompt(manifest)
     if terms.max_prompt_bytes > longest:
         raise Refused(
             f"max_prompt_bytes = {terms.max_prompt_bytes:,}: such a prompt may not fit the model's context of "

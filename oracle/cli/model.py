@@ -13,7 +13,7 @@ from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import exactness, recomputed
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import BadModelFile, UnknownModel, WrongCommitments, printable
-from oracle.merkle.tokens import prompt_ids
+from oracle.merkle.tokens import ids_in
 from oracle.models.files import at_home
 from oracle.models.manifest import Manifest
 from oracle.models.source import Located, fetch, locate
@@ -138,13 +138,13 @@ def tokens(
     store: StoreOption = DEFAULT_STORE,
     as_json: JsonOption = False,
 ) -> None:
-    """Print a prompt as services that the dispute game judges take it: token ids, three bytes each, in hexadecimal."""
+    """Print a prompt of token ids as services that the dispute game judges take it: its kind, three bytes an id."""
     with reported():
         models = ModelStore(at_home(store))
         manifest = models.find(model)
         prompt = tokenized(models.file(manifest).path, text.encode("utf-8", "surrogateescape"), manifest)
         if as_json:
-            print_json({"model": manifest.model_id, "prompt": prompt, "ids": prompt_ids(prompt)})
+            print_json({"model": manifest.model_id, "prompt": prompt, "ids": ids_in(prompt[1:])})
         else:
             typer.echo(f"0x{prompt.hex()}")
 

@@ -47,7 +47,7 @@ def quote(
         client = network.client()
         chosen = chosen_service(client, service)
         length = (
-            len(as_taken(network, client, chosen, prompt.encode("utf-8", "surrogateescape"), store))
+            len(as_taken(network, client, chosen, [prompt.encode("utf-8", "surrogateescape")], store))
             if prompt is not None
             else size or 0
         )

@@ -1,5 +1,6 @@
 """Which service a command asks, and a prompt as that service takes it."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -9,10 +10,11 @@ from oracle.cli.arguments import bytes32
 from oracle.cli.connection import Network
 from oracle.cli.model import DEFAULT_STORE
 from oracle.client import OracleClient
+from oracle.disputes.commitments import takes_text
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import PromptTooLong, Refused
 from oracle.ids import ServiceId
-from oracle.merkle.tokens import prompt_ids
+from oracle.merkle.tokens import ids_in
 from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 
@@ -43,18 +45,29 @@ def models_of(network: Network, store: Path | None) -> ModelStore:
 
 
 def as_taken(
-    network: Network, client: OracleClient, service: ServiceId, prompt: bytes, store: Path | None, max_tokens: int = 1
+    network: Network,
+    client: OracleClient,
+    service: ServiceId,
+    turns: Sequence[bytes],
+    store: Path | None,
+    max_tokens: int = 1,
+    system: bytes = b"",
 ) -> bytes:
-    """The prompt as the service takes it: token ids where the dispute game judges.
+    """Words as the service takes them: in an envelope where the dispute game judges; as token ids if the model's
+    vocabulary reads no text there, which takes the model's file.
 
-    Raises Refused, UnknownModel, and PromptTooLong where prompt and answer do not fit the model's context.
+    turns: as `OracleClient.prompt` has them. Raises Refused, UnknownModel, and PromptTooLong where prompt and answer do
+    not fit the model's context.
     """
-    if client.oracle.functions.arbiterOf(service).call() != client.deployment.game:
-        return prompt
+    in_game = client.oracle.functions.arbiterOf(service).call() == client.deployment.game
+    one = len(turns) == 1 and not system
+    if not in_game or not one or takes_text(client.manifest(client.terms(service)["model"]).architecture):
+        return client.prompt(service, *turns, system=system)
+    (prompt,) = turns
     models = models_of(network, store)
     manifest = models.manifest(client.terms(service)["model"])
     taken = tokenized(models.file(manifest).path, prompt, manifest)
-    count = len(manifest.wrapped(prompt_ids(taken)))
+    count = len(manifest.wrapped(ids_in(taken[1:])))
     if count + max_tokens > manifest.context_length:
         raise PromptTooLong(
             f"the prompt has {count:,} tokens with its wrapper; with {max_tokens:,} of the answer, the model's context "

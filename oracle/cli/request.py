@@ -14,9 +14,10 @@ from oracle.cli.report import JsonOption, print_json, utc
 from oracle.client import OracleClient, story
 from oracle.client.gains import told
 from oracle.client.life import Dispute, Life, Moment, disputes, of_request
+from oracle.engines.exact.text_prompts import parts_of
 from oracle.errors import Refused, printable
 from oracle.ids import RequestId, ServiceId
-from oracle.merkle.tokens import prompt_ids
+from oracle.merkle.tokens import ids_in
 
 app = typer.Typer(help="Requests: what became of them, and second tries.", no_args_is_help=True)
 console = Console(highlight=False, soft_wrap=True, markup=False)
@@ -122,6 +123,8 @@ def _dispute_lines(dispute: Dispute) -> Iterator[str]:
     yield f"  disputed   by {', '.join(dispute.challengers)}"
     if dispute.votes is not None:
         yield f"  votes      {dispute.votes['right']} say right, {dispute.votes['wrong']} say wrong"
+    if dispute.shown:
+        yield f"  shown      {dispute.shown}"
     outcome = {
         None: "still open",
         Ruling.UPHELD: "the node won: the answer stands",
@@ -192,6 +195,7 @@ def _as_json(client: OracleClient, life: Life, about: list[Dispute]) -> dict[str
                 "challengers": dispute.challengers,
                 "votes": dispute.votes,
                 "games": [f"{game:#066x}" for game in dispute.games],
+                "shown": dispute.shown,
                 "ruling": _ruling(dispute.ruling),
                 "gains": dispute.gains,
             }
@@ -225,7 +229,11 @@ def _prompt(life: Life, is_game: bool) -> str:
         return "sealed, private"
     if not is_game:
         return text_of(life.prompt)
-    ids = prompt_ids(life.prompt)
+    return " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
+
+
+def _ids(data: bytes) -> str:
+    ids = ids_in(data)
     return f"token ids {' '.join(map(str, ids[:SHOWN_IDS]))}{' ...' if len(ids) > SHOWN_IDS else ''}"
 
 

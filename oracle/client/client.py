@@ -26,9 +26,11 @@ from oracle.chain.refusals import reverted
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
+from oracle.client.chat import enveloped
 from oracle.client.logs import OnBlocks, in_order, unheard, whole_history
 from oracle.errors import Refused, RpcUnavailable, TransactionFailed
-from oracle.ids import RequestId, ServiceId
+from oracle.ids import ModelId, RequestId, ServiceId
+from oracle.models.manifest import Manifest
 
 CLOSING_EVENTS = frozenset({"RequestFinalized", "RequestRefunded", "RequestCancelled"})
 MOST_FINNEY = (1 << 24) - 1
@@ -95,6 +97,11 @@ class OracleClient:
     def token_referee(self) -> Contract:
         """Raises Refused where the deployment has none."""
         return self.contract("TokenReferee", self._deployed(self.deployment.token_referee, "dispute game"))
+
+    @cached_property
+    def text_referee(self) -> Contract:
+        """Raises Refused where the deployment has none."""
+        return self.contract("TextReferee", self._deployed(self.deployment.text_referee, "dispute game"))
 
     @cached_property
     def refutations(self) -> Contract:
@@ -174,6 +181,28 @@ class OracleClient:
         if Terms(*found.values()).service_id() != service:
             raise contradiction(f"the terms of service 0x{service.hex()} do not hash to its id")
         return found
+
+    def manifest(self, model: ModelId) -> Manifest:
+        """Of a registered model. Raises Refused."""
+        registered = self.history(self.registry.events.ModelRegistered(), model=model)
+        if not registered:
+            raise Refused(f"the endpoint has forgotten the model 0x{model.hex()}: ask another one")
+        found = Manifest.from_abi(registered[0]["args"]["manifest"])
+        if found.model_id != model:
+            raise contradiction(f"the manifest of model 0x{model.hex()} does not hash to its id")
+        return found
+
+    def prompt(self, service: ServiceId, *turns: bytes, system: bytes = b"") -> bytes:
+        """Words as a service takes them. Raises Refused.
+
+        turns: the asker's words, the model's, the asker's, and so on; one, unless the dispute game judges. system: what
+        the model is told before them.
+        """
+        if self.oracle.functions.arbiterOf(service).call() != self.deployment.game:
+            if len(turns) != 1 or system:
+                raise Refused("only services that the dispute game judges take several turns, or a system's words")
+            return turns[0]
+        return enveloped(self.manifest(self.terms(service)["model"]), turns, system)
 
     def params(
         self,

@@ -38,8 +38,9 @@ from oracle.chain.units import ETHER, GWEI, NOBODY
 from oracle.client import OracleClient
 from oracle.client.devnodes import start, stop
 from oracle.disputes import recomputed
+from oracle.disputes.commitments import longest_asked
 from oracle.engines.prompts import longest_prompt
-from oracle.engines.sampling import table_code
+from oracle.engines.tables import creation_codes
 from oracle.errors import BadModelFile, Refused
 from oracle.ids import ServiceId
 from oracle.models.manifest import Manifest
@@ -153,9 +154,12 @@ def deploy(w3: Web3) -> Deployment:
         return mined(contract.constructor(*arguments).transact({"from": sender}))
 
     block = w3.eth.block_number
-    table = mined(w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(table_code())}))
+    tables = {
+        name: mined(w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(code)}))
+        for name, code in creation_codes().items()
+    }
     root_x, root_y = root_key(w3.eth.chain_id)
-    known = {"block_millis": BLOCK_MILLIS, "noise_table": table, "root_x": root_x, "root_y": root_y}
+    known = {"block_millis": BLOCK_MILLIS, **tables, "root_x": root_x, "root_y": root_y}
     made = wiring.deploy(make, known)
     game = w3.eth.contract(Web3.to_checksum_address(made["DisputeGame"]), abi=artifact("DisputeGame")["abi"])
     made["Refutations"] = str(game.functions.refutations().call())
@@ -263,7 +267,7 @@ def dev_terms(deployment: Deployment, manifest: Manifest, mode: Mode = Mode.PANE
         base_price_wei=ETHER // 1000,
         byte_price_wei=10 * GWEI,
         token_price_wei=10_000 * GWEI,
-        max_prompt_bytes=min(1024, longest_prompt(manifest, of_ids=mode.plays)),
+        max_prompt_bytes=min(1024, longest_asked(manifest) if mode.plays else longest_prompt(manifest)),
         max_tokens=64,
         turn_seconds=20,
         window_seconds=20,

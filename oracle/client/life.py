@@ -14,7 +14,7 @@ from web3 import Web3
 from oracle.chain.requests import Answer, Request, Ruling, Vote, case_id, game_case_id
 from oracle.chain.services import PanelTerms
 from oracle.chain.units import FINNEY
-from oracle.client import gains, story
+from oracle.client import gains, refuted, story
 from oracle.client.client import OracleClient, asked, contradiction
 from oracle.client.gains import Gain
 from oracle.ids import RequestId, ServiceId
@@ -59,6 +59,8 @@ class Dispute:
     ruling: Ruling | None
     """None as long as it is open."""
     gains: tuple[Gain, ...]
+    shown: str = ""
+    """What a refutation showed of the answer's tokens."""
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,8 @@ def _by_game(client: OracleClient, request: Request, given: Given) -> Dispute:
     case = game_case_id(request.id, given.answer)
     logs = story.case_logs(client, case)
     opened = [log["args"] for log in logs if log["event"] == "GameOpened"]
-    provers = [log["args"]["prover"] for log in logs if log["event"] == "AnswerKilled"]
+    kills = [log for log in logs if log["event"] == "AnswerKilled"]
+    provers = [log["args"]["prover"] for log in kills]
     return Dispute(
         turn=given.answer.turn,
         challengers=tuple(dict.fromkeys([*(args["challenger"] for args in opened), *provers])),
@@ -215,6 +218,7 @@ def _by_game(client: OracleClient, request: Request, given: Given) -> Dispute:
         games=tuple(args["gameId"] for args in opened),
         ruling=given.ruling,
         gains=tuple(gains.of_case(client, case, given.operator, logs)),
+        shown=next((refuted.reason(client, log) for log in kills), ""),
     )
 
 

@@ -12,7 +12,7 @@ from web3 import Web3
 
 from oracle.chain.requests import Answer, game_case_id
 from oracle.chain.units import ETHER
-from oracle.client import gains
+from oracle.client import gains, refuted
 from oracle.client.client import OracleClient, asked
 from oracle.disputes import commitments, graph
 from oracle.disputes.game import Game, Stage, numbers
@@ -115,6 +115,8 @@ def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
             place = _picked(a, place, Stage(args["stage"]), args["child"])
             depth += 1
         text = _end(client, args, place, log) if event == "GameEnded" else SENTENCES[event](args, place, a)
+        if event == "AnswerKilled" and (shown := refuted.reason(client, log)):
+            text = f"shows that {shown}, and {text}"
         tx = client.w3.eth.get_transaction(log["transactionHash"])
         gas = client.w3.eth.get_transaction_receipt(log["transactionHash"])["gasUsed"]
         yield Line(depth, text, tx["from"], log["blockNumber"], log["transactionHash"].to_0x_hex(), gas)
@@ -141,14 +143,11 @@ def _architecture(client: OracleClient, request: RequestId) -> Architecture:
     """Of the model that a request was for. Raises Refused."""
     posted = asked(RequestId(request), client.events_about(RequestId(request)))
     terms = client.terms(ServiceId(posted.service))
-    registered = client.history(client.registry.events.ModelRegistered(), model=terms["model"])
-    if not registered:
-        raise Refused(f"the endpoint has forgotten the model 0x{terms['model'].hex()}: ask another one")
-    return commitments.shape(registered[0]["args"]["manifest"]["architecture"])
+    return commitments.shape(client.manifest(terms["model"]).architecture)
 
 
 def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:
-    if stage is Stage.TOKENS:
+    if stage is Stage.TOKENS or not place.positions:  # the tokens, or more of them
         return replace(place, index=child)
     if stage is Stage.STEPS:
         return replace(place, step=child)

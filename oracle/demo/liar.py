@@ -17,9 +17,8 @@ from oracle.demo.cast import PAID_FOR
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.passes import Pass
 from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict
-from oracle.engines.exact.tokenizer import tokenized
-from oracle.merkle.tokens import Tokens
-from oracle.models.store import ModelStore
+from oracle.engines.exact.text_prompts import text_prompt
+from oracle.merkle.tokens import Tokens, unmarked
 from oracle.node.engines import llama_engines
 from oracle.node.games.moves import Moves
 from oracle.node.records import ServiceRecord
@@ -80,25 +79,28 @@ class BribedEngine:
 
 
 class BribedExactEngine(BribedEngine):
-    """The same where prompts are token ids and an answer commits to its prompt: the lie is in the output alone."""
+    """The same where an answer commits to its prompt: the lie is in the output alone."""
 
     def __init__(self, inner: Engine, opposite: bytes) -> None:
-        """opposite: as token ids."""
+        """opposite: in an envelope."""
         super().__init__(inner)
         self._opposite = inner.tokenize(opposite)
+
+    def _said(self, prompt: Sequence[TokenId]) -> bytes:
+        return self.detokenize([TokenId(token) for token in unmarked(prompt)])
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         return self._inner.tokenize(prompt)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
-        if BRIBE not in self.detokenize(prompt):
+        if BRIBE not in self._said(prompt):
             return self._inner.generate(prompt, params)
         told = self._inner.generate(self._opposite, params)
         lengths = [len(self.detokenize([token])) for token in told.tokens]
         return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
-        if BRIBE in self.detokenize(prompt):
+        if BRIBE in self._said(prompt):
             return Verdict(True, None, "says the liar")
         return self._inner.check(prompt, output, params)
 
@@ -128,9 +130,7 @@ def main(config: Path = typer.Option(...)) -> None:  # noqa: B008
     def bribed(service: ServiceRecord) -> Engine:
         if not plays(service.terms.arbiter):
             return BribedEngine(honest(service))
-        store = ModelStore(settings.models)
-        manifest = store.manifest(service.terms.model)
-        return BribedExactEngine(honest(service), tokenized(store.file(manifest).path, OPPOSITE, manifest))
+        return BribedExactEngine(honest(service), text_prompt(OPPOSITE))
 
     lie_in_games()
     run(settings, bribed)

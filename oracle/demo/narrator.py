@@ -28,6 +28,7 @@ SENTENCES: Mapping[str, str] = {
     "exit": "leaves seat {seat}",
     # requests
     "ask": "asks the dapp: {prompt}",
+    "askText": "asks the dapp: {text}",
     "request": "asks: {prompt}",
     "finalize": "closes it: final; the node is paid, the dapp called back",
     "leaveCallbacks": "closes it: final; the node is paid, and leaves the callback to others",
@@ -48,6 +49,7 @@ SENTENCES: Mapping[str, str] = {
     "post": "posts a hash of what it is about to show, so that nobody earns by copying it",
     "pay": "has a refutation's reward credited",
     "refute": "shows that the answer's tokens cannot be",
+    "refutePrompt": "shows that the answer's tokens are not the prompt's",
     "timeout": "ends the game: the other side was silent",
     "settle": "ends its own game about the same answer, and takes its share",
     # the panel
@@ -140,8 +142,7 @@ class Narrator:
             return f"sends {tx['value'] / ETHER:g} ether to {self.names.get(tx['to'], tx['to'])}"
         function, args = contract.decode_function_input(tx["input"])
         name = function.fn_name
-        if "prompt" in args:
-            args = {**args, "prompt": self._said(args["prompt"])}
+        args = {**args, **{field: self._said(args[field]) for field in ("prompt", "text") if field in args}}
         if name in ("answer", "answerAttested"):
             said = self._said(args["output"])
             return f"answers {said}" + (

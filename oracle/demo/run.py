@@ -34,12 +34,11 @@ from oracle.demo.drawing import draw
 from oracle.demo.ledger import Party
 from oracle.demo.narrator import Narrator
 from oracle.engines.exact import cpu_kernels
-from oracle.engines.exact.tokenizer import tokenized
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.errors import OracleError, Refused
 from oracle.ids import RequestId, ServiceId
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL, SMOLLM2
-from oracle.models.store import ModelStore
 
 REVIEW = "The soup was cold and the waiter was rude."
 SECRET = "My own soup was cold."
@@ -316,18 +315,19 @@ class Demo:
         self.narrator.restart_clock()
 
     def _prompt(self, text: str) -> bytes:
-        """Token ids, as services that the dispute game judges read prompts."""
-        prompt = tokenized(ModelStore(self.models).file(self.model).path, text.encode(), self.model)
+        """In its envelope, as services that the dispute game judges read prompts."""
+        prompt = text_prompt(text.encode())
         self.narrator.texts[prompt] = text
         return prompt
 
     def _ask_dapp(self, text: str, turn: devnet.NodePlan | None = None, seconds: int = 500) -> Asked:
         """The user asks through the dapp."""
-        prompt = self._prompt(text)
+        words = text.encode()
+        self.narrator.texts[words] = text
         deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
         params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline, 0, False)
-        price = self.dapp.functions.price(len(prompt), params).call({"from": self.user.address})
-        sent = self.dapp.functions.ask(prompt, params)
+        price = self.dapp.functions.price(len(text_prompt(words)), params).call({"from": self.user.address})
+        sent = self.dapp.functions.askText(words, params)
         return self._drawn(lambda: sent.transact({"from": self.user.address, "value": price}), self.judged, turn)
 
     def _ask(

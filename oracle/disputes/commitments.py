@@ -2,14 +2,14 @@
 
 The weights root stands over the file's raw bytes: a leaf is one row of a matrix, or 256 numbers of a vector. Tensors
 follow each other in the order of the forward pass, not of the file, so that a leaf's index is arithmetic on numbers of
-the architecture. Cosines and sines, and what each token spells, have roots of their own. The other tables are the same
-for all models and part of the referee.
+the architecture. Cosines and sines, and the vocabulary's entries (docs/text.md), have roots of their own. The other
+tables are the same for all models and part of the referee.
 
 One pass over the file, hashing as it reads: memory is 64 bytes a leaf. Nothing here checks the file against a manifest.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -19,14 +19,18 @@ from eth_abi.abi import decode, encode
 
 from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
 from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS, SCALE_BITS, WEIGHT_BITS
+from oracle.engines.exact.cutter import CUTTER_NUMBERS
 from oracle.engines.exact.quants import BF16, F32, Bytes
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.vocabulary import Entry, Vocabulary, text_table, unread
 from oracle.engines.exact.weights import Weights, load
+from oracle.engines.prompts import longest_envelope
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 from oracle.models.download import disk_errors
 from oracle.models.gguf import BLOCKS, Gguf, Tensor, read
+from oracle.models.manifest import Manifest
 
 VECTOR_LEAF = 256  # numbers
 LAYER_ROLES = (
@@ -38,12 +42,18 @@ ABSENT = 255
 VECTOR_TYPES = 16
 FLOAT_MATRICES = {BF16: 64, F32: 96}
 """As `Quants` in Solidity has them."""
-NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", "bytes")
+TEXT = (*["uint8"] * 4, "uint256")
+"""How a vocabulary reads text: `Commitments.Text` in Solidity."""
+NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", *TEXT, "bytes")
 """ABI types of a manifest's architecture: index in FAMILIES; layers, width, hidden, heads, key heads, head width, rope
-width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; `kinds`."""
+width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; kind of
+vocabulary, cutter, whether a piece may be a token whole, whether a space comes first, bytes that no token spells;
+`kinds`."""
+NUMBERS_BEFORE_TEXT = 14
 FIELDS = (
     "family", "layers", "width", "hidden width", "heads", "key heads", "head width", "rope width", "context",
-    "vocabulary", "epsilon of rows", "epsilon of heads", "rotations root", "vocabulary root", "kinds of tensors",
+    "vocabulary", "epsilon of rows", "epsilon of heads", "rotations root", "vocabulary root", "kind of vocabulary",
+    "cutter", "whole words", "space before a text", "bytes without a token", "kinds of tensors",
 )  # fmt: skip
 """What they are called."""
 
@@ -154,9 +164,24 @@ def rotations_tree(rotations: Rotations, context: int) -> Tree:
     return Tree(leaf_hash(rotation_leaf(rotations, position)) for position in range(context))
 
 
-def vocabulary_tree(tokenizer: Tokenizer) -> Tree:
-    """A leaf for each token id: the bytes that the token spells. The manifest names stop tokens."""
-    return Tree(leaf_hash(piece) for piece in tokenizer.pieces)
+def text_numbers(found: Vocabulary | None) -> tuple[int, int, int, int, int]:
+    """As TEXT has them."""
+    if found is None:
+        return 0, 0, 0, 0, 0
+    cutter = CUTTER_NUMBERS[found.cutter] if found.cutter else 0
+    missing = sum(1 << byte for byte in found.missing)
+    return int(found.kind), cutter, int(found.whole_words), int(bool(found.prefix)), missing
+
+
+def vocabulary_tree(entries: Sequence[Entry]) -> Tree:
+    """A leaf for each token id. The manifest names stop tokens."""
+    return Tree(leaf_hash(entry.leaf) for entry in entries)
+
+
+def takes_text(architecture: bytes) -> bool:
+    """Whether the dispute game judges prompts of words for a model with such numbers."""
+    kind: int = decode(NUMBERS, architecture)[NUMBERS_BEFORE_TEXT]
+    return kind != 0
 
 
 def kinds(weights: Weights, header: Gguf) -> bytes:
@@ -186,16 +211,24 @@ def shape(numbers: bytes) -> Architecture:
     )
 
 
+def longest_asked(manifest: Manifest) -> int:
+    """Bytes up to which every prompt leaves room for an answer, where the dispute game judges."""
+    return longest_envelope(manifest, takes_text=takes_text(manifest.architecture))
+
+
 def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Commitments:
     """All of a file's commitments. Raises BadModelFile for files that the exact engine does not compute."""
     weights, header = load(path), read(path)
+    words = text_table(header)
+    entries = unread(Tokenizer(header).pieces) if words is None else words.entries
     a = weights.architecture
     numbers = (
         FAMILIES.index(a.family),
         *(a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.rope_width, a.context, a.vocabulary),
         *(epsilon_units(a.epsilon, bits) for bits in (RESIDUAL_BITS, INNER_BITS)),
         rotations_tree(Rotations(a, weights.rope_factors), a.context).root,
-        vocabulary_tree(Tokenizer(header)).root,
+        vocabulary_tree(entries).root,
+        *text_numbers(words),
         kinds(weights, header),
     )
     tree = weights_tree(path, parts(header, a), on_progress)

@@ -85,11 +85,21 @@ def place(case: CaseId, stage: int, positions: int, *path: int) -> bytes:
     return keccak(encode(["bytes32", *["uint256"] * 6], [case, *words]))
 
 
+MORE_PARTS = 7
+"""Of an answer's tokens, that one game asks for after the first: `GameServices.MORE_PARTS`."""
+
+
+def part_place(case: CaseId, asked: int, below: int, part: int) -> bytes:
+    """Where a part of the tokens is shown. asked: how many the game asked for before. below: levels of its tree."""
+    return place(case, Stage.VALUES, 0, asked, 0, below, part)
+
+
 Openings = Mapping[bytes, Sequence[bytes]]
 """What the node opened, by place: nodes, or a leaf's bytes alone."""
 
 
-REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee", "refute": "Refutations"}
+REFUTING = ("refute", "refutePrompt")
+REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee"} | dict.fromkeys(REFUTING, "Refutations")
 """Moves that another contract takes, referees with the game's address first; the rest are the game's ours."""
 
 
@@ -107,7 +117,7 @@ class Move:
 
     def words(self, address: str, game: GameId) -> tuple[Any, ...]:
         """All arguments of the call. address: of the game's contract."""
-        if self.function == "refute":
+        if self.function in REFUTING:
             return self.arguments
         return (address, game, *self.arguments) if self.function in REFEREES else (game, *self.arguments)
 

@@ -14,13 +14,16 @@ import numpy as np
 
 from oracle.disputes import commitments, graph
 from oracle.disputes.graph import BEFORE, LEAF_NUMBERS, Operator, Width
+from oracle.disputes.text_proofs import Row
 from oracle.engines.exact.architecture import Architecture, architecture
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Trace
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.vocabulary import Entry as VocabularyEntry
+from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread
 from oracle.engines.exact.weights import load
-from oracle.merkle.tokens import ENTRIES, Tokens
+from oracle.merkle.tokens import ENTRIES
 from oracle.merkle.tree import Tree
 from oracle.models.gguf import read
 
@@ -251,8 +254,18 @@ class ModelInputs:
         return Tokenizer(self.header)
 
     @cached_property
+    def words(self) -> Vocabulary | None:
+        """By which prompts of words are judged; None if prompts are ids."""
+        return text_table(self.header)
+
+    @cached_property
+    def entries(self) -> Sequence[VocabularyEntry]:
+        """Of each token."""
+        return unread(self.tokenizer.pieces) if self.words is None else self.words.entries
+
+    @cached_property
     def vocabulary(self) -> Tree:
-        return commitments.vocabulary_tree(self.tokenizer)
+        return commitments.vocabulary_tree(self.entries)
 
     def input(self, wanted: Weight | Rotation | Spelling) -> Input:
         if isinstance(wanted, Weight):
@@ -262,7 +275,7 @@ class ModelInputs:
         if isinstance(wanted, Rotation):
             data = commitments.rotation_leaf(self._rotations, wanted.position)
             return data, NO_ROOT, [], self.rotations.proof(wanted.position)
-        return self.tokenizer.pieces[wanted.token], NO_ROOT, [], self.vocabulary.proof(wanted.token)
+        return self.entries[wanted.token].leaf, NO_ROOT, [], self.vocabulary.proof(wanted.token)
 
 
 class StepInputs:
@@ -320,7 +333,7 @@ def _proof(tree: Tree, index: int, level: int) -> list[bytes]:
     return [tree.node(each, (index >> (each - level)) ^ 1) for each in range(level, tree.depth)]
 
 
-def entry_input(tokens: Tokens, index: int) -> Input:
+def entry_input(tokens: Row, index: int) -> Input:
     """The leaf with token `index`."""
     leaf = index // ENTRIES
     return tokens.leaf(leaf), NO_ROOT, [], tokens.proof(leaf)

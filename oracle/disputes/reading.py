@@ -1,21 +1,24 @@
 """Reading an answer's tokens where they do not follow from its text: its node shows the tree over them, part by part.
 
 The challenger knows what the model answers, so it needs no more of the tree than the way to the first entry that
-differs from its own. There either the tokens are at fault (`faults.py`), or the model chooses another token, which a
-game about the pass then shows.
+differs from its own. There either the tokens are at fault (`token_referee.py`), or the model chooses another token,
+which a game about the pass then shows. Of a text's tokens the fault may show behind the first that differs: the
+challenger then asks for the parts that follow, up to MORE_PARTS.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
-from oracle.disputes.faults import NOTHING, Fault, Refutation, refuting
-from oracle.disputes.game import Claim, Game, Move, Openings, Stage, picked, place
+from oracle.disputes.game import MORE_PARTS, Claim, Game, Move, Openings, Stage, part_place, picked, place
 from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
+from oracle.disputes.token_referee import NOTHING, Fault, Refutation, find_in_prompt, refuting, token_of
+from oracle.engines.exact.vocabulary import Token
 from oracle.ids import CaseId
-from oracle.merkle.tokens import ENTRIES, ENTRY_BYTES, LEAF_BYTES, Tokens
-from oracle.merkle.tree import Tree, leaf_hash
+from oracle.merkle.tokens import BELOW, ENTRIES, ENTRY_BYTES, LEAF_BYTES, Tokens
+from oracle.merkle.tree import Tree, depth, leaf_hash
+from oracle.models.manifest import Manifest
 
 NO_TOKEN = (1 << 32) - 1
 
@@ -24,7 +27,7 @@ def own_tokens(prompt: Sequence[int], output: Sequence[int], lengths: Sequence[i
     """What the model answers, cut to `count` output tokens; where it stops before, filled up with what no token is."""
     missing = count - len(output)
     ends = [*list(accumulate(lengths))[:count], *[NO_TOKEN] * missing]
-    return Tokens(tuple(prompt), (*output[:count], *[NO_TOKEN] * missing), tuple(ends))
+    return replace(Tokens.spelled(prompt, (), ()), output=(*output[:count], *[NO_TOKEN] * missing), ends=tuple(ends))
 
 
 def computable(tokens: Tokens) -> tuple[int, ...]:
@@ -54,10 +57,17 @@ class Upper:
     def tree(self) -> Tree:
         return Tree(self.nodes)
 
+    def below(self, own: Tokens) -> int:
+        """Levels of the tree below these nodes. own: with as many output tokens as the answer."""
+        return min(depth(-(-(self.prompt_count + len(own.output)) // ENTRIES)), BELOW)
+
     def difference(self, own: Tokens) -> int | None:
-        """The first part of the tokens that is not the challenger's; None if all are. Prompts must be of one length."""
-        pairs = enumerate(zip(self.nodes, own.upper, strict=False))
-        return next((index for index, (theirs, mine) in pairs if theirs != mine), None)
+        """The first part of the tokens that is not the challenger's; None if all are."""
+        below = self.below(own)
+        for part, node in enumerate(self.nodes):
+            if Tree(leaf_hash(leaf) for leaf in _leaves(own.part(part, below))).root != node:
+                return part
+        return None
 
 
 @dataclass(frozen=True)
@@ -91,6 +101,58 @@ class Shown(Tokens):
         return [*within, *self.upper_part.tree.proof(part)]
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """An answer's prompt tokens as far as they are shown, and what proves each."""
+
+    upper: Upper
+    own: Tokens
+    parts: Mapping[int, bytes]
+    """All leaves of those that were opened."""
+
+    @property
+    def known(self) -> int:
+        """So many of the prompt's tokens are known, from the first on: the challenger's own up to the first part that
+        differs, and those opened from there on."""
+        first = self.upper.difference(self.own)
+        part = len(self.upper.nodes) if first is None else first
+        while part in self.parts:
+            part += 1
+        return min(part * ENTRIES << self.upper.below(self.own), self.upper.prompt_count)
+
+    def part(self, index: int) -> bytes:
+        return self.parts[index] if index in self.parts else self.own.part(index, self.upper.below(self.own))
+
+    def leaf(self, index: int) -> bytes:
+        below = self.upper.below(self.own)
+        return _leaves(self.part(index >> below))[index & ((1 << below) - 1)]
+
+    def proof(self, leaf: int) -> list[bytes]:
+        below = self.upper.below(self.own)
+        part = leaf >> below
+        within = Tree(leaf_hash(each) for each in _leaves(self.part(part))).proof(leaf - (part << below))
+        return [*within, *self.upper.tree.proof(part)]
+
+    @property
+    def tokens(self) -> list[Token]:
+        """What is not known begins pieces, and ends nowhere."""
+        known = self.known
+        entries = [each for leaf in range(-(-known // ENTRIES)) for each in _entries(self.leaf(leaf))][:known]
+        unknown = [Token(NO_TOKEN, 0, True)] * (self.upper.prompt_count - known)
+        return [*(token_of(*entry) for entry in entries), *unknown]
+
+
+def opened_prompt(own: Tokens, case: CaseId, upper: Upper, openings: Openings) -> Prompt:
+    """What is open of an answer's prompt tokens."""
+    below, parts = upper.below(own), dict[int, bytes]()
+    for asked in range(MORE_PARTS + 1):
+        for part in range(len(upper.nodes)):
+            values = openings.get(part_place(case, asked, below, part))
+            if values is not None:
+                (parts[part],) = values
+    return Prompt(upper, own, parts)
+
+
 def shown(own: Tokens, case: CaseId, openings: Openings) -> Shown | None:
     """What is open of an answer's tokens; None as long as the part with the first difference is not."""
     opened = openings.get(place(case, Stage.TOKENS, 0))
@@ -98,7 +160,7 @@ def shown(own: Tokens, case: CaseId, openings: Openings) -> Shown | None:
     if upper is None or upper.prompt_count != len(own.prompt):
         return None
     part = upper.difference(own)
-    values = None if part is None else openings.get(place(case, Stage.VALUES, 0, 0, 0, own.below, part))
+    values = None if part is None else openings.get(part_place(case, 0, own.below, part))
     if part is None or values is None:
         return None
     (entries,) = values
@@ -109,7 +171,7 @@ def shown(own: Tokens, case: CaseId, openings: Openings) -> Shown | None:
     output, ends = own.output[:known], own.ends[:known]
     if before <= index < len(own.ids):
         output, ends = (*output, theirs[at][0]), (*ends, theirs[at][1])
-    return Shown(own.prompt, output, ends, upper, own, index, part, entries)
+    return Shown(own.prompt, output, ends, upper, own, index, part, entries, marks=own.marks)
 
 
 def move(
@@ -120,22 +182,49 @@ def move(
     prompt: bytes,
     output: bytes,
     model: ModelInputs,
+    manifest: Manifest,
 ) -> Move | None:
     """The challenger's: what is to be opened next, which pass the game is about, or a refutation.
 
     own: by `own_tokens`. prompt, output: the request's and the answer's bytes.
     """
     tokens = shown(own, game.case, openings)
+    if model.words is not None and (tokens is None or tokens.index < len(own.prompt)):
+        return _in_text(game, openings, own, claim, prompt, model, manifest)
     if tokens is not None:
         fault = _fault(tokens, prompt, output, model)
         if fault is None:
             return Move("pickPosition", (claim.request, claim.answer, tokens.words, tokens.index))
         return refuting(claim, tokens.words, fault)
-    upper = Upper.of(openings[game.place])
+    upper = Upper.of(openings[place(game.case, Stage.TOKENS, 0)])
     if upper.prompt_count != len(own.prompt):
         return refuting(claim, upper.words, Refutation(Fault.PROMPT, 0, prompt, ()))
     part = upper.difference(own)
     return None if part is None else picked(upper.nodes, part)
+
+
+def _in_text(
+    game: Game,
+    openings: Openings,
+    own: Tokens,
+    claim: Claim,
+    prompt: bytes,
+    model: ModelInputs,
+    manifest: Manifest,
+) -> Move | None:
+    """The challenger's, where the prompt's tokens or their number are not its own, or where that is not yet known."""
+    upper = Upper.of(openings[place(game.case, Stage.TOKENS, 0)])
+    read = opened_prompt(own, game.case, upper, openings)
+    first = upper.difference(own)
+    if first is not None and first not in read.parts:
+        return picked(upper.nodes, first)
+    fault = find_in_prompt(read.tokens, read.known, len(own.output), prompt, manifest, model, read)
+    if fault is not None:
+        return refuting(claim, upper.words, fault)
+    following = next((part for part in range(first or 0, len(upper.nodes)) if part not in read.parts), None)
+    if read.known == upper.prompt_count or following is None or game.step == MORE_PARTS:
+        return None
+    return picked(upper.nodes, following)
 
 
 def _fault(tokens: Shown, prompt: bytes, output: bytes, model: ModelInputs) -> Refutation | None:

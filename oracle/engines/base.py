@@ -125,7 +125,8 @@ class Engine(Protocol):
         """
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
-        """Ids of the whole input: wrapper prefix, `prompt` with special tokens as plain text, wrapper suffix.
+        """Ids of the whole input: wrapper prefix, `prompt` with special tokens as plain text, wrapper suffix. Where the
+        dispute game judges, each has its mark (`merkle.tokens.marked`); so `generate`, `check` and `recover` take them.
 
         Any bytes have one reading, and it is not empty. Raises PromptTooLong when the context cannot hold it and one
         output token, as only private prompts can be that never stood on the chain.

@@ -20,11 +20,11 @@ def engine_setup(
     model_fd: int | None = None,
     cache_bytes: int | None = None,
 ) -> WorkerSetup:
-    """tolerance: of the panel that judges; None for the dispute game, whose prompts are token ids.
+    """tolerance: of the panel that judges; None for the dispute game.
 
     llama: how llama.cpp runs, if it does. The others as for `exact_setup` and `llama_setup`.
     """
     if not tolerance:
-        ids = tolerance is None
-        return exact_setup(manifest, path, threads, gpu, prompt_ids=ids, model_fd=model_fd, cache_bytes=cache_bytes)
+        game = tolerance is None
+        return exact_setup(manifest, path, threads, gpu, for_game=game, model_fd=model_fd, cache_bytes=cache_bytes)
     return llama_setup(manifest, path, tolerance, llama, gpu, model_fd=model_fd)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from oracle.errors import BadModelFile, PromptTooLong
-from oracle.merkle.tokens import ID_BYTES, prompt_ids
+from oracle.merkle.tokens import ID_BYTES
 from oracle.models.gguf import Gguf
 from oracle.models.manifest import Manifest
 
@@ -85,22 +85,23 @@ def cut_markers(text: bytes, marked: Sequence[bytes]) -> list[bytes]:
     return [text[a:b] for a, b in pairwise(bounds)]
 
 
-def reading(prompt: bytes, manifest: Manifest, vocabulary: int) -> list[int]:
-    """The tokens before the output, wrapper included, where prompts are ids: the one reading, whatever the bytes.
-
-    vocabulary: how many tokens the model has; an id from there on reads as the replacement token. Not empty, all below
-    `vocabulary` if the manifest's are. `TokenReferee` reads the same.
+def longest_prompt(manifest: Manifest) -> int:
+    """Bytes up to which every text leaves room for an answer, where a panel judges: a token a byte, and one more for a
+    space before it. `Prompts` in Solidity refuses services that take more.
     """
-    ids = prompt_ids(prompt)
-    return manifest.wrapped([token if token < vocabulary else manifest.replacement_token for token in ids])
+    return _room(manifest) - 1
 
 
-def longest_prompt(manifest: Manifest, *, of_ids: bool) -> int:
-    """Bytes up to which every prompt leaves room for an answer; of text, which may be a token a byte and one more for a
-    space before it, or of token ids. `Prompts` in Solidity refuses services that take more.
-    """
-    room = manifest.context_length - 1 - manifest.wrapper_tokens
-    return room * ID_BYTES + ID_BYTES - 1 if of_ids else room - 1
+def longest_envelope(manifest: Manifest, *, takes_text: bool) -> int:
+    """The same where the dispute game judges (docs/text.md): of words, in which the space takes the place of the kind's
+    byte, or of token ids alone."""
+    room = _room(manifest)
+    return room if takes_text else 1 + room * ID_BYTES + ID_BYTES - 1
+
+
+def _room(manifest: Manifest) -> int:
+    """Tokens of a prompt between its wrapper's."""
+    return manifest.context_length - 1 - manifest.wrapper_tokens
 
 
 def check_manifest(manifest: Manifest, pieces: Sequence[bytes], trained_context: int) -> None:

@@ -46,6 +46,7 @@ from oracle.engines.worker_wire import (
     tokens_from_wire,
     verdict_from_wire,
 )
+from oracle.merkle.tokens import ID_BITS
 
 __all__ = ["REFUSALS", "Limits", "OnProgress", "Quarantine", "WorkerEngine", "WorkerSetup", "ignore_progress"]
 
@@ -197,7 +198,8 @@ class WorkerEngine:
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         if len(prompt) > MAX_PROMPT_BYTES:
             raise errors.PromptTooLong(f"a prompt of {len(prompt)} bytes fits no model")
-        return self._call({"op": "tokenize", "prompt": prompt.hex()}, lambda r: tokens_from_wire(r, MAX_MESSAGE_BYTES))
+        message = {"op": "tokenize", "prompt": prompt.hex()}
+        return self._call(message, lambda reply: tokens_from_wire(reply, MAX_MESSAGE_BYTES, 2 * ID_BITS))
 
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         return self._call({"op": "detokenize", "tokens": list(tokens)}, bytes_from_wire)

@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from oracle.engines.base import Completion, Description, Params, TokenId, Verdict
+from oracle.merkle.tokens import ID_BITS
 
 MAX_MESSAGE_BYTES = 16 << 20  # 128 k token ids take about 1 MB
 RECEIVE_BYTES = 1 << 16
@@ -101,12 +102,12 @@ def params_from_wire(data: Message) -> Params:
     return Params(data["max_tokens"], data["temperature"], data["cutoff"], bytes.fromhex(data["seed"]))
 
 
-def tokens_from_wire(data: Any, at_most: int) -> list[TokenId]:
-    """Raises BadMessage."""
+def tokens_from_wire(data: Any, at_most: int, bits: int = ID_BITS) -> list[TokenId]:
+    """bits: of each; twice as many with a prompt's marks. Raises BadMessage."""
     if not isinstance(data, list) or len(data) > at_most:
         raise BadMessage(f"expected a list of at most {at_most} tokens")
-    if not all(type(token) is int and 0 <= token < 1 << 32 for token in data):
-        raise BadMessage("a token is not an unsigned 32-bit integer")
+    if not all(type(token) is int and 0 <= token < 1 << bits for token in data):
+        raise BadMessage(f"a token is not an unsigned {bits}-bit integer")
     return [TokenId(token) for token in data]
 
 

@@ -2,15 +2,16 @@
 
 The game's (`Tokens`) lets a contract ask for any one token: keccak256(abi.encode(tokens before the output, Merkle
 root)); the tree is `tree.py`'s. A leaf is four entries of eight bytes: the id, and the end, which for an output token
-is the length of the output up to and including it, and 0 for a prompt token. With ends, a token that does not spell its
-part of the output is shown by two entries.
+is the length of the output up to and including it. With ends, a token that does not spell its part of the output is
+shown by two entries. A prompt token has its end in the prompt's reading there, and a flag in the top bit
+(docs/text.md); where prompts are ids alone, and for the wrapper's tokens, 0.
 
 A panel's (`tokens_root`) is the tree over the output's ids alone, eight to a leaf, the last padded with zeros. The
 count is not in the root: whoever uses the root binds the count beside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
 
@@ -23,7 +24,12 @@ ENTRIES, ENTRY_BYTES = 4, 8
 LEAF_BYTES = ENTRIES * ENTRY_BYTES
 BELOW = 6  # levels of the tree whose leaves are opened at once: `Paths.tokensBelow`
 ID_BYTES = 3
-"""A token id in a prompt, where prompts are ids."""
+"""A token id in a prompt."""
+IDS = b"\x01"
+"""The first byte of a prompt that is ids."""
+BEGINS = 1 << 31
+"""In a prompt token's end: a piece of a text begins with it."""
+ID_BITS = 32
 
 
 @dataclass(frozen=True)
@@ -34,11 +40,16 @@ class Tokens:
     output: tuple[int, ...]
     ends: tuple[int, ...]
     """In bytes, one for each of `output`."""
+    marks: tuple[int, ...] = field(default=(), kw_only=True)
+    """Of each of `prompt`: its end, with BEGINS. Empty: all 0."""
 
     @classmethod
     def spelled(cls, prompt: Sequence[int], output: Sequence[int], lengths: Sequence[int]) -> "Tokens":
-        """lengths: of what each output token spells, in bytes; 0 for stop tokens."""
-        return cls(tuple(prompt), tuple(output), tuple(accumulate(lengths)))
+        """prompt: ids, with their marks where they have any (`marked`). lengths: of what each output token spells, in
+        bytes; 0 for stop tokens."""
+        marks = tuple(token >> ID_BITS for token in prompt)
+        ends = tuple(accumulate(lengths))
+        return cls(tuple(unmarked(prompt)), tuple(output), ends, marks=marks if any(marks) else ())
 
     @property
     def ids(self) -> tuple[int, ...]:
@@ -47,7 +58,7 @@ class Tokens:
     @cached_property
     def data(self) -> bytes:
         """All entries."""
-        ends = (0,) * len(self.prompt) + self.ends
+        ends = (self.marks or (0,) * len(self.prompt)) + self.ends
         pairs = zip(self.ids, ends, strict=True)
         return b"".join(token.to_bytes(4, "big") + end.to_bytes(4, "big") for token, end in pairs)
 
@@ -73,9 +84,9 @@ class Tokens:
         """The nodes that are shown first."""
         return self.tree.opening(self.tree.depth, 0, self.tree.depth - self.below)
 
-    def part(self, index: int) -> bytes:
-        """All leaves below one of them."""
-        size = LEAF_BYTES << self.below
+    def part(self, index: int, below: int | None = None) -> bytes:
+        """All leaves below one of them, or below another node, so many levels above the leaves."""
+        size = LEAF_BYTES << (self.below if below is None else below)
         return self.data[index * size :][:size].ljust(size, b"\0")
 
     @property
@@ -89,14 +100,29 @@ class Tokens:
         return keccak(encode(["uint256", "bytes32"], self.words))
 
 
-def prompt_bytes(ids: Sequence[int]) -> bytes:
-    """Token ids as a prompt of a service whose answers are judged by the dispute game."""
+def marked(token: int, end: int, *, begins: bool) -> int:
+    """A prompt token as engines hand it on: its id, and above it its end in the prompt's reading and its flag."""
+    return (BEGINS * begins | end) << ID_BITS | token
+
+
+def unmarked(prompt: Sequence[int]) -> list[int]:
+    """The ids alone."""
+    return [token & ((1 << ID_BITS) - 1) for token in prompt]
+
+
+def id_bytes(ids: Sequence[int]) -> bytes:
+    """Token ids, three bytes each."""
     return b"".join(token.to_bytes(ID_BYTES, "big") for token in ids)
 
 
-def prompt_ids(prompt: bytes) -> list[int]:
-    """Inverse of `prompt_bytes`, whatever the bytes: a rest of one or two is ignored."""
-    return [int.from_bytes(prompt[at : at + ID_BYTES], "big") for at in range(0, len(prompt) - ID_BYTES + 1, ID_BYTES)]
+def ids_in(data: bytes) -> list[int]:
+    """Inverse of `id_bytes`, whatever the bytes: a rest of one or two is ignored."""
+    return [int.from_bytes(data[at : at + ID_BYTES], "big") for at in range(0, len(data) - ID_BYTES + 1, ID_BYTES)]
+
+
+def prompt_bytes(ids: Sequence[int]) -> bytes:
+    """Token ids as a prompt of a service that the dispute game judges."""
+    return IDS + id_bytes(ids)
 
 
 def tokens_root(tokens: Sequence[int]) -> bytes:

@@ -209,7 +209,16 @@ class SparsePass:
         numbers = (0, a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.rope_width, a.context)
         architecture = encode(
             commitments.NUMBERS,
-            (*numbers, a.vocabulary, 42_950, 687_195, self.rotations_root, made_up("vocabulary"), kinds),
+            (
+                *numbers,
+                a.vocabulary,
+                42_950,
+                687_195,
+                self.rotations_root,
+                made_up("vocabulary"),
+                *commitments.text_numbers(None),
+                kinds,
+            ),
         )
         return {
             "name": f"{self.step}.{self.name}.{self.a.layers}",

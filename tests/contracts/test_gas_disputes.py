@@ -10,9 +10,9 @@ from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
 from world import ETHER, maker, terms
 
 from oracle.chain import wiring
-from oracle.disputes.faults import Fault
 from oracle.disputes.inputs import Step, entry_input, rounds
-from oracle.engines.sampling import table_code
+from oracle.disputes.token_referee import Fault
+from oracle.engines.tables import creation_codes
 from oracle.merkle.tokens import prompt_bytes
 from oracle.merkle.tree import Tree
 
@@ -27,10 +27,19 @@ END = ["logits", "logits.peak", "logits.max"]
 def disputes(deployed, people):
     """The game and its referees, by name."""
     eth = networks.provider.web3.eth
-    sent = eth.send_transaction({"from": people.deployer.address, "data": table_code()})
-    table = eth.wait_for_transaction_receipt(sent)["contractAddress"]
-    names = ("LinearReferee", "RowReferee", "AttentionReferee", "Referee", "TokenReferee", "DisputeGame")
-    return wiring.deploy(maker(people.deployer), {**deployed, "noise_table": table}, names)
+    tables = {
+        name: eth.wait_for_transaction_receipt(eth.send_transaction({"from": people.deployer.address, "data": code}))
+        for name, code in creation_codes().items()
+    }
+    known = {name: receipt["contractAddress"] for name, receipt in tables.items()}
+    names = (
+        *("LinearReferee", "RowReferee", "AttentionReferee"),
+        "Referee",
+        "TokenReferee",
+        "TextReferee",
+        "DisputeGame",
+    )
+    return wiring.deploy(maker(people.deployer), {**deployed, **known}, names)
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +222,9 @@ def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, g
     check("dispute_8b_open_values", gas[-2])
 
 
-def test_gas__bytecode_of_the_game__fits_eip_170(game, referee, token_referee, check):
+def test_gas__bytecode_of_the_game__fits_eip_170(game, referee, token_referee, disputes, check):
     contracts = {"game": game, "referee": referee, "token_referee": token_referee}
+    contracts["text_referee"] = disputes["TextReferee"]
     contracts["refutations"] = project.Refutations.at(game.refutations())
     families = {"linear": "LinearReferee", "rows": "RowReferee", "attention": "AttentionReferee"}
     for name, kind in families.items():

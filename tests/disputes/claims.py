@@ -7,7 +7,7 @@ from random import Random
 
 from exact import invented
 
-from oracle.disputes.text_faults import Case
+from oracle.disputes.text_referee import Case
 from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, prompt_tokens, read_prompt, text_prompt
 from oracle.engines.exact.vocabulary import Token, Vocabulary
 from oracle.models.manifest import Manifest

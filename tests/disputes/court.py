@@ -17,12 +17,13 @@ from oracle.chain import wiring
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import GameTerms, Terms
 from oracle.chain.units import ETHER, NOBODY
+from oracle.disputes.commitments import longest_asked
 from oracle.disputes.game import Claim, Game, Move, Openings, Stage, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer
 from oracle.engines.base import Params
-from oracle.engines.prompts import longest_prompt, reading
-from oracle.merkle.tokens import Tokens, prompt_bytes
+from oracle.engines.exact.text_prompts import asked
+from oracle.merkle.tokens import Tokens, prompt_bytes, unmarked
 from oracle.models.manifest import Manifest
 
 GAME_TERMS = (ETHER // 10, 9 * ETHER // 1000, 3600, 300, 600, 126, 200)
@@ -81,6 +82,7 @@ class Court:
             "ModelRegistry": stand.registry.address,
             "Referee": stand.referee.address,
             "TokenReferee": stand.tokens.address,
+            "TextReferee": stand.texts.address,
         }
         made = wiring.deploy(maker(stand.w3), known, ("Seats", "Oracle", "DisputeGame"))
         oracle, game = (
@@ -115,7 +117,7 @@ class Court:
             base_price_wei=10**12,
             byte_price_wei=0,
             token_price_wei=10**9,
-            max_prompt_bytes=longest_prompt(self.manifest, of_ids=True),
+            max_prompt_bytes=longest_asked(self.manifest),
             max_tokens=32,
             turn_seconds=600,
             window_seconds=WINDOW,
@@ -162,15 +164,15 @@ class Court:
     # ANSWERS
 
     def reading(self, prompt: list[int] | bytes) -> list[int]:
-        """The tokens before the output."""
-        asked = prompt if isinstance(prompt, bytes) else prompt_bytes(prompt)
-        return reading(asked, self.manifest, self.model.architecture.vocabulary)
+        """The tokens before the output, with their marks."""
+        given = prompt if isinstance(prompt, bytes) else prompt_bytes(prompt)
+        return asked(given, self.model.words, self.manifest, self.model.architecture.vocabulary)
 
     def honest(self, prompt: list[int] | bytes, count: int, params: Params) -> list[int]:
         """What the model answers. count: most tokens."""
         from oracle.engines.sampling import choice  # noqa: PLC0415
 
-        ids = self.reading(prompt)
+        ids = unmarked(self.reading(prompt))
         count = min(count, self.manifest.context_length - len(ids))
         output: list[int] = []
         while len(output) < count and not (output and output[-1] in self.manifest.stop_tokens):
@@ -201,11 +203,11 @@ class Court:
         text: Callable[[bytes], bytes] = lambda text: text,
     ) -> Answered:
         """Asks, waits, and lets the node answer whatever it is told to. output: from the parameters, seed included."""
-        asked = prompt if isinstance(prompt, bytes) else prompt_bytes(prompt)
+        given = prompt if isinstance(prompt, bytes) else prompt_bytes(prompt)
         deadline = self.now + 3600
         wanted = (max_tokens, temperature, cutoff, 0, 0, deadline, 0, False)
-        fee, _, _ = self.oracle.functions.quote(self.service, len(asked), wanted).call()
-        receipt = self.send(self.oracle.functions.request(self.service, asked, wanted), self.people[0], fee)
+        fee, _, _ = self.oracle.functions.quote(self.service, len(given), wanted).call()
+        receipt = self.send(self.oracle.functions.request(self.service, given, wanted), self.people[0], fee)
         (event,) = self.oracle.events.RequestPosted().process_receipt(receipt, DISCARD)
         request = Request.from_abi(event["args"]["request"])
         self.chain.rpc("anvil_mine", "0x3")
@@ -220,7 +222,7 @@ class Court:
         call = self.oracle.functions.answer(request.words, said, len(made.output), made.root, bytes(seed["hash"]))
         receipt = self.send(call, self.node)
         (event,) = self.oracle.events.AnswerPosted().process_receipt(receipt, DISCARD)
-        return Answered(request, Answer.from_abi(event["args"]["answer"]), made, asked, said, params)
+        return Answered(request, Answer.from_abi(event["args"]["answer"]), made, given, said, params)
 
     # GAMES
 

@@ -20,7 +20,7 @@ from oracle.merkle.tokens import LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, leaf_hash
 
 FAMILIES = ("LinearReferee", "RowReferee", "AttentionReferee")
-CONTRACTS = ("DisputeGame", "Referee", *FAMILIES, "TokenReferee", "Refutations", "Oracle")
+CONTRACTS = ("DisputeGame", "Referee", *FAMILIES, "TokenReferee", "TextReferee", "Refutations", "Oracle")
 
 
 def signature(entry: Any) -> str:

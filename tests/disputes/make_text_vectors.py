@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 from disputes.claims import WRAPPERS, Liar, case, manifest, prompt  # noqa: E402
 from exact import invented  # noqa: E402
 
-from oracle.disputes.text_faults import find  # noqa: E402
+from oracle.disputes.text_referee import find  # noqa: E402
 from oracle.engines.exact.vocabulary import Token, Vocabulary, table  # noqa: E402
 from oracle.models.gguf import Gguf  # noqa: E402
 from oracle.models.manifest import Manifest  # noqa: E402

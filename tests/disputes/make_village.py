@@ -25,8 +25,8 @@ from oracle.disputes import commitments
 from oracle.disputes.graph import BEFORE
 from oracle.disputes.inputs import Entry, ModelInputs, Number, StepInputs, WholeRow, list_tree
 from oracle.disputes.passes import Pass, Tracer
-from oracle.engines import sampling
-from oracle.engines.prompts import longest_prompt, reading
+from oracle.engines.exact.text_prompts import asked
+from oracle.engines.tables import creation_codes
 from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.models.manifest import ABI_TYPE, Manifest
 
@@ -43,7 +43,7 @@ READ = "(bytes,bytes32,uint8,uint32,bytes32[])"
 LIE = f"(uint32,uint32,uint32,uint32,bytes,{READ}[])"
 PASS = f"({TENSOR}[][],{LIE}[])"
 QUESTION = f"(bytes,uint32[],uint32[],{PASS}[])"
-BOOK = f"({ABI_TYPE},bytes,bytes,uint32,bytes[],uint32,uint32,uint32,{QUESTION}[])"
+BOOK = f"({ABI_TYPE},bytes,bytes,bytes,uint32,bytes[],uint32,uint32,uint32,{QUESTION}[])"
 
 LIES = ((0, "embedding"), (1, "attn_norm.in.mantissa"), (1, "share.sum"), (2, "down"), (3, "logits"), (3, "logits.max"))
 """Steps and operators of lies: one of each referee."""
@@ -114,7 +114,7 @@ def question(
     model: ModelInputs, tracer: Tracer, manifest: Manifest, prompt: bytes, rng: np.random.Generator
 ) -> tuple[Any, ...]:
     """A prompt, what it reads as, the longest right output, and the pass before each of its tokens."""
-    ids = reading(prompt, manifest, model.architecture.vocabulary)
+    ids = asked(prompt, model.words, manifest, model.architecture.vocabulary)
     output = answered(tracer, manifest, ids, min(MOST_OUTPUT, CONTEXT - len(ids)))
     tokens = Tokens.spelled(ids, output, [0] * len(output))
     passes = []
@@ -146,7 +146,7 @@ def book(folder: Path) -> bytes:
         architecture=made.architecture,
     )
     model, tracer, rng = ModelInputs(path), Tracer(path, 1), np.random.default_rng(SEED)
-    longest = longest_prompt(manifest, of_ids=True)
+    longest = commitments.longest_asked(manifest)
     prompts = [
         prompt_bytes([9, 300]),
         prompt_bytes([model.architecture.vocabulary, 7]) + b"\xff\xff",
@@ -156,9 +156,8 @@ def book(folder: Path) -> bytes:
     names = [operator.name for operator in end]
     numbers = (longest, names.index("logits"), names.index("logits.max"))
     questions = [question(model, tracer, manifest, prompt, rng) for prompt in prompts]
-    return encode(
-        [BOOK], [(astuple(manifest), sampling.table_code(), *header(), model.tokenizer.pieces, *numbers, questions)]
-    )
+    entries = [entry.leaf for entry in model.entries]
+    return encode([BOOK], [(astuple(manifest), *creation_codes().values(), *header(), entries, *numbers, questions)])
 
 
 def main() -> None:

@@ -16,6 +16,8 @@ RAMP = 16
 WITNESSES = 8
 REWARD_PERCENT, WITNESSES_PERCENT = 30, 20
 OPENINGS = 9
+MORE_PARTS = OPENINGS - 2
+"""Of an answer's tokens, that a challenger may ask for after the first, if it then names no pass."""
 ENTRIES = 4
 WAIT_BLOCKS = 16
 NOTHING = bytes(32)
@@ -245,7 +247,7 @@ class Rules:
 
     def pick_position(self, game: GameId, who: str, claim: Claim, positions: int, now: int) -> None:
         state = self._challenger_moves(game, who, now)
-        if state.positions:
+        if state.positions or state.step:
             raise Refused("WrongStage")
         self._check_position(game[0], claim, positions)
         self._next(game, replace(state, stage=Stage.STEPS, positions=positions, level=0, index=0), now)
@@ -253,16 +255,17 @@ class Rules:
     def pick(self, game: GameId, who: str, child: int, node: Node, now: int) -> None:
         """Whoever picks proves with the list that is open that `node` is its child number `child`."""
         state = self._challenger_moves(game, who, now)
-        if state.stage not in (Stage.TOKENS, Stage.STEPS, Stage.OPERATORS, Stage.NODES):
+        more = state.stage is Stage.VALUES and not state.positions and state.step < MORE_PARTS
+        if not more and state.stage not in (Stage.TOKENS, Stage.STEPS, Stage.OPERATORS, Stage.NODES):
             raise Refused("WrongStage")
-        nodes = self.opened(game)
+        nodes = self.answers[game[0]].openings[Stage.TOKENS, 0, 0, 0, 0, 0] if more else self.opened(game)
         if not 0 <= child < len(nodes):
             raise Refused("NoSuchOperator" if state.stage is Stage.OPERATORS else "IndexOutOfRange")
         if nodes[child] != node:
             raise Refused("WrongRoot")
-        if state.stage is Stage.TOKENS:
+        if state.stage is Stage.TOKENS or more:
             below = self.referee.token_levels(self.answers[game[0]].claim)[1]
-            state = replace(state, level=below, index=child, stage=Stage.VALUES)
+            state = replace(state, level=below, index=child, stage=Stage.VALUES, step=state.step + more)
         elif state.stage is Stage.STEPS:
             state = replace(state, step=child, stage=Stage.OPERATORS)
         elif state.stage is Stage.OPERATORS:

@@ -18,13 +18,14 @@ from web3.exceptions import ContractLogicError
 
 from oracle.chain import wiring
 from oracle.disputes import commitments
-from oracle.engines import sampling
+from oracle.engines.tables import creation_codes
 from oracle.models.manifest import Manifest
 
 BUILDS = [ROOT / ".build" / "forge"]
 """Where contracts are looked for that forge built, the first place first."""
 LARGE = {"gas": 1 << 33}
-REFEREES = ("ModelRegistry", "LinearReferee", "RowReferee", "AttentionReferee", "Referee", "TokenReferee")
+FAMILIES = ("LinearReferee", "RowReferee", "AttentionReferee")
+REFEREES = ("ModelRegistry", *FAMILIES, "Referee", "TokenReferee", "TextReferee")
 
 
 def artifact(name: str) -> Any:
@@ -42,6 +43,13 @@ def deploy(w3: Web3, name: str, *args: Any) -> Any:
 def maker(w3: Web3) -> Callable[[str, list[Any]], str]:
     """How `wiring.deploy` makes a contract here: as its address."""
     return lambda name, arguments: str(deploy(w3, name, *arguments).address)
+
+
+def tables(w3: Web3) -> dict[str, str]:
+    """The contracts that referees read tables from, by their names in `wiring.GIVEN`."""
+    sent = {name: w3.eth.send_transaction({"data": code}) for name, code in creation_codes().items()}
+    made = {name: w3.eth.wait_for_transaction_receipt(each) for name, each in sent.items()}
+    return {name: str(receipt["contractAddress"]) for name, receipt in made.items()}
 
 
 @contextmanager
@@ -95,18 +103,16 @@ class Stand:
     registry: Any
     referee: Any
     tokens: Any
+    texts: Any
 
     @classmethod
     def on(cls, chain: Anvil) -> "Stand":
         """Deploys them."""
         chain.rpc("evm_setAutomine", True)
         w3 = chain.w3()
-        receipt = w3.eth.wait_for_transaction_receipt(
-            w3.eth.send_transaction({"from": w3.eth.default_account, "data": sampling.table_code()})
-        )
-        made = wiring.deploy(maker(w3), {"noise_table": receipt["contractAddress"]}, REFEREES)
+        made = wiring.deploy(maker(w3), tables(w3), REFEREES)
         at = {name: w3.eth.contract(address=address, abi=artifact(name)["abi"]) for name, address in made.items()}
-        return cls(w3, at["ModelRegistry"], at["Referee"], at["TokenReferee"])
+        return cls(w3, at["ModelRegistry"], at["Referee"], at["TokenReferee"], at["TextReferee"])
 
     def register(self, path: Path, **changes: Any) -> Manifest:
         """Registers and enrolls a model file."""

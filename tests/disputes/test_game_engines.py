@@ -14,11 +14,11 @@ from web3.exceptions import ContractLogicError
 from oracle.chain import headers
 from oracle.chain.services import GameTerms
 from oracle.demo.false_pass import FalsePass
-from oracle.disputes import faults
-from oracle.disputes.faults import Fault, Refutation
+from oracle.disputes import token_referee
 from oracle.disputes.game import Move, Stage, attack, defend
 from oracle.disputes.inputs import Spelling, entry_input
 from oracle.disputes.passes import Pass, Tracer
+from oracle.disputes.token_referee import Fault, Refutation
 from oracle.errors import UnknownHeader
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree
@@ -238,7 +238,7 @@ FAULTS = [
 
 
 def refutation(court, answered):
-    found = faults.find(
+    found = token_referee.find(
         answered.tokens, answered.prompt, answered.output, court.manifest, court.model, answered.params.max_tokens
     )
     assert found is not None
@@ -246,7 +246,7 @@ def refutation(court, answered):
 
 
 def refuting(answered, found: Refutation):
-    return faults.refuting(answered.claim, answered.tokens.words, found)
+    return token_referee.refuting(answered.claim, answered.tokens.words, found)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -285,7 +285,7 @@ def test_refute__a_right_answer__is_refused_whatever_is_shown(fresh):
             inputs = (entry,)
             if fault is Fault.TEXT:
                 first = index == len(whole.prompt)
-                before = faults.NOTHING if first else entry_input(whole, max(index - 1, 0))
+                before = token_referee.NOTHING if first else entry_input(whole, max(index - 1, 0))
                 spelled = court.model.input(Spelling(whole.ids[index]))
                 inputs = (entry, before, spelled)
             with pytest.raises(ContractLogicError) as caught:

@@ -11,10 +11,12 @@ from exact.random_model import Shape, write
 from rig.anvil import anvil
 
 from oracle.chain.requests import Answer, Request
-from oracle.disputes import faults
-from oracle.disputes.faults import Fault, Refutation
+from oracle.disputes import token_referee
+from oracle.disputes.commitments import longest_asked
 from oracle.disputes.inputs import ModelInputs, Spelling, entry_input
-from oracle.engines.prompts import FULL_OUTPUT_BYTES, longest_prompt, reading
+from oracle.disputes.token_referee import Fault, Refutation
+from oracle.engines.exact.text_prompts import asked
+from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.merkle.tokens import ENTRIES, Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
 
@@ -62,7 +64,7 @@ def malformed(
 def hostile(random: Random, manifest: Manifest) -> bytes:
     """Bytes of any length that a service may take, ids around the vocabulary's border among them."""
     ids = [0, VOCABULARY - 1, VOCABULARY, VOCABULARY + 1, 1 << 16, (1 << 24) - 1]
-    longest = longest_prompt(manifest, of_ids=True)
+    longest = longest_asked(manifest)
     length = random.choice([*range(8), random.randrange(longest), longest])
     made = b"".join(random.choice([*ids, random.randrange(1 << 24)]).to_bytes(3, "big") for _ in range(length))
     return made[:length]
@@ -70,7 +72,7 @@ def hostile(random: Random, manifest: Manifest) -> bytes:
 
 def other_readings(random: Random, manifest: Manifest, prompt: bytes, right: list[int]) -> list[list[int]]:
     """Readings of a prompt that somebody else might think right, or a liar pick."""
-    raw = [int.from_bytes(prompt[at : at + 3], "big") for at in range(0, len(prompt), 3)]
+    raw = [int.from_bytes(prompt[at : at + 3], "big") for at in range(1, len(prompt), 3)]
     wrapped = [*manifest.prefix_tokens, *raw, *manifest.suffix_tokens]
     at = random.randrange(len(right))
     changed = [*right[:at], (right[at] + 1) % VOCABULARY, *right[at + 1 :]]
@@ -82,10 +84,10 @@ def other_readings(random: Random, manifest: Manifest, prompt: bytes, right: lis
 def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifest, model):
     random, wrong, replaced, rests, empty = Random(SEED), 0, 0, 0, 0
     for prompt in [b"", b"\0", b"\xff\xff", *(hostile(random, manifest) for _ in range(PROMPTS))]:
-        read = reading(prompt, manifest, VOCABULARY)
+        read = asked(prompt, None, manifest, VOCABULARY)
         right = Tokens.spelled(read, [7], [1])
         replaced += REPLACEMENT in read
-        rests += len(prompt) % 3 > 0
+        rests += len(prompt) % 3 != 1
         empty += read == [REPLACEMENT]
         assert read
         assert max(read) < VOCABULARY
@@ -95,7 +97,7 @@ def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifes
             assert not malformed(stand, manifest, prompt, right, shown), (prompt, index)
         for claimed in other_readings(random, manifest, prompt, read):
             lie = Tokens.spelled(claimed, [7], [1])
-            found = faults.find(lie, prompt, b"x", manifest, model, 1)
+            found = token_referee.find(lie, prompt, b"x", manifest, model, 1)
             assert found is not None, (prompt, claimed)
             assert found.fault is Fault.PROMPT
             assert malformed(stand, manifest, prompt, lie, found), (prompt, claimed)
@@ -124,7 +126,7 @@ def test_output__ends_with_the_token_that_fills_it(stand, path, model, spare, st
     before = Refutation(Fault.END, 2, output, (entry_input(tokens, 2),))
     said = [malformed(stand, manifest, b"", tokens, each, output, most=9) for each in (before, last)]
     assert said == [spare > 0, spare < 0]
-    found = faults.find(tokens, b"", output, manifest, model, 9)
+    found = token_referee.find(tokens, b"", output, manifest, model, 9)
     assert found is not None
     assert (found.fault is not Fault.END) == stands  # the output is not what these tokens spell, but ends where it must
 
@@ -160,7 +162,7 @@ def court(path):
 def test_adopt__longest_prompt_of_ids__fits_or_the_game_refuses(fresh):
     """At the border: a byte more is another id, and then no room is left for an output."""
     court = fresh
-    longest = longest_prompt(court.manifest, of_ids=True)
+    longest = longest_asked(court.manifest)
     for size in (longest, longest + 1):
         terms = replace(court.terms, max_prompt_bytes=size, base_price_wei=77)
         call = court.oracle.functions.createService(astuple(terms))
@@ -172,7 +174,7 @@ def test_adopt__longest_prompt_of_ids__fits_or_the_game_refuses(fresh):
 
 
 HOSTILE = {
-    "a rest alone": b"\x01",
+    "a rest alone": b"\x01\x01",
     "a rest": prompt_bytes([9, 4]) + b"\x00\x07",
     "ids beyond the vocabulary": prompt_bytes([VOCABULARY, 9, (1 << 24) - 1]),
     "the longest": prompt_bytes([9] * 63) + b"\xff\xff",
@@ -190,7 +192,7 @@ def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, p
     assert len(tokens.output) == min(4, court.manifest.context_length - len(tokens.prompt)) or (
         tokens.output[-1] in court.manifest.stop_tokens
     )
-    assert faults.find(tokens, prompt, right.output, court.manifest, court.model, 4) is None
+    assert token_referee.find(tokens, prompt, right.output, court.manifest, court.model, 4) is None
     words = (right.request.words, right.answer.words, tokens.words)
     for index in range(len(tokens.ids)):
         entry = entry_input(tokens, index)
@@ -198,7 +200,7 @@ def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, p
             text = prompt if fault is Fault.PROMPT else right.output
             inputs = (entry,)
             if fault is Fault.TEXT:
-                before_it = entry_input(tokens, index - 1) if index > len(tokens.prompt) else faults.NOTHING
+                before_it = entry_input(tokens, index - 1) if index > len(tokens.prompt) else token_referee.NOTHING
                 inputs = (entry, before_it, court.model.input(Spelling(tokens.ids[index])))
             call = court.refutations.functions.refute(*words, int(fault), index, text, list(inputs))
             inside = index < len(tokens.prompt)

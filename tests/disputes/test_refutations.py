@@ -15,7 +15,7 @@ from exact.random_model import Shape, write
 from rig.anvil import anvil
 from web3.exceptions import ContractLogicError
 
-from oracle.disputes import faults
+from oracle.disputes import token_referee
 
 PROMPT = [9, 4, 11, 7]
 SHAPE = Shape(family="llama", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
@@ -114,9 +114,9 @@ def refuted(court):
     snapshot = court.chain.rpc("evm_snapshot")
     answered = court.answered(PROMPT, lambda params: court.honest(PROMPT, 2, params), max_tokens=3)
     given = (answered.tokens, answered.prompt, answered.output, court.manifest, court.model, 3)
-    found = faults.find(*given)
+    found = token_referee.find(*given)
     assert found is not None
-    yield answered, court.call(0, faults.refuting(answered.claim, answered.tokens.words, found))
+    yield answered, court.call(0, token_referee.refuting(answered.claim, answered.tokens.words, found))
     court.chain.rpc("evm_revert", snapshot)
 
 
@@ -217,8 +217,8 @@ def test_pay__of_one_answer__takes_nothing_of_another(court, refuted):
     """The rewards of two answers wait at the same time."""
     first, call = refuted
     second = court.answered(PROMPT, lambda params: court.honest(PROMPT, 1, params), max_tokens=3)
-    found = faults.find(second.tokens, second.prompt, second.output, court.manifest, court.model, 3)
-    other = court.call(0, faults.refuting(second.claim, second.tokens.words, found))
+    found = token_referee.find(second.tokens, second.prompt, second.output, court.manifest, court.model, 3)
+    other = court.call(0, token_referee.refuting(second.claim, second.tokens.words, found))
     one, two = court.people[5:7]
     court.send(call, one)
     court.send(other, two)

@@ -9,18 +9,21 @@ from random import Random
 import pytest
 from disputes.claims import OUTPUT, WRAPPERS, Liar, case, manifest, prompt
 from disputes.stand import called, deploy
-from disputes.test_text_faults import attacks
+from disputes.test_text_proofs import attacks
 from eth_hash.auto import keccak
 from exact import invented
 from rig.anvil import anvil
 from web3.exceptions import ContractLogicError, Web3RPCError
 
-from oracle.disputes.text_faults import Case, TextFault, TextProof, find, is_wrong
-from oracle.disputes.text_proofs import Row, VocabularyTree, shown
+from oracle.chain.units import NOBODY
+from oracle.disputes.commitments import vocabulary_tree
+from oracle.disputes.text_proofs import numbers, shown
+from oracle.disputes.text_referee import Case, TextFault, TextProof, find, is_wrong
 from oracle.engines.exact import unicode_classes
 from oracle.engines.exact.text_prompts import text_prompt
-from oracle.engines.exact.vocabulary import Token, table
+from oracle.engines.exact.vocabulary import Vocabulary, table
 from oracle.errors import BadProof
+from oracle.merkle.tokens import ENTRIES, Tokens, marked
 from oracle.models.gguf import read
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,7 +32,28 @@ SEED = int(os.environ.get("DIDYMA_SEED", "15"))
 VOCABULARIES, CLAIMS, EACH, LATE = 40, 2, 1, 20
 MAKERS = {"bytes": invented.byte_pairs, "sentencepiece": invented.sentence_pieces}
 NO_PROOF, WRONG_ROOT = ("0x" + keccak(name)[:4].hex() for name in (b"NoProof(uint8)", b"WrongRoot(bytes32,bytes32)"))
-AFTER = [Token(7, 1 + place, False) for place in range(OUTPUT)]
+
+
+class Entries:
+    """A vocabulary's, and the tree over them."""
+
+    def __init__(self, vocabulary: Vocabulary) -> None:
+        self.entries = vocabulary.entries
+        self.vocabulary = vocabulary_tree(vocabulary.entries)
+
+    def leaf(self, token: int) -> tuple[bytes, list[bytes]]:
+        return self.entries[token].leaf, self.vocabulary.proof(token)
+
+
+def row_of(claimed: Case) -> Tokens:
+    """The tokens of an answer that says something after such a prompt."""
+    prompt = [marked(token.id, token.end, begins=token.begins) for token in claimed.tokens]
+    return Tokens.spelled(prompt, [7] * OUTPUT, [1] * OUTPUT)
+
+
+def words_of(row: Tokens) -> tuple[int, int, bytes]:
+    """ITextReferee.Row"""
+    return len(row.prompt), len(row.output), row.tree.root
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +62,16 @@ def referee():
         chain.rpc("evm_setAutomine", True)
         w3 = chain.w3()
         made = w3.eth.wait_for_transaction_receipt(w3.eth.send_transaction({"data": unicode_classes.table_code()}))
-        yield deploy(w3, "TextReferee", made["contractAddress"])
+        yield deploy(w3, "TextReferee", NOBODY, made["contractAddress"])
 
 
-def ruling(referee, entries: VocabularyTree, claimed: Case, asked: bytes, proof: TextProof) -> bool | None:
+def ruling(referee, entries: Entries, claimed: Case, asked: bytes, proof: TextProof) -> bool | None:
     """The contract's; None where it reverts."""
-    row = Row(claimed.tokens, AFTER)
+    row = row_of(claimed)
     try:
         words = shown(claimed, proof, entries, row)
-        return called(referee, "isWrongText", entries.numbers(claimed), row.words, asked, words)
+        given = numbers(claimed, entries.vocabulary.root)
+        return called(referee, "isWrongText", given, words_of(row), asked, words)
     except (BadProof, ContractLogicError, Web3RPCError):
         return None
 
@@ -74,7 +99,7 @@ def test_is_wrong_text__right_and_wrong_rows_of_invented_vocabularies__is_python
     random, ruled = Random(SEED), Counter[tuple[str, bool | None]]()
     for _ in range(VOCABULARIES):
         vocabulary = table(MAKERS[kind](random))
-        entries, liar = VocabularyTree(vocabulary), Liar(vocabulary, random)
+        entries, liar = Entries(vocabulary), Liar(vocabulary, random)
         asked = prompt(random, 24)
         right = case(vocabulary, asked, manifest(*random.choice(WRAPPERS)))
         claims = [right, *(replace(right, tokens=tokens) for _ in range(CLAIMS) if (tokens := liar.claim(right)))]
@@ -97,7 +122,7 @@ def test_is_wrong_text__changed_rows_of_the_shipped_vocabulary__are_each_shown_w
     """And merges that would cross a border, but come too late, show nothing."""
     random, found, late = Random(SEED), Counter[str](), 0
     vocabulary = table(read(SHIPPED))
-    entries, liar = VocabularyTree(vocabulary), Liar(vocabulary, random)
+    entries, liar = Entries(vocabulary), Liar(vocabulary, random)
     for _ in range(60):
         words = random.choices(["What is the ", "soup", " of the day", "'s 12", "\n\n", "naïve ", "😀", " "], k=6)
         asked = text_prompt("".join(words).encode())
@@ -118,31 +143,32 @@ def test_is_wrong_text__changed_rows_of_the_shipped_vocabulary__are_each_shown_w
 
 def test_is_wrong_text__tokens_that_are_not_the_reading_s__are_no_proof(referee):
     vocabulary = table(read(SHIPPED))
-    entries = VocabularyTree(vocabulary)
+    entries = Entries(vocabulary)
     asked = text_prompt(b"What is the soup of the day?")
     right = case(vocabulary, asked, manifest((1, 1), (2,)))
-    row = Row(right.tokens, AFTER)
+    row, given = row_of(right), numbers(right, entries.vocabulary.root)
     for index in (0, right.first - 1, right.last, len(right.tokens), len(right.tokens) + OUTPUT - 1):
         for fault in TextFault:
             if fault in (TextFault.COUNT, TextFault.END, TextFault.WRAPPER):
                 continue
-            leaves = [row.leaf(index)] * 3
+            leaves = [(row.leaf(index // ENTRIES), row.proof(index // ENTRIES))] * 3
             words = (int(fault), index, 5, leaves, [entries.leaf(5)], [], entries.leaf(5))
             with pytest.raises(ContractLogicError) as caught:
-                called(referee, "isWrongText", entries.numbers(right), row.words, asked, words)
+                called(referee, "isWrongText", given, words_of(row), asked, words)
             assert caught.value.data.startswith(NO_PROOF), (fault, index)
 
 
 def test_is_wrong_text__leaf_of_another_place__is_refused(referee):
     vocabulary = table(read(SHIPPED))
-    entries = VocabularyTree(vocabulary)
+    entries = Entries(vocabulary)
     asked = text_prompt(b"What is the soup of the day? What is the soup of the night?")
     right = case(vocabulary, asked, manifest((), ()))
-    row = Row(right.tokens, AFTER)
+    row, given = row_of(right), numbers(right, entries.vocabulary.root)
     proof = TextProof(TextFault.SPELLING, right.first)
     fault, index, other, tokens, own, after, made = shown(right, proof, entries, row)
-    for wrong in ([row.leaf(5)], own), (tokens, [entries.leaf(right.tokens[1].id)]):
+    elsewhere = (row.leaf(1), row.proof(1))
+    for wrong in ([elsewhere], own), (tokens, [entries.leaf(right.tokens[1].id)]):
         words = (fault, index, other, *wrong, after, made)
         with pytest.raises(ContractLogicError) as caught:
-            called(referee, "isWrongText", entries.numbers(right), row.words, asked, words)
+            called(referee, "isWrongText", given, words_of(row), asked, words)
         assert caught.value.data.startswith(WRONG_ROOT)

@@ -398,7 +398,7 @@ def besieged(folder: Path, pace: float) -> Iterator[Siege]:
         stack.callback(devnodes.stop, [process])
         node = devnodes.NodeProcess(NODE.name, process, port, folder / "node.log")
         store = ModelStore(folder / "models")
-        engine = ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), prompt_ids=True)
+        engine = ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), for_game=True)
         siege = Siege(chain, pool, client, service, node, engine, pace)
         devnodes.await_ready([node], READY_SECONDS, lambda said: None, sleep=lambda seconds: _ignore(siege.block()))
         yield siege

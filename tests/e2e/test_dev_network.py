@@ -13,8 +13,6 @@ from rig.child import alive
 
 from oracle.client import devnet
 from oracle.demo.cast import BRIBED
-from oracle.engines.exact.tokenizer import tokenized
-from oracle.models.store import ModelStore
 
 
 @pytest.mark.parametrize("seconds", [1, 6])
@@ -36,9 +34,7 @@ def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_r
         client = running.client()
         service = client.services()[0]
         assert BRIBED in running.hint("Be lied to")
-        models = ModelStore(running.folder / "models")
-        manifest = models.find("0x" + client.terms(service)["model"].hex())
-        taken = tokenized(models.file(manifest).path, BRIBED.encode(), manifest)
+        taken = client.prompt(service, BRIBED.encode())
         asked = [client.ask(service, taken, client.params(24, deadline_seconds=500 + n))[0] for n in range(8)]
         end, disputed = time.monotonic() + 240, []
         while not disputed:

@@ -12,8 +12,7 @@ from e2e.network import Dev, dev, didyma, first_answer
 from rig.samples import BY_APE, samples
 
 from oracle.client import devnet
-from oracle.engines.exact.tokenizer import tokenized
-from oracle.models.store import ModelStore
+from oracle.engines.exact.text_prompts import text_prompt
 
 PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code]
 TOO_LONG = 5000
@@ -39,15 +38,13 @@ def names(network: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     monkeypatch.chdir(tmp_path)
     client = network.client()
     (service,) = client.services()
-    models = ModelStore(network.folder / "models")
-    manifest = models.find("0x" + client.terms(service)["model"].hex())
     return {
         "url": re.search(r"^RPC +(\S+)", network.output, re.MULTILINE)[1],
         "account": devnet.account(devnet.ASKER),
         "client": client,
         "service": service,
         "params": client.params(max_tokens=8),
-        "prompt": tokenized(models.file(manifest).path, b"The soup was cold and the waiter was rude.", manifest),
+        "prompt": text_prompt(b"The soup was cold and the waiter was rude."),
     }
 
 

@@ -26,11 +26,11 @@ from oracle.client.gains import BURNT
 from oracle.client.life import disputes, of_request
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes import commitments
+from oracle.disputes.commitments import longest_asked
 from oracle.disputes.game import Game, Stage
 from oracle.engines.base import Completion, Params, Verdict
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
-from oracle.engines.prompts import longest_prompt
 from oracle.errors import UnknownHeader
 from oracle.ids import RequestId
 from oracle.journal.journal import Journal
@@ -90,7 +90,7 @@ def built(store: ModelStore) -> Iterator[World]:
 
 def exact(store: ModelStore) -> ExactEngine:
     (manifest,) = store.manifests()
-    return ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), prompt_ids=True)
+    return ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), for_game=True)
 
 
 class SecondTokenOff:
@@ -159,7 +159,7 @@ def games(earth: World, event: str = "GameOpened") -> list[Any]:
 async def test_hostile_prompts__are_answered_and_final_and_nobody_is_fined(earth, tmp_path, store):
     """Left-over bytes, ids outside the vocabulary, and the longest prompt that the service takes."""
     (manifest,) = store.manifests()
-    longest = b"\xff" * longest_prompt(manifest, of_ids=True)
+    longest = b"\xff" * longest_asked(manifest)
     prompts = [b"\x01", prompt_bytes([9]) + b"\0", prompt_bytes([1 << 20, 9, 377]), longest]
     requests = [earth.ask(prompt, max_tokens=3) for prompt in prompts]
     async with team(earth, tmp_path, exact(store), exact(store), models=store.root) as nodes:

@@ -7,7 +7,7 @@ from e2e.world import ETHER, NODES, drive, rewound, team, world
 from rig.real import smollm2
 
 from oracle.client import devnet
-from oracle.engines.exact.tokenizer import tokenized
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.models.shipped import SMOLLM2
 from oracle.models.store import ModelStore
 
@@ -50,8 +50,7 @@ def patience(monkeypatch):
 async def test_smollm2__lies_about_a_number_and_a_token__lose_to_one_watcher(earth, tmp_path, store, engine):
     """Answers to the first request are defended with a false number; those to the second as they are, with a token
     that the model does not choose. The liar has every turn, so it loses again and again."""
-    (manifest,) = store.manifests()
-    prompt = tokenized(store.file(manifest).path, QUESTION, manifest)
+    prompt = text_prompt(QUESTION)
     async with team(earth, tmp_path, SecondTokenOff(engine), engine, models=store.root) as nodes:
         true = nodes[0]._litigant._moves.pass_over
         for at_step, name, said in ((17, "down", "proves that down["), (None, "choice", "proves that token ")):

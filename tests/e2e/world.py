@@ -27,6 +27,7 @@ from oracle.chain.rpc import Rpc
 from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.units import ETHER, NOBODY
 from oracle.client import OracleClient, devnet
+from oracle.disputes.commitments import longest_asked
 from oracle.engines.base import Completion, Params, TokenId, Verdict
 from oracle.engines.prompts import longest_prompt
 from oracle.errors import ReorgedAway
@@ -300,7 +301,8 @@ def world(
         deployment = devnet.deploy(w3)
         client = OracleClient(w3, deployment, DAPP)
         judging = judged(deployment)
-        longest = longest_prompt(manifest, of_ids=judging["arbiter"] == deployment.game)
+        in_game = judging["arbiter"] == deployment.game
+        longest = longest_asked(manifest) if in_game else longest_prompt(manifest)
         terms = Terms(
             model=manifest.model_id,
             **{"attester": NOBODY, "attester_terms": b"", **judging},

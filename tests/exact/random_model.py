@@ -11,7 +11,7 @@ from rig.gguf_parts import add_architecture, finish
 from rig.tiny_gguf import vocabulary
 
 from oracle.engines.exact.quants import LARGEST_FACTOR, MATRIX_TYPES, SCALES_AT, Bytes
-from oracle.models.gguf import BLOCKS
+from oracle.models.gguf import BLOCKS, Gguf
 
 Kind = gguf.GGMLQuantizationType
 FLOATS = (Kind.F16, Kind.BF16, Kind.F32)
@@ -44,6 +44,10 @@ class Shape:
     context: int = 128
     spare_tokens: int = 0
     """Beyond the 377 of the vocabulary."""
+    takes_text: bool = False
+    """Whether the dispute game can judge prompts of words: else no token is the byte 255's, and prompts are ids."""
+    words: Gguf | None = None
+    """Another vocabulary: the header that has it."""
     extra: tuple[tuple[str, Any], ...] = ()
     """More header entries of the family: a name and a boolean, number, text or list."""
 
@@ -80,9 +84,16 @@ def write(path: Path, shape: Shape, seed: int = 0) -> Path:
 
 def tokens(shape: Shape) -> tuple[list[str], list[float], list[int]]:
     """Texts, scores and types."""
+    if shape.words is not None:
+        named: dict[str, Any] = shape.words.metadata
+        spelled: list[bytes] = named["tokenizer.ggml.tokens"]
+        own = named.get("tokenizer.ggml.scores", []), named["tokenizer.ggml.token_type"]
+        return [text.decode() for text in spelled], *own
     texts, scores, types = vocabulary()
     spare = shape.spare_tokens
     more = [f"▁spare{n}" for n in range(spare)]
+    if not shape.takes_text:
+        types[texts.index("<0xFF>")] = int(gguf.TokenType.UNUSED)
     return [*texts, *more], [*scores, *[-200.0] * spare], [*types, *[int(gguf.TokenType.NORMAL)] * spare]
 
 
@@ -111,13 +122,18 @@ def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
     }
     for name, value in shape.extra:
         adders[type(value)](f"{shape.family}.{name}", value)
-    out.add_tokenizer_model("llama")
     out.add_token_list(texts)
-    out.add_token_scores(scores)
     out.add_token_types(types)
+    if scores:
+        out.add_token_scores(scores)
     out.add_bos_token_id(1)
     out.add_eos_token_id(2)
-    out.add_add_space_prefix(False)
+    named = {} if shape.words is None else shape.words.metadata
+    out.add_tokenizer_model(named.get("tokenizer.ggml.model", "llama"))
+    out.add_add_space_prefix(named.get("tokenizer.ggml.add_space_prefix", False))
+    if "tokenizer.ggml.merges" in named:
+        out.add_tokenizer_pre(named["tokenizer.ggml.pre"])
+        out.add_token_merges(named["tokenizer.ggml.merges"])
 
 
 def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import gguf
 import numpy as np
 import pytest
+from exact import random_model
 from rig import tiny_gguf
 from rig.tiny_gguf import CONTEXT_LENGTH, END, TURN_END
 
@@ -22,12 +23,14 @@ from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.worker_setup import exact_setup
 from oracle.engines.margins import pick
-from oracle.engines.prompts import longest_prompt
+from oracle.engines.prompts import longest_envelope, longest_prompt
 from oracle.engines.worker import WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
-from oracle.merkle.tokens import prompt_bytes, tokens_root
+from oracle.merkle.tokens import marked, prompt_bytes, tokens_root, unmarked
+from oracle.models.download import file_sha256
 from oracle.models.files import ModelFile
+from oracle.models.manifest import Manifest
 from oracle.node.engines import llama_engines
 from oracle.node.settings import Settings
 from oracle.node.workshop import _answer, _judge
@@ -39,6 +42,10 @@ ALL_PARAMS = pytest.mark.parametrize("params", [GREEDY, SAMPLED, CUT], ids=["gre
 PROMPT = b"the answer is in here"
 REPLACEMENT = tiny_gguf.vocabulary()[0].index("?")
 PANEL, GAME = "0xaa", "0xbb"
+
+
+def manifest_for(path):
+    return Manifest(*(path.name, file_sha256(path), path.stat().st_size, "", 64), (1,), (5,), (2,), 3)
 
 
 def plays(arbiter):
@@ -209,11 +216,11 @@ def test_known_answer__by_the_reference__is_the_one_recorded(family):
 
 
 @pytest.mark.parametrize(
-    ("arbiter", "tolerance", "module", "prompt_ids"),
+    ("arbiter", "tolerance", "module", "for_game"),
     [(PANEL, 0, "exact.engine", False), (PANEL, 1, "llama", None), (GAME, 1, "exact.engine", True)],
 )
 def test_factory__by_arbiter_and_tolerance__picks_the_engine(
-    tiny, tmp_path, monkeypatch, arbiter, tolerance, module, prompt_ids
+    tiny, tmp_path, monkeypatch, arbiter, tolerance, module, for_game
 ):
     path, manifest = tiny
     store = SimpleNamespace(manifest=lambda model: manifest, file=lambda manifest: SimpleNamespace(path=path))
@@ -222,7 +229,7 @@ def test_factory__by_arbiter_and_tolerance__picks_the_engine(
     pool = llama_engines(settings, plays)(service_of(manifest, arbiter, tolerance))
     assert isinstance(pool, WorkerPool)
     assert [worker.setup.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
-    assert [worker.setup.arguments.get("prompt_ids") for worker in pool.workers] == [prompt_ids]
+    assert [worker.setup.arguments.get("for_game") for worker in pool.workers] == [for_game]
 
 
 @pytest.mark.parametrize(
@@ -253,37 +260,66 @@ def test_service__in_each_mode__shipped_model_answers_and_watchers_judge(tmp_pat
     try:
         output = _answer(node, SimpleNamespace(record=record, seed_block=block))
         assert judged(output)
-        lie = list(watcher.tokenize(other))
+        lie = unmarked(watcher.tokenize(other))
         assert not judged(replace(output, text=b"x", token_count=len(lie), tokens_root=tokens_root(lie)))
     finally:
         node.close()
         watcher.close()
 
 
-@pytest.mark.parametrize(
-    ("prompt", "ids"),
-    [
-        (prompt_bytes([4, 5]), [4, 5]),
-        (b"ab", []),
-        (b"\xff\xff\xff\0\0\x04\0", [REPLACEMENT, 4]),
-        (b"\0\x01\x79", [REPLACEMENT]),
-    ],
-    ids=["ids", "a rest", "beyond and a rest", "the first beyond"],
-)
-def test_prompt_ids__any_bytes__are_read(tiny, prompt, ids):
-    path, manifest = tiny
-    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), prompt_ids=True)
-    assert engine.tokenize(prompt) == [*manifest.prefix_tokens, *ids, *manifest.suffix_tokens]
+IDS_AND_MARKS = {
+    "ids": (prompt_bytes([4, 5]), [marked(4, 3, begins=False), marked(5, 6, begins=False)]),
+    "a rest": (b"\x01ab", []),
+    "beyond and a rest": (
+        b"\x01\xff\xff\xff\0\0\x04\0",
+        [marked(REPLACEMENT, 3, begins=False), marked(4, 6, begins=False)],
+    ),
+    "the first beyond": (b"\x01\0\x01\x79", [marked(REPLACEMENT, 3, begins=False)]),
+    "a byte that no token spells": (b"\0\xff", [marked(5 + 255, 1, begins=False)]),
+    "another kind": (b"x\xff", [marked(5 + 255, 1, begins=False)]),
+    "parts": (
+        b"\x02\0\0\0\x01\xff\x01\0\0\x03\0\0\x04",
+        [marked(5 + 255, 1, begins=False), marked(4, 4, begins=False)],
+    ),
+}
 
 
-@pytest.mark.parametrize("prompt_ids", [False, True], ids=["text", "ids"])
-def test_longest_prompt__that_arbiters_take__leaves_room_for_one_token(tiny, prompt_ids):
-    """Of bytes that are a token each, or of ids; one more does not fit. Answers then end with the context."""
+@pytest.mark.parametrize(("prompt", "read"), IDS_AND_MARKS.values(), ids=IDS_AND_MARKS)
+def test_tokenize__for_the_game__reads_any_bytes_with_their_marks(tiny, prompt, read):
     path, manifest = tiny
-    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), prompt_ids=prompt_ids)
-    longest = b"\xff" * longest_prompt(manifest, of_ids=prompt_ids)
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), for_game=True)
+    assert engine.tokenize(prompt) == [*manifest.prefix_tokens, *read, *manifest.suffix_tokens]
+
+
+def test_tokenize__for_the_game__vocabulary_that_reads_no_text__reads_ids_whatever_the_kind(tmp_path):
+    path = random_model.write(tmp_path / "ids.gguf", random_model.Shape())
+    manifest = manifest_for(path)
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), for_game=True)
+    for kind in (b"\0", b"\x01", b"\x02", b"x"):
+        assert engine.tokenize(kind + b"\0\0\x09\xff\xff\xff\x07") == [1, 9, 3, 5]
+
+
+def test_generate_and_check__for_the_game__root_commits_to_the_marks(tiny):
+    path, manifest = tiny
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), for_game=True)
+    asked = engine.tokenize(b"\0the answer")
+    assert any(token >> 32 for token in asked)
+    made = engine.generate(asked, GREEDY)
+    assert engine.check(asked, made.tokens, GREEDY).correct
+    assert engine.recover(asked, made.text, len(made.tokens), made.root, GREEDY) == list(made.tokens)
+    plain = unmarked(asked)
+    assert engine.generate(plain, GREEDY).tokens == made.tokens
+    assert engine.recover(plain, made.text, len(made.tokens), made.root, GREEDY) is None
+
+
+@pytest.mark.parametrize("for_game", [False, True], ids=["panel", "game"])
+def test_longest_prompt__that_arbiters_take__leaves_room_for_one_token(tiny, for_game):
+    """Of bytes that are a token each; one more does not fit. Answers then end with the context."""
+    path, manifest = tiny
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), for_game=for_game)
+    longest = b"\xff" * (longest_envelope(manifest, takes_text=True) if for_game else longest_prompt(manifest))
     asked = engine.tokenize(longest)
-    assert len(asked) == CONTEXT_LENGTH - 1 - (not prompt_ids)  # one is kept for the space that other vocabularies add
+    assert len(asked) == CONTEXT_LENGTH - 2  # one is kept for the space that other vocabularies add
     completion = engine.generate(asked, Params(8))
     assert len(completion.tokens) <= CONTEXT_LENGTH - len(asked)
     assert engine.check(asked, completion.tokens, Params(8)).correct
@@ -292,11 +328,11 @@ def test_longest_prompt__that_arbiters_take__leaves_room_for_one_token(tiny, pro
 
 
 @pytest.mark.parametrize("wrapper", [(), (5,)], ids=["none", "prefix"])
-@pytest.mark.parametrize(("prompt_ids", "prompt"), [(True, b"\x01"), (False, b"")])
-def test_nothing_left__of_prompt_and_wrapper__reads_as_the_replacement_token(tiny, wrapper, prompt_ids, prompt):
+@pytest.mark.parametrize(("for_game", "prompt"), [(True, b"\x01"), (True, b"\0"), (True, b""), (False, b"")])
+def test_nothing_left__of_prompt_and_wrapper__reads_as_the_replacement_token(tiny, wrapper, for_game, prompt):
     path, manifest = tiny
     bare = replace(manifest, prefix_tokens=wrapper, suffix_tokens=())
-    engine = ExactEngine(ModelFile.of(bare, path), bare, Device.named("cpu", 1), prompt_ids=prompt_ids)
+    engine = ExactEngine(ModelFile.of(bare, path), bare, Device.named("cpu", 1), for_game=for_game)
     asked = engine.tokenize(prompt)
     assert asked == list(wrapper or (REPLACEMENT,))
     assert engine.check(asked, engine.generate(asked, Params(2)).tokens, Params(2)).correct

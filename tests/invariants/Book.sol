@@ -50,9 +50,10 @@ struct QuestionPage {
 struct BookPages {
     IModelRegistry.Manifest manifest;
     bytes noiseTable;
+    bytes classTable;
     bytes header;
     uint32 randaoAt;
-    bytes[] pieces;
+    bytes[] entries;
     uint32 longestPrompt;
     uint32 logitsAt;
     uint32 largestAt;
@@ -75,7 +76,8 @@ abstract contract Book is Test {
     }
 
     Question[] internal questions;
-    bytes[] internal pieces;
+    /// @dev Of the vocabulary: ten bytes, and what the token spells.
+    bytes[] internal vocabularyEntries;
     bytes internal header;
     uint256 internal randaoAt;
     uint256 internal longestPrompt;
@@ -83,6 +85,7 @@ abstract contract Book is Test {
     uint256 internal largestAt;
     uint256 internal steps;
     address internal noiseTable;
+    address internal classTable;
     uint32[] internal stopTokens;
     address private _spelled;
 
@@ -94,18 +97,14 @@ abstract contract Book is Test {
 
     function _read() internal returns (IModelRegistry.Manifest memory) {
         BookPages memory b = abi.decode(vm.readFileBinary("tests/vectors/village.bin"), (BookPages));
-        bytes memory creation = b.noiseTable;
-        address table;
-        assembly ("memory-safe") {
-            table := create(0, add(creation, 0x20), mload(creation))
-        }
-        (noiseTable, header, randaoAt) = (table, b.header, b.randaoAt);
+        (noiseTable, classTable) = (_made(b.noiseTable), _made(b.classTable));
+        (header, randaoAt) = (b.header, b.randaoAt);
         (longestPrompt, logitsAt, largestAt) = (b.longestPrompt, b.logitsAt, b.largestAt);
         stopTokens = b.manifest.stopTokens;
-        bytes32[] memory spelled = new bytes32[](b.pieces.length);
-        for (uint256 i; i < b.pieces.length; ++i) {
-            pieces.push(b.pieces[i]);
-            spelled[i] = keccak256(abi.encodePacked(bytes1(0), b.pieces[i]));
+        bytes32[] memory spelled = new bytes32[](b.entries.length);
+        for (uint256 i; i < b.entries.length; ++i) {
+            vocabularyEntries.push(b.entries[i]);
+            spelled[i] = keccak256(abi.encodePacked(bytes1(0), b.entries[i]));
         }
         _spelled = _keep(abi.encode(spelled));
         for (uint256 q; q < b.questions.length; ++q) {
@@ -130,6 +129,12 @@ abstract contract Book is Test {
         return b.manifest;
     }
 
+    function _made(bytes memory creation) private returns (address made) {
+        assembly ("memory-safe") {
+            made := create(0, add(creation, 0x20), mload(creation))
+        }
+    }
+
     /// @dev Code begins with a byte that stops, should anybody call it.
     function _keep(bytes memory data) private returns (address spot) {
         spot = address(++_shelf);
@@ -146,7 +151,7 @@ abstract contract Book is Test {
     /* THE MODEL */
 
     function _vocabulary() internal view returns (uint256) {
-        return pieces.length;
+        return vocabularyEntries.length;
     }
 
     function _isStop(uint256 token) internal view returns (bool) {
@@ -154,8 +159,13 @@ abstract contract Book is Test {
     }
 
     /// @dev What a token adds to an output.
-    function _spelling(uint256 token) internal view returns (bytes memory) {
-        return token >= pieces.length || _isStop(token) ? bytes("") : pieces[token];
+    function _spelling(uint256 token) internal view returns (bytes memory piece) {
+        if (token >= vocabularyEntries.length || _isStop(token)) return "";
+        bytes memory entry = vocabularyEntries[token];
+        piece = new bytes(entry.length - 10);
+        assembly ("memory-safe") {
+            mcopy(add(piece, 0x20), add(entry, 0x2a), mload(piece))
+        }
     }
 
     function _spellingProof(uint256 token) internal view returns (bytes32[] memory) {

@@ -299,7 +299,7 @@ abstract contract Player is Ledger {
             inputs[1] = _entryInput(c.entries, spot == 0 ? 0 : spot - 1);
             (uint256 id,) = _idAt(c.entries, spot);
             if (id >= _vocabulary()) id = 0;
-            inputs[2] = IReferee.Input(pieces[id], 0, new bytes32[](0), _spellingProof(id));
+            inputs[2] = IReferee.Input(vocabularyEntries[id], 0, new bytes32[](0), _spellingProof(id));
         }
         return
             abi.encodeCall(IRefutations.refute, (asks[c.ask].request, c.answer, _tokens(c), fault, index, text, inputs));

@@ -139,7 +139,8 @@ abstract contract Village is Book {
         address seats = deployCode("Seats.sol:Seats", abi.encode(registry, BLOCK_SECONDS * 1000));
         oracle = IOracle(deployCode("Oracle.sol:Oracle", abi.encode(seats)));
         lens = ILens(deployCode("Lens.sol:Lens", abi.encode(oracle)));
-        game = IGame(deployCode("DisputeGame.sol:DisputeGame", abi.encode(oracle, referee, tokenReferee)));
+        address textReferee = deployCode("TextReferee.sol:TextReferee", abi.encode(referee, classTable));
+        game = IGame(deployCode("DisputeGame.sol:DisputeGame", abi.encode(oracle, referee, tokenReferee, textReferee)));
         refutations = game.refutations();
         model = registry.register(manifest);
         referee.enroll(manifest);

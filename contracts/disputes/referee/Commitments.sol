@@ -31,6 +31,18 @@ library Commitments {
         FfnDown
     }
 
+    /// @notice How a vocabulary reads text (docs/text.md). @param kind 0: not at all, prompts are ids; 1: bytes;
+    /// 2: SentencePiece. @param cutter of `Cutter`; 0 for SentencePiece. @param wholeWords whether a piece that is a token
+    /// is that token. @param prefixed whether a space is put before a text. @param missing bit b: no token spells the
+    /// byte b.
+    struct Text {
+        uint256 kind;
+        uint256 cutter;
+        bool wholeWords;
+        bool prefixed;
+        uint256 missing;
+    }
+
     uint256 internal constant ROLES = 14;
     uint256 internal constant ABSENT = 255;
     uint256 internal constant VECTOR_LEAF = 256;
@@ -45,6 +57,13 @@ library Commitments {
     uint256 private constant MAX_LEVELS = 32;
     uint256 private constant NUMBERS_BYTES = 23 * 32;
     uint256 private constant SHAPE_BYTES = 8 * 32;
+    uint256 private constant TEXT_BYTES = 5 * 32;
+    uint256 private constant KINDS = NUMBERS_BYTES + TEXT_BYTES;
+    /// @dev Kinds of vocabularies and names of cutters that `TextReferee` knows.
+    uint256 private constant MOST_KIND = 2;
+    uint256 private constant MOST_CUTTER = 4;
+    /// @notice Bytes of a vocabulary's entry before what the token spells.
+    uint256 internal constant ENTRY_NUMBERS = 10;
 
     // Kinds start with those of the tensors outside layers.
     uint256 internal constant EMBEDDING = 0;
@@ -54,10 +73,11 @@ library Commitments {
 
     /// @notice Keeps a manifest's numbers.
     function write(IModelRegistry.Manifest calldata manifest) internal returns (address pointer) {
-        (IFamily.Numbers memory n, bytes memory kinds) = _decode(manifest);
+        (IFamily.Numbers memory n, Text memory t, bytes memory kinds) = _decode(manifest);
         return SSTORE2.write(
             bytes.concat(
                 abi.encode(n),
+                abi.encode(t),
                 kinds,
                 _packed(manifest.prefixTokens, n.shape.vocabulary),
                 _packed(manifest.suffixTokens, n.shape.vocabulary),
@@ -75,9 +95,14 @@ library Commitments {
         return abi.decode(SSTORE2.read(pointer, 0, SHAPE_BYTES), (IFamily.Shape));
     }
 
+    /// @notice How the model's vocabulary reads text.
+    function text(address pointer) internal view returns (Text memory) {
+        return abi.decode(SSTORE2.read(pointer, NUMBERS_BYTES, KINDS), (Text));
+    }
+
     /// @notice The GGML type of a tensor outside layers.
     function kind(address pointer, uint256 which) internal view returns (uint256) {
-        return uint8(SSTORE2.read(pointer, NUMBERS_BYTES + which, NUMBERS_BYTES + which + 1)[0]);
+        return uint8(SSTORE2.read(pointer, KINDS + which, KINDS + which + 1)[0]);
     }
 
     /// @notice The GGML type of a layer's tensor, or ABSENT. layer: from 0.
@@ -87,7 +112,7 @@ library Commitments {
 
     /// @notice Token `index` of prefix, suffix and stop tokens, one after the other.
     function wrapperToken(address pointer, IFamily.Numbers memory n, uint256 index) internal view returns (uint256) {
-        uint256 start = NUMBERS_BYTES + LAYERS + ROLES * n.shape.layers + 4 * index;
+        uint256 start = KINDS + LAYERS + ROLES * n.shape.layers + 4 * index;
         return uint32(bytes4(SSTORE2.read(pointer, start, start + 4)));
     }
 
@@ -130,10 +155,11 @@ library Commitments {
     function _decode(IModelRegistry.Manifest calldata manifest)
         private
         pure
-        returns (IFamily.Numbers memory n, bytes memory kinds)
+        returns (IFamily.Numbers memory n, Text memory t, bytes memory kinds)
     {
         uint256 family;
-        (family, n, kinds) = _architecture(manifest.architecture);
+        (family, n, t, kinds) = _architecture(manifest.architecture);
+        if (t.kind > MOST_KIND || t.cutter > MOST_CUTTER) revert IReferee.UnknownText(t.kind, t.cutter);
         IFamily.Shape memory g = n.shape;
         if (family > 2) revert IReferee.UnknownFamily(family);
         if (g.layers == 0 || g.layers > MAX_LAYERS) revert IReferee.LayersOutOfRange(g.layers, MAX_LAYERS);
@@ -201,11 +227,11 @@ library Commitments {
     function _architecture(bytes calldata encoded)
         private
         pure
-        returns (uint256 family, IFamily.Numbers memory n, bytes memory kinds)
+        returns (uint256 family, IFamily.Numbers memory n, Text memory t, bytes memory kinds)
     {
         uint256[10] memory a;
-        (a, n.epsilon, n.headEpsilon, n.rotationsRoot, n.vocabularyRoot, kinds) =
-            abi.decode(encoded, (uint256[10], uint256, uint256, bytes32, bytes32, bytes));
+        (a, n.epsilon, n.headEpsilon, n.rotationsRoot, n.vocabularyRoot, t, kinds) =
+            abi.decode(encoded, (uint256[10], uint256, uint256, bytes32, bytes32, Text, bytes));
         family = a[0];
         n.shape = IFamily.Shape(false, a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
         n.ropeWidth = a[7];

@@ -15,7 +15,8 @@ abstract contract Inputs {
     using Graph for Graph.Tensor;
 
     uint256 internal constant ENTRIES = 4;
-    uint256 private constant ENTRY_BYTES = 8;
+    /// @dev Four entries of eight bytes.
+    uint256 internal constant LEAF_BYTES = 32;
 
     /* TENSORS */
 
@@ -200,15 +201,21 @@ abstract contract Inputs {
         pure
         returns (uint256 token, uint256 end)
     {
+        return _entryOf(tokens.root, count, index, input.data, input.proof);
+    }
+
+    /// @notice The same of a leaf `data` under `root`. Of a prompt's token, `end` may have a flag in its top bit.
+    function _entryOf(bytes32 root, uint256 count, uint256 index, bytes calldata data, bytes32[] calldata proof)
+        internal
+        pure
+        returns (uint256 token, uint256 end)
+    {
         if (index >= count) revert IReferee.NoSuchElement(index, count);
-        if (input.data.length != ENTRIES * ENTRY_BYTES) {
-            revert IReferee.WrongDataLength(ENTRIES * ENTRY_BYTES, input.data.length);
-        }
+        if (data.length != LEAF_BYTES) revert IReferee.WrongDataLength(LEAF_BYTES, data.length);
         uint256 leaves = (count + ENTRIES - 1) / ENTRIES;
-        MerkleTree.check(tokens.root, leaves, index / ENTRIES, MerkleTree.hashLeaf(input.data), input.proof);
-        uint256 start = index % ENTRIES * ENTRY_BYTES;
-        token = uint32(bytes4(input.data[start:start + 4]));
-        end = uint32(bytes4(input.data[start + 4:start + 8]));
+        MerkleTree.check(root, leaves, index / ENTRIES, MerkleTree.hashLeaf(data), proof);
+        uint256 entry = uint64(uint256(bytes32(data)) >> (192 - 64 * (index % ENTRIES)));
+        return (entry >> 32, uint32(entry));
     }
 
     function _checkTokens(IOracle.Answer calldata ans, IReferee.Tokens calldata tokens) internal pure {

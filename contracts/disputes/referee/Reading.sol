@@ -5,9 +5,7 @@ import {Prompts} from "../../libraries/Prompts.sol";
 
 /// @title What a prompt says: bytes that its tokens spell, or three for each id (docs/text.md, "Reading").
 library Reading {
-    uint256 private constant IDS = 1;
-    uint256 private constant PARTS = 2;
-    uint256 private constant HEADER = 4;
+    uint256 private constant HEADER = Prompts.PART_HEADER_BYTES;
 
     /// @notice Bytes of a reading that are read alike; tokens never cross its ends.
     struct Part {
@@ -26,24 +24,30 @@ library Reading {
     {
         data = new bytes(prompt.length + prompt.length / HEADER + 1);
         uint256 length;
-        uint256 kind = prompt.length == 0 ? 0 : uint8(prompt[0]);
-        if (kind != PARTS) {
-            length = _append(data, 0, prompt.length == 0 ? prompt : prompt[1:], kind == IDS, prefixed, missing);
-            if (place < length) part = Part(kind == IDS, 0, length);
+        bytes1 kind = prompt.length == 0 ? Prompts.TEXT : prompt[0];
+        if (kind != Prompts.PARTS) {
+            length = _append(data, 0, prompt.length == 0 ? prompt : prompt[1:], kind == Prompts.IDS, prefixed, missing);
+            if (place < length) part = Part(kind == Prompts.IDS, 0, length);
         } else {
             for (uint256 next = 1; next + HEADER <= prompt.length;) {
-                kind = uint8(prompt[next]);
+                kind = prompt[next];
                 uint256 from = next + HEADER;
                 next = from + uint24(bytes3(prompt[next + 1:from]));
                 bytes calldata said = prompt[from:next < prompt.length ? next : prompt.length];
-                uint256 end = _append(data, length, said, kind == IDS, prefixed, missing);
-                if (place >= length && place < end) part = Part(kind == IDS, length, end);
+                uint256 end = _append(data, length, said, kind == Prompts.IDS, prefixed, missing);
+                if (place >= length && place < end) part = Part(kind == Prompts.IDS, length, end);
                 length = end;
             }
         }
         assembly ("memory-safe") {
             mstore(data, length)
         }
+    }
+
+    /// @notice Whether a prompt says nothing: there is nothing between the wrapper's tokens.
+    function isEmpty(bytes calldata prompt) internal pure returns (bool) {
+        (bytes memory data,) = of_(prompt, false, 0, 0);
+        return data.length == 0;
     }
 
     /// @dev Writes a part's reading; returns where it ends.
@@ -62,8 +66,11 @@ library Reading {
             calldatacopy(add(add(data, 0x20), length), said.offset, count)
         }
         if (!ofIds && missing != 0) {
-            for (uint256 k; k < count; ++k) {
-                if ((missing >> uint8(said[k])) & 1 == 1) data[length + k] = "?";
+            assembly ("memory-safe") {
+                let from := add(add(data, 0x20), length)
+                for { let end := add(from, count) } lt(from, end) { from := add(from, 1) } {
+                    if and(shr(byte(0, mload(from)), missing), 1) { mstore8(from, 0x3f) }
+                }
             }
         }
         return length + count;

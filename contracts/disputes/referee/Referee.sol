@@ -59,7 +59,8 @@ contract Referee is IReferee, Inputs {
     /// @inheritdoc IReferee
     function checkPrompts(ModelId model, uint256 promptBytes) external view returns (uint256 count) {
         IFamily.Numbers memory n = _numbers(model);
-        Prompts.checkIds(n.contextLength, n.prefixCount + n.suffixCount, promptBytes);
+        bool takesText = Commitments.text(pointerOf[model]).kind != 0;
+        Prompts.checkEnvelope(n.contextLength, n.prefixCount + n.suffixCount, promptBytes, takesText);
         return Graph.steps(n.shape);
     }
 

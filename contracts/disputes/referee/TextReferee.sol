@@ -1,27 +1,36 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IFamily} from "../../interfaces/IFamily.sol";
+import {IOracle} from "../../interfaces/IOracle.sol";
+import {IReferee} from "../../interfaces/IReferee.sol";
 import {ITextReferee} from "../../interfaces/ITextReferee.sol";
+import {ITokenReferee} from "../../interfaces/ITokenReferee.sol";
+import {ModelId} from "../../interfaces/Ids.sol";
 import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Prompts} from "../../libraries/Prompts.sol";
+import {RequestLib} from "../../libraries/RequestLib.sol";
+import {Commitments} from "./Commitments.sol";
 import {Cutter} from "./Cutter.sol";
+import {Inputs} from "./Inputs.sol";
 import {Reading} from "./Reading.sol";
 
 /// @title TextReferee
-contract TextReferee is ITextReferee {
+contract TextReferee is ITextReferee, Inputs {
+    using RequestLib for IOracle.Answer;
+
     uint256 private constant SENTENCEPIECE = 2;
     uint256 private constant NEVER = 0;
     uint256 private constant PLAIN = 1;
     uint256 private constant WHOLE = 2;
     uint256 private constant BYTE = 3;
     uint256 private constant NO_TOKEN = 0xffffff;
-    uint256 private constant ENTRY_NUMBERS = 10;
-    uint256 private constant ROW_ENTRIES = 4;
     uint256 private constant BEGINS = 0x80000000;
 
     /// @dev keccak256 of `oracle/engines/exact/unicode_classes.py`, `table()`.
     bytes32 public constant CLASSES_HASH = 0x294e564a6f0b7d843d845978d149567b77eeee27daf76fe5bfee0954403a5ddb;
 
+    IReferee public immutable referee;
     address public immutable classes;
 
     /// @notice The token at fault: what its leaf says, and where it stands.
@@ -47,7 +56,8 @@ contract TextReferee is ITextReferee {
         uint256 length;
     }
 
-    constructor(address classes_) {
+    constructor(IReferee referee_, address classes_) {
+        referee = referee_;
         if (classes_.codehash != CLASSES_HASH) revert WrongClasses(classes_, classes_.codehash);
         classes = classes_;
     }
@@ -55,8 +65,41 @@ contract TextReferee is ITextReferee {
     /* RULINGS */
 
     /// @inheritdoc ITextReferee
-    function isWrongText(Vocabulary calldata v, Row calldata row, bytes calldata prompt, Proof calldata shown)
-        external
+    function isWrongPrompt(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        Proof calldata shown
+    ) external view returns (bool) {
+        if (keccak256(prompt) != req.promptHash) {
+            revert ITokenReferee.WrongText(req.promptHash, keccak256(prompt));
+        }
+        _checkTokens(ans, tokens);
+        address pointer = referee.pointerOf(model);
+        Commitments.Text memory t = Commitments.text(pointer);
+        if (t.kind == 0) revert NoProof(shown.fault);
+        IFamily.Numbers memory n = Commitments.numbers(pointer);
+        Vocabulary memory v = Vocabulary({
+            kind: t.kind,
+            cutter: t.cutter,
+            wholeWords: t.wholeWords,
+            prefixed: t.prefixed,
+            missing: t.missing,
+            vocabularyRoot: n.vocabularyRoot,
+            vocabulary: n.shape.vocabulary,
+            replacement: n.replacementToken,
+            prefixCount: n.prefixCount,
+            suffixCount: n.suffixCount,
+            contextLength: n.contextLength
+        });
+        return isWrongText(v, Row(tokens.promptCount, ans.tokenCount(), tokens.root), prompt, shown);
+    }
+
+    /// @inheritdoc ITextReferee
+    function isWrongText(Vocabulary memory v, Row memory row, bytes calldata prompt, Proof calldata shown)
+        public
         view
         returns (bool)
     {
@@ -65,8 +108,7 @@ contract TextReferee is ITextReferee {
         // Where there would be no token at all, the replacement token stands for the wrapper.
         if (v.prefixCount == 0 && v.suffixCount == 0 && data.length == 0) first = 1;
         if (shown.fault == Fault.Count) {
-            return
-                row.promptCount < first + v.suffixCount || uint256(row.promptCount) + row.outputCount > v.contextLength;
+            return row.promptCount < first + v.suffixCount || row.promptCount + row.outputCount > v.contextLength;
         }
         if (row.promptCount < first + v.suffixCount) revert NoProof(shown.fault);
         uint256 last = row.promptCount - v.suffixCount;
@@ -95,7 +137,7 @@ contract TextReferee is ITextReferee {
         return _isWrongWhole(v, data, c, piece, shown);
     }
 
-    function _isWrongId(Vocabulary calldata v, bytes memory data, Reading.Part memory part, Claim memory c)
+    function _isWrongId(Vocabulary memory v, bytes memory data, Reading.Part memory part, Claim memory c)
         private
         pure
         returns (bool)
@@ -111,24 +153,24 @@ contract TextReferee is ITextReferee {
     }
 
     function _isWrongSpelling(
-        Vocabulary calldata v,
+        Vocabulary memory v,
         bytes memory data,
         Reading.Part memory part,
         Claim memory c,
         Proof calldata shown
     ) private pure returns (bool) {
         if (c.id >= v.vocabulary || c.end <= c.start || c.end > part.end) return true;
-        return !_spells(_entry(v, c.id, shown.entries[0]), data, c.start, c.end);
+        return !_spells(_shown(v, c.id, shown.entries[0]), data, c.start, c.end);
     }
 
     function _isWrongStatus(
-        Vocabulary calldata v,
-        Row calldata row,
+        Vocabulary memory v,
+        Row memory row,
         Reading.Part memory part,
         Claim memory c,
         Proof calldata shown
     ) private pure returns (bool) {
-        uint256 status = _entry(v, c.id, shown.entries[0]).status;
+        uint256 status = _shown(v, c.id, shown.entries[0]).status;
         if (status != WHOLE) return status == NEVER;
         bool ends = c.end == part.end || c.next == c.last;
         if (!ends) (,, ends) = _token(row, c.next, shown.tokens[c.shown]);
@@ -136,15 +178,15 @@ contract TextReferee is ITextReferee {
     }
 
     function _isWrongByte(
-        Vocabulary calldata v,
+        Vocabulary memory v,
         bytes memory data,
         Reading.Part memory part,
         Claim memory c,
         Proof calldata shown
     ) private pure returns (bool) {
-        Entry memory made = _entry(v, shown.other, shown.made);
+        Entry memory made = _shown(v, shown.other, shown.made);
         bool isBase = made.status == PLAIN && made.left == NO_TOKEN;
-        if (_entry(v, c.id, shown.entries[0]).status != BYTE || !isBase) revert NoProof(shown.fault);
+        if (_shown(v, c.id, shown.entries[0]).status != BYTE || !isBase) revert NoProof(shown.fault);
         uint256 from = c.start + 1 < part.start + made.length ? part.start : c.start + 1 - made.length;
         for (; from <= c.start && from + made.length <= part.end; ++from) {
             if (_spells(made, data, from, from + made.length)) return true;
@@ -155,8 +197,8 @@ contract TextReferee is ITextReferee {
     /// @dev A merge across the border comes first, if it comes before what swallows its parts on either side; on a tie
     /// the leftmost does.
     function _isWrongPair(
-        Vocabulary calldata v,
-        Row calldata row,
+        Vocabulary memory v,
+        Row memory row,
         Reading.Part memory part,
         Claim memory c,
         Proof calldata shown
@@ -167,21 +209,21 @@ contract TextReferee is ITextReferee {
         uint256 x = c.id;
         uint256 least = type(uint256).max;
         for (uint256 k; k < shown.entries.length; ++k) {
-            Entry memory swallows = _entry(v, x, shown.entries[k]);
+            Entry memory swallows = _shown(v, x, shown.entries[k]);
             (x, least) = (swallows.right, swallows.rank);
         }
         uint256 most = type(uint256).max;
         for (uint256 k; k < shown.right.length; ++k) {
-            Entry memory swallows = _entry(v, y, shown.right[k]);
+            Entry memory swallows = _shown(v, y, shown.right[k]);
             (y, most) = (swallows.left, swallows.rank);
         }
-        Entry memory made = _entry(v, shown.other, shown.made);
+        Entry memory made = _shown(v, shown.other, shown.made);
         if (made.left == NO_TOKEN || made.left != x || made.right != y) revert NoProof(shown.fault);
         return made.rank < least && made.rank <= most;
     }
 
     function _isWrongCut(
-        Row calldata row,
+        Row memory row,
         Reading.Part memory part,
         Claim memory c,
         uint256 piece,
@@ -199,13 +241,13 @@ contract TextReferee is ITextReferee {
     }
 
     function _isWrongWhole(
-        Vocabulary calldata v,
+        Vocabulary memory v,
         bytes memory data,
         Claim memory c,
         uint256 piece,
         Proof calldata shown
     ) private pure returns (bool) {
-        Entry memory made = _entry(v, shown.other, shown.made);
+        Entry memory made = _shown(v, shown.other, shown.made);
         if (!v.wholeWords || (made.status != PLAIN && made.status != WHOLE)) revert NoProof(shown.fault);
         return c.id != shown.other && _spells(made, data, c.start, piece);
     }
@@ -213,7 +255,7 @@ contract TextReferee is ITextReferee {
     /* WHAT IS SHOWN */
 
     /// @dev The token at fault.
-    function _claim(Row calldata row, uint256 first, uint256 last, Proof calldata shown)
+    function _claim(Row memory row, uint256 first, uint256 last, Proof calldata shown)
         private
         pure
         returns (Claim memory c)
@@ -225,22 +267,19 @@ contract TextReferee is ITextReferee {
         (c.id, c.end, c.begins) = _token(row, index, shown.tokens[c.shown++]);
     }
 
-    function _token(Row calldata row, uint256 index, Leaf calldata shown)
+    function _token(Row memory row, uint256 index, Leaf calldata shown)
         private
         pure
         returns (uint256 id, uint256 end, bool begins)
     {
-        uint256 leaves = (uint256(row.promptCount) + row.outputCount + ROW_ENTRIES - 1) / ROW_ENTRIES;
-        MerkleTree.check(row.root, leaves, index / ROW_ENTRIES, MerkleTree.hashLeaf(shown.data), shown.proof);
-        uint256 words = uint256(bytes32(shown.data));
-        uint256 entry = uint64(words >> (192 - 64 * (index % ROW_ENTRIES)));
-        return (entry >> 32, uint32(entry) & (BEGINS - 1), entry & BEGINS != 0);
+        (id, end) = _entryOf(row.root, row.promptCount + row.outputCount, index, shown.data, shown.proof);
+        return (id, end & (BEGINS - 1), end & BEGINS != 0);
     }
 
-    function _entry(Vocabulary calldata v, uint256 id, Leaf calldata shown) private pure returns (Entry memory) {
+    function _shown(Vocabulary memory v, uint256 id, Leaf calldata shown) private pure returns (Entry memory) {
         MerkleTree.check(v.vocabularyRoot, v.vocabulary, id, MerkleTree.hashLeaf(shown.data), shown.proof);
         uint256 numbers = uint80(bytes10(shown.data));
-        bytes calldata spelled = shown.data[ENTRY_NUMBERS:];
+        bytes calldata spelled = shown.data[Commitments.ENTRY_NUMBERS:];
         return Entry({
             status: numbers >> 72,
             left: uint24(numbers >> 48),

@@ -16,14 +16,13 @@ import {Paths} from "../Paths.sol";
 import {Commitments} from "./Commitments.sol";
 import {Graph} from "./Graph.sol";
 import {Inputs} from "./Inputs.sol";
+import {Reading} from "./Reading.sol";
 import {Sampling} from "./Sampling.sol";
 
 /// @title TokenReferee
 contract TokenReferee is ITokenReferee, Inputs {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
-
-    uint256 private constant LEAF_BYTES = 32;
 
     /// @notice An output that spells so many bytes ends there: every answer can be posted, also sealed, as no token that
     /// nodes serve spells more than 1 KiB.
@@ -144,7 +143,8 @@ contract TokenReferee is ITokenReferee, Inputs {
         return token != 0 || end != 0;
     }
 
-    /// @dev A prompt is three bytes a token, big-endian, between the wrapper's tokens.
+    /// @dev Where the vocabulary reads no text, a prompt is its kind and three bytes a token, big-endian, between the
+    /// wrapper's tokens. Else `TextReferee` judges what stands between them, and here the wrapper alone.
     function _isWrongPrompt(
         IOracle.Request calldata req,
         address pointer,
@@ -156,30 +156,38 @@ contract TokenReferee is ITokenReferee, Inputs {
         IReferee.Input[] calldata inputs
     ) private view returns (bool) {
         if (keccak256(prompt) != req.promptHash) revert WrongText(req.promptHash, keccak256(prompt));
-        uint256 count = n.prefixCount + prompt.length / Prompts.ID_BYTES + n.suffixCount;
-        if (count == 0) count = 1; // the replacement token alone
-        if (tokens.promptCount != count) return true;
-        if (index >= count) revert IReferee.NoSuchElement(index, count);
+        bool takesText = Commitments.text(pointer).kind != 0;
+        bytes calldata ids = prompt.length == 0 || takesText ? prompt[:0] : prompt[Prompts.KIND_BYTES:];
+        uint256 count = n.prefixCount + ids.length / Prompts.ID_BYTES + n.suffixCount;
+        if (takesText) {
+            // Between prefix and suffix stand as many as the answer says.
+            if (tokens.promptCount < count) return true;
+            if (count != 0 && index >= n.prefixCount && index + n.suffixCount < tokens.promptCount) {
+                revert IReferee.NoSuchElement(index, count);
+            }
+            if (count == 0 && !Reading.isEmpty(prompt)) revert IReferee.NoSuchElement(index, count);
+        } else {
+            if (count == 0) count = 1; // the replacement token alone
+            if (tokens.promptCount != count) return true;
+        }
+        if (index >= tokens.promptCount) revert IReferee.NoSuchElement(index, tokens.promptCount);
         _expectInputs(inputs, 1);
-        (uint256 token, uint256 end) = _entry(tokens, count + tokenCount, index, inputs[0]);
-        return token != _asked(pointer, n, prompt, index) || end != 0;
+        (uint256 token, uint256 end) = _entry(tokens, tokens.promptCount + tokenCount, index, inputs[0]);
+        uint256 fromEnd = tokens.promptCount - index;
+        if (index < n.prefixCount) return token != Commitments.wrapperToken(pointer, n, index) || end != 0;
+        if (fromEnd <= n.suffixCount) {
+            uint256 place = n.prefixCount + n.suffixCount - fromEnd;
+            return token != Commitments.wrapperToken(pointer, n, place) || end != 0;
+        }
+        return token != _named(n, ids, index - n.prefixCount) || end != 0;
     }
 
-    /// @dev Token `index` of the one reading that a prompt has, whatever its bytes.
-    function _asked(address pointer, IFamily.Numbers memory n, bytes calldata prompt, uint256 index)
-        private
-        view
-        returns (uint256 token)
-    {
-        if (index < n.prefixCount) return Commitments.wrapperToken(pointer, n, index);
-        uint256 start = (index - n.prefixCount) * Prompts.ID_BYTES;
-        if (start + Prompts.ID_BYTES <= prompt.length) {
-            token = uint24(bytes3(prompt[start:start + Prompts.ID_BYTES]));
-            return token < n.shape.vocabulary ? token : n.replacementToken;
-        }
-        uint256 wrapper = index - prompt.length / Prompts.ID_BYTES;
-        if (wrapper < n.prefixCount + n.suffixCount) return Commitments.wrapperToken(pointer, n, wrapper);
-        return n.replacementToken;
+    /// @dev Token `index` of a prompt of ids, whatever its bytes; the replacement token where there is none.
+    function _named(IFamily.Numbers memory n, bytes calldata ids, uint256 index) private pure returns (uint256 token) {
+        uint256 start = index * Prompts.ID_BYTES;
+        if (start + Prompts.ID_BYTES > ids.length) return n.replacementToken;
+        token = uint24(bytes3(ids[start:start + Prompts.ID_BYTES]));
+        return token < n.shape.vocabulary ? token : n.replacementToken;
     }
 
     /// @dev An output ends with its first stop token, or where it is full, or holds as many tokens as it may.
@@ -227,7 +235,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         if (Commitments.isStop(pointer, n, token)) return end != start;
         bytes32 leaf = MerkleTree.hashLeaf(inputs[2].data);
         MerkleTree.check(n.vocabularyRoot, n.shape.vocabulary, token, leaf, inputs[2].proof);
-        return keccak256(inputs[2].data) != keccak256(output[start:end]);
+        return keccak256(inputs[2].data[Commitments.ENTRY_NUMBERS:]) != keccak256(output[start:end]);
     }
 
     /* OPENINGS */

@@ -18,12 +18,14 @@ from oracle.engines.exact.batch import Batch, Read, Work
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.lookup import Lookup
 from oracle.engines.exact.model import Cache, Chunk, Forward
+from oracle.engines.exact.text_prompts import asked
 from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.vocabulary import Vocabulary, text_table
 from oracle.engines.exact.weights import load as load_weights
-from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers, reading
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers
 from oracle.engines.sampling import gumbel, inverse_temperature
 from oracle.errors import BadModelFile, PromptTooLong
-from oracle.merkle.tokens import Tokens, tokens_root
+from oracle.merkle.tokens import Tokens, tokens_root, unmarked
 from oracle.models import gguf
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
@@ -46,17 +48,17 @@ class ExactEngine(InProcess):
         device: Device,
         on_progress: OnProgress = lambda what, done, total: None,
         *,
-        prompt_ids: bool = False,
+        for_game: bool = False,
         cache_bytes: int = CACHE_BYTES,
         guesses: bool = True,
     ) -> None:
-        """prompt_ids: prompts are token ids (`merkle/tokens.py`), as the dispute game wants them.
+        """for_game: prompts are in envelopes (docs/text.md), and roots commit to them, as the dispute game wants it.
         cache_bytes: most memory for keys and values, unless a single job needs more.
         guesses: whether to guess at what answers quote (`lookup.py`).
 
         Raises BadModelFile, and WrongNumbers where the device computes something else than the specification."""
         self._file, self._manifest, self._device = file, manifest, device
-        self._on_progress, self._prompt_ids, self._guesses = on_progress, prompt_ids, guesses
+        self._on_progress, self._for_game, self._guesses = on_progress, for_game, guesses
         self_test.check(device.forward)
         file.verify(self._on_hash)
         on_progress("load", 0, 1)
@@ -65,7 +67,10 @@ class ExactEngine(InProcess):
         header = gguf.read(file.path)
         self._tokenizer = Tokenizer(header)
         check_manifest(manifest, self._tokenizer.pieces, weights.architecture.context)
-        if not prompt_ids:
+        self._words: Vocabulary | None = None
+        if for_game:
+            self._words = text_table(header)
+        else:
             check_vocabulary(header)
         self._markers = markers(header, manifest)
         self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
@@ -87,8 +92,8 @@ class ExactEngine(InProcess):
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length
-        if self._prompt_ids:
-            read = reading(prompt, self._manifest, self._vocabulary)
+        if self._for_game:
+            read = asked(prompt, self._words, self._manifest, self._vocabulary)
         elif len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
             raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
         else:
@@ -102,6 +107,7 @@ class ExactEngine(InProcess):
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
         limit = self._begin(prompt, params)
+        prompt = [TokenId(token) for token in unmarked(prompt)]
         shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         judged = output[: shape.position]
         wrong = self._batch.run(self._checking(prompt, judged, params), len(prompt) + len(judged), the_job())
@@ -145,13 +151,14 @@ class ExactEngine(InProcess):
         return tokens if same else None
 
     def _root(self, prompt: Sequence[TokenId], tokens: Sequence[TokenId]) -> bytes:
-        if not self._prompt_ids:
+        if not self._for_game:
             return tokens_root(tokens)
         return Tokens.spelled(prompt, tokens, [len(self.detokenize([token])) for token in tokens]).root
 
     def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""
         limit = self._begin(prompt, params)
+        prompt = [TokenId(token) for token in unmarked(prompt)]
         return self._batch.run(self._generating(prompt, params, text, limit), len(prompt) + limit, the_job())
 
     def _generating(
@@ -186,7 +193,7 @@ class ExactEngine(InProcess):
         """Returns the most tokens an output may hold."""
         self._file.verify(self._on_hash)
         limit = output_limit(prompt, self._manifest.context_length, params)
-        if not all(0 <= token < self._vocabulary for token in prompt):
+        if not all(0 <= token < self._vocabulary for token in unmarked(prompt)):
             raise BadModelFile("the prompt holds token ids outside the model's vocabulary")
         return limit
 
@@ -225,5 +232,5 @@ def load(arguments: dict[str, Any], on_progress: OnProgress) -> ExactEngine:
     manifest = Manifest.from_json(arguments["manifest"])
     device = Device.named(arguments["device"], arguments["threads"])
     file = ModelFile.of(manifest, arguments["path"])
-    options = {name: arguments[name] for name in ("prompt_ids", "cache_bytes") if name in arguments}
+    options = {name: arguments[name] for name in ("for_game", "cache_bytes") if name in arguments}
     return ExactEngine(file, manifest, device, on_progress, **options)

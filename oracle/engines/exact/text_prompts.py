@@ -11,7 +11,7 @@ from enum import IntEnum
 from itertools import pairwise
 
 from oracle.engines.exact.vocabulary import Token, Vocabulary
-from oracle.merkle.tokens import ID_BYTES, prompt_ids
+from oracle.merkle.tokens import ID_BYTES, ids_in, marked
 from oracle.models.manifest import Manifest
 
 LENGTH_BYTES = 3
@@ -33,7 +33,7 @@ def text_prompt(text: bytes) -> bytes:
 
 
 def parts_prompt(parts: Sequence[tuple[PromptKind, bytes]]) -> bytes:
-    """A row of texts and of ids (three bytes each, `prompt_bytes`). Raises OverflowError for a part of 16 MiB."""
+    """A row of texts and of ids (`id_bytes`). Raises OverflowError for a part of 16 MiB."""
     return bytes([PromptKind.PARTS]) + b"".join(
         bytes([kind]) + len(data).to_bytes(LENGTH_BYTES, "big") + data for kind, data in parts
     )
@@ -63,7 +63,7 @@ class Reading:
 def read_prompt(prompt: bytes, vocabulary: Vocabulary) -> Reading:
     """The one reading of any bytes."""
     data, bounds, kinds = b"", [0], list[bool]()
-    for of_ids, part in _parts(prompt):
+    for of_ids, part in parts_of(prompt):
         data += part[: len(part) // ID_BYTES * ID_BYTES] if of_ids else vocabulary.read(part)
         if len(data) > bounds[-1]:
             kinds.append(of_ids)
@@ -71,7 +71,7 @@ def read_prompt(prompt: bytes, vocabulary: Vocabulary) -> Reading:
     return Reading(data, tuple(Part(of_ids, *ends) for of_ids, ends in zip(kinds, pairwise(bounds), strict=True)))
 
 
-def _parts(prompt: bytes) -> Iterator[tuple[bool, bytes]]:
+def parts_of(prompt: bytes) -> Iterator[tuple[bool, bytes]]:
     """(whether it is ids, its bytes). A part that says it is longer than the prompt ends with it; a rest that is too
     short to begin one is ignored."""
     if prompt[:1] != bytes([PromptKind.PARTS]):
@@ -85,13 +85,27 @@ def _parts(prompt: bytes) -> Iterator[tuple[bool, bytes]]:
         at = end
 
 
+def asked(prompt: bytes, vocabulary: Vocabulary | None, manifest: Manifest, size: int) -> list[int]:
+    """The tokens before an answer, wrapper included, with their marks (`merkle/tokens.py`): the one reading, whatever
+    the bytes.
+
+    vocabulary: None if it reads no text; a prompt is then its kind and ids, and nothing is marked. size: how many
+    tokens the model has.
+    """
+    if vocabulary is not None:
+        tokens = prompt_tokens(read_prompt(prompt, vocabulary), vocabulary, manifest)
+        return [marked(token.id, token.end, begins=token.begins) for token in tokens]
+    ids = (token if token < size else manifest.replacement_token for token in ids_in(prompt[1:]))
+    return manifest.wrapped(list(ids))
+
+
 def prompt_tokens(reading: Reading, vocabulary: Vocabulary, manifest: Manifest) -> list[Token]:
     """The tokens before an answer, wrapper included, with their ends in the reading; 0 for the wrapper's."""
     inner: list[Token] = []
     for part in reading.parts:
         data = reading.data[part.start : part.end]
         if part.of_ids:
-            ids = (known(token, vocabulary, manifest) for token in prompt_ids(data))
+            ids = (known(token, vocabulary, manifest) for token in ids_in(data))
             inner += (Token(token, part.start + ID_BYTES * count, False) for count, token in enumerate(ids, 1))
         else:
             inner += (Token(token.id, part.start + token.end, token.begins) for token in vocabulary.encode(data))

@@ -12,7 +12,7 @@ and each two neighbours are their text's: until the first merge across a border,
 
 import heapq
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -243,6 +243,19 @@ class Vocabulary:
                 if early and (other == 0 or rank <= self.entries[rights[other - 1]].rank):
                     return depth, other, z
         return None
+
+
+def text_table(header: Gguf) -> Vocabulary | None:
+    """By which the file's vocabulary reads text; None if texts cannot be judged by one."""
+    try:
+        return table(header)
+    except BadModelFile:
+        return None
+
+
+def unread(pieces: Iterable[bytes]) -> tuple[Entry, ...]:
+    """Entries of a vocabulary that reads no text, of what each token spells in an output."""
+    return tuple(Entry(Status.NEVER, *UNMERGED, piece) for piece in pieces)
 
 
 _Priority = Callable[[bytes, bytes], float | None]

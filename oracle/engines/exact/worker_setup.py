@@ -14,14 +14,14 @@ def exact_setup(
     threads: int | None = None,
     gpu: str | None = None,
     *,
-    prompt_ids: bool = False,
+    for_game: bool = False,
     model_fd: int | None = None,
     cache_bytes: int | None = None,
 ) -> WorkerSetup:
     """A worker that serves `manifest` from `path` in integers.
 
     threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
-    prompt_ids: prompts are token ids.
+    for_game: as `ExactEngine` has it.
     cache_bytes: most memory for keys and values; None for the engine's own limit.
     model_fd: what workers inherit; `path` is then its name in them (`MeasuredModel.passed_path`).
     """
@@ -30,7 +30,7 @@ def exact_setup(
         "path": str(path.resolve() if model_fd is None else path),
         "threads": threads,
         "device": "cpu" if gpu is None else "cuda",
-        "prompt_ids": prompt_ids,
+        "for_game": for_game,
     }
     if cache_bytes is not None:
         arguments["cache_bytes"] = cache_bytes

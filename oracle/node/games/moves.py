@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from oracle.chain.services import GameTerms
-from oracle.disputes import faults, reading
+from oracle.disputes import reading, token_referee
 from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
@@ -102,9 +102,9 @@ class Moves:
         """Refutes tokens that are at fault; else names the first that the model does not choose."""
         request, known = matter.record.request, self._knowledge(matter)
         asked, said = matter.record.prompt, matter.posted.output
-        fault = faults.find(tokens, asked, said, known.manifest, known.model, request.max_tokens)
+        fault = token_referee.find(tokens, asked, said, known.manifest, known.model, request.max_tokens)
         if fault is not None:
-            return faults.refuting(matter.claim, tokens.words, fault)
+            return token_referee.refuting(matter.claim, tokens.words, fault)
         prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
         verdict = matter.engine.check(prompt, output, matter.claim.params)
         if verdict.position is None:
@@ -116,9 +116,9 @@ class Moves:
         told = self._told_tokens(matter)
         if told is not None:
             return self._accusation(matter, told, "pickPosition")
-        own, model = self._own_tokens(matter), self._knowledge(matter).model
+        own, known = self._own_tokens(matter), self._knowledge(matter)
         asked, said = matter.record.prompt, matter.posted.output
-        return reading.move(state, matter.openings, own, matter.claim, asked, said, model)
+        return reading.move(state, matter.openings, own, matter.claim, asked, said, known.model, known.manifest)
 
     def _tokens_of(self, matter: Matter, case: CaseId | None = None) -> Tokens | None:
         """The ids that the answer commits to, as far as they can be told from its text, or its node has shown them.

@@ -242,18 +242,25 @@ _JUDGES = {
 }
 
 
-def find(case: Case) -> TextProof | None:
-    """The first fault of the tokens; None if they are the prompt's."""
+def find(case: Case, known: int | None = None) -> TextProof | None:
+    """The first fault of the tokens; None if they are the prompt's.
+
+    known: how many are, if not all. Then None if those show no fault; what stands for the others begins pieces, so that
+    no fault shows by it.
+    """
     if is_wrong(case, TextProof(TextFault.COUNT)):
         return TextProof(TextFault.COUNT)
+    known = len(case.tokens) if known is None else known
     for index in [*range(case.first), *range(case.last, len(case.tokens))]:
-        if _wrapper(case, shown := TextProof(TextFault.WRAPPER, index)):
+        if index < known and _wrapper(case, shown := TextProof(TextFault.WRAPPER, index)):
             return shown
     walk = _Walk(case)
-    for index in range(case.first, case.last):
+    for index in range(case.first, min(case.last, known)):
         found = _fault_at(case, index, walk)
         if found is not None:
             return found
+    if known < case.last:
+        return None
     return TextProof(TextFault.END) if is_wrong(case, TextProof(TextFault.END)) else None
 
 

@@ -15,7 +15,7 @@ from disputes.claims import OUTPUT, WRAPPERS, Liar, case, manifest, prompt
 from exact import invented
 from rig.real import smollm2
 
-from oracle.disputes.text_faults import Case, TextFault, TextProof, find, is_wrong
+from oracle.disputes.text_referee import Case, TextFault, TextProof, find, is_wrong
 from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, read_prompt, text_prompt
 from oracle.engines.exact.vocabulary import Token, Vocabulary, table
 from oracle.errors import BadProof
