@@ -27,6 +27,7 @@ from oracle.cli.connection import Network
 from oracle.models.shipped import SHIPPED_MODEL
 
 ID, ADDRESS = "0x" + "ab" * 32, "0x" + "cd" * 20
+TREE = typer.main.get_command(app)  # made once: the tests' runner makes all commands anew for each call
 DEPLOYMENT = Deployment(31337, 0, *(Web3.to_checksum_address("0x" + digit * 40) for digit in "123456789"))
 
 
@@ -69,6 +70,7 @@ def endpoint(chain: Anvil) -> Iterator[FaultRpc]:
 @pytest.fixture
 def world(tmp_path: Path, chain: Anvil, endpoint: FaultRpc, monkeypatch: pytest.MonkeyPatch) -> World:
     endpoint.heal()
+    monkeypatch.setattr("typer.testing._get_command", lambda _: TREE)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     for name in ("DIDYMA_RPC_URLS", "DIDYMA_DEPLOYMENT", "DIDYMA_CONFIG", "DIDYMA_MODELS"):
         monkeypatch.delenv(name, raising=False)
@@ -135,7 +137,7 @@ LINES: dict[str, list[str]] = {
 
 def tree(command: Any = None, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
     """Every command by its words."""
-    command = typer.main.get_command(app) if command is None else command
+    command = TREE if command is None else command
     for name, sub in getattr(command, "commands", {}).items():
         yield from tree(sub, (*path, name))
     if not hasattr(command, "commands"):
@@ -162,7 +164,7 @@ def test_help__every_command_and_parameter__explains_itself():
         for name, sub in getattr(command, "commands", {}).items():
             yield from walk(sub, f"{path} {name}")
 
-    assert list(walk(typer.main.get_command(app), "didyma")) == []
+    assert list(walk(TREE, "didyma")) == []
 
 
 NO_JSON = {
