@@ -3,6 +3,8 @@
 The tests deploy what `schemata.py` built, on chains that take contracts of any size. `hunt.py` has the rest.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import disputes.stand
@@ -23,13 +25,29 @@ class Kept(rig.anvil.Anvil):
         CHAINS.append(self)
 
 
-def _switch(number: int) -> None:
-    """On every chain that still runs."""
+def _living() -> list[rig.anvil.Anvil]:
+    """Chains that still run."""
     for chain in list(CHAINS):
         try:
-            chain.rpc("anvil_setBalance", SWITCH, hex(number))
+            chain.height()
         except OSError:
             CHAINS.remove(chain)
+    return CHAINS
+
+
+def _switch(number: int) -> None:
+    for chain in _living():
+        chain.rpc("anvil_setBalance", SWITCH, hex(number))
+
+
+@contextmanager
+def _apart() -> Iterator[None]:
+    kept = [(chain, chain.rpc("evm_snapshot")) for chain in _living()]
+    try:
+        yield
+    finally:
+        for chain, snapshot in kept:
+            chain.rpc("evm_revert", snapshot)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,4 +55,4 @@ def pytest_configure(config: pytest.Config) -> None:
     disputes.stand.BUILDS.insert(0, folder / "out")
     rig.anvil.PROGRAM = folder / "bin/anvil"
     rig.anvil.Anvil = Kept  # type: ignore[misc]
-    config.pluginmanager.register(Hunt(folder, config.getoption("--mutants-for"), _switch, by_file=True), "hunt")
+    config.pluginmanager.register(Hunt(folder, config.getoption("--mutants-for"), _switch, apart=_apart), "hunt")

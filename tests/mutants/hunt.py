@@ -11,6 +11,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Callable, Set
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,12 @@ class Hunt:
         seconds: float,
         switch: Callable[[int], None],
         prepared: Set[str] = frozenset(),
-        by_file: bool = False,
+        apart: Callable[[], AbstractContextManager[None]] | None = None,
     ) -> None:
         """switch: turns a mutant on, with zero none. prepared: fixtures of a test alone that the mutant is on for.
-        by_file: tests of one file come together, since what they share costs time."""
+        apart: takes back what happens in it, for tests that share a chain by file and leave something behind."""
         self.folder, self._for, self._switch, self._prepared = folder, seconds, switch, prepared
-        self._by_file = by_file
+        self._apart, self._by_file = apart or nullcontext, apart is not None
         self.mutant = 0
         self.ready: list[Any] = []
         self.seconds: dict[Any, float] = {}
@@ -134,10 +135,9 @@ class Hunt:
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtest_call(self) -> Any:
-        if not self.mutant:
-            return (yield)
-        self._switch(self.mutant)
-        try:
-            return (yield)
-        finally:
-            self._switch(0)
+        with self._apart():
+            self._switch(self.mutant)
+            try:
+                return (yield)
+            finally:
+                self._switch(0)
