@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from _pytest.runner import runtestprotocol
 
-MOST_SECONDS = 20
-"""That a test may take, so that a mutant which nobody notices costs a minute or two."""
+MOST_SECONDS = 4
+"""That a test may take, so that a change which nobody notices costs a minute."""
 
 
 def add_options(parser: pytest.Parser) -> None:
