@@ -111,12 +111,15 @@ def pass_to(duel, time):
 
 
 def opened_or_not(duel, game):
-    """What is open where a game stands, as far as it is a list."""
+    """What is open where a game stands, as far as it is a list; at some of the tokens, the nodes above all."""
+    state = duel.rules.game(game)
+    at_tokens = state.stage is Stage.VALUES and not state.positions
     try:
-        nodes = duel.rules.opened(game)
+        above = (Stage.TOKENS, 0, 0, 0, 0, 0)
+        nodes = duel.rules.answers[game[0]].openings[above] if at_tokens else duel.rules.opened(game)
     except KeyError:
         return (bytes(32), bytes(32))
-    is_list = isinstance(nodes[0], bytes) and len(nodes[0]) == 32 and duel.rules.game(game).stage is not Stage.VALUES
+    is_list = isinstance(nodes[0], bytes) and len(nodes[0]) == 32 and (at_tokens or state.stage is not Stage.VALUES)
     return nodes if is_list else (bytes(32), bytes(32))
 
 
