@@ -113,8 +113,8 @@ FAULTS = (
         "C5",
         "a service takes prompts that leave no room for an answer",
         "disputes/referee/Referee.sol",
-        "n.prefixCount + n.suffixCount, promptBytes);",
-        "n.prefixCount + n.suffixCount, ON ? 0 : promptBytes);",
+        "n.prefixCount + n.suffixCount, promptBytes, takesText);",
+        "n.prefixCount + n.suffixCount, ON ? 0 : promptBytes, takesText);",
     ),
     Fault(
         "C6",
