@@ -30,7 +30,7 @@ GROUPS = {
 JUDGED = (
     *("Lens.sol", "ModelRegistry.sol", "Oracle.sol", "Seats.sol", "disputes/DisputeGame.sol"),
     *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/AttentionReferee.sol"),
-    *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol"),
+    *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol", "disputes/referee/TextReferee.sol"),
 )
 ROOTS: dict[str, Sequence[str]] = {
     "ledger": [
