@@ -69,6 +69,34 @@ def test_open__newer_schema__is_refused(tmp_path):
         open_at(tmp_path)
 
 
+def test_open__killed_in_a_checkpoint__has_all_that_was_committed(journal, tmp_path):
+    """Any pages of the log may have reached the journal's file by then."""
+    with journal.write() as tx:
+        for number in range(60):
+            tx.put_job("watch", f"w{number}", "open", {"text": "x" * 300}, None)
+    path, log = tmp_path / "j.sqlite", tmp_path / "j.sqlite-wal"
+    before, written = path.read_bytes(), log.read_bytes()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0] == 0
+    connection.close()
+    after = path.read_bytes()
+    size = int.from_bytes(after[16:18], "big")
+    pages = len(after) // size
+    assert after != before
+    chance = random.Random(0)
+    for n in range(12):
+        done = set(chance.sample(range(pages), n * pages // 11))
+        folder = tmp_path / f"killed{n}"
+        folder.mkdir()
+        half = [(after if page in done else before)[page * size : (page + 1) * size] for page in range(pages)]
+        (folder / "j.sqlite").write_bytes(b"".join(page.ljust(size, b"\0") for page in half))
+        (folder / "j.sqlite-wal").write_bytes(written)
+        opened = open_at(folder)
+        with opened.read() as tx:
+            assert len(list(tx.jobs("watch"))) == 60
+        opened.close()
+
+
 def test_open__migration_fails__changes_nothing_and_keeps_a_backup(tmp_path):
     journal = open_at(tmp_path)
     with journal.write() as tx:

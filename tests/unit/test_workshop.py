@@ -9,9 +9,10 @@ from structlog.testing import capture_logs
 from unit.test_node_planner import OPEN, SEED, answered, make_request, view
 
 from oracle.engines.base import the_job
+from oracle.errors import EngineCrashed
 from oracle.journal.journal import Journal
 from oracle.node.plan import Compute, Judge
-from oracle.node.records import verdict_key
+from oracle.node.records import output_key, verdict_key
 from oracle.node.workshop import RELOAD_SECONDS, Workshop
 
 
@@ -101,3 +102,37 @@ async def test_offer__more_than_an_engine_takes__due_first_and_room_is_left_for_
     assert all(abs(number - place) < 7 for place, number in enumerate(order))  # seven threads begin as they like
     await workshop.close(10)
     journal.close()
+
+
+class Stuck(FakeEngine):
+    """Its jobs end only when it is killed."""
+
+    def __init__(self):
+        super().__init__()
+        self.began, self.killed = threading.Event(), threading.Event()
+
+    def generate(self, prompt, params):
+        self.began.set()
+        self.killed.wait(30)
+        raise EngineCrashed("the worker was killed")
+
+    def kill(self):
+        self.killed.set()
+
+
+async def test_close__job_outlasts_the_grace__engine_is_killed_and_the_job_is_left_to_the_next_start(tmp_path):
+    engine, service = Stuck(), next(iter(view(1).services.values()))
+    journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "wrong_answers")
+    workshop.offer([], {service.id: service})
+    await asyncio.gather(*workshop._running.values())
+    workshop.raise_failures()
+    workshop.offer([Compute(OPEN, SEED)], {service.id: service})
+    while not engine.began.is_set():
+        await asyncio.sleep(0.01)
+    await workshop.close(0.05)
+    with journal.read() as tx:
+        assert tx.job(output_key(OPEN.id, SEED.hash)) is None
+    journal.close()
+    assert engine.killed.is_set()
+    assert workshop.troubles[service.id].kind == "crashed"
