@@ -7,6 +7,7 @@ how it ended, goes on top of the table in docs/proofs.md; a part that fails fail
 """
 
 import argparse
+import ast
 import os
 import re
 import subprocess
@@ -34,6 +35,7 @@ DOCUMENT_SETS = 2_000
 BATCHES = 60
 CLAIMS = 100_000  # of each vocabulary
 LIVES = 200
+SOAK_SECONDS = 3_600
 SIEGE_PACE = 1.0  # seconds to a block, of twelve on the chain
 
 
@@ -108,14 +110,28 @@ def mutants(seed: int) -> str:
 
 
 def daemon(seed: int) -> str:
-    """A real daemon through any order of faults: six lives, each with every move three times."""
-    environment = {**os.environ, "SIM_SEED": str(seed), "SIM_RUNS": "6", "SIM_ROUNDS": "3"}
+    """A real daemon through any order of faults and disputes: six lives, each with every move three times."""
+    return f"6 lives, {daily(seed, 6, 3)['turns of the daemon']} turns of the daemon, every promise kept"
+
+
+def daily(seed: int, lives: int, rounds: int) -> dict[str, int]:
+    """How often what happened in so many lives, each with every move so many times."""
+    environment = {**os.environ, "SIM_SEED": str(seed), "SIM_RUNS": str(lives), "SIM_ROUNDS": str(rounds)}
     command = [sys.executable, "-m", "pytest", "-p", "no:ape_test", "tests/sim/test_machine.py"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise AssertionError(done.stdout + done.stderr)
-    (turns,) = re.findall(r"'turns of the daemon': (\d+)", done.stdout)
-    return f"6 lives, {turns} turns of the daemon, every promise kept"
+    (said,) = re.findall(r"^seed \d+: (\{.*\})$", done.stdout, re.MULTILINE)
+    return dict(ast.literal_eval(said))
+
+
+def soak(seed: int) -> str:
+    """Two lives of the same, with every move twice, for more than an hour of the chain's time each."""
+    played = daily(seed, 2, 2)
+    seconds, turns = played["seconds of the chain"], played["turns of the daemon"]
+    if seconds < 2 * SOAK_SECONDS:
+        raise AssertionError(f"no more than {seconds} s of the chain's time")
+    return f"{seconds} s of the chain's time, {turns} turns of the daemon, every promise kept"
 
 
 def put_back(seed: int) -> str:
@@ -135,6 +151,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "faults": faults,
     "mutants": mutants,
     "daemon": daemon,
+    "soak": soak,
     "daemon-faults": put_back,
     "siege": partial(besieged, force=WHOLE),
     "flood": partial(besieged, force=FLOOD),

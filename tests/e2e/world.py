@@ -37,6 +37,7 @@ from oracle.models.manifest import Manifest
 from oracle.node import secret
 from oracle.node.assembly import open_journal
 from oracle.node.daemon import Node
+from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
 MANIFEST = Manifest("fake", b"\x11" * 32, 1000, "", 8192, (), (), (256,), 63)
@@ -186,11 +187,12 @@ async def make_node(
     rpc: Rpc | None = None,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
+    engine_of: Callable[[ServiceRecord], Any] | None = None,
     **changes: Any,
 ) -> Node:
     """A node with a key in memory; the same folder again is a restart. Without an account it runs dry.
 
-    rpc: other endpoints than the world's chain.
+    engine: of all its services, unless `engine_of` says otherwise. rpc: other endpoints than the world's chain.
     """
     folder.mkdir(parents=True, exist_ok=True)
     if account is not None:
@@ -205,7 +207,7 @@ async def make_node(
         operator=signer,
         disputer=None if disputer is None else LocalSigner(disputer),
         node_secret=None if signer is None else await secret.derive(signer, CHAIN_ID),
-        engine_factory=lambda service: engine or FakeEngine(),
+        engine_factory=engine_of or (lambda service: engine or FakeEngine()),
         clock=clock,
         wall=wall,
     )
@@ -284,6 +286,46 @@ def by_panel(deployment: Deployment) -> dict[str, Any]:
     return {"arbiter": deployment.panel, "arbiter_terms": panel.encoded()}
 
 
+def seated(
+    chain: Anvil | Local,
+    client: OracleClient,
+    manifest: Manifest,
+    judging: dict[str, Any],
+    *,
+    window_seconds: int = WINDOW,
+    deposit_wei: int = 3 * ETHER,
+) -> ServiceId:
+    """Opens a service and fills five seats of five owners, active at once. judging: its arbiter and the terms of it."""
+    w3, in_game = client.w3, judging["arbiter"] == client.deployment.game
+    longest = longest_asked(manifest) if in_game else longest_prompt(manifest)
+    terms = Terms(
+        model=manifest.model_id,
+        **{"attester": NOBODY, "attester_terms": b"", **judging},
+        bond_wei=ETHER,
+        seat_wei=2 * ETHER,
+        miss_penalty_wei=ETHER // 1000,
+        base_price_wei=ETHER // 100,
+        byte_price_wei=10**12,
+        token_price_wei=10**13,
+        max_prompt_bytes=min(4_096, longest),
+        max_tokens=64,
+        turn_seconds=TURN,
+        window_seconds=window_seconds,
+        lifetime_seconds=LIFETIME,
+        min_owners=3,
+        value_cap_wei=ETHER,
+    )
+    devnet.open_service(client, manifest, terms)
+    for account in NODES:
+        own = OracleClient(w3, client.deployment, account)
+        own.send(own.oracle.functions.join(terms.service_id(), account.address), deposit_wei)
+    chain.rpc("evm_setNextBlockTimestamp", w3.eth.get_block("latest")["timestamp"] + LIFETIME + 10)
+    chain.mine()
+    for seat in range(len(NODES)):
+        client.send(client.oracle.functions.activate(terms.service_id(), seat))
+    return ServiceId(terms.service_id())
+
+
 @contextmanager
 def world(
     manifest: Manifest = MANIFEST,
@@ -300,37 +342,10 @@ def world(
         w3 = chain.w3()
         deployment = devnet.deploy(w3)
         client = OracleClient(w3, deployment, DAPP)
-        judging = judged(deployment)
-        in_game = judging["arbiter"] == deployment.game
-        longest = longest_asked(manifest) if in_game else longest_prompt(manifest)
-        terms = Terms(
-            model=manifest.model_id,
-            **{"attester": NOBODY, "attester_terms": b"", **judging},
-            bond_wei=ETHER,
-            seat_wei=2 * ETHER,
-            miss_penalty_wei=ETHER // 1000,
-            base_price_wei=ETHER // 100,
-            byte_price_wei=10**12,
-            token_price_wei=10**13,
-            max_prompt_bytes=min(4_096, longest),
-            max_tokens=64,
-            turn_seconds=TURN,
-            window_seconds=WINDOW,
-            lifetime_seconds=LIFETIME,
-            min_owners=3,
-            value_cap_wei=ETHER,
-        )
-        devnet.open_service(client, manifest, terms)
-        for account in NODES:
-            own = OracleClient(w3, deployment, account)
-            own.send(own.oracle.functions.join(terms.service_id(), account.address), 3 * ETHER)
-        chain.rpc("evm_setNextBlockTimestamp", w3.eth.get_block("latest")["timestamp"] + LIFETIME + 10)
-        chain.mine()
-        for seat in range(len(NODES)):
-            client.send(client.oracle.functions.activate(terms.service_id(), seat))
+        service = seated(chain, client, manifest, judged(deployment))
         chain.rpc("evm_setAutomine", False)
         chain.mine(10)
-        yield World(chain, deployment, terms.service_id(), client)
+        yield World(chain, deployment, service, client)
 
 
 @contextmanager

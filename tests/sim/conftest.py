@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 
 import pytest
-from e2e.world import World
-from rig.sim.play import simulated
+from rig.sim.play import Earth, simulated
 
 
 @pytest.fixture(scope="session")
-def earth() -> Iterator[World]:
+def earth() -> Iterator[Earth]:
     with simulated() as made:
         yield made

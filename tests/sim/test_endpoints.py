@@ -1,18 +1,20 @@
 """A real daemon behind endpoints and on chains of many kinds: what each lacks costs time, never a request."""
 
+import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.world import World, make_node
+from e2e.world import TURN, make_node
 from rig.fake_engine import FakeEngine
 from rig.sim.deaths import deaths
 from rig.sim.faults import SimEndpoint, connected
-from rig.sim.play import DISPUTER, OPERATOR, Play
+from rig.sim.opponents import Opponents
+from rig.sim.play import DISPUTER, FINALITY, OPERATOR, Earth, Play
 from rig.sim.pool import decode
 from rig.sim.rpc import BAD_PARAMS, NO_METHOD, SERVER, RpcError
 from rig.sim.strangers import Strangers
@@ -32,7 +34,7 @@ GWEI = 10**9
 class Rig:
     """One or two daemons, and somebody who asks."""
 
-    def __init__(self, earth: World, folder: Path, fates: Any) -> None:
+    def __init__(self, earth: Earth, folder: Path, fates: Any) -> None:
         self.earth, self.folder, self.fates = earth, folder, fates
         self.plays: list[Play] = []
         self.strangers = Strangers(earth)
@@ -51,12 +53,12 @@ class Rig:
         for endpoint in self.play.endpoints:
             endpoint.serve = _changed(endpoint.serve, method, instead)
 
-    def live_until(self, request: int, *statuses: str, most: int = 80) -> int:
+    def live_until(self, request: int, *statuses: str, most: int = 80, seconds: int = 1) -> int:
         """Lives until a request has one of these statuses. Returns how many blocks that took."""
         for blocks in range(most):
             if self.earth.status(request) in statuses:
                 return blocks
-            self.play.live(1)
+            self.play.live(1, seconds)
         raise AssertionError(f"{self.earth.status(request)} after {most} blocks; {self.troubles}")
 
     def bid_up_to_half(self) -> None:
@@ -83,7 +85,7 @@ def lacking(_ask: Any, _params: Any) -> Any:
 
 
 @pytest.fixture
-def rig(earth: World, tmp_path: Path) -> Iterator[Rig]:
+def rig(earth: Earth, tmp_path: Path) -> Iterator[Rig]:
     earth.chain.rpc("evm_revert", "0x0")
     earth.chain.sim.random.seed(0)
     with deaths() as fates:
@@ -146,7 +148,7 @@ async def test_n3_check__ten_blocks_at_once__finds_the_services(rig, tmp_path):
     found = await read_services(
         settings, Contracts.at(rig.earth.deployment), rpc, await rpc.head(), lambda *blocks: told.append(blocks)
     )
-    assert [record.id for record in found] == [rig.earth.service]
+    assert [record.id for record in found] == [rig.earth.service, rig.earth.arena.earth.service]
     assert len(told) > 2
     assert told[-1][0] == told[-1][1]
 
@@ -184,6 +186,144 @@ def test_n5_round__block_comes_with_every_fourth_call__node_answers_all_the_same
     for _ in range(4):
         rig.play.work()
     assert rig.earth.status(request) in ("answered", "final")
+
+
+# -- the blocks that seeds come from -----------------------------------------------------------------------------------
+
+
+def test_seed_block__another_one_than_was_applied__gives_no_seed(rig):
+    """All endpoints show it by its number, as endpoints do that serve a fork."""
+    rig.play.live(1)
+    request = rig.ask()
+    wrong = _forked(rig, rig.earth.request(request).seed_block)
+    rig.play.live(6)
+    node = rig.play.node
+    assert node is not None
+    assert wrong.shown
+    assert "is not the one that was applied" in node.status.trouble
+    assert node._seeds == {}
+    assert not node.status.view.outputs
+    wrong.number = None
+    rig.live_until(request, "answered", "final")
+
+
+def test_seed_block__read_in_a_range__counts_once_no_endpoint_has_another(rig):
+    """The journal is lost, and the block lies in history: its hash was never applied by itself."""
+    request = rig.ask()
+    rig.play.mine(FINALITY + 4)
+    wrong = _forked(rig, rig.earth.request(request).seed_block, places=(0,))
+    rig.play.live(3)
+    node = rig.play.node
+    assert node is not None
+    assert wrong.shown
+    assert f"endpoints disagree on final block {rig.earth.request(request).seed_block}" in node.status.trouble
+    assert node._seeds == {}
+    wrong.number = None
+    rig.live_until(request, "answered", "final")
+
+
+class _Forked:
+    """Shows a block, asked for by its number, as another fork has it."""
+
+    def __init__(self, number: int) -> None:
+        self.number: int | None = number
+        self.shown = 0
+
+    def __call__(self, ask: Any, params: Any) -> Any:
+        if params[0] == "latest" or int(params[0], 16) != self.number:
+            return ask()
+        self.shown += 1
+        return {**ask(), "hash": "0x" + "77" * 32, "mixHash": "0x" + "66" * 32}
+
+
+def _forked(rig: Rig, number: int, places: Sequence[int] = (0, 1)) -> _Forked:
+    made = _Forked(number)
+    for place in places:
+        endpoint = rig.play.endpoints[place]
+        endpoint.serve = _changed(endpoint.serve, "eth_getBlockByNumber", made)
+    return made
+
+
+def test_header__one_endpoint_shows_another_time__the_true_one_is_read(rig):
+    """The turns of a request are counted from it. The hash is the true one, and the fields do not hash to it."""
+    rig.play.live(1)
+    request = rig.ask()
+    number = rig.earth.request(request).block_number
+
+    def late(ask: Any, _params: Any) -> Any:
+        block = ask()
+        is_meant = block and int(block["number"], 16) == number
+        return {**block, "timestamp": hex(int(block["timestamp"], 16) + 100_000)} if is_meant else block
+
+    for endpoint in rig.play.endpoints[:1]:
+        for method in ("eth_getBlockByNumber", "eth_getBlockByHash"):
+            endpoint.serve = _changed(endpoint.serve, method, late)
+    rig.play.mine(3)  # so that the block is read by its number
+    rig.live_until(request, "answered", "final")
+
+
+def test_log__one_of_two_endpoints_shows_it_with_other_contents__neither_is_believed_however_long(rig):
+    rig.play.live(1)
+    _altered(rig)
+    request = rig.ask()
+    rig.play.live(3 * DOUBT_BLOCKS)
+    assert rig.earth.status(request) == "open"
+    assert any("show a log of ours with different contents" in each for each in rig.troubles)
+    rig.play.endpoints[0].serve = rig.play.endpoints[1].serve
+    rig.live_until(request, "answered", "final")
+
+
+def test_log__one_of_three_endpoints_shows_it_with_other_contents__costs_nothing(rig):
+    rig.play.endpoints.append(SimEndpoint(rig.play.chain.serve))
+    rig.play.live(1)
+    _altered(rig)
+    request = rig.ask()
+    rig.live_until(request, "answered", "final", most=3 * TURN)
+    assert rig.play.node is not None
+    assert rig.play.node.rpc.health()[0].lies
+
+
+def _altered(rig: Rig) -> None:
+    """The first endpoint shows the last byte of each log changed."""
+
+    def other(ask: Any, _params: Any) -> Any:
+        return [{**log, "data": log["data"][:-2] + "77"} for log in ask()]
+
+    endpoint = rig.play.endpoints[0]
+    endpoint.serve = _changed(endpoint.serve, "eth_getLogs", other)
+
+
+# -- a game, as one endpoint makes it up -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("said", ["nonsense", "over", "elsewhere"])
+def test_game__one_endpoint_says_something_else__every_move_comes_in_time(rig, said):
+    """Believed, it would cost the answer's bond."""
+    opponents = Opponents(rig.earth.arena, Strangers(rig.earth.arena.earth), random.Random(0))
+    rig.play.before_block = opponents.move
+    rig.play.live(1)
+    opponents.strangers.ask(rig.earth.arena.prompt(1), 3)
+    request = list(opponents.strangers.asked)[-1]
+    rig.live_until(request, "answered")
+    endpoint, game = rig.play.endpoints[0], rig.earth.arena.contracts.playing("DisputeGame")
+
+    def false(ask: Any, params: Any) -> Any:
+        if not params[0]["data"].startswith("0x" + game.encode("gameOf", 1)[:4].hex()):
+            return ask()
+        if said == "nonsense":
+            return "0x77"
+        words = bytearray.fromhex(ask()[2:])
+        words[5 * 32 + 31 if said == "over" else 9 * 32 + 31] = 6  # the stage, or the operator
+        return "0x" + words.hex()
+
+    endpoint.serve = _changed(endpoint.serve, "eth_call", false)
+    assert opponents.challenge(1, 12, unread=False)
+    for _ in range(40):
+        rig.play.live(1)
+        if opponents.open_games() and opponents.is_silent():
+            break
+    rig.live_until(request, "final", seconds=60)
+    assert [told.args["challengerWon"] for told in rig.earth.arena.told("GameEnded")] == [False]
 
 
 async def test_idle__block_after_block__asks_four_times_a_block(rig, tmp_path):

@@ -1,22 +1,23 @@
 """A real daemon through any order of faults: whatever happens, it signs nothing twice and loses nothing.
 
 Each run prints its seed and how often every rule was played. `SIM_SEED`, `SIM_RUNS` and
-`SIM_ROUNDS` choose others: a soak of an hour of the chain's time is `SIM_ROUNDS=5`.
+`SIM_ROUNDS` choose others: a soak of more than an hour of the chain's time is `SIM_ROUNDS=2`.
 """
 
 import os
 
 from rig.sim.deaths import deaths
-from rig.sim.life import MOVES, Life, play_lives
+from rig.sim.disputed import Disputed
+from rig.sim.life import MOVES, play_lives
 
 
 def test_daemon__any_order_of_faults__signs_nothing_twice_and_loses_nothing(earth, capsys):
     chosen = int(os.environ.get("SIM_SEED", "1"))
     try:
         with deaths() as fates:
-            play_lives(Life, earth, fates, chosen)
+            play_lives(Disputed, earth, fates, chosen)
     finally:
         with capsys.disabled():
-            print(f"\nseed {chosen}: {dict(sorted(Life.played.items()))}")
-    assert [name for name, times in Life.played.items() if not times] == []
-    assert len(Life.played) >= len(MOVES)
+            print(f"\nseed {chosen}: {dict(sorted(Disputed.played.items()))}")
+    assert [name for name, times in Disputed.played.items() if not times] == []
+    assert len(Disputed.played) >= len(MOVES)

@@ -46,12 +46,13 @@ class Header:
     timestamp: int
     prev_randao: bytes
     base_fee_wei: int
+    extra: bytes = b""
 
     @cached_property
     def hash(self) -> bytes:
         fields = [
             *(self.parent_hash, NO_UNCLES, COINBASE, *self.roots, self.bloom),
-            *(0, self.number, BLOCK_GAS, self.gas_used, self.timestamp, b"", self.prev_randao, bytes(8)),
+            *(0, self.number, BLOCK_GAS, self.gas_used, self.timestamp, self.extra, self.prev_randao, bytes(8)),
             *(self.base_fee_wei, bytes(32), 0, 0, bytes(32), bytes(32)),
         ]
         return keccak(rlp.encode([_quantity(f) if isinstance(f, int) else f for f in fields]))
@@ -102,6 +103,8 @@ class SimChain:
         self.pool = Pool(chain_id, BLOCK_GAS)
         self.random = random.Random(seed)
         self.interval_seconds = 1
+        self.extra = b""
+        """What producers write into headers: 97 bytes with proof of authority."""
         self.next_timestamp: int | None = None
         self.next_base_fee_wei: int | None = None
         self.blocks: list[Block] = []
@@ -191,7 +194,8 @@ class SimChain:
         bloom = bloom_of(each.outcome for each in mined)
         commitment = keccak(self.head.hash + randao + b"".join(each.signed.hash for each in mined))
         used = mined[-1].gas_before + mined[-1].outcome.gas_used if mined else 0
-        header = Header(self.head.hash, (commitment,) * 3, bloom, env.number, used, chosen, randao, base_fee_wei)
+        fields = (bloom, env.number, used, chosen, randao, base_fee_wei, self.extra)
+        header = Header(self.head.hash, (commitment,) * 3, *fields)
         self._append(header, mined, state.frozen())
         self.pool.passed(self._nonce)
         return self.head
@@ -224,6 +228,7 @@ class SimChain:
         self.made = [*self.dead.values(), *self.blocks]
         self._numbers = {block.hash: block.header.number for block in self.blocks}
         self.next_timestamp = self.next_base_fee_wei = None
+        self.extra = b""
 
     def _fill(self, env: Env, state: State, wanted: Callable[[Signed], bool]) -> tuple[Mined, ...]:
         mined: list[Mined] = []

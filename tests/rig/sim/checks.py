@@ -5,21 +5,25 @@ and every block there ever was. The journal is asked only for what it still has 
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 
 from oracle.chain.contracts import Contracts
 from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.chain.requests import Ruling
-from oracle.chain.types import parse_log
 from oracle.journal.outbox import LIVE, Outbox
 from oracle.node.working_set import WorkingSet
+from rig.sim.arena import Arena, Told, shown
+from rig.sim.opponents import Opponents
 from rig.sim.play import DISPUTER, OPERATOR, OWN_SEATS, Play
 from rig.sim.pool import Signed, decode
 from rig.sim.strangers import CLOSED, Strangers
 
+MOVES_TAKEN_BY = ("DisputeGame", "Referee", "TokenReferee", "Refutations")
 KEYS = (OPERATOR.address, DISPUTER.address)
 BOUND_BLOCKS = 240
 """From the end of the last fault to the end of every request: some turns, a dispute, and finality."""
+SILENT_SECONDS, WAITING_SECONDS = 60, 15
+"""To a block: while all games wait for who does not move; while only windows have to pass."""
 LATE_SECONDS = 120
 """A request that ends so soon after the last fault need not be answered any more."""
 
@@ -37,6 +41,27 @@ class Checks:
         self._endpoints = list(play.endpoints)
         self._heard = [0] * len(play.endpoints)
         self._blocks = len(play.sim.made)
+        self._sides = [strangers]
+        self._arena: Arena | None = None
+        self._opponents: Opponents | None = None
+        self._shown: dict[bytes, list[bytes]] = {}
+        """What the daemon has shown in games, by place, in any block there ever was."""
+        self._own_games: set[int] = set()
+
+    def watch(self, arena: Arena, strangers: Strangers, opponents: Opponents) -> None:
+        """From now on also the service that the game judges."""
+        self._arena, self._opponents = arena, opponents
+        self._sides.append(strangers)
+
+    @property
+    def pace(self) -> int:
+        """Seconds to a block that do not make anybody late."""
+        states = Counter(self._open().values())
+        if states["open"] or any(self.strangers.among("disputed")):
+            return 1
+        if self._opponents is not None and self._opponents.open_games():
+            return SILENT_SECONDS if self._opponents.is_silent() else 1
+        return WAITING_SECONDS if states else 1
 
     def all(self) -> None:
         """Raises AssertionError."""
@@ -44,7 +69,8 @@ class Checks:
         self.one_answer_for_a_seed()
         self.nonces_without_a_gap()
         self.jobs_within_the_width()
-        self.never_slashed()
+        self.look_at_blocks()
+        self.no_move_twice()
         self.working_set_is_the_journal()
         self.failures_are_known()
         self.troubles_name_endpoints_by_number()
@@ -79,10 +105,10 @@ class Checks:
             assert not gaps, f"{key} left out the nonces {sorted(gaps)}"
 
     def jobs_within_the_width(self) -> None:
-        """One job at a time, beside an engine that is being loaded."""
+        """One job at a time for each service, beside engines that are being loaded."""
         node = self.play.node
         running = [] if node is None else [key for key in node.workshop.running if not key.startswith("engine:")]
-        assert len(running) <= 1, running
+        assert len(running) <= len(self._sides), running
 
     def working_set_is_the_journal(self) -> None:
         """What the daemon keeps of its journal is what somebody reads who reads all of it."""
@@ -139,19 +165,48 @@ class Checks:
         kept, made = self.play.digests()
         assert kept == made, "the journal is not what the chain says"
 
-    def never_slashed(self) -> None:
-        """No answer of the daemon's was rejected in any block there ever was."""
+    def look_at_blocks(self) -> None:
+        """All that there ever were, each once."""
         sim = self.play.sim
         for block in sim.made[self._blocks :]:
-            for log in self.play.chain.serve("eth_getLogs", [{"blockHash": "0x" + block.hash.hex()}]):
-                event = self._oracle.event(parse_log(log))
-                if event is not None and event.name == "AnswerPosted":
-                    head = event.args["answer"]["head"]
-                    self.seats[event.args["requestId"], head % 2**32] = head >> 32 & 0xFFFF
-                if event is not None and event.name == "AnswerRuled" and event.args["ruling"] == Ruling.REJECTED:
-                    seat = self.seats[event.args["requestId"], event.args["turn"]]
-                    assert seat not in OWN_SEATS, f"seat {seat} was slashed"
+            if self._arena is not None and block.mined:
+                for told in self._arena.told_in(block):
+                    self._look_at(told)
         self._blocks = len(sim.made)
+
+    def _look_at(self, told: Told) -> None:
+        """No answer of the daemon's is rejected, no game of its is lost, and it says nothing twice in two ways."""
+        assert self._arena is not None
+        args, own = told.args, "0x" + told.sender.hex() in [key.lower() for key in KEYS]
+        if told.name == "AnswerPosted":
+            head = args["answer"]["head"]
+            self.seats[args["requestId"], head % 2**32] = head >> 32 & 0xFFFF
+        elif told.name == "AnswerRuled" and args["ruling"] == Ruling.REJECTED:
+            seat = self.seats[args["requestId"], args["turn"]]
+            assert seat not in OWN_SEATS, f"seat {seat} was slashed"
+        elif told.name == "GameOpened" and args["challenger"] == DISPUTER.address:
+            assert own, "somebody else challenges in the daemon's name"
+            self._own_games.add(args["gameId"])
+        elif told.name == "GameEnded" and args["gameId"] in self._own_games:
+            assert args["challengerWon"], "the daemon lost a game against a lie"
+        elif told.name in ("ListOpened", "TokensOpened", "ValuesOpened") and own:
+            before = self._shown.setdefault(args["place"], shown(told))
+            assert before == shown(told), "the daemon shows two things at one place"
+
+    def no_move_twice(self) -> None:
+        """No move of the daemon's in a game succeeds twice in one chain."""
+        if self._arena is None:
+            return
+        takers = [self._arena.contracts.playing(name).address for name in MOVES_TAKEN_BY]
+        to, own = {bytes.fromhex(each[2:]) for each in takers}, {bytes.fromhex(key[2:]) for key in KEYS}
+        calls = Counter(
+            m.signed.tx.data
+            for block in self.play.sim.blocks
+            for m in block.mined
+            if m.signed.tx.to in to and m.signed.tx.sender in own and m.outcome.succeeded
+        )
+        twice = [data.hex()[:80] for data, times in calls.items() if times > 1]
+        assert not twice, f"the daemon made a move twice: {twice}"
 
     # -- when the faults have stopped ----------------------------------------------------------------------------
 
@@ -162,20 +217,35 @@ class Checks:
         for _ in range(BOUND_BLOCKS // 4):
             if not self._open() and self._idle():
                 break
-            play.live(4)
+            play.live(4, self.pace)
         self.all()
         assert not self._open(), f"{BOUND_BLOCKS} blocks after the last fault: {self._open()}"
         assert self._idle(), f"{BOUND_BLOCKS} blocks after the last fault the journal still has {self._pending()}"
         assert play.node is not None
         assert play.node.troubles() == []
-        for request in self.strangers.among("refunded"):
+        self.no_lie_is_final()
+        for request in [request for side in self._sides for request in side.among("refunded")]:
             deadline = play.earth.request(request).deadline
-            assert deadline < healed_at + LATE_SECONDS, f"request {request:#x} was refunded: nobody answered in time"
+            assert deadline < max(healed_at, self._ruled_at(request)) + LATE_SECONDS, (
+                f"request {request:#x} was refunded: nobody answered in time"
+            )
+
+    def _ruled_at(self, request: int) -> int:
+        """When its last answer was judged, Unix seconds; until then nobody could give another."""
+        ruled = [] if self._arena is None else self._arena.told("AnswerRuled")
+        numbers = [told.event.log.block_number for told in ruled if told.args["requestId"] == request]
+        return self.play.sim.blocks[numbers[-1]].header.timestamp if numbers else 0
+
+    def no_lie_is_final(self) -> None:
+        """No lie before the game outlives its window."""
+        for request in [] if self._opponents is None else self._opponents.lies:
+            if self.play.earth.status(request) in ("final", "undelivered"):
+                assert self._sides[1].last_answer(request).seat in OWN_SEATS, f"a lie is final: {request:#x}"
 
     def _open(self) -> dict[str, str]:
         """Requests that have not ended. What the stranger answered rightly is the stranger's to finalize."""
         found = {}
-        for request in self.strangers.asked:
+        for request in [request for side in self._sides for request in side.asked]:
             status = self.play.earth.status(request)
             if status in ("none", *CLOSED):
                 continue

@@ -6,6 +6,7 @@ that is longer than the node's patience is a time-out; a shorter one costs nothi
 
 import asyncio
 import json
+import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
@@ -20,12 +21,15 @@ from rig.sim.pool import decode
 from rig.sim.rpc import BAD_PARAMS, SERVER, RpcError, SimRpc
 
 PATIENCE_SECONDS = 5.0
+CERTAIN = ("eth_chainId", "eth_getCode")
+"""What no endpoint is let to lie about: another chain, or other contracts, stop a node by design."""
 
 
 class SimEndpoint(FaultRpc):
     """One server. `script` makes it misbehave, `heal` ends that; its limits stay.
 
-    Beside the faults of `fault_rpc` there is "invent": an earlier log of the oracle stands in the block as well.
+    Beside the faults of `fault_rpc` there are "invent", an earlier log of the oracle stands in the block as well, and
+    "twist": something in the reply is another number, of the same length.
     """
 
     def __init__(self, serve: SimRpc) -> None:
@@ -63,6 +67,8 @@ class SimEndpoint(FaultRpc):
         return json.dumps(reply).encode()
 
     async def _answer(self, call: dict[str, Any], fault: Fault | None) -> tuple[int, bytes | None]:
+        if fault is not None and fault.kind == "twist" and call["method"] not in CERTAIN:
+            return 200, json.dumps(_twisted(json.loads(await self._forward(call)), fault.value)).encode()
         if fault is None or fault.kind != "invent":
             return await super()._answer(call, fault)
         reply = json.loads(await self._forward(call))
@@ -141,3 +147,24 @@ def connected(endpoints: Sequence[SimEndpoint], clock: Any = lambda: 0.0) -> Rpc
     for place, endpoint in zip(rpc._endpoints, endpoints, strict=True):
         place._session = Connection(endpoint)  # type: ignore[assignment]
     return rpc
+
+
+def _twisted(reply: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+    """With one digit of one number in its result changed; errors stay as they are."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(holder: Any, key: Any) -> None:
+        value = holder[key]
+        if isinstance(value, dict | list):
+            for each in value if isinstance(value, dict) else range(len(value)):
+                walk(value, each)
+        elif isinstance(value, str) and value.startswith("0x") and len(value) > 2:
+            places.append((holder, key))
+
+    if "result" in reply:
+        walk(reply, "result")
+    if places:
+        holder, key = chance.choice(places)
+        text, place = holder[key], chance.randrange(2, len(holder[key]))
+        holder[key] = text[:place] + chance.choice("123456789abcdef".replace(text[place], "")) + text[place + 1 :]
+    return reply

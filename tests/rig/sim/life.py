@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from e2e.world import TURN, World
+from e2e.world import TURN
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -28,7 +28,7 @@ from oracle.errors import ForeignTransaction
 from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
 from rig.sim.checks import Checks
 from rig.sim.deaths import Deaths
-from rig.sim.play import FINALITY, Play
+from rig.sim.play import FINALITY, Earth, Play
 from rig.sim.strangers import HONEST, LYING, Strangers
 
 RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "2")), int(os.environ.get("SIM_ROUNDS", "1"))
@@ -42,8 +42,12 @@ TIMES = st.integers(1, 8)
 GWEI = 10**9
 ANSWERED_BLOCKS = 3 * TURN
 """Without faults: a stranger's turn, and the daemon's."""
+UNDERESTIMATED_GAS = 32_000
+"""With the margin that the daemon adds, less than an answer needs."""
 MOST_REFUSALS = 4
 """Of one transaction by one endpoint, for its tip."""
+AUTHORITY_BYTES = 97
+"""In a header's extra data: vanity, signer and signature."""
 FOREIGN_BLOCKS = 120
 """In which one of two daemons with one key must have stopped."""
 
@@ -64,7 +68,7 @@ def step(**drawn: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Cal
 class Life(RuleBasedStateMachine):
     """One daemon on one chain."""
 
-    earth: World
+    earth: Earth
     fates: Deaths
     played: Counter[str]
 
@@ -78,9 +82,11 @@ class Life(RuleBasedStateMachine):
         random.seed(0)  # of endpoints' pauses
         self.strangers = Strangers(self.earth)
         self.checks = Checks(self.play, self.strangers)
+        self.play.after_turn = self.checks.all
         self.asked = self.played_here = 0
         self.order: list[str] = []
         self.deepest = self.play.height + 1
+        self._born = self.play.now
 
     def count(self, what: str, happened: bool = True, blocks: int = 2) -> None:
         """Notes that something happened, and lets the daemon meet it."""
@@ -96,6 +102,10 @@ class Life(RuleBasedStateMachine):
         self.play.seconds += 60
         self.play.sim.next_base_fee_wei = GWEI
         self.play.live(4)
+
+    def before_leaving(self) -> None:
+        """The daemon has nothing to lose while it is away."""
+        self.calm()
 
     def answered(self, most: int = ANSWERED_BLOCKS) -> None:
         """Lives until the last question has an answer. Raises AssertionError."""
@@ -140,17 +150,23 @@ class Life(RuleBasedStateMachine):
     @step(lie=st.booleans())
     def foreign_answer(self, lie: bool) -> None:
         """The daemon is away until the fifth seat's turn has come. A lie dies."""
-        self.calm()
+        self.before_leaving()
         self.question(8)
         self.play.mine(3)
-        request, answered = list(self.strangers.asked)[-1], False
-        while not answered and self.play.now < self.play.earth.request(request).deadline - 100:
-            answered = self.strangers.answer(LYING if lie else HONEST)
-            self.play.mine(1, 1 if answered else TURN)
+        request = list(self.strangers.asked)[-1]
+        answered = self.away(request, lambda: self.strangers.answer(LYING if lie else HONEST))
         self.count("foreign lie" if lie else "foreign answer", answered)
         if lie and answered:
             self.play.live(6)
             assert self.strangers.ruled(request) or self.play.earth.status(request) == "disputed", "a lie stands"
+
+    def away(self, request: int, answers: Callable[[], bool]) -> bool:
+        """The daemon is, until the fifth seat answers `request`. Whether it did, before it was too late."""
+        answered = False
+        while not answered and self.play.now < self.play.earth.request(request).deadline - 100:
+            answered = answers()
+            self.play.mine(1, 1 if answered else TURN)
+        return answered
 
     @step()
     def foreign_challenge(self) -> None:
@@ -285,6 +301,17 @@ class Life(RuleBasedStateMachine):
         self.play.live(2)
         self.checks.rebuilt_is_the_same()
 
+    @step(where=st.sampled_from([(0,), (1,)]), times=st.integers(10, 60), chance=st.integers(0, 1 << 32))
+    def twist(self, where: Sequence[int], times: int, chance: int) -> None:
+        """One of two endpoints lies about whatever it is asked."""
+        self.calm()
+        self.question(8)
+        self.script("lies", where, "*", "twist", random.Random(chance), times)
+        self.play.live(4)
+        self.heal_all()
+        self.play.seconds += 60
+        self.play.live(2)
+
     @step(status=st.sampled_from([429, 503]))
     def blame(self, status: int) -> None:
         """Refusals that repeat the endpoints' addresses."""
@@ -305,12 +332,23 @@ class Life(RuleBasedStateMachine):
         """Blocks come faster than rounds go."""
         self.calm()
         self.question(8)
-        request, end = list(self.strangers.asked)[-1], self.play.height + 2 * ANSWERED_BLOCKS
-        with self.play.hurried(calls):
+        request = list(self.strangers.asked)[-1]
+        with self.play.hurried(calls, 2 * ANSWERED_BLOCKS):
             while self.play.earth.status(request) == "open":
-                assert self.play.height < end, "no round came to its end"
                 self.play.work()
         self.count("blocks faster than rounds")
+
+    @step()
+    def authority(self) -> None:
+        """Headers are as long as proof of authority makes them; a dapp asks as users do."""
+        self.calm()
+        self.play.sim.extra = bytes(AUTHORITY_BYTES)
+        self.play.live(1)
+        self.asked += 1
+        self.strangers.ask(b"question %d" % self.asked, 8, connected=True)
+        self.answered(2 * ANSWERED_BLOCKS)
+        self.play.sim.extra = b""
+        self.count("long headers")
 
     @step(gwei=st.integers(2, 3))
     def floor(self, gwei: int) -> None:
@@ -332,7 +370,7 @@ class Life(RuleBasedStateMachine):
         """A transaction runs out of gas, and is noticed before it is final."""
         self.calm()
         for endpoint in self.play.endpoints:
-            endpoint.script("eth_estimateGas", "result", hex(60_000), times)
+            endpoint.script("eth_estimateGas", "result", hex(UNDERESTIMATED_GAS), times)
         self.question(8)
         self.count("out of gas", self._soon(self.checks.has_failed))
         self.checks.failures_are_known()
@@ -431,7 +469,7 @@ class Life(RuleBasedStateMachine):
         self.question(8)
         request = list(self.strangers.asked)[-1]
         self.count("engine dies", blocks=6)
-        for _ in range(TURN):
+        for _ in range(2 * ANSWERED_BLOCKS):
             if self.play.earth.status(request) != "open" or any("worker was killed" in t for t in self.troubles()):
                 break
             self.play.live(1)
@@ -495,11 +533,12 @@ class Life(RuleBasedStateMachine):
             self.checks.settle()
             self.checks.rebuilt_is_the_same()
         finally:
+            self.played["seconds of the chain"] += self.play.now - self._born
             self.play.close()
             self._folder.cleanup()
 
 
-def play_lives(kind: type[Life], earth: World, fates: Deaths, chosen: int) -> Counter[str]:
+def play_lives(kind: type[Life], earth: Earth, fates: Deaths, chosen: int) -> Counter[str]:
     """As many lives as are wanted, each with every move as often as wanted. Returns how often each was played."""
     kind.earth, kind.fates, kind.played = earth, fates, Counter()
     options = settings(

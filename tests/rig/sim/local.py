@@ -4,6 +4,8 @@ Only what tests of ours use: accounts of the public phrase that sign for themsel
 clocks. `world(local)` builds the contracts on it with the code that builds them on Anvil.
 """
 
+import io
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,9 +13,11 @@ from typing import Any
 
 from eth_account import Account
 from web3 import Web3
+from web3.middleware import ExtraDataToPOAMiddleware
 from web3.providers.base import BaseProvider
 from web3.types import RPCEndpoint, RPCResponse
 
+from oracle.chain.connect import Endpoint, connect
 from rig.anvil import CHAIN_ID
 from rig.sim.chain import GWEI, SimChain
 from rig.sim.rpc import RpcError, SimRpc
@@ -66,7 +70,15 @@ class Local:
     def w3(self) -> Web3:
         """For contracts; the first account sends."""
         w3 = Web3(_Provider(self))
+        w3.middleware_onion.inject(ExtraDataToPOAMiddleware, layer=0)
         w3.eth.default_account = next(iter(ACCOUNTS))
+        return w3
+
+    def connected(self) -> Web3:
+        """As commands and dapps reach a chain, but without a socket."""
+        w3 = connect(self.url)
+        assert isinstance(w3.provider, Endpoint)
+        w3.provider._session = _Session(self)  # type: ignore[assignment]
         return w3
 
     def mine(self, blocks: int = 1) -> None:
@@ -123,14 +135,47 @@ class _Provider(BaseProvider):
         self._local = local
 
     def make_request(self, method: RPCEndpoint, params: Any) -> RPCResponse:
-        reply: RPCResponse = {"jsonrpc": "2.0", "id": 1}
-        try:
-            return {**reply, "result": self._local.request(method, params)}
-        except RpcError as error:
-            return {**reply, "error": error.as_json()}  # type: ignore[typeddict-item]
+        return _replied(self._local, method, params)
 
     def is_connected(self, show_traceback: bool = False) -> bool:
         return True
+
+
+def _replied(local: Local, method: str, params: Any) -> Any:
+    reply = {"jsonrpc": "2.0", "id": 1}
+    try:
+        return {**reply, "result": local.request(method, params)}
+    except RpcError as error:
+        return {**reply, "error": error.as_json()}
+
+
+class _Session:
+    """The part of a session of `requests` that `connect`'s endpoint uses."""
+
+    def __init__(self, local: Local) -> None:
+        self._local = local
+
+    def post(self, _url: str, *, data: bytes, **_: Any) -> "_Posted":
+        call = json.loads(data)
+        return _Posted(json.dumps(_replied(self._local, call["method"], call["params"])).encode())
+
+
+class _Posted:
+    """A reply."""
+
+    status_code = 200
+
+    def __init__(self, body: bytes) -> None:
+        self.raw, self._body = self, io.BytesIO(body)
+
+    def __enter__(self) -> "_Posted":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing is open."""
+
+    def read1(self, most: int, **_: Any) -> bytes:
+        return self._body.read(most)
 
 
 @contextmanager

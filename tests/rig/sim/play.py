@@ -5,22 +5,25 @@ It operates four of five seats and has a dispute key. Nothing waits for real tim
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from e2e.world import ACCOUNTS, NODES, World, is_busy, make_node, world
+from e2e.world import ACCOUNTS, NODES, World, is_busy, make_node, seated, world
 
 from oracle.chain.contracts import Contracts
-from oracle.engines.base import Completion, Params, TokenId, Verdict
+from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict
+from oracle.engines.exact.engine import ExactEngine
 from oracle.errors import EngineCrashed, Transient
 from oracle.node import ledger
 from oracle.node.assembly import make_follower, open_journal
 from oracle.node.daemon import Node
+from oracle.node.settings import Settings
 from rig.fake_engine import FakeEngine
+from rig.sim.arena import DEPOSIT_WEI, WINDOW_SECONDS, Arena, arena, by_game, small_model
 from rig.sim.deaths import Deaths, Killed
 from rig.sim.faults import SimEndpoint, connected
 from rig.sim.local import Local, local
@@ -32,14 +35,15 @@ MOST_ROUNDS = 60
 FINALITY = 12
 
 
-class Engine(FakeEngine):
-    """Its worker dies in the next `crashes` jobs, hangs in the next `hangs`, and answers the next `lies` wrongly.
+class Engine(InProcess):
+    """An honest engine whose worker dies in the next `crashes` jobs, hangs in the next `hangs`, and answers the next
+    `lies` wrongly.
 
     `dead`: no worker lives.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, honest: FakeEngine | ExactEngine) -> None:
+        self._honest = honest
         self._freed = threading.Event()
         self.is_stuck = False
         """A job hangs."""
@@ -54,11 +58,20 @@ class Engine(FakeEngine):
     def prove(self) -> str:
         if self.dead:
             raise EngineCrashed("the worker was killed")
-        return super().prove()
+        return self._honest.prove()
+
+    def tokenize(self, prompt: bytes) -> list[TokenId]:
+        return self._honest.tokenize(prompt)
+
+    def detokenize(self, tokens: Any) -> bytes:
+        return self._honest.detokenize(tokens)
+
+    def recover(self, *about: Any) -> list[TokenId] | None:
+        return self._honest.recover(*about)
 
     def generate(self, prompt: Any, params: Params) -> Completion:
         self._mishap()
-        given = super().generate(prompt, params)
+        given = self._honest.generate(prompt, params)
         if not self.lies:
             return given
         self.lies -= 1
@@ -66,7 +79,7 @@ class Engine(FakeEngine):
 
     def check(self, prompt: Any, output: Any, params: Params) -> Verdict:
         self._mishap()
-        return super().check(prompt, output, params)
+        return self._honest.check(prompt, output, params)
 
     def _mishap(self) -> None:
         if self.crashes or self.dead:
@@ -81,16 +94,32 @@ class Engine(FakeEngine):
             raise EngineCrashed("the worker was killed at its time limit")
 
 
+@dataclass
+class Earth(World):
+    """A world with a second service, which the dispute game judges."""
+
+    arena: Arena = field(kw_only=True)
+
+    def settings(self, folder: Path, **changes: Any) -> Settings:
+        services = ["0x" + service.hex() for service in (self.service, self.arena.earth.service)]
+        return super().settings(folder, **{"services": services, "models": self.arena.store.root, **changes})
+
+
 class Play:
     """One life of chain and daemon. Close it at the end."""
 
-    def __init__(self, earth: World, folder: Path, fates: Deaths) -> None:
+    def __init__(self, earth: Earth, folder: Path, fates: Deaths) -> None:
         self.earth, self.folder, self.fates = earth, folder, fates
         assert isinstance(earth.chain, Local)
         self.chain = earth.chain
         self.sim = self.chain.sim
         self.endpoints = [SimEndpoint(self.chain.serve) for _ in range(2)]
-        self.engine = Engine()
+        self.engine, self.exact = Engine(FakeEngine()), Engine(earth.arena.engine)
+        """Those of the service that a panel judges, and of the one that the game does."""
+        self.before_block: Callable[[], None] = lambda: None
+        """Others move."""
+        self.after_turn: Callable[[], None] = lambda: None
+        """Somebody looks."""
         self.seconds = 0.0
         """On the daemon's own clock."""
         self.clock_off = 0.0
@@ -115,11 +144,13 @@ class Play:
             self._loop.run_until_complete(self._work())
         except Killed:
             self.kill()
+        self.after_turn()
 
     def kill(self) -> None:
         """The daemon's process is gone; the next work is a new one's."""
         node, self.node = self.node, None
         self.engine.heal()
+        self.exact.heal()
         if node is not None:
             self._loop.run_until_complete(self._close(node))
 
@@ -128,7 +159,8 @@ class Play:
             rpc = connected(self.endpoints, lambda: self.seconds)
             options = {"rpc": rpc, "disputer": DISPUTER, "clock": lambda: self.seconds, "finality": FINALITY}
             options["wall"] = lambda: self.sim.head.header.timestamp + self.clock_off
-            self.node = await make_node(self.earth, self.folder, OPERATOR, self.engine, **options)
+            options["engine_of"] = lambda service: self.engine if service.id == self.earth.service else self.exact
+            self.node = await make_node(self.earth, self.folder, OPERATOR, **options)
         node = self.node
         for _ in range(MOST_ROUNDS):
             failed = not await self._round(node)
@@ -137,12 +169,17 @@ class Play:
                 failed = not await self._round(node) or failed
                 if failed or not is_busy(node):
                     return
-            while is_busy(node) and not any(task.done() for task in node.workshop._running.values()):
+            while is_busy(node) and not any(task.done() for task in self._tasks(node)):
                 if self.engine.is_stuck:
                     return
                 await asyncio.sleep(0.0005)
             node.again()
         raise AssertionError("the daemon does not come to rest")
+
+    @staticmethod
+    def _tasks(node: Node) -> list[asyncio.Future[Any]]:
+        """Jobs of engines and searches for moves."""
+        return [*node.workshop._running.values(), *node._litigant._searches._running.values()]
 
     @staticmethod
     async def _round(node: Node) -> bool:
@@ -155,7 +192,7 @@ class Play:
         return not node.status.trouble
 
     async def _close(self, node: Node) -> None:
-        tasks = list(node.workshop._running.values())
+        tasks = self._tasks(node)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -215,18 +252,20 @@ class Play:
 
     def mine(self, blocks: int, seconds: int = 1) -> None:
         for _ in range(blocks):
+            self.before_block()
             self.sim.mine(timestamp=self.now + seconds)
             self.seconds += seconds
 
     @contextmanager
-    def hurried(self, calls: int) -> Iterator[None]:
-        """A block comes with each so many calls of the daemon."""
+    def hurried(self, calls: int, most: int) -> Iterator[None]:
+        """A block comes with each so many calls of the daemon. Raises AssertionError after `most` blocks."""
         made = 0
 
         def call() -> None:
             nonlocal made
             made += 1
             if made % calls == 0:
+                assert made < most * calls, "no round comes to its end"
                 self.mine(1)
 
         for endpoint in self.endpoints:
@@ -249,11 +288,18 @@ class Play:
 
 
 @contextmanager
-def simulated() -> Iterator[World]:
+def simulated() -> Iterator[Earth]:
     """A simulated chain with the contracts, on which the daemon operates its seats; kept as snapshot 0."""
-    with world(made=local) as made:
-        for seat in OWN_SEATS[1:]:
-            made.act(NODES[seat], "setOperator", made.service, seat, OPERATOR.address)
+    with TemporaryDirectory() as folder, world(made=local) as made:
+        store = small_model(Path(folder))
+        (manifest,) = store.manifests()
+        made.chain.rpc("evm_setAutomine", True)
+        terms = {"window_seconds": WINDOW_SECONDS, "deposit_wei": DEPOSIT_WEI}
+        service = seated(made.chain, made.client, manifest, by_game(made.deployment), **terms)
+        made.chain.rpc("evm_setAutomine", False)
+        for each in (made.service, service):
+            for seat in OWN_SEATS[1:]:
+                made.act(NODES[seat], "setOperator", each, seat, OPERATOR.address)
         made.chain.mine(2)
         made.chain.rpc("evm_snapshot")
-        yield made
+        yield Earth(**vars(made), arena=arena(made, service, store))

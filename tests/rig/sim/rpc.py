@@ -110,7 +110,7 @@ class SimRpc:
             "gasLimit": hex(BLOCK_GAS),
             "gasUsed": hex(h.gas_used),
             "timestamp": hex(h.timestamp),
-            "extraData": "0x",
+            "extraData": _hex(h.extra),
             "mixHash": _hex(h.prev_randao),
             "nonce": _hex(bytes(8)),
             "baseFeePerGas": hex(h.base_fee_wei),

@@ -3,6 +3,7 @@
 The fifth seat answers rightly, falsely or not at all, and never votes.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from e2e.world import ACCOUNTS, DAPP, ETHER, LIFETIME, NODES, LyingEngine, World
@@ -13,6 +14,7 @@ from oracle.client import OracleClient
 from oracle.errors import CallReverted
 from oracle.ids import RequestId
 from rig.fake_engine import FakeEngine
+from rig.sim.local import Local
 
 STRANGER, CHALLENGER = NODES[4], ACCOUNTS[7]
 CHALLENGE_WEI = ETHER // 10
@@ -31,8 +33,13 @@ class Strangers:
             for account in (DAPP, STRANGER, CHALLENGER)
         }
 
-    def ask(self, prompt: bytes, max_tokens: int) -> None:
-        request = self.earth.ask(prompt, max_tokens=max_tokens, lifetime=LIFETIME - 10)
+    def ask(self, prompt: bytes, max_tokens: int, *, connected: bool = False) -> None:
+        """connected: by a client that has just connected to the chain as commands do."""
+        earth = self.earth
+        if connected:
+            assert isinstance(earth.chain, Local)
+            earth = replace(earth, client=OracleClient(earth.chain.connected(), earth.deployment, DAPP))
+        request = earth.ask(prompt, max_tokens=max_tokens, lifetime=LIFETIME - 10)
         self.asked[request] = prompt
 
     def among(self, *statuses: str) -> list[int]:
@@ -41,9 +48,10 @@ class Strangers:
 
     def answer(self, engine: FakeEngine) -> bool:
         """By the fifth seat, if it is its turn anywhere. Returns whether it was."""
-        return any(self._answers(request, engine) for request in self.among("open"))
+        return any(self.answers(request, engine) for request in self.among("open"))
 
-    def _answers(self, request: int, engine: FakeEngine) -> bool:
+    def answers(self, request: int, engine: Any) -> bool:
+        """By the fifth seat, if it is its turn. Returns whether it was."""
         posted = self.earth.request(request)
         if self.earth.chain.height() <= posted.seed_block:
             return False
