@@ -11,6 +11,7 @@ import {BURN} from "./interfaces/ICredits.sol";
 import {RequestId, ServiceId} from "./interfaces/Ids.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
+import {Prompts} from "./libraries/Prompts.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
 
 /// @title Oracle
@@ -284,7 +285,11 @@ contract Oracle is Turns {
     {
         if (prices.maxTokens == 0) revert UnknownService(service);
         if (promptBytes == 0) revert EmptyPrompt();
-        if (promptBytes > prices.maxPromptBytes) revert PromptTooLong(promptBytes, prices.maxPromptBytes);
+        if (promptBytes > prices.maxPromptBytes) {
+            uint256 most = prices.maxPromptBytes;
+            if (params.isPrivate) most += Prompts.SEAL_BYTES;
+            if (promptBytes > most) revert PromptTooLong(promptBytes, most);
+        }
         if (params.maxTokens == 0 || params.maxTokens > prices.maxTokens) {
             revert TokensOutOfRange(params.maxTokens, prices.maxTokens);
         }

@@ -25,7 +25,7 @@ interface IServices {
     /// @param basePriceWei price of any answer.
     /// @param bytePriceWei price of each prompt byte.
     /// @param tokenPriceWei price of each output token, the end token included.
-    /// @param maxPromptBytes longest prompt.
+    /// @param maxPromptBytes longest prompt; a private one may be `Prompts.SEAL_BYTES` longer.
     /// @param maxTokens most output tokens a request may ask for.
     /// @param turnSeconds how long one seat is entitled to answer.
     /// @param windowSeconds the challenge window.

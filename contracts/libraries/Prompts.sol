@@ -19,6 +19,10 @@ library Prompts {
     /// @dev A token id in a prompt, big-endian; a rest of one or two bytes is ignored.
     uint256 internal constant ID_BYTES = 3;
 
+    /// @notice So many bytes more than others a private prompt may have: what any prompt needs, sealed to sixteen keys
+    /// (oracle/attestation/private.py). Sealed bytes are not read as tokens.
+    uint256 internal constant SEAL_BYTES = 50 + 16 * 100 + 47 + 255;
+
     /// @notice Thrown when the longest prompt that a service takes may be, with its wrapper, so many tokens that the
     /// context has no room for an output.
     error PromptMayNotFit(uint256 tokens, uint256 contextLength);

@@ -57,6 +57,9 @@ SIGNER_BYTES = 20
 WRAPPED_BYTES = 32 + KEY_BYTES + TAG_BYTES
 SAMPLING_BYTES = 3 + 4 + 4
 LENGTH_BYTES = 4
+SEAL_BYTES = 50 + MOST_RECIPIENTS * (SIGNER_BYTES + WRAPPED_BYTES) + 47 + STEP_BYTES - 1
+"""The most that sealing adds to a prompt; `Prompts.SEAL_BYTES` in Solidity. A service takes private prompts that are
+longer than others by this."""
 IN_CLEAR = bytes(KEY_BYTES)
 """In place of a reply key: the answer need not be private."""
 PROBE = X25519PrivateKey.from_private_bytes(bytes(32))

@@ -141,7 +141,7 @@ def ask(
         if private:
             sealed = question(client, chosen, taken, params, trust=trust, is_left=bool(leave_with))
             taken = sealed.prompt
-        if len(taken) > terms["maxPromptBytes"]:
+        elif len(taken) > terms["maxPromptBytes"]:
             raise PromptTooLong(f"the prompt has {len(taken):,} bytes, the service takes {terms['maxPromptBytes']:,}")
         request, receipt = client.ask(chosen, taken, params)
         asked = Asked(request, chosen, client.w3.eth.get_transaction(receipt["transactionHash"])["value"], sealed)

@@ -15,6 +15,7 @@ from web3 import Web3
 
 from oracle.attestation.private import (
     MOST_RECIPIENTS,
+    SEAL_BYTES,
     Context,
     Recipient,
     Sampling,
@@ -141,7 +142,7 @@ def question(
     reply = X25519PrivateKey.generate()
     reply_key = reply.public_key().public_bytes_raw()
     sealed = seal_prompt(prompt, Sampling(*params[:3]), readers(client, service, trust), context, reply_key)
-    asked, most = PrivateQuestion(sealed, is_left, client, reply), terms["maxPromptBytes"]
+    asked, most = PrivateQuestion(sealed, is_left, client, reply), terms["maxPromptBytes"] + SEAL_BYTES
     if len(asked.prompt) > most:
         raise Refused(f"{len(sealed):,} sealed bytes, and the service takes {most:,}: leave the prompt with a node")
     return asked

@@ -17,6 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oracle.attestation.private import (
+    MOST_RECIPIENTS,
+    SEAL_BYTES,
+    STEP_BYTES,
     Context,
     Recipient,
     Sampling,
@@ -109,6 +112,12 @@ def test_seal_prompt__longest_for_four_kilobytes__fits():
     assert len(sealed_for(NODE, prompt=bytes(3793))) <= 4096 < len(sealed_for(NODE, prompt=bytes(3794)))
     crowd = [f"node {i}" for i in range(16)]
     assert len(sealed_for(*crowd, prompt=bytes(2257))) <= 4096 < len(sealed_for(*crowd, prompt=bytes(2258)))
+
+
+def test_seal_prompt__to_sixteen__adds_at_most_what_a_service_allows_for_it():
+    everyone = [recipient(f"node {n}") for n in range(MOST_RECIPIENTS)]
+    added = [len(seal_prompt(bytes(n), SAMPLING, everyone, CONTEXT)) - n for n in range(1, STEP_BYTES + 1)]
+    assert max(added) == SEAL_BYTES
 
 
 def test_seal_prompt__two_of_one_step__are_of_one_length():

@@ -11,6 +11,7 @@ from world import ANSWERED, ETHER, FINAL, GWEI, OUTPUT, TOKENS_ROOT, UNDELIVERED
 
 from oracle.attestation.attested_answers import signed_answer
 from oracle.attestation.dev import Level
+from oracle.attestation.private import SEAL_BYTES
 from oracle.chain import requests
 from oracle.chain.units import NOBODY
 
@@ -236,6 +237,15 @@ def test_private__above_the_cap__is_refused(made, world, oracle):
 def test_private__at_a_service_without_attester__is_refused(bare, world, oracle):
     with reverts(oracle.PrivateNeedsAttestation, service=world.service):
         world.ask(isPrivate=True)
+
+
+def test_private__as_long_as_the_longest_prompt_sealed_to_sixteen_keys__is_taken(made, world, oracle):
+    longest = world.terms["maxPromptBytes"] + SEAL_BYTES
+    world.ask(prompt=bytes(longest), isPrivate=True)
+    with reverts(oracle.PromptTooLong, lengthBytes=longest + 1, mostBytes=longest):
+        world.ask(prompt=bytes(longest + 1), isPrivate=True)
+    with reverts(oracle.PromptTooLong, lengthBytes=longest, mostBytes=world.terms["maxPromptBytes"]):
+        world.ask(prompt=bytes(longest))
 
 
 def test_private__turns_of_those_without_the_key__cost_them_nothing(made, world, oracle, people):

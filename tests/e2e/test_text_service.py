@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from e2e.test_games import by_game, games, is_final, posted, shown
-from e2e.world import DAPP, ETHER, NODES, World, drive, step, team, world
+from e2e.world import DAPP, ETHER, NODES, World, drive, running_node, step, team, world
 from exact.random_model import Shape, write
 
 from oracle.client import OracleClient
@@ -138,7 +138,12 @@ async def misread(earth: World, nodes: Any) -> RequestId:
 
 async def test_daemon__reads_the_words_otherwise__is_refuted_by_a_watcher(earth, tmp_path, store):
     """The watcher cannot tell the tokens, sees them in a game, and shows the pair that would have merged."""
-    async with team(earth, tmp_path, Misreads(exact(store), store), exact(store), models=store.root) as nodes:
+    liar, models = Misreads(exact(store), store), store.root
+    async with (  # it does not watch: it would call the other's answers wrong
+        running_node(earth, tmp_path / "node0", NODES[0], liar, models=models, watch=False) as misreader,
+        running_node(earth, tmp_path / "node1", NODES[1], exact(store), models=models) as watcher,
+    ):
+        nodes = [misreader, watcher]
         request = await misread(earth, nodes)
         await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=150)
     assert not is_final(earth, request)
