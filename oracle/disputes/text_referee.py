@@ -141,9 +141,11 @@ def _status(case: Case, shown: TextProof) -> bool:
     status = _entry_status(case, token.id)
     if status != Status.WHOLE:
         return status == Status.NEVER
+    if not token.begins:
+        return True  # whatever follows, which a challenger may not have seen
     following = shown.index + 1
     ends = token.end == part.end or following == case.last or case.tokens[following].begins
-    return not (token.begins and ends)
+    return not ends
 
 
 def _entry_status(case: Case, token: int) -> Status:

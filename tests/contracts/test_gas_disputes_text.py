@@ -27,6 +27,7 @@ DEEP, MOST_DEEP = (7, 6), (31, 31)
 """Entries that are shown above a merge's two parts: of a very deep pair, and the most."""
 MANIFEST = replace(manifest((1,), (2,)), context_length=16_384)
 LONG = 16_000  # bytes of a prompt
+MOST_GAS = 1 << 24  # of a transaction, by EIP-7825
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +51,19 @@ def claimed(right: Case, tokens: list[Token]) -> Case:
     return Case(right.vocabulary, right.manifest, right.reading, tokens, OUTPUT)
 
 
-def gas(referee: Any, people: Any, wrong: Case, prompt: bytes, proof: TextProof, known: Entries) -> int:
-    """Of the whole transaction."""
+def ruling(wrong: Case, prompt: bytes, proof: TextProof, known: Entries) -> tuple[Any, ...]:
+    """What the referee takes."""
     tokens = [marked(token.id, token.end, begins=token.begins) for token in wrong.tokens]
     row = Tokens.spelled(tokens, [7] * OUTPUT, [1] * OUTPUT)
     *text, root, _, replacement, before, after, context = text_proofs.numbers(wrong, known.vocabulary.root)
     numbers = (*text, root, len(known.entries), replacement, before, after, context)
     shown = text_proofs.shown(wrong, proof, known, row)
-    arguments = (numbers, (len(row.prompt), OUTPUT, row.tree.root), prompt, shown)
+    return (numbers, (len(row.prompt), OUTPUT, row.tree.root), prompt, shown)
+
+
+def gas(referee: Any, people: Any, wrong: Case, prompt: bytes, proof: TextProof, known: Entries) -> int:
+    """Of the whole transaction."""
+    arguments = ruling(wrong, prompt, proof, known)
     assert referee.isWrongText(*arguments)
     used: int = people.stranger.transfer(referee, 0, data=referee.isWrongText.encode_input(*arguments)).gas_used
     return used
@@ -119,17 +125,31 @@ def test_gas__deepest_pair__fits_one_transaction(referee, people, check, key, de
     check(key, gas(referee, people, long, prompt, proof, Entries(vocabulary, LARGEST)))
 
 
+def split_run(cutter: str, letter: str) -> tuple[Case, bytes, TextProof]:
+    """As many of one letter as a long prompt has, by that cutter; the last token but one is said to begin a piece."""
+    prompt = text_prompt(letter.encode() * (LONG // len(letter.encode())))
+    right = case(replace(table(read(SHIPPED)), cutter=cutter), prompt, MANIFEST)
+    at = right.last - 2
+    assert not right.tokens[at].begins
+    tokens = [*right.tokens[:at], replace(right.tokens[at], begins=True), *right.tokens[at + 1 :]]
+    return claimed(right, tokens), prompt, TextProof(TextFault.CUT, right.first, at)
+
+
+@pytest.mark.parametrize("cutter", ["gpt-2", "llama-bpe", "qwen2", "smollm"])
+@pytest.mark.parametrize(
+    "letter", ["\u00a0", "\u0085", "\u3000", " "], ids=["nbsp", "next line", "wide space", "space"]
+)
+def test_cut__a_run_of_spaces_is_the_whole_text__is_shown_within_one_transaction(referee, cutter, letter):
+    """A cutter looks for newlines among spaces, and for where the spaces end: in one walk."""
+    wrong, prompt, proof = split_run(cutter, letter)
+    arguments = ruling(wrong, prompt, proof, Entries(wrong.vocabulary, len(wrong.vocabulary.entries)))
+    assert referee.isWrongText(*arguments, gas=MOST_GAS)
+
+
 def test_gas__longest_piece_of_the_dearest_letters__fits_one_transaction(referee, people, check):
-    """Letters of three bytes, 16,000 bytes of them, of which the last are said to be a piece of their own."""
-    vocabulary = table(read(SHIPPED))
-    prompt = text_prompt("犬".encode() * (LONG // 3))
-    right = case(vocabulary, prompt, MANIFEST)
-    last = right.last - 1
-    tokens = [
-        *right.tokens[:last],
-        Token(right.tokens[last].id, right.tokens[last].end, True),
-        *right.tokens[last + 1 :],
-    ]
-    wrong = claimed(right, tokens)
-    proof = TextProof(TextFault.CUT, right.first, last)
-    check("refute_cut_worst", gas(referee, people, wrong, prompt, proof, Entries(vocabulary, USUAL)))
+    """16,000 bytes of one letter."""
+    used = []
+    for cutter, letter in (("llama-bpe", "ж"), ("llama-bpe", "\u00a0"), ("gpt-2", "犬")):
+        wrong, prompt, proof = split_run(cutter, letter)
+        used.append(gas(referee, people, wrong, prompt, proof, Entries(wrong.vocabulary, USUAL)))
+    check("refute_cut_worst", max(used))

@@ -21,7 +21,7 @@ from oracle.disputes.text_proofs import numbers, shown
 from oracle.disputes.text_referee import Case, TextFault, TextProof, find, is_wrong
 from oracle.engines.exact import unicode_classes
 from oracle.engines.exact.text_prompts import text_prompt
-from oracle.engines.exact.vocabulary import Vocabulary, table
+from oracle.engines.exact.vocabulary import UNMERGED, Entry, Kind, Status, Token, Vocabulary, table
 from oracle.errors import BadProof
 from oracle.merkle.tokens import ENTRIES, Tokens, marked
 from oracle.models.gguf import read
@@ -116,6 +116,24 @@ def test_is_wrong_text__right_and_wrong_rows_of_invented_vocabularies__is_python
     impossible = {"WRAPPER", "PAIR"} | ({"CUT", "WHOLE"} if kind == "sentencepiece" else {"BYTE"})  # pairs: below
     assert {fault for fault, said in ruled if said is False} >= {fault.name for fault in TextFault} - impossible, ruled
     assert {"SPELLING", "END"} <= {fault for fault, said in ruled if said}, ruled
+
+
+def test_is_wrong_text__whole_word_that_begins_no_piece__is_shown_without_the_token_behind(referee):
+    """Which the challenger of a game may not have seen: the next part of the tokens begins there."""
+    nothing = Entry(Status.NEVER, *UNMERGED, b"")
+    letters = [Entry(Status.PLAIN, *UNMERGED, bytes([letter])) for letter in b"ab?"]
+    missing = frozenset(range(256)) - set(b"ab?")
+    whole = Entry(Status.WHOLE, *UNMERGED, b"ab")
+    vocabulary = Vocabulary(Kind.BYTES, "llama-bpe", True, b"", missing, (nothing, nothing, nothing, *letters, whole))
+    asked = text_prompt(b"bbabbb")
+    right = case(vocabulary, asked, manifest((1,), (2,)))
+    claimed = replace(right, tokens=[*right.tokens[:3], Token(6, 4, False), *right.tokens[5:]])
+    proof = find(claimed, known=4)
+    assert proof == TextProof(TextFault.STATUS, 3)
+    entries, row = Entries(vocabulary), row_of(claimed)
+    fault, index, other, tokens, *entries_shown = shown(claimed, proof, entries, row)
+    words = (fault, index, other, [*tokens[:-1], (bytes(32), [])], *entries_shown)
+    assert called(referee, "isWrongText", numbers(claimed, entries.vocabulary.root), words_of(row), asked, words)
 
 
 def test_is_wrong_text__changed_rows_of_the_shipped_vocabulary__are_each_shown_wrong(referee):

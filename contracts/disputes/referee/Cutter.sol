@@ -146,20 +146,27 @@ library Cutter {
         return place;
     }
 
-    /// @dev Up to and with the last newline among the spaces; without one, as `_spacesEnd`.
+    /// @dev Up to and with the last newline among the spaces; without one, as `_spacesEnd`, in the same walk: a run of
+    /// spaces may be the whole text.
     function _newlinesEnd(bytes memory text, uint256 start, uint256 stop, address classes)
         private
         view
         returns (uint256)
     {
         uint256 newline;
-        for (uint256 place = start; place < stop;) {
+        uint256 last = start;
+        uint256 place = start;
+        while (place < stop) {
             (uint256 found, uint256 next) = unit(text, place, stop, classes);
-            if (found != SPACE) break;
+            if (found != SPACE) {
+                if (newline == 0 && last != start) place = last;
+                break;
+            }
             if (_isNewline(_byte(text, place))) newline = next;
+            last = place;
             place = next;
         }
-        return newline != 0 ? newline : _spacesEnd(text, start, stop, false, classes);
+        return newline != 0 ? newline : place;
     }
 
     /// @dev All spaces but the last, when something follows and there are several. numbersEnd: a number is no follower.

@@ -172,9 +172,10 @@ contract TextReferee is ITextReferee, Inputs {
     ) private pure returns (bool) {
         uint256 status = _shown(v, c.id, shown.entries[0]).status;
         if (status != WHOLE) return status == NEVER;
+        if (!c.begins) return true; // whatever follows, which a challenger may not have seen
         bool ends = c.end == part.end || c.next == c.last;
         if (!ends) (,, ends) = _token(row, c.next, shown.tokens[c.shown]);
-        return !(c.begins && ends);
+        return !ends;
     }
 
     function _isWrongByte(

@@ -17,7 +17,7 @@ from oracle.chain.bindings import Binding
 from oracle.chain.contracts import Contracts, viewed
 from oracle.chain.rpc import Rpc
 from oracle.chain.types import Block
-from oracle.disputes.game import REFEREES, Game, Move, Stage
+from oracle.disputes.game import REFEREES, REFUTING, Game, Move, Stage
 from oracle.engines.base import Engine
 from oracle.errors import ReorgedAway, UnknownHeader
 from oracle.ids import CaseId, GameId, RequestId, ServiceId
@@ -246,7 +246,7 @@ class Litigant:
         move = self._searches.move(name, matter, search)
         if move is None:
             return []
-        price = 0 if move.function == "refute" else view.services[record.request.service].game.ceiling_wei
+        price = 0 if move.function in REFUTING else view.services[record.request.service].game.ceiling_wei
         if move.function in REFEREES:
             taking, data = self._encoded(binding, NO_GAME, move)
         else:
