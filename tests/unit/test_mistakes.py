@@ -429,6 +429,8 @@ HARMLESS = {
     "name": "any text does",
     "prefix": "any text does",
     "suffix": "any text does",
+    "system": "any text does",
+    "after": "any text does",
     "text": "any text does",
     "stop": "tried with models, in test_models_store",
     "state": "another state finds nothing",

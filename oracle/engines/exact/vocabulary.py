@@ -12,7 +12,7 @@ and each two neighbours are their text's: until the first merge across a border,
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -284,13 +284,17 @@ def table(header: Gguf) -> Vocabulary:
         missing = frozenset(range(256)) - {spelled[token][0] for token in bases}
         if QUESTION_MARK in missing:
             raise _refused("no token spells '?'")
+    longest = max(map(len, spelled))
+    if longest > MAX_PIECE_BYTES:
+        raise _refused(f"a token spells {longest} bytes; {MAX_PIECE_BYTES} are read")
     found = _merges(header, tokenizer, kind, set(normal) - bases)
     whole_words = cutter in WHOLE_WORDS
     unreached = Status.WHOLE if whole_words else Status.NEVER
     statuses = dict.fromkeys(normal, unreached) | dict.fromkeys(bases, Status.PLAIN)
     statuses |= dict.fromkeys(bytes_of, Status.BYTE) if kind == Kind.SENTENCEPIECE else {}
     while True:
-        merged = {token: Entry(Status.PLAIN, *merge, spelled[token]) for token, merge in _ranked(found).items()}
+        ranked = _ranked(found, spelled)
+        merged = {token: Entry(Status.PLAIN, *merge, spelled[token]) for token, merge in ranked.items()}
         entries = tuple(
             merged.get(token) or Entry(statuses.get(token, Status.NEVER), *UNMERGED, text)
             for token, text in enumerate(spelled)
@@ -308,9 +312,6 @@ def _refused(reason: str) -> BadModelFile:
 
 
 def _checked(made: Vocabulary) -> Vocabulary:
-    longest = max(len(entry.spelled) for entry in made.entries)
-    if longest > MAX_PIECE_BYTES:
-        raise _refused(f"a token spells {longest} bytes; {MAX_PIECE_BYTES} are read")
     reached = [token for token, entry in enumerate(made.entries) if entry.left != NO_TOKEN]
     walk = max((max(len(made.left_spine(token)), len(made.right_spine(token))) for token in reached), default=0)
     if walk > DEEPEST_WALK:
@@ -376,24 +377,15 @@ def _last_merge(text: bytes, priority: _Priority) -> tuple[bytes, bytes, float] 
     return None
 
 
-def _ranked(found: dict[int, _Merge]) -> dict[int, tuple[int, int, int]]:
+def _ranked(found: dict[int, _Merge], spelled: Sequence[bytes]) -> dict[int, tuple[int, int, int]]:
     """Parts and rank of each merged token. Ranks are dense, above both parts', and in the file's order wherever that
     has every token after its parts; equal priorities share one."""
     levels: dict[int, tuple[float, int]] = {}
-
-    def level(token: int) -> tuple[float, int]:
-        """The latest priority among the token's own and its parts', and how many of them share it, one in the other."""
-        known = levels.get(token)
-        if known is not None or token not in found:
-            return known or (-math.inf, 0)
+    """The latest priority among the token's own and its parts', and how many of them share it, one in the other."""
+    for token in sorted(found, key=lambda token: len(spelled[token])):  # parts are shorter
         left, right, own = found[token]
-        parts = level(left), level(right)
-        latest = max(own, parts[0][0], parts[1][0])
-        deep = [depth + 1 for early, depth in parts if early == latest]
-        levels[token] = (latest, max(deep, default=0))
-        return levels[token]
-
-    for token in found:
-        level(token)
+        parts = [levels.get(part, (-math.inf, 0)) for part in (left, right)]
+        latest = max(own, *(early for early, _ in parts))
+        levels[token] = latest, max((depth + 1 for early, depth in parts if early == latest), default=0)
     order = {at: rank for rank, at in enumerate(sorted(set(levels.values())), 1)}
     return {token: (left, right, order[levels[token]]) for token, (left, right, _) in found.items()}
