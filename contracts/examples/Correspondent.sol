@@ -22,7 +22,11 @@ contract Correspondent is OracleConsumer {
 
     /// @notice Asks words, where the dispute game judges. Send what `price` says of one byte more: the kind, which no words
     /// can choose.
-    function askText(bytes calldata text, IOracle.Params calldata params) external payable returns (RequestId requestId) {
+    function askText(bytes calldata text, IOracle.Params calldata params)
+        external
+        payable
+        returns (RequestId requestId)
+    {
         return _askText(service, text, params, msg.value);
     }
 

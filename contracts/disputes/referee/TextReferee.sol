@@ -223,13 +223,11 @@ contract TextReferee is ITextReferee, Inputs {
         return made.rank < least && made.rank <= most;
     }
 
-    function _isWrongCut(
-        Row memory row,
-        Reading.Part memory part,
-        Claim memory c,
-        uint256 piece,
-        Proof calldata shown
-    ) private pure returns (bool) {
+    function _isWrongCut(Row memory row, Reading.Part memory part, Claim memory c, uint256 piece, Proof calldata shown)
+        private
+        pure
+        returns (bool)
+    {
         (uint256 start, uint256 end, bool begins) = (c.start, c.end, c.begins);
         if (shown.other != shown.index) {
             if (shown.other < shown.index || shown.other >= c.last) revert NoProof(shown.fault);
@@ -241,13 +239,11 @@ contract TextReferee is ITextReferee, Inputs {
         return within || (start < piece && piece < end) || (start == piece && !begins);
     }
 
-    function _isWrongWhole(
-        Vocabulary memory v,
-        bytes memory data,
-        Claim memory c,
-        uint256 piece,
-        Proof calldata shown
-    ) private pure returns (bool) {
+    function _isWrongWhole(Vocabulary memory v, bytes memory data, Claim memory c, uint256 piece, Proof calldata shown)
+        private
+        pure
+        returns (bool)
+    {
         Entry memory made = _shown(v, shown.other, shown.made);
         if (!v.wholeWords || (made.status != PLAIN && made.status != WHOLE)) revert NoProof(shown.fault);
         return c.id != shown.other && _spells(made, data, c.start, piece);
