@@ -27,7 +27,7 @@ MOST_REQUESTS = 20
 STATUSES = ("none", *LIVE_REQUEST)
 """As IOracle.Status begins."""
 READ_AGAIN_BLOCKS = 200
-"""At least so many lie between two readings of the whole chain because of a doubt."""
+"""The most that lie between two readings of the whole chain because of a doubt that lasts."""
 
 
 class Doubts:
@@ -39,6 +39,7 @@ class Doubts:
         self._contracts, self._rpc, self._journal, self._services = contracts, rpc, journal, services
         self._since = 0  # head at which doubts began
         self._read_again_at: int | None = None
+        self._pause = DOUBT_BLOCKS  # between that reading and the next; twice as long each time
 
     async def look(self, progress: Progress) -> None:
         """Compares at the block up to which the journal has read. Raises Transient errors: Doubtful after it has
@@ -51,12 +52,12 @@ class Doubts:
             if doubt not in self.found:
                 log.error("logs are missing", reason=doubt, endpoints=len(self._rpc.health()))
         if not self.found:
-            self._since = head
+            self._since, self._pause = head, DOUBT_BLOCKS
         self.found = found
         if not found or head - self._since < DOUBT_BLOCKS:
             return
-        if self._read_again_at is None or head - self._read_again_at >= READ_AGAIN_BLOCKS:
-            self._read_again_at = head
+        if self._read_again_at is None or head - self._read_again_at >= self._pause:
+            self._read_again_at, self._pause = head, min(2 * self._pause, READ_AGAIN_BLOCKS)
             log.warning("reading the chain again", doubts=len(found))
             with self._journal.write() as tx:
                 ledger.restart(tx)

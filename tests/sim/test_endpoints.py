@@ -111,6 +111,18 @@ def test_n2_history__both_endpoints_leave_it_out__not_ready_says_which_and_reads
     rig.live_until(rig.ask(), "answered", "final")
 
 
+@pytest.mark.parametrize("times", [3, 6])
+def test_n2_history__left_out_of_several_readings__is_read_until_it_is_seen(rig, times):
+    """The pauses between readings grow from a few blocks: a node that starts anew is not kept from its turns."""
+    rig.play.live(60)
+    rig.play.lose_journal()
+    for endpoint in rig.play.endpoints:
+        endpoint.most_blocks = 10
+        endpoint.script("eth_getLogs", "result", [], times)
+    rig.play.live(10)
+    rig.live_until(rig.ask(), "answered", most=6 * TURN)
+
+
 def test_n2_request__moved_on_without_a_log__is_doubted_and_read_again(rig):
     """Its answer's log is left out of the block in which bloom filter and receipts would show it, too."""
     rig.play.live(1)
