@@ -21,6 +21,7 @@ from oracle.attestation import private
 from oracle.attestation.dev import MACHINE, DevTee, Level
 from oracle.attestation.identity import measurement_id, platform_id
 from oracle.attestation.keeper import DevSource
+from oracle.attestation.private import SEAL_BYTES
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.services import PanelTerms
@@ -454,7 +455,7 @@ async def test_private__node_without_the_key__passes_and_loses_nothing(earth, no
 # LEFT WITH A NODE, BECAUSE IT IS TOO LONG FOR THE CHAIN
 
 
-LONG = b"what nobody else may know " * 150
+LONG = b"what nobody else may know " * 250
 
 
 def put(earth: World, asked: PrivateQuestion, params: tuple[int, ...]) -> int:
@@ -485,7 +486,7 @@ async def test_left__prompt_too_long_for_the_chain__is_answered_and_read_by_its_
     with pytest.raises(Refused, match="leave the prompt with a node"):
         question(earth.client, ServiceId(earth.service), LONG, params)
     asked = question(earth.client, ServiceId(earth.service), LONG, params, is_left=True)
-    assert len(asked.sealed) > 4_096
+    assert len(asked.sealed) > earth.client.terms(ServiceId(earth.service))["maxPromptBytes"] + SEAL_BYTES
     assert len(asked.prompt) == 33
     request = put(earth, asked, params)
     async with mailbox(node) as url:
