@@ -6,14 +6,13 @@ from functools import partial
 from typing import Any
 
 import pytest
-from e2e.test_games import by_game, games, is_final, posted, shown
+from e2e.test_games import by_game, exact, games, is_final, posted, shown
 from e2e.world import DAPP, ETHER, NODES, World, drive, running_node, step, team, world
 from exact.random_model import Shape, write
 
 from oracle.client import OracleClient
 from oracle.disputes import commitments
 from oracle.engines.base import Params, Verdict
-from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.vocabulary import NO_TOKEN, table
 from oracle.ids import RequestId, ServiceId
@@ -56,11 +55,6 @@ def built(store: ModelStore) -> Iterator[World]:
         for seat in range(2, 5):  # the second seat is another's
             made.act(NODES[seat], "setOperator", made.service, seat, NODES[0].address)
         yield made
-
-
-def exact(store: ModelStore) -> ExactEngine:
-    (manifest,) = store.manifests()
-    return ExactEngine(store.file(manifest), manifest, Device.named("cpu", 1), for_game=True)
 
 
 class Misreads:
