@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
 
+from oracle.engines.answer_types import proper
 from oracle.engines.exact.vocabulary import Token, Vocabulary
 from oracle.merkle.tokens import ID_BYTES, ids_in, marked
 from oracle.models.manifest import Manifest
@@ -25,6 +26,8 @@ class PromptKind(IntEnum):
     IDS = 1
     PARTS = 2
     """Of a prompt only: parts, each with a byte for its kind, three for its length, and so many bytes."""
+    TYPED = 3
+    """Of a prompt only: its answer's type, and a prompt of another kind (`answer_types.py`)."""
 
 
 def text_prompt(text: bytes) -> bytes:
@@ -73,7 +76,8 @@ def read_prompt(prompt: bytes, vocabulary: Vocabulary) -> Reading:
 
 def parts_of(prompt: bytes) -> Iterator[tuple[bool, bytes]]:
     """(whether it is ids, its bytes). A part that says it is longer than the prompt ends with it; a rest that is too
-    short to begin one is ignored."""
+    short to begin one is ignored. A typed prompt says what stands after its type."""
+    prompt = proper(prompt)
     if prompt[:1] != bytes([PromptKind.PARTS]):
         yield prompt[:1] == bytes([PromptKind.IDS]), prompt[1:]
         return
@@ -95,7 +99,7 @@ def asked(prompt: bytes, vocabulary: Vocabulary | None, manifest: Manifest, size
     if vocabulary is not None:
         tokens = prompt_tokens(read_prompt(prompt, vocabulary), vocabulary, manifest)
         return [marked(token.id, token.end, begins=token.begins) for token in tokens]
-    ids = (token if token < size else manifest.replacement_token for token in ids_in(prompt[1:]))
+    ids = (token if token < size else manifest.replacement_token for token in ids_in(proper(prompt)[1:]))
     return manifest.wrapped(list(ids))
 
 

@@ -1,0 +1,181 @@
+"""Types of answers: what may answer a typed prompt. Each prompt has one type, whatever its bytes.
+
+A typed prompt names the type of its answer before it asks: its kind (1 byte), the first bytes of the root of the
+vocabulary that the type was made for (4), the type's form (1), the type's length (3, big-endian), the type, and the
+prompt proper, of any other kind. A type that is malformed, or too long for what the request allows, has one answer,
+too: the model's first stop token, and an empty output.
+
+A choice is two to sixteen rows of token ids. Before each output token only the ids compete with which a row goes on
+that begins as the output does; where a row ends, the model's first stop token. The margin is the least by which a logit
+won over another that competed. An answer's output is ten bytes: the row's index (1), the margin (4), and its witness,
+the step (2) and the other id (3) at which it is reached.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from itertools import pairwise
+
+from oracle.merkle.tokens import ID_BYTES, id_bytes, ids_in
+
+TYPED = 3
+"""A prompt's first byte."""
+ROOT_BYTES, LENGTH_BYTES = 4, 3
+HEADER_BYTES = 1 + ROOT_BYTES + 1 + LENGTH_BYTES
+"""Before a type."""
+LEAST_ROWS, MOST_ROWS, MOST_IDS = 2, 16, 16
+"""Of a choice."""
+MARGIN_BITS = 16
+"""Fraction bits of a margin."""
+MOST_MARGIN = 2**32 - 1
+"""Larger ones are this."""
+
+
+class Form(IntEnum):
+    """A type's form. Any other is malformed."""
+
+    CHOICE = 1
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A type that nothing answers but an empty output."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One of a few rows of token ids."""
+
+    rows: tuple[tuple[int, ...], ...]
+    stop: int
+    """The model's first stop token, which ends a row."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest answer, the stop token included."""
+        return max(map(len, self.rows)) + 1
+
+    def allowed(self, output: Sequence[int]) -> tuple[int, ...]:
+        """The ids that compete after `output`, rising; none after what is no beginning of an answer."""
+        at = len(output)
+        whole = ((*row, self.stop) for row in self.rows)
+        return tuple(sorted({row[at] for row in whole if len(row) > at and row[:at] == tuple(output)}))
+
+    def index(self, output: Sequence[int]) -> int | None:
+        """Which row `output` is, its stop token included."""
+        return next((index for index, row in enumerate(self.rows) if (*row, self.stop) == tuple(output)), None)
+
+
+AnswerType = Choice | Malformed
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What answers a choice."""
+
+    index: int
+    margin: int
+    """The least by which a logit won over another that competed; 16 fraction bits, at most MOST_MARGIN."""
+    step: int
+    """Of the output tokens, the earliest at which it is reached."""
+    other: int
+    """The id over which it is reached there; of equal ones the lowest."""
+
+    def __bytes__(self) -> bytes:
+        """The output. Raises OverflowError where something does not fit."""
+        numbers = ((self.index, 1), (self.margin, 4), (self.step, 2), (self.other, ID_BYTES))
+        return b"".join(number.to_bytes(size, "big") for number, size in numbers)
+
+    @classmethod
+    def of(cls, output: bytes) -> "Verdict | None":
+        """None for what is not ten bytes."""
+        if len(output) != VERDICT_BYTES:
+            return None
+        return cls(*(int.from_bytes(output[a:b], "big") for a, b in pairwise((0, 1, 5, 7, VERDICT_BYTES))))
+
+
+VERDICT_BYTES = 10
+
+
+def choice_type(rows: Sequence[Sequence[int]], root: bytes) -> bytes:
+    """What stands between a typed prompt's kind and the prompt proper. root: of the vocabulary.
+
+    Raises ValueError or OverflowError for rows and ids that do not fit their fields; nothing else is looked for.
+    """
+    body = bytes([len(rows)]) + b"".join(bytes([len(row)]) + id_bytes(row) for row in rows)
+    return root[:ROOT_BYTES] + bytes([Form.CHOICE]) + len(body).to_bytes(LENGTH_BYTES, "big") + body
+
+
+def typed_prompt(answer_type: bytes, prompt: bytes) -> bytes:
+    """answer_type: as `choice_type` gives it. prompt: of any other kind."""
+    return bytes([TYPED]) + answer_type + prompt
+
+
+def is_typed(prompt: bytes) -> bool:
+    """Whether the prompt's kind is typed, however malformed its type."""
+    return prompt[:1] == bytes([TYPED])
+
+
+def proper(prompt: bytes) -> bytes:
+    """What a prompt asks: of a typed one what follows its type, nothing if that is longer than the prompt."""
+    return prompt[_type_ends(prompt) :] if is_typed(prompt) else prompt
+
+
+def type_of(prompt: bytes, root: bytes, size: int, stop_tokens: Sequence[int], limit: int) -> AnswerType | None:
+    """The type of a prompt's answer; None if it is not typed.
+
+    root: of the model's vocabulary, of `size` tokens. limit: output tokens that the request and the context allow.
+    """
+    if not is_typed(prompt):
+        return None
+    try:
+        choice = Choice(_rows(prompt, root), stop_tokens[0])
+        _check(choice, size, stop_tokens, limit)
+    except _BadTypeError as error:
+        return Malformed(str(error))
+    return choice
+
+
+class _BadTypeError(Exception):
+    """Its reason."""
+
+
+def _rows(prompt: bytes, root: bytes) -> tuple[tuple[int, ...], ...]:
+    """The rows of a choice."""
+    end = _type_ends(prompt)
+    if len(prompt) < HEADER_BYTES or end > len(prompt):
+        raise _BadTypeError("it is longer than the prompt")
+    if prompt[1 : 1 + ROOT_BYTES] != root[:ROOT_BYTES]:
+        raise _BadTypeError("it was made for another vocabulary")
+    if prompt[1 + ROOT_BYTES] != Form.CHOICE:
+        raise _BadTypeError(f"no type has the form {prompt[1 + ROOT_BYTES]}")
+    at, body, rows = 1, prompt[HEADER_BYTES:end], list[tuple[int, ...]]()
+    for _ in range(body[0] if body else 0):
+        start = at + 1
+        at = start + (body[at] * ID_BYTES if at < len(body) else 0)
+        rows.append(tuple(ids_in(body[start:at])))
+    if at != len(body):
+        raise _BadTypeError("a choice is how many rows it has, and for each its length and so many ids")
+    return tuple(rows)
+
+
+def _check(choice: Choice, size: int, stop_tokens: Sequence[int], limit: int) -> None:
+    rows = choice.rows
+    if not LEAST_ROWS <= len(rows) <= MOST_ROWS:
+        raise _BadTypeError(f"a choice has {LEAST_ROWS} to {MOST_ROWS} rows")
+    if not all(1 <= len(row) <= MOST_IDS for row in rows):
+        raise _BadTypeError(f"a row of a choice has 1 to {MOST_IDS} ids")
+    if len(set(rows)) < len(rows):
+        raise _BadTypeError("two rows of a choice are the same")
+    bad = [token for row in rows for token in row if token >= size or token in stop_tokens]
+    if bad:
+        raise _BadTypeError(f"token {bad[0]} stops an answer, or the vocabulary ends before it")
+    if choice.longest > limit:
+        raise _BadTypeError(f"an answer may need {choice.longest} tokens, and {limit} are allowed")
+
+
+def _type_ends(prompt: bytes) -> int:
+    """Where a typed prompt says that its type ends."""
+    return HEADER_BYTES + int.from_bytes(prompt[HEADER_BYTES - LENGTH_BYTES : HEADER_BYTES], "big")
