@@ -7,14 +7,22 @@ pragma solidity ^0.8.30;
 /// fined for it. Arbiters therefore refuse services that would accept such a prompt. `oracle/engines/prompts.py` computes
 /// the same.
 library Prompts {
-    /// @notice Kinds of prompts and of parts: words, token ids, and of prompts only, a row of parts. Any other is words.
+    /// @notice Kinds of prompts and of parts: words, token ids, and of prompts only, a row of parts, or a prompt of another
+    /// kind behind the type of its answer. Any other is words.
     bytes1 internal constant TEXT = 0x00;
     bytes1 internal constant IDS = 0x01;
     bytes1 internal constant PARTS = 0x02;
+    bytes1 internal constant TYPED = 0x03;
 
     /// @dev Before everything else: the kind. Before each of the parts: its kind, and its length.
     uint256 internal constant KIND_BYTES = 1;
     uint256 internal constant PART_HEADER_BYTES = 4;
+
+    /// @dev Before a type: the kind, the first bytes of the root of the vocabulary that the type was made for, the type's
+    /// form, and its length.
+    uint256 internal constant TYPE_ROOT_BYTES = 4;
+    uint256 internal constant TYPE_LENGTH_BYTES = 3;
+    uint256 internal constant TYPE_HEADER_BYTES = KIND_BYTES + TYPE_ROOT_BYTES + 1 + TYPE_LENGTH_BYTES;
 
     /// @dev A token id in a prompt, big-endian; a rest of one or two bytes is ignored.
     uint256 internal constant ID_BYTES = 3;
@@ -52,16 +60,43 @@ library Prompts {
         return bytes.concat(IDS, _length(ids), ids);
     }
 
+    /// @notice A prompt whose answer has a type.
+    /// @param answerType as `didyma type` makes it for a model's vocabulary: a constant of a dapp, never a stranger's bytes.
+    /// @param prompt of any other kind.
+    function ofTyped(bytes memory answerType, bytes memory prompt) internal pure returns (bytes memory) {
+        return bytes.concat(TYPED, answerType, prompt);
+    }
+
     function _length(bytes memory data) private pure returns (bytes3) {
         if (data.length > type(uint24).max) revert PartTooLong(data.length);
         return bytes3(uint24(data.length));
+    }
+
+    /* READING */
+
+    /// @notice Whether a prompt's answer has a type, however malformed.
+    function isTyped(bytes calldata prompt) internal pure returns (bool) {
+        return prompt.length != 0 && prompt[0] == TYPED;
+    }
+
+    /// @notice Where a typed prompt says that its type ends; beyond the prompt if that is too short to say.
+    function typeEnd(bytes calldata prompt) internal pure returns (uint256) {
+        if (prompt.length < TYPE_HEADER_BYTES) return TYPE_HEADER_BYTES;
+        return TYPE_HEADER_BYTES + uint24(bytes3(prompt[TYPE_HEADER_BYTES - TYPE_LENGTH_BYTES:TYPE_HEADER_BYTES]));
+    }
+
+    /// @notice What a prompt asks: of a typed one what stands behind its type, nothing if that is longer than the prompt.
+    function proper(bytes calldata prompt) internal pure returns (bytes calldata) {
+        if (!isTyped(prompt)) return prompt;
+        uint256 end = typeEnd(prompt);
+        return end < prompt.length ? prompt[end:] : prompt[:0];
     }
 
     /* ROOM */
 
     /// @notice Reverts unless every prompt of up to `promptBytes` leaves room for an output, where the dispute game judges.
     /// @param takesText whether the model's vocabulary reads words: at most a token a byte; the space that some put before a
-    /// text takes the place of a kind byte. Else all prompts are ids.
+    /// text takes the place of a kind byte. Else all prompts are ids. A type leaves less room for both.
     function checkEnvelope(uint256 contextLength, uint256 wrapperTokens, uint256 promptBytes, bool takesText)
         internal
         pure

@@ -8,6 +8,7 @@ from random import Random
 from exact import invented
 
 from oracle.disputes.text_referee import Case
+from oracle.engines.answer_types import ROOT_BYTES, typed_prompt
 from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, prompt_tokens, read_prompt, text_prompt
 from oracle.engines.exact.vocabulary import Token, Vocabulary
 from oracle.models.manifest import Manifest
@@ -30,8 +31,21 @@ def case(vocabulary: Vocabulary, prompt: bytes, wrapper: Manifest) -> Case:
     return Case(vocabulary, wrapper, reading, prompt_tokens(reading, vocabulary, wrapper), OUTPUT)
 
 
+def typed(random: Random, inner: bytes) -> bytes:
+    """A prompt behind a type that is any bytes, of any length, cut or too long."""
+    body = random.randbytes(random.randrange(12))
+    length = len(body) if random.random() < 0.7 else random.choice((0, len(body) + 1, 1 << 16, (1 << 24) - 1))
+    made = typed_prompt(random.randbytes(ROOT_BYTES + 1) + length.to_bytes(3, "big") + body, inner)
+    return made[: random.randrange(len(made) + 1)] if random.random() < 0.2 else made
+
+
 def prompt(random: Random, most: int) -> bytes:
     """Of any kind, well made or not."""
+    inner = _untyped(random, most)
+    return typed(random, inner) if random.random() < 0.2 else inner
+
+
+def _untyped(random: Random, most: int) -> bytes:
     kind = random.random()
     if kind < 0.5:
         return text_prompt(invented.text(random, most))

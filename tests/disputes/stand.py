@@ -61,12 +61,17 @@ def harness(name: str) -> Iterator[Any]:
 
 
 def called(contract: Any, name: str, *arguments: Any) -> Any:
-    """The one result of a view, addresses in lower case. For calls with much in them or many times: web3's own way
+    """The first result of a view."""
+    return results(contract, name, *arguments)[0]
+
+
+def results(contract: Any, name: str, *arguments: Any) -> Any:
+    """The results of a view, addresses in lower case. For calls with much in them or many times: web3's own way
     looks at each number several times."""
     abi = next(each for each in contract.abi if each.get("name") == name)
     data = function_abi_to_4byte_selector(abi) + encode(get_abi_input_types(abi), arguments)
     reply = contract.w3.eth.call({"to": contract.address, "data": data, **LARGE})
-    return decode(get_abi_output_types(abi), reply)[0]
+    return decode(get_abi_output_types(abi), reply)
 
 
 def called_each(contract: Any, name: str, arguments: Sequence[Sequence[Any]]) -> list[Any]:

@@ -4,6 +4,7 @@ from dataclasses import astuple, replace
 from random import Random
 
 import pytest
+from disputes.claims import typed
 from disputes.court import ANSWERED, Court
 from disputes.stand import Stand, called, refused
 from eth_hash.auto import keccak
@@ -15,6 +16,7 @@ from oracle.disputes import token_referee
 from oracle.disputes.commitments import longest_asked
 from oracle.disputes.inputs import ModelInputs, Spelling, entry_input
 from oracle.disputes.token_referee import Fault, Refutation
+from oracle.engines.answer_types import proper
 from oracle.engines.exact.text_prompts import asked
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.merkle.tokens import ENTRIES, Tokens, prompt_bytes
@@ -67,17 +69,19 @@ def hostile(random: Random, manifest: Manifest) -> bytes:
     longest = longest_asked(manifest)
     length = random.choice([*range(8), random.randrange(longest), longest])
     made = b"".join(random.choice([*ids, random.randrange(1 << 24)]).to_bytes(3, "big") for _ in range(length))
-    return made[:length]
+    return typed(random, made[: length // 2])[:longest] if random.random() < 0.2 else made[:length]
 
 
 def other_readings(random: Random, manifest: Manifest, prompt: bytes, right: list[int]) -> list[list[int]]:
     """Readings of a prompt that somebody else might think right, or a liar pick."""
-    raw = [int.from_bytes(prompt[at : at + 3], "big") for at in range(1, len(prompt), 3)]
+    said = proper(prompt)
+    raw = [int.from_bytes(said[at : at + 3], "big") for at in range(1, len(said), 3)]
     wrapped = [*manifest.prefix_tokens, *raw, *manifest.suffix_tokens]
     at = random.randrange(len(right))
     changed = [*right[:at], (right[at] + 1) % VOCABULARY, *right[at + 1 :]]
     dropped = [token for token in wrapped if token < VOCABULARY]
-    made = [changed, wrapped, dropped, right[:-1], [*right, REPLACEMENT], [*right, 0], right[::-1]]
+    whole = asked(b"\1" + prompt, None, manifest, VOCABULARY)  # of a typed prompt, the type as well
+    made = [changed, whole, wrapped, dropped, right[:-1], [*right, REPLACEMENT], [*right, 0], right[::-1]]
     return [each for each in made if each != right]
 
 
@@ -87,7 +91,7 @@ def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifes
         read = asked(prompt, None, manifest, VOCABULARY)
         right = Tokens.spelled(read, [7], [1])
         replaced += REPLACEMENT in read
-        rests += len(prompt) % 3 != 1
+        rests += len(proper(prompt)) % 3 != 1
         empty += read == [REPLACEMENT]
         assert read
         assert max(read) < VOCABULARY

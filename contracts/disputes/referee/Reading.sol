@@ -15,13 +15,14 @@ library Reading {
     }
 
     /// @notice The one reading of any bytes, and the part that holds byte `place` of it. A part that ends where it starts:
-    /// the reading ends before `place`.
+    /// the reading ends before `place`. A typed prompt says what stands behind its type.
     /// @param prefixed whether a space is put before a text. @param missing bit b: the byte b becomes `?`.
     function of_(bytes calldata prompt, bool prefixed, uint256 missing, uint256 place)
         internal
         pure
         returns (bytes memory data, Part memory part)
     {
+        prompt = Prompts.proper(prompt);
         data = new bytes(prompt.length + prompt.length / HEADER + 1);
         uint256 length;
         bytes1 kind = prompt.length == 0 ? Prompts.TEXT : prompt[0];

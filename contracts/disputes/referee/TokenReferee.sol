@@ -157,7 +157,8 @@ contract TokenReferee is ITokenReferee, Inputs {
     ) private view returns (bool) {
         if (keccak256(prompt) != req.promptHash) revert WrongText(req.promptHash, keccak256(prompt));
         bool takesText = Commitments.text(pointer).kind != 0;
-        bytes calldata ids = prompt.length == 0 || takesText ? prompt[:0] : prompt[Prompts.KIND_BYTES:];
+        bytes calldata ids = Prompts.proper(prompt);
+        ids = ids.length == 0 || takesText ? ids[:0] : ids[Prompts.KIND_BYTES:];
         uint256 count = n.prefixCount + ids.length / Prompts.ID_BYTES + n.suffixCount;
         if (takesText) {
             // Between prefix and suffix stand as many as the answer says.
