@@ -45,7 +45,9 @@ def test_reading__any_prompts_typed_and_not__is_python_s(prompts, prefix):
 
 def test_reading__typed_prompt_cut_anywhere__is_python_s(prompts):
     random = Random(SEED)
-    whole = typed_prompt(b"root\x01\x00\x00\x04abcd", parts_prompt([(PromptKind.IDS, b"abc"), (PromptKind.TEXT, b"bay")]))
+    whole = typed_prompt(
+        b"root\x01\x00\x00\x04abcd", parts_prompt([(PromptKind.IDS, b"abc"), (PromptKind.TEXT, b"bay")])
+    )
     for length in range(len(whole) + 1):
         same(prompts, whole[:length], b" ", random)
 
