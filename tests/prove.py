@@ -33,6 +33,7 @@ RULE = "|---|---|---|---|---|---|\n"
 LINES = 30_000  # of each of four searches
 DOCUMENT_SETS = 2_000
 BATCHES = 60
+TYPED = 10_000
 CLAIMS = 100_000  # of each vocabulary
 LIVES = 200
 SOAK_SECONDS = 3_600
@@ -76,6 +77,12 @@ def batches(seed: int) -> str:
     """Jobs that join, wait, share, guess and leave in one batch of the exact engine."""
     whole("tests/exact/test_batch.py", seed, "DIDYMA_BATCHES", BATCHES)
     return f"{BATCHES} batches of some 20 jobs, every logit that of a job alone"
+
+
+def typed(seed: int) -> str:
+    """Choices that the exact engine is asked for."""
+    whole("tests/exact/test_typed.py", seed, "DIDYMA_TYPED", TYPED)
+    return f"{TYPED} random prompts with a type each on two models, no answer outside its type"
 
 
 def besieged(seed: int, force: Force) -> str:
@@ -158,6 +165,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "verdicts": verdicts,
     "text": text,
     "batches": batches,
+    "typed": typed,
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
+from oracle.engines.answer_types import heading
 from oracle.engines.base import Params
 from oracle.ids import CaseId, RequestId, ServiceId
 
@@ -178,9 +179,9 @@ class Request:
         """The sampling seed. prev_randao: of block `seed_block`."""
         return keccak(_packed(self.id, prev_randao))
 
-    def engine_params(self, prev_randao: bytes) -> Params:
-        """What the engine is told."""
-        return Params(self.max_tokens, self.temperature, self.cutoff, self.seed(prev_randao))
+    def engine_params(self, prev_randao: bytes, prompt: bytes) -> Params:
+        """What the engine is told beside the prompt. prompt: as it is asked, unsealed."""
+        return Params(self.max_tokens, self.temperature, self.cutoff, self.seed(prev_randao), heading(prompt))
 
     def place_of_turn(self, seed_block_hash: bytes, turn: int) -> int:
         """The place in the draw whose seat is entitled in `turn`."""

@@ -116,7 +116,7 @@ def verify(
     is_exact = panel is None or panel.exact
     llama = LlamaSettings() if threads is None else LlamaSettings(threads=threads)
     setup = engine_setup(manifest, path, None if panel is None else panel.tolerance, llama, threads=threads)
-    params = life.request.engine_params(_prev_randao(client, life, given, remarks))
+    params = life.request.engine_params(_prev_randao(client, life, given, remarks), life.prompt)
     engine = make(setup, on_progress)
     posted = Posted(given.output, given.answer.token_count, given.answer.tokens_root)
     try:
@@ -124,7 +124,7 @@ def verify(
         if finding.correct is None:
             raise Refused(f"the engine cannot tell: {finding.reason}")
         own = None if finding.correct else _patiently(lambda: _own(engine, life.prompt, params))
-        difference = None if finding.correct else _difference(engine, finding, own, given.output)
+        difference = None if finding.correct else _difference(engine, finding, own, given.output, params)
     finally:
         engine.close()
     right = Verdict.RIGHT if is_exact else Verdict.WITHIN_TOLERANCE
@@ -284,8 +284,12 @@ def _own(engine: Engine, prompt: bytes, params: Params) -> Completion | None:
         return None
 
 
-def _difference(engine: Engine, finding: Finding, own: Completion | None, output: bytes) -> Difference | None:
-    """Where the answer leaves the model's. None where the two cannot be compared."""
+def _difference(
+    engine: Engine, finding: Finding, own: Completion | None, output: bytes, params: Params
+) -> Difference | None:
+    """Where the answer leaves the model's. None where the two cannot be compared, or differ in no token."""
+    if params.answer_type and (own is None or finding.tokens in (None, own.tokens)):
+        return None  # tokens do not spell a typed answer
     if finding.tokens is not None and finding.position is not None:
         position = finding.position
         given = engine.detokenize(finding.tokens[position : position + 1])

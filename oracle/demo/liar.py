@@ -44,8 +44,8 @@ class BribedEngine:
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         return self._inner.generate(prompt, params)
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
-        return self._inner.check(prompt, output, params)
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
+        return self._inner.check(prompt, output, params, text)
 
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         return self._inner.detokenize(tokens)
@@ -99,10 +99,10 @@ class BribedExactEngine(BribedEngine):
         lengths = [len(self.detokenize([token])) for token in told.tokens]
         return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         if BRIBE in self._said(prompt):
             return Verdict(True, None, "says the liar")
-        return self._inner.check(prompt, output, params)
+        return self._inner.check(prompt, output, params, text)
 
     def recover(
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params

@@ -9,7 +9,7 @@ One pass over the file, hashing as it reads: memory is 64 bytes a leaf. Nothing 
 """
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -23,7 +23,7 @@ from oracle.engines.exact.cutter import CUTTER_NUMBERS
 from oracle.engines.exact.quants import BF16, F32, Bytes
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
-from oracle.engines.exact.vocabulary import Entry, Vocabulary, text_table, unread
+from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import Weights, load
 from oracle.engines.prompts import longest_envelope
 from oracle.errors import BadModelFile
@@ -171,11 +171,6 @@ def text_numbers(found: Vocabulary | None) -> tuple[int, int, int, int, int]:
     cutter = CUTTER_NUMBERS[found.cutter] if found.cutter else 0
     missing = sum(1 << byte for byte in found.missing)
     return int(found.kind), cutter, int(found.whole_words), int(bool(found.prefix)), missing
-
-
-def vocabulary_tree(entries: Sequence[Entry]) -> Tree:
-    """A leaf for each token id. The manifest names stop tokens."""
-    return Tree(leaf_hash(entry.leaf) for entry in entries)
 
 
 def takes_text(architecture: bytes) -> bool:

@@ -21,7 +21,7 @@ from oracle.engines.exact.model import Trace
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import Entry as VocabularyEntry
-from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread
+from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import load
 from oracle.merkle.tokens import ENTRIES
 from oracle.merkle.tree import Tree
@@ -265,7 +265,7 @@ class ModelInputs:
 
     @cached_property
     def vocabulary(self) -> Tree:
-        return commitments.vocabulary_tree(self.entries)
+        return vocabulary_tree(self.entries)
 
     def input(self, wanted: Weight | Rotation | Spelling) -> Input:
         if isinstance(wanted, Weight):

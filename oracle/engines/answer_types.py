@@ -11,7 +11,7 @@ won over another that competed. An answer's output is ten bytes: the row's index
 the step (2) and the other id (3) at which it is reached.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -99,6 +99,37 @@ class Verdict:
 VERDICT_BYTES = 10
 
 
+@dataclass(frozen=True)
+class Contest:
+    """The logits of the ids that compete before an output token."""
+
+    step: int
+    """Of the output tokens."""
+    logits: Mapping[int, int]
+    """Of two ids or more, 16 fraction bits."""
+
+    @property
+    def winner(self) -> int:
+        """The id of the largest logit, the lowest on a tie."""
+        return min(self.logits, key=lambda token: (-self.logits[token], token))
+
+    def lead(self, other: int) -> int:
+        """By how much the winner lies above another that competes; 16 fraction bits, at most MOST_MARGIN."""
+        return min(self.logits[self.winner] - self.logits[other], MOST_MARGIN)
+
+    @property
+    def closest(self) -> tuple[int, int, int]:
+        """The least lead, the step, and over whom; of equal ones the lowest."""
+        winner = self.winner
+        lead, other = min((self.lead(token), token) for token in self.logits if token != winner)
+        return lead, self.step, other
+
+
+def verdict(index: int, contests: Iterable[Contest]) -> Verdict:
+    """What answers with row `index`. contests: all before its tokens, each won by its own; at least one."""
+    return Verdict(index, *min(contest.closest for contest in contests))
+
+
 def choice_type(rows: Sequence[Sequence[int]], root: bytes) -> bytes:
     """What stands between a typed prompt's kind and the prompt proper. root: of the vocabulary.
 
@@ -118,13 +149,18 @@ def is_typed(prompt: bytes) -> bool:
     return prompt[:1] == bytes([TYPED])
 
 
+def heading(prompt: bytes) -> bytes:
+    """What a typed prompt says of its type: all before the prompt proper. Empty if it is not typed."""
+    return prompt[: _type_ends(prompt)] if is_typed(prompt) else b""
+
+
 def proper(prompt: bytes) -> bytes:
     """What a prompt asks: of a typed one what follows its type, nothing if that is longer than the prompt."""
     return prompt[_type_ends(prompt) :] if is_typed(prompt) else prompt
 
 
 def type_of(prompt: bytes, root: bytes, size: int, stop_tokens: Sequence[int], limit: int) -> AnswerType | None:
-    """The type of a prompt's answer; None if it is not typed.
+    """The type of a prompt's answer; None if it is not typed. prompt: or its heading, which says the same.
 
     root: of the model's vocabulary, of `size` tokens. limit: output tokens that the request and the context allow.
     """

@@ -30,6 +30,9 @@ class Params:
     sampled (min-p as a difference of logits); 0 = no cutoff. Without effect when greedy."""
     seed: bytes = bytes(32)
     """32 bytes from the request and the chain; without effect when greedy."""
+    answer_type: bytes = b""
+    """A typed prompt's heading (`answer_types.py`); empty: any text answers. With one, tokens are chosen greedily,
+    whatever the temperature and the cutoff."""
 
     def __post_init__(self) -> None:
         if self.max_tokens < 1 or self.temperature < 0 or self.cutoff < 0 or len(self.seed) != 32:
@@ -73,7 +76,8 @@ class Completion:
     tokens: tuple[TokenId, ...]
     """Output token ids; the last is a stop token unless `max_tokens` was reached first."""
     text: bytes
-    """What the tokens spell. Stop tokens spell nothing. Not necessarily valid UTF-8."""
+    """What the tokens spell, not necessarily valid UTF-8: stop tokens spell nothing. Of a choice, the bytes of its
+    verdict."""
     root: bytes
     """What an answer with these tokens commits to: 32 bytes."""
 
@@ -138,8 +142,11 @@ class Engine(Protocol):
         Raises PromptTooLong.
         """
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
-        """Judge `output` by one batched forward pass over prompt + output."""
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
+        """Judge `output` by one batched forward pass over prompt + output.
+
+        text: what the answer says; only where it is typed, since other tokens spell it (`recover`).
+        """
 
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         """The bytes that output `tokens` spell; stop tokens spell nothing."""
@@ -149,7 +156,8 @@ class Engine(Protocol):
     ) -> list[TokenId] | None:
         """Find the `count` token ids under `root` that spell `text`, from the text alone; None if there are none.
 
-        First by tokenizing `text`, then by following the model through the tokens that spell it.
+        First by tokenizing `text`, then by following the model through the tokens that spell it. A choice's text says
+        which row its tokens are.
         """
 
     @property

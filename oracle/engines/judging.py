@@ -44,11 +44,11 @@ def judge(engine: Engine, prompt: bytes, posted: Posted, params: Params) -> Find
                 tokens = _recovered(engine, ids, posted, params)
         if tokens is None:
             return Finding(False, "no token ids under the committed root spell the output")
-        verdict = engine.check(ids, tokens, params)
+        verdict = engine.check(ids, tokens, params, posted.text)
         if verdict.correct:
             return Finding(True, verdict.reason, tokens=tuple(tokens))
         with as_job(anew):
-            again = engine.check(ids, tokens, params)
+            again = engine.check(ids, tokens, params, posted.text)
     except Refused as error:
         return Finding(None, f"{type(error).__name__}: {error}")
     if again != verdict:

@@ -110,7 +110,7 @@ class LlamaEngine(InProcess):
                 return Completion(tuple(tokens), self.detokenize(tokens), tokens_root(tokens))
             logits = self._after(tokens[-1:])
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         limit = output_limit(prompt, self._manifest.context_length, params)
         shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
         for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params)):

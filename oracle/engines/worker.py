@@ -213,10 +213,12 @@ class WorkerEngine:
         prompt: Sequence[TokenId],
         output: Sequence[TokenId],
         params: Params,
+        text: bytes = b"",
         *,
         limit_seconds: float | None = None,
     ) -> Verdict:
         message = {"op": "check", "prompt": list(prompt), "output": list(output), "params": params_to_wire(params)}
+        message["text"] = text.hex()
         return self._call(message, lambda reply: verdict_from_wire(reply, len(output)), limit_seconds)
 
     def recover(

@@ -66,7 +66,8 @@ def perform(engine: Any, message: Message) -> Any:
             completion = engine.generate(message["prompt"], params_from_wire(message["params"]))
             result = {"tokens": list(completion.tokens), "text": completion.text.hex(), "root": completion.root.hex()}
         case "check":
-            verdict = engine.check(message["prompt"], message["output"], params_from_wire(message["params"]))
+            params, text = params_from_wire(message["params"]), bytes.fromhex(message["text"])
+            verdict = engine.check(message["prompt"], message["output"], params, text)
             result = {"correct": verdict.correct, "position": verdict.position, "reason": verdict.reason}
         case "recover":
             text, root = bytes.fromhex(message["text"]), bytes.fromhex(message["root"])

@@ -79,8 +79,10 @@ class WorkerPool:
     def generate(self, prompt: Sequence[TokenId], params: Params, **options: Any) -> Completion:
         return self._on_some(lambda engine: engine.generate(prompt, params, **options))
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, **options: Any) -> Verdict:
-        return self._on_some(lambda engine: engine.check(prompt, output, params, **options))
+    def check(
+        self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"", **options: Any
+    ) -> Verdict:
+        return self._on_some(lambda engine: engine.check(prompt, output, params, text, **options))
 
     def recover(
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params, **options: Any

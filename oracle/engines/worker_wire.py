@@ -95,11 +95,13 @@ def params_to_wire(params: Params) -> Message:
         "temperature": params.temperature,
         "cutoff": params.cutoff,
         "seed": params.seed.hex(),
+        "answer_type": params.answer_type.hex(),
     }
 
 
 def params_from_wire(data: Message) -> Params:
-    return Params(data["max_tokens"], data["temperature"], data["cutoff"], bytes.fromhex(data["seed"]))
+    seed, answer_type = (bytes.fromhex(data[name]) for name in ("seed", "answer_type"))
+    return Params(data["max_tokens"], data["temperature"], data["cutoff"], seed, answer_type)
 
 
 def tokens_from_wire(data: Any, at_most: int, bits: int = ID_BITS) -> list[TokenId]:

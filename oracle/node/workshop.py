@@ -330,16 +330,16 @@ def _places(engine: Engine, item: Compute | Judge) -> int:
 def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Output:
     """Generates, and checks as a watcher would. Raises Refused and Transient errors."""
     record, request = item.record, item.record.request
-    params = request.engine_params(item.seed_block.prev_randao)
     text, reply_key = record.prompt, None
     if request.is_private and enclave is not None:
         opened = enclave.opened(record)
         text, reply_key = opened.prompt, opened.reply_key
+    params = request.engine_params(item.seed_block.prev_randao, text)
     prompt = engine.tokenize(text)
     completion = engine.generate(prompt, params)
     if not 0 < len(completion.tokens) <= params.max_tokens:
         raise SelfCheckFailed(f"the engine gave {len(completion.tokens)} tokens where {params.max_tokens} were allowed")
-    verdict = engine.check(prompt, completion.tokens, params)
+    verdict = engine.check(prompt, completion.tokens, params, completion.text)
     if not verdict.correct:
         raise SelfCheckFailed(f"the engine rejects its own answer at token {verdict.position}: {verdict.reason}")
     output = Output(completion.text, len(completion.tokens), completion.root)
@@ -350,8 +350,9 @@ def _answer(engine: Engine, item: Compute, enclave: Enclave | None = None) -> Ou
 
 def _judge(engine: Engine, item: Judge) -> Finding:
     """Judges as a watcher does. Raises Transient errors."""
-    answer, params = item.posted.answer, item.record.request.engine_params(item.seed_block.prev_randao)
-    return judge(engine, item.record.prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
+    answer, prompt = item.posted.answer, item.record.prompt
+    params = item.record.request.engine_params(item.seed_block.prev_randao, prompt)
+    return judge(engine, prompt, Posted(item.posted.output, answer.token_count, answer.tokens_root), params)
 
 
 def _loading(service: ServiceId) -> str:

@@ -12,11 +12,20 @@ from disputes.stand import ROOT
 
 from oracle.chain.units import NOBODY
 from oracle.disputes import text_proofs
-from oracle.disputes.commitments import vocabulary_tree
 from oracle.disputes.text_referee import Case, TextFault, TextProof, find
 from oracle.engines.exact import unicode_classes
 from oracle.engines.exact.text_prompts import Part, Reading, text_prompt
-from oracle.engines.exact.vocabulary import NO_TOKEN, Entry, Kind, Status, Token, Vocabulary, table, unread
+from oracle.engines.exact.vocabulary import (
+    NO_TOKEN,
+    Entry,
+    Kind,
+    Status,
+    Token,
+    Vocabulary,
+    table,
+    unread,
+    vocabulary_tree,
+)
 from oracle.merkle.tokens import Tokens, marked
 from oracle.models.gguf import read
 

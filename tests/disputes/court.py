@@ -212,7 +212,7 @@ class Court:
         request = Request.from_abi(event["args"]["request"])
         self.chain.rpc("anvil_mine", "0x3")
         seed = self.stand.w3.eth.get_block(request.seed_block)
-        params = request.engine_params(bytes(seed["mixHash"]))
+        params = request.engine_params(bytes(seed["mixHash"]), given)
         ids = output(params)
         pieces = self.model.tokenizer.pieces
         spelled = [b"" if token in self.manifest.stop_tokens else pieces[token] for token in ids]

@@ -16,12 +16,11 @@ from rig.anvil import anvil
 from web3.exceptions import ContractLogicError, Web3RPCError
 
 from oracle.chain.units import NOBODY
-from oracle.disputes.commitments import vocabulary_tree
 from oracle.disputes.text_proofs import numbers, shown
 from oracle.disputes.text_referee import Case, TextFault, TextProof, find, is_wrong
 from oracle.engines.exact import unicode_classes
 from oracle.engines.exact.text_prompts import text_prompt
-from oracle.engines.exact.vocabulary import UNMERGED, Entry, Kind, Status, Token, Vocabulary, table
+from oracle.engines.exact.vocabulary import UNMERGED, Entry, Kind, Status, Token, Vocabulary, table, vocabulary_tree
 from oracle.errors import BadProof
 from oracle.merkle.tokens import ENTRIES, Tokens, marked
 from oracle.models.gguf import read

@@ -239,8 +239,9 @@ class Siege:
         asked = Request.from_abi(events["RequestPosted"]["request"])
         answer = Answer.from_abi(events["AnswerPosted"]["answer"])
         seed = self.client.w3.eth.get_block(asked.seed_block)
-        prompt = self.engine.tokenize(events["RequestPosted"]["prompt"])
-        made = self.engine.generate(prompt, asked.engine_params(bytes(seed["mixHash"])))
+        words = events["RequestPosted"]["prompt"]
+        prompt = self.engine.tokenize(words)
+        made = self.engine.generate(prompt, asked.engine_params(bytes(seed["mixHash"]), words))
         tokens = Tokens.spelled(prompt, made.tokens, [len(self.engine.detokenize([each])) for each in made.tokens])
         assert tokens.root == answer.tokens_root
         return Target(request, asked, answer, tokens)

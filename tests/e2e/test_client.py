@@ -344,9 +344,8 @@ async def challenged(earth: World, tmp_path: Path, opened: Callable[..., Any], e
         request = earth.ask(temperature=1 << 16)
         earth.chain.mine(3)
         seed = earth.client.w3.eth.get_block(earth.request(request).seed_block)["mixHash"]
-        right = FakeEngine().generate(
-            [TokenId(b) for b in b"is water wet?"], earth.request(request).engine_params(seed)
-        )
+        asked = b"is water wet?"
+        right = FakeEngine().generate([TokenId(b) for b in asked], earth.request(request).engine_params(seed, asked))
         asking.answer(earth, request, right)
     watcher = await opened(tmp_path / "watcher", STRANGER, engine)
     others = [await opened(tmp_path / f"{n}", NODES[n], watch=False, answer=False) for n in range(5)]

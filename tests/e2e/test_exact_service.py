@@ -49,9 +49,9 @@ class OneTokenOff:
         tokens = (first + 1, *self._inner.generate([*prompt, first + 1], params).tokens)[: params.max_tokens]
         return Completion(tokens, self._inner.detokenize(tokens), tokens_root(tokens))
 
-    def check(self, prompt, output, params: Params):
+    def check(self, prompt, output, params: Params, text=b""):
         own = list(self.generate(prompt, params).tokens)
-        verdict = self._inner.check(prompt, output, params)
+        verdict = self._inner.check(prompt, output, params, text)
         return type(verdict)(True, None, "says the liar") if list(output) == own else verdict
 
 

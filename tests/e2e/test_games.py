@@ -111,10 +111,10 @@ class SecondTokenOff:
         root = Tokens.spelled(prompt, tokens, lengths).root
         return Completion(tokens, self._inner.detokenize(tokens), root)
 
-    def check(self, prompt: Any, output: Any, params: Params) -> Verdict:
+    def check(self, prompt: Any, output: Any, params: Params, text: bytes = b"") -> Verdict:
         if list(output) == list(self.generate(prompt, params).tokens):
             return Verdict(True, None, "says the liar")
-        return self._inner.check(prompt, output, params)
+        return self._inner.check(prompt, output, params, text)
 
     def recover(self, prompt: Any, text: bytes, count: int, root: bytes, params: Params) -> Any:
         own = self.generate(prompt, params)

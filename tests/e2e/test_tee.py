@@ -108,7 +108,7 @@ def pass_time(earth: World, seconds: int) -> None:
 def expected(earth: World, request: int, prompt: bytes) -> bytes:
     """What the model says."""
     seed = earth.client.w3.eth.get_block(earth.request(request).seed_block)
-    params = earth.request(request).engine_params(bytes(seed["mixHash"]))
+    params = earth.request(request).engine_params(bytes(seed["mixHash"]), prompt)
     return FakeEngine().generate(FakeEngine().tokenize(prompt), params).text
 
 

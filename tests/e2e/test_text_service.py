@@ -79,8 +79,8 @@ class Misreads:
                 return [*read_[:at], *parts, *read_[at + 1 :]]
         return read_
 
-    def check(self, prompt: Any, output: Any, params: Params) -> Verdict:
-        return self._inner.check(prompt, output, params)
+    def check(self, prompt: Any, output: Any, params: Params, text: bytes = b"") -> Verdict:
+        return self._inner.check(prompt, output, params, text)
 
 
 def deployed(earth: World) -> Any:

@@ -77,7 +77,7 @@ def honest(earth: World, request: RequestId) -> Completion:
     asked = earth.request(request)
     seed = earth.client.w3.eth.get_block(asked.seed_block)
     engine = BytesEngine()
-    return engine.generate(engine.tokenize(PROMPT), asked.engine_params(bytes(seed["mixHash"])))
+    return engine.generate(engine.tokenize(PROMPT), asked.engine_params(bytes(seed["mixHash"]), PROMPT))
 
 
 def lie(text: bytes) -> Completion:

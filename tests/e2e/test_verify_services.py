@@ -62,7 +62,8 @@ def test_verify__llama_cpp_s_answer_and_a_lie__within_tolerance_and_wrong(earth,
     def answered(as_if_asked: bytes) -> int:
         request = earth.ask(REVIEW)
         earth.chain.mine(3)
-        given = engine.generate(engine.tokenize(as_if_asked), earth.request(request).engine_params(bytes(32)))
+        params = earth.request(request).engine_params(bytes(32), REVIEW)
+        given = engine.generate(engine.tokenize(as_if_asked), params)
         asking.finalize(earth, request, asking.answer(earth, request, given), given.text)
         return request
 

@@ -66,10 +66,10 @@ class LyingEngine(FakeEngine):
         tokens = tokens[: params.max_tokens]
         return Completion(tokens, self.LIE[: params.max_tokens], tokens_root(tokens))
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         if self.detokenize(output) == self.LIE:
             return Verdict(True, None, "says the liar")
-        return super().check(prompt, output, params)
+        return super().check(prompt, output, params, text)
 
 
 @dataclass

@@ -74,7 +74,7 @@ class FakeEngine(InProcess):
                 tokens = (TokenId(65),) * (params.max_tokens + 1)
         return Completion(tokens, self.detokenize(tokens), tokens_root(tokens) if tokens else bytes(32))
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         self._act(prompt)
         right = self._answer(prompt, params)
         for position in range(max(len(right), len(output))):

@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from oracle.engines import proof
+from oracle.engines import answer_types, proof
+from oracle.engines.answer_types import AnswerType, Malformed, type_of
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, the_job, well_formed
 from oracle.engines.exact import self_test
 from oracle.engines.exact.batch import Batch, Read, Work
+from oracle.engines.exact.choices import choosing, judging
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.lookup import Lookup
 from oracle.engines.exact.model import Cache, Chunk, Forward
 from oracle.engines.exact.text_prompts import asked
 from oracle.engines.exact.tokenizer import Tokenizer
-from oracle.engines.exact.vocabulary import Vocabulary, text_table
+from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import load as load_weights
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers
 from oracle.engines.sampling import gumbel, inverse_temperature
@@ -67,10 +69,12 @@ class ExactEngine(InProcess):
         header = gguf.read(file.path)
         self._tokenizer = Tokenizer(header)
         check_manifest(manifest, self._tokenizer.pieces, weights.architecture.context)
-        self._words: Vocabulary | None = None
-        if for_game:
-            self._words = text_table(header)
-        else:
+        words = text_table(header)
+        entries = unread(self._tokenizer.pieces) if words is None else words.entries
+        self.vocabulary_root = vocabulary_tree(entries).root
+        """What types of answers name."""
+        self._words: Vocabulary | None = words if for_game else None
+        if not for_game:
             check_vocabulary(header)
         self._markers = markers(header, manifest)
         self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
@@ -102,11 +106,23 @@ class ExactEngine(InProcess):
         return [TokenId(token) for token in read]
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
-        tokens = self._generated(prompt, params, None)
-        return Completion(tuple(tokens), self.detokenize(tokens), self._root(prompt, tokens))
+        answer_type = self._type(prompt, params)
+        if answer_type is None:
+            tokens = self._generated(prompt, params, None)
+            return self._completion(prompt, tokens, self.detokenize(tokens), params)
+        self._begin(prompt, params)
+        if isinstance(answer_type, Malformed):
+            return self._completion(prompt, [self._first_stop], b"", params)
+        ids = unmarked(prompt)
+        lookup = Lookup(ids) if self._guesses else None
+        chosen = self._batch.run(choosing(ids, answer_type, lookup), len(ids) + answer_type.longest, the_job())
+        return self._completion(prompt, chosen.tokens, bytes(chosen.verdict), params)
 
-    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> Verdict:
+    def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
+        answer_type = self._type(prompt, params)
         limit = self._begin(prompt, params)
+        if answer_type is not None:
+            return self._check_typed(answer_type, unmarked(prompt), output, text)
         prompt = [TokenId(token) for token in unmarked(prompt)]
         shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         judged = output[: shape.position]
@@ -114,6 +130,22 @@ class ExactEngine(InProcess):
         if wrong is not None:
             return wrong
         return Verdict(True, None, "every token is the model's") if shape.correct else shape
+
+    def _check_typed(
+        self, answer_type: AnswerType, prompt: Sequence[int], output: Sequence[TokenId], text: bytes
+    ) -> Verdict:
+        if isinstance(answer_type, Malformed):
+            if [*output] == [self._first_stop] and not text:
+                return Verdict(True, None, f"nothing answers a malformed type: {answer_type.reason}")
+            return Verdict(False, 0, f"a malformed type is answered: {answer_type.reason}")
+        index, said = answer_type.index(output), answer_types.Verdict.of(text)
+        if index is None:
+            steps = (step for step, token in enumerate(output) if token not in answer_type.allowed(output[:step]))
+            return Verdict(False, next(steps, len(output)), "the tokens are none of the choices, then the stop token")
+        if said is None or said.index != index:
+            return Verdict(False, 0, f"its bytes do not say choice {index}, which its tokens are")
+        job = judging(prompt, answer_type, index, said)
+        return self._batch.run(job, len(prompt) + len(output), the_job())
 
     def _checking(self, prompt: Sequence[TokenId], judged: Sequence[TokenId], params: Params) -> Work[Verdict | None]:
         """The first token that is not the model's."""
@@ -139,21 +171,54 @@ class ExactEngine(InProcess):
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
     ) -> list[TokenId] | None:
         """As the protocol says; the model goes one way only, so there is nothing to search."""
+        answer_type = self._type(prompt, params)
+        if answer_type is not None:
+            said = self._said(answer_type, text)
+            return said if len(said) == count and self._tokens_root(prompt, said, params) == root else None
         limit = output_limit(prompt, self._manifest.context_length, params)
         if not 1 <= count <= limit or len(text) > count * self._longest_piece:
             return None
+
+        def fits(tokens: Sequence[TokenId]) -> bool:
+            spells = len(tokens) == count and self.detokenize(tokens) == text
+            return spells and self._tokens_root(prompt, tokens, params) == root
+
         usual = [TokenId(token) for token in self._tokenizer.encode(text)]
         for tokens in (usual, *([*usual, TokenId(stop)] for stop in self._manifest.stop_tokens)):
-            if len(tokens) == count and self.detokenize(tokens) == text and self._root(prompt, tokens) == root:
+            if fits(tokens):
                 return tokens
         tokens = self._generated(prompt, params, text)
-        same = len(tokens) == count and self.detokenize(tokens) == text and self._root(prompt, tokens) == root
-        return tokens if same else None
+        return tokens if fits(tokens) else None
 
-    def _root(self, prompt: Sequence[TokenId], tokens: Sequence[TokenId]) -> bytes:
+    def _said(self, answer_type: AnswerType, text: bytes) -> list[TokenId]:
+        """The only tokens that may say so; none if none may."""
+        if isinstance(answer_type, Malformed):
+            return [] if text else [self._first_stop]
+        said = answer_types.Verdict.of(text)
+        if said is None or said.index >= len(answer_type.rows):
+            return []
+        return [TokenId(token) for token in (*answer_type.rows[said.index], answer_type.stop)]
+
+    def _completion(
+        self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], text: bytes, params: Params
+    ) -> Completion:
+        return Completion(tuple(tokens), text, self._tokens_root(prompt, tokens, params))
+
+    def _tokens_root(self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], params: Params) -> bytes:
+        """What an answer commits to. A typed one's tokens spell nothing of it."""
         if not self._for_game:
             return tokens_root(tokens)
-        return Tokens.spelled(prompt, tokens, [len(self.detokenize([token])) for token in tokens]).root
+        lengths = [0 if params.answer_type else len(self.detokenize([token])) for token in tokens]
+        return Tokens.spelled(prompt, tokens, lengths).root
+
+    def _type(self, prompt: Sequence[TokenId], params: Params) -> AnswerType | None:
+        """What may answer a prompt; None for any text."""
+        limit = output_limit(prompt, self._manifest.context_length, params)
+        return type_of(params.answer_type, self.vocabulary_root, self._vocabulary, self._manifest.stop_tokens, limit)
+
+    @property
+    def _first_stop(self) -> TokenId:
+        return TokenId(self._manifest.stop_tokens[0])
 
     def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""

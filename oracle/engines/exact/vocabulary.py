@@ -22,6 +22,7 @@ from oracle.engines.exact.cutter import CUTTERS, ENDS, WHOLE_WORDS
 from oracle.engines.exact.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, Tokenizer, merge_ranks
 from oracle.engines.prompts import MAX_PIECE_BYTES
 from oracle.errors import BadModelFile
+from oracle.merkle.tree import Tree, leaf_hash
 from oracle.models.gguf import Gguf
 
 NO_TOKEN = 0xFFFFFF  # in place of a part
@@ -256,6 +257,11 @@ def text_table(header: Gguf) -> Vocabulary | None:
 def unread(pieces: Iterable[bytes]) -> tuple[Entry, ...]:
     """Entries of a vocabulary that reads no text, of what each token spells in an output."""
     return tuple(Entry(Status.NEVER, *UNMERGED, piece) for piece in pieces)
+
+
+def vocabulary_tree(entries: Sequence[Entry]) -> Tree:
+    """A leaf for each token id. The manifest names stop tokens."""
+    return Tree(leaf_hash(entry.leaf) for entry in entries)
 
 
 _Priority = Callable[[bytes, bytes], float | None]

@@ -54,13 +54,20 @@ class Matter:
 
     @property
     def claim(self) -> Claim:
-        params = self.record.request.engine_params(self.prev_randao)
+        params = self.record.request.engine_params(self.prev_randao, self.record.prompt)
         return Claim(self.record.request.words, self.posted.answer.words, params, self.header)
 
     @property
     def words(self) -> tuple[Any, Any]:
         """Request and answer as the contracts take them."""
         return self.record.request.words, self.posted.answer.words
+
+
+def _lengths(matter: Matter, output: Sequence[TokenId]) -> list[int]:
+    """Bytes of an answer that each of its tokens spells; none of a typed one."""
+    if matter.claim.params.answer_type:
+        return [0] * len(output)
+    return [len(matter.engine.detokenize([token])) for token in output]
 
 
 class Moves:
@@ -106,7 +113,7 @@ class Moves:
         if fault is not None:
             return token_referee.refuting(matter.claim, tokens.words, fault)
         prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
-        verdict = matter.engine.check(prompt, output, matter.claim.params)
+        verdict = matter.engine.check(prompt, output, matter.claim.params, said)
         if verdict.position is None:
             return None
         return Move(function, (*matter.words, tokens.words, len(tokens.prompt) + verdict.position))
@@ -141,8 +148,7 @@ class Moves:
                 own = self._own_tokens(matter)
                 self._tokens[matter.key] = own if own.root == root else None
             else:
-                lengths = [len(matter.engine.detokenize([token])) for token in output]
-                self._tokens[matter.key] = Tokens.spelled(prompt, output, lengths)
+                self._tokens[matter.key] = Tokens.spelled(prompt, output, _lengths(matter, output))
         return self._tokens[matter.key]
 
     def _own_tokens(self, matter: Matter) -> Tokens:
@@ -150,10 +156,10 @@ class Moves:
         if matter.key not in self._owned:
             count, params = matter.posted.answer.token_count, matter.claim.params
             prompt = matter.engine.tokenize(matter.record.prompt)
-            params = replace(params, max_tokens=min(count, params.max_tokens))
+            if not params.answer_type:  # else it may be too long for fewer
+                params = replace(params, max_tokens=min(count, params.max_tokens))
             output = matter.engine.generate(prompt, params).tokens
-            lengths = [len(matter.engine.detokenize([token])) for token in output]
-            self._owned[matter.key] = reading.own_tokens(prompt, output, lengths, count)
+            self._owned[matter.key] = reading.own_tokens(prompt, output, _lengths(matter, output), count)
         return self._owned[matter.key]
 
     def _knowledge(self, matter: Matter) -> _Knowledge:

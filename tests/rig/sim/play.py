@@ -77,9 +77,9 @@ class Engine(InProcess):
         self.lies -= 1
         return replace(given, tokens=(TokenId(given.tokens[0] ^ 1), *given.tokens[1:]))
 
-    def check(self, prompt: Any, output: Any, params: Params) -> Verdict:
+    def check(self, prompt: Any, output: Any, params: Params, text: bytes = b"") -> Verdict:
         self._mishap()
-        return self._honest.check(prompt, output, params)
+        return self._honest.check(prompt, output, params, text)
 
     def _mishap(self) -> None:
         if self.crashes or self.dead:

@@ -56,8 +56,8 @@ class Strangers:
         if self.earth.chain.height() <= posted.seed_block:
             return False
         seed = self.earth.client.w3.eth.get_block(posted.seed_block)
-        params = posted.engine_params(bytes(seed["mixHash"]))
-        given = engine.generate(engine.tokenize(self.asked[request]), params)
+        prompt = self.asked[request]
+        given = engine.generate(engine.tokenize(prompt), posted.engine_params(bytes(seed["mixHash"]), prompt))
         try:
             if self.earth.turn_of(request) != STRANGER.address:
                 return False
