@@ -79,6 +79,9 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 	check-jsonschema --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
 	check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 	zizmor --offline --no-progress --pedantic .github
+	hadolint operations/Dockerfile
+	check-jsonschema --builtin-schema vendor.compose-spec operations/compose.yaml
+	kubernetes-validate --strict --quiet operations/kubernetes/node.yaml
 	forge fmt --check contracts tests/invariants
 	mypy
 	forge lint --deny notes contracts

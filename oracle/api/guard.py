@@ -21,6 +21,9 @@ SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 
+ALIVE = "/livez"
+"""Told to anyone who reaches the port: those who start processes anew know no token, and call by any address."""
+
 
 class Guard:
     """ASGI middleware."""
@@ -43,7 +46,7 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", []), *SECURITY_HEADERS]}
             await send(message)
 
-        refusal = self._refusal(headers)
+        refusal = None if scope["path"] == ALIVE else self._refusal(headers)
         if refusal is None:
             await self._app(scope, receive, send_secured)
         else:

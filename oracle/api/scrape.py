@@ -98,7 +98,9 @@ class Scraper:
             clocks += [] if game.deadline is None else [game.deadline - view.head.timestamp]
         set_all(m.games, games)
         enclave = self._node.enclave
-        if enclave is not None:
+        if enclave is None:
+            m.tee_documents.set(-1)
+        else:
             m.tee_key.set(min((end - view.head.timestamp for end in enclave.admitted.values()), default=-1))
             m.tee_documents.set(max(0, (enclave.documents_end or 0) - view.head.timestamp))
         m.game_clock.set(min(clocks, default=-1))

@@ -29,6 +29,9 @@ STDERR_BYTES = 1 << 20  # a worker writes nothing but its last words
 OPEN_FILES = 256
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+BOX = ("--unshare-all", "--cap-drop", "ALL")
+FRESH = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
+"""What a box has of its own. Where parts of /proc are hidden, as in containers, no fresh one may be mounted."""
 SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 GPU_PATHS = ("/sys", "/opt", "/etc/OpenCL", "/etc/vulkan")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "OMP_NUM_THREADS")
@@ -66,7 +69,7 @@ def bubblewrap() -> str | None:
     """The path of a bubblewrap that works here; it may be installed and still be forbidden, as in most containers."""
     path = shutil.which("bwrap")
     if path is not None:
-        probe = subprocess.run([path, "--ro-bind", "/", "/", "--unshare-all", "true"], capture_output=True, check=False)
+        probe = subprocess.run([path, *BOX, "--ro-bind", "/", "/", *FRESH, "true"], capture_output=True, check=False)
         if probe.returncode == 0:
             return path
     log.warning("engine worker can read files", reason="bubblewrap is absent or forbidden", cure="install bubblewrap")
@@ -84,10 +87,10 @@ def command(
     binds.append(Path(sys.executable).resolve().parent)
     if model_file is not None:
         binds.append(model_file.resolve())
-    box = [bwrap, "--unshare-all", "--cap-drop", "ALL"]
+    box = [bwrap, *BOX]
     for system in SYSTEM_PATHS + (GPU_PATHS if gpu else ()):
         box += ["--ro-bind-try", system, system]
-    box += ["--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp"]
+    box += FRESH
     for bind in binds:
         box += ["--ro-bind", str(bind), str(bind)]
     if gpu:

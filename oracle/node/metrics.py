@@ -42,7 +42,9 @@ class Metrics:
             "game_clock_seconds", "least time left for a vote or move of this node; -1 if none is due"
         )
         self.tee_key = gauge("tee_key_seconds", "least time that a service will count this node's key; -1 if none does")
-        self.tee_documents = gauge("tee_documents_seconds", "time until the TEE vendor's documents on chain end")
+        self.tee_documents = gauge(
+            "tee_documents_seconds", "time until the TEE vendor's documents on chain end; -1 without a TEE"
+        )
         self.engine_seconds = Histogram(
             "didyma_engine_seconds",
             "duration of engine jobs",

@@ -75,6 +75,7 @@ async def test_any__token_set_and_not_given__is_401(earth, tmp_path):
     async with running_node(earth, tmp_path, NODES[0], api_token=SecretStr("s" * 32)) as node:
         api = TestClient(create_app(node), headers=HOST)
         assert api.get("/metrics").status_code == 401
+        assert api.get("/livez", headers={"host": "10.0.0.7:8547"}).json() == {"alive": True}
         assert api.get("/metrics", headers={"authorization": "Bearer wrong"}).status_code == 401
         assert api.get("/metrics", headers={"authorization": "Bearer " + "s" * 32}).status_code == 200
 

@@ -346,6 +346,15 @@ def test_sandbox_command__bubblewrap__shows_only_what_the_engine_needs(tmp_path)
     assert not any(word.startswith("--dev-bind") for word in line)
 
 
+def test_bubblewrap__forbids_what_a_box_needs__is_not_used(tmp_path, monkeypatch):
+    """Where parts of /proc are hidden, as in containers, it starts and then cannot mount a fresh one."""
+    stand_in = tmp_path / "bwrap"
+    stand_in.write_text('#!/bin/sh\nfor word; do test "$word" = --proc && exit 1; done\nexit 0\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert worker_sandbox.bubblewrap.__wrapped__() is None
+
+
 def test_engine__in_a_worker__agrees_with_the_same_engine_here(start):
     engine, here = start(setup()), FakeEngine()
     tokens = engine.tokenize(b"hello")

@@ -1,7 +1,7 @@
 """The C kernels of `kernels/`, called through ctypes: loading them, packing weights for them, their plain structures.
 
 The extension is built when the package is installed (`setup.py`). Without it `available` is false, and `cpu.py` is
-not used. A variant is the same operators for one instruction set: 0 plain C, 1 AVX2, 2 AVX-512 with VNNI.
+not used. A variant is the same operators for one instruction set: 0 is plain C, those above it are faster (`variants`).
 """
 
 import ctypes
@@ -10,7 +10,7 @@ import importlib.util
 import mmap
 import os
 from collections import Counter
-from ctypes import Structure, byref, c_int, c_int64, c_void_p
+from ctypes import Structure, byref, c_char_p, c_int, c_int64, c_void_p
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,6 @@ from oracle.engines.exact.operators import UNIT_BITS
 from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
-VARIANTS = ("plain", "avx2", "avx512")
 GROUP, HALF = 16, 16  # kernels.h
 ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # kernels.c, `enum count`
 Saturated = Counter[str]  # as `model.Saturated`
@@ -43,6 +42,16 @@ def library() -> ctypes.CDLL:
     loaded = ctypes.CDLL(spec.origin)
     loaded.didyma_packed_bytes.restype = c_int64
     return loaded
+
+
+@functools.cache
+def variants() -> tuple[str, ...]:
+    """Names of those that were built, the fastest last: of x86, or of ARM."""
+    named, names = library().didyma_variant_name, list[str]()
+    named.restype = c_char_p
+    while (name := named(c_int(len(names)))) is not None:
+        names.append(name.decode())
+    return tuple(names)
 
 
 def best_variant() -> int:

@@ -10,18 +10,31 @@
 #include "quants.h"
 
 #include <stdlib.h>
+#if defined(ARM_VARIANTS)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
 
-#if defined(VECTOR_VARIANTS)
-static const Variant *const VARIANTS[] = {&plain_variant, &avx2_variant, &avx512_variant};
-#else
-static const Variant *const VARIANTS[] = {&plain_variant};
+/* From the slowest to the fastest. */
+static const Variant *const VARIANTS[] = {
+    &plain_variant,
+#if defined(X86_VARIANTS)
+    &avx2_variant, &avx512_variant,
+#elif defined(ARM_VARIANTS)
+    &neon_variant, &i8mm_variant,
 #endif
+};
+
+/* The name of a variant that was built, or NULL: there are no more. */
+EXPORT const char *didyma_variant_name(int variant) {
+    return variant < (int)(sizeof VARIANTS / sizeof *VARIANTS) ? VARIANTS[variant]->name : NULL;
+}
 
 /* The number of the fastest variant that this processor runs; those below it run as well. */
 EXPORT int didyma_best_variant(void) {
-#if defined(VECTOR_VARIANTS)
+#if defined(X86_VARIANTS)
     __builtin_cpu_init(); /* every processor with AVX2 and FMA also has F16C */
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
@@ -29,6 +42,9 @@ EXPORT int didyma_best_variant(void) {
                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                  __builtin_cpu_supports("avx512vnni");
     return avx2 ? 1 + avx512 : 0;
+#elif defined(ARM_VARIANTS)
+    int dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
+    return dot ? 1 + i8mm : 0;
 #else
     return 0;
 #endif

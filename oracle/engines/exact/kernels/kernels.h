@@ -1,8 +1,8 @@
 /* The exact engine's CPU kernels: shared declarations.
  *
  * The operators are those of `operators.py`, and every result equals its bit for bit; docs/numerics.md says why nothing
- * overflows. A variant (plain C, AVX2, AVX-512 with VNNI) is the same operators for another instruction set: it changes
- * speed only. Whatever is added up in int32 says why it fits.
+ * overflows. A variant (plain C; AVX2, AVX-512 with VNNI; NEON with dot products, with I8MM) is the same operators for
+ * another instruction set: it changes speed only. Whatever is added up in int32 says why it fits.
  */
 #ifndef DIDYMA_KERNELS_H
 #define DIDYMA_KERNELS_H
@@ -57,6 +57,7 @@ typedef struct {
 
 /* The operators of one instruction set. */
 typedef struct {
+    const char *name;
     /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; 1, 2, 4 or 8 tokens. */
     void (*dot)(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]);
@@ -89,8 +90,11 @@ typedef struct {
 
 extern const Variant plain_variant;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) /* clang does not know `#pragma GCC target` */
-#define VECTOR_VARIANTS
+#define X86_VARIANTS
 extern const Variant avx2_variant, avx512_variant;
+#elif defined(__aarch64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#define ARM_VARIANTS
+extern const Variant neon_variant, i8mm_variant;
 #endif
 
 /* Run fn(context, item, thread) for every item in [0, items) on up to `threads` threads. */

@@ -1,5 +1,5 @@
 #include "kernels.h"
-#if defined(VECTOR_VARIANTS)
+#if defined(X86_VARIANTS)
 /* The AVX2 variant. */
 #pragma GCC target("avx2,f16c,fma,bmi,bmi2,popcnt")
 #include "keccak.h"
@@ -149,6 +149,6 @@ static void mix256(const int32_t *e, int64_t e_stride, int64_t queries, const in
     for (; q < queries; q++) mix_of(1, e + q * e_stride, e_stride, v, width, count, out + q * width);
 }
 
-const Variant avx2_variant = {dot,  normalize, quantize, quantize_wide, quantize_head, gated,
-                              dots, score,     share,    mix256,        divide,        keccak8};
+const Variant avx2_variant = {"avx2", dot,   normalize, quantize, quantize_wide, quantize_head, gated,
+                              dots,   score, share,     mix256,   divide,        keccak8};
 #endif

@@ -1,5 +1,5 @@
 #include "kernels.h"
-#if defined(VECTOR_VARIANTS)
+#if defined(X86_VARIANTS)
 /* The AVX-512 VNNI variant. */
 #pragma GCC target("avx2,f16c,fma,bmi,bmi2,lzcnt,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "keccak.h"
@@ -193,6 +193,6 @@ static void mix512(const int32_t *e, int64_t e_stride, int64_t queries, const in
     for (; q < queries; q++) mix_of(1, e + q * e_stride, e_stride, v, width, count, out + q * width);
 }
 
-const Variant avx512_variant = {dot,     normalize, quantize, quantize_wide, quantize_head, gated,
-                                dots512, score,     share,    mix512,        divide,        keccak8};
+const Variant avx512_variant = {"avx512", dot,   normalize, quantize, quantize_wide, quantize_head, gated,
+                                dots512,  score, share,     mix512,   divide,        keccak8};
 #endif
