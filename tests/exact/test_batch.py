@@ -8,11 +8,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from exact.plain_choices import any_rows, plainly
 from rig import tiny_gguf
 
+from oracle.engines.answer_types import Choice
 from oracle.engines.base import Job, Params, TokenId, as_job
 from oracle.engines.exact import self_test
 from oracle.engines.exact.batch import PIECE, SHORT, TOGETHER, Batch, Read, alone
+from oracle.engines.exact.choices import choosing, judging
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
@@ -24,9 +27,10 @@ from oracle.engines.worker import Limits, WorkerEngine
 from oracle.errors import JobCancelled
 from oracle.models.files import ModelFile
 
-ROUNDS = int(os.environ.get("DIDYMA_BATCHES", "2"))
+ROUNDS = int(os.environ.get("DIDYMA_BATCHES", "3"))
 SEED = int(os.environ.get("DIDYMA_SEED", "0"))
 LONGEST_SEQUENCE = 150
+STOP = 2
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +53,7 @@ class Reader:
 
     def __init__(self, rng, model, sequence, seen):
         self.rng, self.model, self.sequence, self.seen = rng, model, sequence, seen
-        self.finished = False
+        self.finished, self.length = False, len(sequence)
         self.expected = self.plainly(sequence, len(sequence))
 
     def work(self):
@@ -85,6 +89,31 @@ class Reader:
         return logits
 
 
+class Chooser:
+    """A job that chooses one of a few rows, or judges such a choice, and compares what comes of it."""
+
+    def __init__(self, rng, model, sequence, seen):
+        self.sequence, self.seen, self.finished = sequence, seen, False
+        rows = any_rows(rng, self_test.VOCABULARY, (STOP,))
+        self.choice = Choice(rows, STOP)
+        self.length = len(sequence) + self.choice.longest
+        self.output, self.verdict = plainly(model, sequence, rows, STOP)
+        self.lookup = Lookup(sequence) if rng.random() < 0.5 else None
+        self.said = rng.choice((None, self.verdict, replace(self.verdict, margin=self.verdict.margin + 1)))
+
+    def work(self):
+        if self.said is None:
+            chosen = yield from choosing(self.sequence, self.choice, self.lookup)
+            assert (chosen.tokens, chosen.verdict) == (self.output, self.verdict)
+            self.seen["chosen"] += 1
+        else:
+            judged = yield from judging(self.sequence, self.choice, self.said.index, self.said)
+            assert judged.correct == (self.said == self.verdict)
+            self.seen["judged"] += 1
+        self.finished = True
+        return len(self.sequence)
+
+
 def test_batch__any_mix__every_logit_is_that_of_a_job_alone(model):
     seen = Counter()
     for seed in range(SEED, SEED + ROUNDS):
@@ -96,10 +125,11 @@ def test_batch__any_mix__every_logit_is_that_of_a_job_alone(model):
         def add(rng=rng, stems=stems, batch=batch, jobs=jobs, wanted=wanted):
             stem = rng.choice(stems)[: rng.randint(0, 120)]
             sequence = [*stem, *tokens(rng, rng.randint(1, 30))]
-            reader, number = Reader(rng, model, sequence, seen), len(jobs)
+            kind = Chooser if rng.random() < 0.3 else Reader
+            reader, number = kind(rng, model, sequence, seen), len(jobs)
             wanted[number] = True
             job = Job(rng.randrange(3), lambda: wanted[number], anew=rng.random() < 0.2)
-            jobs.append((reader, batch.add(reader.work(), len(sequence), job)))
+            jobs.append((reader, batch.add(reader.work(), reader.length, job)))
 
         for _ in range(rng.randint(1, 12)):
             add()
@@ -127,7 +157,7 @@ def test_batch__any_mix__every_logit_is_that_of_a_job_alone(model):
                 assert sequence.error is None, sequence.error
                 assert reader.finished
                 assert sequence.result == len(reader.sequence)
-    assert min(seen[what] for what in ("guessed", "waited", "kept", "cancelled")) > 0, seen
+    assert min(seen[what] for what in ("guessed", "waited", "kept", "cancelled", "chosen", "judged")) > 0, seen
 
 
 def test_alone__same_job__same_logits_as_in_a_batch(model):

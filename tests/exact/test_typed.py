@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from exact import random_model
+from exact.plain_choices import any_rows, plainly
 from rig import tiny_gguf
 from rig.tiny_gguf import END, TURN_END
 
@@ -70,29 +71,6 @@ def asked(engine, rows, prompt=QUESTION, params=GREEDY):
     return whole, engine.tokenize(whole), replace(params, answer_type=heading(whole))
 
 
-def plainly(forward, prompt, rows, stop):
-    """Tokens and verdict, as the format says and no cleverer: every step reads everything, and looks at every row."""
-    output, leads = [], []
-    whole = [(*row, stop) for row in rows]
-    while tuple(output) not in whole:
-        (logits,) = forward.run([Chunk([*prompt, *output], forward.cache(len(prompt) + len(output)), 1)])
-        able = {row[len(output)] for row in whole if list(row[: len(output)]) == output}
-        best = max(able, key=lambda token: (logits[0][token], -token))
-        leads += [(int(logits[0][best]) - int(logits[0][each]), len(output), each) for each in able - {best}]
-        output.append(best)
-    return output, Verdict(whole.index(tuple(output)), *min(leads))
-
-
-def any_rows(rng, size):
-    """Rows with every kind of beginning in common."""
-    ids = [token for token in rng.sample(range(size), 3) if token not in STOPS]
-    rows = set()
-    while len(rows) < rng.choice((2, 2, 3, 5, 16)):
-        length = rng.choice((1, 1, 2, 3, 16))
-        rows.add(tuple(rng.choice(ids) if rng.random() < 0.9 else rng.randrange(5, size) for _ in range(length)))
-    return tuple(rng.sample(sorted(rows), len(rows)))
-
-
 # THE RULE
 
 
@@ -131,7 +109,7 @@ def test_choosing__few_logits_and_many_ties__is_the_plain_version():
 
     for seed in range(300):
         rng = random.Random(seed)
-        rows = any_rows(rng, 20)
+        rows = any_rows(rng, 20, (END,))
         choice, prompt = Choice(rows, END), [rng.randrange(20) for _ in range(rng.randint(1, 9))]
         output, verdict = plainly(Drawn(), prompt, rows, END)
         for lookup in (None, Lookup(prompt)):
@@ -154,7 +132,7 @@ def test_engine__random_prompts_on_two_models__is_the_plain_version_and_never_ou
         rng = random.Random(SEED * 1_000_000 + number)
         which = number % 2
         engine, (_, manifest) = engines[which], models[which]
-        rows = any_rows(rng, engine._vocabulary)
+        rows = any_rows(rng, engine._vocabulary, STOPS)
         prompt = prompt_bytes([rng.randrange(engine._vocabulary) for _ in range(rng.randint(0, 40))])
         params = Params(24, rng.choice((0, 1 << 16)), rng.choice((0, 1)), seed=rng.randbytes(32))
         _, ids, params = asked(engine, rows, prompt, params)
@@ -197,7 +175,7 @@ def test_engine__many_threads_typed_and_not__answers_of_each_alone(engine, model
     jobs = []
     for number in range(32):
         prompt = prompt_bytes([*[9] * rng.randrange(30), 20 + number])
-        _, ids, params = asked(engine, any_rows(rng, engine._vocabulary), prompt)
+        _, ids, params = asked(engine, any_rows(rng, engine._vocabulary, STOPS), prompt)
         jobs.append((ids, params if number % 2 else replace(params, answer_type=b"")))
     expected = [plain.generate(*job) for job in jobs]
     with ThreadPoolExecutor(32) as threads:
