@@ -52,6 +52,17 @@ def test_events_and_errors__of_contracts__stand_in_interfaces():
     assert found == []
 
 
+def test_errors__of_contracts__are_typed():
+    """None is a string: a caller can tell them apart, and read what they are about."""
+    found = [
+        f"{path.name}: {match[0]}"
+        for path in sorted(ROOT.rglob("*.sol"))
+        if path.parent.name != "mocks"
+        for match in re.finditer(r"\brevert\(\"|\brequire\([^;]*\"", code(path))
+    ]
+    assert found == []
+
+
 def test_constants__of_one_name__stand_once():
     names = Counter(
         name
