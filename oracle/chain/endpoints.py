@@ -140,14 +140,6 @@ class Endpoints:
 
         return await self._retry(once)
 
-    async def _optional(self, method: str, params: Sequence[Any], parse: Callable[[Any], T]) -> T | None:
-        """The first answer to a method that endpoints may lack; None if none has one."""
-        for endpoint in await self._due():
-            found = await self._if_served(endpoint, method, params, parse)
-            if found is not None:
-                return found
-        return None
-
     async def _of_each(self, method: str, params: Sequence[Any], parse: Callable[[Any], T]) -> list[T]:
         """What each endpoint answers to a method that endpoints may lack."""
         found = await asyncio.gather(*(self._if_served(e, method, params, parse) for e in await self._due()))

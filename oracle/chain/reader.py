@@ -7,7 +7,8 @@ What is contradicted is not believed at once. A block's bloom filter, or another
 has no logs: then all endpoints are asked, and the block's receipts, which are another index. The bloom filter, or an
 endpoint that does not show it, may contradict a log: then the log is believed if two endpoints show it, in logs or
 receipts. What nobody settles is a doubt: the reader reports it, and asks for the block again at later heads. After some
-blocks it gives the doubt up: it takes the bloom filter for wrong, and believes a log that only one endpoint shows.
+blocks it gives the doubt up: it takes the bloom filter for wrong, and believes a log that only one endpoint shows,
+unless two others have the block and do not show it.
 """
 
 import asyncio
@@ -168,6 +169,12 @@ class Reader:
         """The wanted logs of a block; None while they are doubted. head: None to settle doubts now. Raises Doubtful if
         they must be settled now and endpoints contradict each other.
         """
+        logs = await self._told_of(block, head)
+        if logs is not None:
+            self._doubted.pop(block.hash, None)
+        return logs
+
+    async def _told_of(self, block: Block, head: Block | None) -> list[Log] | None:
         self._look(block)
         is_unproven = self._proves_blooms and not block.is_hashed
         suspect = self._may_log(block) or self._fills_blooms is False or is_unproven
@@ -175,19 +182,19 @@ class Reader:
         if not suspect and any(map(self.wanted, said.values())):
             said = await self._rpc.logs(block, self._addresses, everywhere=True)
         shown = {endpoint: self.wanted(logs) for endpoint, logs in said.items()}
-        logs = await self._borne_out(block, shown)
-        if logs is None:
-            logs = self._in_the_end(block, shown, head)
+        logs = await self._settled(block, shown, head)
         if logs is None:
             return None
         self._learn(block, logs)
         if logs or not (self._may_log(block) or self._fills_blooms is False):
-            self._doubted.pop(block.hash, None)
             return logs
         by_receipts = await self._rpc.logs_by_receipts(block)
-        if by_receipts is not None:
-            self._doubted.pop(block.hash, None)
-            found = [entry for entry in self.wanted(by_receipts) if not self._is_odd(block, entry)]
+        if any(map(self.wanted, by_receipts.values())):
+            by_receipts = await self._rpc.logs_by_receipts(block, everywhere=True)
+        if by_receipts:
+            nothing: dict[int, list[Log]] = {endpoint: [] for endpoint in said}
+            shown = nothing | {endpoint: self.wanted(logs) for endpoint, logs in by_receipts.items()}
+            found = await self._settled(block, shown, head)
             if found:
                 log.warning("endpoints leave logs out", block=block.number, logs=len(found))
             return found
@@ -198,6 +205,14 @@ class Reader:
             return None
         log.warning("bloom filter not borne out", block=block.number)
         return []
+
+    async def _settled(self, block: Block, shown: dict[int, list[Log]], head: Block | None) -> list[Log] | None:
+        """Logs that can be believed, of those that each endpoint shows; None while they are doubted.
+
+        Raises Doubtful.
+        """
+        logs = await self._borne_out(block, shown)
+        return self._in_the_end(block, shown, head) if logs is None else logs
 
     def _in_the_end(self, block: Block, shown: dict[int, list[Log]], head: Block | None) -> list[Log] | None:
         """What is believed of logs about which endpoints contradict each other, once they were asked for some blocks.
@@ -219,14 +234,23 @@ class Reader:
         elif self._is_doubted(block, head, why):
             return None
         self._doubted.pop(block.hash, None)
-        log.warning("believing one endpoint about logs", block=block.number, logs=len(possible))
-        return self.wanted(possible)
+        believed = [entry for entry in possible if not self._is_outvoted(entry, shown)]
+        log.warning("settled what endpoints show", block=block.number, logs=len(possible), believed=len(believed))
+        return self.wanted(believed)
+
+    def _is_outvoted(self, entry: Log, shown: dict[int, list[Log]]) -> bool:
+        """Whether two endpoints or more do not show what one does, which then lies."""
+        voices = [endpoint for endpoint, logs in shown.items() if entry in logs]
+        if len(voices) > 1 or len(shown) < 3:
+            return False
+        for endpoint in voices:
+            self._rpc.lied(endpoint, "invented")
+        return True
 
     def _is_doubted(self, block: Block, head: Block, why: str) -> bool:
         """Notes a doubt. False once it is old enough to be given up."""
         since = self._doubted.setdefault(block.hash, head.number)
         if head.number - since >= DOUBT_BLOCKS:
-            del self._doubted[block.hash]
             return False
         self.doubt = self.doubt or f"block {block.number}: {why}; asking until block {since + DOUBT_BLOCKS}"
         return True

@@ -140,14 +140,21 @@ class Rpc(Endpoints):
         found = await self._ask_all("eth_getTransactionReceipt", ask)
         return {endpoint.index: receipt for endpoint, receipt in found if receipt.tx_hash == tx_hash}
 
-    async def logs_by_receipts(self, block: Block) -> tuple[Log, ...] | None:
-        """All logs of a block, out of its receipts, which endpoints index apart from logs. None where no endpoint gives
-        them. Raises RpcUnavailable."""
+    async def logs_by_receipts(self, block: Block, *, everywhere: bool = False) -> dict[int, tuple[Log, ...]]:
+        """All logs of a block, out of its receipts, which endpoints index apart from logs: from the first endpoint that
+        gives them, or from each. Raises RpcUnavailable."""
 
         def parse(value: Any) -> tuple[Log, ...]:
             return _of_block(tuple(log for each in value for log in parse_logs(each["logs"])), block)
 
-        return await self._optional("eth_getBlockReceipts", [_hex(block.hash)], parse)
+        found: dict[int, tuple[Log, ...]] = {}
+        for endpoint in await self._due():
+            logs = await self._if_served(endpoint, "eth_getBlockReceipts", [_hex(block.hash)], parse)
+            if logs is not None:
+                found[endpoint.index] = logs
+                if not everywhere:
+                    break
+        return found
 
     async def logs_range(self, first: int, last: Block, addresses: Sequence[str]) -> list[tuple[Log, ...]]:
         """All logs of `addresses` from block number `first` to `last`: from two endpoints that hold `last` and give so

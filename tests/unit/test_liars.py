@@ -112,6 +112,49 @@ def test_liar__log_that_the_bloom_holds_and_another_endpoint_does_not_show__is_d
     assert all(health.lies == 0 for health in rpc.health())  # nobody knows yet which of them
 
 
+class Schemer(Liar):
+    """Hides its log from queries, and shows it in the receipts of its block and of its transaction."""
+
+    async def _said(self, method: str, params: list[Any]) -> dict[str, Any]:
+        if method == "eth_getBlockReceipts":
+            made = (await super()._said("eth_getLogs", [{"blockHash": params[0]}]))["result"]
+            return {"result": [{"logs": [log for log in made if log["transactionHash"] == "0x" + "77" * 32]}]}
+        return {"result": []} if method == "eth_getLogs" else await super()._said(method, params)
+
+
+class Whole(Server):
+    """Has the receipts of blocks. The log of block 100 is of another contract, though its bloom filter allows ours."""
+
+    async def _said(self, method: str, params: list[Any]) -> dict[str, Any]:
+        if method == "eth_getBlockReceipts":
+            return {"result": []}
+        said = await super()._said(method, params)
+        if method == "eth_getLogs" and "result" in said:
+            said["result"] = [log for log in said["result"] if log["blockNumber"] != hex(100)]
+        return said
+
+
+@FINALITY
+@pytest.mark.parametrize("place", [0, 1])
+def test_liar__log_that_the_bloom_holds_and_two_of_three_endpoints_do_not_show__is_dropped(tmp_path, finality, place):
+    chain = Metronome(1.0, HEIGHT)
+    servers: list[Server] = [Server(chain, 0.01), Server(chain, 0.01)]
+    servers.insert(place, Liar(chain, 100))
+    found, rpc, doubts = in_no_time(read(tmp_path, *servers, polls=DOUBT_BLOCKS + 2, finality=finality))
+    assert found == {50: 1, 100: 1}
+    assert [health.lies > 0 for health in rpc.health()] == [each == place for each in range(3)]
+    assert doubts[-1] == ""
+
+
+def test_liar__log_in_receipts_that_two_of_three_endpoints_do_not_show__is_dropped(tmp_path):
+    chain = Metronome(1.0, HEIGHT)
+    servers = Schemer(chain, 100), Whole(chain, 0.01), Whole(chain, 0.01)
+    found, rpc, doubts = in_no_time(read(tmp_path, *servers, polls=DOUBT_BLOCKS + 2))
+    assert found == {50: 1}
+    assert rpc.health()[0].lies > 0
+    assert doubts[-1] == ""
+
+
 @FINALITY
 def test_log__two_of_three_endpoints_lost_it_but_not_its_receipt__is_read(tmp_path, finality):
     class Forgetful(Server):
