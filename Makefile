@@ -17,7 +17,7 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 MODEL :=
 
 .PHONY: help demo demo-panel demo-picture test forge-tests ape-tests engine-tests daemon-tests e2e-tests-1 e2e-tests-2 \
-    unit-tests ape-built prove symbolic check bench gas abi lock install wheel contracts-built looked diagrams clean
+    unit-tests ape-built prove symbolic check bench gas abi lock install wheel contracts-built looked diagrams site clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -82,6 +82,7 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 	hadolint operations/Dockerfile
 	check-jsonschema --builtin-schema vendor.compose-spec operations/compose.yaml
 	kubernetes-validate --strict --quiet operations/kubernetes/node.yaml
+	mkdocs build --quiet
 	forge fmt --check contracts tests/invariants
 	mypy
 	forge lint --deny notes contracts
@@ -108,6 +109,9 @@ lock: ## pin all dependencies again, for every supported Python; torch stays apa
 
 diagrams: .venv/dev ## docs/diagrams/*.svg, from their sources beside them
 	for source in docs/diagrams/*.d2; do d2 $$source $${source%.d2}.svg; done
+
+site: .venv/dev ## the pages as a site in .build/site; asks nothing of the network
+	mkdocs build --quiet
 
 wheel: | $(if $(FOR_TESTS),.venv/dev,.venv/node) ## the package as one file, in dist/
 	@rm -rf build dist
