@@ -116,6 +116,10 @@ class PromptTooLong(Refused):
     """Prompt and answer do not fit the model's context."""
 
 
+class BadType(Refused):
+    """A type of answers that nothing can answer but an empty output: the message says which rule it breaks."""
+
+
 class JobQuarantined(Refused):
     """This job killed the engine's worker twice; it is not tried again."""
 

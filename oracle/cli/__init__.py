@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee, verify
+from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee, types, verify
 
 app = typer.Typer(
     help="Didyma: an on-chain AI oracle.",
@@ -38,6 +38,7 @@ app.add_typer(chain.service_app, name="service")
 app.add_typer(chain.seat_app, name="seat")
 app.add_typer(request.app, name="request")
 app.add_typer(tee.app, name="tee")
+app.add_typer(types.app, name="type")
 app.command("dev")(dev.dev)
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)

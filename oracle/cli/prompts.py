@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from oracle.cli.arguments import bytes32
-from oracle.cli.connection import Network
+from oracle.cli.connection import Network, dev_deployment
 from oracle.cli.model import DEFAULT_STORE
 from oracle.client import OracleClient
 from oracle.disputes.commitments import takes_text
@@ -42,6 +42,13 @@ def chosen_service(client: OracleClient, service: str | None) -> ServiceId:
 def models_of(network: Network, store: Path | None) -> ModelStore:
     """The folder named, or the dev network's, or this account's."""
     return ModelStore(at_home(store or network.models or DEFAULT_STORE))
+
+
+def models_here(store: Path | None) -> ModelStore:
+    """The folder named, or a running dev network's, or this account's. Raises BadDeployment."""
+    if store is None and dev_deployment().exists():
+        return models_of(Network.find(None, None), None)
+    return ModelStore(at_home(store or DEFAULT_STORE))
 
 
 def as_taken(

@@ -13,6 +13,7 @@ from rig.samples import BY_APE, samples
 
 from oracle.client import devnet
 from oracle.engines.exact.text_prompts import text_prompt
+from oracle.models.store import ModelStore
 
 PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code]
 TOO_LONG = 5000
@@ -38,7 +39,10 @@ def names(network: Dev, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict
     monkeypatch.chdir(tmp_path)
     client = network.client()
     (service,) = client.services()
+    manifest = client.manifest(client.terms(service)["model"])
     return {
+        "manifest": manifest,
+        "path": ModelStore(network.folder / "models").file(manifest).path,
         "url": re.search(r"^RPC +(\S+)", network.output, re.MULTILINE)[1],
         "account": devnet.account(devnet.ASKER),
         "client": client,

@@ -129,6 +129,7 @@ LINES: dict[str, list[str]] = {
     "tee shrink": [ID, "--cap", "1"],
     "tee status": [],
     "tee verify": ["{folder}/quote", "--dev-root"],
+    "type choice": ["yes", "no", "--model", "0xab"],
     "verify": [ID],
     "withdraw": [ADDRESS],
 }
@@ -383,6 +384,7 @@ WORDS = {
     "older_than": ["0", "-1", "old"],
     "seat": ["-1", "65536", "one"],
     "prompt": ["", " \n"],
+    "words": ["", "yes"],
     "temperature": ["-1", "101", "nan", "hot"],
     "max_tokens": ["0", "-1", "many", "99999999999"],
     "size": ["0", "-1", "big", "9" * 80],
@@ -425,6 +427,7 @@ HARMLESS = {
     "configuration": "a switch",
     "panel": "a switch",
     "short": "a switch",
+    "space": "a switch",
     "dispute_keystore": "a switch, of `node init`",
     "name": "any text does",
     "prefix": "any text does",

@@ -50,13 +50,11 @@ class Tokenizer:
 
         Raises BadModelFile for vocabularies that are not read.
         """
-        model = header.metadata.get("tokenizer.ggml.model")
-        if model not in ("llama", "gpt2"):
-            raise BadModelFile(f"tokenizers of kind {model!r} are not read (llama and gpt2 are)")
+        model = _kind(header)
         name = str(header.metadata.get("general.name", "")).lower()
         if not of_any_family and any(part in name for part in UNREAD_NAMES):
             raise BadModelFile(f"the tokenizer of {name!r} is not read")
-        texts = [text or f"[EMPTY_{token}]".encode() for token, text in enumerate(header.vocabulary)]
+        texts = _texts(header)
         self.types = types = _types(header, texts)
         """Each token's type, corrected as llama.cpp does."""
         ids = {text: token for token, text in enumerate(texts)}
@@ -70,20 +68,20 @@ class Tokenizer:
             key=lambda entry: -len(entry[0]),
         )
         self._merger: _Merger = _SentencePiece(header, spelling) if model == "llama" else _BytePairs(header, spelling)
-        decode = _plain_piece if model == "llama" else _byte_level_piece
         self.prefix = b" " if model == "llama" and header.metadata.get("tokenizer.ggml.add_space_prefix", True) else b""
         """What is put before every text."""
-        self.pieces = [decode(text, kind) for text, kind in zip(texts, types, strict=True)]
+        self.pieces = token_pieces(header)
         """What each token spells; control tokens spell nothing."""
 
-    def encode(self, text: bytes, marked: Sequence[bytes] = ()) -> list[int]:
+    def encode(self, text: bytes, marked: Sequence[bytes] = (), *, goes_on: bool = False) -> list[int]:
         """Of any bytes, as `readable` has them. marked: `prompts.markers`, whose text stays text.
+        goes_on: whether other text stands before it, so that nothing is put between.
 
         Raises PromptTooLong.
         """
         check_length(text)
         result: list[int] = []
-        after_special = True
+        after_special = not goes_on
         for piece in cut_markers(readable(text), marked):
             for part in self._parts(piece):
                 if isinstance(part, int):
@@ -100,6 +98,26 @@ class Tokenizer:
             if spelled in text:
                 parts = [piece for part in parts for piece in _split(part, spelled, token)]
         return parts
+
+
+def token_pieces(header: Gguf) -> list[bytes]:
+    """What each token spells, also of vocabularies whose texts are not cut here. Raises BadModelFile."""
+    decode = _plain_piece if _kind(header) == "llama" else _byte_level_piece
+    texts = _texts(header)
+    return [decode(text, kind) for text, kind in zip(texts, _types(header, texts), strict=True)]
+
+
+def _kind(header: Gguf) -> str:
+    """Raises BadModelFile."""
+    model = header.metadata.get("tokenizer.ggml.model")
+    if model not in ("llama", "gpt2"):
+        raise BadModelFile(f"tokenizers of kind {model!r} are not read (llama and gpt2 are)")
+    return str(model)
+
+
+def _texts(header: Gguf) -> list[bytes]:
+    """Each token's, as the file writes it."""
+    return [text or f"[EMPTY_{token}]".encode() for token, text in enumerate(header.vocabulary)]
 
 
 def _split(part: bytes | int, spelled: bytes, token: int) -> list[bytes | int]:

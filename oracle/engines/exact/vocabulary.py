@@ -19,7 +19,7 @@ from functools import cached_property
 from itertools import pairwise
 
 from oracle.engines.exact.cutter import CUTTERS, ENDS, WHOLE_WORDS
-from oracle.engines.exact.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, Tokenizer, merge_ranks
+from oracle.engines.exact.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, Tokenizer, merge_ranks, token_pieces
 from oracle.engines.prompts import MAX_PIECE_BYTES
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import Tree, leaf_hash
@@ -257,6 +257,12 @@ def text_table(header: Gguf) -> Vocabulary | None:
 def unread(pieces: Iterable[bytes]) -> tuple[Entry, ...]:
     """Entries of a vocabulary that reads no text, of what each token spells in an output."""
     return tuple(Entry(Status.NEVER, *UNMERGED, piece) for piece in pieces)
+
+
+def entries_of(header: Gguf) -> tuple[Entry, ...]:
+    """A file's entries, whether or not texts can be judged by them. Raises BadModelFile."""
+    words = text_table(header)
+    return unread(token_pieces(header)) if words is None else words.entries
 
 
 def vocabulary_tree(entries: Sequence[Entry]) -> Tree:
