@@ -22,6 +22,7 @@ from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.model import Chunk
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
 from oracle.models.download import file_sha256
@@ -146,7 +147,7 @@ def quoting(path: Path, manifest: Manifest, rounds: int) -> Figures:
     """Tokens a second of an answer that quotes its prompt, beside the same without guesses."""
     file, device = ModelFile.of(manifest, path), Device.named("cpu", THREADS)
     guessing, plain = (ExactEngine(file, manifest, device, guesses=guesses) for guesses in (True, False))
-    prompt, params = guessing.tokenize(QUOTED), Params(64)
+    prompt, params = guessing.tokenize(text_prompt(QUOTED)), Params(64)
     assert guessing.generate(prompt, params) == plain.generate(prompt, params)
     seconds = [[timed(partial(_generate, each, prompt, params)) for each in (plain, guessing)] for _ in range(rounds)]
     return {"speculation_extract": ratio(*zip(*seconds, strict=True))}

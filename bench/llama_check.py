@@ -26,6 +26,7 @@ from bench import gguf_random
 from models.language import TASKS, Writer
 from oracle.client.devnet import read_description
 from oracle.engines.base import Params, TokenId
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import COARSE_BATCH, LlamaSettings
 from oracle.engines.margins import pick, shortfalls
@@ -244,7 +245,7 @@ def shipped() -> Subject:
 
     def prompt(engine: LlamaEngine, rng: random.Random) -> list[TokenId]:
         item = next(Writer(rng.randrange(1 << 30)).held_out_items(rng.choice(TASKS), (1, 3)))
-        return engine.tokenize(item.prompt.encode())
+        return engine.tokenize(text_prompt(item.prompt.encode()))
 
     return Subject("shipped model", file, manifest, prompt)
 

@@ -64,7 +64,7 @@ contract PanelArbiter is IPanelArbiter {
         uint256 leastSeatWei = uint256(terms.bondWei) + panel.absencePenaltyWei;
         if (terms.seatWei < leastSeatWei) revert SeatTooSmall(terms.seatWei, leastSeatWei);
         IModelRegistry.Frame memory frame = registry.frameOf(terms.model);
-        Prompts.checkText(frame.contextLength, frame.prefixCount + frame.suffixCount, terms.maxPromptBytes);
+        Prompts.checkEnvelope(frame.contextLength, frame.prefixCount + frame.suffixCount, terms.maxPromptBytes, true);
 
         _terms[service] = panel;
         emit PanelAdopted(service, panel);

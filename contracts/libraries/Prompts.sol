@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-/// @title Prompts as the dispute game reads them, and whether a service's longest fits its model's context.
-/// @notice Where the game judges, a prompt's first byte is its kind (docs/text.md). Whoever builds the prompt chooses it;
+/// @title Prompts as all services read them, and whether a service's longest fits its model's context.
+/// @notice A prompt's first byte is its kind (docs/text.md). Whoever builds the prompt chooses it;
 /// what a stranger writes goes inside. A request whose prompt does not fit has no answer, and every seat in turn would be
 /// fined for it. Arbiters therefore refuse services that would accept such a prompt. `oracle/engines/prompts.py` computes
 /// the same.
@@ -94,25 +94,15 @@ library Prompts {
 
     /* ROOM */
 
-    /// @notice Reverts unless every prompt of up to `promptBytes` leaves room for an output, where the dispute game judges.
-    /// @param takesText whether the model's vocabulary reads words: at most a token a byte; the space that some put before a
-    /// text takes the place of a kind byte. Else all prompts are ids. A type leaves less room for both.
+    /// @notice Reverts unless every prompt of up to `promptBytes` leaves room for an output.
+    /// @param takesText whether words are read, as they always are where a panel judges: at most a token a byte; the space
+    /// that some vocabularies put before a text takes the place of a kind byte. Else all prompts are ids. A type leaves less room for both.
     function checkEnvelope(uint256 contextLength, uint256 wrapperTokens, uint256 promptBytes, bool takesText)
         internal
         pure
     {
         if (!takesText) promptBytes = promptBytes == 0 ? 0 : (promptBytes - KIND_BYTES) / ID_BYTES;
-        _check(contextLength, wrapperTokens + promptBytes);
-    }
-
-    /// @notice Reverts unless every text of up to `promptBytes` leaves room for an output, where a panel judges. A text is
-    /// at most a token a byte, and one for the space that some vocabularies put before it; nodes serve no vocabulary that
-    /// needs more.
-    function checkText(uint256 contextLength, uint256 wrapperTokens, uint256 promptBytes) internal pure {
-        _check(contextLength, wrapperTokens + promptBytes + 1);
-    }
-
-    function _check(uint256 contextLength, uint256 tokens) private pure {
+        uint256 tokens = wrapperTokens + promptBytes;
         if (tokens >= contextLength) revert PromptMayNotFit(tokens, contextLength);
     }
 }

@@ -106,14 +106,10 @@ def ask(
     leave_with: Annotated[
         list[str] | None, typer.Option(help="Node that gets the sealed prompt; the chain only names it. Repeatable.")
     ] = None,
-    system: Annotated[
-        str, typer.Option(help="What the model is told before the question, where the dispute game judges.")
-    ] = "",
+    system: Annotated[str, typer.Option(help="What the model is told before the question.")] = "",
     after: Annotated[
         list[str] | None,
-        typer.Option(
-            help="What was said before, where the dispute game judges: a question, then its answer. Repeatable."
-        ),
+        typer.Option(help="What was said before: a question, then its answer. Repeatable."),
     ] = None,
     keystore: KeystoreOption = None,
     password_file: PasswordOption = None,

@@ -60,8 +60,8 @@ def as_taken(
     max_tokens: int = 1,
     system: bytes = b"",
 ) -> bytes:
-    """Words as the service takes them: in an envelope where the dispute game judges; as token ids if the model's
-    vocabulary reads no text there, which takes the model's file.
+    """Words as the service takes them; as token ids where the dispute game judges and the model's vocabulary reads no
+    text there, which takes the model's file.
 
     turns: as `OracleClient.prompt` has them. Raises Refused, UnknownModel, and PromptTooLong where prompt and answer do
     not fit the model's context.

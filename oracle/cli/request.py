@@ -100,7 +100,7 @@ def _lines(client: OracleClient, life: Life, about: list[Dispute]) -> Iterator[s
     yield f"asked        {_when(client, life.asked)}"
     yield f"payer        {client.w3.to_checksum_address(request.payer)}"
     yield f"service      0x{request.service.hex()}, judged by {'the dispute game' if is_game else 'a panel'}"
-    yield f"prompt       {len(life.prompt):,} bytes: {_prompt(life, is_game)}"
+    yield f"prompt       {len(life.prompt):,} bytes: {_prompt(life)}"
     sampled = f"temperature {request.temperature / 65536:g}" if request.temperature else "temperature 0"
     yield f"parameters   at most {request.max_tokens} tokens, {sampled}, answered by {utc(request.deadline)}"
     if life.value_wei:
@@ -224,11 +224,9 @@ def _time(client: OracleClient, moment: Moment) -> int:
     return client.w3.eth.get_block(moment.block)["timestamp"]
 
 
-def _prompt(life: Life, is_game: bool) -> str:
+def _prompt(life: Life) -> str:
     if life.request.is_private:
         return "sealed, private"
-    if not is_game:
-        return text_of(life.prompt)
     return " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
 
 

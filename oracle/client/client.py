@@ -26,7 +26,7 @@ from oracle.chain.refusals import reverted
 from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
-from oracle.client.chat import enveloped
+from oracle.client.chat import check_words, enveloped
 from oracle.client.logs import OnBlocks, in_order, unheard, whole_history
 from oracle.errors import Refused, RpcUnavailable, TransactionFailed
 from oracle.ids import ModelId, RequestId, ServiceId
@@ -195,14 +195,12 @@ class OracleClient:
     def prompt(self, service: ServiceId, *turns: bytes, system: bytes = b"") -> bytes:
         """Words as a service takes them. Raises Refused.
 
-        turns: the asker's words, the model's, the asker's, and so on; one, unless the dispute game judges. system: what
-        the model is told before them.
+        turns: the asker's words, the model's, the asker's, and so on. system: what the model is told before them.
         """
-        if self.oracle.functions.arbiterOf(service).call() != self.deployment.game:
-            if len(turns) != 1 or system:
-                raise Refused("only services that the dispute game judges take several turns, or a system's words")
-            return turns[0]
-        return enveloped(self.manifest(self.terms(service)["model"]), turns, system)
+        manifest = self.manifest(self.terms(service)["model"])
+        if self.oracle.functions.arbiterOf(service).call() == self.deployment.game:
+            check_words(manifest)
+        return enveloped(manifest, turns, system)
 
     def params(
         self,

@@ -25,7 +25,7 @@ from oracle.node.records import ServiceRecord
 from oracle.node.settings import load
 
 BRIBE = PAID_FOR.encode()
-OPPOSITE = b"Wonderful food, I loved it."
+OPPOSITE = text_prompt(b"Wonderful food, I loved it.")
 FALSE_STEP, FALSE_OPERATOR, FALSE_COLUMN = 2, "down", 7
 
 
@@ -130,7 +130,7 @@ def main(config: Path = typer.Option(...)) -> None:  # noqa: B008
     def bribed(service: ServiceRecord) -> Engine:
         if not plays(service.terms.arbiter):
             return BribedEngine(honest(service))
-        return BribedExactEngine(honest(service), text_prompt(OPPOSITE))
+        return BribedExactEngine(honest(service), OPPOSITE)
 
     lie_in_games()
     run(settings, bribed)

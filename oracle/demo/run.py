@@ -256,9 +256,7 @@ class Demo:
 
     def voted_down(self) -> None:
         self._scene("Mallory lies where llama.cpp answers; a panel of three runs it again and votes")
-        prompt = BRIBED.encode()
-        self.narrator.texts[prompt] = BRIBED
-        self._liar_lost(self._follow(self._ask(self.voted, prompt, turn=MALLORY)))
+        self._liar_lost(self._follow(self._ask(self.voted, self._prompt(BRIBED), turn=MALLORY)))
 
     def _liar_lost(self, steps: Sequence[Step]) -> None:
         self._expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
@@ -315,7 +313,7 @@ class Demo:
         self.narrator.restart_clock()
 
     def _prompt(self, text: str) -> bytes:
-        """In its envelope, as services that the dispute game judges read prompts."""
+        """In its envelope, as services read prompts."""
         prompt = text_prompt(text.encode())
         self.narrator.texts[prompt] = text
         return prompt

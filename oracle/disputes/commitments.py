@@ -25,7 +25,7 @@ from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import Weights, load
-from oracle.engines.prompts import longest_envelope
+from oracle.engines.prompts import longest_prompt
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash
 from oracle.models.download import disk_errors
@@ -208,7 +208,7 @@ def shape(numbers: bytes) -> Architecture:
 
 def longest_asked(manifest: Manifest) -> int:
     """Bytes up to which every prompt leaves room for an answer, where the dispute game judges."""
-    return longest_envelope(manifest, takes_text=takes_text(manifest.architecture))
+    return longest_prompt(manifest, takes_text=takes_text(manifest.architecture))
 
 
 def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Commitments:

@@ -227,7 +227,7 @@ def _id(case: Case, shown: TextProof) -> bool:
     part, start = case.part(shown.index, of_ids=True), case.start(shown.index)
     named = int.from_bytes(case.reading.data[start : start + ID_BYTES], "big")
     return start + ID_BYTES > part.end or case.tokens[shown.index] != Token(
-        known(named, case.vocabulary, case.manifest), start + ID_BYTES, False
+        known(named, len(case.vocabulary.entries), case.manifest), start + ID_BYTES, False
     )
 
 

@@ -16,11 +16,12 @@ import numpy.typing as npt
 
 from oracle.engines import proof
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
-from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers
-from oracle.errors import BadModelFile, PromptTooLong
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
+from oracle.errors import BadModelFile
 from oracle.merkle.tokens import tokens_root
 from oracle.models import gguf
 from oracle.models.files import ModelFile
@@ -89,12 +90,14 @@ class LlamaEngine(InProcess):
         return found
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
-        context = self._manifest.context_length
-        if len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
-            raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
-        read = self._manifest.wrapped(self._model.tokenize(prompt, False, self._markers))
-        output_limit(read, context, Params(1))
+        read = asked_of_panel(prompt, self._read, self._manifest, self._model.vocabulary)
+        output_limit(read, self._manifest.context_length, Params(1))
         return [TokenId(token) for token in read]
+
+    def _read(self, text: bytes) -> list[int]:
+        """Raises PromptTooLong before the tokenizer spends time on what cannot fit."""
+        check_room(text, self._manifest, self._longest_piece)
+        return self._model.tokenize(text, False, self._markers)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         limit = self._begin(prompt, params)

@@ -85,23 +85,20 @@ def cut_markers(text: bytes, marked: Sequence[bytes]) -> list[bytes]:
     return [text[a:b] for a, b in pairwise(bounds)]
 
 
-def longest_prompt(manifest: Manifest) -> int:
-    """Bytes up to which every text leaves room for an answer, where a panel judges: a token a byte, and one more for a
-    space before it. `Prompts` in Solidity refuses services that take more.
+def check_room(text: bytes, manifest: Manifest, longest_piece: int) -> None:
+    """Raises PromptTooLong for a text that no tokens could spell within the context. longest_piece: bytes of one."""
+    if len(text) > manifest.context_length * longest_piece:
+        raise PromptTooLong(f"{len(text)} bytes cannot fit a context of {manifest.context_length} tokens")
+
+
+def longest_prompt(manifest: Manifest, *, takes_text: bool = True) -> int:
+    """Bytes up to which every prompt leaves room for an answer: a token a byte, where the space that some vocabularies
+    put before a text takes the place of the byte of its kind. `Prompts` in Solidity refuses services that take more.
+
+    takes_text: whether texts are read (docs/text.md), as they always are where a panel judges; else prompts are ids.
     """
-    return _room(manifest) - 1
-
-
-def longest_envelope(manifest: Manifest, *, takes_text: bool) -> int:
-    """The same where the dispute game judges (docs/text.md): of words, in which the space takes the place of the kind's
-    byte, or of token ids alone."""
-    room = _room(manifest)
+    room = manifest.context_length - 1 - manifest.wrapper_tokens
     return room if takes_text else 1 + room * ID_BYTES + ID_BYTES - 1
-
-
-def _room(manifest: Manifest) -> int:
-    """Tokens of a prompt between its wrapper's."""
-    return manifest.context_length - 1 - manifest.wrapper_tokens
 
 
 def check_manifest(manifest: Manifest, pieces: Sequence[bytes], trained_context: int) -> None:

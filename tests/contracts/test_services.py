@@ -127,17 +127,17 @@ def test_create_service__terms_that_a_panel_cannot_judge__reverts(
 
 @pytest.mark.parametrize("attested", [False, True], ids=["panel", "tee"])
 def test_create_service__longest_text_may_not_fit__reverts(world, oracle, panel, people, attested):
-    """At most a token a byte and one for a space, one for the wrapper, one for the output, in a context of 8,192."""
+    """At most a token a byte, one for the wrapper, one for the output, in a context of 8,192."""
     attester = (
         project.MockAttester.deploy(sender=people.stranger).address if attested else terms(b"", panel)["attester"]
     )
     with reverts(panel.PromptMayNotFit, tokens=8_192, contextLength=8_192):
-        oracle.createService(terms(world.model, panel, attester=attester, maxPromptBytes=8_190), sender=people.stranger)
-    with reverts(panel.PromptMayNotFit, tokens=2**32 + 1, contextLength=8_192):
+        oracle.createService(terms(world.model, panel, attester=attester, maxPromptBytes=8_191), sender=people.stranger)
+    with reverts(panel.PromptMayNotFit, tokens=2**32, contextLength=8_192):
         oracle.createService(
             terms(world.model, panel, attester=attester, maxPromptBytes=2**32 - 1), sender=people.stranger
         )
-    world.create_service(terms(world.model, panel, attester=attester, maxPromptBytes=8_189))
+    world.create_service(terms(world.model, panel, attester=attester, maxPromptBytes=8_190))
 
 
 def test_create_service__arbiter_without_code__reverts(world, oracle, people):

@@ -14,12 +14,13 @@ from oracle.client.devnet import add_model
 from oracle.engines.base import Completion, Params
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.merkle.tokens import tokens_root
 from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
-REVIEW = b"The soup was cold and the waiter was rude."
+REVIEW = text_prompt(b"The soup was cold and the waiter was rude.")
 THREADS = 1
 
 

@@ -17,6 +17,7 @@ from oracle.client.devnet import add_model
 from oracle.disputes import commitments
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.merkle.tokens import ids_in
 from oracle.models.files import ModelFile
 from oracle.models.shipped import SHIPPED_MODEL
@@ -31,7 +32,7 @@ miss_penalty_wei = 1
 base_price_wei = 1
 byte_price_wei = 1
 token_price_wei = 1
-max_prompt_bytes = 506
+max_prompt_bytes = 507
 max_tokens = 256
 turn_seconds = 120
 window_seconds = 3600
@@ -117,7 +118,9 @@ def test_model_tokens__a_text__is_what_the_exact_engine_reads(tmp_path):
     told = json.loads(CliRunner().invoke(app, [*words, "--json"]).output)
     ids = ids_in(bytes.fromhex(done.output.strip()[2:])[1:])
     assert told == {"model": f"0x{manifest.model_id.hex()}", "prompt": done.output.strip(), "ids": list(ids)}
-    assert [*manifest.prefix_tokens, *ids, *manifest.suffix_tokens] == engine.tokenize(b"The soup was cold.")
+    assert [*manifest.prefix_tokens, *ids, *manifest.suffix_tokens] == engine.tokenize(
+        text_prompt(b"The soup was cold.")
+    )
 
 
 def pass_time(earth: World, seconds: int) -> None:
@@ -171,7 +174,7 @@ def test_create__file_that_holds_no_terms__is_refused(cli, tmp_path, text):
     assert "Traceback" not in done.output
 
 
-@pytest.mark.parametrize(("judged", "longest"), [("panel", 506), ("game", 507)])
+@pytest.mark.parametrize(("judged", "longest"), [("panel", 507), ("game", 507)])
 def test_create__longest_prompt__is_said_and_what_may_not_fit_is_refused(earth, cli, tmp_path, judged, longest):
     """The shipped model's context is 512, its wrapper four tokens."""
     store = tmp_path / "models"
@@ -180,7 +183,7 @@ def test_create__longest_prompt__is_said_and_what_may_not_fit_is_refused(earth, 
     terms = TERMS.format(model=manifest.model_id.hex()[:12], owners=5)
     terms = terms if judged == "panel" else terms.split("[panel]")[0] + GAME
     for size in (longest + 1, longest):
-        (tmp_path / "terms.toml").write_text(terms.replace("max_prompt_bytes = 506", f"max_prompt_bytes = {size}"))
+        (tmp_path / "terms.toml").write_text(terms.replace("max_prompt_bytes = 507", f"max_prompt_bytes = {size}"))
         done = cli("service", "create", tmp_path / "terms.toml", "--store", store)
         if size > longest:
             assert_refused(done, f"the largest that fits is {longest:,}")

@@ -15,6 +15,7 @@ from oracle.chain.services import PanelTerms
 from oracle.cli import app
 from oracle.client import devnet
 from oracle.engines.base import Completion, TokenId
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.llama_settings import LlamaSettings, llama_setup
 from oracle.engines.worker import WorkerEngine
 from oracle.merkle.tokens import tokens_root
@@ -22,7 +23,7 @@ from oracle.models.manifest import Manifest
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 
-REVIEW = b"The soup was cold and the waiter was rude."
+REVIEW = text_prompt(b"The soup was cold and the waiter was rude.")
 THREADS = 1
 
 
@@ -68,7 +69,7 @@ def test_verify__llama_cpp_s_answer_and_a_lie__within_tolerance_and_wrong(earth,
         return request
 
     try:
-        right, wrong = answered(REVIEW), answered(b"Wonderful food, I loved it.")
+        right, wrong = answered(REVIEW), answered(text_prompt(b"Wonderful food, I loved it."))
     finally:
         engine.close()
     found = verified(earth, tmp_path, store, right, 0)

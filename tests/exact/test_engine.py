@@ -21,9 +21,10 @@ from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.model import Chunk, Reference
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.exact.worker_setup import exact_setup
 from oracle.engines.margins import pick
-from oracle.engines.prompts import longest_envelope, longest_prompt
+from oracle.engines.prompts import longest_prompt
 from oracle.engines.worker import WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
@@ -39,7 +40,7 @@ GREEDY = Params(max_tokens=24)
 SAMPLED = Params(max_tokens=24, temperature=1 << 16, seed=bytes(range(32)))
 CUT = replace(SAMPLED, temperature=2 << 16, cutoff=3 << 16)
 ALL_PARAMS = pytest.mark.parametrize("params", [GREEDY, SAMPLED, CUT], ids=["greedy", "sampled", "cut"])
-PROMPT = b"the answer is in here"
+PROMPT = text_prompt(b"the answer is in here")
 REPLACEMENT = tiny_gguf.vocabulary()[0].index("?")
 PANEL, GAME = "0xaa", "0xbb"
 
@@ -249,7 +250,7 @@ def test_service__in_each_mode__shipped_model_answers_and_watchers_judge(tmp_pat
     node, watcher = (llama_engines(settings, plays)(service) for _ in range(2))
     params = Params(24, 1 << 16, seed=bytes(range(32)))
     request = SimpleNamespace(is_private=False, engine_params=lambda prev_randao, prompt: params)
-    prompt, other = (text if arbiter == PANEL else prompt_bytes(range(9)) for text in (b"The soup was cold.", b"x"))
+    prompt, other = text_prompt(b"The soup was cold."), text_prompt(b"x")
     record = SimpleNamespace(request=request, prompt=prompt)
     block = SimpleNamespace(prev_randao=bytes(range(32)))
 
@@ -318,7 +319,7 @@ def test_longest_prompt__that_arbiters_take__leaves_room_for_one_token(tiny, for
     """Of bytes that are a token each; one more does not fit. Answers then end with the context."""
     path, manifest = tiny
     engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), for_game=for_game)
-    longest = b"\xff" * (longest_envelope(manifest, takes_text=True) if for_game else longest_prompt(manifest))
+    longest = b"\xff" * longest_prompt(manifest)
     asked = engine.tokenize(longest)
     assert len(asked) == CONTEXT_LENGTH - 2  # one is kept for the space that other vocabularies add
     completion = engine.generate(asked, Params(8))

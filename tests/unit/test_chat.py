@@ -1,9 +1,9 @@
-"""What is asked, in the envelope that the dispute game reads: words stay words, whoever wrote them."""
+"""What is asked, in the envelope that services read: words stay words, whoever wrote them."""
 
 import pytest
 from eth_abi.abi import encode
 
-from oracle.client.chat import enveloped
+from oracle.client.chat import check_words, enveloped
 from oracle.disputes.commitments import NUMBERS, text_numbers
 from oracle.errors import Refused
 from oracle.models.manifest import Manifest
@@ -40,6 +40,7 @@ def test_enveloped__no_question_at_the_end__is_refused(turns):
         enveloped(manifest(), turns)
 
 
-def test_enveloped__vocabulary_that_reads_no_text__is_refused():
+def test_words__vocabulary_that_reads_no_text__are_refused():
+    check_words(manifest())
     with pytest.raises(Refused, match="takes no words for chatty"):
-        enveloped(manifest(NOTHING), [b"Hi"])
+        check_words(manifest(NOTHING))

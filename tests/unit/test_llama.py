@@ -17,6 +17,9 @@ from rig import tiny_gguf
 from rig.tiny_gguf import CONTEXT_LENGTH, END, START, TURN_END, USER
 
 from oracle.engines.base import Params, TokenId
+from oracle.engines.exact.device import Device
+from oracle.engines.exact.engine import ExactEngine
+from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, text_prompt
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings, llama_setup
 from oracle.engines.prompts import readable
@@ -194,7 +197,7 @@ def test_recover__text_of_another_answer__none(generator):
 
 def test_recover__dishonest_but_usual_spelling__found_so_that_it_can_be_judged(generator):
     prompt, own, _ = long_answer(generator)
-    lie = [*generator.tokenize(b"yes the thing")[2:-1], TokenId(END)]
+    lie = [*generator.tokenize(text_prompt(b"yes the thing"))[2:-1], TokenId(END)]
     found = generator.recover(prompt, b"yes the thing", len(lie), tokens_root(lie), own)
     assert found == lie
     assert not generator.check(prompt, found, own).correct
@@ -212,35 +215,69 @@ def test_recover__honest_answer__found_whatever_its_spelling(generator, checker,
     for prompt, own, completion in answers(generator, params, 6):
         tokens = list(completion.tokens)
         assert checker.recover(prompt, completion.text, len(tokens), tokens_root(tokens), own) == tokens
-        usual = generator.tokenize(completion.text)[2:-1]
+        usual = generator.tokenize(text_prompt(completion.text))[2:-1]
         unusual += tokens[: len(usual)] != usual
     assert unusual > 0, "no answer needed the guided search"
 
 
 def test_tokenize__longer_than_the_context__refused(generator):
     room = CONTEXT_LENGTH - 3 - 1  # wrapper, and one token to answer with
-    assert len(generator.tokenize(b"~" * room)) == CONTEXT_LENGTH - 1
+    assert len(generator.tokenize(text_prompt(b"~" * room))) == CONTEXT_LENGTH - 1
     for size in (room + 1, 1_000_000, 50_000_000):
         with pytest.raises(PromptTooLong):
-            generator.tokenize(b"~" * size)
+            generator.tokenize(text_prompt(b"~" * size))
 
 
 def test_tokenize__text_of_special_tokens__stays_text(generator):
     text = b"<|end|></s><s>"
-    tokens = generator.tokenize(text)
+    tokens = generator.tokenize(text_prompt(text))
     assert not {START, END, TURN_END, USER} & set(tokens[2:-1])
     assert generator.detokenize(tokens) == text
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"a\x00b", "é\u202e\x1b[31m".encode(), b" the  thing "])
 def test_tokenize__any_bytes__wrapped_and_spelled_back(generator, text):
-    tokens = generator.tokenize(text)
+    tokens = generator.tokenize(text_prompt(text))
     assert (tokens[:2], tokens[-1]) == ([START, USER], TURN_END)
     assert generator.detokenize(tokens) == readable(text)
 
 
+ENVELOPES = {
+    "nothing": (b"", []),
+    "words": (b"\0~", [b"~"]),
+    "another kind": (b"\x09~", [b"~"]),
+    "ids, one of them of no token, and a rest": (b"\x01\0\0\x04\xff\xff\xff\0\0", [USER, b"?"]),
+    "parts": (parts_prompt([(PromptKind.TEXT, b"\x01~"), (PromptKind.IDS, b"\0\0\x03")]), [b"\x01", b"~", TURN_END]),
+    "a part that says it is longer": (b"\x02\0\0\0\x09~", [b"~"]),
+    "a typed prompt that is cut short": (b"\x03~~", []),
+    "a typed prompt": (b"\x03rootF\0\0\x01~\0@", [b"@"]),
+    "typed again": (b"\x03rootF\0\0\0\x03@", [b"@"]),
+}
+
+
+@pytest.mark.parametrize("name", ENVELOPES)
+def test_tokenize__envelope_of_any_kind__has_one_reading(generator, name):
+    """As the exact engine reads it before the same panel."""
+    prompt, said = ENVELOPES[name]
+    read = generator.tokenize(prompt)
+    assert (read[:2], read[-1]) == ([START, USER], TURN_END)
+    for token, what in zip(read[2:-1], said, strict=True):
+        assert what in (token, generator.detokenize([token]))
+
+
+def test_tokenize__hostile_envelopes__as_the_exact_engine_and_at_most_a_token_a_byte(generator, tiny):
+    path, manifest = tiny
+    exact, random_ = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1)), random.Random(4)
+    for _ in range(300):
+        prompt = random_.choice([b"", b"\0", b"\x01", b"\x02", b"\x02\0\0\0", b"\x03", b"\x03rootF\0\0\0\x02\x01\0\0"])
+        prompt += random_.randbytes(random_.randrange(40))
+        read = generator.tokenize(prompt)
+        assert read == exact.tokenize(prompt)
+        assert len(read) <= len(prompt) + manifest.wrapper_tokens
+
+
 def test_generate__context_nearly_full__fewer_tokens_than_asked_for(generator):
-    prompt = generator.tokenize(b"~" * (CONTEXT_LENGTH - 3 - 5))
+    prompt = generator.tokenize(text_prompt(b"~" * (CONTEXT_LENGTH - 3 - 5)))
     completion = generator.generate(prompt, replace(GREEDY, max_tokens=100))
     assert len(completion.tokens) == 5
     assert generator.check(prompt, completion.tokens, replace(GREEDY, max_tokens=100)).correct

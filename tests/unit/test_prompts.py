@@ -14,7 +14,6 @@ from oracle.engines.prompts import (
     check_manifest,
     check_vocabulary,
     cut_markers,
-    longest_envelope,
     longest_prompt,
     markers,
     readable,
@@ -73,9 +72,8 @@ def test_check_manifest__token_too_long_to_be_posted__is_refused():
 
 
 def test_longest_prompt__of_ids_and_of_text__leaves_one_token_for_the_answer():
-    assert longest_prompt(MANIFEST) == 64 - 3 - 1 - 1  # wrapper, a space before it, an answer
-    assert longest_envelope(MANIFEST, takes_text=True) == 64 - 3 - 1  # the kind's byte, or the space in its place
-    assert longest_envelope(MANIFEST, takes_text=False) == 1 + 3 * (64 - 3 - 1) + 2
+    assert longest_prompt(MANIFEST) == 64 - 3 - 1  # wrapper, an answer; a space takes the place of the kind's byte
+    assert longest_prompt(MANIFEST, takes_text=False) == 1 + 3 * (64 - 3 - 1) + 2
 
 
 # MARKERS

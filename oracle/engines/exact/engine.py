@@ -20,13 +20,13 @@ from oracle.engines.exact.choices import choosing, judging
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.lookup import Lookup
 from oracle.engines.exact.model import Cache, Chunk, Forward
-from oracle.engines.exact.text_prompts import asked
+from oracle.engines.exact.text_prompts import asked, asked_of_panel
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import load as load_weights
-from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_vocabulary, markers
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
 from oracle.engines.sampling import gumbel, inverse_temperature
-from oracle.errors import BadModelFile, PromptTooLong
+from oracle.errors import BadModelFile
 from oracle.merkle.tokens import Tokens, tokens_root, unmarked
 from oracle.models import gguf
 from oracle.models.files import ModelFile
@@ -98,12 +98,15 @@ class ExactEngine(InProcess):
         context = self._manifest.context_length
         if self._for_game:
             read = asked(prompt, self._words, self._manifest, self._vocabulary)
-        elif len(prompt) > context * self._longest_piece:  # before the tokenizer spends time on it
-            raise PromptTooLong(f"{len(prompt)} bytes cannot fit a context of {context} tokens")
         else:
-            read = self._manifest.wrapped(self._tokenizer.encode(prompt, self._markers))
+            read = asked_of_panel(prompt, self._read, self._manifest, self._vocabulary)
         output_limit(read, context, Params(1))
         return [TokenId(token) for token in read]
+
+    def _read(self, text: bytes) -> list[int]:
+        """Where a panel judges. Raises PromptTooLong before the tokenizer spends time on what cannot fit."""
+        check_room(text, self._manifest, self._longest_piece)
+        return self._tokenizer.encode(text, self._markers)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         answer_type = self._type(prompt, params)

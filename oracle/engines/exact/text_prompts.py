@@ -5,7 +5,7 @@ A prompt's first byte is its kind, which whoever builds it chooses: a contract o
 inside a text part, and nothing in them can end it. docs/text.md has the rules.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from itertools import pairwise
@@ -99,8 +99,21 @@ def asked(prompt: bytes, vocabulary: Vocabulary | None, manifest: Manifest, size
     if vocabulary is not None:
         tokens = prompt_tokens(read_prompt(prompt, vocabulary), vocabulary, manifest)
         return [marked(token.id, token.end, begins=token.begins) for token in tokens]
-    ids = (token if token < size else manifest.replacement_token for token in ids_in(proper(prompt)[1:]))
-    return manifest.wrapped(list(ids))
+    return manifest.wrapped([known(token, size, manifest) for token in ids_in(proper(prompt)[1:])])
+
+
+def asked_of_panel(prompt: bytes, encode: Callable[[bytes], Sequence[int]], manifest: Manifest, size: int) -> list[int]:
+    """The same where a panel judges: nothing is marked, and each text reads as the engine's own tokenizer has it.
+
+    encode: the tokens of a text that is not empty. size: how many tokens the model has.
+    """
+    tokens: list[int] = []
+    for of_ids, part in parts_of(prompt):
+        if of_ids:
+            tokens += (known(token, size, manifest) for token in ids_in(part))
+        elif part:
+            tokens += encode(part)
+    return manifest.wrapped(tokens)
 
 
 def prompt_tokens(reading: Reading, vocabulary: Vocabulary, manifest: Manifest) -> list[Token]:
@@ -109,7 +122,7 @@ def prompt_tokens(reading: Reading, vocabulary: Vocabulary, manifest: Manifest) 
     for part in reading.parts:
         data = reading.data[part.start : part.end]
         if part.of_ids:
-            ids = (known(token, vocabulary, manifest) for token in ids_in(data))
+            ids = (known(token, len(vocabulary.entries), manifest) for token in ids_in(data))
             inner += (Token(token, part.start + ID_BYTES * count, False) for count, token in enumerate(ids, 1))
         else:
             inner += (Token(token.id, part.start + token.end, token.begins) for token in vocabulary.encode(data))
@@ -118,9 +131,9 @@ def prompt_tokens(reading: Reading, vocabulary: Vocabulary, manifest: Manifest) 
     return [*next(outer), *inner, *next(outer)]
 
 
-def known(token: int, vocabulary: Vocabulary, manifest: Manifest) -> int:
-    """What an id reads as: itself, or the replacement token if the vocabulary ends before it."""
-    return token if token < len(vocabulary.entries) else manifest.replacement_token
+def known(token: int, size: int, manifest: Manifest) -> int:
+    """What an id reads as: itself, or the replacement token if the vocabulary, of `size` tokens, ends before it."""
+    return token if token < size else manifest.replacement_token
 
 
 def wrapper(reading: Reading, manifest: Manifest) -> tuple[Sequence[int], Sequence[int]]:

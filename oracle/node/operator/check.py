@@ -21,6 +21,7 @@ from oracle.chain.types import Block
 from oracle.chain.units import ETHER
 from oracle.disputes import recomputed
 from oracle.engines.base import Engine, Params
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.errors import BadSettings, OracleError
 from oracle.models.download import OnBytes, ignore_bytes
 from oracle.models.store import ModelStore
@@ -30,7 +31,7 @@ from oracle.node.engines import EngineFactory, llama_engines
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
-SELF_TEST = b"Is water wet?"
+SELF_TEST = text_prompt(b"Is water wet?")
 OnBlocks = Callable[[int, int], None]
 """Told of blocks read, and of how many."""
 
