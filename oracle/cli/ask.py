@@ -11,16 +11,19 @@ from rich.console import Console
 from oracle.chain.units import ETHER, FINNEY
 from oracle.cli.arguments import wei
 from oracle.cli.connection import DeploymentOption, KeystoreOption, PasswordOption, RpcUrlOption, payer
-from oracle.cli.prompts import StoreOfModels, as_taken, chosen_service
+from oracle.cli.prompts import ChoiceOption, StoreOfModels, as_taken, chosen_service, compiled, enough_tokens
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.cli.trust import judging
 from oracle.client import OracleClient, Step
+from oracle.client.choices import Choices, Heard
 from oracle.client.private import PrivateQuestion, question
 from oracle.client.trust import Trust
 from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
 from oracle.ids import RequestId, ServiceId
 
 TOKENS = 24
+UNKNOWN = "unknown"
+"""What a choice says that is no verdict, or not clear enough."""
 MOST_FAILURES, PAUSE_SECONDS = 10, 2.0
 """How often an endpoint may fail while a request is followed, and the rest after each time."""
 MOST_VALUE_WEI = ((1 << 24) - 1) * FINNEY
@@ -41,6 +44,10 @@ class Asked:
     service: ServiceId
     fee_wei: int
     sealed: PrivateQuestion | None
+    choices: Choices[str] | None
+    """What may answer; None for any text."""
+    least_margin: float
+    """Of a choice, in logits."""
     steps: list[Step] = field(default_factory=list)
 
     @property
@@ -56,15 +63,23 @@ class Asked:
             return bytes(posted[-1]["output"]), str(posted[-1]["operator"])
         return (self.sealed.read(self.request, self.steps), str(posted[-1]["operator"])) if self.is_final else None
 
+    def heard(self, output: bytes) -> Heard[str] | None:
+        """What an answer says where it is a choice."""
+        return None if self.choices is None else self.choices.heard(output, self.least_margin)
+
     def as_json(self) -> dict[str, Any]:
         found = self.answer()
         text, operator = ("", None) if found is None else (found[0].decode("utf-8", "replace"), found[1])
+        heard = None if found is None else self.heard(found[0])
+        if heard is not None:
+            text = heard.value or UNKNOWN
         return {
             "request": f"{self.request:#066x}",
             "service": self.service,
             "final": self.is_final,
             "outcome": next((OUTCOMES[step.name] for step in self.steps if step.name in OUTCOMES), "open"),
             "answer": None if found is None else text,
+            "margin": None if heard is None else heard.margin,
             "operator": operator,
             "attested": any(step.name == "AnswerAttested" for step in self.steps),
             "fee_wei": self.fee_wei,
@@ -111,6 +126,10 @@ def ask(
         list[str] | None,
         typer.Option(help="What was said before: a question, then its answer. Repeatable."),
     ] = None,
+    choice: ChoiceOption = None,
+    margin: Annotated[
+        float, typer.Option(min=0.0, max=65535.0, help="With --choice: logits; an answer by less is unknown.")
+    ] = 0.0,
     keystore: KeystoreOption = None,
     password_file: PasswordOption = None,
     store: StoreOfModels = None,
@@ -121,6 +140,10 @@ def ask(
         *before, text = (said.encode("utf-8", "surrogateescape") for said in (*(after or ()), prompt))
         value_wei = wei(value)
         _possible(text, temperature, value_wei)
+        if math.isnan(margin):
+            raise Refused("--margin is a number of logits")
+        if margin and not choice:
+            raise Refused("--margin is for answers that are one of several --choice")
         if (leave_with or trust) and not private:
             raise Refused("--leave-with and --measurement are for prompts asked with --private")
         purse = payer(rpc_url, deployment, keystore, password_file, False, as_json)
@@ -131,7 +154,11 @@ def ask(
         if tokens > terms["maxTokens"]:
             raise Refused(f"--max-tokens {tokens:,}: the service gives at most {terms['maxTokens']:,}")
         told = system.encode("utf-8", "surrogateescape")
-        taken = as_taken(network, client, chosen, [*before, text], store, tokens, told)
+        taken = as_taken(network, client, chosen, [*before, text], store, 1 if choice else tokens, told)
+        choices = None
+        if choice:
+            choices, taken = compiled(network, client, chosen, choice, taken, store)
+            tokens = enough_tokens(choices, max_tokens, terms["maxTokens"], TOKENS)
         params = client.params(tokens, temperature, deadline, value_wei=value_wei, is_private=private)
         sealed = None
         if private:
@@ -140,7 +167,8 @@ def ask(
         elif len(taken) > terms["maxPromptBytes"]:
             raise PromptTooLong(f"the prompt has {len(taken):,} bytes, the service takes {terms['maxPromptBytes']:,}")
         request, receipt = client.ask(chosen, taken, params)
-        asked = Asked(request, chosen, client.w3.eth.get_transaction(receipt["transactionHash"])["value"], sealed)
+        paid_wei = client.w3.eth.get_transaction(receipt["transactionHash"])["value"]
+        asked = Asked(request, chosen, paid_wei, sealed, choices, margin)
         purse.say(f"request      {request:#066x}  for {asked.fee_wei / ETHER:g} ether")
         if sealed is not None and leave_with:
             purse.say(f"left with    {', '.join(sealed.leave(leave_with))}")
@@ -149,6 +177,10 @@ def ask(
             print_json(asked.as_json())
     if not asked.is_final:
         raise typer.Exit(1)
+
+
+def _verdict(heard: Heard[str]) -> str:
+    return f"{heard.value or UNKNOWN}, by {heard.margin:.4f} logits"
 
 
 def _possible(text: bytes, temperature: float, value_wei: int) -> None:
@@ -186,6 +218,8 @@ def _show(asked: Asked, step: Step) -> None:
     found = asked.answer() if step.name == ("AnswerPosted" if asked.sealed is None else "RequestFinalized") else None
     if found is not None:
         remark = f"by {found[1]}" if asked.sealed is None else "nobody else can read it"
-        console.print(f"{printable(found[0].decode('utf-8', 'replace'))}  ({remark})", style="bold", markup=False)
+        heard = asked.heard(found[0])
+        text = found[0].decode("utf-8", "replace") if heard is None else _verdict(heard)
+        console.print(f"{printable(text)}  ({remark})", style="bold", markup=False)
     if step.name in OUTCOMES and step.name != "RequestFinalized":
         console.print(OUTCOMES[step.name])

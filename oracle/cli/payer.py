@@ -9,10 +9,11 @@ from rich.console import Console
 from oracle.chain.units import ETHER, GWEI
 from oracle.cli.arguments import address, wei
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, Wallet, paying
-from oracle.cli.prompts import StoreOfModels, as_taken, chosen_service
+from oracle.cli.prompts import ChoiceOption, StoreOfModels, as_taken, chosen_service, compiled, enough_tokens
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.errors import Refused
 
+TOKENS = 24
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
@@ -24,7 +25,12 @@ def quote(
     service: Annotated[
         str | None, typer.Option(help="Service id; the newest if not given.", show_default=False)
     ] = None,
-    max_tokens: Annotated[int, typer.Option(min=1, max=(1 << 24) - 1, help="Most tokens of the answer.")] = 24,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=(1 << 24) - 1, help=f"Most tokens of the answer; {TOKENS} if not given.", show_default=False
+        ),
+    ] = None,
     size: Annotated[
         int | None, typer.Option("--bytes", min=1, max=1 << 31, help="Length of the prompt, instead of the prompt.")
     ] = None,
@@ -34,6 +40,7 @@ def quote(
     callback_gas_price: Annotated[
         float, typer.Option(min=0.0, max=1e9, help="Price of a unit of callback gas, in gwei.")
     ] = 0.0,
+    choice: ChoiceOption = None,
     store: StoreOfModels = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,26 +48,31 @@ def quote(
     with reported():
         if (prompt is None) == (size is None):
             raise Refused("give the prompt, or its length with --bytes")
+        if prompt is None and choice:
+            raise Refused("--choice is for a prompt; with --bytes, count the type's bytes and one more")
         if math.isnan(callback_gas_price):
             raise Refused("--callback-gas-price is a number of gwei")
         network = Network.find(deployment, rpc_url)
         client = network.client()
         chosen = chosen_service(client, service)
-        length = (
-            len(as_taken(network, client, chosen, [prompt.encode("utf-8", "surrogateescape")], store))
-            if prompt is not None
-            else size or 0
-        )
+        asked: bytes | int = size or 0
+        tokens = TOKENS if max_tokens is None else max_tokens
+        if prompt is not None:
+            asked = as_taken(network, client, chosen, [prompt.encode("utf-8", "surrogateescape")], store)
+            if choice:
+                choices, asked = compiled(network, client, chosen, choice, asked, store)
+                tokens = enough_tokens(choices, max_tokens, client.terms(chosen)["maxTokens"], TOKENS)
+        length = asked if isinstance(asked, int) else len(asked)
         price_wei = round(callback_gas_price * GWEI)
-        params = client.params(max_tokens, callback_gas=callback_gas, callback_gas_price_wei=price_wei)
-        cost = client.quote(chosen, length, params)
+        params = client.params(tokens, callback_gas=callback_gas, callback_gas_price_wei=price_wei)
+        cost = client.quote(chosen, asked, params)
     if as_json:
         amounts = {"fee_wei": cost.fee_wei, "callback_wei": cost.callback_wei, "total_wei": cost.total_wei}
         amounts["forfeit_wei"] = cost.forfeit_wei
-        print_json({"service": chosen, "prompt_bytes": length, "max_tokens": max_tokens, **amounts})
+        print_json({"service": chosen, "prompt_bytes": length, "max_tokens": tokens, **amounts})
         return
     console.print(f"service      0x{chosen.hex()}")
-    console.print(f"answer       {cost.fee_wei / ETHER:g} ether, for {length:,} bytes and at most {max_tokens} tokens")
+    console.print(f"answer       {cost.fee_wei / ETHER:g} ether, for {length:,} bytes and at most {tokens} tokens")
     if callback_gas:
         console.print(f"callback     {cost.callback_wei / ETHER:g} ether, for {callback_gas:,} gas")
     console.print(f"to be sent   {cost.total_wei / ETHER:g} ether ({cost.total_wei} wei)")

@@ -10,11 +10,13 @@ from oracle.cli.arguments import bytes32
 from oracle.cli.connection import Network, dev_deployment
 from oracle.cli.model import DEFAULT_STORE
 from oracle.client import OracleClient
+from oracle.client.choices import Choices, Reader
 from oracle.disputes.commitments import takes_text
 from oracle.engines.exact.tokenizer import tokenized
-from oracle.errors import PromptTooLong, Refused
+from oracle.errors import BadType, PromptTooLong, Refused
 from oracle.ids import ServiceId
 from oracle.merkle.tokens import ids_in
+from oracle.models import gguf
 from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 
@@ -24,6 +26,15 @@ StoreOfModels = Annotated[
         "--store",
         help="Folder of models, for services that take token ids; `didyma dev`'s, or ~/.didyma/models.",
         envvar="DIDYMA_MODELS",
+        show_default=False,
+    ),
+]
+
+
+ChoiceOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A word that the answer may be; repeat it for each, 2 to 16. Takes the model's file, from --store.",
         show_default=False,
     ),
 ]
@@ -66,7 +77,7 @@ def as_taken(
     turns: as `OracleClient.prompt` has them. Raises Refused, UnknownModel, and PromptTooLong where prompt and answer do
     not fit the model's context.
     """
-    in_game = client.oracle.functions.arbiterOf(service).call() == client.deployment.game
+    in_game = _in_game(client, service)
     one = len(turns) == 1 and not system
     if not in_game or not one or takes_text(client.manifest(client.terms(service)["model"]).architecture):
         return client.prompt(service, *turns, system=system)
@@ -81,3 +92,35 @@ def as_taken(
             f"of {manifest.context_length:,} does not hold it"
         )
     return taken
+
+
+def compiled(
+    network: Network, client: OracleClient, service: ServiceId, words: Sequence[str], prompt: bytes, store: Path | None
+) -> tuple[Choices[str], bytes]:
+    """A choice for the service's model, and the prompt that asks for it, by the model's file.
+
+    prompt: as the service takes it. Raises UnknownModel, BadType, PromptTooLong.
+    """
+    models = models_of(network, store)
+    manifest = models.manifest(client.terms(service)["model"])
+    vocabulary = Reader(manifest, gguf.read(models.file(manifest).path))
+    choices = vocabulary.choices(words)
+    asking = choices.asking(prompt)
+    vocabulary.check_room(asking, choices, in_game=_in_game(client, service))
+    return choices, asking
+
+
+def enough_tokens(choices: Choices[str], wanted: int | None, most: int, usual: int) -> int:
+    """`maxTokens` of a request for a choice. wanted: None if whoever asks does not say. Raises BadType."""
+    least = choices.least_tokens
+    given = min(max(usual, least), most) if wanted is None else wanted
+    if given < least:
+        limit = f"--max-tokens {given}" if wanted is not None else f"the service gives at most {most}"
+        raise BadType(f"an answer to this choice may need {least} tokens; {limit}")
+    return given
+
+
+def _in_game(client: OracleClient, service: ServiceId) -> bool:
+    """Whether the dispute game judges."""
+    found: bool = client.oracle.functions.arbiterOf(service).call() == client.deployment.game
+    return found

@@ -11,9 +11,11 @@ from oracle.chain.units import ETHER
 from oracle.cli.arguments import request_id
 from oracle.cli.connection import Wallet, paying, reading
 from oracle.cli.report import JsonOption, print_json, utc
-from oracle.client import OracleClient, story
+from oracle.client import OracleClient, story, typed
 from oracle.client.gains import told
 from oracle.client.life import Dispute, Life, Moment, disputes, of_request
+from oracle.client.typed import type_asked
+from oracle.engines.answer_types import AnswerType, is_typed
 from oracle.engines.exact.text_prompts import parts_of
 from oracle.errors import Refused, printable
 from oracle.ids import RequestId, ServiceId
@@ -36,10 +38,11 @@ def show(
     """The life of a request: who, when, how much, what its consumer got, who won which dispute and what."""
     life = _found(client, request_id(identity))
     about = disputes(client, life)
+    kind = _type(client, life)
     if as_json:
-        print_json(_as_json(client, life, about))
+        print_json(_as_json(client, life, about, kind))
         return
-    for line in _lines(client, life, about):
+    for line in _lines(client, life, about, kind):
         console.print(line)
     for dispute in about:
         for opened in story.games(client, life.id) if dispute.games else ():
@@ -92,7 +95,15 @@ def _found(client: OracleClient, wanted: RequestId) -> Life:
         return of_request(client, RequestId(games[0].request))
 
 
-def _lines(client: OracleClient, life: Life, about: list[Dispute]) -> Iterator[str]:
+def _type(client: OracleClient, life: Life) -> AnswerType | None:
+    """Of the answer, where the prompt is typed and can be read."""
+    if life.request.is_private or not is_typed(life.prompt):
+        return None
+    manifest = client.manifest(client.terms(ServiceId(life.request.service))["model"])
+    return type_asked(life.prompt, manifest, life.request.max_tokens)
+
+
+def _lines(client: OracleClient, life: Life, about: list[Dispute], kind: AnswerType | None) -> Iterator[str]:
     request, terms = life.request, client.terms(ServiceId(life.request.service))
     is_game = terms["arbiter"] == client.deployment.game
     yield f"request      {life.id:#066x}"
@@ -111,7 +122,7 @@ def _lines(client: OracleClient, life: Life, about: list[Dispute]) -> Iterator[s
     for given in life.answers:
         answer = given.answer
         yield f"answer       turn {answer.turn}, seat {answer.seat}, by {given.operator}, {_when(client, given.at)}"
-        yield f"             {answer.token_count} tokens: {_output(life, given.output)}"
+        yield f"             {answer.token_count} tokens: {_output(life, given.output, kind)}"
         if given.signer is not None:
             yield f"             signed by {given.signer}, a key inside a TEE"
         if answer.turn in by_turn:
@@ -157,7 +168,7 @@ def _end_lines(client: OracleClient, life: Life) -> Iterator[str]:
     yield f"callback     {callback}"
 
 
-def _as_json(client: OracleClient, life: Life, about: list[Dispute]) -> dict[str, Any]:
+def _as_json(client: OracleClient, life: Life, about: list[Dispute], kind: AnswerType | None) -> dict[str, Any]:
     """Amounts in wei, times in Unix seconds; ids and bytes in hexadecimal."""
     request = life.request
     return {
@@ -184,6 +195,7 @@ def _as_json(client: OracleClient, life: Life, about: list[Dispute]) -> dict[str
                 "token_count": given.answer.token_count,
                 "closes_at": given.answer.closes_at,
                 "output": given.output,
+                "choice": None if kind is None else typed.fields(kind, given.output),
                 "signer": given.signer,
                 "ruling": _ruling(given.ruling),
             }
@@ -227,7 +239,8 @@ def _time(client: OracleClient, moment: Moment) -> int:
 def _prompt(life: Life) -> str:
     if life.request.is_private:
         return "sealed, private"
-    return " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
+    asked = "a choice, " if is_typed(life.prompt) else ""
+    return asked + " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
 
 
 def _ids(data: bytes) -> str:
@@ -235,7 +248,9 @@ def _ids(data: bytes) -> str:
     return f"token ids {' '.join(map(str, ids[:SHOWN_IDS]))}{' ...' if len(ids) > SHOWN_IDS else ''}"
 
 
-def _output(life: Life, output: bytes) -> str:
+def _output(life: Life, output: bytes, kind: AnswerType | None) -> str:
+    if kind is not None:
+        return typed.told(kind, output)
     return f"{len(output):,} sealed bytes, private" if life.request.is_private else text_of(output)
 
 

@@ -5,10 +5,11 @@ from typing import Annotated
 
 import typer
 
+from oracle.cli.arguments import shown
 from oracle.cli.prompts import StoreOfModels, models_here
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client.choices import Choices
-from oracle.errors import printable
+from oracle.errors import Refused, printable
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 
@@ -51,7 +52,7 @@ def choice(
             manifest = models.find(model)
             path = models.file(manifest).path
         else:
-            manifest, path = Manifest.from_json(Path(model).read_bytes()), file
+            manifest, path = _manifest(model), file
             ModelFile.of(manifest, path).verify()
         made = Choices.of(words, manifest, path, after_space=space)
         rows = [{"word": word, "ids": row} for word, row in zip(made.words, made.rows, strict=True)]
@@ -66,3 +67,14 @@ def choice(
         for number, row in enumerate(rows):
             ids = " ".join(map(str, row["ids"]))
             typer.echo(f"{number:<9}  {printable(repr(row['word']))}: token ids {ids}", err=True)
+
+
+def _manifest(path: str) -> Manifest:
+    """Raises Refused, BadManifest."""
+    try:
+        return Manifest.from_json(Path(path).read_bytes())
+    except OSError as error:
+        raise Refused(
+            f"{shown(path)} cannot be read ({error.strerror}): with --file, --model names the model's manifest, which "
+            "`didyma model show` prints"
+        ) from None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Generic, TypeVar, overload
+from typing import Any, Generic, TypeVar, overload
 
 from oracle.engines.answer_types import (
     LEAST_ROWS,
@@ -25,11 +25,13 @@ from oracle.engines.answer_types import (
     type_of,
     typed_prompt,
 )
+from oracle.engines.exact.text_prompts import asked, asked_of_panel
 from oracle.engines.exact.tokenizer import Tokenizer
-from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
+from oracle.engines.exact.vocabulary import text_table, unread, vocabulary_tree
 from oracle.engines.prompts import markers
-from oracle.errors import BadType, printable
+from oracle.errors import BadType, PromptTooLong, printable
 from oracle.models import gguf
+from oracle.models.gguf import Gguf
 from oracle.models.manifest import Manifest
 
 MOST_SHOWN = 80
@@ -71,34 +73,10 @@ class Choices(Generic[T]):
 
     @classmethod
     def of(
-        cls,
-        words: type[Enum] | Sequence[str],
-        manifest: Manifest,
-        path: Path,
-        *,
-        after_space: bool | None = None,
-    ) -> "Choices[Enum] | Choices[str]":
-        """words: an Enum whose values are words, or the words. path: the model's file. after_space: whether each word
-        comes after a space; None for what the model's wrapper makes likely (`begins_with_space`).
-
-        Raises BadType for what cannot be judged, BadModelFile.
-        """
-        header = gguf.read(path)
-        tokenizer, marked = Tokenizer(header), markers(header, manifest)
-        if after_space is None:
-            after_space = begins_with_space(manifest, tokenizer)
-        values = tuple(words)
-        texts = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
-        _check_words(texts)
-        rows = tuple(_row(text, tokenizer, marked, manifest, after_space=after_space) for text in texts)
-        _check_apart(texts, rows)
-        root = vocabulary_tree(entries_of(header)).root
-        made = choice_type(rows, root)
-        limit = manifest.context_length - manifest.wrapper_tokens - 1
-        found = type_of(typed_prompt(made, b""), root, len(tokenizer.pieces), manifest.stop_tokens, limit)
-        if isinstance(found, Malformed):
-            raise BadType(f"these words make no choice: {found.reason}")
-        return Choices(values, texts, rows, made)  # type: ignore[return-value]
+        cls, words: type[Enum] | Sequence[str], manifest: Manifest, path: Path, *, after_space: bool | None = None
+    ) -> "Choices[Any]":
+        """As `Reader.choices`. path: the model's file. Raises BadType, BadModelFile."""
+        return Reader(manifest, gguf.read(path)).choices(words, after_space=after_space)
 
     @property
     def least_tokens(self) -> int:
@@ -116,6 +94,74 @@ class Choices(Generic[T]):
             return Heard(None, 0.0)
         margin = verdict.margin / (1 << MARGIN_BITS)
         return Heard(self.values[verdict.index] if margin >= least_margin else None, margin)
+
+
+class Reader:
+    """A model's vocabulary, as far as whoever asks needs it."""
+
+    def __init__(self, manifest: Manifest, header: Gguf) -> None:
+        """header: of the model's file. Raises BadModelFile for vocabularies that are not read."""
+        self._manifest = manifest
+        self._tokenizer = Tokenizer(header)
+        self._markers = markers(header, manifest)
+        self._table = text_table(header)
+        self._size = len(self._tokenizer.pieces)
+        entries = unread(self._tokenizer.pieces) if self._table is None else self._table.entries
+        self._root = vocabulary_tree(entries).root
+
+    def choices(self, words: type[Enum] | Sequence[str], *, after_space: bool | None = None) -> Choices[Any]:
+        """words: an Enum whose values are words, or the words. after_space: whether each word comes after a space; None
+        for what the model's wrapper makes likely (`begins_with_space`).
+
+        Raises BadType for what cannot be judged.
+        """
+        values = tuple(words)
+        texts = tuple(str(value.value if isinstance(value, Enum) else value) for value in values)
+        _check_words(texts)
+        spaced = begins_with_space(self._manifest, self._tokenizer) if after_space is None else after_space
+        rows = tuple(self._row(text, after_space=spaced) for text in texts)
+        for number, row in enumerate(rows):
+            if row in rows[:number]:
+                same = _shown(texts[rows.index(row)])
+                raise BadType(f"{same} and {_shown(texts[number])} are the same tokens")
+        made = choice_type(rows, self._root)
+        limit = self._manifest.context_length - self._manifest.wrapper_tokens - 1
+        found = type_of(typed_prompt(made, b""), self._root, self._size, self._manifest.stop_tokens, limit)
+        if isinstance(found, Malformed):
+            raise BadType(f"these words make no choice: {found.reason}")
+        return Choices(values, texts, rows, made)
+
+    def check_room(self, prompt: bytes, choices: Choices[Any], *, in_game: bool) -> None:
+        """Raises PromptTooLong where the model's context does not hold prompt and answer.
+
+        prompt: not sealed. in_game: whether the dispute game judges.
+        """
+        if in_game:
+            count = len(asked(prompt, self._table, self._manifest, self._size))
+        else:
+            count = len(asked_of_panel(prompt, self._encode, self._manifest, self._size))
+        context = self._manifest.context_length
+        if count + choices.least_tokens > context:
+            raise PromptTooLong(
+                f"the prompt has {count:,} tokens with its wrapper; with {choices.least_tokens} of the longest answer, "
+                f"the model's context of {context:,} does not hold it: ask in fewer words"
+            )
+
+    def _encode(self, text: bytes) -> list[int]:
+        return self._tokenizer.encode(text, self._markers)
+
+    def _row(self, word: str, *, after_space: bool) -> tuple[int, ...]:
+        """Raises BadType."""
+        text = (b" " if after_space else b"") + word.encode("utf-8", "surrogateescape")
+        row = tuple(self._tokenizer.encode(text, self._markers, goes_on=True))
+        stops = [token for token in row if token in self._manifest.stop_tokens]
+        if stops:
+            raise BadType(f"{_shown(word)} holds token {stops[0]}, which ends the model's answers")
+        if b"".join(self._tokenizer.pieces[token] for token in row) != text:
+            raise BadType(f"the model cannot spell {_shown(word)}: no tokens of its vocabulary give these bytes")
+        if len(row) > MOST_IDS:
+            raise BadType(f"{_shown(word)} is {len(row)} tokens for this model; a choice takes {MOST_IDS}")
+        return row
 
 
 def begins_with_space(manifest: Manifest, tokenizer: Tokenizer) -> bool:
@@ -139,29 +185,6 @@ def _check_words(words: Sequence[str]) -> None:
             raise BadType("a word is empty: name what the model may answer")
         if words.count(word) > 1:
             raise BadType(f"{_shown(word)} is there twice")
-
-
-def _row(
-    word: str, tokenizer: Tokenizer, marked: Sequence[bytes], manifest: Manifest, *, after_space: bool
-) -> tuple[int, ...]:
-    """Raises BadType."""
-    text = (b" " if after_space else b"") + word.encode("utf-8", "surrogateescape")
-    row = tuple(tokenizer.encode(text, marked, goes_on=True))
-    stops = [token for token in row if token in manifest.stop_tokens]
-    if stops:
-        raise BadType(f"{_shown(word)} holds token {stops[0]}, which ends the model's answers")
-    if b"".join(tokenizer.pieces[token] for token in row) != text:
-        raise BadType(f"the model cannot spell {_shown(word)}: no tokens of its vocabulary give these bytes")
-    if len(row) > MOST_IDS:
-        raise BadType(f"{_shown(word)} is {len(row)} tokens for this model; a choice takes {MOST_IDS}")
-    return row
-
-
-def _check_apart(words: Sequence[str], rows: Sequence[tuple[int, ...]]) -> None:
-    """Raises BadType."""
-    for number, row in enumerate(rows):
-        if row in rows[:number]:
-            raise BadType(f"{_shown(words[rows.index(row)])} and {_shown(words[number])} are the same tokens")
 
 
 def _shown(word: str) -> str:

@@ -28,12 +28,15 @@ from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
 from oracle.client.chat import check_words, enveloped
 from oracle.client.logs import OnBlocks, in_order, unheard, whole_history
+from oracle.client.typed import check_type
+from oracle.engines.answer_types import is_typed
 from oracle.errors import Refused, RpcUnavailable, TransactionFailed
 from oracle.ids import ModelId, RequestId, ServiceId
 from oracle.models.manifest import Manifest
 
 CLOSING_EVENTS = frozenset({"RequestFinalized", "RequestRefunded", "RequestCancelled"})
 MOST_FINNEY = (1 << 24) - 1
+PRIVATE = 7  # of `IOracle.Params`
 Decoders = Mapping[bytes, Callable[[Any], Any]]
 """What decodes a log, by its first topic."""
 
@@ -226,14 +229,25 @@ class OracleClient:
         price_wei = callback_gas_price_wei if callback_gas else 0
         return (max_tokens, round(temperature * 65536), 0, callback_gas, price_wei, deadline, finney, is_private)
 
-    def quote(self, service: ServiceId, prompt_bytes: int, params: tuple[int, ...]) -> Quote:
-        """What a request with a prompt of that length costs. Raises CallReverted."""
+    def quote(self, service: ServiceId, prompt: bytes | int, params: tuple[int, ...]) -> Quote:
+        """What a request costs. prompt: or its length alone, where the type of its answer is checked elsewhere.
+
+        Raises CallReverted, and BadType for a typed prompt that the service's model could not answer.
+        """
+        if not isinstance(prompt, int) and not params[PRIVATE]:
+            self.check_type(service, prompt, params[0])
+        length = prompt if isinstance(prompt, int) else len(prompt)
         with refusals():
-            return Quote(*self.oracle.functions.quote(service, prompt_bytes, params).call())
+            return Quote(*self.oracle.functions.quote(service, length, params).call())
+
+    def check_type(self, service: ServiceId, prompt: bytes, max_tokens: int) -> None:
+        """Raises BadType for a typed prompt, not sealed, that the service's model could not answer."""
+        if is_typed(prompt):
+            check_type(prompt, self.manifest(self.terms(service)["model"]), max_tokens)
 
     def ask(self, service: ServiceId, prompt: bytes, params: tuple[int, ...]) -> tuple[RequestId, TxReceipt]:
         """Send a request and pay exactly what it costs. Raises as `send`."""
-        cost = self.quote(service, len(prompt), params)
+        cost = self.quote(service, prompt, params)
         receipt = self.send(self.oracle.functions.request(service, prompt, params), cost.total_wei)
         return self.request_in(receipt), receipt
 

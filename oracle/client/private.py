@@ -134,8 +134,10 @@ def question(
     """Seals a prompt to all `readers`.
 
     params: as `client.params` made them. requester: the contract that will ask; the client itself by default. trust: as
-    for `readers`. is_left: the prompt will be left with nodes, and be named on chain. Raises Refused, and Unsealable.
+    for `readers`. is_left: the prompt will be left with nodes, and be named on chain. Raises Refused, BadType,
+    and Unsealable.
     """
+    client.check_type(service, prompt, params[0])
     asker = Web3.to_checksum_address(requester or client.address)
     deployment, terms = client.deployment, client.terms(service)
     context = Context(deployment.chain_id, deployment.oracle, asker, bytes(terms["model"]))

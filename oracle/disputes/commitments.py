@@ -179,6 +179,14 @@ def takes_text(architecture: bytes) -> bool:
     return kind != 0
 
 
+def vocabulary_of(architecture: bytes) -> tuple[bytes, int] | None:
+    """Root and size of the vocabulary of a model with such numbers; None if it has none."""
+    if not architecture:
+        return None
+    numbers = decode(NUMBERS, architecture)
+    return numbers[NUMBERS_BEFORE_TEXT - 1], numbers[9]
+
+
 def kinds(weights: Weights, header: Gguf) -> bytes:
     """Of the embedding, output norm, output matrix, then `LAYER_ROLES` of each layer; `ABSENT` for none.
 

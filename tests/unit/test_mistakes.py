@@ -385,6 +385,8 @@ WORDS = {
     "seat": ["-1", "65536", "one"],
     "prompt": ["", " \n"],
     "words": ["", "yes"],
+    "choice": ["", "yes"],
+    "margin": ["-1", "nan", "inf", "much"],
     "temperature": ["-1", "101", "nan", "hot"],
     "max_tokens": ["0", "-1", "many", "99999999999"],
     "size": ["0", "-1", "big", "9" * 80],
