@@ -3,8 +3,9 @@
 llama.cpp computes in floating point, so two honest machines differ in the last bits of their logits, and now and then
 one of them picks another token. A check therefore evaluates prompt and answer in one pass and asks of every answer
 token whether its logit, sampling noise included, lies within `tolerance` of the best. A swapped token, another model,
-an answer cut short or drawn out do not pass; a near tie does, either way. What tolerance serves is measured by
-`bench/llama_check.py`. An answer that stays within tolerance everywhere passes, even if it is not the honest one.
+an answer cut short or drawn out do not pass; a near tie does, either way. A choice's margin is held to the same
+tolerance. What tolerance serves is measured by `bench/llama_check.py`. An answer that stays within tolerance
+everywhere passes, even if it is not the honest one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,12 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines import proof
+from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, type_of, verdict
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact.text_prompts import asked_of_panel
+from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
-from oracle.engines.margins import HOPELESS, Logits, fixed_point, pick, shortfalls
+from oracle.engines.margins import HOPELESS, Logits, choice_fault, fixed_point, pick, shortfalls
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
+from oracle.engines.typed_answers import judged_shape, tokens_said
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import tokens_root
 from oracle.models import gguf
@@ -72,6 +76,7 @@ class LlamaEngine(InProcess):
         header = gguf.read(file.path)
         check_vocabulary(header)
         self._markers = markers(header, manifest)
+        self._root = vocabulary_tree(entries_of(header)).root
         self._longest_piece = max(1, *map(len, self._model.pieces))
         self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
         file.verify(self._on_hash)  # not replaced while it was being loaded
@@ -100,7 +105,12 @@ class LlamaEngine(InProcess):
         return self._model.tokenize(text, False, self._markers)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
+        kind = self._type(prompt, params)
         limit = self._begin(prompt, params)
+        if isinstance(kind, Malformed):
+            return Completion((self._first_stop,), b"", tokens_root([self._first_stop]))
+        if kind is not None:
+            return self._choose(prompt, kind)
         tokens: list[TokenId] = []
         logits = self._after(prompt)
         spelled = 0  # bytes
@@ -114,12 +124,62 @@ class LlamaEngine(InProcess):
             logits = self._after(tokens[-1:])
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
+        kind = self._type(prompt, params)
+        if kind is not None:
+            return self._check_typed(kind, prompt, output, text)
         limit = output_limit(prompt, self._manifest.context_length, params)
         shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
         for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params)):
             if short == HOPELESS:
                 return Verdict(False, position, f"token {output[position]} lies below the best by more than tolerated")
         return Verdict(True, None, "every token lies within tolerance") if shape.correct else shape
+
+    def _choose(self, prompt: Sequence[TokenId], choice: Choice) -> Completion:
+        """The model's answer among a few. Where one id alone may follow, nothing is computed."""
+        tokens: list[TokenId] = []
+        contests: list[Contest] = []
+        unread = list(prompt)
+        while allowed := choice.allowed(tokens):
+            token = allowed[0]
+            if len(allowed) > 1:
+                contests.append(_contest(len(tokens), allowed, self._after(unread)))
+                unread, token = [], contests[-1].winner
+            tokens.append(TokenId(token))
+            unread.append(TokenId(token))
+            self._on_progress("generate", len(tokens), choice.longest)
+        index = choice.index(tokens)
+        assert index is not None, "what competes is a row's or stops it"
+        return Completion(tuple(tokens), bytes(verdict(index, contests)), tokens_root(tokens))
+
+    def _check_typed(
+        self, kind: AnswerType, prompt: Sequence[TokenId], output: Sequence[TokenId], text: bytes
+    ) -> Verdict:
+        """One pass over prompt and output, as far as tokens compete."""
+        shape = judged_shape(kind, self._first_stop, output, text)
+        if isinstance(shape, Verdict):
+            return shape
+        self._file.verify(self._on_hash)
+        self.forget()
+        allowed = {step: shape.choice.allowed(output[:step]) for step in range(len(output))}
+        contested = [step for step, ids in allowed.items() if len(ids) > 1]
+        first, last = contested[0], contested[-1]
+        rows: list[Logits] = []
+        fed = [*prompt, *output[:last]]
+        self._sequence.extend(fed, len(prompt) - 1 + first, lambda _, row: rows.append(self._fixed(row)))
+        contests = [_contest(step, allowed[step], rows[step - first]) for step in contested]
+        fault = choice_fault(contests, output, shape.said, self._tolerance)
+        if fault is None:
+            return Verdict(True, None, "the choice and its margin lie within tolerance")
+        return Verdict(False, *fault)
+
+    def _type(self, prompt: Sequence[TokenId], params: Params) -> AnswerType | None:
+        """What may answer a prompt; None for any text."""
+        limit = output_limit(prompt, self._manifest.context_length, params)
+        return type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
+
+    @property
+    def _first_stop(self) -> TokenId:
+        return TokenId(self._manifest.stop_tokens[0])
 
     def shortfalls(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> list[int]:
         """How far each output token lies below the best, 16 fraction bits; HOPELESS beyond the tolerance.
@@ -145,7 +205,11 @@ class LlamaEngine(InProcess):
     def recover(
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
     ) -> list[TokenId] | None:
+        kind = self._type(prompt, params)
         limit = self._begin(prompt, params)
+        if kind is not None:
+            said = tokens_said(kind, self._first_stop, text)
+            return said if len(said) == count and tokens_root(said) == root else None
         if not 1 <= count <= limit or len(text) > count * self._longest_piece:
             return None
         for tokens in self._retokenized(text, count):
@@ -225,6 +289,10 @@ class LlamaEngine(InProcess):
 
     def _on_hash(self, done: int, total: int) -> None:
         self._on_progress("hash", done, total)
+
+
+def _contest(step: int, allowed: Sequence[int], logits: Logits) -> Contest:
+    return Contest(step, {token: int(logits[token]) for token in allowed})
 
 
 def load(arguments: dict[str, Any], on_progress: OnProgress) -> LlamaEngine:

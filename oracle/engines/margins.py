@@ -4,15 +4,20 @@ The exact engine picks a token and every other pick is wrong. Floating point giv
 logits, so re-execution asks instead whether a token could have been the best: whether its logit plus its sampling noise
 lies within a tolerance of the best such sum. All of it is integer arithmetic on logits rounded to 16 fraction bits.
 
+Of a choice (`answer_types.py`), margin and witness are held to the same tolerance.
+
 In units of 2^-16 logits, with d(t) = best logit - logit of t and G the noise of `sampling`, 24 fraction bits:
     score(t) = (G(t) << 8) - d(t) * invT           # 32 fraction bits; `sampling` picks the largest
     shortfall(t) = floor((best score - score(t)) / invT)
 The noise spans less than 2^5, so a token further than 2^5 / T below the best logit can never win: it needs no noise.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from oracle.engines.answer_types import MOST_MARGIN, Contest, Verdict
 from oracle.engines.base import Params
 from oracle.engines.sampling import inverse_temperature, noise
 
@@ -65,6 +70,32 @@ def shortfalls(logits: Logits, params: Params, position: int, tolerance: int) ->
     within = short <= tolerance
     result[tokens[within]] = short[within]
     return result
+
+
+def choice_fault(
+    contests: Sequence[Contest], output: Sequence[int], said: Verdict, tolerance: int
+) -> tuple[int, str] | None:
+    """At which output token, and why, no machine within `tolerance` can have made a choice; None if one can.
+
+    contests: all before `output`, by the logits of whoever judges. The tokens may lie below the best by the tolerance;
+    the margin may be off by as much, and so may the lead over its witness.
+    """
+    leads: dict[tuple[int, int], int] = {}
+    for contest in contests:
+        token = output[contest.step]
+        if contest.logits[contest.winner] - contest.logits[token] > tolerance:
+            return contest.step, f"token {token} lies below the best by more than tolerated"
+        for other in contest.logits.keys() - {token}:
+            leads[contest.step, other] = min(max(0, contest.logits[token] - contest.logits[other]), MOST_MARGIN)
+    margin, (step, _) = min((lead, where) for where, lead in leads.items())
+    if abs(said.margin - margin) > tolerance:
+        return step, f"the margin is {margin / 65536:.5f}, not {said.margin / 65536:.5f}, by more than tolerated"
+    witness = leads.get((said.step, said.other))
+    if witness is None:
+        return step, f"token {said.other} does not compete before output token {said.step}"
+    if abs(said.margin - witness) > tolerance:
+        return said.step, f"token {said.other} lies {witness / 65536:.5f} below, not {said.margin / 65536:.5f}"
+    return None
 
 
 def _contenders(params: Params, edge: int) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from oracle.engines import answer_types, proof
+from oracle.engines import proof
 from oracle.engines.answer_types import AnswerType, Malformed, type_of
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, the_job, well_formed
 from oracle.engines.exact import self_test
@@ -26,6 +26,7 @@ from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, voca
 from oracle.engines.exact.weights import load as load_weights
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
 from oracle.engines.sampling import gumbel, inverse_temperature
+from oracle.engines.typed_answers import judged_shape, tokens_said
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import Tokens, tokens_root, unmarked
 from oracle.models import gguf
@@ -137,17 +138,10 @@ class ExactEngine(InProcess):
     def _check_typed(
         self, answer_type: AnswerType, prompt: Sequence[int], output: Sequence[TokenId], text: bytes
     ) -> Verdict:
-        if isinstance(answer_type, Malformed):
-            if [*output] == [self._first_stop] and not text:
-                return Verdict(True, None, f"nothing answers a malformed type: {answer_type.reason}")
-            return Verdict(False, 0, f"a malformed type is answered: {answer_type.reason}")
-        index, said = answer_type.index(output), answer_types.Verdict.of(text)
-        if index is None:
-            steps = (step for step, token in enumerate(output) if token not in answer_type.allowed(output[:step]))
-            return Verdict(False, next(steps, len(output)), "the tokens are none of the choices, then the stop token")
-        if said is None or said.index != index:
-            return Verdict(False, 0, f"its bytes do not say choice {index}, which its tokens are")
-        job = judging(prompt, answer_type, index, said)
+        shape = judged_shape(answer_type, self._first_stop, output, text)
+        if isinstance(shape, Verdict):
+            return shape
+        job = judging(prompt, shape.choice, shape.said.index, shape.said)
         return self._batch.run(job, len(prompt) + len(output), the_job())
 
     def _checking(self, prompt: Sequence[TokenId], judged: Sequence[TokenId], params: Params) -> Work[Verdict | None]:
@@ -176,7 +170,7 @@ class ExactEngine(InProcess):
         """As the protocol says; the model goes one way only, so there is nothing to search."""
         answer_type = self._type(prompt, params)
         if answer_type is not None:
-            said = self._said(answer_type, text)
+            said = tokens_said(answer_type, self._first_stop, text)
             return said if len(said) == count and self._tokens_root(prompt, said, params) == root else None
         limit = output_limit(prompt, self._manifest.context_length, params)
         if not 1 <= count <= limit or len(text) > count * self._longest_piece:
@@ -192,15 +186,6 @@ class ExactEngine(InProcess):
                 return tokens
         tokens = self._generated(prompt, params, text)
         return tokens if fits(tokens) else None
-
-    def _said(self, answer_type: AnswerType, text: bytes) -> list[TokenId]:
-        """The only tokens that may say so; none if none may."""
-        if isinstance(answer_type, Malformed):
-            return [] if text else [self._first_stop]
-        said = answer_types.Verdict.of(text)
-        if said is None or said.index >= len(answer_type.rows):
-            return []
-        return [TokenId(token) for token in (*answer_type.rows[said.index], answer_type.stop)]
 
     def _completion(
         self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], text: bytes, params: Params

@@ -1,0 +1,45 @@
+"""What can be said of a typed answer before its model is run, whichever engine serves it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from oracle.engines.answer_types import AnswerType, Choice, Malformed, Verdict
+from oracle.engines.base import TokenId
+from oracle.engines.base import Verdict as Judgement
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An answer whose logits decide whether it is right."""
+
+    choice: Choice
+    said: Verdict
+    """Its index is the row that its tokens are."""
+
+
+def tokens_said(kind: AnswerType, first_stop: int, text: bytes) -> list[TokenId]:
+    """The only tokens whose answer may say `text`, the stop token included; none if none may."""
+    if isinstance(kind, Malformed):
+        return [] if text else [TokenId(first_stop)]
+    said = Verdict.of(text)
+    if said is None or said.index >= len(kind.rows):
+        return []
+    return [TokenId(token) for token in (*kind.rows[said.index], kind.stop)]
+
+
+def judged_shape(kind: AnswerType, first_stop: int, output: Sequence[TokenId], text: bytes) -> Judgement | Chosen:
+    """Whether an answer is right or wrong, as far as its form says it.
+
+    output: token ids. text: what the answer says.
+    """
+    if isinstance(kind, Malformed):
+        if [*output] == [first_stop] and not text:
+            return Judgement(True, None, f"nothing answers a malformed type: {kind.reason}")
+        return Judgement(False, 0, f"a malformed type is answered: {kind.reason}")
+    index, said = kind.index(output), Verdict.of(text)
+    if index is None:
+        steps = (step for step, token in enumerate(output) if token not in kind.allowed(output[:step]))
+        return Judgement(False, next(steps, len(output)), "the tokens are none of the choices, then the stop token")
+    if said is None or said.index != index:
+        return Judgement(False, 0, f"its bytes do not say choice {index}, which its tokens are")
+    return Chosen(kind, said)
