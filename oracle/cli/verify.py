@@ -13,6 +13,8 @@ from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption
 from oracle.cli.prompts import StoreOfModels, models_of
 from oracle.cli.report import JsonOption, print_json, reported, waiting
 from oracle.cli.request import text_of
+from oracle.client import typed
+from oracle.client.typed import type_asked
 from oracle.client.verify import Checked, Verdict
 from oracle.client.verify import verify as run_again
 from oracle.errors import Refused, printable
@@ -85,13 +87,23 @@ def _lines(found: Checked) -> Iterator[str]:
     yield f"request      {found.life.id:#066x}"
     sampled = f"temperature {request.temperature / 65536:g}" if request.temperature else "temperature 0"
     yield f"answer       turn {given.answer.turn}, by {given.operator}, {given.answer.token_count} tokens, {sampled}"
-    yield f"             {text_of(given.output)}"
+    yield f"             {_said(found, given.output)}"
     if found.expected is not None:
-        yield f"the model    {text_of(found.expected)}"
+        yield f"the model    {_said(found, found.expected)}"
     engine = "the exact engine" if found.engine == "exact" else found.engine
     yield f"run with     {printable(found.model.name)} (0x{found.model.model_id.hex()}), {engine}"
     for remark in found.remarks:
         yield f"note         {printable(remark)}"
+
+
+def _said(found: Checked, output: bytes) -> str:
+    kind = type_asked(found.life.prompt, found.model, found.life.request.max_tokens)
+    return text_of(output) if kind is None else typed.told(kind, output, lambda row: found.choices[tuple(row)])
+
+
+def _fields(found: Checked, output: bytes) -> dict[str, Any] | None:
+    kind = type_asked(found.life.prompt, found.model, found.life.request.max_tokens)
+    return None if kind is None else typed.fields(kind, output, lambda row: found.choices[tuple(row)])
 
 
 def _as_json(found: Checked) -> dict[str, Any]:
@@ -111,5 +123,7 @@ def _as_json(found: Checked) -> dict[str, Any]:
         "token_count": given.answer.token_count,
         "first_difference": difference,
         "expected_output": found.expected,
+        "choice": _fields(found, given.output),
+        "expected_choice": None if found.expected is None else _fields(found, found.expected),
         "remarks": found.remarks,
     }

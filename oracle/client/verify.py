@@ -23,7 +23,9 @@ from oracle.chain.services import PanelTerms, Terms
 from oracle.chain.types import parse_bytes, parse_int
 from oracle.client.client import OracleClient, contradiction
 from oracle.client.life import Given, Life, told
-from oracle.engines.base import Completion, Engine, Params
+from oracle.client.typed import type_asked
+from oracle.engines.answer_types import Choice
+from oracle.engines.base import Completion, Engine, Params, TokenId
 from oracle.engines.choice import engine_setup
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.engines.llama_settings import LlamaSettings
@@ -73,6 +75,8 @@ class Checked:
     difference: Difference | None
     expected: bytes | None
     """The model's own output, where the answer is wrong."""
+    choices: Mapping[tuple[int, ...], bytes]
+    """Of a choice, the rows of token ids and what each spells; else empty."""
     remarks: tuple[str, ...]
     """What could not be checked by hashes, and what the reader should know."""
 
@@ -125,6 +129,7 @@ def verify(
             raise Refused(f"the engine cannot tell: {finding.reason}")
         own = None if finding.correct else _patiently(lambda: _own(engine, life.prompt, params))
         difference = None if finding.correct else _difference(engine, finding, own, given.output, params)
+        choices = _choices(engine, life, manifest)
     finally:
         engine.close()
     right = Verdict.RIGHT if is_exact else Verdict.WITHIN_TOLERANCE
@@ -137,6 +142,7 @@ def verify(
         engine="exact" if is_exact else "llama.cpp",
         difference=difference,
         expected=None if own is None else own.text,
+        choices=choices,
         remarks=tuple(remarks),
     )
 
@@ -282,6 +288,12 @@ def _own(engine: Engine, prompt: bytes, params: Params) -> Completion | None:
         return engine.generate(engine.tokenize(prompt), params)
     except Refused:
         return None
+
+
+def _choices(engine: Engine, life: Life, manifest: Manifest) -> dict[tuple[int, ...], bytes]:
+    kind = type_asked(life.prompt, manifest, life.request.max_tokens)
+    rows = kind.rows if isinstance(kind, Choice) else ()
+    return {row: engine.detokenize([TokenId(token) for token in row]) for row in rows}
 
 
 def _difference(

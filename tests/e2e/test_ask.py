@@ -35,7 +35,7 @@ def sent(earth: World) -> int:
 
 
 IMPOSSIBLE = {
-    "prompt too long": (["a" * 5000], ["the prompt has 5,000 bytes, the service takes"]),
+    "prompt too long": (["a" * 5000], ["the prompt has 5,001 bytes, the service takes"]),
     "empty prompt": ([""], ["the prompt is empty"]),
     "blank prompt": ([" \n\t"], ["the prompt is empty"]),
     "unknown service": (["Hello?", "--service", "0x" + "ab" * 32], ["no service", "didyma service list"]),

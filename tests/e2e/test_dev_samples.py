@@ -1,6 +1,7 @@
 """`didyma dev --mode tee`: first answers are attested, and the pages' Python blocks run against it as they stand."""
 
 import io
+import json
 import re
 from collections.abc import Iterator
 from contextlib import redirect_stdout
@@ -12,7 +13,10 @@ from e2e.network import Dev, dev, didyma, first_answer
 from rig.samples import BY_APE, samples
 
 from oracle.client import devnet
+from oracle.client.choices import Choices
+from oracle.client.private import question
 from oracle.engines.exact.text_prompts import text_prompt
+from oracle.errors import BadType
 from oracle.models.store import ModelStore
 
 PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code]
@@ -30,6 +34,71 @@ def test_u4_dev__in_a_tee_says_ready__first_answer_is_within_one_turn_and_attest
     assert "AnswerAttested" in first_answer(network, tmp_path)
     kept = didyma(*network.hint("In private"), cwd=tmp_path)
     assert "negative  (nobody else can read it)" in kept.stdout, kept.stderr
+
+
+REVIEW = "The soup was cold and the waiter was rude."
+CHOICES = ["--choice", "positive", "--choice", "negative"]
+
+
+def test_choice__asked_shown_and_verified__is_a_word_with_its_margin(network, tmp_path):
+    where = ["--deployment", str(network.folder / "deployment.json")]
+    store = ["--store", str(network.folder / "models")]
+    asked = didyma("ask", REVIEW, *CHOICES, "--margin", "1.5", "--json", *where, cwd=tmp_path)
+    assert asked.returncode == 0, asked.stderr
+    told = json.loads(asked.stdout)
+    assert told["answer"] == "negative"
+    assert told["margin"] > 1.5
+    shown = didyma("request", "show", told["request"], *where, cwd=tmp_path)
+    assert f"choice 1 of 2, margin {told['margin']:.4f} logits" in shown.stdout, shown.stderr
+    found = didyma("verify", told["request"], *where, *store, cwd=tmp_path)
+    assert f"'negative', choice 1 of 2, margin {told['margin']:.4f} logits" in found.stdout, found.stderr
+    as_json = didyma("request", "show", told["request"], "--json", *where, cwd=tmp_path)
+    (answer,) = json.loads(as_json.stdout)["answers"]
+    assert (answer["choice"]["choice"], answer["choice"]["margin"]) == (1, told["margin"])
+
+
+def test_choice__in_private_and_after_other_turns__is_heard_by_the_asker_alone(network, tmp_path):
+    where = ["--deployment", str(network.folder / "deployment.json")]
+    asked = didyma("ask", REVIEW, *CHOICES, "--private", *where, cwd=tmp_path)
+    assert re.search(r"negative, by \d+\.\d{4} logits  \(nobody else can read it\)", asked.stdout), asked.stderr
+    turns = ["--system", "Judge.", "--after", "The soup was hot.", "--after", "positive"]
+    asked = didyma("ask", REVIEW, *CHOICES, "--margin", "60000", *turns, *where, cwd=tmp_path)
+    assert re.search(r"unknown, by \d+\.\d{4} logits", asked.stdout), asked.stderr
+
+
+NOT_FITTING = {
+    "too few tokens": (["--max-tokens", "1"], "BadType: an answer to this choice may need 2 tokens; --max-tokens 1"),
+    "a word twice": (["--choice", "negative"], "'negative' is there twice"),
+    "no room in the context": ([], "does not hold it: ask in fewer words"),
+}
+
+
+@pytest.mark.parametrize("name", NOT_FITTING)
+@pytest.mark.parametrize("command", ["ask", "quote"])
+def test_choice__that_would_not_fit__is_refused_in_one_line(network, tmp_path, command, name):
+    more, says = NOT_FITTING[name]
+    where = ["--deployment", str(network.folder / "deployment.json")]
+    words = "~" * 507 if name == "no room in the context" else REVIEW
+    done = didyma(command, words, *CHOICES, *more, *where, cwd=tmp_path)
+    assert done.returncode == 1, done.stdout
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_client__choice_that_the_model_cannot_answer__is_refused_before_it_is_paid_for(network):
+    client = network.client()
+    (service,) = client.services()
+    manifest = client.manifest(client.terms(service)["model"])
+    made = Choices.of(["positive", "negative"], manifest, ModelStore(network.folder / "models").file(manifest).path)
+    prompt = made.asking(text_prompt(b"?"))
+    assert client.quote(service, prompt, client.params(2)).total_wei
+    for wrong, tokens, why in ((prompt, 1, "may need 2 tokens"), (prompt[:9], 2, "longer than the prompt")):
+        with pytest.raises(BadType, match=why):
+            client.quote(service, wrong, client.params(tokens))
+        with pytest.raises(BadType, match=why):
+            client.ask(service, wrong, client.params(tokens))
+        with pytest.raises(BadType, match=why):
+            question(client, service, wrong, client.params(tokens, is_private=True))
 
 
 @pytest.fixture
@@ -63,5 +132,5 @@ def test_python__block_of_a_page__runs_and_prints_what_the_page_says(names, samp
     assert all(line in said for line in re.findall(r"print\(.*\)  # (.*)$", sample.code, re.MULTILINE))
     if "follow" in sample.code:
         assert "negative" in said
-    if "step.name" in sample.code:
+    if "print(step.name" in sample.code:
         assert [line.split()[0] for line in said.splitlines()[1:]] == AT_ONCE
