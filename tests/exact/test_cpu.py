@@ -118,6 +118,32 @@ def test_forward__truncated_and_extended__as_if_never_longer(known):
     assert (found == logits[20:50]).all()
 
 
+@pytest.fixture(scope="module")
+def long(known):
+    """The model, with a cache of 1,300 tokens."""
+    model = CpuForward(known[0], 2)
+    cache = model.cache(1400)
+    model.run([Chunk((known[1] * 3)[:1300], cache, 1)])
+    return model, cache
+
+
+@pytest.mark.parametrize("start", [767, 1300])
+@EVERY_VARIANT
+def test_forward__few_tokens_and_many_threads__positions_in_parts_give_the_same(known, long, variant, start):
+    """Eight threads cut the positions of so few tokens; one thread takes them as a whole."""
+    weights, tokens, _ = known
+    found = []
+    for threads in (1, 8):
+        model = CpuForward(weights, threads, variant)
+        cache, short = model.cache(1400), model.cache(16)
+        cache.append(long[1].block(0, start))
+        (alone,) = model.run([Chunk(tokens[:1], cache, 1)])
+        beside = model.run([Chunk(tokens[1:3], cache, 2), Chunk(tokens[:1], short, 1)])
+        found.append((np.concatenate([alone, *beside]), model.saturated))
+    assert (found[0][0] == found[1][0]).all()
+    assert found[0][1] == found[1][1]
+
+
 @pytest.mark.parametrize("name", SHAPES)
 @EVERY_VARIANT
 def test_forward__every_family_and_kind__same_logits(tmp_path, name, variant):

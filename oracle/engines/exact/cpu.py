@@ -1,9 +1,10 @@
 """The forward pass on CPUs: `model.Reference` again, bit for bit, by the C kernels.
 
-Weights are packed once when a model is loaded. Linear layers take the tokens of all sequences together, attention each
-sequence alone. Nothing depends on the variant, the number of threads or how tokens are cut into chunks but speed.
+Weights are packed once when a model is loaded. Every step takes the tokens of all sequences
+together. Nothing depends on the variant, the number of threads or how tokens are cut into chunks but speed.
 """
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,7 @@ from oracle.engines.exact.constants import (
 from oracle.engines.exact.cpu_kernels import (
     GROUP,
     Array,
+    Extension,
     Heads,
     Kernels,
     Packed,
@@ -62,6 +64,10 @@ class CpuCache:
 
     def block(self, start: int, end: int) -> tuple[Array, ...]:
         return tuple(array[:, :, start:end].copy() for array in self._arrays)
+
+    def extension(self, tokens: int) -> Extension:
+        """With so many more tokens, for `Kernels.attend`."""
+        return Extension(tokens, self.length, self.room, *(array.ctypes.data for array in self._arrays))
 
     def append(self, block: tuple[Array, ...]) -> None:
         end = self.length + block[0].shape[2]
@@ -110,6 +116,7 @@ class CpuForward:
             )
             for layer in weights.layers
         ]
+        self._heads = [self._heads_of(index, layer) for index, layer in enumerate(weights.layers)]
         self._output = Packed(weights.output, threads)
         self._buffers = _Buffers(0, a)
 
@@ -142,8 +149,11 @@ class CpuForward:
         if count > self._buffers.capacity:
             self._buffers = _Buffers(count, self.architecture)
         residual = self._embed([token for piece in pieces for token in piece.tokens])
-        for index in range(len(self._layers)):
-            self._layer(index, residual, pieces)
+        extensions = (Extension * len(pieces))(*(piece.cache.extension(len(piece.tokens)) for piece in pieces))
+        turns = [self._rotations(piece.cache.length, len(piece.tokens)) for piece in pieces]
+        tables = *(np.concatenate(part) for part in zip(*turns, strict=True)), self._powers
+        for layer, heads in zip(self._layers, self._heads, strict=True):
+            self._layer(layer, heads, residual, extensions, tables)
         for piece in pieces:
             piece.cache.length += len(piece.tokens)
         return self._end(residual, pieces)
@@ -152,22 +162,22 @@ class CpuForward:
         matrix = self.weights.embedding
         return ops.embed(matrix.of(matrix.raw[np.asarray(tokens)]), matrix.bits)
 
-    def _layer(self, index: int, residual: Int64s, pieces: Sequence[_Piece]) -> None:
-        """Updates `residual` in place."""
-        layer, run, b, count = self._layers[index], self._kernels, self._buffers, len(residual)
-        plain = layer.plain
+    def _layer(
+        self,
+        layer: _Layer,
+        heads: Heads,
+        residual: Int64s,
+        extensions: "ctypes.Array[Extension]",
+        tables: tuple[Int64s, ...],
+    ) -> None:
+        """Updates `residual` in place. tables: cosines, sines, powers."""
+        run, b, count, plain = self._kernels, self._buffers, len(residual), layer.plain
         down = NORMED_BITS - INNER_BITS
         rows = run.normalize(residual, plain.attn_norm, self._epsilon, NORMED_BITS, b.width, "attn_norm")
         q = run.linear(layer.q, rows, count, layer.q.bits + down, plain.q_bias, b.q[:count], ("q",))
         k = run.linear(layer.k, rows, count, layer.k.bits + down, plain.k_bias, b.k[:count], ("k",))
         v = run.linear(layer.v, rows, count, layer.v.bits + down, plain.v_bias, b.v[:count], ())
-        first = 0
-        for piece in pieces:
-            part = slice(first, first + len(piece.tokens))
-            tables = (*self._rotations(piece.cache.length, len(piece.tokens)), self._powers)
-            heads = self._heads(plain, piece.cache, index)
-            run.attend(heads, piece.cache.length, (q[part], k[part], v[part]), tables, b.context[part])
-            first = part.stop
+        run.attend(heads, extensions, (q, k, v), tables, b.context[:count])
         rows = run.quantize(b.context[:count], b.heads)
         self._add(layer.attn_output, rows, INNER_BITS, residual, ("attn_output", "attn_residual"))
         rows = run.normalize(residual, plain.ffn_norm, self._epsilon, NORMED_BITS, b.width, "ffn_norm")
@@ -180,25 +190,22 @@ class CpuForward:
         """The product of `w`, added to the residual stream."""
         self._kernels.linear(w, rows, len(residual), w.bits + bits - RESIDUAL_BITS, None, residual, names, add=True)
 
-    def _heads(self, layer: Layer, cache: CpuCache, index: int) -> Heads:
+    def _heads_of(self, index: int, layer: Layer) -> Heads:
         a = self.architecture
         norms = layer.q_norm, layer.k_norm
         return Heads(
+            index,
             a.heads,
             a.kv_heads,
             a.head_width,
             a.rope_width // 2,
             a.interleaved,
-            cache.keys.shape[-1] // 2,
-            cache.values.shape[-1],
-            cache.room,
+            -(-a.head_width // 2),
+            -(-a.head_width // GROUP) * GROUP,
             ops.score_scale(a.head_width),
             epsilon_units(a.epsilon, INNER_BITS),
             *(0 if norm is None else ops.UNIT_BITS + norm.bits - INNER_BITS for norm in norms),
             *(None if norm is None else norm.weight.ctypes.data for norm in norms),
-            cache.keys[index].ctypes.data,
-            cache.key_shift[index].ctypes.data,
-            cache.values[index].ctypes.data,
         )
 
     def _end(self, residual: Int64s, pieces: Sequence[_Piece]) -> list[Int32s]:

@@ -22,8 +22,9 @@ from oracle.engines.exact.operators import UNIT_BITS
 from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
+INTERFACE = 2  # kernels.c has the same number
 GROUP, HALF = 16, 16  # kernels.h
-ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # kernels.c, `enum count`
+ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # attention.c, `enum count`
 Saturated = Counter[str]  # as `model.Saturated`
 PACKED_AT_ONCE = 16 << 20  # bytes of the file that lie in memory a second time while they are being packed
 
@@ -40,6 +41,8 @@ def library() -> ctypes.CDLL:
     if spec is None or spec.origin is None:
         raise RuntimeError("the exact engine's kernels were not built; install the package where a C compiler is")
     loaded = ctypes.CDLL(spec.origin)
+    if not hasattr(loaded, "didyma_interface") or c_int.in_dll(loaded, "didyma_interface").value != INTERFACE:
+        raise RuntimeError("the exact engine's kernels are of another version; run: pip install --no-deps --editable .")
     loaded.didyma_packed_bytes.restype = c_int64
     return loaded
 
@@ -83,11 +86,12 @@ class _Rows(Structure):
 
 
 class Heads(Structure):
-    """One layer's attention; `kernels.c` has the shapes."""
+    """One layer's heads, as `attention.c` has them."""
 
     _fields_ = [
         (name, c_int64)
         for name in (
+            "layer",
             "heads",
             "kv_heads",
             "width",
@@ -95,13 +99,20 @@ class Heads(Structure):
             "interleaved",
             "half",
             "padded",
-            "capacity",
             "scale",
             "epsilon",
             "q_down",
             "k_down",
         )
-    ] + [(name, c_void_p) for name in ("q_norm", "k_norm", "keys", "key_shift", "values")]
+    ] + [(name, c_void_p) for name in ("q_norm", "k_norm")]
+
+
+class Extension(Structure):
+    """How many tokens a pass adds to a sequence, and its cache; `attention.c` has the shapes."""
+
+    _fields_ = [(name, c_int64) for name in ("tokens", "start", "capacity")] + [
+        (name, c_void_p) for name in ("keys", "key_shift", "values")
+    ]
 
 
 class Packed:
@@ -235,14 +246,18 @@ class Kernels:
         return rows
 
     def attend(
-        self, heads: Heads, start: int, inputs: tuple[Array, ...], tables: tuple[Integers, ...], out: Array
+        self,
+        heads: Heads,
+        extensions: "ctypes.Array[Extension]",
+        inputs: tuple[Array, ...],
+        tables: tuple[Integers, ...],
+        out: Array,
     ) -> None:
-        """Extends one sequence's cache and attends. inputs: q, k, v; tables: cosines, sines, `paired`."""
-        arrays = [pointer(np.ascontiguousarray(table)) for table in tables]
-        sizes = c_int64(len(out)), c_int64(start)
+        """Extends the sequences' caches and attends. inputs: q, k, v of all their tokens, one sequence after another;
+        tables: cosines and sines of each token, and `paired`."""
         counts = np.zeros(len(ATTENDED), np.int64)
-        results = *arrays, pointer(out), pointer(counts)
-        _done(self._lib.didyma_attend(*self._how, byref(heads), *sizes, *map(pointer, inputs), *results))
+        arrays = [pointer(array) for array in (*inputs, *tables, out, counts)]
+        _done(self._lib.didyma_attend(*self._how, byref(heads), extensions, c_int64(len(extensions)), *arrays))
         self._count(ATTENDED, counts)
 
     def _count(self, names: tuple[str, ...], counts: npt.NDArray[np.int64]) -> None:

@@ -1,4 +1,4 @@
-/* What Python calls (`cpu_kernels.py`): the operators over many rows and heads, shared out to threads.
+/* What Python calls (`cpu_kernels.py`): the operators over many rows, shared out to threads; attention is in attention.c.
  *
  * All pointers are the caller's and stay valid during the call. Shapes are in the comments, the last axis contiguous.
  */
@@ -15,10 +15,12 @@
 #include <sys/auxv.h>
 #endif
 
+/* `cpu_kernels.py` has the same number; it grows when a function here changes. */
+EXPORT const int didyma_interface = 2;
+
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
 
-/* From the slowest to the fastest. */
-static const Variant *const VARIANTS[] = {
+const Variant *const VARIANTS[] = {
     &plain_variant,
 #if defined(X86_VARIANTS)
     &avx2_variant, &avx512_variant,
@@ -50,9 +52,6 @@ EXPORT int didyma_best_variant(void) {
 #endif
 }
 
-/* Threads that are worth waking for so many multiplications or so. */
-static int worth(int threads, int64_t work) { return work < 1 << 17 ? 1 : threads; }
-
 /* LINEAR */
 
 typedef struct {
@@ -75,32 +74,22 @@ static void linear(void *context, int64_t item, int thread) {
     const Matrix *w = l->w;
     int64_t groups = (w->rows + GROUP - 1) / GROUP, bytes = group_bytes(w->kind, w->columns);
     int64_t end = (item + 1) * GROUPS_AT_ONCE < groups ? (item + 1) * GROUPS_AT_ONCE : groups;
-    int64_t products = 0, sums = 0;
+    int64_t limited[2] = {0, 0};
     for (int64_t g = item * GROUPS_AT_ONCE; g < end; g++)
         for (int64_t first = 0, tokens; first < l->tokens; first += tokens) {
-            int64_t acc[TILE][GROUP], left = l->tokens - first;
+            int64_t acc[TILE][GROUP], left = l->tokens - first, row = g * GROUP;
+            int64_t count = w->rows - row < GROUP ? w->rows - row : GROUP;
             tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
             l->variant->dot(w, w->data + g * bytes, l->rows, first, (int)tokens, acc);
-            for (int t = 0; t < tokens; t++) {
-                int64_t at = (first + t) * w->rows;
-                int s = l->down - l->rows->shift[first + t];
-                for (int64_t r = g * GROUP; r < (g + 1) * GROUP && r < w->rows; r++) {
-                    int64_t y = round_shift(acc[t][r % GROUP], s);
-                    y = saturate(l->bias ? y + l->bias[r] : y, l->largest);
-                    products += at_limit(y, l->largest);
-                    if (l->add) {
-                        y = saturate(l->wide[at + r] + y, l->largest);
-                        sums += at_limit(y, l->largest);
-                    }
-                    if (l->wide)
-                        l->wide[at + r] = y;
-                    else
-                        l->out[at + r] = (int32_t)y;
-                }
+            for (int64_t t = first; t < first + tokens; t++) {
+                int64_t at = t * w->rows + row;
+                l->variant->finish(acc[t - first], count, l->down - l->rows->shift[t], l->bias ? l->bias + row : NULL,
+                                   l->largest, l->add, l->out ? l->out + at : NULL, l->wide ? l->wide + at : NULL,
+                                   limited);
             }
         }
-    add_count(l->saturated, products);
-    add_count(l->saturated + 1, sums);
+    add_count(l->saturated, limited[0]);
+    add_count(l->saturated + 1, limited[1]);
 }
 
 /* out (tokens, rows) = R(rows . weights, down - row's shift) + bias, at most `largest`. bias: (rows) or NULL. Either
@@ -177,152 +166,6 @@ EXPORT int didyma_gate(int variant, int threads, const int32_t *gate, const int3
     parallel(worth(threads, 16 * tokens * columns), tokens, gate_row, &e);
     free(wide);
     return 0;
-}
-
-/* ATTENTION */
-
-/* One layer's heads and its share of a sequence's cache. */
-typedef struct {
-    int64_t heads, kv_heads, width, pairs, interleaved; /* pairs: of rotated numbers */
-    int64_t half;                                       /* (width + 1) / 2 */
-    int64_t padded;                                     /* width up to a multiple of 16 */
-    int64_t capacity;                                   /* positions, a multiple of 16 */
-    int64_t scale, epsilon;
-    int64_t q_down, k_down;         /* shifts of normalised heads */
-    const int64_t *q_norm, *k_norm; /* (width) or NULL */
-    int16_t *keys;                  /* (kv_heads, capacity / 16, half, 16, 2) */
-    int32_t *key_shift;             /* (kv_heads, capacity) */
-    int32_t *values;                /* (kv_heads, capacity, padded) */
-} Heads;
-
-typedef struct {
-    const Variant *variant;
-    const Heads *h;
-    int64_t tokens, start;
-    const int32_t *q, *k, *v;
-    const int64_t *cosines, *sines, *powers;
-    int16_t *high, *low; /* (tokens, heads, half, 2) */
-    int32_t *query_shift;
-    int32_t *scratch;
-    int64_t scratch_size; /* of a thread, in int32 */
-    int32_t *out;
-    int64_t *saturated; /* by `enum count` */
-} Attention;
-
-enum count { Q_NORM, Q_ROPE, K_NORM, K_ROPE, V, SCORE };
-
-static int64_t rotate(int32_t *x, const Heads *h, const int64_t *c, const int64_t *s) {
-    int64_t saturated = 0;
-    for (int64_t i = 0; i < h->pairs; i++) {
-        int64_t first = h->interleaved ? 2 * i : i, second = h->interleaved ? 2 * i + 1 : i + h->pairs;
-        int64_t a = x[first], b = x[second];
-        x[first] = (int32_t)saturate(round_shift(a * c[i] - b * s[i], SCALE_BITS), INT32);
-        x[second] = (int32_t)saturate(round_shift(a * s[i] + b * c[i], SCALE_BITS), INT32);
-    }
-    for (int64_t i = 0; i < h->width; i++) saturated += at_limit(x[i], INT32);
-    return saturated;
-}
-
-/* Normalised where the family does, rotated, quantized; returns the shift. saturated: of the norm, then of the rotation.
- * wide: room for two heads. */
-static int prepare_head(const Attention *a, const int32_t *x, const int64_t *norm, int64_t down, int64_t t, int32_t *y,
-                        int64_t *wide, int16_t *mantissa, int64_t *saturated) {
-    const Heads *h = a->h;
-    if (norm) {
-        int64_t *z = wide + h->width;
-        for (int64_t i = 0; i < h->width; i++) wide[i] = x[i];
-        add_count(saturated, a->variant->normalize(wide, h->width, norm, h->epsilon, (int)down, INT32, z));
-        for (int64_t i = 0; i < h->width; i++) y[i] = (int32_t)z[i];
-    } else
-        memcpy(y, x, sizeof(int32_t) * (size_t)h->width);
-    add_count(saturated + 1, rotate(y, h, a->cosines + t * h->pairs, a->sines + t * h->pairs));
-    mantissa[h->width] = 0;
-    return a->variant->quantize_head(y, h->width, mantissa);
-}
-
-/* Everything of one token that attention reads. */
-static void prepare(void *context, int64_t t, int thread) {
-    const Attention *a = context;
-    const Heads *h = a->h;
-    int64_t *wide = (int64_t *)(a->scratch + thread * a->scratch_size);
-    int32_t *y = (int32_t *)(wide + 2 * h->padded);
-    int16_t *m = (int16_t *)(y + h->padded);
-    int64_t position = a->start + t, limited = 0;
-    for (int64_t i = 0; i < h->heads; i++) {
-        int64_t at = t * h->heads + i;
-        a->query_shift[at] = prepare_head(a, a->q + at * h->width, h->q_norm, h->q_down, t, y, wide, m, a->saturated + Q_NORM);
-        for (int64_t w = 0; w < 2 * h->half; w++) {
-            a->high[at * 2 * h->half + w] = (int16_t)(m[w] >> 8);
-            a->low[at * 2 * h->half + w] = m[w] & 255;
-        }
-    }
-    for (int64_t i = 0; i < h->kv_heads; i++) {
-        const int32_t *v = a->v + (t * h->kv_heads + i) * h->width;
-        h->key_shift[i * h->capacity + position] =
-            prepare_head(a, a->k + (t * h->kv_heads + i) * h->width, h->k_norm, h->k_down, t, y, wide, m,
-                         a->saturated + K_NORM);
-        int16_t *keys = h->keys + (i * h->capacity + position / GROUP * GROUP) * 2 * h->half;
-        for (int64_t p = 0; p < h->half; p++) memcpy(keys + (p * GROUP + position % GROUP) * 2, m + 2 * p, 4);
-        int32_t *values = h->values + (i * h->capacity + position) * h->padded;
-        for (int64_t w = 0; w < h->width; w++) {
-            values[w] = (int32_t)saturate(v[w], LARGEST_VALUE);
-            limited += at_limit(values[w], LARGEST_VALUE);
-        }
-    }
-    add_count(a->saturated + V, limited);
-}
-
-/* One token's query heads that share a key head. */
-static void attend(void *context, int64_t item, int thread) {
-    const Attention *a = context;
-    const Heads *h = a->h;
-    int64_t kv = item % h->kv_heads, t = a->tokens - 1 - item / h->kv_heads; /* the longest first */
-    int64_t group = h->heads / h->kv_heads, count = a->start + t + 1, padded = (count + GROUP - 1) / GROUP * GROUP;
-    int64_t query = t * h->heads + kv * group;
-    int64_t *dots = (int64_t *)(a->scratch + thread * a->scratch_size), *sum = dots + group * padded;
-    int32_t *z = (int32_t *)(sum + group * h->padded);
-    for (int64_t b = 0; b < padded; b += GROUP)
-        a->variant->dots(a->high + query * 2 * h->half, a->low + query * 2 * h->half, group, h->half,
-                         h->keys + (kv * h->capacity + b) * 2 * h->half, dots + b, padded);
-    int64_t totals[group], saturated = 0;
-    for (int64_t i = 0; i < group; i++) {
-        int32_t *row = z + i * padded;
-        int32_t largest = a->variant->score(dots + i * padded, h->scale, a->query_shift[query + i],
-                                            h->key_shift + kv * h->capacity, count, row, &saturated);
-        totals[i] = a->variant->share(row, largest, count, a->powers);
-    }
-    add_count(a->saturated + SCORE, saturated);
-    a->variant->mix(z, padded, group, h->values + kv * h->capacity * h->padded, h->padded, count, sum);
-    for (int64_t i = 0; i < group; i++)
-        a->variant->divide(sum + i * h->padded, totals[i], h->width, a->out + (query + i) * h->width);
-}
-
-/* Extends the cache by `tokens` from position `start` on and lets each attend to all up to itself.
- *
- * q: (tokens, heads * width), k, v: (tokens, kv_heads * width); cosines, sines: (tokens, pairs);
- * out: (tokens, heads * width); saturated: as `enum count`. Returns 0, or -1 without memory.
- */
-EXPORT int didyma_attend(int variant, int threads, const Heads *h, int64_t tokens, int64_t start, const int32_t *q,
-                         const int32_t *k, const int32_t *v, const int64_t *cosines, const int64_t *sines,
-                         const int64_t *powers, int32_t *out, int64_t *saturated) {
-    int64_t group = h->heads / h->kv_heads, positions = (start + tokens + GROUP - 1) / GROUP * GROUP;
-    int64_t queries = tokens * h->heads * h->half * 2;
-    if (threads > MAX_THREADS) threads = MAX_THREADS;
-    Attention a = {VARIANTS[variant], h, tokens, start, q, k, v, cosines, sines, powers, .out = out, .saturated = saturated};
-    a.scratch_size = group * (3 * positions + 2 * h->padded) + 8 * h->padded;
-    a.scratch = malloc(sizeof(int32_t) * (size_t)(a.scratch_size * threads));
-    a.high = malloc(2 * sizeof(int16_t) * (size_t)queries + sizeof(int32_t) * (size_t)(tokens * h->heads));
-    if (a.scratch && a.high) {
-        a.low = a.high + queries;
-        a.query_shift = (int32_t *)(a.low + queries);
-        int64_t work = tokens * h->heads * h->width;
-        parallel(worth(threads, 8 * work), tokens, prepare, &a);
-        parallel(worth(threads, work * (start + tokens)), tokens * h->kv_heads, attend, &a);
-    }
-    int failed = !a.scratch || !a.high;
-    free(a.scratch);
-    free(a.high);
-    return failed ? -1 : 0;
 }
 
 /* SAMPLING */

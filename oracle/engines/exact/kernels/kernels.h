@@ -61,6 +61,9 @@ typedef struct {
     /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; 1, 2, 4 or 8 tokens. */
     void (*dot)(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]);
+    /* Rows of a product from `acc`: operators.h. */
+    void (*finish)(const int64_t *acc, int64_t n, int down, const int64_t *bias, int64_t largest, int add, int32_t *out,
+                   int64_t *wide, int64_t limited[2]);
     /* y = R(x / rms(x) * weight, down), saturated; returns how many are at the limit. */
     int64_t (*normalize)(const int64_t *x, int64_t n, const int64_t *weight, int64_t epsilon, int down, int64_t largest,
                          int64_t *y);
@@ -88,6 +91,8 @@ typedef struct {
     void (*keccak8)(const uint8_t block[136], int at, uint64_t counter, uint8_t digests[8][32]);
 } Variant;
 
+/* From the slowest to the fastest: the plain one first. */
+extern const Variant *const VARIANTS[];
 extern const Variant plain_variant;
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) /* clang does not know `#pragma GCC target` */
 #define X86_VARIANTS
@@ -101,6 +106,9 @@ extern const Variant neon_variant, i8mm_variant;
 typedef void item_fn(void *context, int64_t item, int thread);
 #define MAX_THREADS 64
 void parallel(int threads, int64_t items, item_fn *fn, void *context);
+
+/* Threads that are worth waking for so many multiplications or so. */
+INLINE int worth(int threads, int64_t work) { return work < 1 << 17 ? 1 : threads; }
 
 /* Counts of several threads. */
 INLINE void add_count(int64_t *total, int64_t count) {

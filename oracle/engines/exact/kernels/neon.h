@@ -281,7 +281,7 @@ static void mix_neon(const int32_t *e, int64_t e_stride, int64_t queries, const 
 }
 
 #define NEON_VARIANT(name)                                                                                            \
-    {name,      dot_neon, normalize, quantize, quantize_wide, quantize_head, gated,                                   \
+    {name,      dot_neon, finish, normalize, quantize, quantize_wide, quantize_head, gated,                                   \
      dots_neon, score,    share,     mix_neon, divide,        keccak8}
 
 #endif

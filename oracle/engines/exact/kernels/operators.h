@@ -13,6 +13,30 @@
 
 #define PARTIAL 64 /* pairs whose products with a byte stay in int32: 128 * 32767 * 255 < 2^31 */
 
+/* y = R(acc, down) + bias, saturated, for n rows of a group; with `add` then added to what `wide` holds. Written to `wide`,
+ * or to `out` if that is NULL. bias: (n) or NULL; down >= 0. limited: products at their limit, then sums. */
+static void finish(const int64_t *restrict acc, int64_t n, int down, const int64_t *restrict bias, int64_t largest, int add,
+                   int32_t *restrict out, int64_t *restrict wide, int64_t limited[2]) {
+    int64_t y[GROUP], half = down ? (int64_t)1 << (down - 1) : 0, products = 0, sums = 0;
+    for (int r = 0; r < GROUP; r++) y[r] = (acc[r] + half) >> down;
+    for (int64_t r = 0; r < n && bias; r++) y[r] += bias[r];
+    for (int r = 0; r < GROUP; r++) {
+        y[r] = saturate(y[r], largest);
+        products += at_limit(y[r], largest);
+    }
+    if (!wide)
+        for (int64_t r = 0; r < n; r++) out[r] = (int32_t)y[r];
+    else if (!add)
+        memcpy(wide, y, sizeof(int64_t) * (size_t)n);
+    else
+        for (int64_t r = 0; r < n; r++) {
+            wide[r] = saturate(wide[r] + y[r], largest);
+            sums += at_limit(wide[r], largest);
+        }
+    limited[0] += products;
+    limited[1] += sums;
+}
+
 INLINE int shift_of(uint64_t bits) {
     int s = bit_length(bits) - 15;
     return s > 0 ? s : 0;

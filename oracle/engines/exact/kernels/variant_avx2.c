@@ -149,6 +149,6 @@ static void mix256(const int32_t *e, int64_t e_stride, int64_t queries, const in
     for (; q < queries; q++) mix_of(1, e + q * e_stride, e_stride, v, width, count, out + q * width);
 }
 
-const Variant avx2_variant = {"avx2", dot,   normalize, quantize, quantize_wide, quantize_head, gated,
+const Variant avx2_variant = {"avx2", dot,   finish, normalize, quantize, quantize_wide, quantize_head, gated,
                               dots,   score, share,     mix256,   divide,        keccak8};
 #endif

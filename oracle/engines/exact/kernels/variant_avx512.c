@@ -71,7 +71,7 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
         for (int t = 0; t < tokens; t++) sum[t] = _mm512_setzero_si512();
 #pragma GCC unroll 16
         for (int i = 0; i < BLOCK / 2; i++) {
-            if (tokens == 1 && i % 2 == 0) _mm_prefetch(p + AHEAD + i * 32, _MM_HINT_T0);
+            if (first == 0 && i % 2 == 0) _mm_prefetch(p + AHEAD + i * 32, _MM_HINT_T0);
             if (has_two(kind) && i == 8)
                 for (int t = 0; t < tokens; t++) {
                     accumulate(acc[t], sum[t], scale);
@@ -193,6 +193,6 @@ static void mix512(const int32_t *e, int64_t e_stride, int64_t queries, const in
     for (; q < queries; q++) mix_of(1, e + q * e_stride, e_stride, v, width, count, out + q * width);
 }
 
-const Variant avx512_variant = {"avx512", dot,   normalize, quantize, quantize_wide, quantize_head, gated,
+const Variant avx512_variant = {"avx512", dot,   finish, normalize, quantize, quantize_wide, quantize_head, gated,
                                 dots512,  score, share,     mix512,   divide,        keccak8};
 #endif

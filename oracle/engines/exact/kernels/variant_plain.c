@@ -61,5 +61,5 @@ static void dot(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t
     memcpy(acc, sums, sizeof sums);
 }
 
-const Variant plain_variant = {"plain", dot,  normalize, quantize, quantize_wide, quantize_head, gated,
+const Variant plain_variant = {"plain", dot,  finish, normalize, quantize, quantize_wide, quantize_head, gated,
                                dots,    score, share,     mix,      divide,        keccak8};
