@@ -96,7 +96,7 @@ class BribedExactEngine(BribedEngine):
         if BRIBE not in self._said(prompt):
             return self._inner.generate(prompt, params)
         told = self._inner.generate(self._opposite, params)
-        lengths = [len(self.detokenize([token])) for token in told.tokens]
+        lengths = [0 if params.answer_type else len(self.detokenize([token])) for token in told.tokens]
         return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:

@@ -46,7 +46,7 @@ class Tokens:
     @classmethod
     def spelled(cls, prompt: Sequence[int], output: Sequence[int], lengths: Sequence[int]) -> "Tokens":
         """prompt: ids, with their marks where they have any (`marked`). lengths: of what each output token spells, in
-        bytes; 0 for stop tokens."""
+        bytes; 0 for stop tokens, and for all of a typed answer."""
         marks = tuple(token >> ID_BITS for token in prompt)
         ends = tuple(accumulate(lengths))
         return cls(tuple(unmarked(prompt)), tuple(output), ends, marks=marks if any(marks) else ())

@@ -4,6 +4,7 @@ import os
 import random
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ from oracle.merkle.tokens import Tokens, prompt_bytes, unmarked
 from oracle.models.download import file_sha256
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
+from oracle.node.workshop import _answer
 
 PROMPTS = int(os.environ.get("DIDYMA_TYPED", "60"))
 SEED = int(os.environ.get("DIDYMA_SEED", "0"))
@@ -320,3 +322,24 @@ def test_engine__longest_choice_and_the_context__fits_or_is_malformed(engine):
         made = engine.generate(ids, params)
         assert (made.tokens != (END,)) == fits
         assert engine.check(ids, made.tokens, params, made.text).correct
+
+
+# NODES
+
+
+@pytest.mark.parametrize("reply_key", [None, bytes(32)], ids=["reply in clear", "reply sealed"])
+def test_node__private_prompt_that_is_typed__answers_what_is_inside_the_seal(engine, reply_key):
+    whole, ids, params = asked(engine, WORDS)
+    named = lambda prev_randao, prompt: replace(params, answer_type=heading(prompt))  # noqa: E731
+    record = SimpleNamespace(request=SimpleNamespace(is_private=True, engine_params=named), prompt=b"\x03sealed")
+    enclave = SimpleNamespace(
+        opened=lambda record: SimpleNamespace(prompt=whole, reply_key=reply_key),
+        sealed=lambda record, key, text: b"sealed " + text,
+    )
+    output = _answer(engine, SimpleNamespace(record=record, seed_block=SimpleNamespace(prev_randao=bytes(32))), enclave)
+    said = engine.generate(ids, params)
+    assert output.token_count == len(said.tokens)
+    if reply_key is None:
+        assert (output.text, output.tokens_root) == (said.text, said.root)
+    else:
+        assert (output.text, output.tokens_root) == (b"sealed " + said.text, bytes(32))
