@@ -4,8 +4,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bench.node_plots import HEIGHT, MARGIN, SMOOTHED, WIDTH, memory, round_ticks, svg, throughput
+from bench.node_plots import SMOOTHED, memory, throughput
 from bench.node_speed import Sample
+from bench.plots import HEIGHT, MARGIN, WIDTH, round_ticks, svg
+from bench.verdict_margins import Asked, claimed, curve
+from models.language import RELATIONS
 
 SAMPLES = [Sample(2.0 * n, 40 * n, 100.0 + n) for n in range(4 * SMOOTHED + 1)]
 
@@ -41,3 +44,24 @@ def test_round_ticks__largest_value__is_within_a_few_round_numbers(most, ticks):
 
 def test_svg__nothing_measured__is_empty_and_no_error():
     assert "<polyline" in svg("", "", "", [])
+
+
+def test_svg__axis_that_begins_above_zero__holds_its_least_at_the_bottom():
+    tree = ElementTree.fromstring(svg("", "", "", [(0, 80), (10, 100)], least=80))
+    (line,) = tree.iter("{http://www.w3.org/2000/svg}polyline")
+    assert line.attrib["points"] == f"{MARGIN:.1f},{HEIGHT - MARGIN:.1f} {WIDTH - MARGIN:.1f},{MARGIN:.1f}"
+    assert {"80", "100"} <= {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_curve__sure_and_right__falls_as_more_is_acted_on():
+    asked = [Asked(number % 10 != 0 or number >= 50, "yes", float(number)) for number in range(100)]
+    found = dict(curve(asked))
+    assert (found[50], found[60], found[100]) == (100, pytest.approx(100 * 59 / 60), 95)
+
+
+def test_claimed__every_question_of_yes_or_no__is_stated_as_a_fact():
+    for relation in RELATIONS:
+        told = {"a": "Simon", "b": "Portland"}
+        assert claimed(relation.asks.format(**told)) == relation.states.format(**told)
+    with pytest.raises(ValueError, match="no relation"):
+        claimed("Is it so?")
