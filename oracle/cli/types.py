@@ -24,10 +24,14 @@ def types() -> None:
 @app.command()
 def choice(
     words: Annotated[list[str], typer.Argument(help="What the model may answer: 2 to 16 words.")],
-    model: Annotated[
-        str, typer.Option(help="The model's id, or the beginning of one; with --file, its manifest as JSON.")
-    ],
     *,
+    model: Annotated[
+        str,
+        typer.Option(
+            help="The model's id, or the beginning of one; the store's only one if not given. With --file, a manifest.",
+            show_default=False,
+        ),
+    ] = "",
     file: Annotated[
         Path | None, typer.Option(help="The model's file, where it is not in the store.", show_default=False)
     ] = None,

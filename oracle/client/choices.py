@@ -102,7 +102,7 @@ class Reader:
     def __init__(self, manifest: Manifest, header: Gguf) -> None:
         """header: of the model's file. Raises BadModelFile for vocabularies that are not read."""
         self._manifest = manifest
-        self._tokenizer = Tokenizer(header)
+        self._tokenizer = Tokenizer(header, of_any_family=True)
         self._markers = markers(header, manifest)
         self._table = text_table(header)
         self._size = len(self._tokenizer.pieces)

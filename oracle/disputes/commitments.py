@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from eth_abi.abi import decode, encode
+from eth_abi.exceptions import DecodingError
 
 from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_units
 from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS, SCALE_BITS, WEIGHT_BITS
@@ -180,10 +181,11 @@ def takes_text(architecture: bytes) -> bool:
 
 
 def vocabulary_of(architecture: bytes) -> tuple[bytes, int] | None:
-    """Root and size of the vocabulary of a model with such numbers; None if it has none."""
-    if not architecture:
+    """Root and size of the vocabulary of a model with such numbers; None for what are none, as panels' models have."""
+    try:
+        numbers = decode(NUMBERS, architecture)
+    except DecodingError:
         return None
-    numbers = decode(NUMBERS, architecture)
     return numbers[NUMBERS_BEFORE_TEXT - 1], numbers[9]
 
 

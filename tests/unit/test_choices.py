@@ -6,6 +6,7 @@ from enum import Enum, StrEnum
 from random import Random
 
 import pytest
+from eth_abi.abi import encode
 from exact import invented
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,8 @@ from typer.testing import CliRunner
 from oracle.cli import app
 from oracle.client import devnet
 from oracle.client.choices import Choices, Heard, begins_with_space
+from oracle.client.typed import check_type, told, type_asked
+from oracle.disputes.commitments import NUMBERS, text_numbers
 from oracle.engines.answer_types import MOST_MARGIN, Choice, Verdict, type_of
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.exact.tokenizer import Tokenizer
@@ -187,3 +190,68 @@ def test_type_choice__file_and_manifest__the_same_as_json(tmp_path):
 def test_type_choice__words_that_cannot_be_judged__one_line(store):
     done = run("yes", "yes", "--model", MANIFEST.model_id.hex()[:8], "--store", str(store))
     assert (done.exit_code, done.stderr) == (1, "BadType: 'yes' is there twice\n")
+
+
+def test_type_choice__one_model_in_the_store__needs_no_name(store):
+    assert run("yes", "no", "--store", str(store)).stdout == f"0x{of('yes', 'no').type_bytes.hex()}\n"
+
+
+# AS THE CHAIN SAYS IT
+
+
+def on_chain(**changes):
+    """The shipped model as the exact engine commits to it."""
+    entries = entries_of(gguf.read(FILE))
+    root = vocabulary_tree(entries).root
+    sizes = [*[1] * 8, len(entries)]
+    numbers = encode(NUMBERS, (0, *sizes, 1, 1, bytes(32), root, *text_numbers(None), b""))
+    return replace(MANIFEST, architecture=numbers, **changes)
+
+
+PROMPT = CHOICES.asking(text_prompt(b"Is it?"))
+
+
+def test_check_type__prompt_of_words_or_of_a_choice_that_fits__passes():
+    for manifest in (MANIFEST, on_chain()):
+        check_type(text_prompt(b"Is it?"), manifest, 1)
+        check_type(PROMPT, manifest, CHOICES.least_tokens)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "manifest", "tokens", "why"),
+    [
+        (PROMPT, MANIFEST, 1, "2 tokens, and 1 are allowed"),
+        (PROMPT[:15], MANIFEST, 9, "longer than the prompt"),
+        (b"\x03" + bytes(4) + PROMPT[5:], on_chain(), 9, "made for another vocabulary"),
+        (PROMPT, on_chain(stop_tokens=(276,)), 9, "token 276 stops"),
+    ],
+)
+def test_check_type__nothing_could_answer__is_refused_with_the_reason_and_what_to_do(prompt, manifest, tokens, why):
+    with pytest.raises(BadType, match=why) as caught:
+        check_type(prompt, manifest, tokens)
+    assert "`didyma type choice` makes one" in str(caught.value)
+
+
+def test_check_type__numbers_that_are_none__are_no_vocabulary():
+    """A stranger registers what it likes."""
+    for numbers in (b"", b"\x00", bytes(31), b"\xff" * 640, bytes(640)):
+        check_type(PROMPT, replace(MANIFEST, architecture=numbers), 9)
+
+
+def test_told__verdicts_and_what_is_none__in_words():
+    kind = type_asked(PROMPT, MANIFEST, 9)
+    pieces = Tokenizer(gguf.read(FILE)).pieces
+    output = bytes(Verdict(1, 3 << 15, 0, 276))
+    assert told(kind, output) == "choice 1 of 2, margin 1.5000 logits"
+    assert told(kind, output, lambda row: b"".join(pieces[token] for token in row)) == (
+        "'no', choice 1 of 2, margin 1.5000 logits"
+    )
+    assert told(kind, output[1:]) == "unknown: 9 bytes that are no verdict"
+    assert told(kind, b"\x02" + output[1:]) == "unknown: 10 bytes that are no verdict"
+    assert told(type_asked(PROMPT, MANIFEST, 1), b"").startswith("nothing, to a malformed type: ")
+
+
+@given(st.binary(max_size=60), st.binary(max_size=12))
+def test_told__any_typed_prompt_and_output__is_one_line(prompt, output):
+    kind = type_asked(b"\x03" + prompt, MANIFEST, 9)
+    assert told(kind, output).isprintable()
