@@ -22,6 +22,7 @@ from oracle.engines.answer_types import (
     Malformed,
     Verdict,
     choice_type,
+    is_typed,
     type_of,
     typed_prompt,
 )
@@ -84,7 +85,9 @@ class Choices(Generic[T]):
         return max(map(len, self.rows)) + 1
 
     def asking(self, prompt: bytes) -> bytes:
-        """The prompt that asks the same of this choice. prompt: of words, ids or parts."""
+        """The prompt that asks the same of this choice. prompt: of words, ids or parts. Raises BadType for a typed one."""
+        if is_typed(prompt):
+            raise BadType("the prompt names a type already: give the one that it asks behind it")
         return typed_prompt(self.type_bytes, prompt)
 
     def heard(self, output: bytes, least_margin: float = 0.0) -> Heard[T]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from oracle.chain.deployment import Deployment
 from oracle.chain.services import PanelTerms
 from oracle.cli import app
 from oracle.client import devnet
-from oracle.engines.base import Completion, TokenId
+from oracle.client.choices import Choices
+from oracle.engines.answer_types import Verdict as Said
+from oracle.engines.answer_types import heading
+from oracle.engines.base import Completion, Params, TokenId
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.llama_settings import LlamaSettings, llama_setup
 from oracle.engines.worker import WorkerEngine
@@ -25,6 +29,7 @@ from oracle.models.store import ModelStore
 
 REVIEW = text_prompt(b"The soup was cold and the waiter was rude.")
 THREADS = 1
+ONE_LOGIT = 1 << 16
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +82,35 @@ def test_verify__llama_cpp_s_answer_and_a_lie__within_tolerance_and_wrong(earth,
     false = verified(earth, tmp_path, store, wrong, 3)
     assert (false["verdict"], false["first_difference"]["position"]) == ("wrong", 0)
     assert false["expected_output"] == found["output"] != false["output"]
+
+
+def test_verify__choice_of_llama_cpp_and_another_margin__within_tolerance_and_wrong(earth, tmp_path, store, manifest):
+    """The service tolerates one logit."""
+    path = store.file(manifest).path
+    made = Choices.of(["positive", "negative"], manifest, path)
+    prompt = made.asking(REVIEW)
+    engine = WorkerEngine(llama_setup(manifest, path, 1 << 16, LlamaSettings(threads=THREADS)))
+    try:
+        given = engine.generate(engine.tokenize(prompt), Params(8, answer_type=heading(prompt)))
+    finally:
+        engine.close()
+    said = Said.of(given.text)
+    assert said is not None
+
+    def answered(margin: int) -> int:
+        request = earth.ask(prompt)
+        earth.chain.mine(3)
+        posted = replace(given, text=bytes(replace(said, margin=margin)))
+        asking.finalize(earth, request, asking.answer(earth, request, posted), posted.text)
+        return request
+
+    found = verified(earth, tmp_path, store, answered(said.margin + ONE_LOGIT // 2), 0)
+    assert found["verdict"] == "within tolerance"
+    assert (found["choice"]["word"], found["choice"]["margin"]) == ("negative", said.margin / ONE_LOGIT + 0.5)
+    false = verified(earth, tmp_path, store, answered(said.margin + 2 * ONE_LOGIT), 3)
+    assert (false["verdict"], false["first_difference"]) == ("wrong", None)
+    assert "by more than tolerated" in false["reason"]
+    assert false["expected_choice"]["margin"] == said.margin / ONE_LOGIT
 
 
 def attested(deployment: Deployment) -> dict[str, Any]:

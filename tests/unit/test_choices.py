@@ -97,6 +97,11 @@ def test_choice__yes_or_no__is_the_type_that_engines_read():
     assert "allowed" in type_of(prompt, root, len(entries), MANIFEST.stop_tokens, made.least_tokens - 1).reason
 
 
+def test_asking__typed_prompt__is_refused():
+    with pytest.raises(BadType, match="names a type already"):
+        CHOICES.asking(CHOICES.asking(text_prompt(b"Is it?")))
+
+
 def test_space__after_a_wrapper__only_where_words_go_on(tiny):
     manifest, path = tiny
     tokenizer = Tokenizer(gguf.read(path))
