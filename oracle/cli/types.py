@@ -1,15 +1,21 @@
 """`didyma type`: what may answer a question, compiled for one model's vocabulary."""
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
 
-from oracle.cli.arguments import shown
+from oracle.cli.arguments import bytes32, shown
+from oracle.cli.connection import reading
 from oracle.cli.prompts import StoreOfModels, models_here
 from oracle.cli.report import JsonOption, print_json, reported
+from oracle.client import OracleClient
 from oracle.client.choices import Choices
+from oracle.engines.answer_types import MARGIN_BITS
 from oracle.errors import Refused, printable
+from oracle.ids import ServiceId
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 
@@ -71,6 +77,69 @@ def choice(
         for number, row in enumerate(rows):
             ids = " ".join(map(str, row["ids"]))
             typer.echo(f"{number:<9}  {printable(repr(row['word']))}: token ids {ids}", err=True)
+
+
+@app.command()
+@reading
+def council(
+    client: OracleClient,
+    words: Annotated[list[str], typer.Argument(help="What the models may answer: 2 to 16 words.")],
+    *,
+    service: Annotated[list[str], typer.Option(help="A member's service id; repeat it for each.")],
+    margin: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.0,
+            max=65535.0,
+            help="Logits below which a member has no opinion: one for all, or one for each service in order.",
+            show_default=False,
+        ),
+    ] = None,
+    weight: Annotated[
+        list[int] | None,
+        typer.Option(min=1, max=255, help="A member's weight: one for all, or one for each.", show_default=False),
+    ] = None,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the members of a council, as its contract takes them: services asked for the same words.
+
+    Each has a type in its own model's tokens. The files of all models must be in the store.
+    """
+    services = [bytes32(each) for each in service]
+    if len(set(services)) < len(services):
+        raise Refused("a service is there twice: it is one voice")
+    margins, weights = _each("margin", margin, services, 0.0), _each("weight", weight, services, 1)
+    if any(math.isnan(each) for each in margins):
+        raise Refused("--margin is a number of logits")
+    models, members, least = models_here(store), list[dict[str, Any]](), 0
+    for each, own_margin, own_weight in zip(services, margins, weights, strict=True):
+        manifest = models.manifest(client.terms(each)["model"])
+        made = Choices.of(words, manifest, models.file(manifest).path)
+        least = max(least, made.least_tokens)
+        units = round(own_margin * (1 << MARGIN_BITS))
+        named = {"service": each, "model": manifest.model_id, "type": made.type_bytes}
+        members.append({**named, "minimum_margin": units, "weight": own_weight})
+    if as_json:
+        print_json({"words": words, "least_max_tokens": least, "members": members})
+        return
+    for member in members:
+        typer.echo(
+            f'Council.Member(ServiceId.wrap(0x{member["service"].hex()}), hex"{member["type"].hex()}", '
+            f"{member['minimum_margin']}, {member['weight']})"
+        )
+    typer.echo(f"maxTokens  at least {least}", err=True)
+
+
+N = TypeVar("N", int, float)
+
+
+def _each(what: str, given: list[N] | None, services: Sequence[ServiceId], usual: N) -> list[N]:
+    """One for each service. Raises Refused."""
+    given = given or [usual]
+    if len(given) not in (1, len(services)):
+        raise Refused(f"{len(given)} times --{what} for {len(services)} services: give one for all, or one for each")
+    return given * len(services) if len(given) == 1 else given
 
 
 def _manifest(path: str) -> Manifest:

@@ -85,7 +85,7 @@ class Choices(Generic[T]):
         return max(map(len, self.rows)) + 1
 
     def asking(self, prompt: bytes) -> bytes:
-        """The prompt that asks the same of this choice. prompt: of words, ids or parts. Raises BadType for a typed one."""
+        """The prompt that asks the same of this choice. prompt: of words, ids or parts. Raises BadType for another."""
         if is_typed(prompt):
             raise BadType("the prompt names a type already: give the one that it asks behind it")
         return typed_prompt(self.type_bytes, prompt)

@@ -134,3 +134,30 @@ def test_python__block_of_a_page__runs_and_prints_what_the_page_says(names, samp
         assert "negative" in said
     if "print(step.name" in sample.code:
         assert [line.split()[0] for line in said.splitlines()[1:]] == AT_ONCE
+
+
+def test_council__of_three_services__has_a_member_for_each(network, tmp_path):
+    """The last test here: the network then has several services."""
+    client = network.client()
+    (first,) = client.services()
+    terms = client.terms(first)
+    for price_wei in (1, 2):
+        client.send(client.oracle.functions.createService(tuple({**terms, "basePriceWei": price_wei}.values())))
+    manifest = client.manifest(terms["model"])
+    made = Choices.of(["positive", "negative"], manifest, ModelStore(network.folder / "models").file(manifest).path)
+    services = [f"0x{service.hex()}" for service in client.services()]
+    named = [word for service in services for word in ("--service", service)]
+    where = ["--deployment", str(network.folder / "deployment.json"), "--store", str(network.folder / "models")]
+
+    def council(*more: str) -> Any:
+        return didyma("type", "council", "positive", "negative", *named, *more, *where, cwd=tmp_path)
+
+    done = council("--margin", "1.5")
+    assert done.stdout.splitlines() == [
+        f'Council.Member(ServiceId.wrap({service}), hex"{made.type_bytes.hex()}", 98304, 1)' for service in services
+    ], done.stderr
+    told = json.loads(council("--weight", "3", "--weight", "2", "--weight", "2", "--json").stdout)
+    assert [(member["weight"], member["minimum_margin"]) for member in told["members"]] == [(3, 0), (2, 0), (2, 0)]
+    assert told["least_max_tokens"] == made.least_tokens
+    assert "one for all, or one for each" in council("--weight", "1", "--weight", "2").stderr
+    assert "a service is there twice" in council(*named[:2]).stderr
