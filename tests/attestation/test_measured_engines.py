@@ -18,6 +18,7 @@ from oracle.chain.services import PanelTerms
 from oracle.client import devnet
 from oracle.engines import worker, worker_sandbox
 from oracle.engines.base import Completion, Engine, Params
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.exact.worker_setup import exact_setup
 from oracle.engines.worker import Limits, WorkerEngine, WorkerSetup
 from oracle.engines.worker_pool import WorkerPool
@@ -37,9 +38,9 @@ NONCE = bytes(range(32))
 KINDS = pytest.mark.parametrize(
     ("arbiter", "tolerance", "prompt"),
     [
-        pytest.param(PANEL, 0, b"The soup was cold.", id="exact"),
+        pytest.param(PANEL, 0, text_prompt(b"The soup was cold."), id="exact"),
         pytest.param(GAME, 0, prompt_bytes(range(9)), id="game"),
-        pytest.param(PANEL, 65_536, b"The soup was cold.", id="llama"),
+        pytest.param(PANEL, 65_536, text_prompt(b"The soup was cold."), id="llama"),
     ],
 )
 
