@@ -105,9 +105,14 @@ contract MockOracle is Credits {
     /// @notice The request ends with `output`, which took `tokenCount` tokens, and the payer is called back with the gas it
     /// bought. A callback that reverts leaves it Undelivered, as the real oracle does.
     function answer(RequestId requestId, bytes calldata output, uint24 tokenCount) external returns (bool delivered) {
-        _close(requestId, output, tokenCount);
-        delivered = _deliver(requestId, _asked[requestId].params.callbackGas);
-        emit MockAnswered(requestId, output, delivered);
+        delivered = _answer(requestId, output, tokenCount);
+    }
+
+    /// @notice The same with a verdict, for a request of `VerdictConsumer`: the model took the choice of that index, with
+    /// that margin (16 fraction bits), in two tokens. One that comes after `close` is late.
+    function answerChoice(RequestId requestId, uint8 choice, uint32 margin) external returns (bool delivered) {
+        // The witness of a margin is for disputes, and here there are none.
+        delivered = _answer(requestId, abi.encodePacked(choice, margin, uint16(0), uint24(0)), 2);
     }
 
     /// @notice The request ends with `output`, but the callback fails, whatever the payer's code would do.
@@ -156,7 +161,7 @@ contract MockOracle is Credits {
         if (_asked[requestId].status != status) revert IOracle.WrongStatus(requestId, _asked[requestId].status);
     }
 
-    function _close(RequestId requestId, bytes calldata output, uint24 tokenCount) private {
+    function _close(RequestId requestId, bytes memory output, uint24 tokenCount) private {
         _expect(requestId, IOracle.Status.Open);
         Asked storage asked = _asked[requestId];
         if (tokenCount == 0 || tokenCount > asked.params.maxTokens) {
@@ -167,6 +172,12 @@ contract MockOracle is Credits {
         uint256 unusedWei = asked.tokenPriceWei * (asked.params.maxTokens - tokenCount);
         credit[asked.payer] += unusedWei;
         credit[msg.sender] += asked.feeWei - unusedWei + asked.callbackWei;
+    }
+
+    function _answer(RequestId requestId, bytes memory output, uint24 tokenCount) private returns (bool delivered) {
+        _close(requestId, output, tokenCount);
+        delivered = _deliver(requestId, _asked[requestId].params.callbackGas);
+        emit MockAnswered(requestId, output, delivered);
     }
 
     function _deliver(RequestId requestId, uint256 callbackGas) private returns (bool delivered) {
