@@ -76,6 +76,11 @@ def results(contract: Any, name: str, *arguments: Any) -> Any:
 
 def called_each(contract: Any, name: str, arguments: Sequence[Sequence[Any]]) -> list[Any]:
     """The same for several calls of one view, in one request to the chain."""
+    return [results[0] for results in results_each(contract, name, arguments)]
+
+
+def results_each(contract: Any, name: str, arguments: Sequence[Sequence[Any]]) -> list[tuple[Any, ...]]:
+    """The same for views with several results."""
     abi = next(each for each in contract.abi if each.get("name") == name)
     selector, kinds = function_abi_to_4byte_selector(abi), get_abi_input_types(abi)
     calls = [
@@ -88,7 +93,7 @@ def called_each(contract: Any, name: str, arguments: Sequence[Sequence[Any]]) ->
     asked = Request(contract.w3.provider.endpoint_uri, json.dumps(calls).encode(), {"content-type": "application/json"})
     with urlopen(asked, timeout=60) as response:
         replies = sorted(json.load(response), key=lambda reply: reply["id"])
-    return [decode(get_abi_output_types(abi), bytes.fromhex(reply["result"][2:]))[0] for reply in replies]
+    return [decode(get_abi_output_types(abi), bytes.fromhex(reply["result"][2:])) for reply in replies]
 
 
 def refused(call: Any, error: str, *arguments: Any) -> None:
