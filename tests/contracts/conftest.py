@@ -24,6 +24,7 @@ GAS_FILE = ROOT / "gas.json"
 LIMITS = {
     "loop_100b": 200_000,
     "loop_1kb": 225_000,
+    "verdict_loop_100b": 200_000,
     "finalize_batch50_each": 48_000,
     "dispute_8b_transactions": 12,
     "dispute_8b_total": 3_100_000,

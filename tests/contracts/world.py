@@ -1,7 +1,7 @@
 """The moves of a request's life, so that tests say what happens and not how it is encoded."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ape import chain, networks, project
@@ -11,6 +11,7 @@ from eth_abi import encode
 from eth_utils import keccak
 
 from oracle.chain.units import ETHER, GWEI
+from oracle.engines.answer_types import Verdict, choice_type
 
 BLOCK_SECONDS = 12
 
@@ -32,6 +33,14 @@ NONE, OPEN, ANSWERED, DISPUTED, FINAL, UNDELIVERED, REFUNDED, CANCELLED = range(
 UPHELD, REJECTED, ANNULLED = range(3)
 EMPTY, JOINING, ACTIVE, LEAVING, SUSPENDED, MOVED = range(6)
 RIGHT, WRONG = 1, 2
+
+ROOT = keccak(b"vocabulary")
+THREE = choice_type([[7], [8], [9]], ROOT)
+FOUR = choice_type([[7], [8], [9], [10]], ROOT)
+"""Types of answers with so many choices of a token each."""
+UNKNOWN = 255
+MARGIN = 1 << 16
+"""The least that the dapps ask for."""
 
 PROMPT = b"Is water wet? Answer with one word, and think about what the word means before you say it to anyone."
 OUTPUT = b" yes"
@@ -87,6 +96,11 @@ def terms(model: bytes, arbiter: ContractInstance, **changes: Any) -> dict[str, 
 def maker(sender: AccountAPI) -> Callable[[str, list[Any]], ContractInstance]:
     """How `wiring.deploy` makes a contract here."""
     return lambda name, arguments: getattr(project, name).deploy(*arguments, sender=sender)
+
+
+def verdict(choice: int, margin: int = MARGIN) -> bytes:
+    """The output that says it; its witness is any."""
+    return bytes(Verdict(choice, margin, 1, 12))
 
 
 @dataclass
@@ -189,6 +203,20 @@ class World:
         """Gives every seat enough for several bonds at once."""
         for index in range(self.oracle.counts(self.service)[0]):
             self.oracle.topUp(self.service, index, value=wei, sender=self.people.watcher)
+
+    def beside(self, count: int) -> "list[World]":
+        """So many worlds like this one with services of their own, with short windows; their seats have enough for
+        several bonds."""
+        others = [replace(self) for _ in range(count)]
+        for number, other in enumerate(others, 1):
+            other.service = other.create_service({**self.terms, "bondWei": ETHER + number, "windowSeconds": 100})
+            for owner, operator in zip(self.people.owners, self.people.operators, strict=True):
+                other.join(owner, operator, value=20 * ETHER)
+        self.pass_time(self.terms["lifetimeSeconds"])
+        for other in others:
+            for seat in range(len(self.people.owners)):
+                self.oracle.activate(other.service, seat, sender=self.people.stranger)
+        return others
 
     def seat(self, index: int) -> Any:
         return self.oracle.seatOf(self.service, index)
