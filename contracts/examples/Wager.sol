@@ -2,14 +2,15 @@
 pragma solidity ^0.8.30;
 
 import {OracleConsumer} from "../consumer/OracleConsumer.sol";
+import {VerdictConsumer} from "../consumer/VerdictConsumer.sol";
 import {RequestId, ServiceId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 
 /// @title A decision: two parties stake on a yes/no question about a stated fact, the model settles it.
-/// @notice The question is fixed when the wager is offered, so both know exactly what the model will be asked. An
-/// answer that is neither "yes" nor "no", or none at all, gives both their stakes back. The oracle's time is fixed, too: a
-/// party that expects to lose could otherwise choose too little, and get its stake back.
-contract Wager is OracleConsumer {
+/// @notice The question is fixed when the wager is offered, so both know exactly what the model will be asked: to answer yes,
+/// no or unknown. "Unknown", a margin too small and no answer at all give both their stakes back. The oracle's time is fixed,
+/// too: a party that expects to lose could otherwise choose too little, and get its stake back.
+contract Wager is VerdictConsumer {
     enum Outcome {
         Open,
         Asked,
@@ -28,6 +29,10 @@ contract Wager is OracleConsumer {
         bytes question;
     }
 
+    /// @dev Indexes of the choices that pay somebody; any other verdict makes the bet void.
+    uint8 private constant YES = 0;
+    uint8 private constant NO = 1;
+
     /// @dev Enough for the comparisons and, when a bet is void, two new balances.
     uint32 public constant CALLBACK_GAS = 90_000;
 
@@ -37,14 +42,19 @@ contract Wager is OracleConsumer {
 
     ServiceId public immutable service;
 
+    /// @dev Both parties know it before they stake: of two choices so near, the model took neither for sure. 16 fraction bits.
+    uint32 public immutable minimumMargin;
+
     /// @dev Deadline of a request, counted from its posting; the service must allow it.
     uint48 public immutable answerSeconds;
 
     /// @dev Gets what the oracle refunds for tokens not used.
     address payable public immutable treasury;
 
+    /// @dev Yes, no, unknown, in the service's tokens.
+    bytes public answerType;
+
     Bet[] private _bets;
-    mapping(RequestId requestId => uint256) private _betOf;
     mapping(address account => uint256) public owedWei;
 
     event Offered(uint256 indexed bet, address indexed yes, uint96 stakeWei, bytes question);
@@ -60,10 +70,19 @@ contract Wager is OracleConsumer {
     error NothingOwed(address account);
     error TransferFailed(address to, uint256 amountWei);
 
-    constructor(IOracle oracle_, ServiceId service_, uint48 answerSeconds_, address payable treasury_)
-        OracleConsumer(oracle_)
-    {
+    /// @param answerType_ of `didyma type choice yes no unknown`, for the service's model.
+    constructor(
+        IOracle oracle_,
+        ServiceId service_,
+        bytes memory answerType_,
+        uint32 minimumMargin_,
+        uint48 answerSeconds_,
+        address payable treasury_
+    ) OracleConsumer(oracle_) {
+        if (_choicesOf(answerType_) <= NO) revert NotAChoice();
         service = service_;
+        answerType = answerType_;
+        minimumMargin = minimumMargin_;
         answerSeconds = answerSeconds_;
         treasury = treasury_;
     }
@@ -71,7 +90,7 @@ contract Wager is OracleConsumer {
     /// @notice Stakes the ether sent on "yes". Reverts if the service would not take the question.
     function offer(bytes calldata question) external payable returns (uint256 bet) {
         if (msg.value == 0) revert NoStake();
-        _price(service, question.length, _params(0, msg.value));
+        _choicePrice(service, answerType, question.length, _params(0, msg.value));
 
         bet = _bets.length;
         _bets.push(
@@ -108,20 +127,21 @@ contract Wager is OracleConsumer {
         b.staleAt = uint48(block.timestamp) + PATIENCE;
         // The oracle is trusted, and its callback comes in a later transaction.
         // slither-disable-next-line reentrancy-eth
-        RequestId requestId = _ask(service, b.question, _params(callbackGasPriceWei, b.stakeWei), msg.value);
+        RequestId requestId = _askChoice(
+            service, answerType, b.question, minimumMargin, _params(callbackGasPriceWei, b.stakeWei), msg.value
+        );
         b.requestId = requestId;
-        _betOf[requestId] = bet;
+        _note(requestId, uint112(bet));
         emit Settling(bet, requestId);
     }
 
-    /// @notice Gives both stakes back when the oracle closed the request without an answer, or nothing came of the bet for
-    /// `PATIENCE`; the offerer may also void a bet that nobody took.
+    /// @notice Gives both stakes back when nothing came of the bet for `PATIENCE`; the offerer may also void a bet that nobody
+    /// took. If nobody answers the oracle, `close` gives them back at once.
     function void(uint256 bet) external {
         Bet storage b = _bets[bet];
         bool untaken = b.outcome == Outcome.Open && b.no == address(0) && msg.sender == b.yes;
-        bool unanswered = b.outcome == Outcome.Asked && oracle.statusOf(b.requestId) == IOracle.Status.Refunded;
         bool stale = b.no != address(0) && b.outcome <= Outcome.Asked && block.timestamp > b.staleAt;
-        if (!untaken && !unanswered && !stale) revert NotVoidable(bet);
+        if (!untaken && !stale) revert NotVoidable(bet);
 
         _settle(bet, b, Outcome.Void);
     }
@@ -143,23 +163,19 @@ contract Wager is OracleConsumer {
 
     /// @notice What `settle` must be sent, in wei.
     function price(uint256 bet, uint64 callbackGasPriceWei) external view returns (uint256) {
-        return _price(service, _bets[bet].question.length, _params(callbackGasPriceWei, _bets[bet].stakeWei));
+        Bet storage b = _bets[bet];
+        return _choicePrice(service, answerType, b.question.length, _params(callbackGasPriceWei, b.stakeWei));
     }
 
     function betOf(uint256 bet) external view returns (Bet memory) {
         return _bets[bet];
     }
 
-    /// @dev `settle` made the request, so the bet exists; it is in state Asked unless it went stale. Model output is
-    /// untrusted: any output but the expected words makes the bet void.
-    function _onAnswer(RequestId requestId, bytes calldata output) internal override {
-        uint256 bet = _betOf[requestId];
+    /// @dev `settle` made the request, so the bet exists; it is in state Asked unless it went stale.
+    function _onVerdict(RequestId requestId, uint8 choice, uint32) internal override {
+        uint256 bet = _noteOf(requestId);
         if (_bets[bet].outcome != Outcome.Asked) return;
-        bytes32 word = keccak256(output);
-        Outcome outcome = word == keccak256(" yes") || word == keccak256("yes")
-            ? Outcome.Yes
-            : word == keccak256(" no") || word == keccak256("no") ? Outcome.No : Outcome.Void;
-        _settle(bet, _bets[bet], outcome);
+        _settle(bet, _bets[bet], choice == YES ? Outcome.Yes : choice == NO ? Outcome.No : Outcome.Void);
     }
 
     function _settle(uint256 bet, Bet storage b, Outcome outcome) private {
@@ -176,7 +192,7 @@ contract Wager is OracleConsumer {
     /// @dev Both stakes depend on the answer.
     function _params(uint64 callbackGasPriceWei, uint256 stakeWei) private view returns (IOracle.Params memory) {
         return IOracle.Params({
-            maxTokens: 4,
+            maxTokens: CHOICE_TOKENS,
             temperature: 0,
             cutoff: 0,
             callbackGas: CALLBACK_GAS,

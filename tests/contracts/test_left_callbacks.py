@@ -2,7 +2,7 @@
 
 import pytest
 from ape import project, reverts
-from world import ETHER, FINAL, GWEI, RETRY_SECONDS, UNDELIVERED
+from world import ETHER, FINAL, GWEI, MARGIN, RETRY_SECONDS, THREE, UNDELIVERED, verdict
 
 REVERT, NOTHING = 1, 0
 BOUNTY = 260_000 * GWEI
@@ -141,12 +141,13 @@ def test_reclaim__after_the_last_retry__returns_the_escrow_to_the_payer_once(wor
 
 
 def test_wager__callback_left__keeps_its_stakes_until_somebody_delivers(world, oracle, people):
-    wager = project.Wager.deploy(oracle, world.service, 900, people.deployer, sender=people.deployer)
+    arguments = (oracle, world.service, THREE, MARGIN, 900, people.deployer)
+    wager = project.Wager.deploy(*arguments, sender=people.deployer)
     question = b"The invoice was paid on Monday. Question: was the invoice paid?"
     wager.offer(question, value=ETHER, sender=people.payer)
     wager.take(0, value=ETHER, sender=people.challenger)
     receipt = wager.settle(0, GWEI, value=wager.price(0, GWEI), sender=people.stranger)
-    answered = world.answer(world.posted(receipt), b" yes")
+    answered = world.answer(world.posted(receipt), verdict(0))
     world.close_window(answered)
     oracle.leaveCallbacks([answered.item], sender=operator(world, answered))
     with reverts(wager.NotVoidable, bet=0):

@@ -3,7 +3,7 @@
 import pytest
 from ape import project, reverts
 from eth_utils import keccak
-from world import ETHER, FINAL, GWEI, OPEN, REFUNDED, UNDELIVERED
+from world import ETHER, FINAL, GWEI, MARGIN, OPEN, REFUNDED, THREE, UNDELIVERED
 
 SERVICE = b"\x07" * 32
 
@@ -125,9 +125,9 @@ def test_refund__answered__reverts(mock, people, asked):
 
 
 def test_wager__on_the_mock__settles_without_a_node(world, mock, people):
-    wager = project.Wager.deploy(mock, SERVICE, 900, people.deployer, sender=people.deployer)
+    wager = project.Wager.deploy(mock, SERVICE, THREE, MARGIN, 900, people.deployer, sender=people.deployer)
     wager.offer(b"Is water wet?", value=ETHER, sender=people.payer)
     wager.take(0, value=ETHER, sender=people.challenger)
     wager.settle(0, GWEI, value=wager.price(0, GWEI), sender=people.payer)
-    mock.answer(mock.last(), b" no", 2, sender=people.stranger)
+    mock.answerChoice(mock.last(), 1, MARGIN, sender=people.stranger)
     assert wager.owedWei(people.challenger) == 2 * ETHER

@@ -6,7 +6,7 @@ from ape import project
 from ape.contracts import ContractContainer
 from ethpm_types import ContractType
 from rig.samples import BY_APE, compiled, samples
-from world import GWEI
+from world import GWEI, UNKNOWN
 
 SERVICE = b"\x07" * 32
 
@@ -21,7 +21,7 @@ def test_block_for_ape__as_it_stands__answers_fails_leaves_and_refunds(people, w
         "deployer": people.deployer,
         "user": people.payer,
         "service": SERVICE,
-        "params": world.params(callbackGas=60_000, callbackGasPriceWei=GWEI),
+        "params": world.params(callbackGas=80_000, callbackGasPriceWei=GWEI),
         "base_price_wei": 20_000 * GWEI,
         "byte_price_wei": 10 * GWEI,
         "token_price_wei": 1_000 * GWEI,
@@ -29,5 +29,9 @@ def test_block_for_ape__as_it_stands__answers_fails_leaves_and_refunds(people, w
     exec(compile(sample.code, sample.name, "exec"), names)  # the project's own page
     mock, dapp = names["mock"], names["dapp"]
     outcomes = [event.delivered for event in mock.MockAnswered]
-    assert outcomes == [True, False, False]  # answered; failed; left
+    assert outcomes == [True, True, True, False, False]  # a verdict; below the margin; none; failed; left
+    requests = [event.requestId for event in mock.MockRequested]
+    heard = [tuple(dapp.verdictOf(each)) for each in requests]
+    assert heard == [(True, 1, 3 << 16), *[(True, UNKNOWN, 0)] * 2, *[(False, UNKNOWN, 0)] * 2, (True, UNKNOWN, 0)]
+    assert not any(dapp.good(each) for each in requests)
     assert mock.credit(dapp) > 0

@@ -36,6 +36,7 @@ ROOTS: dict[str, Sequence[str]] = {
     "ledger": [
         *("Lens.sol", "Oracle.sol", "disputes/PanelArbiter.sol", "mocks/Hostile.sol", "mocks/Listener.sol"),
         *("mocks/MockArbiter.sol", "mocks/MockAttester.sol", "examples/Correspondent.sol", "examples/Wager.sol"),
+        "examples/Moderator.sol",
     ],
     "game": JUDGED,
     "referee": [*JUDGED, "mocks/GraphHarness.sol", "mocks/RefereeHarness.sol"],
