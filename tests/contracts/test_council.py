@@ -1,8 +1,8 @@
-"""A council of models: no service alone decides, flips or prevents what the others say, and none can be waited for in vain."""
+"""A council of models: no service alone decides, flips or prevents what others say, and none is waited for in vain."""
 
 import pytest
 from ape import project, reverts
-from world import ETHER, FINAL, FOUR, GWEI, MARGIN, UNKNOWN, WRONG, Asked, verdict
+from world import FINAL, FOUR, GWEI, MARGIN, UNKNOWN, WRONG, Asked, verdict
 
 from oracle.engines.answer_types import choice_type
 

@@ -18,9 +18,7 @@ def wager(world, people):
 
 
 def wager_on(oracle, service, people, answer_type=THREE):
-    return project.Wager.deploy(
-        oracle, service, answer_type, MARGIN, 900, people.deployer, sender=people.deployer
-    )
+    return project.Wager.deploy(oracle, service, answer_type, MARGIN, 900, people.deployer, sender=people.deployer)
 
 
 @pytest.fixture

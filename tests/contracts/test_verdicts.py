@@ -269,7 +269,7 @@ def test_close__dapp_refuses__reverts_and_may_be_repeated(world, oracle, dapp, p
 
 
 def test_close__from_within_a_verdict__is_not_heard_twice(world, oracle, dapp, people, asked):
-    """A dapp that closes the question of which it hears, or that somebody makes close it, in `close` and when called back."""
+    """By a dapp that closes the question of which it hears."""
     expire(world, oracle, asked)
     dapp.closeToo(asked.id, sender=people.stranger)
     with reverts(dapp.NotAwaited, requestId=asked.id):
