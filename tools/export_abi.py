@@ -14,7 +14,7 @@ CONTRACTS = (
     *("ModelRegistry", "Oracle", "Seats", "Lens", "PanelArbiter", "DisputeGame", "Referee", "TokenReferee"),
     *("TextReferee", "Refutations"),
     *("AttestedAnswers", "DcapVerifier", "DcapCollateral"),
-    *("LinearReferee", "RowReferee", "AttentionReferee", "Correspondent", "Wager"),
+    *("LinearReferee", "RowReferee", "AttentionReferee", "Critic", "Correspondent", "Wager"),
 )
 
 

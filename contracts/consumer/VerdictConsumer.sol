@@ -35,8 +35,8 @@ abstract contract VerdictConsumer is IVerdictConsumer, OracleConsumer {
     /// @dev Index of the choice (1), margin (4), and what a dispute needs: step (2) and token (3).
     uint256 private constant VERDICT_BYTES = 10;
 
-    /// @dev Before what a type says stand four bytes of a vocabulary's root, the type's form, and three of its length.
-    uint256 private constant TYPE_HEADER_BYTES = 8;
+    /// @dev Where a type says how many choices there are; before it stand a vocabulary's root, the type's form and length.
+    uint256 private constant COUNT_AT = Prompts.TYPE_HEADER_BYTES - Prompts.KIND_BYTES;
     bytes1 private constant CHOICE_FORM = 0x01;
 
     mapping(RequestId requestId => ChoiceAsked) private _choices;
@@ -118,11 +118,11 @@ abstract contract VerdictConsumer is IVerdictConsumer, OracleConsumer {
     /// @dev How many choices a type has. Whatever else is wrong with it, its answer is no verdict.
     function _choicesOf(bytes memory answerType) internal pure returns (uint8) {
         bytes32 head = bytes32(answerType);
+        bytes3 length = bytes3(head << 8 * (COUNT_AT - Prompts.TYPE_LENGTH_BYTES));
         // Were the length another, the type would take some of the text, or leave it some.
-        bool isWhole = answerType.length > TYPE_HEADER_BYTES
-            && uint24(bytes3(head << 40)) == answerType.length - TYPE_HEADER_BYTES;
-        if (!isWhole || head[4] != CHOICE_FORM) revert NotAChoice();
-        return uint8(head[TYPE_HEADER_BYTES]);
+        bool isWhole = answerType.length > COUNT_AT && uint24(length) == answerType.length - COUNT_AT;
+        if (!isWhole || head[Prompts.TYPE_ROOT_BYTES] != CHOICE_FORM) revert NotAChoice();
+        return uint8(head[COUNT_AT]);
     }
 
     /// @dev Answers to what was not asked by `_askChoice`, and those that come after `close`, change nothing.

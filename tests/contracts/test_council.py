@@ -265,12 +265,12 @@ def test_escalate__members_never_closed__are_passed_over_after_the_patience(worl
     assert council.stateOf(0).stage == STRONGER
 
 
-def test_council__member_heard_after_the_stronger_was_asked__changes_nothing(world, four, council, asked):
+def test_council__member_heard_after_the_stronger_was_asked__changes_nothing(world, four, council, asked, people):
     late = four[2].answer(asked[2], verdict(2, 3 * MARGIN))
     say(four[0], asked[0], 2)
     world.set_time(council.stateOf(0).staleAt + 1)
     request = escalate(world, council)
-    four[2].finalize(late)
+    world.oracle.finalize([late.item], sender=people.stranger)
     assert world.oracle.statusOf(late.id) == FINAL
     assert council.stateOf(0).stage == STRONGER
     say(four[3], request, 0)

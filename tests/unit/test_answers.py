@@ -156,7 +156,7 @@ def test_fields__objects_of_json_and_spoilt_ones__as_python(answers):
         b'{"label":"a","score":01,"note":""}',
         b'{"label":"a","score":-0,"note":""}',
         b'{"label":"a","score":,"note":""}',
-        b'{"label":"a","score":tru,"note":""}',
+        b'{"label":"a","score":yes,"note":""}',
         b'{"label":"a","score":"1","note":"',
         b'{"label":"\\u0061","score":1,"note":""}',
         b'{"label":"a","score":1,"note":"\xff"}',

@@ -14,8 +14,8 @@ MONEY = re.compile(
 )
 """Credits, locks, slashes or pays."""
 NO_PATHS = {
-    *("MockOracle.sol", "Hostile.sol", "Listener.sol", "OracleConsumer.sol"),
-    *("Correspondent.sol", "Wager.sol", "Moderator.sol", "Council.sol"),
+    *("MockOracle.sol", "Hostile.sol", "Listener.sol", "OracleConsumer.sol", "VerdictConsumer.sol"),
+    *("Critic.sol", "Correspondent.sol", "Wager.sol", "Moderator.sol", "Council.sol"),
 }
 """Mocks, and what dapps own."""
 

@@ -12,6 +12,10 @@ import tomllib
 import pytest
 from rig.samples import BY_APE, PAGES, ROOT, blocks, compiled, samples
 
+from oracle.client.choices import Choices
+from oracle.client.devnet import read_description
+from oracle.models.shipped import SHIPPED_MODEL
+
 SOLIDITY, PYTHON = samples("solidity"), samples("python")
 RUN_HERE = {"docs/dapps.md"}
 """Whose Python blocks the two tests named above know how to run."""
@@ -22,7 +26,7 @@ def by_name(sample):
 
 
 def test_pages__languages_of_their_blocks__are_those_that_a_test_reads():
-    assert {block.language for page in PAGES for block in blocks(page)} == {"", "solidity", "python", "toml", "ini"}
+    assert {block.language for page in PAGES for block in blocks(page)} == {"", "solidity", "python", "toml"}
     assert SOLIDITY
     assert PYTHON
 
@@ -38,6 +42,14 @@ def test_pages__blocks_without_a_language__hold_no_python_and_no_solidity():
 
 def test_solidity__all_blocks__compile_without_a_warning_as_a_dapp_s_project_would_find_the_files():
     assert len(compiled(SOLIDITY)) >= len(SOLIDITY)
+
+
+def test_critic__of_the_page__names_the_type_that_the_command_it_quotes_makes():
+    (sample,) = [sample for sample in SOLIDITY if "contract Critic" in sample.code]
+    constant, words = re.search(r'hex"(\w+)"; // didyma type choice ([\w ]+)$', sample.code, re.MULTILINE).groups()
+    made = Choices.of(words.split(), *read_description(SHIPPED_MODEL))
+    assert made.type_bytes.hex() == constant
+    assert len(sample.code.split("contract Critic")[1].splitlines()) <= 12  # ten lines and its braces
 
 
 @pytest.mark.parametrize("sample", PYTHON, ids=by_name)
