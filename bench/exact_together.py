@@ -60,20 +60,9 @@ def run(
 def streams(path: Path, rounds: int) -> Figures:
     """Eight sequences that are decoded together, beside one, and beside llama.cpp's eight."""
     model = CpuForward(load(path), THREADS)
-    vocabulary = model.architecture.vocabulary
-    rng = np.random.default_rng(2)
-    prompts = rng.integers(4, min(vocabulary, 40_000), (STREAMS, BEFORE + STEPS)).tolist()
-    caches = [model.cache(BEFORE + STEPS) for _ in prompts]
-    for prompt, cache in zip(prompts, caches, strict=True):
-        model.run([Chunk(prompt[:BEFORE], cache, 0)])
-
-    def decode(count: int) -> None:
-        for cache in caches:
-            cache.truncate(BEFORE)
-        for step in range(BEFORE, BEFORE + STEPS):
-            model.run([Chunk([prompts[n][step]], caches[n], 1) for n in range(count)])
-
-    theirs = _llama_streams(path, prompts)
+    prompts = random_prompts(model, STREAMS)
+    decode = exact_streams(model, prompts)
+    theirs = llama_streams(path, prompts)
     works: list[Callable[[], None]] = [lambda: decode(1), lambda: decode(STREAMS), theirs]
     seconds = [[timed(work) for work in works] for _ in range(rounds + 1)][1:]  # the first warms up
     one, all_together, llama = zip(*seconds, strict=True)
@@ -84,25 +73,48 @@ def streams(path: Path, rounds: int) -> Figures:
     }
 
 
-def _llama_streams(path: Path, prompts: Sequence[Sequence[int]]) -> Callable[[], None]:
-    """The same by llama.cpp: one context with eight sequences, a batch of eight tokens a step."""
+def random_prompts(model: CpuForward, count: int) -> list[list[int]]:
+    """Tokens before and of the steps that are measured."""
+    most = min(model.architecture.vocabulary, 40_000)
+    prompts: list[list[int]] = np.random.default_rng(2).integers(4, most, (count, BEFORE + STEPS)).tolist()
+    return prompts
+
+
+def exact_streams(model: CpuForward, prompts: Sequence[Sequence[int]]) -> Callable[[int], None]:
+    """Takes the first so many prompts, already read, through STEPS tokens together."""
+    caches = [model.cache(BEFORE + STEPS) for _ in prompts]
+    for prompt, cache in zip(prompts, caches, strict=True):
+        model.run([Chunk(prompt[:BEFORE], cache, 0)])
+
+    def decode(count: int) -> None:
+        for cache in caches:
+            cache.truncate(BEFORE)
+        for step in range(BEFORE, BEFORE + STEPS):
+            model.run([Chunk([prompts[n][step]], caches[n], 1) for n in range(count)])
+
+    return decode
+
+
+def llama_streams(path: Path, prompts: Sequence[Sequence[int]]) -> Callable[[], None]:
+    """The same by llama.cpp: one context with as many sequences as prompts, a batch of a token of each a step."""
     import llama_cpp.llama_cpp as api  # noqa: PLC0415  other parts run where it is not installed
 
     from oracle.engines import llama_native  # noqa: PLC0415
 
+    count = len(prompts)
     model = llama_native.load(path, 0, lambda done: None, vocabulary_only=False)
     params: Any = api.llama_context_default_params()
-    params.n_ctx = CONTEXT * STREAMS
-    params.n_batch = params.n_ubatch = STREAMS * BEFORE
-    params.n_seq_max = STREAMS
+    params.n_ctx = CONTEXT * count
+    params.n_batch = params.n_ubatch = count * BEFORE
+    params.n_seq_max = count
     params.n_threads = params.n_threads_batch = THREADS
     params.no_perf = True
     context = api.llama_init_from_model(model, params)
     memory = api.llama_get_memory(context)
-    batch: Any = api.llama_batch_init(STREAMS * BEFORE, 0, 1)
+    batch: Any = api.llama_batch_init(count * BEFORE, 0, 1)
 
     def evaluate(start: int, end: int) -> None:
-        batch.n_tokens = STREAMS * (end - start)
+        batch.n_tokens = count * (end - start)
         for index in range(batch.n_tokens):
             number, at = divmod(index, end - start)
             batch.token[index], batch.pos[index] = prompts[number][start + at], start + at
@@ -115,11 +127,11 @@ def _llama_streams(path: Path, prompts: Sequence[Sequence[int]]) -> Callable[[],
     evaluate(0, BEFORE)
 
     def decode() -> None:
-        for number in range(STREAMS):
+        for number in range(count):
             api.llama_memory_seq_rm(memory, number, BEFORE, -1)
         for step in range(BEFORE, BEFORE + STEPS):
             evaluate(step, step + 1)
-            api.llama_get_logits_ith(context, STREAMS - 1)
+            api.llama_get_logits_ith(context, count - 1)
 
     return decode
 

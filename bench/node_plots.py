@@ -42,7 +42,7 @@ def main() -> None:
         ("memory", "Memory of a node at work", "seconds", "MiB", memory(samples)),
     ):
         path = DOCS / f"node-{name}.svg"
-        path.write_text(svg(title, across, up, points))
+        path.write_text(svg(title, across, up, {"": points}))
         print(f"written to {path.relative_to(DOCS.parent)}")
 
 

@@ -86,7 +86,7 @@ def main() -> None:
     title = f"Right verdicts of the shipped model, {ITEMS:,} held-out questions about two or three facts"
     across = "questions on which it is sure enough to act, percent"
     path = DOCS / "verdict-margins.svg"
-    path.write_text(svg(title, across, "right, percent", points, least=LEAST))
+    path.write_text(svg(title, across, "right, percent", {"": points}, least=LEAST))
     print(f"written to {path.relative_to(DOCS.parent)}")
     margins = sorted((each.margin for each in asked), reverse=True)
     for share in SHARES:

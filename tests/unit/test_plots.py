@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench import exact_plots, gguf_random
 from bench.node_plots import SMOOTHED, memory, throughput
 from bench.node_speed import Sample
 from bench.plots import HEIGHT, MARGIN, WIDTH, round_ticks, svg
@@ -20,7 +21,7 @@ def test_throughput__twenty_a_second__is_twenty_at_every_number_open():
 
 
 def test_svg__points__lie_within_the_axes_and_words_are_escaped():
-    tree = ElementTree.fromstring(svg("a < b", "x & y", "z", memory(SAMPLES)))
+    tree = ElementTree.fromstring(svg("a < b", "x & y", "z", {"c > d": memory(SAMPLES)}))
     (line,) = tree.iter("{http://www.w3.org/2000/svg}polyline")
     points = [tuple(map(float, point.split(","))) for point in line.attrib["points"].split()]
     assert len(points) == len(SAMPLES)
@@ -43,11 +44,11 @@ def test_round_ticks__largest_value__is_within_a_few_round_numbers(most, ticks):
 
 
 def test_svg__nothing_measured__is_empty_and_no_error():
-    assert "<polyline" in svg("", "", "", [])
+    assert "<polyline" in svg("", "", "", {"": []})
 
 
 def test_svg__axis_that_begins_above_zero__holds_its_least_at_the_bottom():
-    tree = ElementTree.fromstring(svg("", "", "", [(0, 80), (10, 100)], least=80))
+    tree = ElementTree.fromstring(svg("", "", "", {"": [(0, 80), (10, 100)]}, least=80))
     (line,) = tree.iter("{http://www.w3.org/2000/svg}polyline")
     assert line.attrib["points"] == f"{MARGIN:.1f},{HEIGHT - MARGIN:.1f} {WIDTH - MARGIN:.1f},{MARGIN:.1f}"
     assert {"80", "100"} <= {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
@@ -65,3 +66,20 @@ def test_claimed__every_question_of_yes_or_no__is_stated_as_a_fact():
         assert claimed(relation.asks.format(**told)) == relation.states.format(**told)
     with pytest.raises(ValueError, match="no relation"):
         claimed("Is it so?")
+
+
+def test_svg__two_lines__are_both_drawn_with_their_names():
+    tree = ElementTree.fromstring(svg("", "", "", {"ours": [(0, 1), (2, 3)], "theirs": [(1, 1)]}))
+    assert len(list(tree.iter("{http://www.w3.org/2000/svg}polyline"))) == 2
+    assert {"ours", "theirs"} <= {text.text for text in tree.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_exact_plots__small_model__measure_both_engines_at_every_point(tmp_path):
+    path = gguf_random.cached(gguf_random.TINY, tmp_path)
+    reading, token = exact_plots.over_context(path, 1, (16, 32))
+    together = exact_plots.over_batch(path, 1, (1, 3))
+    for lines, across in ((reading, [16, 32]), (token, [16, 32]), (together, [1, 3])):
+        assert list(lines) == ["exact engine", "llama.cpp"]
+        for points in lines.values():
+            assert [x for x, _ in points] == across
+            assert all(y > 0 for _, y in points)
