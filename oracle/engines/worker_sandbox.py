@@ -36,6 +36,9 @@ SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alte
 GPU_PATHS = ("/sys", "/opt", "/etc/OpenCL", "/etc/vulkan")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "OMP_NUM_THREADS")
 
+KERNEL_CACHE = "TRITON_CACHE_DIR"
+"""Names the one folder that workers on GPUs may write to: kernels that were compiled are kept there between starts."""
+
 
 @dataclass(frozen=True)
 class Confinement:
@@ -52,7 +55,8 @@ def environment(gpu: str | None, python_path: Sequence[Path]) -> dict[str, str]:
 
     gpu: CUDA_VISIBLE_DEVICES; None hides every GPU.
     """
-    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    names = PASSED_ON if gpu is None else (*PASSED_ON, KERNEL_CACHE)
+    passed = {name: os.environ[name] for name in names if name in os.environ}
     own = {
         "HOME": "/nonexistent",
         "PYTHONPATH": os.pathsep.join(str(path) for path in (PACKAGE_ROOT, *python_path)),
@@ -96,6 +100,10 @@ def command(
     if gpu:
         for device in sorted(Path("/dev").glob("nvidia*")):
             box += ["--dev-bind", str(device), str(device)]
+        if KERNEL_CACHE in os.environ:
+            cache = Path(os.environ[KERNEL_CACHE])
+            cache.mkdir(parents=True, exist_ok=True)
+            box += ["--bind", str(cache), str(cache)]
     return [*box, "--remount-ro", "/", "--chdir", "/", "--", *worker]
 
 

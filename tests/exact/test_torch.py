@@ -17,6 +17,7 @@ from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.quants import F16, FLOATS, MATRIX_TYPES, Q8_0, integers
 from oracle.engines.exact.torch_forward import Quants, TorchForward, unpacked
 from oracle.engines.exact.weights import load
+from oracle.errors import WrongNumbers
 
 QUANTIZED = [kind for kind in MATRIX_TYPES if kind != F16 and kind not in FLOATS]
 ON_GPU = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")]
@@ -84,6 +85,30 @@ def test_forward__gpu_in_any_batch__the_cpu_s_logits(batch):
         assert (gpu.run([Chunk(part, cache, len(part))])[0] == want[first : first + batch]).all()
 
 
+@DEVICES
+def test_float64__sums_just_below_2_53__are_proven_exact(device):
+    torch_forward.prove_float64(device)
+
+
+@pytest.mark.parametrize("bits", [24, 45, 52])
+def test_float64__emulated_with_fewer_bits__is_refused_before_a_model_loads(monkeypatch, bits):
+    exact = torch.Tensor.__matmul__
+
+    def emulated(a, b):
+        mantissa, exponent = torch.frexp(exact(a, b))
+        return torch.ldexp((mantissa * 2.0**bits).round() / 2.0**bits, exponent)
+
+    monkeypatch.setattr(torch.Tensor, "__matmul__", emulated)
+    with pytest.raises(WrongNumbers, match="cpu multiplies float64 inexactly"):
+        TorchForward(self_test.model("llama"), "cpu")
+
+
+def test_float64__emulation_wanted_by_the_environment__is_switched_off(monkeypatch):
+    monkeypatch.setenv("CUBLAS_EMULATE_DOUBLE_PRECISION", "1")
+    TorchForward(self_test.model("llama"), "cpu")
+    assert os.environ["CUBLAS_EMULATE_DOUBLE_PRECISION"] == "0"
+
+
 def test_device__without_kernels__torch_gives_the_known_answer(monkeypatch):
     monkeypatch.setattr("oracle.engines.exact.cpu_kernels.available", lambda: False)
     device = Device.named("cpu")
@@ -111,7 +136,7 @@ print("equal")
 
 
 def test_triton_kernels__interpreted__are_exact():
-    pytest.importorskip("triton", reason="Triton is not installed: it comes with torch for GPUs alone")
+    pytest.importorskip("triton", reason="Triton is not installed; make install does it")
     run = subprocess.run(
         [sys.executable, "-c", INTERPRETED],
         env={**os.environ, "TRITON_INTERPRET": "1"},
@@ -121,3 +146,17 @@ def test_triton_kernels__interpreted__are_exact():
         timeout=300,
     )
     assert run.stdout.strip() == "equal", run.stderr[-2000:]
+
+
+def test_triton_kernels__compiled_without_a_gpu__all_layouts_and_within_a_multiprocessor(monkeypatch, tmp_path):
+    pytest.importorskip("triton", reason="Triton is not installed; make install does it")
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    from tools.compile_triton import sources, used  # noqa: PLC0415  it imports Triton
+
+    found = dict(sources())
+    kinds = ("Q8_0", "Q4_1", "Q2_K", "Q3_K")  # a scale; and a minimum; two of both; two scales
+    assert set(found) == {f"{kernel} {kind}" for kernel in ("_vector", "_tile") for kind in kinds}
+    registers, shared, spilled = used(found["_vector Q8_0"], 90)
+    assert 16 <= registers <= 255
+    assert 0 < shared <= 164 << 10
+    assert spilled == 0

@@ -259,6 +259,16 @@ def test_environment__one_gpu_named__the_worker_sees_that_one_alone():
     assert worker_sandbox.environment(None, ())["CUDA_VISIBLE_DEVICES"] == ""
 
 
+def test_kernel_cache__operator_names_a_folder__only_workers_on_gpus_may_write_to_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "kept"))
+    for gpu in ("0", None):
+        assert worker_sandbox.environment(gpu, ()).get("TRITON_CACHE_DIR") == (gpu and str(tmp_path / "kept"))
+        line = worker_sandbox.command("/usr/bin/bwrap", 7, None, gpu, ())
+        writable = [line[i + 1] for i, word in enumerate(line) if word == "--bind"]
+        assert writable == ([str(tmp_path / "kept")] if gpu else [])
+    assert (tmp_path / "kept").is_dir()
+
+
 def test_start__bad_model_file__refused_by_name(start):
     engine = start(setup(load_fault="bad file"))
     with pytest.raises(BadModelFile, match="this is not a model"):

@@ -40,6 +40,7 @@ from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, SPARE_FROM, 
 from oracle.engines.exact.quants import F16, FLOATS, LARGEST_FACTOR, Bytes, halves, scales
 from oracle.engines.exact.rotations import Rotations
 from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights, row_weight
+from oracle.errors import WrongNumbers
 
 AT_ONCE = 1 << 24  # numbers of an intermediate tensor
 EXACT = 1 << 53
@@ -102,7 +103,7 @@ class Quants:
         self.scale = _tensor(scale, device)
         """(rows, columns / 32, or / 16 for Q2_K, Q3_K and Q6_K), int32 where they fit."""
         self.minimum = None if minimum is None else _tensor(minimum, device)
-        """(rows, columns / 32, or / 16 for Q2_K), where a type has minima."""
+        """(rows, columns / 32, or / 16 for Q2_K), where a type has minima; int32 where they fit."""
 
     def weights(self, first: int, count: int) -> Tensor:
         """(count, columns), float64, exact."""
@@ -129,7 +130,7 @@ def unpacked(kind: int, raw: Bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[An
     """q, scale and minimum of `Quants`, as `quants.integers` has them; scales in int32 unless too large."""
     q, scale, minimum = quants.parts(kind, raw)
     rows = len(raw)
-    least = None if minimum is None else minimum.reshape(rows, -1)
+    least = None if minimum is None else _narrow(minimum.reshape(rows, -1))
     return np.ascontiguousarray(q.reshape(rows, -1), np.int8), _narrow(scale.reshape(rows, -1)), least
 
 
@@ -162,8 +163,11 @@ class TorchForward:
         a = weights.architecture
         self.weights, self.architecture, self._device = weights, a, device
         self._triton: Any = None
+        # cuBLAS can emulate float64 with fewer bits; it reads this when it is first used.
+        os.environ["CUBLAS_EMULATE_DOUBLE_PRECISION"] = "0"
+        prove_float64(device)
         if device.startswith("cuda") if kernels is None else kernels:
-            # A worker has no home; and what a private folder holds, nobody else has compiled.
+            # A worker has no home. Unless the operator names a folder that is kept, compile in a private one.
             os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp(prefix="didyma-triton-"))
             from oracle.engines.exact import triton_kernels  # noqa: PLC0415  absent where there is no GPU
 
@@ -329,6 +333,20 @@ class TorchForward:
         sigma = _divide(torch.where(gate >= 0, one, e) << SCALE_BITS, one + e)
         silu = _shift(gate * sigma, SCALE_BITS)
         return _shift(silu * up, 2 * INNER_BITS - ACT_BITS)
+
+
+def prove_float64(device: str) -> None:
+    """Raises WrongNumbers unless a product whose sums are just below 2^53 is exact on `device`.
+
+    As large on a GPU as a layer's, since libraries choose how to multiply by size.
+    """
+    size = 4096 if device.startswith("cuda") else 256
+    x = np.random.default_rng(53).integers(LARGEST_MANTISSA - 500, LARGEST_MANTISSA + 1, (size, size))
+    w = (EXACT - 1) // (size * LARGEST_MANTISSA) - np.arange(size)  # of every row; column k has k more taken off
+    found = _tensor(x, device).double() @ _tensor(w[:, None] - np.arange(size), device).double()
+    right = (x @ w)[:, None] - x.sum(axis=1)[:, None] * np.arange(size)
+    if not np.array_equal(found.long().cpu().numpy(), right):
+        raise WrongNumbers(f"{device} multiplies float64 inexactly; is its emulation on?")
 
 
 def _tensor(array: np.ndarray[Any, Any], device: str) -> Tensor:

@@ -89,21 +89,27 @@ def _tile(
 
 def product(mantissa: Tensor, q: Tensor, scale: Tensor, minimum: Tensor | None) -> Tensor:
     """Exact (T, rows) in int64. mantissa: (T, columns); the rest as in `Quants`."""
+    out = torch.empty(len(mantissa), len(q), dtype=torch.int64, device=q.device)
+    if len(mantissa):
+        kernel, grid, arguments = launch(mantissa, q, scale, minimum, out)
+        kernel[grid](*arguments)
+    return out
+
+
+def launch(
+    mantissa: Tensor, q: Tensor, scale: Tensor, minimum: Tensor | None, out: Tensor
+) -> tuple[Any, tuple[int, int], tuple[Any, ...]]:
+    """The kernel that computes `product` of one token or more, its grid and its arguments."""
     tokens, (rows, columns) = len(mantissa), q.shape
-    out = torch.empty(tokens, rows, dtype=torch.int64, device=q.device)
-    if tokens == 0:
-        return out
     per_step = scale.shape[1] * COLUMNS // columns
     least_step = 0 if minimum is None else minimum.shape[1] * COLUMNS // columns
     if tokens <= FEW:
-        grid: Any = (triton.cdiv(rows, VECTOR_ROWS), tokens)
         x = mantissa.to(torch.int16)
-        _vector[grid](x, q, scale, minimum, out, rows, columns, per_step, least_step, VECTOR_ROWS, COLUMNS)
-        return out
+        sizes: tuple[int, ...] = rows, columns, per_step, least_step, VECTOR_ROWS, COLUMNS
+        return _vector, (triton.cdiv(rows, VECTOR_ROWS), tokens), (x, q, scale, minimum, out, *sizes)
     high = mantissa >> 8
     low = (mantissa - (high << 8) - 128).to(torch.int8)
     sums = mantissa.reshape(tokens, -1, COLUMNS // max(1, least_step)).sum(-1).to(torch.int32)
-    grid = (triton.cdiv(rows, TILE_ROWS), triton.cdiv(tokens, TILE_TOKENS))
-    shape = tokens, rows, columns, per_step, least_step, TILE_TOKENS, TILE_ROWS, COLUMNS
-    _tile[grid](high.to(torch.int8), low, sums, q, scale, minimum, out, *shape)
-    return out
+    sizes = tokens, rows, columns, per_step, least_step, TILE_TOKENS, TILE_ROWS, COLUMNS
+    grid = triton.cdiv(rows, TILE_ROWS), triton.cdiv(tokens, TILE_TOKENS)
+    return _tile, grid, (high.to(torch.int8), low, sums, q, scale, minimum, out, *sizes)
