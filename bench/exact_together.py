@@ -17,6 +17,7 @@ import numpy as np
 from bench import gguf_random
 from bench.exact_speed import CONTEXT, THREADS, Figures, Report, print_table, ratio, timed
 from oracle.client.devnet import read_description
+from oracle.engines.answer_types import MOST_IDS, choice_type, heading, typed_prompt
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
@@ -40,10 +41,11 @@ their names, their flags, the day of their arrival and the name of the captain. 
 def run(
     report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds: int = ROUNDS, *, real: bool = True
 ) -> Figures:
-    """Keys: batch8_throughput, batch8_ratio, first_token_cached_2048, self_check_share, speculation_extract; of SmolLM2
-    with its name after them. real: SmolLM2 too, which alone quotes."""
+    """Keys: batch8_throughput, batch8_ratio, first_token_cached_2048, self_check_share, mask_cost, speculation_extract;
+    of SmolLM2 with its name after them. real: SmolLM2 too, which alone quotes."""
     path = gguf_random.cached(shape)
-    figures = streams(path, rounds) | remembered(path, _manifest(path, shape), rounds)
+    manifest = _manifest(path, shape)
+    figures = streams(path, rounds) | remembered(path, manifest, rounds) | masked(path, manifest, rounds)
     report(f"Many jobs at once, {shape.name}, Q8_0, {THREADS} threads", figures)
     if not real:
         return figures
@@ -51,7 +53,7 @@ def run(
         manifest, file = read_description(SMOLLM2)
     except BadModelFile:
         return figures
-    found = streams(file, rounds) | remembered(file, manifest, rounds)
+    found = streams(file, rounds) | remembered(file, manifest, rounds) | masked(file, manifest, rounds)
     named = {f"{key}_smollm2": value for key, value in found.items()} | quoting(file, manifest, rounds)
     report(f"Many jobs at once, SmolLM2, {THREADS} threads", named)
     return figures | named
@@ -163,6 +165,21 @@ def quoting(path: Path, manifest: Manifest, rounds: int) -> Figures:
     assert guessing.generate(prompt, params) == plain.generate(prompt, params)
     seconds = [[timed(partial(_generate, each, prompt, params)) for each in (plain, guessing)] for _ in range(rounds)]
     return {"speculation_extract": ratio(*zip(*seconds, strict=True))}
+
+
+def masked(path: Path, manifest: Manifest, rounds: int) -> Figures:
+    """Decoding a choice, of which two rows compete before each token, beside the same tokens as free text."""
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", THREADS), guesses=False)
+    prompt = [TokenId(token) for token in np.random.default_rng(4).integers(4, 400, BEFORE).tolist()]
+    free = Params(MOST_IDS - 1)
+    tokens = engine.generate(prompt, free).tokens
+    others = [next(other for other in range(4, 7) if other not in (token, *manifest.stop_tokens)) for token in tokens]
+    rows = [*((*tokens[:at], other) for at, other in enumerate(others)), tokens]
+    typed = Params(MOST_IDS, answer_type=heading(typed_prompt(choice_type(rows, engine.vocabulary_root), b"")))
+    assert engine.generate(prompt, typed).tokens[:-1] == tokens
+    plain, typed_work = (partial(_generate, engine, prompt, params) for params in (free, typed))
+    seconds = [[timed(work) for work in (plain, typed_work, typed_work, plain)] for _ in range(2 * rounds)]
+    return {"mask_cost": statistics.median((b + c) / (a + d) for a, b, c, d in seconds)}
 
 
 def _generate(engine: ExactEngine, prompt: Sequence[TokenId], params: Params) -> None:
