@@ -11,7 +11,7 @@ import {IOracle} from "../interfaces/IOracle.sol";
 /// single service decides or prevents a decision: the constructor refuses weights by which one could. A member that is silent
 /// is closed after its deadline, and passed over after `patienceSeconds`, whatever its request waits for.
 contract Council is VerdictConsumer {
-    /// @param answerType the council's choices, in its own tokens: `didyma type --council` makes one for each model.
+    /// @param answerType the council's choices, in its own tokens: `didyma type council` makes one for each model.
     /// @param minimumMargin below it the member has no opinion; 16 fraction bits. Margins of two models do not compare.
     /// @param weight 1 to 255; of the stronger service it is not looked at.
     struct Member {
