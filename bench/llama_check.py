@@ -1,8 +1,10 @@
 """How well the panel's check tells honest answers from wrong ones: false alarms, misses, and a tolerance that serves.
 
-Honest answers are generated with one batch size and number of threads and checked with another; the largest shortfall
-that any of their tokens shows is what floating point costs. The tolerance recommended is twice that. At this tolerance
-wrong answers of several kinds are checked; the liar is clever and goes on from its wrong token as the model would.
+Honest answers are generated with one batch size and number of threads and checked with another. What floating point
+costs is the largest shortfall that any of their tokens shows, or the largest difference of two machines' margins of a
+choice if that is larger: a token's shortfall shows noise at near ties alone, a margin everywhere. The tolerance
+recommended is twice that. At this tolerance wrong answers of several kinds are checked; the liar is clever and goes on
+from its wrong token as the model would.
 
 `python -m bench.llama_check` measures the shipped model and random weights at two shapes. The figures hold for the
 machine they were measured on; a service whose nodes mix GPUs and CPUs needs its own (`--gpu-layers -1`).
@@ -25,7 +27,8 @@ from rich.table import Table
 from bench import gguf_random
 from models.language import TASKS, Writer
 from oracle.client.devnet import read_description
-from oracle.engines.base import Params, TokenId
+from oracle.engines.answer_types import Verdict, choice_type, heading, typed_prompt
+from oracle.engines.base import Completion, Params, TokenId
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import COARSE_BATCH, LlamaSettings
@@ -43,6 +46,8 @@ TEMPERATURES = [0, ONE_LOGIT // 2, ONE_LOGIT]
 LIES_OF_A_KIND = 200
 WEIGHT_CHANGE = 0.02  # of every block scale, for "a model trained a little further"
 LARGE_FILE = 100 << 20
+CHOICES, MOST_ROWS, MOST_IDS = 200, 6, 3
+"""Questions with a few possible answers; how many these are, and how long."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,22 @@ class Result:
     false_alarms: int
     misses: dict[str, tuple[int, int]]
     """Kind of wrong answer -> (not noticed, tried)."""
+    choices: int
+    """Answers that are one of a few rows of token ids."""
+    largest_difference: int
+    """Between two machines' margins of a choice."""
+    choices_alarmed: int
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """A machine's answer to a choice."""
+
+    prompt: list[TokenId]
+    params: Params
+    given: Completion
+    difference: int
+    """Between its margin and another machine's, where both choose the same row."""
 
 
 class Liar(LlamaEngine):
@@ -123,7 +144,9 @@ def measure(
         worst.append(max(checker.shortfalls(prompt, cases[-1].tokens, params)))
         if all(HONEST[index][1] < COARSE_BATCH for index in pair):
             in_small.append(worst[-1])
-    tolerance = max(1, -(-2 * max(worst) // GRAIN)) * GRAIN
+    typed = list(chosen(machines, [case.prompt for case in (cases * CHOICES)[:CHOICES]], rng))
+    difference = max(choice.difference for choice in typed)
+    tolerance = max(1, -(-2 * max(*worst, difference) // GRAIN)) * GRAIN
     judge = machine(subject, tolerance, gpu_layers=gpu_layers)
     misses = {}
     for kind, lies in wrong_answers(machines[0], impostors, cases[:LIES_OF_A_KIND], rng).items():
@@ -132,6 +155,7 @@ def measure(
             for lie in track(list(lies), f"{subject.name}: {kind}", disable=not show, transient=True)
         ]
         misses[kind] = (sum(verdicts), len(verdicts))
+    alarms = sum(not judge.check(c.prompt, c.given.tokens, c.params, c.given.text).correct for c in typed)
     return Result(
         model=subject.name,
         answers=answers,
@@ -142,7 +166,24 @@ def measure(
         tolerance=tolerance,
         false_alarms=sum(not judge.check(case.prompt, case.tokens, case.params).correct for case in cases),
         misses=misses,
+        choices=len(typed),
+        largest_difference=difference,
+        choices_alarmed=alarms,
     )
+
+
+def chosen(machines: Sequence[LlamaEngine], prompts: Sequence[list[TokenId]], rng: random.Random) -> Iterator[Chosen]:
+    """Each machine's answers to choices among random rows of token ids, beside the next machine's."""
+    first = machines[0]
+    for number, prompt in enumerate(prompts):
+        ids = rng.sample(range(4, first._model.vocabulary), MOST_ROWS * MOST_IDS)
+        rows = [ids[at * MOST_IDS :][: rng.randrange(1, MOST_IDS + 1)] for at in range(rng.randrange(2, MOST_ROWS + 1))]
+        params = Params(MOST_IDS + 1, answer_type=heading(typed_prompt(choice_type(rows, first._root), b"")))
+        given, own = (machines[(number + shift) % len(machines)].generate(prompt, params) for shift in (0, 1))
+        said, other = (Verdict.of(answer.text) for answer in (given, own))
+        assert said is not None
+        assert other is not None
+        yield Chosen(prompt, params, given, abs(said.margin - other.margin) if said.index == other.index else 0)
 
 
 def wrong_answers(
@@ -233,6 +274,9 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     table.add_row("... in batches below 64", *(logits(r.largest_in_small_batches / ONE_LOGIT) for r in results))
     table.add_row("tolerance recommended", *(logits(r.tolerance / ONE_LOGIT) for r in results))
     table.add_row("false alarms", *(str(r.false_alarms) for r in results))
+    table.add_row("choices", *(str(r.choices) for r in results))
+    table.add_row("... largest difference of margins", *(logits(r.largest_difference / ONE_LOGIT) for r in results))
+    table.add_row("... false alarms", *(str(r.choices_alarmed) for r in results))
     for kind in results[0].misses:
         shares = (r.misses.get(kind, (0, 0)) for r in results)
         table.add_row(f"missed: {kind}", *(f"{missed} of {tried}" for missed, tried in shares))

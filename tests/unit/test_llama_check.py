@@ -30,6 +30,12 @@ def test_measure__honest_answers_across_threads_and_batches__no_false_alarm(resu
     assert result.tolerance < ONE_LOGIT
 
 
+def test_measure__choices_across_threads_and_batches__no_false_alarm(result):
+    assert result.choices == 200
+    assert result.choices_alarmed == 0
+    assert 0 < result.largest_difference <= result.tolerance / 2
+
+
 @pytest.mark.parametrize("kind", ["a random token", "truncated", "stopped early", "another seed", "quantized"])
 def test_measure__wrong_answers__noticed(result, kind):
     missed, tried = result.misses[kind]
