@@ -73,6 +73,12 @@ def text(seed: int) -> str:
     return f"{CLAIMS} wrong rows of tokens for each of two vocabularies, each shown wrong"
 
 
+def answers(seed: int) -> str:
+    """Answers that a typed prompt does not have, each shown wrong."""
+    whole("tests/disputes/test_answer_referee.py", seed, "DIDYMA_TYPED_CLAIMS", CLAIMS)
+    return f"{CLAIMS} wrong answers to typed prompts for each of three vocabularies' sizes, each shown wrong"
+
+
 def batches(seed: int) -> str:
     """Jobs that join, wait, share, guess and leave in one batch of the exact engine."""
     whole("tests/exact/test_batch.py", seed, "DIDYMA_BATCHES", BATCHES)
@@ -164,6 +170,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "flood": partial(besieged, force=FLOOD),
     "verdicts": verdicts,
     "text": text,
+    "answers": answers,
     "batches": batches,
     "typed": typed,
 }

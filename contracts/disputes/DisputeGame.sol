@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IAnswerReferee} from "../interfaces/IAnswerReferee.sol";
 import {IArbiter} from "../interfaces/IArbiter.sol";
 import {BURN} from "../interfaces/ICredits.sol";
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
@@ -31,14 +32,20 @@ contract DisputeGame is Games {
     uint256 private constant TOKENS_LEAF_BYTES = 32;
 
     ITokenReferee public immutable tokenReferee;
+    IAnswerReferee public immutable answerReferee;
     Refutations public immutable refutations;
     Adoption private immutable _adoption;
 
-    constructor(IOracle oracle_, IReferee referee_, ITokenReferee tokenReferee_, ITextReferee textReferee_)
-        GameServices(oracle_, referee_)
-    {
+    constructor(
+        IOracle oracle_,
+        IReferee referee_,
+        ITokenReferee tokenReferee_,
+        ITextReferee textReferee_,
+        IAnswerReferee answerReferee_
+    ) GameServices(oracle_, referee_) {
         tokenReferee = tokenReferee_;
-        refutations = new Refutations(this, oracle_, tokenReferee_, textReferee_);
+        answerReferee = answerReferee_;
+        refutations = new Refutations(this, oracle_, tokenReferee_, textReferee_, answerReferee_);
         _adoption = new Adoption(oracle_, referee_);
     }
 
@@ -176,7 +183,8 @@ contract DisputeGame is Games {
 
     /// @inheritdoc IDisputeGame
     function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external {
-        if (msg.sender != address(referee) && msg.sender != address(tokenReferee)) revert NotReferee(msg.sender);
+        bool trusted = msg.sender == address(referee) || msg.sender == address(tokenReferee);
+        if (!trusted && msg.sender != address(answerReferee)) revert NotReferee(msg.sender);
         Game memory g = _moves(gameId, false);
         // Nothing is computed yet as long as the answer's tokens are being read.
         if (g.turn.positions == 0) revert WrongStage(gameId, g.turn.stage);

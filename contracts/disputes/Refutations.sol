@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IAnswerReferee} from "../interfaces/IAnswerReferee.sol";
 import {IDisputeGame} from "../interfaces/IDisputeGame.sol";
+import {ModelId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 import {IReferee} from "../interfaces/IReferee.sol";
 import {IRefutations} from "../interfaces/IRefutations.sol";
@@ -17,16 +19,24 @@ contract Refutations is IRefutations {
     IOracle public immutable oracle;
     ITokenReferee public immutable tokenReferee;
     ITextReferee public immutable textReferee;
+    IAnswerReferee public immutable answerReferee;
 
     /// @inheritdoc IRefutations
     mapping(bytes32 hash => uint256) public postedAt;
     mapping(IDisputeGame.CaseId caseId => Reward) private _rewards;
 
-    constructor(IDisputeGame game_, IOracle oracle_, ITokenReferee tokenReferee_, ITextReferee textReferee_) {
+    constructor(
+        IDisputeGame game_,
+        IOracle oracle_,
+        ITokenReferee tokenReferee_,
+        ITextReferee textReferee_,
+        IAnswerReferee answerReferee_
+    ) {
         game = game_;
         oracle = oracle_;
         tokenReferee = tokenReferee_;
         textReferee = textReferee_;
+        answerReferee = answerReferee_;
     }
 
     /// @dev Rewards, on their way to refuters.
@@ -48,10 +58,12 @@ contract Refutations is IRefutations {
         IReferee.Tokens calldata tokens,
         ITokenReferee.Fault fault,
         uint256 index,
-        bytes calldata text,
+        bytes calldata prompt,
+        bytes calldata output,
         IReferee.Input[] calldata inputs
     ) external {
-        if (!tokenReferee.isMalformed(req, ans, game.modelOf(req.service), tokens, fault, index, text, inputs)) {
+        ModelId model = game.modelOf(req.service);
+        if (!tokenReferee.isMalformed(req, ans, model, tokens, fault, index, prompt, output, inputs)) {
             revert IReferee.NothingWrong();
         }
         _refuted(req, ans);
@@ -66,6 +78,23 @@ contract Refutations is IRefutations {
         ITextReferee.Proof calldata shown
     ) external {
         if (!textReferee.isWrongPrompt(req, ans, game.modelOf(req.service), tokens, prompt, shown)) {
+            revert IReferee.NothingWrong();
+        }
+        _refuted(req, ans);
+    }
+
+    /// @inheritdoc IRefutations
+    function refuteAnswer(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        bytes calldata output,
+        uint256 index,
+        IReferee.Input calldata token
+    ) external {
+        ModelId model = game.modelOf(req.service);
+        if (!answerReferee.isWrongAnswer(req, ans, model, tokens, prompt, output, index, token)) {
             revert IReferee.NothingWrong();
         }
         _refuted(req, ans);

@@ -41,7 +41,7 @@ interface IRefutations {
     error NothingToPay(IDisputeGame.CaseId caseId);
 
     /// @notice Notes the block of a hash, unless it is known: keccak256 of the refuter's address (20 bytes) and the whole
-    /// calldata of its call of `refute` or `refutePrompt`.
+    /// calldata of its call of `refute`, `refutePrompt` or `refuteAnswer`.
     function post(bytes32 hash) external;
 
     /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock. If somebody else did and the reward
@@ -52,7 +52,8 @@ interface IRefutations {
         IReferee.Tokens calldata tokens,
         ITokenReferee.Fault fault,
         uint256 index,
-        bytes calldata text,
+        bytes calldata prompt,
+        bytes calldata output,
         IReferee.Input[] calldata inputs
     ) external;
 
@@ -63,6 +64,18 @@ interface IRefutations {
         IReferee.Tokens calldata tokens,
         bytes calldata prompt,
         ITextReferee.Proof calldata shown
+    ) external;
+
+    /// @notice The same where the prompt is typed and output or tokens are no answer. Arguments as
+    /// `IAnswerReferee.isWrongAnswer` has them.
+    function refuteAnswer(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        bytes calldata output,
+        uint256 index,
+        IReferee.Input calldata token
     ) external;
 
     /// @notice Credits a reward that has waited long enough. Anyone may call.

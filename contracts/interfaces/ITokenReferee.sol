@@ -7,9 +7,11 @@ import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
 
 /// @title The referee of tokens: which one the logits choose, and what an answer's tokens must look like.
+/// @notice Of an answer to a typed prompt it judges the prompt's tokens and the padding alone.
 interface ITokenReferee {
     /// @dev Prompt: not the tokens that the prompt reads as. End: too long, too short, a stop token before the end. Text: a
-    /// token that does not spell its part of the output. Padding: an entry after the last token that is not zero.
+    /// token that does not spell its part of the output. Padding: an entry after the last token that is not zero. Where the
+    /// prompt is typed, `IAnswerReferee` judges the output's tokens, and not End and Text.
     ///
     /// Every prompt has one reading, which no fault touches. Where the model's vocabulary reads text, it is docs/text.md's,
     /// and Prompt is about the wrapper's tokens alone; `ITextReferee` judges the others. Else it is the wrapper's prefix, a
@@ -25,6 +27,8 @@ interface ITokenReferee {
 
     /// @notice Thrown when code at the noise table's address is not the table.
     error WrongNoiseTable(address table, bytes32 codeHash);
+    /// @notice Thrown for a prompt whose answer has a type.
+    error Typed();
     /// @notice Thrown when prompt or output is not the request's or the answer's.
     error WrongText(bytes32 expected, bytes32 computed);
     /// @notice Thrown when a prompt lacks the model's wrapper, or leaves no room for its answer.
@@ -33,7 +37,7 @@ interface ITokenReferee {
     error WrongHeader(bytes32 expected, bytes32 computed);
 
     /// @notice Whether the model chooses another token than the answer's after `positions` tokens, since `better` beats it.
-    /// @param operators_ root over the end's operators' outputs.
+    /// @param operators_ root over the end's operators' outputs. @param prompt the request's.
     /// @param inputs the answer's token; its logit; the logit of `better`; if sampled, the seed block's header; if sampled
     /// with a cutoff, the largest logit.
     function isWrongChoice(
@@ -43,13 +47,15 @@ interface ITokenReferee {
         IReferee.Tokens calldata tokens,
         uint256 positions,
         bytes32 operators_,
+        bytes calldata prompt,
         uint256 better,
         IReferee.Input[] calldata inputs
     ) external view returns (bool);
 
     /// @notice Whether an answer's tokens are at fault without any computing.
     /// @param index of the token in question, among prompt and output.
-    /// @param text Prompt: the request's prompt; Text: the answer's output; End: empty or the output.
+    /// @param prompt the request's; anything for Padding. @param output the answer's; anything for Prompt, Padding, and an End
+    /// before the last token.
     /// @param inputs the token; for Text, also the token before it and the token's entry in the vocabulary.
     function isMalformed(
         IOracle.Request calldata req,
@@ -58,7 +64,8 @@ interface ITokenReferee {
         IReferee.Tokens calldata tokens,
         Fault fault,
         uint256 index,
-        bytes calldata text,
+        bytes calldata prompt,
+        bytes calldata output,
         IReferee.Input[] calldata inputs
     ) external view returns (bool);
 
@@ -71,6 +78,7 @@ interface ITokenReferee {
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,
         IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
         uint256 better,
         IReferee.Input[] calldata inputs
     ) external;

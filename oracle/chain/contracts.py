@@ -70,6 +70,7 @@ class Contracts:
     referee: Binding | None = None
     token_referee: Binding | None = None
     text_referee: Binding | None = None
+    answer_referee: Binding | None = None
     refutations: Binding | None = None
     attester: Binding | None = None
     """None where the deployment knows no TEEs. Its events are not read, nor the referees'."""
@@ -85,6 +86,7 @@ class Contracts:
             _optional("Referee", deployment.referee),
             _optional("TokenReferee", deployment.token_referee),
             _optional("TextReferee", deployment.text_referee),
+            _optional("AnswerReferee", deployment.answer_referee),
             _optional("Refutations", deployment.refutations),
             _optional("AttestedAnswers", deployment.attester),
         )
@@ -112,6 +114,7 @@ class Contracts:
             "DisputeGame": self.game,
             "Referee": self.referee,
             "TokenReferee": self.token_referee,
+            "AnswerReferee": self.answer_referee,
             "Refutations": self.refutations,
         }
         binding = wanted[name]

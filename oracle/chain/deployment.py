@@ -28,12 +28,13 @@ CONTRACTS: Mapping[str, str] = MappingProxyType(
         "referee": "Referee",
         "token_referee": "TokenReferee",
         "text_referee": "TextReferee",
+        "answer_referee": "AnswerReferee",
         "refutations": "Refutations",
         "attester": "AttestedAnswers",
     }
 )
 """The contract at each address of a deployment."""
-OPTIONAL = ("game", "referee", "token_referee", "text_referee", "refutations", "attester")
+OPTIONAL = ("game", "referee", "token_referee", "text_referee", "answer_referee", "refutations", "attester")
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Deployment:
     referee: ChecksumAddress | None = None
     token_referee: ChecksumAddress | None = None
     text_referee: ChecksumAddress | None = None
+    answer_referee: ChecksumAddress | None = None
     refutations: ChecksumAddress | None = None
     """Made by the game."""
     attester: ChecksumAddress | None = None

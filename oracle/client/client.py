@@ -107,6 +107,11 @@ class OracleClient:
         return self.contract("TextReferee", self._deployed(self.deployment.text_referee, "dispute game"))
 
     @cached_property
+    def answer_referee(self) -> Contract:
+        """Raises Refused where the deployment has none."""
+        return self.contract("AnswerReferee", self._deployed(self.deployment.answer_referee, "dispute game"))
+
+    @cached_property
     def refutations(self) -> Contract:
         """Raises Refused where the deployment has none."""
         return self.contract("Refutations", self._deployed(self.deployment.refutations, "dispute game"))

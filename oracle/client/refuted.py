@@ -39,6 +39,8 @@ def reason(client: OracleClient, killed: Any) -> str:
         shown = given["shown"]
         words = PROMPT_FAULTS[TextFault(shown["fault"])]
         return words.format(index=shown["index"], next=shown["index"] + 1, other=shown["other"])
+    if function.fn_name == "refuteAnswer":
+        return "the answer is none that the prompt's type allows, or token {index} is not its".format(**given)
     if function.fn_name == "refute":
         return ANSWER_FAULTS[Fault(given["fault"])].format(index=given["index"])
     return ""

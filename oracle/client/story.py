@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from web3 import Web3
+from web3.contract import Contract
 
 from oracle.chain.requests import Answer, game_case_id
 from oracle.chain.units import ETHER
@@ -211,18 +212,29 @@ def _leaf(operator: Operator, index: int) -> str:
     return f"row {row}, numbers {start} to {last} of {operator.name}"
 
 
+ENDS = {
+    "timeout": "ends the game: the node was silent",
+    "proveChoice": "proves that token {better} was to be chosen",
+    "proveMargin": "proves the choice, its margin or its witness wrong: token {other} shows it",
+}
+"""Calls that end games, but for a number's."""
+
+
+def _proving(client: OracleClient) -> tuple[Contract, ...]:
+    """Contracts whose calls end games."""
+    return client.game, client.referee, client.token_referee, client.answer_referee
+
+
 def _end(client: OracleClient, args: Mapping[str, Any], place: _Place, log: Any) -> str:
     if not args["challengerWon"]:
         return f"ends the game: the challenger was silent; {args['toNodeWei'] / ETHER:g} ether to the node"
     tx = client.w3.eth.get_transaction(log["transactionHash"])
-    called = {contract.address: contract for contract in (client.game, client.referee, client.token_referee)}
+    called = {contract.address: contract for contract in _proving(client)}
     if "to" not in tx or tx["to"] not in called:  # through somebody's contract
         return "proves the answer wrong"
     function, given = called[tx["to"]].decode_function_input(tx["input"])
-    if function.fn_name == "timeout":
-        return "ends the game: the node was silent"
-    if function.fn_name == "proveChoice":
-        return f"proves that token {given['better']} was to be chosen"
+    if function.fn_name in ENDS:
+        return ENDS[function.fn_name].format(**given)
     operator = place.operator
     assert operator is not None
     row, chunk = operator.row_and_chunk(place.index)

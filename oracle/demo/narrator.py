@@ -46,10 +46,12 @@ SENTENCES: Mapping[str, str] = {
     "pick": "disagrees first about part {child} of it",
     "prove": "has a contract compute number {element}: the answer was wrong",
     "proveChoice": "has a contract choose the token: it is {better}",
+    "proveMargin": "has a contract compare two logits: token {other} shows the answer wrong",
     "post": "posts a hash of what it is about to show, so that nobody earns by copying it",
     "pay": "has a refutation's reward credited",
     "refute": "shows that the answer's tokens cannot be",
     "refutePrompt": "shows that the answer's tokens are not the prompt's",
+    "refuteAnswer": "shows that the answer is none that the prompt's type allows",
     "timeout": "ends the game: the other side was silent",
     "settle": "ends its own game about the same answer, and takes its share",
     # the panel

@@ -179,6 +179,7 @@ class Demo:
             (user.panel, "PanelArbiter"),
             (user.referee, "Referee"),
             (user.token_referee, "TokenReferee"),
+            (user.answer_referee, "AnswerReferee"),
             (user.refutations, "Refutations"),
             (user.game, "DisputeGame"),
             (user.attester, "AttestedAnswers"),

@@ -174,6 +174,12 @@ def text_numbers(found: Vocabulary | None) -> tuple[int, int, int, int, int]:
     return int(found.kind), cutter, int(found.whole_words), int(bool(found.prefix)), missing
 
 
+def vocabulary_root(architecture: bytes) -> bytes:
+    """Over the entries of a model with such numbers."""
+    root: bytes = decode(NUMBERS, architecture)[NUMBERS_BEFORE_TEXT - 1]
+    return root
+
+
 def takes_text(architecture: bytes) -> bool:
     """Whether the dispute game judges prompts of words for a model with such numbers."""
     kind: int = decode(NUMBERS, architecture)[NUMBERS_BEFORE_TEXT]

@@ -13,7 +13,7 @@ import numpy as np
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from oracle.disputes import lanes
+from oracle.disputes import answer_referee, lanes
 from oracle.disputes.graph import Operator, Width
 from oracle.disputes.inputs import (
     Entry,
@@ -26,12 +26,14 @@ from oracle.disputes.inputs import (
     list_tree,
     rounds,
 )
+from oracle.engines.answer_types import AnswerType
 from oracle.engines.base import Params
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.sampling import choice
 from oracle.ids import CaseId, GameId
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree
+from oracle.models.manifest import Manifest
 
 
 class Stage(IntEnum):
@@ -98,8 +100,9 @@ Openings = Mapping[bytes, Sequence[bytes]]
 """What the node opened, by place: nodes, or a leaf's bytes alone."""
 
 
-REFUTING = ("refute", "refutePrompt")
-REFEREES = {"prove": "Referee", "proveChoice": "TokenReferee"} | dict.fromkeys(REFUTING, "Refutations")
+REFUTING = ("refute", "refutePrompt", "refuteAnswer")
+PROVING = {"prove": "Referee", "proveChoice": "TokenReferee", "proveMargin": "AnswerReferee"}
+REFEREES = PROVING | dict.fromkeys(REFUTING, "Refutations")
 """Moves that another contract takes, referees with the game's address first; the rest are the game's ours."""
 
 
@@ -141,8 +144,15 @@ class Claim:
     request: tuple[Any, ...]
     answer: tuple[Any, ...]
     params: Params
+    prompt: bytes
+    output: bytes
+    manifest: Manifest
     header: bytes = b""
     """Of the seed's block, RLP: what a sampled choice is proven with."""
+
+    def answer_type(self, prompt_count: int) -> AnswerType | None:
+        """What may answer the prompt, which has so many tokens; None for any text."""
+        return answer_referee.answer_type(self.prompt, prompt_count, self.params.max_tokens, self.manifest)
 
 
 def defend(game: Game, ours: AnyPass) -> Move:
@@ -241,17 +251,28 @@ def element_inputs(
 
 
 def choose(ours: AnyPass, operators: Tree, claim: Claim) -> Move | None:
-    """Shows that agreed logits choose another token than the answer's. None if they do not."""
+    """Shows that agreed logits choose another token than the answer's, or with another margin. None if they do not."""
     step, params = ours.step(len(ours.roots) - 1), claim.params
     logits = step.matrix("logits")[0]
     position = ours.positions - len(ours.tokens.prompt)
+
+    def logit(token: int) -> Input:
+        return step.input(Number("logits", 0, token), operators, operators)
+
+    words = (claim.request, claim.answer, ours.tokens.words, claim.prompt)
+    typed = claim.answer_type(len(ours.tokens.prompt))
+    if typed is not None:
+        two = answer_referee.beaten(typed, claim.output, position, logits)
+        return (
+            None if two is None else Move("proveMargin", (*words, claim.output, two[1], [logit(each) for each in two]))
+        )
     better, chosen = choice(logits, params, position), ours.tokens.ids[ours.positions]
     if better == chosen:
         return None
-    known = [Number("logits", 0, min(each, len(logits) - 1)) for each in (chosen, better)]
-    inputs = [entry_input(ours.tokens, ours.positions), *(step.input(each, operators, operators) for each in known)]
+    known = (min(each, len(logits) - 1) for each in (chosen, better))
+    inputs = [entry_input(ours.tokens, ours.positions), *(logit(each) for each in known)]
     if params.temperature:
         inputs.append((claim.header, bytes(32), [], []))
         if params.cutoff:
             inputs.append(step.input(Number("logits.max", 0, 0), operators, operators))
-    return Move("proveChoice", (claim.request, claim.answer, ours.tokens.words, better, inputs))
+    return Move("proveChoice", (*words, better, inputs))

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 
+from oracle.disputes.answer_referee import NOTHING, AnswerRefutation, says_nothing
 from oracle.disputes.game import MORE_PARTS, Claim, Game, Move, Openings, Stage, part_place, picked, place
 from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
-from oracle.disputes.token_referee import NOTHING, Fault, Refutation, find_in_prompt, refuting, token_of
+from oracle.disputes.token_referee import Fault, Refutation, find_in_prompt, refuting, token_of
 from oracle.engines.exact.vocabulary import Token
 from oracle.ids import CaseId
 from oracle.merkle.tokens import BELOW, ENTRIES, ENTRY_BYTES, LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, depth, leaf_hash
-from oracle.models.manifest import Manifest
 
 NO_TOKEN = (1 << 32) - 1
 
@@ -174,51 +174,38 @@ def shown(own: Tokens, case: CaseId, openings: Openings) -> Shown | None:
     return Shown(own.prompt, output, ends, upper, own, index, part, entries, marks=own.marks)
 
 
-def move(
-    game: Game,
-    openings: Openings,
-    own: Tokens,
-    claim: Claim,
-    prompt: bytes,
-    output: bytes,
-    model: ModelInputs,
-    manifest: Manifest,
-) -> Move | None:
+def move(game: Game, openings: Openings, own: Tokens, claim: Claim, model: ModelInputs) -> Move | None:
     """The challenger's: what is to be opened next, which pass the game is about, or a refutation.
 
-    own: by `own_tokens`. prompt, output: the request's and the answer's bytes.
+    own: by `own_tokens`; of an answer to a typed prompt, what its output says.
     """
     tokens = shown(own, game.case, openings)
+    upper = Upper.of(openings[place(game.case, Stage.TOKENS, 0)])
+    typed, asked = claim.answer_type(len(own.prompt)), len(own.prompt)
+    if typed is not None and upper.prompt_count == asked and says_nothing(typed, claim.output, len(own.output)):
+        return refuting(claim, upper.words, AnswerRefutation(claim.prompt, claim.output, asked, NOTHING))
     if model.words is not None and (tokens is None or tokens.index < len(own.prompt)):
-        return _in_text(game, openings, own, claim, prompt, model, manifest)
+        return _in_text(game, openings, own, claim, model)
     if tokens is not None:
-        fault = _fault(tokens, prompt, output, model)
+        fault = _fault(tokens, claim, model, typed=typed is not None)
         if fault is None:
             return Move("pickPosition", (claim.request, claim.answer, tokens.words, tokens.index))
         return refuting(claim, tokens.words, fault)
-    upper = Upper.of(openings[place(game.case, Stage.TOKENS, 0)])
     if upper.prompt_count != len(own.prompt):
-        return refuting(claim, upper.words, Refutation(Fault.PROMPT, 0, prompt, ()))
+        return refuting(claim, upper.words, Refutation(Fault.PROMPT, 0, claim.prompt, b"", ()))
     part = upper.difference(own)
     return None if part is None else picked(upper.nodes, part)
 
 
-def _in_text(
-    game: Game,
-    openings: Openings,
-    own: Tokens,
-    claim: Claim,
-    prompt: bytes,
-    model: ModelInputs,
-    manifest: Manifest,
-) -> Move | None:
+def _in_text(game: Game, openings: Openings, own: Tokens, claim: Claim, model: ModelInputs) -> Move | None:
     """The challenger's, where the prompt's tokens or their number are not its own, or where that is not yet known."""
     upper = Upper.of(openings[place(game.case, Stage.TOKENS, 0)])
     read = opened_prompt(own, game.case, upper, openings)
     first = upper.difference(own)
     if first is not None and first not in read.parts:
         return picked(upper.nodes, first)
-    fault = find_in_prompt(read.tokens, read.known, len(own.output), prompt, manifest, model, read)
+    said = (read.tokens, read.known, len(own.output))
+    fault = find_in_prompt(*said, claim.prompt, claim.manifest, model, read)
     if fault is not None:
         return refuting(claim, upper.words, fault)
     following = next((part for part in range(first or 0, len(upper.nodes)) if part not in read.parts), None)
@@ -227,24 +214,26 @@ def _in_text(
     return picked(upper.nodes, following)
 
 
-def _fault(tokens: Shown, prompt: bytes, output: bytes, model: ModelInputs) -> Refutation | None:
+def _fault(tokens: Shown, claim: Claim, model: ModelInputs, *, typed: bool) -> Refutation | AnswerRefutation | None:
     """Why the first entry that differs cannot be; None if it can, and is not the model's choice."""
     index, own, count = tokens.index, tokens.own, len(tokens.own.prompt)
-    entry = entry_input(tokens, index)
+    entry, prompt, output = entry_input(tokens, index), claim.prompt, claim.output
     if index < count:
-        return Refutation(Fault.PROMPT, index, prompt, (entry,))
+        return Refutation(Fault.PROMPT, index, prompt, b"", (entry,))
     if index >= len(own.ids):
-        return Refutation(Fault.PADDING, index, b"", (entry,))
+        return Refutation(Fault.PADDING, index, b"", b"", (entry,))
+    if typed:
+        return AnswerRefutation(prompt, output, index, entry)
     if own.ids[index] == NO_TOKEN:
         last = own.ids.index(NO_TOKEN) - 1
-        return Refutation(Fault.END, last, b"", (entry_input(tokens, last),))
+        return Refutation(Fault.END, last, prompt, output, (entry_input(tokens, last),))
     token = tokens.ids[index]
     known = token < model.architecture.vocabulary
     if known and token != own.ids[index]:
         return None
     before: Input = entry_input(tokens, index - 1) if index > count else NOTHING
     spelled = model.input(Spelling(token)) if known else NOTHING
-    return Refutation(Fault.TEXT, index, output, (entry, before, spelled))
+    return Refutation(Fault.TEXT, index, prompt, output, (entry, before, spelled))
 
 
 def _leaves(entries: bytes) -> list[bytes]:

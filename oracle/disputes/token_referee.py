@@ -1,13 +1,15 @@
 """Answers whose tokens are at fault before anything is computed: what kills them at once.
 
-A prompt's tokens are `text_referee`'s to judge where the model's vocabulary reads text, but for the wrapper's.
+A prompt's tokens are `text_referee`'s to judge where the model's vocabulary reads text, but for the wrapper's; the
+output's are `answer_referee`'s where the prompt is typed.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from oracle.disputes import text_proofs, text_referee
+from oracle.disputes import answer_referee, text_proofs, text_referee
+from oracle.disputes.answer_referee import NOTHING, AnswerRefutation
 from oracle.disputes.game import Claim, Move
 from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
 from oracle.disputes.text_proofs import Row
@@ -34,7 +36,8 @@ class Refutation:
 
     fault: Fault
     index: int
-    text: bytes
+    prompt: bytes
+    output: bytes
     inputs: tuple[Input, ...]
 
 
@@ -47,20 +50,23 @@ class PromptRefutation:
     """ITextReferee.Proof"""
 
 
-def refuting(claim: Claim, tokens: tuple[int, bytes], found: Refutation | PromptRefutation) -> Move:
+AnyRefutation = Refutation | PromptRefutation | AnswerRefutation
+
+
+def refuting(claim: Claim, tokens: tuple[int, bytes], found: AnyRefutation) -> Move:
     """The call. tokens: as the answer commits them."""
+    if isinstance(found, AnswerRefutation):
+        shown = (found.prompt, found.output, found.index, found.token)
+        return Move("refuteAnswer", (claim.request, claim.answer, tokens, *shown))
     if isinstance(found, PromptRefutation):
         return Move("refutePrompt", (claim.request, claim.answer, tokens, found.prompt, found.proof))
-    shown = (int(found.fault), found.index, found.text, list(found.inputs))
-    return Move("refute", (claim.request, claim.answer, tokens, *shown))
-
-
-NOTHING: Input = (b"", bytes(32), [], [])
+    words = (int(found.fault), found.index, found.prompt, found.output, list(found.inputs))
+    return Move("refute", (claim.request, claim.answer, tokens, *words))
 
 
 def find(
     tokens: Tokens, prompt: bytes, output: bytes, manifest: Manifest, model: ModelInputs, max_tokens: int
-) -> Refutation | PromptRefutation | None:
+) -> AnyRefutation | None:
     """The first fault, or None. prompt, output: the request's and the answer's bytes."""
     count = len(tokens.prompt)
     if model.words is not None:
@@ -71,21 +77,24 @@ def find(
         wrong = _prompt_of_ids(tokens, prompt, manifest, model)
     if wrong is not None:
         return wrong
+    typed = answer_referee.answer_type(prompt, count, max_tokens, manifest)
+    if typed is not None:
+        return answer_referee.find(typed, tokens, prompt, output)
     last = len(tokens.ids) - 1
     if len(tokens.ids) > manifest.context_length:
-        return Refutation(Fault.END, last, b"", (entry_input(tokens, last),))
+        return Refutation(Fault.END, last, prompt, output, (entry_input(tokens, last),))
     ended = [
         token in manifest.stop_tokens or end >= FULL_OUTPUT_BYTES
         for token, end in zip(tokens.output, tokens.ends, strict=True)
     ]
     for index, stops in enumerate(ended[:-1], count):
         if stops:
-            return Refutation(Fault.END, index, b"", (entry_input(tokens, index),))
+            return Refutation(Fault.END, index, prompt, output, (entry_input(tokens, index),))
     limit = min(max_tokens, manifest.context_length - count)
     early = not ended[-1] and len(tokens.output) < limit
     if early or tokens.ends[-1] != len(output):
-        return Refutation(Fault.END, last, output, (entry_input(tokens, last),))
-    return _spelling(tokens, output, manifest.stop_tokens, model)
+        return Refutation(Fault.END, last, prompt, output, (entry_input(tokens, last),))
+    return _spelling(tokens, prompt, output, manifest.stop_tokens, model)
 
 
 def token_of(token: int, mark: int) -> Token:
@@ -112,21 +121,23 @@ def find_in_prompt(
     if found is None:
         return None
     if found.fault is TextFault.WRAPPER:
-        return Refutation(Fault.PROMPT, found.index, prompt, (entry_input(row, found.index),))
+        return Refutation(Fault.PROMPT, found.index, prompt, b"", (entry_input(row, found.index),))
     return PromptRefutation(prompt, text_proofs.shown(case, found, model, row))
 
 
 def _prompt_of_ids(tokens: Tokens, prompt: bytes, manifest: Manifest, model: ModelInputs) -> Refutation | None:
     wanted = asked(prompt, None, manifest, model.architecture.vocabulary)
     if len(wanted) != len(tokens.prompt):
-        return Refutation(Fault.PROMPT, 0, prompt, (entry_input(tokens, 0),))
+        return Refutation(Fault.PROMPT, 0, prompt, b"", (entry_input(tokens, 0),))
     for index, (one, other) in enumerate(zip(tokens.prompt, wanted, strict=True)):
         if one != other or (tokens.marks and tokens.marks[index]):
-            return Refutation(Fault.PROMPT, index, prompt, (entry_input(tokens, index),))
+            return Refutation(Fault.PROMPT, index, prompt, b"", (entry_input(tokens, index),))
     return None
 
 
-def _spelling(tokens: Tokens, output: bytes, stop_tokens: Sequence[int], model: ModelInputs) -> Refutation | None:
+def _spelling(
+    tokens: Tokens, prompt: bytes, output: bytes, stop_tokens: Sequence[int], model: ModelInputs
+) -> Refutation | None:
     """The first token that does not spell its part of the output."""
     start, count = 0, len(tokens.prompt)
     for index, (token, end) in enumerate(zip(tokens.output, tokens.ends, strict=True), count):
@@ -135,6 +146,6 @@ def _spelling(tokens: Tokens, output: bytes, stop_tokens: Sequence[int], model: 
         if not known or not start <= end <= len(output) or output[start:end] != piece:
             before = entry_input(tokens, index - 1) if index > count else NOTHING
             shown = model.input(Spelling(token)) if known else NOTHING
-            return Refutation(Fault.TEXT, index, output, (entry_input(tokens, index), before, shown))
+            return Refutation(Fault.TEXT, index, prompt, output, (entry_input(tokens, index), before, shown))
         start = end
     return None

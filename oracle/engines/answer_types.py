@@ -42,6 +42,8 @@ class Malformed:
     """A type that nothing answers but an empty output."""
 
     reason: str
+    stop: int
+    """The model's first stop token, the answer's only one."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,7 @@ def type_of(prompt: bytes, root: bytes, size: int, stop_tokens: Sequence[int], l
         choice = Choice(_rows(prompt, root), stop_tokens[0])
         _check(choice, size, stop_tokens, limit)
     except _BadTypeError as error:
-        return Malformed(str(error))
+        return Malformed(str(error), stop_tokens[0])
     return choice
 
 

@@ -6,14 +6,15 @@ import pytest
 from ape import networks, project
 from eth_abi import encode
 from eth_utils import keccak
-from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass
+from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass, made_up
 from world import ETHER, maker, terms
 
 from oracle.chain import wiring
 from oracle.disputes.inputs import Step, entry_input, rounds
 from oracle.disputes.token_referee import Fault
+from oracle.engines.answer_types import MOST_MARGIN, Verdict, choice_type, typed_prompt
 from oracle.engines.tables import creation_codes
-from oracle.merkle.tokens import prompt_bytes
+from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.merkle.tree import Tree
 
 GAME_TERMS = (ETHER // 10, 9 * ETHER // 1000, 3_600, 300, 600, 126, 200)
@@ -37,6 +38,7 @@ def disputes(deployed, people):
         "Referee",
         "TokenReferee",
         "TextReferee",
+        "AnswerReferee",
         "DisputeGame",
     )
     return wiring.deploy(maker(people.deployer), {**deployed, **known}, names)
@@ -125,18 +127,17 @@ def test_gas__referee_on_the_largest_shapes__fits_one_transaction(
     check(f"referee_most_{name.replace('.', '_')}", gas)
 
 
-def answered(world, game, people, made, model, prompt):
-    """A request with this prompt and the answer `made` to it, by a service that the game judges."""
+def answered(world, game, people, model, prompt, tokens, output=bytes(50)):
+    """A request with this prompt and an answer to it, by a service that the game judges."""
     arbiter_terms = encode(["(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"], [GAME_TERMS])
     wanted = terms(model, game, arbiterTerms=arbiter_terms, minOwners=1, seatWei=2 * ETHER)
     world.service = world.create_service(wanted)
     seat = world.join(people.owners[0], people.operators[0], 5 * ETHER)
     world.pass_time(wanted["lifetimeSeconds"])
     world.oracle.activate(world.service, seat, sender=people.stranger)
-    asked = world.ask(prompt_bytes(prompt), maxTokens=64)
-    tokens = made.tokens
+    asked = world.ask(prompt, maxTokens=64)
     sent = world.oracle.answer(
-        asked.request, bytes(50), len(tokens.output), tokens.root, world.seed(asked), sender=people.operators[0]
+        asked.request, output, len(tokens.output), tokens.root, world.seed(asked), sender=people.operators[0]
     )
     return asked, world.oracle.AnswerPosted.from_receipt(sent)[0].answer
 
@@ -145,7 +146,7 @@ def test_gas__reading_15_000_tokens__is_cheap_and_repaid(world, registry, refere
     """Two openings, whatever the context; the loser's bond pays both."""
     made = SparsePass(LONGEST, 1, "score", MOST_READ - 9, 3, MOST_READ - 8)
     model = enrolled(registry, referee, people, made)
-    asked, answer = answered(world, game, people, made, model, [5])
+    asked, answer = answered(world, game, people, model, prompt_bytes([5]), made.tokens)
     node, watcher, tokens = people.operators[0], people.challenger, made.tokens
     assert len(tokens.ids) == MOST_READ
     opened = game.challengeUnread(asked.request, answer, value=GAME_TERMS[0], sender=watcher)
@@ -170,11 +171,11 @@ def test_gas__refutation__is_as_committed(world, registry, referee, token_refere
     made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
     prompt = made.tokens.prompt[1:-2]
     model = enrolled(registry, referee, people, made)
-    asked, answer = answered(world, game, people, made, model, [*prompt[:-1], prompt[-1] ^ 1])
+    text = prompt_bytes([*prompt[:-1], prompt[-1] ^ 1])
+    asked, answer = answered(world, game, people, model, text, made.tokens)
     index = len(made.tokens.prompt) - 3
     inputs = [entry_input(made.tokens, index)]
-    text = prompt_bytes([*prompt[:-1], prompt[-1] ^ 1])
-    proof = (made.tokens.words, Fault.PROMPT, index, text, inputs)
+    proof = (made.tokens.words, Fault.PROMPT, index, text, b"", inputs)
     refutations = project.Refutations.at(game.refutations())
     call = refutations.refute.encode_input(asked.request, answer, *proof)
     sealed = keccak(bytes.fromhex(people.challenger.address[2:]) + call)
@@ -189,7 +190,7 @@ def test_gas__refutation__is_as_committed(world, registry, referee, token_refere
 def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, game, people, check):
     made = SparsePass(LLAMA_8B, LAYER, "down", POSITIONS - 1, 2_000)
     model = enrolled(registry, referee, people, made)
-    asked, answer = answered(world, game, people, made, model, made.tokens.prompt[1:-2])
+    asked, answer = answered(world, game, people, model, prompt_bytes(made.tokens.prompt[1:-2]), made.tokens)
     node, watcher = people.operators[0], people.challenger
 
     bond = GAME_TERMS[0]
@@ -222,9 +223,31 @@ def test_gas__whole_dispute_on_8b__within_its_limits(world, registry, referee, g
     check("dispute_8b_open_values", gas[-2])
 
 
+def test_gas__margin_on_8b__is_as_committed(world, registry, referee, game, disputes, people, check):
+    """Four choices after a prompt of 500 tokens; the two logits stand in leaves of 256."""
+    made = SparsePass(LLAMA_8B, LLAMA_8B.layers + 1, "logits.peak", 0, 0)
+    model = enrolled(registry, referee, people, made)
+    prompt = typed_prompt(choice_type(((5,), (7,), (9,), (11,)), made_up("vocabulary")), prompt_bytes(range(500)))
+    tokens = Tokens(made.tokens.prompt, (5, 128_009), (0, 0))
+    output = bytes(Verdict(0, MOST_MARGIN, 0, 9))
+    asked, answer = answered(world, game, people, model, prompt, tokens, output)
+    node, watcher = people.operators[0], people.challenger
+
+    sent = game.challenge(asked.request, answer, tokens.words, len(tokens.prompt), value=GAME_TERMS[0], sender=watcher)
+    game_id = game.GameOpened.from_receipt(sent)[0].gameId
+    game.open(game_id, made.steps, sender=node)
+    game.pick(game_id, made.step, made.steps[-1], Tree(made.steps).proof(made.step), sender=watcher)
+    game.open(game_id, made.operators, sender=node)
+    (logits,) = made.inputs
+    proof = (asked.request, answer, tokens.words, prompt, output, 7, [logits, logits])
+    receipt = disputes["AnswerReferee"].proveMargin(game, game_id, *proof, sender=watcher)
+    assert world.oracle.statusOf(asked.id) == 1  # open again
+    check("prove_margin", receipt.gas_used)
+
+
 def test_gas__bytecode_of_the_game__fits_eip_170(game, referee, token_referee, disputes, check):
     contracts = {"game": game, "referee": referee, "token_referee": token_referee}
-    contracts["text_referee"] = disputes["TextReferee"]
+    contracts |= {"text_referee": disputes["TextReferee"], "answer_referee": disputes["AnswerReferee"]}
     contracts["refutations"] = project.Refutations.at(game.refutations())
     families = {"linear": "LinearReferee", "rows": "RowReferee", "attention": "AttentionReferee"}
     for name, kind in families.items():

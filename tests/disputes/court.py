@@ -50,10 +50,12 @@ class Answered:
     prompt: bytes
     output: bytes
     params: Params
+    manifest: Manifest
 
     @property
     def claim(self) -> Claim:
-        return Claim(self.request.words, self.answer.words, self.params)
+        said = (self.params, self.prompt, self.output, self.manifest)
+        return Claim(self.request.words, self.answer.words, *said)
 
 
 @dataclass
@@ -83,6 +85,7 @@ class Court:
             "Referee": stand.referee.address,
             "TokenReferee": stand.tokens.address,
             "TextReferee": stand.texts.address,
+            "AnswerReferee": stand.answers.address,
         }
         made = wiring.deploy(maker(stand.w3), known, ("Seats", "Oracle", "DisputeGame"))
         oracle, game = (
@@ -222,7 +225,7 @@ class Court:
         call = self.oracle.functions.answer(request.words, said, len(made.output), made.root, bytes(seed["hash"]))
         receipt = self.send(call, self.node)
         (event,) = self.oracle.events.AnswerPosted().process_receipt(receipt, DISCARD)
-        return Answered(request, Answer.from_abi(event["args"]["answer"]), made, given, said, params)
+        return Answered(request, Answer.from_abi(event["args"]["answer"]), made, given, said, params, self.manifest)
 
     # GAMES
 
@@ -271,6 +274,7 @@ class Court:
         others = {
             "Referee": self.stand.referee,
             "TokenReferee": self.stand.tokens,
+            "AnswerReferee": self.stand.answers,
             "Refutations": self.refutations,
         }
         contract = others.get(move.contract, self.game)

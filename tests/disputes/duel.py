@@ -20,7 +20,8 @@ from oracle.merkle.tokens import LEAF_BYTES, Tokens
 from oracle.merkle.tree import Tree, leaf_hash
 
 FAMILIES = ("LinearReferee", "RowReferee", "AttentionReferee")
-CONTRACTS = ("DisputeGame", "Referee", *FAMILIES, "TokenReferee", "TextReferee", "Refutations", "Oracle")
+REFEREES = ("Referee", *FAMILIES, "TokenReferee", "TextReferee", "AnswerReferee")
+CONTRACTS = ("DisputeGame", *REFEREES, "Refutations", "Oracle")
 
 
 def signature(entry: Any) -> str:

@@ -25,7 +25,7 @@ BUILDS = [ROOT / ".build" / "forge"]
 """Where contracts are looked for that forge built, the first place first."""
 LARGE = {"gas": 1 << 33}
 FAMILIES = ("LinearReferee", "RowReferee", "AttentionReferee")
-REFEREES = ("ModelRegistry", *FAMILIES, "Referee", "TokenReferee", "TextReferee")
+REFEREES = ("ModelRegistry", *FAMILIES, "Referee", "TokenReferee", "TextReferee", "AnswerReferee")
 
 
 def artifact(name: str) -> Any:
@@ -114,6 +114,7 @@ class Stand:
     referee: Any
     tokens: Any
     texts: Any
+    answers: Any
 
     @classmethod
     def on(cls, chain: Anvil) -> "Stand":
@@ -122,7 +123,9 @@ class Stand:
         w3 = chain.w3()
         made = wiring.deploy(maker(w3), tables(w3), REFEREES)
         at = {name: w3.eth.contract(address=address, abi=artifact(name)["abi"]) for name, address in made.items()}
-        return cls(w3, at["ModelRegistry"], at["Referee"], at["TokenReferee"], at["TextReferee"])
+        return cls(
+            w3, *(at[name] for name in ("ModelRegistry", "Referee", "TokenReferee", "TextReferee", "AnswerReferee"))
+        )
 
     def register(self, path: Path, **changes: Any) -> Manifest:
         """Registers and enrolls a model file."""

@@ -99,7 +99,7 @@ def test_choice__any_index_as_the_better_token__never_beats_the_drawn_one(court)
             ]
             call = court.stand.tokens.functions.isWrongChoice(
                 *(right.request.words, right.answer.words, court.manifest.model_id, right.tokens.words),
-                *(start + position, operators.root, better, inputs),
+                *(start + position, operators.root, right.prompt, better, inputs),
             )
             if better < vocabulary:
                 assert call.call() is False, better

@@ -280,7 +280,6 @@ def test_refute__a_right_answer__is_refused_whatever_is_shown(fresh):
     whole = right.tokens
     for index in range(len(whole.ids)):
         for fault in Fault:
-            text = right.prompt if fault is Fault.PROMPT else right.output
             entry = entry_input(whole, index)
             inputs = (entry,)
             if fault is Fault.TEXT:
@@ -289,7 +288,9 @@ def test_refute__a_right_answer__is_refused_whatever_is_shown(fresh):
                 spelled = court.model.input(Spelling(whole.ids[index]))
                 inputs = (entry, before, spelled)
             with pytest.raises(ContractLogicError) as caught:
-                court.move(0, refuting(right, Refutation(fault, index, text, inputs)), court.people[6])
+                court.move(
+                    0, refuting(right, Refutation(fault, index, right.prompt, right.output, inputs)), court.people[6]
+                )
             assert error_of(caught.value)[0] in ("NothingWrong", "NoSuchElement"), (fault, index)
     assert court.status(right) == ANSWERED
 

@@ -70,8 +70,7 @@ def read(court: Court, answered, mine: Tokens, who: str) -> list[Move]:
             assert tokens is not None
             move = attack(state, openings, Pass(court.model, court.tracer, tokens, state.positions), answered.claim)
         else:
-            said = (answered.claim, answered.prompt, answered.output)
-            move = reading.move(state, openings, mine, *said, court.model, court.manifest)
+            move = reading.move(state, openings, mine, answered.claim, court.model)
         assert move is not None
         moves.append(move)
         court.move(game, move, who)

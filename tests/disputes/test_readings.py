@@ -59,8 +59,8 @@ def malformed(
     """What the referee says of a proof. most: tokens that were asked for."""
     request = Request(bytes(32), keccak(prompt), 0, most, 0)
     answer = Answer(len(tokens.output) << 96, keccak(output), tokens.root, bytes(32))
-    words = (request.words, answer.words, manifest.model_id, tokens.words)
-    return called(stand.tokens, "isMalformed", *words, int(shown.fault), shown.index, shown.text, list(shown.inputs))
+    words = (request.words, answer.words, manifest.model_id, tokens.words, int(shown.fault), shown.index)
+    return called(stand.tokens, "isMalformed", *words, shown.prompt, shown.output, list(shown.inputs))
 
 
 def hostile(random: Random, manifest: Manifest) -> bytes:
@@ -97,7 +97,7 @@ def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifes
         assert max(read) < VOCABULARY
         assert len(read) < manifest.context_length
         for index in range(len(read)):
-            shown = Refutation(Fault.PROMPT, index, prompt, (entry_input(right, index),))
+            shown = Refutation(Fault.PROMPT, index, prompt, b"", (entry_input(right, index),))
             assert not malformed(stand, manifest, prompt, right, shown), (prompt, index)
         for claimed in other_readings(random, manifest, prompt, read):
             lie = Tokens.spelled(claimed, [7], [1])
@@ -126,8 +126,8 @@ def test_output__ends_with_the_token_that_fills_it(stand, path, model, spare, st
     """One byte less and it goes on; where the token before has filled it already, it must not."""
     manifest = stand.register(path, name=f"full {spare}", prefix_tokens=(1,), suffix_tokens=(), replacement_token=3)
     tokens, output = padded(spare)
-    last = Refutation(Fault.END, 3, output, (entry_input(tokens, 3),))
-    before = Refutation(Fault.END, 2, output, (entry_input(tokens, 2),))
+    last = Refutation(Fault.END, 3, b"", output, (entry_input(tokens, 3),))
+    before = Refutation(Fault.END, 2, b"", output, (entry_input(tokens, 2),))
     said = [malformed(stand, manifest, b"", tokens, each, output, most=9) for each in (before, last)]
     assert said == [spare > 0, spare < 0]
     found = token_referee.find(tokens, b"", output, manifest, model, 9)
@@ -201,12 +201,11 @@ def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, p
     for index in range(len(tokens.ids)):
         entry = entry_input(tokens, index)
         for fault in Fault:
-            text = prompt if fault is Fault.PROMPT else right.output
             inputs = (entry,)
             if fault is Fault.TEXT:
                 before_it = entry_input(tokens, index - 1) if index > len(tokens.prompt) else token_referee.NOTHING
                 inputs = (entry, before_it, court.model.input(Spelling(tokens.ids[index])))
-            call = court.refutations.functions.refute(*words, int(fault), index, text, list(inputs))
+            call = court.refutations.functions.refute(*words, int(fault), index, prompt, right.output, list(inputs))
             inside = index < len(tokens.prompt)
             if fault is not Fault.PADDING and inside == (fault is Fault.PROMPT):
                 refused(call, "NothingWrong()")
@@ -214,7 +213,7 @@ def test_hostile_prompt__is_answered_no_proof_kills_it_and_nobody_loses(fresh, p
                 count = len(tokens.prompt) if fault is Fault.PROMPT else len(tokens.ids)
                 refused(call, "NoSuchElement(uint256,uint256)", index, count)
     for index in range(len(tokens.ids), ENTRIES << tokens.tree.depth):
-        shown = (int(Fault.PADDING), index, b"", [entry_input(tokens, index)])
+        shown = (int(Fault.PADDING), index, b"", b"", [entry_input(tokens, index)])
         refused(court.refutations.functions.refute(*words, *shown), "NothingWrong()")
     assert court.status(right) == ANSWERED
     court.pass_time(1201)

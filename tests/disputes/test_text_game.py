@@ -183,7 +183,7 @@ def test_refute__a_right_answer_to_a_hostile_prompt__no_proof_touches_it(fresh, 
     for index in range(len(answered.tokens.prompt)):
         entry = reading.entry_input(answered.tokens, index)
         move = refuting(
-            answered.claim, answered.tokens.words, Refutation(token_referee.Fault.PROMPT, index, prompt, (entry,))
+            answered.claim, answered.tokens.words, Refutation(token_referee.Fault.PROMPT, index, prompt, b"", (entry,))
         )
         with pytest.raises(ContractLogicError) as caught:
             court.call(0, move).call({"from": court.people[6]})
@@ -206,8 +206,7 @@ def play(court: Court, answered: Any, who: str) -> list[Move]:
         if state.node_to_move:
             court.move(game, reveal(state, answered.claim, answered.tokens), court.node)
             continue
-        said = (answered.claim, answered.prompt, answered.output)
-        move = reading.move(state, court.openings(), mine, *said, court.model, court.manifest)
+        move = reading.move(state, court.openings(), mine, answered.claim, court.model)
         if move is None:
             break
         moves.append(move)

@@ -223,10 +223,10 @@ abstract contract Player is Ledger {
         inputs[2] = _number(end[logitsAt], list, logitsAt, better < 512 ? better : 511);
         if (count > 3) inputs[3] = IReferee.Input(_header(a.madeIn + 2), 0, new bytes32[](0), new bytes32[](0));
         if (count > 4) inputs[4] = _number(end[largestAt], list, largestAt, 0);
-        return
-            abi.encodeCall(
-                ITokenReferee.proveChoice, (game, bouts[b].id, a.request, c.answer, _tokens(c), better, inputs)
-            );
+        return abi.encodeCall(
+            ITokenReferee.proveChoice,
+            (game, bouts[b].id, a.request, c.answer, _tokens(c), questions[a.question].prompt, better, inputs)
+        );
     }
 
     /// @dev How many tokens stand before the first wrong one.
@@ -244,34 +244,33 @@ abstract contract Player is Ledger {
     /// @dev The first fault of an answer's tokens, as a refutation.
     function _fault(Claim storage c) internal view returns (bool, bytes memory) {
         Ask storage a = asks[c.ask];
-        bytes memory prompt = questions[a.question].prompt;
         uint32[] storage reading = questions[a.question].reading;
         bytes memory entries = c.entries;
-        if (c.promptCount != reading.length) return (true, _refuting(c, ITokenReferee.Fault.Prompt, 0, prompt));
+        if (c.promptCount != reading.length) return (true, _refuting(c, ITokenReferee.Fault.Prompt, 0));
         for (uint256 i; i < reading.length; ++i) {
             (uint256 id, uint256 end) = _idAt(entries, i);
-            if (id != reading[i] || end != 0) return (true, _refuting(c, ITokenReferee.Fault.Prompt, i, prompt));
+            if (id != reading[i] || end != 0) return (true, _refuting(c, ITokenReferee.Fault.Prompt, i));
         }
         uint256 last = c.promptCount + c.count - 1;
         for (uint256 i = c.promptCount; i < last; ++i) {
             (uint256 id,) = _idAt(entries, i);
-            if (_isStop(id)) return (true, _refuting(c, ITokenReferee.Fault.End, i, ""));
+            if (_isStop(id)) return (true, _refuting(c, ITokenReferee.Fault.End, i));
         }
         (uint256 final_, uint256 whole) = _idAt(entries, last);
         uint256 room = registry.frameOf(model).contextLength - c.promptCount;
         bool early = !_isStop(final_) && c.count < a.maxTokens && c.count < room;
-        if (early || whole != c.output.length) return (true, _refuting(c, ITokenReferee.Fault.End, last, c.output));
+        if (early || whole != c.output.length) return (true, _refuting(c, ITokenReferee.Fault.End, last));
         uint256 start;
         for (uint256 i = c.promptCount; i <= last; ++i) {
             (uint256 id, uint256 end) = _idAt(entries, i);
             if (id >= _vocabulary() || start > end || !_spells(c.output, start, end, id)) {
-                return (true, _refuting(c, ITokenReferee.Fault.Text, i, c.output));
+                return (true, _refuting(c, ITokenReferee.Fault.Text, i));
             }
             start = end;
         }
         for (uint256 i = last + 1; i < entries.length / 8; ++i) {
             (uint256 id, uint256 end) = _idAt(entries, i);
-            if (id != 0 || end != 0) return (true, _refuting(c, ITokenReferee.Fault.Padding, i, ""));
+            if (id != 0 || end != 0) return (true, _refuting(c, ITokenReferee.Fault.Padding, i));
         }
         return (false, "");
     }
@@ -286,11 +285,7 @@ abstract contract Player is Ledger {
     }
 
     /// @dev A call of `refute` that shows all that the contract may want to see.
-    function _refuting(Claim storage c, ITokenReferee.Fault fault, uint256 index, bytes memory text)
-        internal
-        view
-        returns (bytes memory)
-    {
+    function _refuting(Claim storage c, ITokenReferee.Fault fault, uint256 index) internal view returns (bytes memory) {
         uint256 known = c.entries.length / 8;
         uint256 spot = index < known ? index : known - 1;
         IReferee.Input[] memory inputs = new IReferee.Input[](fault == ITokenReferee.Fault.Text ? 3 : 1);
@@ -301,7 +296,11 @@ abstract contract Player is Ledger {
             if (id >= _vocabulary()) id = 0;
             inputs[2] = IReferee.Input(vocabularyEntries[id], 0, new bytes32[](0), _spellingProof(id));
         }
+        Ask storage a = asks[c.ask];
+        bytes memory prompt = questions[a.question].prompt;
         return
-            abi.encodeCall(IRefutations.refute, (asks[c.ask].request, c.answer, _tokens(c), fault, index, text, inputs));
+            abi.encodeCall(
+                IRefutations.refute, (a.request, c.answer, _tokens(c), fault, index, prompt, c.output, inputs)
+            );
     }
 }

@@ -187,10 +187,8 @@ abstract contract Sybils is Honest {
         (bool found, uint256 k) = _standing(i);
         if (!found) return;
         Claim storage c = claims[k];
-        bytes memory text = fault % 4 == 0 ? questions[asks[c.ask].question].prompt : c.output;
-        if (how % 8 == 0) text = "";
         uint256 spot = index % (c.promptCount + c.count + 3);
-        bytes memory data = _refuting(c, ITokenReferee.Fault(fault % 4), spot, text);
+        bytes memory data = _refuting(c, ITokenReferee.Fault(fault % 4), spot);
         if (how % 7 == 0) _mutate(data, how / 7);
         address by = _some(how);
         if (how % 2 == 0) {

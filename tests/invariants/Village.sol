@@ -140,7 +140,9 @@ abstract contract Village is Book {
         oracle = IOracle(deployCode("Oracle.sol:Oracle", abi.encode(seats)));
         lens = ILens(deployCode("Lens.sol:Lens", abi.encode(oracle)));
         address textReferee = deployCode("TextReferee.sol:TextReferee", abi.encode(referee, classTable));
-        game = IGame(deployCode("DisputeGame.sol:DisputeGame", abi.encode(oracle, referee, tokenReferee, textReferee)));
+        address answerReferee = deployCode("AnswerReferee.sol:AnswerReferee", abi.encode(referee));
+        bytes memory known = abi.encode(oracle, referee, tokenReferee, textReferee, answerReferee);
+        game = IGame(deployCode("DisputeGame.sol:DisputeGame", known));
         refutations = game.refutations();
         model = registry.register(manifest);
         referee.enroll(manifest);

@@ -23,7 +23,7 @@ GROUPS = {
     "referee": [
         *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/Graph.sol"),
         *("disputes/referee/Inputs.sol", "disputes/referee/AttentionReferee.sol", "disputes/referee/Sampling.sol"),
-        *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol"),
+        *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol", "disputes/referee/Logits.sol"),
     ],
 }
 """Files whose mutants are built together."""
@@ -31,6 +31,7 @@ JUDGED = (
     *("Lens.sol", "ModelRegistry.sol", "Oracle.sol", "Seats.sol", "disputes/DisputeGame.sol"),
     *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/AttentionReferee.sol"),
     *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol", "disputes/referee/TextReferee.sol"),
+    "disputes/referee/AnswerReferee.sol",
 )
 ROOTS: dict[str, Sequence[str]] = {
     "ledger": [

@@ -123,6 +123,14 @@ library Commitments {
         return false;
     }
 
+    /// @notice All stop tokens, as the manifest orders them.
+    function stopTokens(address pointer, IFamily.Numbers memory n) internal view returns (uint256[] memory stops) {
+        stops = new uint256[](n.stopCount);
+        for (uint256 i; i < n.stopCount; ++i) {
+            stops[i] = wrapperToken(pointer, n, n.prefixCount + n.suffixCount + i);
+        }
+    }
+
     /// @notice Index among all weight leaves of the first one of a layer's tensor. layer: from 0.
     function firstLeaf(address pointer, IFamily.Numbers memory n, uint256 layer, Role role)
         internal

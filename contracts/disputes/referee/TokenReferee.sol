@@ -15,12 +15,12 @@ import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
 import {Commitments} from "./Commitments.sol";
 import {Graph} from "./Graph.sol";
-import {Inputs} from "./Inputs.sol";
+import {Logits} from "./Logits.sol";
 import {Reading} from "./Reading.sol";
 import {Sampling} from "./Sampling.sol";
 
 /// @title TokenReferee
-contract TokenReferee is ITokenReferee, Inputs {
+contract TokenReferee is ITokenReferee, Logits {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
 
@@ -31,11 +31,9 @@ contract TokenReferee is ITokenReferee, Inputs {
     /// @dev keccak256 of the table's code: `oracle/engines/sampling.table()`, int32, big-endian.
     bytes32 public constant NOISE_TABLE_HASH = 0x96a9cca52b5f68e979aa0c2e8fac0d1ab2e55a0068a3afbfd52b36c219fd57f4;
 
-    IReferee public immutable referee;
     address public immutable noiseTable;
 
-    constructor(IReferee referee_, address noiseTable_) {
-        referee = referee_;
+    constructor(IReferee referee_, address noiseTable_) Logits(referee_) {
         if (noiseTable_.codehash != NOISE_TABLE_HASH) revert WrongNoiseTable(noiseTable_, noiseTable_.codehash);
         noiseTable = noiseTable_;
     }
@@ -49,16 +47,12 @@ contract TokenReferee is ITokenReferee, Inputs {
         IOracle.Request calldata req,
         IOracle.Answer calldata ans,
         IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
         uint256 better,
         IReferee.Input[] calldata inputs
     ) external {
-        IDisputeGame.Game memory g = game.gameOf(gameId);
-        ModelId model = game.modelOf(req.service);
-        if (g.turn.stage != IDisputeGame.Stage.Operators || g.turn.step + 1 != referee.steps(model)) {
-            revert IDisputeGame.WrongStage(gameId, g.turn.stage);
-        }
-        bytes32 operators_ = game.openingOf(Paths.place(g.caseId, g.turn)).root;
-        if (!isWrongChoice(req, ans, model, tokens, g.turn.positions, operators_, better, inputs)) {
+        (ModelId model, uint256 positions, bytes32 operators_) = _opened(game, gameId, req);
+        if (!isWrongChoice(req, ans, model, tokens, positions, operators_, prompt, better, inputs)) {
             revert IReferee.NothingWrong();
         }
         game.won(gameId, req, ans);
@@ -74,15 +68,12 @@ contract TokenReferee is ITokenReferee, Inputs {
         IReferee.Tokens calldata tokens,
         uint256 positions,
         bytes32 operators_,
+        bytes calldata prompt,
         uint256 better,
         IReferee.Input[] calldata inputs
     ) public view returns (bool) {
-        IFamily.Question memory q;
-        q.pointer = referee.pointerOf(model);
-        q.n = Commitments.numbers(q.pointer);
-        q.roots.operators = operators_;
-        q.positions = positions;
-        q.step = q.n.shape.layers + 1;
+        _checkUntyped(req, prompt);
+        IFamily.Question memory q = _end(model, positions, operators_);
         bool sampled = req.temperature() != 0;
         bool limited = sampled && req.cutoff() != 0;
         _expectInputs(inputs, sampled ? limited ? 5 : 4 : 3);
@@ -115,18 +106,25 @@ contract TokenReferee is ITokenReferee, Inputs {
         IReferee.Tokens calldata tokens,
         Fault fault,
         uint256 index,
-        bytes calldata text,
+        bytes calldata prompt,
+        bytes calldata output,
         IReferee.Input[] calldata inputs
-    ) public view returns (bool) {
+    ) external view returns (bool) {
         address pointer = referee.pointerOf(model);
         IFamily.Numbers memory n = Commitments.numbers(pointer);
         _checkTokens(ans, tokens);
         if (fault == Fault.Prompt) {
-            return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, text, inputs);
+            return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, prompt, inputs);
         }
-        if (fault == Fault.End) return _isWrongEnd(req, ans, pointer, n, tokens, index, text, inputs);
         if (fault == Fault.Padding) return _isWrongPadding(tokens, ans.tokenCount(), index, inputs);
-        return _isWrongText(ans, pointer, n, tokens, index, text, inputs);
+        _checkUntyped(req, prompt);
+        if (fault == Fault.End) return _isWrongEnd(req, ans, pointer, n, tokens, index, output, inputs);
+        return _isWrongText(ans, pointer, n, tokens, index, output, inputs);
+    }
+
+    function _checkUntyped(IOracle.Request calldata req, bytes calldata prompt) private pure {
+        _checkText(req.promptHash, prompt);
+        if (Prompts.isTyped(prompt)) revert Typed();
     }
 
     /// @dev Nothing reads it. But a watcher's own tree would differ from the answer's, and it must not lose by that.
@@ -155,7 +153,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         bytes calldata prompt,
         IReferee.Input[] calldata inputs
     ) private view returns (bool) {
-        if (keccak256(prompt) != req.promptHash) revert WrongText(req.promptHash, keccak256(prompt));
+        _checkText(req.promptHash, prompt);
         bool takesText = Commitments.text(pointer).kind != 0;
         bytes calldata ids = Prompts.proper(prompt);
         ids = ids.length == 0 || takesText ? ids[:0] : ids[Prompts.KIND_BYTES:];
@@ -210,7 +208,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         bool ends = Commitments.isStop(pointer, n, token) || end >= FULL_OUTPUT_BYTES;
         if (index != count - 1) return ends;
         if (!ends && ans.tokenCount() < req.maxTokens() && count < n.contextLength) return true;
-        if (keccak256(output) != ans.outputHash) revert WrongText(ans.outputHash, keccak256(output));
+        _checkText(ans.outputHash, output);
         return end != output.length;
     }
 
@@ -223,9 +221,7 @@ contract TokenReferee is ITokenReferee, Inputs {
         bytes calldata output,
         IReferee.Input[] calldata inputs
     ) private view returns (bool) {
-        if (keccak256(output) != ans.outputHash) {
-            revert WrongText(ans.outputHash, keccak256(output));
-        }
+        _checkText(ans.outputHash, output);
         uint256 count = tokens.promptCount + ans.tokenCount();
         if (index < tokens.promptCount) revert IReferee.NoSuchElement(index, count);
         _expectInputs(inputs, 3);

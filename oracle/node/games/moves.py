@@ -10,10 +10,12 @@ from typing import Any
 
 from oracle.chain.services import GameTerms
 from oracle.disputes import reading, token_referee
+from oracle.disputes.answer_referee import said_tokens
 from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
-from oracle.engines.base import Engine, TokenId
+from oracle.engines.answer_types import is_typed
+from oracle.engines.base import Engine, Params, TokenId
 from oracle.ids import CaseId, ModelId, RequestId
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
@@ -53,21 +55,14 @@ class Matter:
         return self.record.id, self.posted.answer.hash
 
     @property
-    def claim(self) -> Claim:
-        params = self.record.request.engine_params(self.prev_randao, self.record.prompt)
-        return Claim(self.record.request.words, self.posted.answer.words, params, self.header)
+    def params(self) -> Params:
+        """How the answer's tokens were to be chosen."""
+        return self.record.request.engine_params(self.prev_randao, self.record.prompt)
 
     @property
     def words(self) -> tuple[Any, Any]:
         """Request and answer as the contracts take them."""
         return self.record.request.words, self.posted.answer.words
-
-
-def _lengths(matter: Matter, output: Sequence[TokenId]) -> list[int]:
-    """Bytes of an answer that each of its tokens spells; none of a typed one."""
-    if matter.claim.params.answer_type:
-        return [0] * len(output)
-    return [len(matter.engine.detokenize([token])) for token in output]
 
 
 class Moves:
@@ -94,9 +89,9 @@ class Moves:
         if tokens is None:
             return None
         if not state.positions:
-            return reveal(state, matter.claim, tokens)
+            return reveal(state, self._claim(matter), tokens)
         view = self.pass_over(matter, tokens, state.positions)
-        return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, matter.claim)
+        return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, self._claim(matter))
 
     def against(self, matter: Matter) -> Move | None:
         """What kills a wrong answer or challenges it; None if nothing is wrong."""
@@ -111,9 +106,9 @@ class Moves:
         asked, said = matter.record.prompt, matter.posted.output
         fault = token_referee.find(tokens, asked, said, known.manifest, known.model, request.max_tokens)
         if fault is not None:
-            return token_referee.refuting(matter.claim, tokens.words, fault)
+            return token_referee.refuting(self._claim(matter), tokens.words, fault)
         prompt, output = ([TokenId(token) for token in ids] for ids in (tokens.prompt, tokens.output))
-        verdict = matter.engine.check(prompt, output, matter.claim.params, said)
+        verdict = matter.engine.check(prompt, output, matter.params, said)
         if verdict.position is None:
             return None
         return Move(function, (*matter.words, tokens.words, len(tokens.prompt) + verdict.position))
@@ -123,9 +118,8 @@ class Moves:
         told = self._told_tokens(matter)
         if told is not None:
             return self._accusation(matter, told, "pickPosition")
-        own, known = self._own_tokens(matter), self._knowledge(matter)
-        asked, said = matter.record.prompt, matter.posted.output
-        return reading.move(state, matter.openings, own, matter.claim, asked, said, known.model, known.manifest)
+        own, model = self._own_tokens(matter), self._knowledge(matter).model
+        return reading.move(state, matter.openings, own, self._claim(matter), model)
 
     def _tokens_of(self, matter: Matter, case: CaseId | None = None) -> Tokens | None:
         """The ids that the answer commits to, as far as they can be told from its text, or its node has shown them.
@@ -140,27 +134,38 @@ class Moves:
     def _told_tokens(self, matter: Matter) -> Tokens | None:
         """As they follow from its text, or from what the model answers."""
         if matter.key not in self._tokens:
-            answer, claim = matter.posted.answer, matter.claim
+            answer, output = matter.posted.answer, None
             text, root = matter.posted.output, answer.tokens_root
             prompt = matter.engine.tokenize(matter.record.prompt)
-            output = matter.engine.recover(prompt, text, answer.token_count, root, claim.params)
+            if not is_typed(matter.record.prompt):  # else its text says them, in one way
+                output = matter.engine.recover(prompt, text, answer.token_count, root, matter.params)
             if output is None:
                 own = self._own_tokens(matter)
                 self._tokens[matter.key] = own if own.root == root else None
             else:
-                self._tokens[matter.key] = Tokens.spelled(prompt, output, _lengths(matter, output))
+                lengths = [len(matter.engine.detokenize([token])) for token in output]
+                self._tokens[matter.key] = Tokens.spelled(prompt, output, lengths)
         return self._tokens[matter.key]
 
     def _own_tokens(self, matter: Matter) -> Tokens:
-        """What the model answers, as long as the answer."""
+        """What the model answers, as long as the answer; of an answer to a typed prompt, what its text says."""
         if matter.key not in self._owned:
-            count, params = matter.posted.answer.token_count, matter.claim.params
+            count, params = matter.posted.answer.token_count, matter.params
             prompt = matter.engine.tokenize(matter.record.prompt)
-            if not params.answer_type:  # else it may be too long for fewer
-                params = replace(params, max_tokens=min(count, params.max_tokens))
+            typed = self._claim(matter).answer_type(len(prompt))
+            if typed is not None:
+                said = said_tokens(typed, matter.posted.output) or ()
+                self._owned[matter.key] = reading.own_tokens(prompt, said, [0] * len(said), count)
+                return self._owned[matter.key]
+            params = replace(params, max_tokens=min(count, params.max_tokens))
             output = matter.engine.generate(prompt, params).tokens
-            self._owned[matter.key] = reading.own_tokens(prompt, output, _lengths(matter, output), count)
+            lengths = [len(matter.engine.detokenize([token])) for token in output]
+            self._owned[matter.key] = reading.own_tokens(prompt, output, lengths, count)
         return self._owned[matter.key]
+
+    def _claim(self, matter: Matter) -> Claim:
+        said = (matter.params, matter.record.prompt, matter.posted.output, self._knowledge(matter).manifest)
+        return Claim(*matter.words, *said, matter.header)
 
     def _knowledge(self, matter: Matter) -> _Knowledge:
         if matter.model not in self._known:

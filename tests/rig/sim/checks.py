@@ -18,7 +18,7 @@ from rig.sim.play import DISPUTER, OPERATOR, OWN_SEATS, Play
 from rig.sim.pool import Signed, decode
 from rig.sim.strangers import CLOSED, Strangers
 
-MOVES_TAKEN_BY = ("DisputeGame", "Referee", "TokenReferee", "Refutations")
+MOVES_TAKEN_BY = ("DisputeGame", "Referee", "TokenReferee", "AnswerReferee", "Refutations")
 KEYS = (OPERATOR.address, DISPUTER.address)
 BOUND_BLOCKS = 240
 """From the end of the last fault to the end of every request: some turns, a dispute, and finality."""

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {ModelId} from "./Ids.sol";
+import {IDisputeGame} from "./IDisputeGame.sol";
+import {IOracle} from "./IOracle.sol";
+import {IReferee} from "./IReferee.sol";
+
+/// @title The referee of typed answers: whether an output is an answer of its prompt's type, its tokens and its margin.
+/// @notice docs/answers.md has the rules. Of all answers to a typed prompt, whatever its bytes, one is right, and no
+/// proof touches it. Answers to other prompts are `ITokenReferee`'s to judge. The same rules in Python:
+/// `oracle/disputes/answer_referee.py`.
+interface IAnswerReferee {
+    /// @notice Thrown for a prompt whose answer has no type.
+    error NotTyped();
+    /// @notice Thrown when a token is no other than the answer's that may stand at that step.
+    error NotCompeting(uint256 step, uint256 token);
+
+    /// @notice Whether an answer to a typed prompt is at fault without any computing: its output says none of the type's
+    /// answers, or has not as many tokens as that; or output token `index` is not that answer's, or has an end.
+    /// @param index of the token in question, among prompt and output. @param prompt the request's. @param output the
+    /// answer's. @param token its leaf; anything if the output is at fault.
+    function isWrongAnswer(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        bytes calldata output,
+        uint256 index,
+        IReferee.Input calldata token
+    ) external view returns (bool);
+
+    /// @notice Whether two logits show an answer to a typed prompt wrong: `other`, which may stand where the answer's
+    /// token after `positions` tokens does, beats it; or is beaten by less than the margin, or by as little before the
+    /// answer's witness; or is the witness and is beaten by something else than the margin.
+    /// @param operators_ root over the end's operators' outputs. @param inputs the logit of the answer's token; of `other`.
+    function isWrongMargin(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        ModelId model,
+        IReferee.Tokens calldata tokens,
+        uint256 positions,
+        bytes32 operators_,
+        bytes calldata prompt,
+        bytes calldata output,
+        uint256 other,
+        IReferee.Input[] calldata inputs
+    ) external view returns (bool);
+
+    /// @notice Ends a game whose logits nobody disputes, as `isWrongMargin` says. The end's operators must be open. Anyone
+    /// may call.
+    /// @param game is told by `won`; it must trust this referee.
+    function proveMargin(
+        IDisputeGame game,
+        IDisputeGame.GameId gameId,
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        bytes calldata prompt,
+        bytes calldata output,
+        uint256 other,
+        IReferee.Input[] calldata inputs
+    ) external;
+}
