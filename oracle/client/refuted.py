@@ -40,7 +40,9 @@ def reason(client: OracleClient, killed: Any) -> str:
         words = PROMPT_FAULTS[TextFault(shown["fault"])]
         return words.format(index=shown["index"], next=shown["index"] + 1, other=shown["other"])
     if function.fn_name == "refuteAnswer":
-        return "the answer is none that the prompt's type allows, or token {index} is not its".format(**given)
+        if not given["token"]["data"]:
+            return "the answer's output is none that the prompt's type allows, or has another number of tokens"
+        return f"token {given['index']} is not the one that the answer's output says, or has an end"
     if function.fn_name == "refute":
         return ANSWER_FAULTS[Fault(given["fault"])].format(index=given["index"])
     return ""

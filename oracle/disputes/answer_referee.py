@@ -60,7 +60,7 @@ def says_nothing(type_: AnswerType, output: bytes, count: int) -> bool:
 def is_wrong(type_: AnswerType, output: bytes, count: int, step: int, token: int, end: int) -> bool:
     """Whether an answer of `count` tokens is wrong by its output, or by token number `step` of it and its end.
 
-    Raises BadProof for a token that it has not.
+    Raises BadProof where it has no such token.
     """
     tokens = said_tokens(type_, output)
     if tokens is None or len(tokens) != count:
