@@ -164,8 +164,9 @@ class Moves:
         return self._owned[matter.key]
 
     def _claim(self, matter: Matter) -> Claim:
-        said = (matter.params, matter.record.prompt, matter.posted.output, self._knowledge(matter).manifest)
-        return Claim(*matter.words, *said, matter.header)
+        manifest, (request, answer) = self._knowledge(matter).manifest, matter.words
+        prompt, output = matter.record.prompt, matter.posted.output
+        return Claim(request, answer, matter.params, prompt, output, manifest, matter.header)
 
     def _knowledge(self, matter: Matter) -> _Knowledge:
         if matter.model not in self._known:
