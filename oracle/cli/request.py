@@ -15,7 +15,7 @@ from oracle.client import OracleClient, story, typed
 from oracle.client.gains import told
 from oracle.client.life import Dispute, Life, Moment, disputes, of_request
 from oracle.client.typed import type_asked
-from oracle.engines.answer_types import AnswerType, is_typed
+from oracle.engines.answer_types import AnswerType, Choice, is_typed
 from oracle.engines.exact.text_prompts import parts_of
 from oracle.errors import Refused, printable
 from oracle.ids import RequestId, ServiceId
@@ -111,7 +111,7 @@ def _lines(client: OracleClient, life: Life, about: list[Dispute], kind: AnswerT
     yield f"asked        {_when(client, life.asked)}"
     yield f"payer        {client.w3.to_checksum_address(request.payer)}"
     yield f"service      0x{request.service.hex()}, judged by {'the dispute game' if is_game else 'a panel'}"
-    yield f"prompt       {len(life.prompt):,} bytes: {_prompt(life)}"
+    yield f"prompt       {len(life.prompt):,} bytes: {_prompt(life, kind)}"
     sampled = f"temperature {request.temperature / 65536:g}" if request.temperature else "temperature 0"
     yield f"parameters   at most {request.max_tokens} tokens, {sampled}, answered by {utc(request.deadline)}"
     if life.value_wei:
@@ -236,11 +236,13 @@ def _time(client: OracleClient, moment: Moment) -> int:
     return client.w3.eth.get_block(moment.block)["timestamp"]
 
 
-def _prompt(life: Life) -> str:
+def _prompt(life: Life, kind: AnswerType | None) -> str:
     if life.request.is_private:
         return "sealed, private"
-    asked = "a choice, " if is_typed(life.prompt) else ""
-    return asked + " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
+    what = "" if kind is None else "of a malformed type, "
+    if isinstance(kind, Choice):
+        what = f"{len(kind.rows)} choices, "
+    return what + " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
 
 
 def _ids(data: bytes) -> str:

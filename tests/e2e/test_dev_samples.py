@@ -50,6 +50,7 @@ def test_choice__asked_shown_and_verified__is_a_word_with_its_margin(network, tm
     assert told["margin"] > 1.5
     shown = didyma("request", "show", told["request"], *where, cwd=tmp_path)
     assert f"choice 1 of 2, margin {told['margin']:.4f} logits" in shown.stdout, shown.stderr
+    assert f"2 choices, '{REVIEW}'" in shown.stdout
     found = didyma("verify", told["request"], *where, *store, cwd=tmp_path)
     assert f"'negative', choice 1 of 2, margin {told['margin']:.4f} logits" in found.stdout, found.stderr
     as_json = didyma("request", "show", told["request"], "--json", *where, cwd=tmp_path)
