@@ -18,6 +18,7 @@ from oracle.cli import app
 from oracle.client.gains import BURNT, Gain
 from oracle.client.life import disputes, of_request
 from oracle.engines.base import Completion, TokenId
+from oracle.engines.exact.text_prompts import text_prompt
 from oracle.errors import CallReverted, Refused
 from oracle.ids import RequestId, ServiceId
 from oracle.merkle.tokens import tokens_root
@@ -43,9 +44,9 @@ def dapp(earth: World) -> Any:
 
 def ask_by(earth: World, dapp: Any, gas: int) -> RequestId:
     """The dapp asks, with that much gas for its callback."""
-    client, prompt = earth.client, b"is water wet?"
+    client, prompt = earth.client, text_prompt(b"is water wet?")
     params = client.params(16, callback_gas=gas, callback_gas_price_wei=GAS_PRICE)
-    cost = client.quote(ServiceId(earth.service), len(prompt), params)
+    cost = client.quote(ServiceId(earth.service), prompt, params)
     assert cost.total_wei == dapp.functions.price(len(prompt), params).call()
     earth.chain.rpc("evm_setAutomine", True)
     request = client.request_in(client.send(dapp.functions.ask(prompt, params), cost.total_wei))
@@ -289,12 +290,12 @@ def test_dry_run__any_of_them__prints_calldata_and_sends_nothing(earth, cli):
 def test_quote__command__says_what_the_client_says(earth, cli):
     client, prompt = earth.client, "is water wet?"
     params = client.params(24, callback_gas=GAS, callback_gas_price_wei=GAS_PRICE)
-    cost = client.quote(ServiceId(earth.service), len(prompt), params)
+    cost = client.quote(ServiceId(earth.service), text_prompt(prompt.encode()), params)
     words = ("--callback-gas", GAS, "--callback-gas-price", "2")
     told = json.loads(cli("quote", prompt, *words, "--json").stdout)
     assert told["total_wei"] == cost.total_wei == told["fee_wei"] + told["callback_wei"]
     assert told["service"] == "0x" + earth.service.hex()
-    assert json.loads(cli("quote", "--bytes", len(prompt), *words, "--json").stdout) == told
+    assert json.loads(cli("quote", "--bytes", 1 + len(prompt), *words, "--json").stdout) == told
     assert str(cost.total_wei) in cli("quote", prompt, *words).output
     assert "--bytes" in cli("quote").output
     assert "PromptTooLong" in cli("quote", "--bytes", 4097).output
