@@ -38,17 +38,22 @@ def answer_type(prompt: bytes, prompt_count: int, max_tokens: int, manifest: Man
     return type_of(prompt, root, size, manifest.stop_tokens, limit)
 
 
-def said_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
-    """The tokens of the answer that an output says; None if it says none."""
+def named_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
+    """The tokens that an output names, whatever witness it does; None if it names none."""
     if isinstance(type_, Malformed):
         return None if output else (type_.stop,)
     verdict = Verdict.of(output)
     if verdict is None or verdict.index >= len(type_.rows):
         return None
-    tokens = (*type_.rows[verdict.index], type_.stop)
-    at, other = verdict.step, verdict.other
-    competes = at < len(tokens) and other != tokens[at] and other in type_.allowed(tokens[:at])
-    return tokens if competes else None
+    return (*type_.rows[verdict.index], type_.stop)
+
+
+def said_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
+    """The tokens of the answer that an output says; None if it says none."""
+    verdict, tokens = Verdict.of(output), named_tokens(type_, output)
+    if verdict is None or tokens is None:
+        return tokens
+    return tokens if verdict.other in others(type_, tokens, verdict.step) else None
 
 
 def says_nothing(type_: AnswerType, output: bytes, count: int) -> bool:

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from e2e import test_text_service
-from e2e.test_games import command, exact, is_final, posted
-from e2e.world import NODES, World, drive, running_node, step, team
+from e2e.test_games import command, exact, games, is_final, posted, shown
+from e2e.world import ETHER, NODES, World, drive, running_node, step, team
 
 from oracle.disputes.commitments import longest_asked
 from oracle.engines.answer_types import Verdict, choice_type, typed_prompt
@@ -96,6 +96,10 @@ LIES = {
 }
 
 
+SHOWN = {"a row that is none": "the answer's output is none that the prompt's type allows"}
+"""What a lie's story says; of others, what two logits prove."""
+
+
 async def lied_to(earth: World, nodes: Any, prompt: bytes) -> int:
     """A request that falls to the first node, answered."""
     for n in range(60):
@@ -128,6 +132,12 @@ async def test_lie_about_a_verdict__is_found_by_a_watcher_and_loses(earth, tmp_p
         request = await lied_to(earth, [first, watcher], choice(engine))
         await drive(earth, [first, watcher], lambda: any(wrong(watcher)), blocks=50)
         (found,) = wrong(watcher)
+        await drive(earth, [first, watcher], lambda: "AnswerRuled" in earth.steps(request), blocks=250)
+    (killed,) = games(earth, "AnswerKilled")
+    assert killed["rewardWei"] == ETHER * 3 // 10
+    assert SHOWN.get(lie, "proves the choice, its margin or its witness wrong") in shown(
+        earth, tmp_path, f"{request:#066x}"
+    )
     told = json.loads(command(earth, tmp_path, *verifying(store, request), "--turn", "0", status=3).stdout)
     assert told["verdict"] == "wrong"
     assert "the model:" in found["reason"] or "the model gives" in found["reason"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from oracle.chain.services import GameTerms
 from oracle.disputes import reading, token_referee
-from oracle.disputes.answer_referee import said_tokens
+from oracle.disputes.answer_referee import named_tokens
 from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
@@ -154,7 +154,7 @@ class Moves:
             prompt = matter.engine.tokenize(matter.record.prompt)
             typed = self._claim(matter).answer_type(len(prompt))
             if typed is not None:
-                said = said_tokens(typed, matter.posted.output) or ()
+                said = named_tokens(typed, matter.posted.output) or ()
                 self._owned[matter.key] = reading.own_tokens(prompt, said, [0] * len(said), count)
                 return self._owned[matter.key]
             params = replace(params, max_tokens=min(count, params.max_tokens))
