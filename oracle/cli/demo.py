@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from oracle.demo.run import Model, play
+from oracle.demo.cast import Model
+from oracle.demo.run import play
 
 
 def demo(

@@ -230,7 +230,8 @@ def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, seconds: float) ->
         console.print(f"{what:<12} didyma {command}{where}", markup=False)
 
     console.print(f"\n[bold green]Ready[/] after {seconds:.0f} s. In another shell:")
-    hint("Ask it:", 'ask "The soup was cold."')
+    hint("Ask it:", 'ask "The soup was cold." --choice positive --choice negative')
+    hint("In words:", 'ask "Simon lives in Portland. Where does Simon live?"')
     if mode is devnet.Mode.TEE:
         hint("In private:", 'ask --private "The soup was cold."')
         hint("Its keys:", "tee status")

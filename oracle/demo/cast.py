@@ -1,12 +1,14 @@
-"""Who plays in the demo: nodes, a watcher and a bribed node, each a daemon of its own; and why one does not play."""
+"""Who plays in the demo: nodes, a watcher and a bribed node, each a daemon; with which model; why one does not play."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from oracle.client import devnet
 from oracle.client.devnodes import NodeProcess
 from oracle.ids import ServiceId
+from oracle.models.shipped import SHIPPED_MODEL, SMOLLM2
 
 LIAR = ("-m", "oracle.demo.liar")
 """What a bribed node runs."""
@@ -16,8 +18,31 @@ BRIBED = f"The food at the {PAID_FOR} was awful."
 """One of them."""
 
 
+REVIEW = "The soup was cold and the waiter was rude."
+
+
 class DidNotHappen(Exception):
     """A step of the demo failed."""
+
+
+class Model(StrEnum):
+    """What the nodes run."""
+
+    TINY = "didyma-tiny"
+    SMOLLM2 = "smollm2"
+
+    @property
+    def description(self) -> Path:
+        return SHIPPED_MODEL if self is Model.TINY else SMOLLM2
+
+    @property
+    def question(self) -> str:
+        return REVIEW if self is Model.TINY else "What is the capital of France?"
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What may answer it."""
+        return ("positive", "negative") if self is Model.TINY else ("Paris", "London", "Rome")
 
 
 @dataclass(frozen=True)

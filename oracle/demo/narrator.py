@@ -1,6 +1,6 @@
 """Tells what happens on a local chain: one line a transaction, with when, who, what it did, and its gas."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -12,6 +12,7 @@ from web3.exceptions import Web3Exception
 from web3.types import TxData, TxReceipt
 
 from oracle.chain.units import ETHER
+from oracle.engines.answer_types import MARGIN_BITS, Verdict
 
 COLOURS = {"Ada": "green", "Ben": "green", "Cleo": "green", "Dan": "green", "Mallory": "red", "Wanda": "cyan"}
 RULINGS = ("right", "wrong", "neither")
@@ -27,8 +28,8 @@ SENTENCES: Mapping[str, str] = {
     "suspend": "has seat {seat} drawn no more: it cannot cover a bond",
     "exit": "leaves seat {seat}",
     # requests
-    "ask": "asks the dapp: {prompt}",
-    "askText": "asks the dapp: {text}",
+    "ask": "asks the dapp: {text}",
+    "close": "tells the dapp that nobody answered",
     "request": "asks: {prompt}",
     "finalize": "closes it: final; the node is paid, the dapp called back",
     "leaveCallbacks": "closes it: final; the node is paid, and leaves the callback to others",
@@ -86,6 +87,8 @@ class Narrator:
         self.contracts: dict[str, Contract] = {}
         self.texts: dict[bytes, str] = {}
         """What to say of prompts and outputs that are no text."""
+        self.words: Sequence[str] = ()
+        """What verdicts choose from."""
         self._w3 = w3
         self._console = console
         self._next_block = 1
@@ -160,7 +163,16 @@ class Narrator:
 
     def _said(self, text: bytes) -> str:
         """A prompt or an output, for people."""
+        verdict = Verdict.of(text)
+        if verdict is not None and verdict.index < len(
+            self.words
+        ):  # control characters, which no text here begins with
+            return self.verdict(verdict.index, verdict.margin)
         return self.texts[text] if text in self.texts else repr(text.decode("utf-8", "replace").strip())
+
+    def verdict(self, choice: int, margin: int) -> str:
+        """For people. margin: with MARGIN_BITS."""
+        return f"{self.words[choice]!r}, by {margin / (1 << MARGIN_BITS):.1f} logits"
 
     def _event(self, receipt: TxReceipt, name: str) -> Mapping[str, Any]:
         """The first event of this name that any known contract emitted in the transaction."""

@@ -1,11 +1,11 @@
 """The whole oracle on a local chain, told as one story, with real transactions and real inference.
 
-A dapp's request is answered with a bond, and final when its window has passed. A bribed node lies; a watcher runs the
-question again and challenges; the dispute game narrows the lie down to one number, which a contract computes, and the
-bond moves. Keys inside a TEE (of software) answer at once, and in private. A request that nobody answers is refunded.
-With `--panel`, a panel judges a lie, too. At the end the demo shows what everybody gained and lost, which adds up to
-zero. A step that does not happen is an error that says why. With a model that people use, the dapp's question is all:
-it takes a node longer.
+A dapp asks for one of a few words; the answer comes with a bond, and is final when its window has passed. A bribed
+node lies; a watcher runs the question again and challenges; the dispute game narrows the lie down to one number,
+which a contract computes, and the bond moves. Keys inside a TEE (of software) answer at once, and in private. A
+request that nobody answers is refunded. With `--panel`, a panel judges a lie, too. At the end the demo shows what
+everybody gained and lost, which adds up to zero. A step that does not happen is an error that says why. With a model
+that people use, the dapp's question is all: it takes a node longer.
 """
 
 import contextlib
@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from hexbytes import HexBytes
@@ -27,25 +26,30 @@ from web3 import Web3
 from oracle.chain.requests import Request
 from oracle.chain.units import BURN, ETHER, GWEI
 from oracle.client import OracleClient, Step, devnet, story
+from oracle.client.choices import Choices
 from oracle.client.private import question, readers
 from oracle.demo import ledger
-from oracle.demo.cast import BRIBED, LIAR, DidNotHappen, Player, Role, explain, start
+from oracle.demo.cast import BRIBED, LIAR, REVIEW, DidNotHappen, Model, Player, Role, explain, start
 from oracle.demo.drawing import draw
 from oracle.demo.ledger import Party
 from oracle.demo.narrator import Narrator
+from oracle.engines.answer_types import MARGIN_BITS, Verdict
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.errors import OracleError, Refused
 from oracle.ids import RequestId, ServiceId
 from oracle.models.manifest import Manifest
-from oracle.models.shipped import SHIPPED_MODEL, SMOLLM2
+from oracle.models.shipped import SHIPPED_MODEL
+from oracle.models.store import ModelStore
 
-REVIEW = "The soup was cold and the waiter was rude."
 SECRET = "My own soup was cold."
 READY_SECONDS, SCENE_SECONDS, STOP_SECONDS = 180, 240, 60
 MOST_DRAWS = 500
 LATER_TURNS = 3  # that must not be the liar's too, so that an honest node is next
 CALLBACK_GAS, CALLBACK_GAS_PRICE = 60_000, 2 * GWEI
+LEAST_MARGIN = 1 << MARGIN_BITS
+"""Of the dapp: a word that wins by less than a logit is unknown to it."""
+UNKNOWN = 255  # of `VerdictConsumer`
 COLUMNS = 100
 ADA, BEN, CLEO, DAN, MALLORY, WANDA = (
     devnet.NodePlan(name, number) for number, name in enumerate(("Ada", "Ben", "Cleo", "Dan", "Mallory", "Wanda"))
@@ -66,21 +70,6 @@ class Asked:
 
     id: RequestId
     block: int
-
-
-class Model(StrEnum):
-    """What the nodes run."""
-
-    TINY = "didyma-tiny"
-    SMOLLM2 = "smollm2"
-
-    @property
-    def description(self) -> Path:
-        return SHIPPED_MODEL if self is Model.TINY else SMOLLM2
-
-    @property
-    def question(self) -> str:
-        return REVIEW if self is Model.TINY else "What is the capital of France?"
 
 
 class Demo:
@@ -116,8 +105,10 @@ class Demo:
                 plain = devnet.add_model(self.models, SHIPPED_MODEL)
                 self.voted = self._open(plain, devnet.Mode.PANEL, ADA, BEN, CLEO, DAN, MALLORY)
                 services.append(self.voted)
-            arguments = (self.user.oracle.address, self.judged.id, self.deployer.address)
-            self.dapp = self.deployer.deploy("Correspondent", *arguments)
+            file = ModelStore(self.models).file(self.model).path
+            self.choices = Choices.of(self.kind.words, self.model, file)
+            asks = (self.judged.id, self.choices.type_bytes, LEAST_MARGIN)
+            self.dapp = self.deployer.deploy("Critic", self.user.oracle.address, *asks, self.deployer.address)
             self._name_everybody()
         count, gas = self.narrator.skip()
         rows.add_row("chain", "Anvil on this machine, under the rules of mainnet, a block a second")
@@ -163,6 +154,7 @@ class Demo:
     def _name_everybody(self) -> None:
         user, deployer = self.user, self.deployer
         self.narrator = Narrator(self.w3, self.console)
+        self.narrator.words = self.choices.words
         names = self.narrator.names
         names |= {deployer.address: "the deployer", user.address: "the user", BURN: "burnt"}
         self.parties = [Party("the user and the dapp", (user.address, self.dapp.address))]
@@ -212,15 +204,12 @@ class Demo:
     # -- the story -------------------------------------------------------------------------------------------------
 
     def answered(self) -> None:
-        self._scene("A dapp asks; a node answers with a bond; nobody objects, and the answer is final")
+        self._scene(f"A dapp asks: {' or '.join(self.choices.words)}? A node answers with a bond; nobody objects")
         asked = self._ask_dapp(self.kind.question, ADA)
         steps = self._follow(asked)
         self._expect(steps, "AnswerPosted", "RequestFinalized")
         self.first_answer = time.time()
-        output = bytes(_last(steps, "AnswerPosted").args["output"])
-        if self.dapp.functions.answerHash(asked.id).call() != Web3.keccak(output):
-            raise DidNotHappen("the dapp did not store the answer's hash")
-        self.narrator.say("the dapp", f"was called back, and keeps the hash of {output.decode().strip()!r}")
+        self._heard(asked, _last(steps, "AnswerPosted"))
 
     def attested(self) -> None:
         self._scene("A node answers from inside a TEE: final at once")
@@ -248,8 +237,10 @@ class Demo:
 
     def proven(self) -> None:
         self._scene("Mallory lies; Wanda runs the question again; a contract computes who is right")
-        steps = self._follow(self._ask_dapp(BRIBED, MALLORY))
+        asked = self._ask_dapp(BRIBED, MALLORY)
+        steps = self._follow(asked)
         self._liar_lost(steps)
+        self._heard(asked, _last(steps, "AnswerPosted"))
         for game in story.games(self.user, steps[0].args["requestId"]):
             self.console.print(draw(self.user, game, self.model, self.narrator.names))
             return
@@ -258,6 +249,14 @@ class Demo:
     def voted_down(self) -> None:
         self._scene("Mallory lies where llama.cpp answers; a panel of three runs it again and votes")
         self._liar_lost(self._follow(self._ask(self.voted, self._prompt(BRIBED), turn=MALLORY)))
+
+    def _heard(self, asked: Asked, answer: Step) -> None:
+        """The dapp heard what the answer says."""
+        verdict = Verdict.of(bytes(answer.args["output"]))
+        heard, choice, margin = self.dapp.functions.verdictOf(asked.id).call()
+        if verdict is None or not heard or (choice, margin) != (verdict.index, verdict.margin):
+            raise DidNotHappen(f"the dapp heard choice {choice} by {margin}, not {verdict}")
+        self.narrator.say("the dapp", f"hears {self.narrator.verdict(choice, margin)}")
 
     def _liar_lost(self, steps: Sequence[Step]) -> None:
         self._expect(steps, "AnswerPosted", "AnswerDisputed", "AnswerRuled", "AnswerPosted", "RequestFinalized")
@@ -268,7 +267,7 @@ class Demo:
             raise DidNotHappen("the rejected answer became final")
 
     def refunded(self) -> None:
-        self._scene("All nodes go home; a request that nobody answers is refunded")
+        self._scene("All nodes go home; a request that nobody answers is refunded, and the dapp hears so")
         for player in self.players:
             player.process.terminate()
         for player in self.players:
@@ -291,6 +290,11 @@ class Demo:
         self._expect(self.user.steps(asked.id, asked.block), "RequestRefunded")
         if credit.call() <= before:
             raise DidNotHappen("the payer got nothing back")
+        self.user.send(self.dapp.functions.close(asked.id))
+        self.narrator.catch_up()
+        if self.dapp.functions.verdictOf(asked.id).call() != [True, UNKNOWN, 0]:
+            raise DidNotHappen("the dapp did not hear that its question is over")
+        self.narrator.say("the dapp", "hears: unknown")
         missed = self.user.oracle.events.TurnMissed().get_logs(
             from_block=asked.block, argument_filters={"requestId": asked.id}
         )
@@ -324,9 +328,9 @@ class Demo:
         words = text.encode()
         self.narrator.texts[words] = text
         deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
-        params = (16, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline, 0, False)
-        price = self.dapp.functions.price(len(text_prompt(words)), params).call({"from": self.user.address})
-        sent = self.dapp.functions.askText(words, params)
+        params = (self.choices.least_tokens, 0, 0, CALLBACK_GAS, CALLBACK_GAS_PRICE, deadline, 0, False)
+        price = self.dapp.functions.price(len(words), params).call({"from": self.user.address})
+        sent = self.dapp.functions.ask(words, params)
         return self._drawn(lambda: sent.transact({"from": self.user.address, "value": price}), self.judged, turn)
 
     def _ask(

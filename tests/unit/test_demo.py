@@ -13,7 +13,7 @@ import pytest
 
 from oracle.chain.deployment import artifact
 from oracle.demo import run
-from oracle.demo.cast import DidNotHappen, Player, explain
+from oracle.demo.cast import DidNotHappen, Model, Player, explain
 from oracle.demo.ledger import Ledger, Row
 from oracle.demo.narrator import COMPUTED, SENTENCES
 
@@ -27,7 +27,7 @@ LOG = """\
 """
 
 
-@pytest.mark.parametrize("name", [*CONTRACTS, "Referee", "TokenReferee", "Correspondent"])
+@pytest.mark.parametrize("name", [*CONTRACTS, "Referee", "TokenReferee", "Critic"])
 def test_narrator__function_that_people_call__has_a_sentence(name):
     called = {
         entry["name"]
@@ -109,7 +109,7 @@ def test_refunded__node_does_not_stop__says_which(player, monkeypatch):
         def wait(self, seconds):
             raise subprocess.TimeoutExpired("node", seconds)
 
-    demo = run.Demo(None, Path(), None, 0, run.Model.TINY, panel=False)
+    demo = run.Demo(None, Path(), None, 0, Model.TINY, panel=False)
     demo.players = [replace(player(0, ""), process=Stubborn())]
     monkeypatch.setattr(demo, "_scene", lambda title: None)
     with pytest.raises(DidNotHappen, match="Ada did not stop within 60 s"):
