@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from e2e.network import Dev, dev, didyma, first_answer
-from rig.samples import BY_APE, samples
+from rig.samples import BY_APE, Sample, compiled, samples
 
 from oracle.client import devnet
 from oracle.client.choices import Choices
@@ -137,6 +137,22 @@ def test_python__block_of_a_page__runs_and_prints_what_the_page_says(names, samp
         assert [line.split()[0] for line in said.splitlines()[1:]] == AT_ONCE
 
 
+def members_of(lines: str) -> Sample:
+    """A contract that has what `didyma type council` prints."""
+    each = "\n".join(f"members[{number}] = {line};" for number, line in enumerate(lines.splitlines()))
+    code = f"""// SPDX-License-Identifier: MIT
+        pragma solidity ^0.8.30;
+        import {{Council}} from "didyma/contracts/examples/Council.sol";
+        import {{ServiceId}} from "didyma/contracts/interfaces/Ids.sol";
+        contract Members {{
+            function made() external pure returns (Council.Member[] memory members) {{
+                members = new Council.Member[]({len(lines.splitlines())});
+                {each}
+            }}
+        }}"""
+    return Sample(Path("Members.sol"), 1, "solidity", code)
+
+
 def test_council__of_three_services__has_a_member_for_each(network, tmp_path):
     """The last test here: the network then has several services."""
     client = network.client()
@@ -157,6 +173,7 @@ def test_council__of_three_services__has_a_member_for_each(network, tmp_path):
     assert done.stdout.splitlines() == [
         f'Council.Member(ServiceId.wrap({service}), hex"{made.type_bytes.hex()}", 98304, 1)' for service in services
     ], done.stderr
+    assert "Members" in compiled([members_of(done.stdout)])
     told = json.loads(council("--weight", "3", "--weight", "2", "--weight", "2", "--json").stdout)
     assert [(member["weight"], member["minimum_margin"]) for member in told["members"]] == [(3, 0), (2, 0), (2, 0)]
     assert told["least_max_tokens"] == made.least_tokens
