@@ -53,10 +53,11 @@ def test_operators__log_lines_and_messages_it_quotes__are_in_the_code():
 
 
 LOOPS = ["loop_100b", "loop_1kb", "loop_100b_first_refund", "finalize_batch50_each"]
+VERDICTS = ["verdict_loop_100b", "council_3", "council_5"]
 TEE = [f"tee_{name}" for name in ("loop_100b", "loop_100b_stored", "register", "admit", "tcb_info", "qe_identity")]
 
 
-@pytest.mark.parametrize("key", [*LOOPS, *TEE])
+@pytest.mark.parametrize("key", [*LOOPS, *VERDICTS, *TEE])
 def test_benchmarks__gas__is_the_measured(key):
     gas = json.loads((ROOT / "gas.json").read_text())[key]
     assert f"| {gas / 1000:.1f} k |" in BENCHMARKS
