@@ -24,7 +24,8 @@ contract Council is VerdictConsumer {
     /// @param quorum weight that decides: more than any one member's, and more than half of all.
     /// @param arbiter says what no service could.
     /// @param answerSeconds deadline of a request, counted from its posting; all services must allow it.
-    /// @param patienceSeconds how long the members are waited for, and then the stronger service.
+    /// @param patienceSeconds how long the members are waited for, and then the stronger service: more than `answerSeconds`, a
+    /// window and a dispute take, or whoever delays an honest answer sends the question on.
     /// @param treasury gets what the oracle refunds for tokens not used.
     struct Rules {
         uint8 quorum;
