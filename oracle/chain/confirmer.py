@@ -216,6 +216,7 @@ class Confirmer:
         with self._journal.write() as tx:
             outbox = Outbox(tx, self.address)
             outbox.set_nonce(row.nonce, nonce_state, head.number)
+            outbox.set_cost(row.nonce, receipt.gas_used, receipt.fee_wei, head.timestamp)
             if known is not None:
                 changed = {"tx_hash": receipt.tx_hash, "mined_block": receipt.block_number, "reason": reason}
                 outbox.set_intent(known.intent.key, state, **changed)
@@ -270,6 +271,7 @@ class Confirmer:
         with self._journal.write() as tx:
             outbox = Outbox(tx, self.address)
             outbox.set_nonce(row.nonce, "open", head.number)
+            outbox.forget_cost(row.nonce)
             attempts = outbox.attempts(row.nonce)
             if attempts:
                 outbox.restart(attempts[-1].hash, head.number)

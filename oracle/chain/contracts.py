@@ -35,6 +35,8 @@ ORACLE_EVENTS = (
     "RequestRefunded",
     "RequestCancelled",
     "TurnMissed",
+    "SeatFined",
+    "Deposited",
 )
 PANEL_EVENTS = (
     "CaseOpened",
@@ -49,6 +51,8 @@ PANEL_EVENTS = (
 GAME_EVENTS = (
     "GameOpened",
     "TokensOpened",
+    "PositionPicked",
+    "Picked",
     "ListOpened",
     "ValuesOpened",
     "GameEnded",

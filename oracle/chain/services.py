@@ -9,6 +9,7 @@ from eth_abi.abi import decode, encode
 from eth_typing import ChecksumAddress
 from web3 import Web3
 
+from oracle.chain.requests import Ruling
 from oracle.chain.units import NOBODY
 from oracle.ids import ModelId
 
@@ -33,6 +34,13 @@ class PanelTerms:
     panel_size: int
     tolerance: int
     """Fixed point, 16 fraction bits; see `LlamaEngine.check`. 0: equality, which the exact engine alone can keep."""
+
+    def paid_to_challenger_wei(self, ruling: Ruling, votes: int, answer_bond_wei: int) -> int:
+        """What `PanelArbiter` pays the challenger in the end, its own bond included."""
+        fees_wei = votes * self.vote_fee_wei
+        if ruling is Ruling.REJECTED:
+            return self.challenge_bond_wei + answer_bond_wei // 2 - fees_wei
+        return self.challenge_bond_wei - (fees_wei - fees_wei // 2) if ruling is Ruling.ANNULLED else 0
 
     @property
     def exact(self) -> bool:

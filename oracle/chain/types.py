@@ -80,6 +80,8 @@ class Receipt:
     succeeded: bool
     gas_used: int
     logs: tuple[Log, ...]
+    fee_wei: int = 0
+    """What the sender paid for it: gas at its price, and what a rollup charges for its data."""
 
 
 MOST_QUANTITY = 2**256 - 1
@@ -166,11 +168,13 @@ def parse_logs(value: Any) -> tuple[Log, ...]:
 def parse_receipt(value: Any) -> Receipt:
     """Raises ValueError or KeyError."""
     v = _mapping(value)
+    gas_used, price_wei = parse_int(v["gasUsed"]), parse_int(v.get("effectiveGasPrice") or "0x0")
     return Receipt(
         tx_hash=parse_bytes(v["transactionHash"], 32),
         block_number=parse_int(v["blockNumber"]),
         block_hash=parse_bytes(v["blockHash"], 32),
         succeeded=parse_int(v["status"]) == 1,
-        gas_used=parse_int(v["gasUsed"]),
+        gas_used=gas_used,
         logs=parse_logs(v["logs"]),
+        fee_wei=gas_used * price_wei + parse_int(v.get("l1Fee") or "0x0"),
     )

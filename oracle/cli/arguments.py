@@ -1,6 +1,7 @@
 """Reads what people type: ids, addresses, amounts."""
 
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -13,6 +14,9 @@ from oracle.ids import RequestId, ServiceId
 
 MOST_WEI = 1 << 128
 MOST_SHOWN = 80
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", help="Settings file (TOML); $DIDYMA_CONFIG by default.")
+]
 ServiceArgument = Annotated[str, typer.Argument(help="The service's id.")]
 
 

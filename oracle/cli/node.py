@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Coroutine
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -11,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from oracle.api.process import run as run_node
-from oracle.chain.units import ETHER
-from oracle.cli.arguments import bytes32
+from oracle.cli import earnings
+from oracle.cli.arguments import ConfigOption, bytes32
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, dev_deployment
 from oracle.cli.keys import create_keystore
 from oracle.cli.report import BlocksBar, JsonOption, print_json, progress, reported
@@ -22,16 +21,11 @@ from oracle.node import logs
 from oracle.node.operator import check as checks
 from oracle.node.operator import manual
 from oracle.node.operator.settings_file import Choices, write
-from oracle.node.records import SeatRecord
 from oracle.node.settings import load
 
 app = typer.Typer(help="Run a node: answer, watch, judge.", no_args_is_help=True)
 console = Console()
 T = TypeVar("T")
-
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="Settings file (TOML); $DIDYMA_CONFIG by default.")
-]
 
 
 @app.command()
@@ -149,34 +143,7 @@ def jobs(
         console.print(table)
 
 
-@app.command()
-def report(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """What each of the node's seats has done, earned and lost."""
-    with reported():
-        seats = manual.own_seats(load(config))
-        if as_json:
-            print_json([_seat(seat) for seat in seats])
-            return
-        table = Table("service", "seat", "operator", "state", "answered", "missed", "rejected", "earned", "lost, ether")
-        for seat in seats:
-            t = seat.tally
-            table.add_row(
-                "0x" + seat.service.hex()[:8],
-                str(seat.seat),
-                seat.operator,
-                seat.state,
-                str(t.answered),
-                str(t.missed),
-                str(t.rejected),
-                f"{t.earned_wei / ETHER:.6f}",
-                f"{t.lost_wei / ETHER:.6f}",
-            )
-        console.print(table)
-
-
-def _seat(seat: SeatRecord) -> dict[str, Any]:
-    who = {"service": seat.service, "seat": seat.seat, "operator": seat.operator, "state": seat.state}
-    return who | asdict(seat.tally)
+app.command("report")(earnings.report)
 
 
 @app.command()

@@ -4,8 +4,8 @@ What the numbers are called follows from the model's registered architecture; va
 says. Whoever tells a story needs no model file.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from web3 import Web3
@@ -15,20 +15,14 @@ from oracle.chain.requests import Answer, game_case_id
 from oracle.chain.units import ETHER
 from oracle.client import gains, refuted
 from oracle.client.client import OracleClient, asked
-from oracle.disputes import commitments, graph
+from oracle.disputes import commitments
 from oracle.disputes.game import Game, Stage, numbers
-from oracle.disputes.graph import Operator
-from oracle.disputes.inputs import rounds
+from oracle.disputes.telling import Place, sentence
 from oracle.engines.exact.architecture import Architecture
 from oracle.errors import Refused
 from oracle.ids import CaseId, GameId, RequestId, ServiceId
-from oracle.merkle.tokens import BELOW, ENTRIES
 
-SHOWN_NUMBERS = 6
-PART = ENTRIES << BELOW  # tokens that are shown at once
 BAR, BRANCH = "│   ", "├── "
-Args = Mapping[str, Any]
-"""Of an event."""
 
 
 @dataclass(frozen=True)
@@ -52,17 +46,6 @@ class Opened:
     request: RequestId
     challenger: str
     positions: int
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a game stands."""
-
-    positions: int
-    step: int = 0
-    operator: Operator | None = None
-    level: int = 0
-    index: int = 0
 
 
 def games(client: OracleClient, wanted: int) -> list[Opened]:
@@ -104,18 +87,15 @@ def drawn(client: OracleClient, opened: Opened, names: Mapping[str, str] | None 
 def tell(client: OracleClient, opened: Opened) -> Iterator[Line]:
     """Every step of a game so far, in order."""
     a = _architecture(client, opened.request)
-    place = _Place(opened.positions)
+    place = Place.opened(opened.positions)
     depth = 0
     for log in case_logs(client, opened.case):
         event, args = log["event"], log["args"]
         if args["gameId"] != opened.game and event != "AnswerKilled":
             continue
-        if event == "PositionPicked":
-            place = replace(place, positions=args["positions"], index=0)
-        elif event == "Picked":
-            place = _picked(a, place, Stage(args["stage"]), args["child"])
-            depth += 1
-        text = _end(client, args, place, log) if event == "GameEnded" else SENTENCES[event](args, place, a)
+        place = place.after(event, args, a)
+        depth += event == "Picked"
+        text = _end(client, args, place, log) if event == "GameEnded" else sentence(event, args, place, a)
         if event == "AnswerKilled" and (shown := refuted.reason(client, log)):
             text = f"shows that {shown}, and {text}"
         tx = client.w3.eth.get_transaction(log["transactionHash"])
@@ -147,71 +127,6 @@ def _architecture(client: OracleClient, request: RequestId) -> Architecture:
     return commitments.shape(client.manifest(terms["model"]).architecture)
 
 
-def _picked(a: Architecture, place: _Place, stage: Stage, child: int) -> _Place:
-    if stage is Stage.TOKENS or not place.positions:  # the tokens, or more of them
-        return replace(place, index=child)
-    if stage is Stage.STEPS:
-        return replace(place, step=child)
-    if stage is Stage.OPERATORS:
-        operator = graph.operators(a, place.step, place.positions)[child]
-        return replace(place, operator=operator, level=operator.depth)
-    down = rounds(place.level)[0]
-    return replace(place, level=place.level - down, index=place.index << down | child)
-
-
-def _shown_list(args: Args, place: _Place, a: Architecture) -> str:
-    if place.operator is not None:
-        of = f"nodes of {place.operator.name}"
-    else:
-        of = "roots, one a step" if len(args["nodes"]) == graph.steps(a) else "roots, one an operator"
-    return f"shows {len(args['nodes'])} {of}"
-
-
-def _shown_values(args: Args, place: _Place, a: Architecture) -> str:
-    if not place.positions:
-        return f"shows these tokens, {len(args['values'])} bytes"
-    shown = [] if place.operator is None else list(numbers(place.operator, bytes(args["values"])))
-    start = ", ".join(str(number) for number in shown[:SHOWN_NUMBERS])
-    return f"shows {len(shown)} numbers: {start}{', …' if len(shown) > SHOWN_NUMBERS else ''}"
-
-
-SENTENCES: Mapping[str, Callable[[Args, _Place, Architecture], str]] = {
-    "GameOpened": lambda args, place, a: (
-        f"challenges the token after {args['positions']}" if args["positions"] else "challenges unknown tokens"
-    ),
-    "TokensOpened": lambda args, place, a: (
-        f"shows {len(args['nodes'])} nodes of the tree over its tokens, {args['promptCount']} of them the prompt's"
-    ),
-    "PositionPicked": lambda args, place, a: f"disagrees first about the token after {args['positions']}",
-    "ListOpened": _shown_list,
-    "Picked": lambda args, place, a: f"disagrees first at {_where(place, a)}",
-    "ValuesOpened": _shown_values,
-    "AnswerKilled": lambda args, place, a: (
-        f"has the answer rejected; {args['rewardWei'] / ETHER:g} ether of its bond to {args['prover']}"
-    ),
-    "GameSettled": lambda args, place, a: f"settles with a share of {args['shareWei'] / ETHER:g} ether",
-}
-
-
-def _where(place: _Place, a: Architecture) -> str:
-    if not place.positions:
-        return f"tokens {place.index * PART} to {(place.index + 1) * PART - 1}"
-    step = {0: "the embedding", a.layers + 1: "the end"}.get(place.step, f"layer {place.step - 1}")
-    if place.operator is None:
-        return f"step {place.step}, {step}"
-    first, last = place.index << place.level, ((place.index + 1) << place.level) - 1
-    if place.level == place.operator.depth:
-        return f"{place.operator.name}, {place.operator.rows} x {place.operator.columns} numbers"
-    return f"leaves {first} to {last} of {place.operator.name}" if last > first else _leaf(place.operator, first)
-
-
-def _leaf(operator: Operator, index: int) -> str:
-    row, chunk = operator.row_and_chunk(index)
-    start = chunk * operator.leaf_numbers
-    last = min(start + operator.leaf_numbers, operator.columns) - 1
-    return f"row {row}, numbers {start} to {last} of {operator.name}"
-
-
 ENDS = {
     "timeout": "ends the game: the node was silent",
     "proveChoice": "proves that token {better} was to be chosen",
@@ -225,7 +140,7 @@ def _proving(client: OracleClient) -> tuple[Contract, ...]:
     return client.game, client.referee, client.token_referee, client.answer_referee
 
 
-def _end(client: OracleClient, args: Mapping[str, Any], place: _Place, log: Any) -> str:
+def _end(client: OracleClient, args: Mapping[str, Any], place: Place, log: Any) -> str:
     if not args["challengerWon"]:
         return f"ends the game: the challenger was silent; {args['toNodeWei'] / ETHER:g} ether to the node"
     tx = client.w3.eth.get_transaction(log["transactionHash"])

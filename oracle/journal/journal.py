@@ -158,6 +158,11 @@ class Tx:
             query = query.where(jobs.c.state.in_(states))
         return [_job(row) for row in self.connection.execute(query)]
 
+    def jobs_below(self, prefix: str) -> list[Job]:
+        """Jobs whose keys begin so, by key. prefix: ends with a colon."""
+        query = sa.select(jobs).where(jobs.c.key >= prefix, jobs.c.key < prefix[:-1] + ";").order_by(jobs.c.key)
+        return [_job(row) for row in self.connection.execute(query)]
+
     # -- meta ----------------------------------------------------------------------------------------------------
 
     def get(self, name: str) -> str | None:

@@ -45,6 +45,8 @@ class Intent:
     """A dispute move: goes first, may use the reserve and the ballast's space."""
     gas_limit: int | None = None
     """None: estimated, with a margin."""
+    service: bytes | None = None
+    """The id of the service that it is about; None if it is about several, or none."""
 
     @property
     def digest(self) -> bytes:
@@ -128,6 +130,7 @@ class Outbox:
             "urgent": intent.urgent,
             "gas_limit": intent.gas_limit,
             "digest": intent.digest,
+            "service": intent.service,
             "planned_at": planned_at,
             "state": "planned",
             "reason": "",
@@ -271,6 +274,18 @@ class Outbox:
         where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
         self._db.execute(sa.update(nonces).where(*where).values(state=state, seen_at=seen_at))
 
+    def set_cost(self, nonce: int, gas_used: int, fee_wei: int, seen_at: int) -> None:
+        """Notes what the transaction of a nonce cost. seen_at: Unix seconds of the head; the first one stays."""
+        where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
+        paid_at = sa.func.coalesce(nonces.c.paid_at, seen_at)
+        values = {"gas_used": gas_used, "fee_wei": fee_wei, "paid_at": paid_at}
+        self._db.execute(sa.update(nonces).where(*where).values(**values))
+
+    def forget_cost(self, nonce: int) -> None:
+        """Takes `set_cost` back: a reorganisation threw the transaction out."""
+        where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
+        self._db.execute(sa.update(nonces).where(*where).values(gas_used=None, fee_wei=None, paid_at=None))
+
     # -- attempts ------------------------------------------------------------------------------------------------
 
     def add_attempt(self, attempt: Attempt) -> None:
@@ -311,6 +326,7 @@ def _intent(row: sa.Row[Any]) -> IntentRow:
         deadline=row.deadline,
         urgent=row.urgent,
         gas_limit=row.gas_limit,
+        service=row.service,
     )
     if intent.digest != row.digest:
         raise JournalCorrupt(f"the intent {row.key} is damaged")

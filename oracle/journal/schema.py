@@ -74,6 +74,7 @@ jobs = sa.Table(
     sa.Column("block", sa.Integer, comment="that brought the job; null if no block did"),
     sa.Column("updated_block", sa.Integer, comment="last block that changed the job"),
     sa.Index("jobs_by_state", "state", "kind"),
+    sa.Index("jobs_by_kind", "kind"),
 )
 
 undo = sa.Table(
@@ -98,6 +99,7 @@ intents = sa.Table(
     sa.Column("urgent", sa.Boolean, nullable=False),
     sa.Column("gas_limit", sa.Integer),
     sa.Column("digest", sa.LargeBinary, nullable=False),
+    sa.Column("service", sa.LargeBinary, comment="that it is about; null if it is about several, or none"),
     sa.Column("planned_at", sa.Integer, nullable=False),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("reason", sa.String, nullable=False, default=""),
@@ -115,6 +117,9 @@ nonces = sa.Table(
     sa.Column("key", sa.String, comment="the intent it serves; null for a filled gap"),
     sa.Column("state", sa.String, nullable=False),
     sa.Column("seen_at", sa.Integer, nullable=False, comment="highest head at which the state was seen"),
+    sa.Column("gas_used", sa.Integer, comment="of the mined transaction; null until its receipt is read"),
+    sa.Column("fee_wei", Wei, comment="that it paid for gas"),
+    sa.Column("paid_at", sa.Integer, comment="Unix seconds of the head at which it was first seen mined"),
     sa.Index("nonces_by_state", "signer", "state"),
     comment="contiguous for each signer; rows are never deleted",
 )
@@ -142,7 +147,27 @@ def _first(connection: Connection) -> None:
     metadata.create_all(connection)
 
 
+def _second(connection: Connection) -> None:
+    """What transactions cost and are about. What comes from events is read again, since more of it is kept."""
+    known = {name: {column["name"] for column in sa.inspect(connection).get_columns(name)} for name in SECOND}
+    for table, columns in SECOND.items():
+        for column, kind in columns.items():
+            if column not in known[table]:  # `_first` makes a new file's tables as they are now
+                connection.exec_driver_sql(f"ALTER TABLE {table} ADD COLUMN {column} {kind}")
+    connection.exec_driver_sql("CREATE INDEX IF NOT EXISTS jobs_by_kind ON jobs (kind)")
+    told = ("service", "seat", "place", "request", "case", "game", "opening", "reward")
+    connection.execute(sa.delete(jobs).where(jobs.c.kind.in_(told)))
+    connection.execute(sa.delete(undo))
+    connection.execute(sa.delete(blocks))
+
+
+SECOND: Final = {
+    "intents": {"service": "BLOB"},
+    "nonces": {"gas_used": "INTEGER", "fee_wei": "VARCHAR", "paid_at": "INTEGER"},
+}
+"""Columns that the second schema adds, by table."""
+
 Migration = Callable[[Connection], None]
 
-MIGRATIONS: Final[Sequence[Migration]] = (_first,)
+MIGRATIONS: Final[Sequence[Migration]] = (_first, _second)
 """Number n brings a file from schema n to schema n + 1; an empty file has schema 0."""

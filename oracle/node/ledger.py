@@ -5,6 +5,7 @@ Events of services outside the allow-list are passed over. What a reorganisation
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,9 +17,10 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.requests import Answer, Request, Round, Ruling, Vote
 from oracle.chain.services import Terms
 from oracle.chain.types import Log
-from oracle.ids import CaseId, RequestId, ServiceId
+from oracle.ids import CaseId, GameId, RequestId, ServiceId
 from oracle.journal.journal import BlockRef, Tx
 from oracle.journal.schema import blocks, jobs, undo
+from oracle.node.history import book, keep_move
 from oracle.node.records import (
     CHAIN_KINDS,
     LIVE_CASE,
@@ -29,6 +31,7 @@ from oracle.node.records import (
     PlaceRecord,
     PostedAnswer,
     RequestRecord,
+    RewardRecord,
     SeatRecord,
     ServiceRecord,
     case_key,
@@ -54,17 +57,21 @@ class Ledger:
         self._services = frozenset(services)
         self._left: set[int] = set()
         """Requests whose callbacks are left in the block at hand: their outputs will be needed."""
-        self._tx_hash = b""
-        """Of the event at hand."""
+        self._events: Sequence[Event] = ()
+        """Of the transaction at hand."""
+        self._at = 0
+        """The event at hand, in `_events`."""
 
     def apply(self, tx: Tx, block: BlockRef, logs: Sequence[Log]) -> None:
         """The wanted events of one block, in order."""
         events = [event for event in map(self._contracts.event, logs) if event is not None]
         self._left = {event.args["requestId"] for event in events if event.name == "CallbackLeft"}
-        for event in events:
-            self._tx_hash = event.log.tx_hash
-            APPLY[event.name](self, tx, block, event.args)
-            self._say(event)
+        for _, together in groupby(events, lambda event: event.log.tx_hash):
+            self._events = list(together)
+            for at, event in enumerate(self._events):
+                self._at = at
+                APPLY[event.name](self, tx, block, event.args)
+                self._say(event)
 
     def rolled_back(self, tx: Tx, to: BlockRef, keys: Sequence[str]) -> None:
         """Nothing to add to what the journal has undone."""
@@ -106,6 +113,10 @@ class Ledger:
     def seat_left(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._change_seat(tx, block, e, state="left")
 
+    def seat_fined(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        if e["service"] in self._services:
+            self._book(tx, block, e["service"], e["seat"], fines_wei=e["amountWei"])
+
     def operator_changed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._change_seat(tx, block, e, operator=e["operator"])
 
@@ -139,6 +150,9 @@ class Ledger:
             posted = PostedAnswer(answer, e["operator"], output, len(output))
             self._put(tx, block, replace(record, state="answered", posted=posted, upheld=False))
             self._count(tx, block, record.request.service, answer.seat, answered=1)
+            missed = [event.args for event in self._events if event.name == "TurnMissed"]
+            late_wei = sum(args["penaltyWei"] for args in missed if args["requestId"] == record.id)
+            self._book(tx, block, record.request.service, answer.seat, fines_wei=late_wei)
 
     def answer_disputed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         record = self._request(tx, e["requestId"])
@@ -156,15 +170,19 @@ class Ledger:
         rejected = int(e["ruling"] == Ruling.REJECTED)
         next_round = Round(e["next"]["firstTurn"], e["next"]["startsAt"])
         self._put(tx, block, replace(record, state="open", posted=None, round=next_round))
-        self._count(tx, block, record.request.service, seat, rejected=rejected, lost_wei=lost)
+        self._count(tx, block, record.request.service, seat, rejected=rejected)
+        self._book(tx, block, record.request.service, seat, slashed_wei=lost)
 
     def request_finalized(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         record = self._request(tx, e["requestId"])
         if record is not None and record.posted is not None:
             is_left = e["requestId"] in self._left
             self._put(tx, block, record.left(block.timestamp) if is_left else record.closed("final"))
-            seat, paid = record.posted.answer.seat, e["paidWei"]
-            self._count(tx, block, record.request.service, seat, finalized=1, earned_wei=paid)
+            service, seat = record.request.service, record.posted.answer.seat
+            self._count(tx, block, service, seat, finalized=1)
+            self._book(tx, block, service, seat, fees_wei=e["paidWei"])
+            callback_wei = 0 if is_left else record.request.callback_wei
+            self._book(tx, block, service, e["finalizer"], callbacks_wei=callback_wei)
 
     def callback_failed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._close(tx, block, e, "undelivered")
@@ -176,6 +194,9 @@ class Ledger:
         self._close(tx, block, e, "undelivered")
 
     def callback_retried(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._request(tx, e["requestId"])
+        if record is not None and record.state == "left":
+            self._book(tx, block, record.request.service, e["by"], callbacks_wei=record.request.callback_wei)
         self._close(tx, block, e, "final")
 
     def request_refunded(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
@@ -187,7 +208,8 @@ class Ledger:
     def turn_missed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         record = self._request(tx, e["requestId"])
         if record is not None:
-            self._count(tx, block, record.request.service, e["seat"], missed=1, lost_wei=e["penaltyWei"])
+            self._count(tx, block, record.request.service, e["seat"], missed=1)
+            self._book(tx, block, record.request.service, e["seat"], fines_wei=e["penaltyWei"])
 
     def _close(self, tx: Tx, block: BlockRef, e: Mapping[str, Any], state: str) -> None:
         record = self._request(tx, e["requestId"])
@@ -238,7 +260,18 @@ class Ledger:
         self._change_case(tx, block, e, lambda case: {**changes, "votes": {**case.votes, **vote}})
 
     def case_decided(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
-        self._change_case(tx, block, e, lambda case: {"state": "decided", "ruling": Ruling(e["ruling"])})
+        ruling = Ruling(e["ruling"])
+        self._change_case(tx, block, e, lambda case: {"state": "decided", "ruling": ruling})
+        job = tx.job(case_key(e["caseId"]))
+        record = None if job is None else self._request(tx, CaseRecord.of(job).request)
+        if job is None or record is None:
+            return
+        case, service = CaseRecord.of(job), record.request.service
+        terms = self._service(tx, service).panel
+        for seat in case.votes:
+            self._book(tx, block, service, seat, votes_wei=terms.vote_fee_wei)
+        paid_wei = terms.paid_to_challenger_wei(ruling, len(case.votes), record.request.bond_wei)
+        self._book(tx, block, service, case.challenger, disputes_wei=paid_wei)
 
     def _change_case(
         self, tx: Tx, block: BlockRef, e: Mapping[str, Any], change: Callable[[CaseRecord], dict[str, Any]]
@@ -255,9 +288,27 @@ class Ledger:
     # -- games ---------------------------------------------------------------------------------------------------
 
     def game_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
-        if self._request(tx, e["requestId"]) is not None:
-            game = GameRecord(e["gameId"], "live", e["caseId"], RequestId(e["requestId"]), e["challenger"])
-            tx.put_job("game", game.key, game.state, game.payload(), block.number)
+        record = self._request(tx, e["requestId"])
+        if record is None or record.posted is None:
+            return
+        service, seat, case = record.request.service, record.posted.answer.seat, CaseId(e["caseId"])
+        live = [GameRecord.of(job) for job in tx.jobs("game", ("live",))]
+        against = [game for game in live if (game.service, game.seat) == (service, seat)]
+        terms = self._service(tx, service).game
+        game = GameRecord(
+            id=GameId(e["gameId"]),
+            state="live",
+            case=case,
+            request=record.id,
+            challenger=e["challenger"],
+            service=service,
+            seat=seat,
+            bond_wei=terms.price_wei(sum(game.case == case for game in against)),
+            node_seconds=terms.node_clock_seconds(len(against), len({game.case for game in against})),
+            opened_at=block.timestamp,
+        )
+        tx.put_job("game", game.key, game.state, game.payload(), block.number)
+        self._keep_move(tx, block, e)
 
     def tokens_opened(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         self._put_opening(tx, block, e, [e["promptCount"].to_bytes(32, "big"), *e["nodes"]])
@@ -272,19 +323,28 @@ class Ledger:
         job = tx.job(game_key(e["gameId"]))
         if job is not None:
             tx.put_job("game", job.key, "over", job.payload, block.number)
+            self._keep_move(tx, block, e)
 
     def answer_killed(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
         for job in tx.jobs("game", ("live",)):
             if job.payload["case"] == e["caseId"].hex():
                 tx.put_job("game", job.key, "stranded", job.payload, block.number)
+        self._keep_move(tx, block, e)
+        record = self._about(tx)
+        if record is not None:
+            self._book(tx, block, record.request.service, e["prover"], disputes_wei=e["rewardWei"])
 
     def reward_waits(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record = self._about(tx)
+        if record is None:
+            return
         payload = {
             "refuter": e["refuter"],
             "posted_at": e["postedAt"],
             "until": e["waitsUntil"],
             "amount_wei": e["amountWei"],
-            "made_by": self._tx_hash.hex(),
+            "made_by": self._events[self._at].log.tx_hash.hex(),
+            "service": record.request.service.hex(),
         }
         tx.put_job("reward", reward_key(e["caseId"]), "waits", payload, block.number)
 
@@ -293,10 +353,56 @@ class Ledger:
         if job is not None:
             tx.put_job("reward", job.key, "paid", job.payload, block.number)
 
+    def deposited(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        """What the dispute game and the contract of refutations pay. Others may deposit what they like."""
+        payers = (self._contracts.game, self._contracts.refutations)
+        if e["from"].lower() not in [each.address.lower() for each in payers if each is not None]:
+            return
+        before = self._events[self._at - 1] if self._at else None
+        if before is not None and before.name == "RewardPaid":
+            job = tx.job(reward_key(before.args["caseId"]))
+            service = None if job is None else RewardRecord.of(job).service
+        else:
+            record = self._about(tx)
+            service = None if record is None else record.request.service
+        if service is not None:
+            self._book(tx, block, service, e["account"], disputes_wei=e["amountWei"])
+
     def _put_opening(self, tx: Tx, block: BlockRef, e: Mapping[str, Any], nodes: Sequence[bytes]) -> None:
         if tx.job(game_key(e["gameId"])) is not None:
             payload = {"case": e["caseId"].hex(), "nodes": [node.hex() for node in nodes]}
             tx.put_job("opening", opening_key(e["place"]), "open", payload, block.number)
+            self._keep_move(tx, block, e)
+
+    def _keep_move(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
+        record, event = self._about(tx), self._events[self._at]
+        if record is not None:
+            at = {"block": block.number, "at": block.timestamp, "index": event.log.index}
+            keep_move(tx, record.id, event.name, e, tx_hash=event.log.tx_hash, **at)
+
+    def _about(self, tx: Tx) -> RequestRecord | None:
+        """The request of the event at hand: named by it, or by an event before it in the transaction, or after it."""
+        for event in (*reversed(self._events[: self._at + 1]), *self._events[self._at + 1 :]):
+            request = event.args.get("requestId")
+            if request is None and event.args.get("gameId"):
+                job = tx.job(game_key(event.args["gameId"]))
+                request = None if job is None else GameRecord.of(job).request
+            if request is not None:
+                return self._request(tx, request)
+        return None
+
+    # -- money ---------------------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _book(tx: Tx, block: BlockRef, service: ServiceId, who: int | str, **amounts: int) -> None:
+        book(tx, service, who, block=block.number, at=block.timestamp, **amounts)
+
+    @staticmethod
+    def _service(tx: Tx, service: ServiceId) -> ServiceRecord:
+        """Of the allow-list: its creation stands before all that is about it."""
+        job = tx.job(service_key(service))
+        assert job is not None
+        return ServiceRecord.of(job)
 
 
 APPLY: dict[str, Apply] = {
@@ -307,6 +413,7 @@ APPLY: dict[str, Apply] = {
     "SeatSuspended": Ledger.seat_suspended,
     "SeatLeaving": Ledger.seat_leaving,
     "SeatLeft": Ledger.seat_left,
+    "SeatFined": Ledger.seat_fined,
     "OperatorChanged": Ledger.operator_changed,
     "RequestPosted": Ledger.request_posted,
     "AnswerPosted": Ledger.answer_posted,
@@ -328,6 +435,8 @@ APPLY: dict[str, Apply] = {
     "CaseDecided": Ledger.case_decided,
     "GameOpened": Ledger.game_opened,
     "TokensOpened": Ledger.tokens_opened,
+    "PositionPicked": Ledger._keep_move,
+    "Picked": Ledger._keep_move,
     "ListOpened": Ledger.list_opened,
     "ValuesOpened": Ledger.values_opened,
     "GameEnded": Ledger.game_ended,
@@ -335,6 +444,7 @@ APPLY: dict[str, Apply] = {
     "AnswerKilled": Ledger.answer_killed,
     "RewardWaits": Ledger.reward_waits,
     "RewardPaid": Ledger.reward_paid,
+    "Deposited": Ledger.deposited,
 }
 
 _LOGGED = (
@@ -354,7 +464,7 @@ STAYS = {
     "game": LIVE_GAME,
     "reward": ("waits",),
 }
-"""States in which jobs are kept whatever is pruned; jobs of other kinds always are, openings with their games."""
+"""States in which jobs are kept whatever is pruned; jobs of other kinds always are, openings and moves with games."""
 
 
 def restart(tx: Tx) -> None:
@@ -367,14 +477,15 @@ def restart(tx: Tx) -> None:
 
 def digest(tx: Tx) -> bytes:
     """A hash over all that comes from events and is not over: equal for journals that have read the same chain equally
-    far, whatever `didyma node prune` has deleted. What closed requests earned and cost is in the seats' sums."""
+    far, whatever `didyma node prune` has deleted. What closed requests earned and cost is in the weeks' sums."""
     games = {str(job.payload["case"]) for job in tx.jobs("game", LIVE_GAME)}
     query = sa.select(jobs.c.key, jobs.c.kind, jobs.c.state, jobs.c.payload).where(jobs.c.kind.in_(CHAIN_KINDS))
     told = tx.connection.execute(query.order_by(jobs.c.key)).all()
     rows = [
         row
         for row in told
-        if row.state in STAYS.get(row.kind, (row.state,)) and (row.kind != "opening" or row.payload["case"] in games)
+        if row.state in STAYS.get(row.kind, (row.state,))
+        and (row.kind not in ("opening", "move") or row.payload["case"] in games)
     ]
     return keccak(repr([(row.key, row.state, sorted(row.payload.items())) for row in rows]).encode())
 

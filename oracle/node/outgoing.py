@@ -155,4 +155,5 @@ def _intent(step: _Step) -> Intent:
         value_wei=w.value_wei,
         deadline=w.deadline,
         urgent=w.urgent,
+        service=w.service,
     )

@@ -57,6 +57,7 @@ class Panels:
                 stake_wei=panel.absence_penalty_wei + panel.vote_fee_wei,
                 deadline=case.commit_ends_at + 1,
                 urgent=True,
+                service=record.request.service,
             )
 
     def _reveal(self, view: View, record: RequestRecord, case: CaseRecord, seat: int) -> Iterator[Wanted]:
@@ -73,6 +74,7 @@ class Panels:
                     deadline=self._reveal_ends_at(view, record, case) + 1,
                     urgent=True,
                     by_disputer=True,
+                    service=record.request.service,
                 )
 
     def _commitment(self, view: View, case: CaseRecord, seat: int, vote: Vote) -> bytes:
@@ -89,6 +91,7 @@ class Panels:
             stake_wei=view.services[record.request.service].panel.challenge_bond_wei,
             urgent=True,
             by_disputer=True,
+            service=record.request.service,
         )
 
     def _my_turn(self, view: View, record: RequestRecord, case: CaseRecord, *, since: int) -> bool:

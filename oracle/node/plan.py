@@ -7,8 +7,10 @@ from functools import cached_property
 from oracle.chain.requests import Request
 from oracle.chain.types import Block
 from oracle.ids import CaseId, RequestId, ServiceId
+from oracle.node.checks import Checks
 from oracle.node.records import (
     CaseRecord,
+    GameRecord,
     Judgement,
     Output,
     PlaceRecord,
@@ -64,6 +66,10 @@ class View:
     """By request and seed block hash."""
     verdicts: Mapping[tuple[RequestId, bytes], Judgement] = field(default_factory=dict)
     """By request and answer hash."""
+    checks: Mapping[ServiceId, Checks] = field(default_factory=dict)
+    """Of others' answers, by service."""
+    games: Sequence[GameRecord] = ()
+    """Dispute games that are not over."""
     batched: frozenset[tuple[RequestId, bytes]] = frozenset()
     """Request and answer hash of what a finalizing transaction on its way covers."""
     solvent: bool = True
@@ -141,6 +147,8 @@ class Wanted:
     by_disputer: bool = False
     once: bool = False
     """Never to be tried again after it reverted on the chain."""
+    service: ServiceId | None = None
+    """The service that it is about; None if it is about several, or none."""
     covers: tuple[tuple[RequestId, bytes], ...] = ()
     """Of a finalizing transaction: request and answer hash of each item."""
 

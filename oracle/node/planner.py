@@ -129,6 +129,7 @@ class Planner:
                 + view.services[request.service].terms.miss_penalty_wei,
                 deadline=min(record.round.ends_at(turn, request.turn_seconds), request.deadline + 1),
                 once=True,
+                service=request.service,
             )
 
     @staticmethod
@@ -147,7 +148,13 @@ class Planner:
         due = record.request.deadline + REFUND_PATIENCE + self._delay(record.request, min(own, default=0))
         if self._rules.refund_expired and own and view.head.timestamp > due:
             data = self._oracle.encode("refund", record.request.words)
-            yield Wanted(f"refund:{record.id:064x}", self._oracle.address, data, record.request.fee_wei)
+            yield Wanted(
+                f"refund:{record.id:064x}",
+                self._oracle.address,
+                data,
+                record.request.fee_wei,
+                service=record.request.service,
+            )
 
     # -- answered: watch, finalize ---------------------------------------------------------------------------------
 
@@ -170,6 +177,7 @@ class Planner:
                 deadline=posted.answer.closes_at + 1,
                 urgent=True,
                 by_disputer=True,
+                service=record.request.service,
             )
 
     def challenge_due(self, view: View, record: RequestRecord, posted: PostedAnswer) -> int:
@@ -216,6 +224,7 @@ class Planner:
                     to=self._oracle.address,
                     data=self._oracle.encode("retryCallback", item, request.callback_gas),
                     stake_wei=request.callback_wei,
+                    service=request.service,
                 )
 
     def _batches(self, view: View, ready: Sequence[RequestRecord], how: str) -> Iterator[Wanted]:
@@ -245,6 +254,7 @@ class Planner:
     def _finalize(self, batch: Sequence[RequestRecord], how: str) -> Wanted:
         items = [(r.request.words, posted_in(r).answer.words, posted_in(r).output) for r in batch]
         covers = tuple((record.id, posted_in(record).answer.hash) for record in batch)
+        services = {record.request.service for record in batch}
         name = keccak(b"".join(request.to_bytes(32, "big") + answer for request, answer in covers))
         return Wanted(
             key=f"{how}:{name.hex()}",
@@ -254,6 +264,7 @@ class Planner:
                 r.request.bond_wei + r.request.fee_wei + (r.request.callback_wei if how == "finalize" else 0)
                 for r in batch
             ),
+            service=services.pop() if len(services) == 1 else None,
             covers=covers,
         )
 
@@ -268,6 +279,7 @@ class Planner:
                     to=self._oracle.address,
                     data=self._oracle.encode("activate", seat.service, seat.seat),
                     stake_wei=view.services[seat.service].terms.seat_wei,
+                    service=seat.service,
                 )
 
     def _delay(self, request: Request, seat: int | None) -> int:

@@ -44,15 +44,16 @@ def over(tx: Tx, finality: int, older_than: int | None = None) -> list[str]:
     found = [job.key for job in tx.jobs("request", OVER_REQUEST) if _request_of(job.key) in gone]
     found += [job.key for job in (*cases, *games) if _about(job) in gone]
     found += [job.key for job in tx.jobs("opening") if job.payload["case"] in disputes]
+    found += [key for key in _keys(tx, "move") if _request_of_move(key) in gone]
     found += [job.key for job in tx.jobs("reward", ("paid",)) if not _is_young(job, last)]
-    return found + [key for key in _findings(tx) if finding_of(key)[0] in gone]
+    return found + [key for key in _keys(tx, "output", "verdict", "batch") if finding_of(key)[0] in gone]
 
 
 def counts(keys: list[str]) -> dict[str, int]:
     """How many of each kind."""
     by_kind = Counter(key.partition(":")[0] for key in keys)
     findings = sum(by_kind[kind] for kind in ("output", "verdict", "batch"))
-    kinds = {f"{kind}s": by_kind[kind] for kind in ("request", "case", "game", "opening", "reward")}
+    kinds = {f"{kind}s": by_kind[kind] for kind in ("request", "case", "game", "opening", "move", "reward")}
     return kinds | {"findings": findings}
 
 
@@ -67,9 +68,8 @@ def _requests(tx: Tx, at: BlockRef, last: int, *, whenever: bool) -> Iterator[Re
             yield record.id
 
 
-def _findings(tx: Tx) -> list[str]:
-    query = sa.select(jobs.c.key).where(jobs.c.kind.in_(("output", "verdict", "batch")))
-    return list(tx.connection.execute(query).scalars())
+def _keys(tx: Tx, *kinds: str) -> list[str]:
+    return list(tx.connection.execute(sa.select(jobs.c.key).where(jobs.c.kind.in_(kinds))).scalars())
 
 
 def _is_young(job: Job, last: int) -> bool:
@@ -79,6 +79,10 @@ def _is_young(job: Job, last: int) -> bool:
 def _about(job: Job) -> RequestId:
     """The request of a case or a game."""
     return RequestId(int(job.payload["request"], 16))
+
+
+def _request_of_move(key: str) -> RequestId:
+    return RequestId(int(key.split(":")[1], 16))
 
 
 def _request_of(key: str) -> RequestId:

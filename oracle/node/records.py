@@ -13,7 +13,7 @@ from oracle.chain.services import GameTerms, PanelTerms, Terms
 from oracle.ids import CaseId, GameId, RequestId, ServiceId
 from oracle.journal.journal import Job
 
-CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening", "reward")
+CHAIN_KINDS = ("service", "seat", "place", "request", "case", "game", "opening", "reward", "move", "week")
 LIVE_REQUEST = ("open", "answered", "disputed")
 CLOSED_REQUEST = ("final", "undelivered", "left", "refunded", "cancelled")
 OVER_REQUEST = ("final", "undelivered", "refunded", "cancelled")
@@ -184,6 +184,7 @@ class RewardRecord:
     amount_wei: int
     made_by: bytes
     """Hash of the transaction that refuted."""
+    service: ServiceId
 
     @classmethod
     def of(cls, job: Job) -> "RewardRecord":
@@ -195,6 +196,7 @@ class RewardRecord:
             p["until"],
             p["amount_wei"],
             bytes.fromhex(p["made_by"]),
+            ServiceId(bytes.fromhex(p["service"])),
         )
 
 
@@ -207,31 +209,58 @@ class GameRecord:
     case: CaseId
     request: RequestId
     challenger: str
+    service: ServiceId
+    seat: int
+    """That gave the answer."""
+    bond_wei: int
+    """The challenger's."""
+    node_seconds: int
+    """The answerer's clock when the game began; the challenger's is the service's."""
+    opened_at: int
+    """Unix time in seconds."""
 
     @property
     def key(self) -> str:
         return game_key(self.id)
 
     def payload(self) -> dict[str, Any]:
-        return {"case": self.case.hex(), "request": f"{self.request:064x}", "challenger": self.challenger}
+        return {
+            "case": self.case.hex(),
+            "request": f"{self.request:064x}",
+            "challenger": self.challenger,
+            "service": self.service.hex(),
+            "seat": self.seat,
+            "bond_wei": str(self.bond_wei),
+            "node_seconds": self.node_seconds,
+            "opened_at": self.opened_at,
+        }
 
     @classmethod
     def of(cls, job: Job) -> "GameRecord":
         p = job.payload
         game, case = GameId(int(job.key.removeprefix("game:"), 16)), CaseId(bytes.fromhex(p["case"]))
-        return cls(game, job.state, case, RequestId(int(p["request"], 16)), p["challenger"])
+        return cls(
+            game,
+            job.state,
+            case,
+            RequestId(int(p["request"], 16)),
+            p["challenger"],
+            ServiceId(bytes.fromhex(p["service"])),
+            p["seat"],
+            int(p["bond_wei"]),
+            p["node_seconds"],
+            p["opened_at"],
+        )
 
 
 @dataclass(frozen=True)
 class Tally:
-    """What a seat has done and earned since it was taken. Amounts in wei."""
+    """What a seat has done since it was taken. What it earned and lost is in `history.WeekRecord`."""
 
     answered: int = 0
     missed: int = 0
     finalized: int = 0
     rejected: int = 0
-    earned_wei: int = 0
-    lost_wei: int = 0
 
     def plus(self, **changes: int) -> "Tally":
         return replace(self, **{name: getattr(self, name) + change for name, change in changes.items()})
@@ -259,14 +288,14 @@ class SeatRecord:
         return self.state in ("active", "suspended", "leaving")
 
     def payload(self) -> dict[str, Any]:
-        tally = {name: str(value) for name, value in vars(self.tally).items()}
+        tally = dict(vars(self.tally))
         return {"owner": self.owner, "operator": self.operator, "ready_at": self.ready_at, "tally": tally}
 
     @classmethod
     def of(cls, job: Job) -> "SeatRecord":
         p = job.payload
         _, service, seat = job.key.split(":")
-        tally = Tally(**{name: int(value) for name, value in p["tally"].items()})
+        tally = Tally(**p["tally"])
         return cls(
             ServiceId(bytes.fromhex(service)), int(seat), job.state, p["owner"], p["operator"], p["ready_at"], tally
         )

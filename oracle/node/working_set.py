@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from oracle.ids import CaseId, RequestId, ServiceId
 from oracle.journal.journal import Job, Journal, Tx
+from oracle.node.checks import Checks, service_of_checks
 from oracle.node.findings import finding_of
 from oracle.node.records import (
     LIVE_CASE,
@@ -72,6 +73,7 @@ class WorkingSet:
         self._places = _Kind("place", None, PlaceRecord.of)
         self._games = _Kind("game", LIVE_GAME, GameRecord.of)
         self._rewards = _Kind("reward", ("waits",), RewardRecord.of)
+        self._checks = _Kind("checks", None, lambda job: (service_of_checks(job.key), Checks.of(job)))
         kinds: Sequence[_Kind[Any]] = [value for value in vars(self).values() if isinstance(value, _Kind)]
         self._kinds: Mapping[str, _Kind[Any]] = {kind.kind: kind for kind in kinds}
         self._is_loaded = False
@@ -122,6 +124,11 @@ class WorkingSet:
     def batches(self) -> dict[tuple[RequestId, bytes], str]:
         """By request and answer hash: the key of the finalizing transaction it went into, whatever became of it."""
         return dict(self._batches.records())
+
+    @property
+    def checks(self) -> dict[ServiceId, Checks]:
+        """By service."""
+        return dict(self._checks.records())
 
     @property
     def cases(self) -> dict[RequestId, CaseRecord]:

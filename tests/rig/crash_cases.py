@@ -173,7 +173,7 @@ def migrated(_chain: Anvil, folder: Path) -> None:
     with journal.read() as tx:
         assert tx.connection.execute(sa.text("SELECT key, colour FROM jobs")).all() == [("watch:1", "blue")]
     journal.close()
-    backup = Journal(folder / "journal.sqlite.schema1.bak", IDENTITY, ballast_bytes=0)
+    backup = Journal(folder / "journal.sqlite.schema2.bak", IDENTITY, ballast_bytes=0)
     with backup.read() as tx:
         assert tx.job("watch:1") is not None
     backup.close()

@@ -16,7 +16,7 @@ from rig.child import run_child
 from oracle.errors import AlreadyRunning, JournalCorrupt, JournalFull, JournalTooNew, WrongChain
 from oracle.journal.journal import BlockRef, Journal, Tx
 from oracle.journal.outbox import Intent, Outbox
-from oracle.journal.schema import MIGRATIONS
+from oracle.journal.schema import MIGRATIONS, SECOND, nonces
 
 IDENTITY = "31337:0xOracle"
 NODE = "0x" + "11" * 20
@@ -65,7 +65,7 @@ def test_open__other_chain_or_contract__is_refused(journal, tmp_path):
 
 def test_open__newer_schema__is_refused(tmp_path):
     open_at(tmp_path, migrations=(*MIGRATIONS, lambda _connection: None)).close()
-    with pytest.raises(JournalTooNew, match="has schema 2, this program knows 1"):
+    with pytest.raises(JournalTooNew, match="has schema 3, this program knows 2"):
         open_at(tmp_path)
 
 
@@ -109,11 +109,49 @@ def test_open__migration_fails__changes_nothing_and_keeps_a_backup(tmp_path):
 
     with pytest.raises(ZeroDivisionError):
         open_at(tmp_path, migrations=(*MIGRATIONS, half_done))
-    for file in ("j.sqlite", "j.sqlite.schema1.bak"):
+    for file in ("j.sqlite", "j.sqlite.schema2.bak"):
         again = Journal(tmp_path / file, IDENTITY, ballast_bytes=0)
         with again.read() as tx:
             assert tx.job("w") is not None
         again.close()
+
+
+def test_open__file_of_the_first_schema__keeps_what_was_signed_and_reads_the_chain_again(tmp_path):
+    """Columns are added, and what comes from events is forgotten, so that the follower reads more of them."""
+    journal = open_at(tmp_path, migrations=MIGRATIONS[:1])
+    with journal.write() as tx:
+        tx.add_block(ref(7))
+        for kind in ("request", "game", "verdict"):
+            tx.put_job(kind, f"{kind}:1", "open", {}, 7)
+        Outbox(tx, NODE).plan(Intent("a", "0x" + "22" * 20, b"x", 5), 1)
+        Outbox(tx, NODE).add_nonce(0, "a", 1)
+        for table, column in ((t, c) for t, columns in SECOND.items() for c in columns):
+            tx.connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")  # as it was then
+        tx.connection.exec_driver_sql("DROP INDEX jobs_by_kind")
+    journal.close()
+    again = open_at(tmp_path)
+    with again.write() as tx:
+        assert tx.cursor() is None
+        assert [job.key for job in tx.jobs()] == ["verdict:1"]
+        outbox = Outbox(tx, NODE)
+        assert (outbox.require("a").intent.service, outbox.nonces("open")[0].key) == (None, "a")
+        outbox.set_cost(0, 21_000, 10**30, 50)
+        outbox.set_cost(0, 21_000, 10**30, 60)
+        (paid,) = tx.connection.execute(sa.select(nonces.c.fee_wei, nonces.c.paid_at))
+        assert tuple(paid) == (10**30, 50)
+        outbox.forget_cost(0)
+        (paid,) = tx.connection.execute(sa.select(nonces.c.fee_wei, nonces.c.paid_at))
+        assert tuple(paid) == (None, None)
+    again.close()
+    assert (tmp_path / "j.sqlite.schema1.bak").exists()
+
+
+def test_jobs_below__prefix__those_alone_and_in_order(journal):
+    with journal.write() as tx:
+        for key in ("move:ab:2", "move:ab:1", "move:ac:1", "move:a:1", "moves"):
+            tx.put_job("move", key, "made", {}, None)
+    with journal.read() as tx:
+        assert [job.key for job in tx.jobs_below("move:ab:")] == ["move:ab:1", "move:ab:2"]
 
 
 def test_open__not_a_database__is_refused_with_one_instruction(tmp_path):

@@ -63,6 +63,7 @@ def hang(tx: Tx, request: RequestId, mark: str, *, game: str = "over", case: str
     tx.put_job("case", f"case:{dispute}", case, about, block)
     tx.put_job("game", f"game:{dispute}", game, {**about, "case": dispute}, block)
     tx.put_job("opening", f"opening:{dispute}", "open", {"case": dispute, "nodes": []}, OLD)
+    tx.put_job("move", f"move:{request:064x}:000000000009:000000", "made", {"case": dispute}, OLD)
     tx.put_job("reward", f"reward:{dispute}", "paid", {}, OLD)
     for key in (output_key, verdict_key, batch_key):
         tx.put_job(key.__name__.partition("_")[0], key(request, bytes(32)), "done", {}, None)
@@ -85,7 +86,15 @@ def test_prune__request_is_over__goes_with_all_that_hangs_on_it(journal, state):
         hang(tx, put(tx, 1, state), "a")
         tx.put_job("seat", "seat:00:0", "active", {}, OLD)
         tx.put_job("service", "service:00", "known", {}, OLD)
-    assert prune(journal) == {"requests": 1, "cases": 1, "games": 1, "openings": 1, "rewards": 1, "findings": 3}
+    assert prune(journal) == {
+        "requests": 1,
+        "cases": 1,
+        "games": 1,
+        "openings": 1,
+        "moves": 1,
+        "rewards": 1,
+        "findings": 3,
+    }
     with journal.read() as tx:
         assert told(tx) == [("seat:00:0", "active"), ("service:00", "known")]
 
@@ -193,7 +202,7 @@ def test_digest__does_not_see_what_is_pruned_and_sees_all_that_is_not_over(journ
         hang(tx, put(tx, 2, "left"), "b", game="live", case="voting")
         put(tx, 3, "open")
         tx.put_job("reward", "reward:" + "c" * 64, "waits", {}, OLD)
-        for kind in ("service", "seat", "place"):
+        for kind in ("service", "seat", "place", "week"):
             tx.put_job(kind, f"{kind}:00", "known", {"sum": 0}, OLD)
     before = digest()
     assert prune(journal)["requests"] == 1
@@ -243,7 +252,8 @@ def test_prune__command__says_what_it_would_do_does_it_and_says_so(settings, tmp
         assert done.exit_code == 0, done.output
         return done.output
 
-    assert run("--dry-run") == "would delete: 1 requests, 1 cases, 1 games, 1 openings, 1 rewards, 3 findings\n"
+    found = "1 requests, 1 cases, 1 games, 1 openings, 1 moves, 1 rewards, 3 findings"
+    assert run("--dry-run") == f"would delete: {found}\n"
     assert json.loads(run("--dry-run", "--json"))["findings"] == 3
     assert json.loads(run("--older-than", "64", "--json"))["deleted"] is True
     assert run() == "deleted: nothing\n"

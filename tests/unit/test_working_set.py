@@ -7,8 +7,9 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from oracle.ids import CaseId, GameId, RequestId, ServiceId
 from oracle.journal.journal import BlockRef, Journal
-from oracle.node.records import Judgement, verdict_key
+from oracle.node.records import GameRecord, Judgement, verdict_key
 from oracle.node.working_set import WorkingSet
 
 KINDS = ("requests", "verdicts", "games", "openings", "rewards")
@@ -37,7 +38,8 @@ def play(journal: Journal, block: int, step: tuple[object, ...]) -> None:
             with journal.write() as tx:
                 tx.put_job("verdict", key, "done", Judgement(correct, "").payload(), None)
         case ("game", int(number), str(state)):
-            payload = {"case": "00" * 32, "request": "00" * 32, "challenger": "0x"}
+            case_and_service = CaseId(bytes(32)), RequestId(0), "0x", ServiceId(bytes(32))
+            payload = GameRecord(GameId(number), state, *case_and_service, 0, 1, 60, 0).payload()
             with journal.write() as tx:
                 tx.put_job("game", f"game:{number:064x}", state, payload, block)
         case ("opening", int(place), str(case)):

@@ -48,6 +48,7 @@ class OpenGame:
     """challenger or answerer"""
     deadline: int | None
     """Unix time of this node's last moment to move; None if it is the other side's turn."""
+    request: RequestId
 
 
 class Litigant:
@@ -164,7 +165,7 @@ class Litigant:
         my_turn = defends if state.node_to_move else mine
         if state.stage not in (Stage.NONE, Stage.OVER):
             side = "challenger" if mine else "answerer"
-            self.open_games.append(OpenGame(side, state.deadline if my_turn else None))
+            self.open_games.append(OpenGame(side, state.deadline if my_turn else None, game.request))
         until = state.deadline - matter.game.clock_seconds // 2
         found: list[Wanted] = []
         for wanted in self._turn(view, binding, game.id, state, matter, my_turn=my_turn):
@@ -176,7 +177,8 @@ class Litigant:
         if state.stage in (Stage.NONE, Stage.OVER):
             return []
         data = binding.encode("settle", game.id)
-        return [self._wanted(f"settle:{game.id:x}", binding, data, view, state.bond_wei)]
+        wanted = self._wanted(f"settle:{game.id:x}", binding, data, view, state.bond_wei, service=game.service)
+        return [wanted]
 
     def _turn(
         self, view: View, binding: Binding, game: GameId, state: Game, matter: Matter, *, my_turn: bool
@@ -188,7 +190,8 @@ class Litigant:
         if view.head.timestamp > state.deadline:
             if not my_turn:
                 data = binding.encode("timeout", game, *matter.words)
-                yield self._wanted(f"timeout:{game:x}", binding, data, view, stake)
+                service = matter.record.request.service
+                yield self._wanted(f"timeout:{game:x}", binding, data, view, stake, service=service)
         elif my_turn and (state.node_to_move or state.place in matter.openings):
             side = "node" if state.node_to_move else f"{game:x}"  # one opening serves all games that come this way
             name = f"move:{state.place.hex()}:{side}"
@@ -196,8 +199,9 @@ class Litigant:
             move = self._searches.move(name, matter, search)
             if move is not None:
                 taking, data = self._encoded(binding, game, move)
-                defends = state.node_to_move
-                yield self._wanted(name, taking, data, view, stake, deadline=state.deadline, defends=defends)
+                service, defends = matter.record.request.service, state.node_to_move
+                deadline = state.deadline
+                yield self._wanted(name, taking, data, view, stake, deadline=deadline, service=service, defends=defends)
 
     # -- one answer ------------------------------------------------------------------------------------------------
 
@@ -253,7 +257,8 @@ class Litigant:
             taking, data = binding, binding.encode(move.function, *move.arguments)
         stake = record.request.bond_wei * 3 // 10
         key = f"{name}{move.function}"
-        wanted = self._wanted(key, taking, data, view, stake, deadline=closes_at + 1, value=price)
+        service = record.request.service
+        wanted = self._wanted(key, taking, data, view, stake, deadline=closes_at + 1, value=price, service=service)
         until = closes_at - record.request.window_seconds // 2
         return await self._hidden(view, wanted, matter, case, until, confirmed)
 
@@ -271,7 +276,8 @@ class Litigant:
         posted = int(await viewed(self._rpc, binding, "postedAt", digest, block=confirmed))
         if not posted:
             data = binding.encode("post", digest)
-            return [self._wanted(f"post:{digest.hex()}", binding, data, view, wanted.stake_wei, deadline=until)]
+            key, stake, service = f"post:{digest.hex()}", wanted.stake_wei, matter.record.request.service
+            return [self._wanted(key, binding, data, view, stake, deadline=until, service=service)]
         self._sealed[case] = (matter.record.id, posted, wanted)
         if view.head.number >= posted + WAIT_BLOCKS:
             return [wanted]
@@ -289,7 +295,8 @@ class Litigant:
             if reward.refuter.lower() == view.disputer.lower():
                 if not waits:
                     data = binding.encode("pay", reward.case)
-                    found.append(self._wanted(f"pay:{reward.case.hex()}", binding, data, view, reward.amount_wei))
+                    key, stake = f"pay:{reward.case.hex()}", reward.amount_wei
+                    found.append(self._wanted(key, binding, data, view, stake, service=reward.service))
             elif waits:
                 posted, refutation = await self._posted(view, binding, reward, at)
                 if 0 < posted < reward.posted_at:
@@ -308,7 +315,8 @@ class Litigant:
             data = await self._rpc.input_of(reward.made_by)
             digest = keccak(bytes.fromhex(view.disputer[2:]) + data)
             posted = int(await viewed(self._rpc, binding, "postedAt", digest, block=await self._block(at)))
-            self._copied[reward.case] = posted, self._wanted("", binding, data, view, reward.amount_wei)
+            copied = self._wanted("", binding, data, view, reward.amount_wei, service=reward.service)
+            self._copied[reward.case] = posted, copied
         return self._copied[reward.case]
 
     async def _matter(self, view: View, record: RequestRecord, openings: Openings) -> Matter | None:
@@ -371,6 +379,7 @@ class Litigant:
         *,
         deadline: int | None = None,
         value: int = 0,
+        service: ServiceId | None = None,
         defends: bool = False,
     ) -> Wanted:
         """defends: the operator's key must sign; else the dispute key does."""
@@ -383,6 +392,7 @@ class Litigant:
             deadline=None if deadline is None else deadline + 1,
             urgent=deadline is not None,
             by_disputer=not defends and view.operator != view.disputer,
+            service=service,
         )
 
 

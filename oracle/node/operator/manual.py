@@ -20,7 +20,7 @@ from oracle.journal.schema import intents
 from oracle.node import ledger, pruning
 from oracle.node.assembly import JOURNAL, bare_journal, load_signers, make_follower, make_rpc, open_journal
 from oracle.node.daemon import open_node
-from oracle.node.records import LIVE_CASE, LIVE_REQUEST, SeatRecord
+from oracle.node.records import LIVE_CASE, LIVE_REQUEST
 from oracle.node.settings import Settings
 
 WAIT_SECONDS = 300.0
@@ -80,14 +80,6 @@ def list_jobs(settings: Settings, state: str = "") -> list[dict[str, Any]]:
         for key, intent_state, block in tx.connection.execute(query):
             rows.append({"kind": "transaction", "key": key, "state": intent_state, "block": block})
     return rows
-
-
-def own_seats(settings: Settings) -> list[SeatRecord]:
-    """The seats of the operator's address; all seats of the services if the node runs dry without an address."""
-    with looking(settings) as tx:
-        operator = tx.get("operator")
-        seats = [SeatRecord.of(job) for job in tx.jobs("seat")]
-    return [seat for seat in seats if operator is None or seat.operator == operator]
 
 
 async def withdraw(settings: Settings, *, dry_run: bool) -> list[Withdrawal]:
