@@ -2,20 +2,31 @@
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from oracle.api.app import create_app
 from oracle.api.prompts import create_prompts_app
 from oracle.api.server import listen, serve_app
-from oracle.node.daemon import open_node
+from oracle.node.daemon import Node, open_node
 from oracle.node.engines import EngineFactory
 from oracle.node.settings import Settings
 
 
-async def serve(settings: Settings, engine_factory: EngineFactory | None = None) -> None:
-    """Opens the node and its servers, and works until SIGTERM or SIGINT. Raises Fatal errors."""
+async def serve(
+    settings: Settings,
+    engine_factory: EngineFactory | None = None,
+    beside: Callable[[Node], Coroutine[Any, Any, None]] | None = None,
+) -> None:
+    """Opens the node and its servers, and works until SIGTERM or SIGINT. Raises Fatal errors.
+
+    beside: runs as long as the node does, to show what it does.
+    """
     node = await open_node(settings, engine_factory)
     servers: list[asyncio.Task[None]] = []
     try:
+        if beside is not None:
+            servers.append(asyncio.create_task(beside(node)))
         if settings.api_port:
             listener = listen(settings.api_host, settings.api_port, "api_port or api_host")
             servers.append(asyncio.create_task(serve_app(create_app(node), listener)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee, types, verify
+from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee, types, verify, watch
 
 app = typer.Typer(
     help="Didyma: an on-chain AI oracle.",
@@ -44,4 +44,5 @@ app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
 app.command("quote")(payer.quote)
 app.command("verify")(verify.verify)
+app.command("watch")(watch.watch)
 app.command("withdraw")(payer.withdraw)

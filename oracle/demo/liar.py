@@ -71,6 +71,10 @@ class BribedEngine:
     def together(self) -> int:
         return self._inner.together
 
+    @property
+    def groups(self) -> list[int]:
+        return self._inner.groups
+
     def close(self) -> None:
         self._inner.close()
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import NewType, Protocol
+from typing import ClassVar, NewType, Protocol
 
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.errors import PromptTooLong
@@ -177,6 +177,10 @@ class Engine(Protocol):
     def together(self) -> int:
         """Jobs that it takes at a time, from as many threads."""
 
+    @property
+    def groups(self) -> list[int]:
+        """Process groups of its workers, for their memory; none where there are no workers."""
+
     def close(self) -> None:
         """Ends its workers, after the jobs that are running."""
 
@@ -191,6 +195,7 @@ class InProcess:
     restarts = 0
     together = 1
     saturated = 0
+    groups: ClassVar[list[int]] = []
 
     def close(self) -> None:
         pass

@@ -195,6 +195,10 @@ class WorkerEngine:
         """The worker's process id, if it runs."""
         return self._process.pid if self._process is not None else None
 
+    @property
+    def groups(self) -> list[int]:
+        return [] if self.pid is None else [self.pid]
+
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         if len(prompt) > MAX_PROMPT_BYTES:
             raise errors.PromptTooLong(f"a prompt of {len(prompt)} bytes fits no model")

@@ -42,6 +42,10 @@ class WorkerPool:
         return sum(worker.together for worker in self.workers)
 
     @property
+    def groups(self) -> list[int]:
+        return [group for worker in self.workers for group in worker.groups]
+
+    @property
     def trouble(self) -> Trouble | None:
         """The trouble of the first worker that is in any."""
         return next((worker.trouble for worker in self.workers if worker.trouble is not None), None)

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import structlog
 
-from oracle.chain.contracts import Contracts, viewed
+from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.chain.fees import FeePolicy
 from oracle.chain.follower import Progress
@@ -22,7 +22,7 @@ from oracle.chain.keys import Signer
 from oracle.chain.promises import Promises, measured
 from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.chain.rpc import Rpc
-from oracle.chain.sender import Intent, Sender, SenderSettings
+from oracle.chain.sender import Sender, SenderSettings
 from oracle.chain.types import Block
 from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
@@ -30,15 +30,16 @@ from oracle.errors import NotForThisKey, ReorgedAway, SignerFailed, Transient
 from oracle.ids import RequestId, ServiceId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal
-from oracle.journal.outbox import LIVE, Outbox
 from oracle.models.store import ModelStore
 from oracle.node import secret
 from oracle.node.assembly import check_services, load_signers, make_enclave, make_follower, make_rpc, open_journal
+from oracle.node.budget import Budget
+from oracle.node.checks import count_late
 from oracle.node.clock import disagreement
 from oracle.node.doubts import Doubts
 from oracle.node.engines import EngineFactory, llama_engines, logged_progress
-from oracle.node.findings import forget_findings
 from oracle.node.games.litigant import Litigant, OpenGame
+from oracle.node.housekeeping import Housekeeping
 from oracle.node.outgoing import Outgoing
 from oracle.node.plan import Rules, View, Wanted
 from oracle.node.planner import Planner
@@ -90,6 +91,9 @@ class Node:
         self._operator = self._sender(operator)
         self._disputer = self._operator if disputer is None else self._sender(disputer)
         self.outgoing = Outgoing(journal, self._operator, self._disputer)
+        if self._operator.address != NOBODY:
+            with journal.write() as tx:  # whose reports are made from the journal
+                tx.set("operator", self._operator.address)
         self._planner = Planner(
             contracts,
             Rules(
@@ -119,10 +123,11 @@ class Node:
             clock=clock,
         )
         self.vigil = Vigil(clock, contracts.plays)
+        self.models = ModelStore(settings.models)
         self._litigant = Litigant(
             contracts,
             rpc,
-            ModelStore(settings.models),
+            self.models,
             self.workshop.engine,
             self._wake.set,
             settings.threads,
@@ -130,6 +135,8 @@ class Node:
         self.enclave = enclave
         self._seeds: dict[int, Block] = {}
         self._done: bytes | None = None  # hash of the head that the last complete round was about
+        self._budget = Budget(journal, settings.bond_budget_wei)
+        self._house = Housekeeping(settings, contracts, rpc, journal, self.status)
         self._kept_house_at = 0
 
     # -- for whoever runs it -------------------------------------------------------------------------------------
@@ -212,17 +219,19 @@ class Node:
         if await self._learn_seeds(view, progress):
             view = self._view(head)
         self.status.view = view
-        self.vigil.look(view, self._planner.watched(view))
+        count_late(self.journal, self.vigil.look(view, self._planner.watched(view)))
         attested = await self._attest(view, progress.cursor)
         plan = self._planner.plan(self._attested(view))
         if not self._stop.is_set():
             self.workshop.offer(plan.work, view.services)
         wanted = [*plan.wanted, *await self._litigate(view, progress.cursor), *attested]
+        wanted = self._budget.kept(wanted, view, progress.cursor.number)
         self.outgoing.enter(wanted, head, self._litigant.undecided, self._working.batches)
         crashpoint("after_wanted")
         await self._send(head)
         if self._is_housekeeping(head):
-            await self._keep_house(head)
+            await self._house.keep(self.outgoing.senders, view)
+            self._kept_house_at = head.number
         self._done = head.hash
 
     def troubles(self) -> list[str]:
@@ -258,7 +267,10 @@ class Node:
 
     def warnings(self) -> list[str]:
         """What somebody should look at, though the node does its work."""
-        return [self.status.clock] if self.status.clock else []
+        found = [self.status.clock] if self.status.clock else []
+        if self._budget.refused:
+            found.append(f"{len(self._budget.refused)} challenges are not sent: bond_budget_wei is used up")
+        return found
 
     def service_troubles(self) -> list[tuple[bytes, Trouble]]:
         """Why services are not answered or watched as they should be."""
@@ -283,10 +295,8 @@ class Node:
                 sender.reorganised()
 
     def _compare_clocks(self, head: Block) -> None:
-        was, self.status.clock = (
-            self.status.clock,
-            disagreement(self._wall(), head.timestamp, self.settings.poll_seconds),
-        )
+        was = self.status.clock
+        self.status.clock = disagreement(self._wall(), head.timestamp, self.settings.poll_seconds)
         if self.status.clock and not was:
             log.warning("clocks disagree", reason=self.status.clock)
 
@@ -322,6 +332,8 @@ class Node:
             seeds=self._seeds,
             outputs=now.outputs,
             verdicts=now.verdicts,
+            checks=now.checks,
+            games=now.games,
             batched=frozenset(self.outgoing.covered(now.batches)),
             solvent=report is None or not self.settings.can_sign or report.balance_wei > self.settings.reserve_wei,
             sampled=self._sampled,
@@ -397,27 +409,6 @@ class Node:
     def _is_housekeeping(self, head: Block) -> bool:
         return head.number - self._kept_house_at >= HOUSEKEEPING_BLOCKS or not self._kept_house_at
 
-    async def _keep_house(self, head: Block) -> None:
-        """Now and then: withdraw credit, forget findings about requests closed for good."""
-        for sender in self.outgoing.senders:
-            await self._withdraw(sender, head)
-        with self.journal.write() as tx:
-            forget_findings(tx, head.number - self.settings.finality)
-        self._kept_house_at = head.number
-
-    async def _withdraw(self, sender: Sender, head: Block) -> None:
-        oracle = self.contracts.oracle
-        credit = int(await viewed(self.rpc, oracle, "credit", sender.address, block=head))
-        self.status.credit_wei[sender.address] = credit
-        if self.settings.withdraw_to is None or credit < max(self.settings.withdraw_above_wei, 1):
-            return
-        with self.journal.write() as tx:
-            rows = Outbox(tx, sender.address).intents(*LIVE)
-            if not any(row.intent.key.startswith("withdraw:") for row in rows):
-                data = oracle.encode("withdraw", self.settings.withdraw_to, credit)
-                key = f"withdraw:{sender.address}:{head.number}"
-                sender.plan(tx, Intent(key, oracle.address, data, stake_wei=credit), head.timestamp)
-
     # -- start and end -------------------------------------------------------------------------------------------
 
     async def _check_services(self) -> None:
@@ -474,10 +465,6 @@ async def open_node(settings: Settings, engine_factory: EngineFactory | None = N
     operator, disputer = await load_signers(settings)
     journal = open_journal(settings, deployment)
     node_secret: secret.Secret | None = None
-    address = settings.address if operator is None else operator.address
-    if address is not None:
-        with journal.write() as tx:
-            tx.set("operator", address)
     if operator is not None:
         try:
             node_secret = await secret.derive(operator, deployment.chain_id)

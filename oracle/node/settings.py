@@ -118,6 +118,8 @@ class Settings(BaseSettings):
     # -- money
     reserve_wei: Wei = 10**16
     """Balance that is kept for disputes: below it the node takes no turns."""
+    bond_budget_wei: Wei | None = None
+    """Most ether in bonds of this node's challenges at a time; no limit if it is not set."""
     withdraw_to: Address | None = None
     """The cold owner; credit of the node's keys goes there."""
     withdraw_above_wei: Wei = 10**17

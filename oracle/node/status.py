@@ -26,6 +26,8 @@ class Status:
     """Transactions mined that failed since the start, by key."""
     fee_cap_hits: dict[str, int] = field(default_factory=dict)
     credit_wei: dict[str, int] = field(default_factory=dict)
+    free_wei: dict[tuple[ServiceId, int], int] = field(default_factory=dict)
+    """Free balances of own seats, by service and seat, as of the last housekeeping."""
     broken: dict[ServiceId, str] = field(default_factory=dict)
     """By service: which of its terms this chain cannot keep."""
     trouble: str = ""

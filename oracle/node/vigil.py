@@ -5,6 +5,7 @@ that finds a lie. An answer went unwatched if its window closed before this node
 node found that it cannot tell. What opened and closed while the node was not running is not counted.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -45,8 +46,12 @@ class Vigil:
         self.unwatched = {LATE: 0, UNKNOWN: 0}
         """Answers since the start, by why."""
 
-    def look(self, view: View, watched: Iterable[Watched]) -> None:
-        """watched: the answers that this node means to judge at this head, judged or not."""
+    def look(self, view: View, watched: Iterable[Watched]) -> Counter[ServiceId]:
+        """Returns how many answers of each service went by unjudged since the last look.
+
+        watched: the answers that this node means to judge at this head, judged or not.
+        """
+        late: Counter[ServiceId] = Counter()
         due = {(record.id, posted.answer.hash): (record, posted) for record, posted in watched}
         for key, (record, _) in due.items():
             verdict = view.verdicts.get(key)
@@ -59,8 +64,10 @@ class Vigil:
             record, posted = self._pending[key]
             if view.head.timestamp >= posted.answer.closes_at and self._stood(view, key):
                 self._lapse(record, LATE, "its window closed before this node had judged it")
+                late[record.request.service] += 1
         self._pending = {key: both for key, both in due.items() if key not in view.verdicts}
         self._known_unknown &= due.keys()
+        return late
 
     def troubles(self, proven_at: Mapping[ServiceId, float]) -> dict[ServiceId, Trouble]:
         """Services whose answers go unwatched. proven_at: when their engines last proved themselves."""

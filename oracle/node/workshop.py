@@ -31,6 +31,7 @@ from oracle.ids import ServiceId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
 from oracle.node import wrong_answers
+from oracle.node.checks import count_checks
 from oracle.node.engines import EngineFactory
 from oracle.node.plan import Compute, Judge, priority
 from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
@@ -54,6 +55,18 @@ class Counters:
     """Kind and duration of finished jobs since the last scrape."""
     selfcheck_failures: int = 0
     wrong_answers: int = 0
+
+
+@dataclass
+class Done:
+    """What a service's engine has done since the start, for people."""
+
+    jobs: int = 0
+    tokens: int = 0
+    """Of answers computed and of answers checked."""
+    busy_seconds: float = 0.0
+    """In which it had a job in hand."""
+    busy_since: float = 0.0
 
 
 class Workshop:
@@ -94,6 +107,7 @@ class Workshop:
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=MOST_JOBS, thread_name_prefix="engine")
         self.counters = Counters()
+        self.done: defaultdict[ServiceId, Done] = defaultdict(Done)
 
     @property
     def running(self) -> list[str]:
@@ -103,6 +117,15 @@ class Workshop:
     def engine(self, service: ServiceId) -> Engine | None:
         """A service's engine, once it has proven itself."""
         return self._engines.get(service) if service in self.proofs else None
+
+    def busy_seconds(self, service: ServiceId) -> float:
+        """How long its engine has had a job in hand since the start, until now."""
+        done, now = self.done[service], self._clock()
+        return done.busy_seconds + (now - done.busy_since if self._busy.get(service) else 0.0)
+
+    def in_hand(self, service: ServiceId) -> tuple[int, int]:
+        """Jobs of a service that its engine works on, and that wait for it."""
+        return self._busy.get(service, 0), len(self._queues.get(service, ()))
 
     @property
     def troubles(self) -> dict[ServiceId, Trouble]:
@@ -146,6 +169,8 @@ class Workshop:
             item = queue.popleft()
             key = _key(item)
             if key not in self._running and self._not_before.get(key, 0) <= now:
+                if not self._busy.get(service):
+                    self.done[service].busy_since = now
                 self._busy[service] = self._busy.get(service, 0) + 1
                 self._running[key] = asyncio.create_task(self._run(item, engine, key))
 
@@ -197,6 +222,9 @@ class Workshop:
         finally:
             self._tell_of_limits(service, engine)
             self._busy[service] -= 1
+            self.done[service].jobs += 1
+            if not self._busy[service]:
+                self.done[service].busy_seconds += self._clock() - self.done[service].busy_since
             self._start(service)
             self._wake()
 
@@ -212,6 +240,7 @@ class Workshop:
             output = Output(refusal=f"{type(error).__name__}: {error}")
             log.warning("turn passed", request_id=_id(item), reason=output.refusal)
         crashpoint("after_engine")
+        self.done[record.request.service].tokens += output.token_count
         with self._journal.write() as tx:
             key = output_key(record.id, seed.hash)
             if tx.job(key) is None:  # the first output stands, whatever a repetition finds
@@ -219,8 +248,9 @@ class Workshop:
         crashpoint("after_output")
 
     async def _judge(self, engine: Engine, item: Judge) -> None:
-        record, posted = item.record, item.posted
+        record, posted, started = item.record, item.posted, self._clock()
         found = await self._in_thread(_placed, self._job(item), _judge, engine, item)
+        milliseconds = round(1000 * (self._clock() - started))
         fields = {"request_id": _id(item), "turn": posted.answer.turn, "operator": posted.operator}
         if found.correct is False:
             self.counters.wrong_answers += 1
@@ -237,6 +267,8 @@ class Workshop:
         judgement = Judgement(found.correct, found.reason)
         with self._journal.write() as tx:
             tx.put_job("verdict", verdict_key(record.id, posted.answer.hash), state, judgement.payload(), None)
+            count_checks(tx, record.request.service, **{state: 1, "milliseconds": milliseconds})
+        self.done[record.request.service].tokens += posted.answer.token_count
         crashpoint("after_verdict")
 
     def _tell_of_limits(self, service: ServiceId, engine: Engine) -> None:

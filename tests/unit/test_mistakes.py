@@ -132,6 +132,7 @@ LINES: dict[str, list[str]] = {
     "type council": ["yes", "no", "--service", ID],
     "type choice": ["yes", "no", "--model", "0xab"],
     "verify": [ID],
+    "watch": [ID],
     "withdraw": [ADDRESS],
 }
 """Arguments that are right as far as they go."""
@@ -383,6 +384,8 @@ WORDS = {
     "grace_cap": ["-1", "much"],
     "id_": ["", "hello"],
     "older_than": ["0", "-1", "old"],
+    "weeks": ["0", "521", "all"],
+    "budget": ["-1", "much", "nan"],
     "seat": ["-1", "65536", "one"],
     "prompt": ["", " \n"],
     "words": ["", "yes"],
@@ -421,6 +424,7 @@ for _parameter, _words in WORDS.items():
 
 
 HARMLESS = {
+    "as_csv": "a switch",
     "as_json": "a switch",
     "dry_run": "a switch",
     "dev": "a switch",
