@@ -1,29 +1,36 @@
-"""The node's HTTP API: health, metrics, jobs, one request, a page. Read-only; nothing signs through HTTP.
+"""The node's HTTP API: health, metrics, jobs, one request, the dashboard. Read-only; nothing signs through HTTP.
 
-Everything but the details of one request comes from memory, so a stalled chain or a busy journal does not stall a
-scrape.
+What a scrape asks for comes from memory, so a stalled chain or a busy journal does not stall it. What comes from the
+journal is read in threads, beside the loop.
 """
 
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
 from typing import Annotated, Any
 
 import sqlalchemy as sa
 from fastapi import FastAPI, HTTPException, Path, Query, Response
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, StreamingResponse
 
+from oracle.api import pages
+from oracle.api.files import FILES
 from oracle.api.guard import Guard
+from oracle.api.live import MOST_STREAMS, Live
 from oracle.api.models import CaseOut, JobsOut, Readiness, Refusal, RequestDetail, RequestOut, TransactionOut
-from oracle.api.page import STYLE, page
 from oracle.api.scrape import Scraper
+from oracle.api.state import State
 from oracle.errors import Transient
 from oracle.ids import RequestId
 from oracle.journal.journal import Tx
 from oracle.journal.outbox import Outbox
 from oracle.journal.schema import intents
 from oracle.node.daemon import Node
-from oracle.node.records import CaseRecord, Judgement, RequestRecord, request_key, verdict_key
+from oracle.node.records import CLOSED_REQUEST, LIVE_REQUEST, Judgement, RequestRecord, request_key, verdict_key
 
 LOCAL_NAMES = ("127.0.0.1", "::1", "localhost")
 REQUEST_ID = r"^0x[0-9a-fA-F]{64}$"
+STATES = f"^({'|'.join((*LIVE_REQUEST, *CLOSED_REQUEST))})$"
 
 REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "The host name is not one of this node's."},
@@ -37,8 +44,9 @@ def create_app(node: Node) -> FastAPI:
     app = FastAPI(title="Didyma node", version="1", docs_url=None, redoc_url=None, responses=REFUSED)
     settings = node.settings
     token = None if settings.api_token is None else settings.api_token.get_secret_value()
-    app.add_middleware(Guard, hosts={*LOCAL_NAMES, settings.api_host, *settings.api_names}, token=token)
+    app.add_middleware(Guard, hosts={*LOCAL_NAMES, settings.api_host, *settings.api_names}, token=token, free=FILES)
     scraper = Scraper(node)
+    _add_pages(app, node)
 
     @app.get("/livez", summary="The process works")
     async def livez() -> dict[str, bool]:
@@ -74,28 +82,86 @@ def create_app(node: Node) -> FastAPI:
         },
     )
     def request(request_id: Annotated[str, Path(pattern=REQUEST_ID)]) -> RequestDetail:
-        try:
-            with node.journal.read() as tx:
-                found = detail(node, tx, RequestId(int(request_id, 16)))
-        except Transient as error:
-            raise HTTPException(503, str(error)) from error
-        if found is None:
-            raise HTTPException(404, "this node knows no such request")
-        return found
-
-    @app.get("/", summary="The operator's page", response_class=HTMLResponse)
-    async def operator_page() -> HTMLResponse:
-        return HTMLResponse(page(node, current_jobs(node, None, 50)))
-
-    @app.get("/style.css", include_in_schema=False)
-    async def style() -> Response:
-        return Response(STYLE, media_type="text/css")
+        with _reading(node) as tx:
+            return _known(detail(node, tx, RequestId(int(request_id, 16))))
 
     @app.exception_handler(405)
     async def only_reads(_request: object, _error: Exception) -> JSONResponse:
         return JSONResponse({"detail": "this API only reads"}, 405, {"allow": "GET"})
 
     return app
+
+
+def _add_pages(app: FastAPI, node: Node) -> None:
+    """What the dashboard asks for, and its files."""
+    live = Live(node, version("didyma"))
+    busy: dict[int | str, dict[str, Any]] = {503: {"model": Refusal, "description": "It cannot be read now."}}
+    unknown: dict[int | str, dict[str, Any]] = {404: {"model": Refusal, "description": "There is no such request."}}
+
+    @app.get("/view/state", summary="What the dashboard shows live")
+    async def now() -> State:
+        return live.state()
+
+    @app.get("/view/live", include_in_schema=False)  # it does not end, as tests of a schema expect
+    async def events() -> StreamingResponse:
+        if live.listeners >= MOST_STREAMS:
+            raise HTTPException(503, f"{MOST_STREAMS} pages are open already")
+        return StreamingResponse(live.stream(), media_type="text/event-stream")
+
+    @app.get("/view/requests", summary="History, the newest first", responses=busy)
+    def requests(
+        search: Annotated[str, Query(pattern=pages.SEARCH, description="Of a request, service or address.")] = "",
+        state: Annotated[str | None, Query(pattern=STATES, description="Only these.")] = None,
+        before: Annotated[int | None, Query(ge=1, lt=1 << 62, description="`next` of the page before.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> pages.History:
+        with _reading(node) as tx:
+            return pages.history(tx, search, state, before, limit)
+
+    @app.get("/view/requests/{request_id}", summary="One request with its disputes", responses=unknown | busy)
+    def one(request_id: Annotated[str, Path(pattern=REQUEST_ID)]) -> pages.RequestPage:
+        wanted = RequestId(int(request_id, 16))
+        with _reading(node) as tx:
+            return pages.page(tx, wanted, _known(detail(node, tx, wanted)), node.models)
+
+    @app.get("/view/disputes", summary="Games and panel cases, the newest first", responses=busy)
+    def disputes(
+        before: Annotated[int | None, Query(ge=1, lt=1 << 62, description="`next` of the page before.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+    ) -> pages.Disputes:
+        with _reading(node) as tx:
+            return pages.disputes(tx, before, limit)
+
+    @app.get("/view/money", summary="Earned and paid, by week and service", responses=busy)
+    def earned(weeks: Annotated[int, Query(ge=1, le=520)] = 26) -> pages.Money:
+        with _reading(node) as tx:
+            return pages.earned(tx, weeks)
+
+    for path, (content, kind) in FILES.items():
+        app.add_api_route(path, _sends(content, kind), include_in_schema=False)
+
+
+def _sends(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
+    async def send() -> Response:
+        return Response(content, media_type=kind)
+
+    return send
+
+
+@contextmanager
+def _reading(node: Node) -> Iterator[Tx]:
+    """The journal. Raises HTTPException where it cannot be read now."""
+    try:
+        with node.journal.read() as tx:
+            yield tx
+    except Transient as error:
+        raise HTTPException(503, str(error)) from error
+
+
+def _known(found: RequestDetail | None) -> RequestDetail:
+    if found is None:
+        raise HTTPException(404, "this node knows no such request")
+    return found
 
 
 def current_jobs(node: Node, state: str | None, limit: int) -> JobsOut:
@@ -122,7 +188,7 @@ def detail(node: Node, tx: Tx, request_id: RequestId) -> RequestDetail | None:
     if record.posted is not None:
         verdict = tx.job(verdict_key(record.id, record.posted.answer.hash))
         found = None if verdict is None else Judgement.of(verdict)
-    cases = [case for case in map(CaseRecord.of, tx.jobs("case")) if case.request == record.id]
+    cases = pages.cases_of(tx, record.id)
     names = [f"{record.id:064x}", *(case.id.hex() for case in cases)]
     about = sa.or_(*(intents.c.key.contains(name) for name in names))
     keys = tx.connection.execute(sa.select(intents.c.key, intents.c.signer).where(about)).all()

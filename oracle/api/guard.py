@@ -15,7 +15,12 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 
 SECURITY_HEADERS = (
-    (b"content-security-policy", b"default-src 'none'; style-src 'self'; base-uri 'none'; frame-ancestors 'none'"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
+        b"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+        b"require-trusted-types-for 'script'; trusted-types 'none'",
+    ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
@@ -28,8 +33,9 @@ ALIVE = "/livez"
 class Guard:
     """ASGI middleware."""
 
-    def __init__(self, app: Any, hosts: Collection[str], token: str | None) -> None:
-        """hosts: names and addresses without ports."""
+    def __init__(self, app: Any, hosts: Collection[str], token: str | None, free: Collection[str] = ()) -> None:
+        """hosts: names and addresses without ports. free: paths that need no token: nothing of the node is there."""
+        self._free = frozenset(free)
         self._app = app
         self._hosts = {host.lower() for host in hosts}
         self._token = None if token is None else token.encode()
@@ -46,7 +52,7 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", []), *SECURITY_HEADERS]}
             await send(message)
 
-        refusal = None if scope["path"] == ALIVE else self._refusal(headers)
+        refusal = None if scope["path"] == ALIVE else self._refusal(headers, scope["path"])
         if refusal is None:
             await self._app(scope, receive, send_secured)
         else:
@@ -54,10 +60,10 @@ class Guard:
             extra = {"www-authenticate": "Bearer"} if status == 401 else None
             await JSONResponse({"detail": text}, status, extra)(scope, receive, send_secured)
 
-    def _refusal(self, headers: Headers) -> tuple[int, str] | None:
+    def _refusal(self, headers: Headers, path: str) -> tuple[int, str] | None:
         if host_name(headers.get("host", "")) not in self._hosts:
             return 400, "unknown host name"
-        if self._token is not None:
+        if self._token is not None and path not in self._free:
             given = headers.get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, b"Bearer " + self._token):
                 return 401, "a token is needed"
