@@ -65,7 +65,25 @@ remappings = [
     "solady/=node_modules/solady/src/",
     "forge-std/=node_modules/@uniswap/v4-core/lib/forge-std/src/",
 ]
+
+[lint]
+lint_on_build = false
+
+[profile.default.optimizer_details]
+peephole = true
+inliner = false
+jumpdestRemover = true
+orderLiterals = false
+deduplicate = false
+cse = false
+constantOptimizer = false
+yul = true
+
+[profile.default.optimizer_details.yulDetails]
+stackAllocation = true
+optimizerSteps = ":"
 """
+"""Of the optimizer only what keeps the stack shallow: all of it takes many minutes for contracts so large."""
 
 
 def written(group: str, folder: Path) -> list[Mutant]:
