@@ -52,6 +52,7 @@ ACCOUNTS: list[LocalAccount] = [
 DEPLOYER, DAPP = ACCOUNTS[0], ACCOUNTS[9]
 NODES = ACCOUNTS[1:6]
 LIFETIME, TURN, WINDOW, COMMIT, REVEAL = 600, 20, 15, 15, 15
+STATUSES = ("none", "open", "answered", "disputed", "final", "undelivered", "refunded", "cancelled")
 PATIENCE = 200  # rounds that an engine may take for one answer
 MOST_ASKED = 60  # of five seats, one is not drawn in so many draws once in 600,000 runs
 
@@ -124,8 +125,7 @@ class World:
 
     def status(self, request: int) -> str:
         """As the contract says."""
-        names = ("none", "open", "answered", "disputed", "final", "undelivered", "refunded", "cancelled")
-        return names[self.client.oracle.functions.statusOf(request).call()]
+        return STATUSES[self.client.oracle.functions.statusOf(request).call()]
 
     def steps(self, request: int) -> list[str]:
         """Names of the events about a request."""

@@ -1,17 +1,18 @@
 """The service of the simulated chain that the dispute game judges: its model of one layer, and its games on chain."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from e2e.world import ETHER, World
+from e2e.world import ETHER, STATUSES, World
 from exact.random_model import Shape, write
 
-from oracle.chain.bindings import Event
+from oracle.chain.bindings import Binding, Event
 from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
+from oracle.chain.requests import Request
 from oracle.chain.services import GameTerms
 from oracle.chain.types import Log
 from oracle.disputes import commitments
@@ -83,14 +84,55 @@ class Told:
 
 
 @dataclass
+class SimWorld(World):
+    """A world on the simulated chain, whose contracts are asked in this process. What they say is kept until a block
+    changes something."""
+
+    _requests: dict[int, Request] = field(default_factory=dict)
+    _kept: dict[tuple[str, bytes], Any] = field(default_factory=dict)
+    _kept_at: bytes = b""
+    """The last block in which anything was mined."""
+
+    @property
+    def sim(self) -> SimChain:
+        assert isinstance(self.chain, Local)
+        return self.chain.sim
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        return Contracts.at(self.deployment)
+
+    def view(self, contract: Binding, function: str, *arguments: Any) -> Any:
+        """What a contract says at the head, of its storage alone and not of the time."""
+        changed_at = next(block.hash for block in reversed(self.sim.blocks) if block.mined)
+        if self._kept_at != changed_at:
+            self._kept, self._kept_at = {}, changed_at
+        to, data = bytes.fromhex(contract.address[2:]), contract.encode(function, *arguments)
+        if (contract.address, data) not in self._kept:
+            found = self.sim.call(self.sim.head, Transaction(bytes(20), 0, to, 0, data, CALL_GAS, 0, 0))
+            assert found.succeeded, function
+            self._kept[contract.address, data] = contract.result(function, found.output)
+        return self._kept[contract.address, data]
+
+    def status(self, request: int) -> str:
+        return STATUSES[self.view(self.contracts.oracle, "statusOf", request)]
+
+    def request(self, request: int) -> Request:
+        if request not in self._requests:
+            self._requests[request] = super().request(request)  # its number is its hash
+        return self._requests[request]
+
+
+@dataclass
 class Arena:
     """What everybody knows who plays there."""
 
-    earth: World
+    earth: SimWorld
     """The chain, with the service that the game judges."""
     store: ModelStore
     _told: dict[bytes, list[Told]] = field(default_factory=dict)
     """Events by block."""
+    _answers: dict[bytes, Sequence[int]] = field(default_factory=dict)
 
     @cached_property
     def manifest(self) -> Manifest:
@@ -106,14 +148,13 @@ class Arena:
         path = self.store.file(self.manifest).path
         return ModelInputs(path, self.manifest.weights_root), Tracer(path, 1)
 
-    @cached_property
+    @property
     def contracts(self) -> Contracts:
-        return Contracts.at(self.earth.deployment)
+        return self.earth.contracts
 
     @property
     def sim(self) -> SimChain:
-        assert isinstance(self.earth.chain, Local)
-        return self.earth.chain.sim
+        return self.earth.sim
 
     # -- the model -------------------------------------------------------------------------------------------------
 
@@ -127,7 +168,9 @@ class Arena:
 
     def answer(self, prompt: bytes) -> Sequence[int]:
         """The tokens that the model answers."""
-        return self.engine.generate(self.engine.tokenize(prompt), Params(OUTPUT)).tokens
+        if prompt not in self._answers:
+            self._answers[prompt] = self.engine.generate(self.engine.tokenize(prompt), Params(OUTPUT)).tokens
+        return self._answers[prompt]
 
     def spelled(self, prompt: bytes, output: Sequence[Any]) -> Tokens:
         """An answer's tokens as its root commits to them."""
@@ -142,11 +185,7 @@ class Arena:
 
     def view(self, function: str, *arguments: Any) -> Any:
         """What the game's contract says at the head."""
-        game = self.contracts.playing("DisputeGame")
-        to, data = bytes.fromhex(game.address[2:]), game.encode(function, *arguments)
-        found = self.sim.call(self.sim.head, Transaction(bytes(20), 0, to, 0, data, CALL_GAS, 0, 0))
-        assert found.succeeded, function
-        return game.result(function, found.output)
+        return self.earth.view(self.contracts.playing("DisputeGame"), function, *arguments)
 
     def state(self, game: int) -> Game:
         """How a game stands."""
@@ -196,4 +235,4 @@ def shown(told: Told) -> list[bytes]:
 
 def arena(earth: World, service: Any, store: ModelStore) -> Arena:
     """On the same chain."""
-    return Arena(replace(earth, service=service), store)
+    return Arena(SimWorld(**{**vars(earth), "service": service}), store)

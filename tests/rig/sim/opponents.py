@@ -13,7 +13,7 @@ from typing import Any
 from e2e.world import ACCOUNTS
 from eth_account.signers.local import LocalAccount
 
-from oracle.chain.requests import Answer, Request
+from oracle.chain.requests import Answer
 from oracle.chain.units import GWEI
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.game import Claim as Matter
@@ -83,7 +83,6 @@ class Opponents:
         self._next_picks = 0
         self._open: tuple[bytes, list[tuple[Told, Game]]] = (b"", [])
         """The head at which games were asked for, and what was open there."""
-        self._requests: dict[int, Request] = {}
         self.moves = 0
 
     # -- what begins a dispute -------------------------------------------------------------------------------------
@@ -211,7 +210,7 @@ class Opponents:
 
     def _answer(self, request: int, case: Any) -> Told | None:
         """The answer that a game is about."""
-        words = self._request(request).words
+        words = self.arena.earth.request(request).words
         for told in self.arena.told("AnswerPosted"):
             if told.args["requestId"] == request:
                 answer = Answer.from_abi(told.args["answer"]).words
@@ -221,15 +220,10 @@ class Opponents:
 
     def _claim(self, answered: Told) -> tuple[Matter, Tokens]:
         request = answered.args["requestId"]
-        posted, answer = self._request(request), Answer.from_abi(answered.args["answer"])
+        posted, answer = self.arena.earth.request(request), Answer.from_abi(answered.args["answer"])
         prompt = self.strangers.asked[request]
         claim = Matter(posted.words, answer.words, Params(OUTPUT))
         return claim, self.arena.spelled(prompt, self.arena.answer(prompt))
-
-    def _request(self, request: int) -> Request:
-        if request not in self._requests:
-            self._requests[request] = self.arena.earth.request(request)
-        return self._requests[request]
 
     def _is_closed(self, answered: Told) -> bool:
         return Answer.from_abi(answered.args["answer"]).closes_at <= self.arena.sim.head.header.timestamp + 1

@@ -12,7 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from e2e.world import ACCOUNTS, NODES, World, is_busy, make_node, seated, world
+from e2e.world import ACCOUNTS, NODES, is_busy, make_node, seated, world
 
 from oracle.chain.contracts import Contracts
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict
@@ -23,7 +23,7 @@ from oracle.node.assembly import make_follower, open_journal
 from oracle.node.daemon import Node
 from oracle.node.settings import Settings
 from rig.fake_engine import FakeEngine
-from rig.sim.arena import DEPOSIT_WEI, WINDOW_SECONDS, Arena, arena, by_game, small_model
+from rig.sim.arena import DEPOSIT_WEI, WINDOW_SECONDS, Arena, SimWorld, arena, by_game, small_model
 from rig.sim.deaths import Deaths, Killed
 from rig.sim.faults import SimEndpoint, connected
 from rig.sim.local import Local, local
@@ -95,7 +95,7 @@ class Engine(InProcess):
 
 
 @dataclass
-class Earth(World):
+class Earth(SimWorld):
     """A world with a second service, which the dispute game judges."""
 
     arena: Arena = field(kw_only=True)
@@ -163,12 +163,10 @@ class Play:
             self.node = await make_node(self.earth, self.folder, OPERATOR, **options)
         node = self.node
         for _ in range(MOST_ROUNDS):
+            was_busy = is_busy(node)
             failed = not await self._round(node)
-            if not is_busy(node):
-                node.again()  # what has just been computed may have to be sent
-                failed = not await self._round(node) or failed
-                if failed or not is_busy(node):
-                    return
+            if not is_busy(node) and (failed or not was_busy):
+                return  # else what has just been computed may have to be sent
             while is_busy(node) and not any(task.done() for task in self._tasks(node)):
                 if self.engine.is_stuck:
                     return
