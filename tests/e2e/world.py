@@ -114,12 +114,14 @@ class World:
         value_wei: int = 0,
         is_private: bool = False,
     ) -> RequestId:
-        """A request of a dapp without a callback, mined at once."""
+        """A request of a dapp without a callback, mined at once. Nothing looks at the prompt before."""
         now = self.client.w3.eth.get_block("latest")["timestamp"]
         params = (max_tokens, temperature, 0, 0, 0, now + lifetime, value_wei // 10**15, is_private)
         self.chain.rpc("evm_setAutomine", True)
         try:
-            return self.client.ask(ServiceId(self.service), prompt, params)[0]
+            cost = self.client.quote(ServiceId(self.service), len(prompt), params)
+            call = self.client.oracle.functions.request(self.service, prompt, params)
+            return self.client.request_in(self.client.send(call, cost.total_wei))
         finally:
             self.chain.rpc("evm_setAutomine", False)
 

@@ -154,7 +154,8 @@ class Moves:
             prompt = matter.engine.tokenize(matter.record.prompt)
             typed = self._claim(matter).answer_type(len(prompt))
             if typed is not None:
-                said = named_tokens(typed, matter.posted.output) or ()
+                named = named_tokens(typed, matter.posted.output)
+                said = named or matter.engine.generate(prompt, params).tokens
                 self._owned[matter.key] = reading.own_tokens(prompt, said, [0] * len(said), count)
                 return self._owned[matter.key]
             params = replace(params, max_tokens=min(count, params.max_tokens))

@@ -222,7 +222,8 @@ class Opponents:
         request = answered.args["requestId"]
         posted, answer = self.arena.earth.request(request), Answer.from_abi(answered.args["answer"])
         prompt = self.strangers.asked[request]
-        claim = Matter(posted.words, answer.words, Params(OUTPUT))
+        said = prompt, answered.args["output"], self.arena.manifest
+        claim = Matter(posted.words, answer.words, Params(OUTPUT), *said)
         return claim, self.arena.spelled(prompt, self.arena.answer(prompt))
 
     def _is_closed(self, answered: Told) -> bool:
