@@ -13,7 +13,7 @@ from e2e.test_games import command, exact, games, is_final, posted, shown
 from e2e.world import ETHER, NODES, World, drive, running_node, step, team
 
 from oracle.disputes.commitments import longest_asked
-from oracle.engines.answer_types import Verdict, choice_type, typed_prompt
+from oracle.engines.answer_types import VERDICT_BYTES, Verdict, choice_type, typed_prompt
 from oracle.engines.base import Completion, Params
 from oracle.engines.base import Verdict as Judgement
 from oracle.engines.exact.engine import ExactEngine
@@ -65,8 +65,9 @@ def verifying(store: ModelStore, request: int) -> tuple[str, ...]:
 class Lies:
     """Answers another verdict than the model's and finds it right; everything else is honest."""
 
-    def __init__(self, inner: ExactEngine, rows: Any, change: Any) -> None:
-        self._inner, self._rows, self._change = inner, rows, change
+    def __init__(self, inner: ExactEngine, rows: Any, change: Any, length: int) -> None:
+        """length: bytes of what it says."""
+        self._inner, self._rows, self._change, self._length = inner, rows, change, length
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._inner, name)
@@ -75,7 +76,7 @@ class Lies:
         true = self._inner.generate(prompt, params)
         said = self._change(Verdict.of(true.text), true.tokens)
         tokens = (*self._rows[said.index], STOP)
-        return Completion(tokens, bytes(said), Tokens.spelled(prompt, tokens, [0] * len(tokens)).root)
+        return Completion(tokens, bytes(said)[: self._length], Tokens.spelled(prompt, tokens, [0] * len(tokens)).root)
 
     def check(self, prompt: Any, output: Any, params: Params, text: bytes = b"") -> Judgement:
         if text == self.generate(prompt, params).text:
@@ -93,10 +94,14 @@ LIES = {
     "one unit less": lambda said, tokens: replace(said, margin=said.margin - 1),
     "second choice at margin 0": second_choice,
     "a row that is none": lambda said, tokens: replace(said, other=said.other + 1),
+    "a byte short": lambda said, tokens: said,
 }
+LENGTHS = {"a byte short": VERDICT_BYTES - 1}
 
 
-SHOWN = {"a row that is none": "the answer's output is none that the prompt's type allows"}
+SHOWN = dict.fromkeys(
+    ("a row that is none", "a byte short"), "the answer's output is none that the prompt's type allows"
+)
 """What a lie's story says; of others, what two logits prove."""
 
 
@@ -124,7 +129,7 @@ def wrong(tmp_path) -> Any:
 
 @pytest.mark.parametrize("lie", LIES)
 async def test_lie_about_a_verdict__is_found_by_a_watcher_and_loses(earth, tmp_path, store, engine, wrong, lie):
-    models, liar = store.root, Lies(exact(store), ROWS, LIES[lie])
+    models, liar = store.root, Lies(exact(store), ROWS, LIES[lie], LENGTHS.get(lie, VERDICT_BYTES))
     async with (
         running_node(earth, tmp_path / "node0", NODES[0], liar, models=models, watch=False) as first,
         running_node(earth, tmp_path / "node1", NODES[1], exact(store), models=models) as watcher,
@@ -140,5 +145,5 @@ async def test_lie_about_a_verdict__is_found_by_a_watcher_and_loses(earth, tmp_p
     )
     told = json.loads(command(earth, tmp_path, *verifying(store, request), "--turn", "0", status=3).stdout)
     assert told["verdict"] == "wrong"
-    assert "the model:" in found["reason"] or "the model gives" in found["reason"]
+    assert "the model:" in found["reason"] or "the model gives" in found["reason"] or lie in LENGTHS
     assert told["first_difference"] is None or told["first_difference"]["position"] == found["position"]
