@@ -53,6 +53,10 @@ class JobCancelled(Transient):
     """Nobody wants this job's result any more, or it took longer than it may."""
 
 
+class NotServed(Transient):
+    """No engine of this service works now."""
+
+
 class JournalFull(Transient):
     """The disk under the journal is full: nothing may be signed that cannot be written down first."""
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from oracle.api.app import create_app
+from oracle.api.inference import MOST_WAITING, create_inference_app
 from oracle.api.prompts import create_prompts_app
 from oracle.api.server import listen, serve_app
 from oracle.node.daemon import Node, open_node
@@ -33,6 +34,10 @@ async def serve(
         if settings.prompts_port:
             listener = listen(settings.prompts_host, settings.prompts_port, "prompts_port or prompts_host")
             servers.append(asyncio.create_task(serve_app(create_prompts_app(node), listener)))
+        if settings.inference_port:
+            listener = listen(settings.inference_host, settings.inference_port, "inference_port or inference_host")
+            app = create_inference_app(node)
+            servers.append(asyncio.create_task(serve_app(app, listener, 2 * MOST_WAITING)))
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)

@@ -29,14 +29,14 @@ def listen(host: str, port: int, setting: str) -> socket.socket:
         raise BadSettings(f"nothing can listen on {host}:{port} ({error.strerror}): change {setting}") from None
 
 
-async def serve_app(app: FastAPI, listener: socket.socket) -> None:
-    """Serves until cancelled."""
+async def serve_app(app: FastAPI, listener: socket.socket, connections: int = MOST_CONNECTIONS) -> None:
+    """Serves until cancelled. connections: at a time; others hear that there are too many."""
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        limit_concurrency=MOST_CONNECTIONS,
+        limit_concurrency=connections,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=2,
         h11_max_incomplete_event_size=MOST_HEADER_BYTES,

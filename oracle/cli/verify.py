@@ -10,10 +10,11 @@ from rich.console import Console
 
 from oracle.cli.arguments import request_id
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption
-from oracle.cli.prompts import StoreOfModels, models_of
+from oracle.cli.prompts import StoreOfModels, models_here, models_of
 from oracle.cli.report import JsonOption, print_json, reported, waiting
 from oracle.cli.request import text_of
 from oracle.client import typed
+from oracle.client.replies import Reply, verify_reply
 from oracle.client.typed import type_asked
 from oracle.client.verify import Checked, Verdict
 from oracle.client.verify import verify as run_again
@@ -25,8 +26,14 @@ WRONG, NOT_CHECKABLE = 3, 4
 
 
 def verify(
-    identity: Annotated[str, typer.Argument(metavar="REQUEST", help="The request's id.")],
+    identity: Annotated[
+        str, typer.Argument(metavar="[REQUEST]", help="The request's id; not with --reply.", show_default=False)
+    ] = "",
     *,
+    reply: Annotated[
+        Path | None,
+        typer.Option(help="Judge this reply of a node's HTTP API, a JSON file; asks no chain.", show_default=False),
+    ] = None,
     rpc_url: RpcUrlOption = None,
     deployment: DeploymentOption = None,
     turn: Annotated[
@@ -46,6 +53,10 @@ def verify(
     Exit status: 0 right, or within tolerance where a panel judges; 3 wrong; 4 not checkable, with the reason; 1 if the
     chain could not be read; 2 for a mistyped command.
     """
+    if reply is not None:
+        with reported():
+            _verify_reply(reply, identity, store, file, threads, as_json=as_json)
+        return
     with reported():
         wanted = request_id(identity)
         network = Network.find(deployment, rpc_url)
@@ -67,6 +78,29 @@ def verify(
         for line in _lines(found):
             console.print(line)
     raise typer.Exit(WRONG if found.verdict is Verdict.WRONG else 0)
+
+
+def _verify_reply(
+    reply: Path, identity: str, store: Path | None, file: Path | None, threads: int | None, *, as_json: bool
+) -> None:
+    if identity:
+        raise Refused("--reply judges a file, without a request's id")
+    try:
+        said = Reply.read(reply)
+        with _progress() as on_progress:
+            found = verify_reply(said, models_here(store), file=file, threads=threads, on_progress=on_progress)
+    except Refused as error:
+        if as_json:
+            print_json({"reply": reply, "verdict": "not checkable", "reason": str(error)})
+        else:
+            console.print(f"not checkable: {printable(str(error))}")
+        raise typer.Exit(NOT_CHECKABLE) from None
+    verdict = Verdict.RIGHT if found.correct else Verdict.WRONG
+    if as_json:
+        print_json({"reply": reply, "verdict": verdict, "reason": found.reason, "model": said.model})
+    else:
+        console.print(f"{'right' if found.correct else 'WRONG'}: {printable(found.reason)}")
+    raise typer.Exit(0 if found.correct else WRONG)
 
 
 @contextlib.contextmanager

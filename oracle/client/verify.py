@@ -124,10 +124,10 @@ def verify(
     engine = make(setup, on_progress)
     posted = Posted(given.output, given.answer.token_count, given.answer.tokens_root)
     try:
-        finding = _patiently(lambda: judge(engine, life.prompt, posted, params))
+        finding = patiently(lambda: judge(engine, life.prompt, posted, params))
         if finding.correct is None:
             raise Refused(f"the engine cannot tell: {finding.reason}")
-        own = None if finding.correct else _patiently(lambda: _own(engine, life.prompt, params))
+        own = None if finding.correct else patiently(lambda: _own(engine, life.prompt, params))
         difference = None if finding.correct else _difference(engine, finding, own, given.output, params)
         choices = _choices(engine, life, manifest)
     finally:
@@ -319,7 +319,7 @@ def _difference(
     return None if spelled == output else Difference(len(own.tokens), output[len(spelled) :], b"")
 
 
-def _patiently(work: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
+def patiently(work: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
     """Tries again what an engine died of. Raises Refused."""
     for _ in range(TRIES - 1):
         try:

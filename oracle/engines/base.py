@@ -33,9 +33,13 @@ class Params:
     answer_type: bytes = b""
     """A typed prompt's heading (`answer_types.py`); empty: any text answers. With one, tokens are chosen greedily,
     whatever the temperature and the cutoff."""
+    said: int = 0
+    """How many of the prompt's last tokens are the output's first, where `generate` goes on with one: what is sampled
+    depends on the place in the output. The exact engine's alone."""
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1 or self.temperature < 0 or self.cutoff < 0 or len(self.seed) != 32:
+        numbers = (self.max_tokens - 1, self.temperature, self.cutoff, self.said)
+        if min(numbers) < 0 or len(self.seed) != 32:
             raise ValueError(f"no request has such parameters: {self}")
 
 

@@ -96,12 +96,13 @@ def params_to_wire(params: Params) -> Message:
         "cutoff": params.cutoff,
         "seed": params.seed.hex(),
         "answer_type": params.answer_type.hex(),
+        "said": params.said,
     }
 
 
 def params_from_wire(data: Message) -> Params:
     seed, answer_type = (bytes.fromhex(data[name]) for name in ("seed", "answer_type"))
-    return Params(data["max_tokens"], data["temperature"], data["cutoff"], seed, answer_type)
+    return Params(data["max_tokens"], data["temperature"], data["cutoff"], seed, answer_type, data["said"])
 
 
 def tokens_from_wire(data: Any, at_most: int, bits: int = ID_BITS) -> list[TokenId]:

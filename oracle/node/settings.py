@@ -160,6 +160,12 @@ class Settings(BaseSettings):
     api_names: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
     """More host names under which the API may be addressed."""
 
+    inference_host: str = "127.0.0.1"
+    inference_port: Annotated[int, Field(ge=0, le=65_535)] = 0
+    """Where callers ask this node's exact models over an OpenAI-compatible API; 0 for none."""
+    inference_callers: Path | None = None
+    """Who may: a file with a name, a token and model tokens a minute in each line."""
+
     # -- process
     log_format: Literal["console", "json"] = "console"
     log_level: Literal["debug", "info", "warning", "error"] = "info"
@@ -176,6 +182,8 @@ class Settings(BaseSettings):
             raise ValueError("dispute_keystore needs an operator key beside it")
         if self.api_port and not self.api_is_local and self.api_token is None:
             raise ValueError(f"the API would listen on {self.api_host}: set api_token, or api_host to 127.0.0.1")
+        if self.inference_port and self.inference_callers is None:
+            raise ValueError("inference_port needs inference_callers: nobody may ask without a token")
         if self.prompts_port and self.tee == "none":
             raise ValueError("prompts_port needs tee: nobody else can read private prompts")
         if self.api_token is not None and len(self.api_token.get_secret_value()) < 16:

@@ -9,6 +9,9 @@ An engine gets no job before it has answered its known question (`Engine.prove`)
 workers and the next proof. An engine that is refused is made again after a while, because somebody may have replaced
 its file. An engine that fails its own check is not used again until a person restarts the node. `troubles` reports all
 that.
+
+Guests ask an engine something that the chain does not want. They get at most half of an engine's places, and only while
+nothing of the plan waits for it; what they ask takes so little time that nothing of the plan waits long for them.
 """
 
 import asyncio
@@ -20,13 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
 from oracle.engines.base import Engine, Job, Trouble, as_job
 from oracle.engines.judging import Finding, Posted, judge
-from oracle.errors import EngineCrashed, OracleError, Refused, SelfCheckFailed, Transient
+from oracle.errors import EngineCrashed, NotServed, OracleError, Refused, SelfCheckFailed, Transient
 from oracle.ids import ServiceId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal
@@ -44,6 +47,7 @@ R = TypeVar("R")
 RETRY_SECONDS = 1.0
 RELOAD_SECONDS = 30.0
 MOST_JOBS = 256
+GUEST = 1 << 60  # priority of what the chain does not want
 KEPT = (0, 1 / 8, 1 / 4)  # of an engine's places, what votes, own turns and watching leave to what is more urgent
 
 
@@ -104,6 +108,11 @@ class Workshop:
         self._busy: dict[ServiceId, int] = {}
         self._queues: defaultdict[ServiceId, deque[Compute | Judge]] = defaultdict(deque)
         """By service: what the last plan asks for and nobody works on yet."""
+        self._guests: defaultdict[ServiceId, deque[asyncio.Future[Engine]]] = defaultdict(deque)
+        """By service: guests that wait for a place."""
+        self._invited: dict[ServiceId, int] = {}
+        """By service: guests that have one."""
+        self._is_closing = False
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=MOST_JOBS, thread_name_prefix="engine")
         self.counters = Counters()
@@ -173,6 +182,59 @@ class Workshop:
                     self.done[service].busy_since = now
                 self._busy[service] = self._busy.get(service, 0) + 1
                 self._running[key] = asyncio.create_task(self._run(item, engine, key))
+        if not queue:
+            self._invite(service)
+
+    async def beside(self, service: ServiceId, work: Callable[[Engine], R]) -> R:
+        """Does for a guest what takes an engine little time, once there is a place.
+
+        Cancelled, it ends the work as soon as the engine can. Raises NotServed, and what the work raises.
+        """
+        place: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
+        self._guests[service].append(place)
+        self._start(service)
+        try:
+            engine = await place
+        except asyncio.CancelledError:
+            if place.done() and not place.cancelled() and place.exception() is None:
+                self._leave(service, place)
+            raise
+        is_wanted = True
+        job = Job(GUEST, lambda: is_wanted and not self._is_closing)
+        working = asyncio.ensure_future(self._in_thread(_placed, job, work, engine))
+        working.add_done_callback(lambda done: self._leave(service, done))
+        try:
+            return await asyncio.shield(working)
+        except EngineCrashed as error:
+            self._fail(service, Trouble("crashed", str(error)))
+            raise
+        finally:
+            is_wanted = False
+
+    def _invite(self, service: ServiceId) -> None:
+        """Gives guests the places that are left for them."""
+        guests, engine = self._guests[service], self.engine(service)
+        while guests:
+            if engine is None or self._is_closing:
+                place = guests.popleft()
+                if not place.done():
+                    place.set_exception(NotServed("no engine of this service works now: look at /readyz"))
+                continue
+            invited = self._invited.get(service, 0)
+            if invited >= max(1, engine.together // 2) or self._busy.get(service, 0) >= engine.together:
+                return
+            place = guests.popleft()
+            if not place.done():  # else nobody waits for it any more
+                self._busy[service] = self._busy.get(service, 0) + 1
+                self._invited[service] = invited + 1
+                place.set_result(engine)
+
+    def _leave(self, service: ServiceId, done: asyncio.Future[Any]) -> None:
+        if not done.cancelled():
+            done.exception()  # whoever has gone does not ask for it
+        self._busy[service] -= 1
+        self._invited[service] -= 1
+        self._start(service)
 
     def rest(self) -> None:
         """Begins nothing more until the next plan."""
@@ -188,6 +250,9 @@ class Workshop:
     async def close(self, grace_seconds: float) -> None:
         """Waits for jobs in hand, at most so long, then ends the engines."""
         self.rest()
+        self._is_closing = True
+        for service in list(self._guests):
+            self._invite(service)
         if self._running:
             await asyncio.wait(self._running.values(), timeout=grace_seconds)
         if any(not task.done() for task in self._running.values()):

@@ -19,7 +19,7 @@ from oracle.engines.exact.text_prompts import text_prompt
 from oracle.errors import BadType
 from oracle.models.store import ModelStore
 
-PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code]
+PYTHON = [sample for sample in samples("python") if BY_APE not in sample.code and sample.page.name == "dapps.md"]
 TOO_LONG = 5000
 AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"]
 

@@ -446,6 +446,7 @@ HARMLESS = {
     "stop": "tried with models, in test_models_store",
     "state": "another state finds nothing",
     "leave_with": "tried in tests/e2e/test_tee.py",
+    "reply": "tried in tests/e2e/test_inference.py",
     "url": "tried in test_tee_cli",
     "out": "a file to write",
     "picture": "a file to write",

@@ -17,8 +17,8 @@ from oracle.client.devnet import read_description
 from oracle.models.shipped import SHIPPED_MODEL
 
 SOLIDITY, PYTHON = samples("solidity"), samples("python")
-RUN_HERE = {"docs/dapps.md"}
-"""Whose Python blocks the two tests named above know how to run."""
+RUN_HERE = {"docs/dapps.md", "docs/operators.md"}
+"""Whose Python blocks the two tests named above, and tests/e2e/test_inference.py, know how to run."""
 
 
 def by_name(sample):

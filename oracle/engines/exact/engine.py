@@ -225,7 +225,7 @@ class ExactEngine(InProcess):
             rows = yield Read(len(prompt) + len(tokens) - 1 if tokens else 0, fed, 1, guess)
             right = 0
             for number, row in enumerate(rows):
-                token = TokenId(self._pick(row, params, len(tokens)))
+                token = TokenId(self._pick(row, params, params.said + len(tokens)))
                 tokens.append(token)
                 self._on_progress("generate", len(tokens), limit)
                 spelled += self.detokenize([token])

@@ -1,0 +1,367 @@
+"""An OpenAI-compatible API over the node's models: off unless the operator names its callers.
+
+Every reply carries, as `didyma`, what judges it: model, prompt, parameters, seed, output, token count and the root that
+an answer on chain would commit to. `didyma verify --reply FILE` runs it again. What the chain wants goes first
+(`Workshop.beside`), so a reply may take long while a node has turns.
+"""
+
+import asyncio
+import codecs
+import contextlib
+import json
+import math
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+from fastapi import FastAPI, Request
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.exceptions import HTTPException
+
+from oracle.api.callers import Caller, Callers
+from oracle.api.inference_models import ChatAsked, CompletionAsked
+from oracle.client.chat import enveloped
+from oracle.client.choices import Choices
+from oracle.engines.answer_types import Verdict, heading
+from oracle.engines.base import Params
+from oracle.errors import Refused, Transient
+from oracle.models.store import ModelStore
+from oracle.node.daemon import Node
+from oracle.node.guests import Answer, Guests, Offer, Piece
+
+BODY_BYTES, BODY_SECONDS = 1 << 21, 30
+MOST_WAITING = 256
+"""Calls in hand; more are told to come again."""
+FRACTION_BITS = 16
+DEFAULT_TOKENS = 256
+"""Of a chat that names no number."""
+T = TypeVar("T")
+
+
+class ApiError(Exception):
+    """What a client hears, in the form that OpenAI's have."""
+
+    def __init__(self, status: int, kind: str, message: str, param: str | None = None, wait: float | None = None):
+        super().__init__(message)
+        self.status, self.kind, self.param, self.wait = status, kind, param, wait
+
+    @property
+    def body(self) -> dict[str, Any]:
+        return {"error": {"message": str(self), "type": self.kind, "param": self.param, "code": None}}
+
+    @property
+    def response(self) -> JSONResponse:
+        headers = {} if self.wait is None else {"retry-after": str(math.ceil(self.wait))}
+        if self.status == 401:
+            headers["www-authenticate"] = "Bearer"
+        return JSONResponse(self.body, self.status, headers)
+
+
+@dataclass(frozen=True)
+class Question:
+    """A call, as the node answers it."""
+
+    offer: Offer
+    prompt: bytes
+    params: Params
+    choices: Choices[str] | None = None
+
+
+class Inference:
+    """The calls of one node."""
+
+    def __init__(self, node: Node, guests: Guests, callers: Callers) -> None:
+        self._node, self._guests, self.callers = node, guests, callers
+        self._in_hand = 0
+
+    def offers(self) -> dict[str, Offer]:
+        """What is served, by every name that a caller may use; a name that two models share names neither."""
+        view = self._node.status.view
+        found: dict[str, Offer] = {}
+        shared: set[str] = set()
+        for service in () if view is None else sorted(view.services.values(), key=lambda service: service.id):
+            with contextlib.suppress(Refused):  # its file is not here
+                offer = self._guests.offer(service)
+                if offer is None:
+                    continue
+                names = ("0x" + service.id.hex(), "0x" + offer.manifest.model_id.hex(), offer.manifest.name)
+                for name in names:
+                    if name in found and found[name].manifest.model_id != offer.manifest.model_id:
+                        shared.add(name)
+                    found.setdefault(name, offer)
+        return {name: offer for name, offer in found.items() if name not in shared}
+
+    def offer(self, name: str) -> Offer:
+        """Raises ApiError."""
+        found = self.offers().get(name)
+        if found is None:
+            raise ApiError(404, "invalid_request_error", "no such model here: GET /v1/models lists them", "model")
+        return found
+
+    async def completion(self, asked: CompletionAsked) -> Question:
+        offer = self.offer(asked.model)
+        prompt = _said(lambda: enveloped(offer.manifest, [_utf8(asked.prompt)]))
+        return Question(offer, prompt, _params(asked.max_tokens, asked.temperature, asked.seed))
+
+    async def chat(self, asked: ChatAsked) -> Question:
+        offer = self.offer(asked.model)
+        turns = list(asked.messages)
+        system = b"\n\n".join(turn.words for turn in turns if turn.role in ("system", "developer"))
+        turns = [turn for turn in turns if turn.role in ("user", "assistant")]
+        if [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
+            raise ApiError(400, "invalid_request_error", "turns go user, assistant, ..., user", "messages")
+        prompt = _said(lambda: enveloped(offer.manifest, [turn.words for turn in turns], system))
+        words = None if asked.response_format is None else asked.response_format.words
+        choices = None
+        if words is not None:
+            path = self._guests.file(offer)
+            made = await asyncio.to_thread(partial(_said, lambda: Choices.of(words, offer.manifest, path)))
+            choices, prompt = made, made.asking(prompt)
+        least = DEFAULT_TOKENS if choices is None else choices.least_tokens
+        most = asked.max_completion_tokens or asked.max_tokens or least
+        if choices is not None and most < choices.least_tokens:
+            message = f"these words need {choices.least_tokens} tokens"
+            raise ApiError(400, "invalid_request_error", message, "max_completion_tokens")
+        return Question(offer, prompt, _params(most, asked.temperature, asked.seed), choices)
+
+    async def pieces(self, question: Question, caller: Caller) -> AsyncGenerator[Piece | Answer, None]:
+        """The answer as it comes. Raises ApiError."""
+        if self._in_hand >= MOST_WAITING:
+            raise ApiError(429, "rate_limit_error", f"{MOST_WAITING} calls are in hand: come again", wait=5)
+        self._in_hand += 1
+        taken = used = 0
+        try:
+            service = question.offer.service.id
+            prompt = await _served(self._guests.tokenize(service, question.prompt))
+            params = question.params
+            if question.choices is not None:
+                params = Params(params.max_tokens, answer_type=heading(question.prompt))
+            wanted = len(prompt) + params.max_tokens
+            wait = self.callers.take(caller, wanted)
+            if wait:
+                message = f"{wanted} tokens are more than is left of {caller.budget} a minute"
+                raise ApiError(429, "rate_limit_error", message, wait=None if math.isinf(wait) else wait)
+            taken, used = wanted, len(prompt)
+            async with contextlib.aclosing(self._guests.answer(question.offer, prompt, params)) as stream:
+                while (found := await _served(anext(stream, None))) is not None:
+                    used = len(prompt) + len(found.tokens) if isinstance(found, Answer) else used + len(found.tokens)
+                    yield found
+        finally:
+            self._in_hand -= 1
+            self.callers.give_back(caller, taken - used)
+
+
+def create_inference_app(node: Node) -> FastAPI:
+    """The application of one node. Raises BadSettings."""
+    settings = node.settings
+    assert settings.inference_callers is not None
+    guests = Guests(node.workshop, ModelStore(settings.models), node.contracts)
+    inference = Inference(node, guests, Callers(settings.inference_callers))
+    app = FastAPI(title="Didyma models", version="1", docs_url=None, redoc_url=None, openapi_url=None)
+
+    async def body(request: Request, kind: type[T]) -> tuple[T, Caller]:
+        caller = inference.callers.find(request.headers.get("authorization", ""))
+        if caller is None:
+            raise ApiError(401, "authentication_error", "a token is needed: Authorization: Bearer ...")
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            raise ApiError(415, "invalid_request_error", "calls are JSON")  # which no web page sends elsewhere unasked
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                data = await _body(request)
+        except TimeoutError:
+            raise ApiError(408, "invalid_request_error", f"a call must be sent within {BODY_SECONDS} s") from None
+        return _parsed(kind, data), caller
+
+    @app.get("/v1/models")
+    async def models(request: Request) -> dict[str, Any]:
+        if inference.callers.find(request.headers.get("authorization", "")) is None:
+            raise ApiError(401, "authentication_error", "a token is needed: Authorization: Bearer ...")
+        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "didyma"} for name in inference.offers()]
+        return {"object": "list", "data": listed}
+
+    @app.post("/v1/completions")
+    async def completions(request: Request) -> Any:
+        asked, caller = await body(request, CompletionAsked)
+        question = await inference.completion(asked)
+        form = _Form(question, asked.model, chat=False)
+        return await _replied(request, inference.pieces(question, caller), form, asked.stream)
+
+    @app.post("/v1/chat/completions")
+    async def chat(request: Request) -> Any:
+        asked, caller = await body(request, ChatAsked)
+        question = await inference.chat(asked)
+        usage = asked.stream_options is not None and asked.stream_options.include_usage
+        form = _Form(question, asked.model, chat=True, with_usage=usage)
+        return await _replied(request, inference.pieces(question, caller), form, asked.stream)
+
+    @app.exception_handler(ApiError)
+    async def refused(_request: object, error: ApiError) -> JSONResponse:
+        return error.response
+
+    @app.exception_handler(HTTPException)
+    async def unknown(_request: object, error: HTTPException) -> JSONResponse:
+        return ApiError(error.status_code, "invalid_request_error", str(error.detail)).response
+
+    return app
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a question's reply is written."""
+
+    question: Question
+    model: str
+    chat: bool
+    with_usage: bool = False
+
+    def whole(self, answer: Answer, name: str, created: int) -> dict[str, Any]:
+        text, reason = self.text_of(answer), "stop" if answer.ended else "length"
+        choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": None}
+        choice |= {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
+        return self._head(name, created, "") | {
+            "choices": [choice],
+            "usage": _usage(answer),
+            "didyma": self.evidence(answer),
+        }
+
+    def piece(self, text: str, name: str, created: int, first: bool) -> dict[str, Any]:
+        choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": None}
+        delta = {"role": "assistant", "content": text} if first else {"content": text}
+        choice |= {"delta": delta} if self.chat else {"text": text}
+        return self._head(name, created, ".chunk") | {"choices": [choice]}
+
+    def last(self, answer: Answer, name: str, created: int) -> dict[str, Any]:
+        choice: dict[str, Any] = {"index": 0, "finish_reason": "stop" if answer.ended else "length", "logprobs": None}
+        nothing: dict[str, Any] = {"delta": {}} if self.chat else {"text": ""}
+        choice |= nothing
+        found = self._head(name, created, ".chunk") | {"choices": [choice], "didyma": self.evidence(answer)}
+        return found | ({"usage": _usage(answer)} if self.with_usage else {})
+
+    def evidence(self, answer: Answer) -> dict[str, Any]:
+        """All that it takes to judge the reply."""
+        offer, params = self.question.offer, self.question.params
+        return {
+            "model": "0x" + offer.manifest.model_id.hex(),
+            "service": "0x" + offer.service.id.hex(),
+            "judged_by": "game" if offer.for_game else "panel",
+            "prompt": "0x" + self.question.prompt.hex(),
+            "max_tokens": params.max_tokens,
+            "temperature": params.temperature,
+            "seed": "0x" + params.seed.hex(),
+            "output": "0x" + answer.text.hex(),
+            "output_digest": "0x" + answer.digest.hex(),
+            "token_count": len(answer.tokens),
+            "tokens_root": "0x" + answer.root.hex(),
+        }
+
+    def text_of(self, answer: Answer) -> str:
+        choices = self.question.choices
+        if choices is None:
+            return answer.text.decode("utf-8", "replace")
+        verdict = Verdict.of(answer.text)
+        return "" if verdict is None or verdict.index >= len(choices.words) else choices.words[verdict.index]
+
+    def _head(self, name: str, created: int, chunk: str) -> dict[str, Any]:
+        kind = f"chat.completion{chunk}" if self.chat else "text_completion"
+        return {"id": name, "object": kind, "created": created, "model": self.model}
+
+
+Pieces = AsyncGenerator[Piece | Answer, None]
+
+
+async def _replied(request: Request, pieces: Pieces, form: _Form, stream: bool) -> Any:
+    name, created = ("chatcmpl-" if form.chat else "cmpl-") + secrets.token_hex(12), int(time.time())
+    first = await anext(pieces)  # what is refused is refused with a status, also of a stream
+    if stream:
+        return StreamingResponse(_events(first, pieces, form, name, created), media_type="text/event-stream")
+    async with contextlib.aclosing(pieces):
+        found = first
+        while not isinstance(found, Answer):
+            if await request.is_disconnected():
+                raise ApiError(408, "invalid_request_error", "nobody waits for this reply")
+            found = await anext(pieces)
+    return form.whole(found, name, created)
+
+
+async def _events(first: Piece | Answer, pieces: Pieces, form: _Form, name: str, created: int) -> AsyncIterator[bytes]:
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    is_first, found = True, first
+    try:
+        while True:
+            if isinstance(found, Piece):
+                text = decoder.decode(found.text)
+            else:
+                text = form.text_of(found) if is_first else decoder.decode(b"", final=True)
+            if text or is_first:
+                yield _event(form.piece(text, name, created, is_first))
+                is_first = False
+            if isinstance(found, Answer):
+                yield _event(form.last(found, name, created))
+                yield b"data: [DONE]\n\n"
+                return
+            found = await anext(pieces)
+    except ApiError as error:
+        yield _event(error.body)
+    finally:
+        await pieces.aclose()
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: " + json.dumps(data, separators=(",", ":")).encode() + b"\n\n"
+
+
+def _usage(answer: Answer) -> dict[str, int]:
+    count = len(answer.tokens)
+    total = answer.prompt_tokens + count
+    return {"prompt_tokens": answer.prompt_tokens, "completion_tokens": count, "total_tokens": total}
+
+
+def _params(most: int, temperature: float, seed: int | None) -> Params:
+    fixed = round(temperature * (1 << FRACTION_BITS))
+    drawn = bytes(32) if not fixed else secrets.token_bytes(32) if seed is None else seed.to_bytes(32, "big")
+    return Params(most, fixed, seed=drawn)
+
+
+def _utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _said(make: Callable[[], T]) -> T:
+    """Raises ApiError where what was asked makes no prompt."""
+    try:
+        return make()
+    except Refused as error:
+        raise ApiError(400, "invalid_request_error", str(error)) from error
+
+
+async def _served(work: Awaitable[T]) -> T:
+    """Raises ApiError where the engine cannot, or not now."""
+    try:
+        return await work
+    except Refused as error:
+        raise ApiError(400, "invalid_request_error", str(error)) from error
+    except Transient as error:
+        raise ApiError(503, "server_error", str(error), wait=5) from error
+
+
+async def _body(request: Request) -> bytes:
+    found = bytearray()
+    async for chunk in request.stream():
+        found += chunk
+        if len(found) > BODY_BYTES:
+            raise ApiError(413, "invalid_request_error", f"a call has {BODY_BYTES} bytes at most")
+    return bytes(found)
+
+
+def _parsed(kind: type[T], data: bytes) -> T:
+    try:
+        found: T = kind.model_validate_json(data)  # type: ignore[attr-defined]
+    except ValueError as error:
+        errors = error.errors() if hasattr(error, "errors") else []
+        param = ".".join(map(str, errors[0]["loc"])) if errors else None
+        message = errors[0]["msg"] if errors else "no JSON"
+        raise ApiError(400, "invalid_request_error", f"{param}: {message}" if param else message, param) from None
+    return found

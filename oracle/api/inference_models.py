@@ -1,0 +1,88 @@
+"""What is asked over the OpenAI-compatible API, as types. A parameter that is not here is refused by name."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+
+MOST_WORDS = 16
+Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+Seed = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
+Count = Annotated[StrictInt, Field(ge=1, le=1 << 20)]
+
+
+class _Asked(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    model: str = Field(max_length=200, description="A name or id that /v1/models lists.")
+    temperature: Temperature = Field(0, description="0 is greedy, and what this node does if nothing is said.")
+    seed: Seed | None = Field(None, description="Of what is sampled; drawn, and told, if nothing is said.")
+    stream: bool = False
+    n: Literal[1] = 1
+    top_p: Literal[1] = 1
+    frequency_penalty: Literal[0] = 0
+    presence_penalty: Literal[0] = 0
+    user: str | None = Field(None, max_length=200, description="Not looked at.")
+
+
+class CompletionAsked(_Asked):
+    """POST /v1/completions"""
+
+    prompt: str = Field(max_length=1 << 20)
+    max_tokens: Count = 16
+
+
+class StreamOptions(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    include_usage: bool = False
+
+
+class TextPart(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["text"]
+    text: str
+
+
+class Message(BaseModel):
+    """One turn. Several parts of text are put together."""
+
+    model_config = ConfigDict(extra="ignore")  # clients hand back what replies had
+    role: Literal["system", "developer", "user", "assistant"]
+    content: str | list[TextPart]
+
+    @property
+    def words(self) -> bytes:
+        parts = self.content if isinstance(self.content, str) else "".join(part.text for part in self.content)
+        return parts.encode("utf-8", "surrogatepass")
+
+
+class ResponseFormat(BaseModel):
+    """Any text, or one of a few words: a JSON schema with an `enum` of strings and nothing else."""
+
+    model_config = ConfigDict(extra="forbid")
+    type: Literal["text", "json_schema"]
+    json_schema: dict[str, Any] | None = None
+
+    @field_validator("json_schema")
+    @classmethod
+    def _is_choice(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        schema = {} if value is None else value.get("schema")
+        words = schema.get("enum") if isinstance(schema, dict) else None
+        known = isinstance(schema, dict) and {"type": "string"} | schema == {"type": "string", "enum": words}
+        if not known or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+            raise ValueError('typed answers are {"type": "string", "enum": [words]}; other schemas are not served')
+        return value
+
+    @property
+    def words(self) -> list[str] | None:
+        """What may be answered; None for any text."""
+        return None if self.type == "text" or self.json_schema is None else list(self.json_schema["schema"]["enum"])
+
+
+class ChatAsked(_Asked):
+    """POST /v1/chat/completions"""
+
+    messages: list[Message] = Field(min_length=1, max_length=1000)
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+    response_format: ResponseFormat | None = None
+    stream_options: StreamOptions | None = None

@@ -1,0 +1,125 @@
+"""Answers for those who ask this node over HTTP: computed as for the chain, and posted nowhere.
+
+An answer is generated in pieces of a few tokens, so that what the chain wants never waits long for a guest, and so that
+a guest reads along. The exact engine keeps what it has read; so a piece costs little more than its tokens. The same
+prompt, parameters and seed give the same tokens as a request on chain would, and `didyma verify --reply` checks them.
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from eth_hash.auto import keccak
+
+from oracle.chain.contracts import Contracts
+from oracle.engines.base import Completion, Engine, Params, TokenId
+from oracle.engines.prompts import FULL_OUTPUT_BYTES
+from oracle.errors import NotServed
+from oracle.ids import ServiceId
+from oracle.merkle.tokens import Tokens, tokens_root
+from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
+from oracle.node.records import ServiceRecord
+from oracle.node.workshop import Workshop
+
+PIECE = 8  # tokens, and then another's turn
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A service as guests see it."""
+
+    service: ServiceRecord
+    manifest: Manifest
+    for_game: bool
+    """Whether the dispute game judges it: its roots commit to the prompt as well."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some more of an answer."""
+
+    tokens: tuple[TokenId, ...]
+    text: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A whole answer, and what it commits to."""
+
+    tokens: tuple[TokenId, ...]
+    text: bytes
+    root: bytes
+    prompt_tokens: int
+    ended: bool
+    """Whether the model ended it; else it is as long as was asked for."""
+
+    @property
+    def digest(self) -> bytes:
+        """keccak256 of the output, as an answer on chain has it."""
+        return keccak(self.text)
+
+
+class Guests:
+    """Asks the node's engines for guests."""
+
+    def __init__(self, workshop: Workshop, store: ModelStore, contracts: Contracts) -> None:
+        self._workshop, self._store, self._contracts = workshop, store, contracts
+        self._offers: dict[ServiceId, Offer] = {}
+
+    def offer(self, service: ServiceRecord) -> Offer | None:
+        """None for services that the exact engine does not answer: a piece of those would cost a whole prompt.
+
+        Raises UnknownModel, BadManifest.
+        """
+        for_game = self._contracts.plays(service.terms.arbiter)
+        if not for_game and not service.panel.exact:
+            return None
+        if service.id not in self._offers:
+            self._offers[service.id] = Offer(service, self._store.manifest(service.terms.model), for_game)
+        return self._offers[service.id]
+
+    def file(self, offer: Offer) -> Path:
+        """The model's."""
+        return self._store.file_path(offer.manifest.file_sha256)
+
+    async def tokenize(self, service: ServiceId, prompt: bytes) -> list[TokenId]:
+        """The prompt's tokens, with the wrapper's. Raises PromptTooLong, NotServed, EngineCrashed."""
+        return await self._workshop.beside(service, lambda engine: engine.tokenize(prompt))
+
+    async def answer(self, offer: Offer, prompt: list[TokenId], params: Params) -> AsyncGenerator[Piece | Answer, None]:
+        """The pieces of an answer as they come, then the answer. params: of a request on chain.
+
+        Raises NotServed, EngineCrashed.
+        """
+        service, stops = offer.service.id, offer.manifest.stop_tokens
+        if params.answer_type:  # it is short, and no part of it is a text
+            whole = await self._workshop.beside(service, lambda engine: engine.generate(prompt, params))
+            yield Answer(whole.tokens, whole.text, whole.root, len(prompt), ended=True)
+            return
+        room = min(params.max_tokens, offer.manifest.context_length - len(prompt))
+        tokens: list[TokenId] = []
+        lengths: list[int] = []
+        text = b""
+        while True:
+            asked = replace(params, max_tokens=min(PIECE, room - len(tokens)), said=len(tokens))
+            work = partial(_piece, prompt=[*prompt, *tokens], params=asked)
+            made, spelled = await self._workshop.beside(service, work)
+            tokens += made.tokens
+            lengths += spelled
+            text += made.text
+            yield Piece(made.tokens, made.text)
+            ended = tokens[-1] in stops or len(text) >= FULL_OUTPUT_BYTES
+            if ended or len(tokens) >= room:
+                root = Tokens.spelled(prompt, tokens, lengths).root if offer.for_game else tokens_root(tokens)
+                yield Answer(tuple(tokens), text, root, len(prompt), ended)
+                return
+
+
+def _piece(engine: Engine, prompt: list[TokenId], params: Params) -> tuple[Completion, list[int]]:
+    """What comes next, and how many bytes each of its tokens spells."""
+    made = engine.generate(prompt, params)
+    if not 0 < len(made.tokens) <= params.max_tokens:
+        raise NotServed(f"the engine gave {len(made.tokens)} tokens where {params.max_tokens} were asked for")
+    return made, [len(engine.detokenize([token])) for token in made.tokens]

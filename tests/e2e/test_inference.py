@@ -1,0 +1,260 @@
+"""A node's OpenAI-compatible API: the real client asks, whoever has the model's file can judge the reply, what the
+chain wants goes first, and bad callers get clear errors."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+
+import httpx
+import openai
+import pytest
+from e2e.test_games import by_game, exact, is_final
+from e2e.test_text_service import store  # noqa: F401 - a fixture
+from e2e.world import NODES, World, drive, running_node, step, world
+from eth_hash.auto import keccak
+from rig.samples import samples
+from typer.testing import CliRunner
+
+from oracle.api.inference import BODY_BYTES, create_inference_app
+from oracle.api.server import listen, serve_app
+from oracle.cli import app as command
+from oracle.client.replies import Reply, verify_reply
+from oracle.engines.base import Params
+from oracle.engines.exact.text_prompts import text_prompt
+from oracle.errors import Refused
+from oracle.models.store import ModelStore
+from oracle.node.daemon import Node
+
+TOKEN, POOR = "sk-" + "a" * 40, "sk-" + "b" * 40
+MODEL = "words"
+WORDS = "the thing is there"
+
+
+@pytest.fixture(scope="module")
+def built(store: ModelStore) -> Iterator[World]:  # noqa: F811
+    (manifest,) = store.manifests()
+    with world(manifest, by_game) as made:
+        for seat in range(2, 5):  # the second seat is another's
+            made.act(NODES[seat], "setOperator", made.service, seat, NODES[0].address)
+        yield made
+
+
+@pytest.fixture
+async def node(earth: World, tmp_path, store) -> AsyncIterator[Node]:  # noqa: F811
+    callers = tmp_path / "callers"
+    callers.write_text(f"# who may ask\nada {TOKEN} 1000000\npoor {POOR} 40\n")
+    changes = {"models": store.root, "inference_port": 1, "inference_callers": callers}
+    async with running_node(earth, tmp_path / "node", NODES[0], exact(store), **changes) as made:
+        await step(earth, made, blocks=2)
+        yield made
+
+
+@pytest.fixture
+async def url(node: Node) -> AsyncIterator[str]:
+    listener = listen("127.0.0.1", 0, "")
+    server = asyncio.create_task(serve_app(create_inference_app(node), listener, 512))
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    server.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await server
+
+
+@pytest.fixture
+async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=url, api_key=TOKEN, max_retries=0) as made:
+        yield made
+
+
+def saved(reply, tmp_path):
+    file = tmp_path / "reply.json"
+    file.write_text(reply if isinstance(reply, str) else reply.model_dump_json())
+    return file
+
+
+async def test_models__listed__are_the_services_names_and_ids(client, earth, store):  # noqa: F811
+    names = [model.id async for model in client.models.list()]
+    (manifest,) = store.manifests()
+    assert set(names) == {MODEL, "0x" + manifest.model_id.hex(), "0x" + earth.service.hex()}
+
+
+async def test_completion__real_client__is_what_the_model_says_and_can_be_judged(client, tmp_path, store):  # noqa: F811
+    reply = await client.completions.create(model=MODEL, prompt=WORDS, max_tokens=20)
+    engine = exact(store)
+    expected = engine.generate(engine.tokenize(text_prompt(WORDS.encode())), Params(20))
+    assert reply.choices[0].text == expected.text.decode("utf-8", "replace")
+    assert reply.usage.completion_tokens == len(expected.tokens)
+    assert reply.model_extra["didyma"]["tokens_root"] == "0x" + expected.root.hex()
+    assert verify_reply(Reply.read(saved(reply, tmp_path)), store, make=lambda *_: exact(store)).correct
+
+
+async def test_sampled__in_pieces__is_what_a_request_with_that_seed_would_get(client, tmp_path, store):  # noqa: F811
+    """Pieces go on where the output stands: the noise of each place is that of one long generation."""
+    reply = await client.completions.create(model=MODEL, prompt=WORDS, max_tokens=30, temperature=1.5, seed=7)
+    engine = exact(store)
+    params = Params(30, round(1.5 * 65536), seed=(7).to_bytes(32, "big"))
+    expected = engine.generate(engine.tokenize(text_prompt(WORDS.encode())), params)
+    said = reply.model_extra["didyma"]
+    assert (said["output"], said["tokens_root"]) == ("0x" + expected.text.hex(), "0x" + expected.root.hex())
+    drawn = await client.completions.create(model=MODEL, prompt=WORDS, max_tokens=9, temperature=1)
+    assert drawn.model_extra["didyma"]["seed"] != "0x" + bytes(32).hex()
+    assert verify_reply(Reply.read(saved(drawn, tmp_path)), store, make=lambda *_: exact(store)).correct
+
+
+async def test_chat__stream__pieces_are_the_whole_and_the_last_one_judges_it(client, tmp_path, store):  # noqa: F811
+    messages = [
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": WORDS},
+        {"role": "assistant", "content": "so it is"},
+        {"role": "user", "content": [{"type": "text", "text": "and now "}, {"type": "text", "text": "this"}]},
+    ]
+    whole = await client.chat.completions.create(model=MODEL, messages=messages, max_tokens=12)
+    options = {"include_usage": True}
+    events = [
+        event
+        async for event in await client.chat.completions.create(
+            model=MODEL, messages=messages, max_tokens=12, stream=True, stream_options=options
+        )
+    ]
+    assert len(events) > 2
+    assert "".join(event.choices[0].delta.content or "" for event in events) == whole.choices[0].message.content
+    assert events[-1].usage == whole.usage
+    assert events[-1].model_extra["didyma"] == whole.model_extra["didyma"]
+    assert verify_reply(Reply.read(saved(events[-1], tmp_path)), store, make=lambda *_: exact(store)).correct
+
+
+async def test_chat__schema_with_words__is_one_of_them_with_its_margin(client, tmp_path, store):  # noqa: F811
+    schema = {
+        "type": "json_schema",
+        "json_schema": {"name": "word", "schema": {"type": "string", "enum": ["is", "the"]}},
+    }
+    messages = [{"role": "user", "content": WORDS}]
+    reply = await client.chat.completions.create(model=MODEL, messages=messages, response_format=schema)
+    assert reply.choices[0].message.content in ("is", "the")
+    assert len(reply.model_extra["didyma"]["output"]) == 2 + 2 * 10
+    assert verify_reply(Reply.read(saved(reply, tmp_path)), store, make=lambda *_: exact(store)).correct
+
+
+async def test_operators_page__its_lines__save_a_reply_that_can_be_judged(url, tmp_path, store, monkeypatch):  # noqa: F811
+    (page,) = [sample for sample in samples("python") if sample.page.name == "operators.md"]
+    code = page.code.replace("http://127.0.0.1:8549/v1", url).replace("sk-2f1c6a0d9be84c27", TOKEN)
+    monkeypatch.chdir(tmp_path)
+    await asyncio.to_thread(exec, code.replace("didyma-tiny", MODEL), {})
+    assert verify_reply(Reply.read(tmp_path / "reply.json"), store, make=lambda *_: exact(store)).correct
+
+
+async def test_reply__changed__is_called_wrong_or_refused(client, tmp_path, store):  # noqa: F811
+    reply = await client.completions.create(model=MODEL, prompt=WORDS, max_tokens=6)
+    said = reply.model_extra["didyma"]
+    other = exact(store)
+    forged = other.generate(other.tokenize(text_prompt(b"is the thing")), Params(6))
+    changed = said | {"output": "0x" + forged.text.hex(), "tokens_root": "0x" + forged.root.hex()}
+    with pytest.raises(Refused, match="digest"):
+        Reply.of(changed)
+    digest = {"output_digest": "0x" + keccak(forged.text).hex()}
+    assert verify_reply(Reply.of(changed | digest), store, make=lambda *_: exact(store)).correct is False
+    for name in said:
+        if name not in ("service",):
+            with pytest.raises(Refused):
+                Reply.of({key: value for key, value in said.items() if key != name})
+
+
+async def test_verify_command__reply__says_right_wrong_or_why_not(client, tmp_path, store):  # noqa: F811
+    reply = await client.completions.create(model=MODEL, prompt=WORDS, max_tokens=6)
+    file = saved(reply, tmp_path)
+    run = partial(CliRunner().invoke, command)
+    arguments = ["verify", "--reply", str(file), "--store", str(store.root)]
+    right = await asyncio.to_thread(run, arguments)
+    assert right.exit_code == 0, right.output
+    assert right.output.startswith("right")
+    found = json.loads(file.read_text())
+    found["didyma"]["token_count"] += 1
+    file.write_text(json.dumps(found))
+    assert (await asyncio.to_thread(run, arguments)).exit_code == 3
+    file.write_text("{}")
+    assert (await asyncio.to_thread(run, arguments)).exit_code == 4
+
+
+async def test_200_calls__at_once__turn_is_not_missed(client, earth, node, store):  # noqa: F811
+    """The node's turns come first, though every place that guests may have is taken."""
+    calls = [
+        asyncio.create_task(client.completions.create(model=MODEL, prompt=f"{WORDS} {number}", max_tokens=16))
+        for number in range(200)
+    ]
+    await asyncio.sleep(0.2)
+    assert sum(not call.done() for call in calls) > 100
+    prompt = earth.client.prompt(earth.service, b"is it there")
+    requests = [earth.ask(prompt, max_tokens=4, lifetime=300 + number) for number in range(4)]
+    await drive(earth, [node], lambda: all(is_final(earth, request) for request in requests), blocks=300)
+    own = [seat for seat in node.status.view.seats if seat.operator == NODES[0].address]
+    assert own
+    assert all(seat.tally.missed == 0 for seat in own)
+    assert len({reply.id for reply in await asyncio.gather(*calls)}) == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"", 400, "JSON"),
+        (b"[]", 400, "object"),
+        (b'{"model": "words"}', 400, "messages"),
+        (b'{"model": "words", "messages": [], "tools": []}', 400, "messages"),
+        (b'{"model": "other", "messages": [{"role": "user", "content": "a"}]}', 404, "/v1/models"),
+        (b'{"model": "words", "messages": [{"role": "assistant", "content": "a"}]}', 400, "turns"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "n": 2}', 400, "n:"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "logprobs": true}', 400, "logprobs"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "temperature": NaN}', 400, ""),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "max_tokens": 0}', 400, "max_tokens"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "' + b"a " * 9000 + b'"}]}', 400, "tokens"),
+    ],
+)
+async def test_bad_call__any__says_which_parameter_and_computes_nothing(url, body, status, said):
+    headers = {"authorization": f"Bearer {TOKEN}", "content-type": "application/json"}
+    async with httpx.AsyncClient() as http:
+        reply = await http.post(f"{url}/chat/completions", content=body, headers=headers)
+    assert reply.status_code == status, reply.text
+    assert said in reply.json()["error"]["message"]
+
+
+@pytest.mark.parametrize("given", [None, "Bearer wrong", TOKEN, f"bearer {TOKEN}", f"Bearer {TOKEN[:-1]}"])
+@pytest.mark.parametrize("path", ["models", "completions", "chat/completions"])
+async def test_token__missing_or_wrong__is_401(url, given, path):
+    headers = {} if given is None else {"authorization": given}
+    async with httpx.AsyncClient() as http:
+        method = "GET" if path == "models" else "POST"
+        reply = await http.request(method, f"{url}/{path}", headers={**headers, "content-type": "application/json"})
+    assert reply.status_code == 401
+    assert reply.json()["error"]["type"] == "authentication_error"
+
+
+async def test_call__from_a_web_page_or_too_large__is_refused(url):
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient() as http:
+        form = await http.post(f"{url}/completions", content=b"{}", headers={**headers, "content-type": "text/plain"})
+        huge = await http.post(
+            f"{url}/completions",
+            content=b"x" * (BODY_BYTES + 1),
+            headers={**headers, "content-type": "application/json"},
+        )
+        preflight = await http.options(f"{url}/completions", headers={"origin": "https://evil.example"})
+    assert (form.status_code, huge.status_code, preflight.status_code) == (415, 413, 405)
+    assert "access-control-allow-origin" not in preflight.headers
+
+
+async def test_budget__used_up__is_429_with_the_time_to_wait(url):
+    async with openai.AsyncOpenAI(base_url=url, api_key=POOR, max_retries=0) as poor:
+        ask = partial(poor.completions.create, model=MODEL, prompt="the", max_tokens=20)
+        await ask()
+        with pytest.raises(openai.RateLimitError) as refused:
+            await ask()
+        assert 0 < int(refused.value.response.headers["retry-after"]) <= 60
+        with pytest.raises(openai.RateLimitError, match="40 a minute"):
+            await poor.completions.create(model=MODEL, prompt="the", max_tokens=50)
+
+
+async def test_engine__gone__is_503(client, node):
+    node.workshop.proofs.clear()
+    with pytest.raises(openai.InternalServerError) as refused:
+        await client.completions.create(model=MODEL, prompt="the")
+    assert refused.value.status_code == 503
