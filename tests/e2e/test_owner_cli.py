@@ -18,6 +18,7 @@ from oracle.disputes import commitments
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.engines.exact.text_prompts import text_prompt
+from oracle.errors import CallReverted
 from oracle.merkle.tokens import ids_in
 from oracle.models.files import ModelFile
 from oracle.models.shipped import SHIPPED_MODEL
@@ -187,6 +188,10 @@ def test_create__longest_prompt__is_said_and_what_may_not_fit_is_refused(earth, 
         done = cli("service", "create", tmp_path / "terms.toml", "--store", store)
         if size > longest:
             assert_refused(done, f"the largest that fits is {longest:,}")
+            if judged == "panel":
+                own = {**earth.client.terms(earth.service), "model": manifest.model_id, "maxPromptBytes": size}
+                with pytest.raises(CallReverted, match=r"PromptMayNotFit\(tokens=512, contextLength=512\)"):
+                    earth.client.send(earth.client.oracle.functions.createService(tuple(own.values())))
         else:
             assert done.exit_code == 0, done.output
             assert f"at most {longest:,} bytes; up to {longest:,} would fit" in done.output
