@@ -6,11 +6,13 @@ import {ILens} from "./interfaces/ILens.sol";
 import {IOracle} from "./interfaces/IOracle.sol";
 import {IServices} from "./interfaces/IServices.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
+import {Seeds} from "./libraries/Seeds.sol";
 
 /// @title Lens
 contract Lens is ILens {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
+    using Seeds for IOracle.Request;
 
     /// @inheritdoc ILens
     IOracle public immutable oracle;

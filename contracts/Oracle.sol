@@ -13,12 +13,14 @@ import {IOracle} from "./interfaces/IOracle.sol";
 import {IOracleConsumer} from "./interfaces/IOracleConsumer.sol";
 import {Prompts} from "./libraries/Prompts.sol";
 import {RequestLib} from "./libraries/RequestLib.sol";
+import {Seeds} from "./libraries/Seeds.sol";
 
 /// @title Oracle
 /// @notice Requests from escrow to callback. No owner, no pause, no proxy.
 contract Oracle is Turns {
     using RequestLib for Request;
     using RequestLib for Answer;
+    using Seeds for Request;
 
     /// @notice Blocks between a request and the block that fixes its seed: the payer cannot know it when asking.
     uint256 public constant SEED_DELAY = RequestLib.SEED_DELAY;

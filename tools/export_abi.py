@@ -9,12 +9,13 @@ from pathlib import Path
 from eth_utils.crypto import keccak
 
 ROOT = Path(__file__).resolve().parent.parent
-# The node talks to the first fourteen; a development chain also deploys the families of operators and the examples.
+# The node talks to the first fourteen; a development chain also deploys the families of operators and the examples,
+# and dapps test with the mock.
 CONTRACTS = (
     *("ModelRegistry", "Oracle", "Seats", "Lens", "PanelArbiter", "DisputeGame", "Referee", "TokenReferee"),
     *("TextReferee", "AnswerReferee", "Refutations"),
     *("AttestedAnswers", "DcapVerifier", "DcapCollateral"),
-    *("LinearReferee", "RowReferee", "AttentionReferee", "Critic", "Correspondent", "Wager"),
+    *("LinearReferee", "RowReferee", "AttentionReferee", "Critic", "Correspondent", "Wager", "MockOracle"),
 )
 
 

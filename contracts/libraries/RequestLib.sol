@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
-import {Blockhash} from "@openzeppelin/contracts/utils/Blockhash.sol";
-
 import {RequestId} from "../interfaces/Ids.sol";
 import {IOracle} from "../interfaces/IOracle.sol";
 
@@ -187,11 +185,6 @@ library RequestLib {
     }
 
     /* TURNS */
-
-    /// @dev Zero before the seed's block has a successor, and when the chain has forgotten it.
-    function seedBlockHash(IOracle.Request calldata r) internal view returns (bytes32) {
-        return Blockhash.blockHash(blockNumber(r) + SEED_DELAY);
-    }
 
     function turnAt(IOracle.Request calldata r, IOracle.Round memory round, uint256 time)
         internal

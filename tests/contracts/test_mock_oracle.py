@@ -3,7 +3,20 @@
 import pytest
 from ape import project, reverts
 from eth_utils import keccak
-from world import ETHER, FINAL, GWEI, MARGIN, OPEN, REFUNDED, THREE, UNDELIVERED
+from world import (
+    ANSWERED,
+    CANCELLED,
+    ETHER,
+    FINAL,
+    GWEI,
+    MARGIN,
+    OPEN,
+    REFUNDED,
+    REJECTED,
+    THREE,
+    UNDELIVERED,
+    UPHELD,
+)
 
 SERVICE = b"\x07" * 32
 
@@ -105,6 +118,65 @@ def test_leave__healthy_dapp__is_undelivered_until_somebody_delivers_for_the_esc
     mock.retry(asked, 60_000, sender=people.watcher)
     assert bytes(dapp.answerHash(asked)) == keccak(b"Hi")
     assert (mock.credit(people.watcher), mock.callbackLeft(asked)) == (bounty, False)
+
+
+def test_answer_at_once__private_prompt__is_the_only_answer(mock, dapp, people, params):
+    dapp.ask(b"sealed", {**params, "isPrivate": True}, value=dapp.price(6, params), sender=people.payer)
+    with reverts(mock.PrivateNeedsAttestation, service=SERVICE):
+        mock.answer(mock.last(), b"Hi", 2, sender=people.stranger)
+    receipt = mock.answerAtOnce(mock.last(), b"Hi", 2, sender=people.stranger)
+    assert [event.event_name for event in receipt.events] == ["AnswerPosted", "AnswerAttested", "RequestFinalized"]
+    assert bytes(dapp.answerHash(mock.last())) == keccak(b"Hi")
+
+
+def test_post__window_open__nothing_is_heard_until_it_has_passed(world, mock, dapp, people, asked):
+    mock.post(asked, b"Hi", 2, sender=people.stranger)
+    found = mock.itemOf(asked)
+    item = (*(tuple(value for _, value in words.items()) for words in (found.request, found.answer)), found.output)
+    assert mock.statusOf(asked) == ANSWERED
+    with reverts(mock.NothingToFinalize):
+        mock.finalize([item], sender=people.watcher)
+    assert bytes(dapp.answerHash(asked)) == bytes(32)
+    world.pass_time(21)
+    mock.finalize([item], sender=people.watcher)
+    assert (mock.statusOf(asked), mock.isFinal(asked, found.answer)) == (FINAL, True)
+    assert bytes(dapp.answerHash(asked)) == keccak(b"Hi")
+
+
+def test_rule__rejected__another_answers_and_that_answer_is_heard(mock, dapp, people, asked):
+    mock.post(asked, b"No", 1, sender=people.stranger)
+    with reverts(mock.WrongStatus, requestId=asked, status=ANSWERED):
+        mock.rule(asked, REJECTED, sender=people.stranger)
+    mock.dispute(asked, sender=people.challenger)
+    mock.rule(asked, REJECTED, sender=people.challenger)
+    assert mock.statusOf(asked) == OPEN
+    mock.post(asked, b"Yes", 1, sender=people.watcher)
+    mock.dispute(asked, sender=people.challenger)
+    mock.rule(asked, UPHELD, sender=people.challenger)
+    mock.passWindow(asked, sender=people.stranger)
+    assert bytes(dapp.answerHash(asked)) == keccak(b"Yes")
+
+
+def test_cancel__by_its_payer__gets_all_back_at_once(world, mock, people):
+    plain = world.params()
+    mock.request(SERVICE, b"Hello", plain, value=sum(mock.quote(SERVICE, 5, plain)[:2]), sender=people.payer)
+    asked = mock.last()
+    request = mock.itemOf(asked).request
+    with reverts(mock.NotPayer, requestId=asked, payer=people.payer.address):
+        mock.cancel(request, sender=people.stranger)
+    mock.cancel(request, sender=people.payer)
+    assert mock.statusOf(asked) == CANCELLED
+    assert mock.credit(people.payer) == mock.balance > 0
+
+
+def test_answer__callback_needs_more_gas_than_it_bought__is_undelivered(mock, dapp, people, params):
+    short = {**params, "callbackGas": 2_000}
+    dapp.ask(b"Hello", short, value=dapp.price(5, short), sender=people.payer)
+    receipt = mock.answer(mock.last(), b"Hi", 2, sender=people.stranger)
+    assert [event.event_name for event in receipt.events] == ["AnswerPosted", "RequestFinalized", "CallbackFailed"]
+    assert mock.statusOf(mock.last()) == UNDELIVERED
+    mock.retry(mock.last(), 60_000, sender=people.stranger)
+    assert bytes(dapp.answerHash(mock.last())) == keccak(b"Hi")
 
 
 def test_refund__open__returns_the_whole_escrow(mock, dapp, people, asked):

@@ -28,10 +28,11 @@ def test_block_for_ape__as_it_stands__answers_fails_leaves_and_refunds(people, w
     }
     exec(compile(sample.code, sample.name, "exec"), names)  # the project's own page
     mock, dapp = names["mock"], names["dapp"]
-    outcomes = [event.delivered for event in mock.MockAnswered]
-    assert outcomes == [True, True, True, False, False]  # a verdict; below the margin; none; failed; left
-    requests = [event.requestId for event in mock.MockRequested]
+    events = (mock.RequestFinalized, mock.CallbackFailed, mock.CallbackLeft, mock.RequestRefunded, mock.AnswerRuled)
+    assert [len(list(event)) for event in events] == [7, 1, 1, 1, 1]
+    requests = [event.requestId for event in mock.RequestPosted]
     heard = [tuple(dapp.verdictOf(each)) for each in requests]
-    assert heard == [(True, 1, 3 << 16), *[(True, UNKNOWN, 0)] * 2, *[(False, UNKNOWN, 0)] * 2, (True, UNKNOWN, 0)]
+    unknown = (True, UNKNOWN, 0)
+    assert heard == [(True, 1, 3 << 16), *[unknown] * 3, *[(False, UNKNOWN, 0)] * 2, unknown, unknown]
     assert not any(dapp.good(each) for each in requests)
     assert mock.credit(dapp) > 0

@@ -10,6 +10,7 @@ from world import (
     FOUR,
     GWEI,
     MARGIN,
+    OPEN,
     REFUNDED,
     ROOT,
     UNDELIVERED,
@@ -315,7 +316,7 @@ def played(mock, people, params):
 def test_mock__verdict__is_heard_as_the_oracle_s_bytes(mock, people, played):
     dapp, asked = played
     receipt = mock.answerChoice(asked, 3, MARGIN, sender=people.stranger)
-    (event,) = mock.MockAnswered.from_receipt(receipt)
+    (event,) = mock.AnswerPosted.from_receipt(receipt)
     assert bytes(event.output) == bytes(Verdict(3, MARGIN, 0, 0))
     assert heard(dapp) == [(asked, 3, MARGIN)]
 
@@ -334,11 +335,12 @@ def test_mock__refunded__is_unknown_once_closed(mock, people, played):
     assert heard(dapp) == [(asked, UNKNOWN, 0)]
 
 
-def test_mock__late_verdict__changes_nothing(world, mock, people, played):
+def test_mock__late_verdict__is_refused_as_the_oracle_does(world, mock, people, played):
     dapp, asked = played
     world.pass_time(world.terms["lifetimeSeconds"] + 1)
     dapp.close(asked, sender=people.stranger)
-    mock.answerChoice(asked, 3, MARGIN, sender=people.stranger)
-    assert mock.statusOf(asked) == FINAL
+    with reverts(mock.DeadlinePassed, requestId=asked):
+        mock.answerChoice(asked, 3, MARGIN, sender=people.stranger)
+    assert mock.statusOf(asked) == OPEN
     assert heard(dapp) == [(asked, UNKNOWN, 0)]
     assert tuple(dapp.verdictOf(asked)) == (True, UNKNOWN, 0)
