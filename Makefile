@@ -17,7 +17,7 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 MODEL :=
 
 .PHONY: help demo demo-panel demo-picture test forge-tests ape-tests engine-tests daemon-tests e2e-tests-1 e2e-tests-2 \
-    unit-tests ape-built prove symbolic check bench gas abi lock install wheel contracts-built looked diagrams site clean
+    unit-tests ape-built prove symbolic check bench gas abi lock install wheel package sources contracts-built looked diagrams site clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -45,10 +45,10 @@ ape-tests: ape-built
 	ape test tests/contracts
 	$(PYTEST) $(BY_APE)
 
-e2e-tests-1: install wheel
+e2e-tests-1: install package
 	$(PYTEST) $(filter-out $(BY_APE),$(wildcard tests/e2e/test_[a-f]*.py))
 
-e2e-tests-2: install wheel
+e2e-tests-2: install package
 	$(PYTEST) $(wildcard tests/e2e/test_[g-z]*.py)
 
 unit-tests: install contracts-built
@@ -99,6 +99,7 @@ gas: install contracts-built ## gas of every step, from receipts; writes gas.jso
 
 abi: install contracts-built ## what the node knows of the contracts
 	$(PY) tools/export_abi.py
+	$(PY) tests/unit/make_client_vectors.py
 
 LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-header --generate-hashes \
     --no-emit-index-url --no-emit-find-links --quiet
@@ -117,6 +118,12 @@ site: .venv/dev ## the pages as a site in .build/site; asks nothing of the netwo
 wheel: | $(if $(FOR_TESTS),.venv/dev,.venv/node) ## the package as one file, in dist/
 	@rm -rf build dist
 	@tools/quietly "Building the wheel" $(PY) -m pip wheel --disable-pip-version-check --no-deps --wheel-dir dist .
+
+package: wheel node_modules/all ## the wheel, and the npm package of contracts, ABIs and client, in dist/
+	@tools/quietly "Building the npm package" $(PY) tools/package.py
+
+sources: install contracts-built ## what Sourcify needs to verify the contracts' source, in dist/sources
+	$(PY) tools/sources.py
 
 install: .venv/dev node_modules/all ## everything that the tests need
 
@@ -181,8 +188,10 @@ node_modules/anvil: package-lock.json | .venv/node
 	$(call packages,Anvil,--omit=dev)
 	@touch $@
 
+# Twice: Hardhat's compiled part is for Node 22 and newer, and the first run brings one, which then runs npm.
 node_modules/all: package-lock.json | $(LOOKED)
 	$(call packages,compiler and contract libraries,--include=dev)
+	$(call packages,what Hardhat needs,--include=dev)
 	@touch node_modules/anvil $@
 
 , := ,

@@ -38,13 +38,12 @@ from oracle.chain.units import NOBODY
 from oracle.cli.report import BlocksBar, JsonOption, print_json, reported
 from oracle.client import OracleClient, devnet
 from oracle.errors import Refused, RpcUnavailable
+from oracle.ids import ServiceId
 from oracle.models.files import at_home
 
 DEV_FOLDER = Path("~/.didyma/dev")
 DEPLOYMENT_NAME = "deployment.json"
 LOCAL_RPC_URL = "http://127.0.0.1:8545"
-DEV_CHAIN = 31337
-"""Chain id of Anvil, whose accounts are public."""
 console = Console(highlight=False, soft_wrap=True, markup=False)
 
 RpcUrlOption = Annotated[
@@ -87,6 +86,8 @@ class Network:
     rpc_url: str = field(repr=False)
     """It may hold a credential."""
     models: Path | None = None
+    service: ServiceId | None = None
+    """The one that it opened."""
 
     @classmethod
     def find(cls, deployment: Path | None, rpc_url: str | None) -> "Network":
@@ -108,6 +109,8 @@ class Network:
         fields = asdict(self.deployment) | {"rpc_url": self.rpc_url}
         if self.models is not None:
             fields["models"] = str(self.models)
+        if self.service is not None:
+            fields["service"] = "0x" + self.service.hex()
         path.parent.mkdir(parents=True, exist_ok=True)
         new = path.with_name(path.name + ".new")
         new.write_text(json.dumps(fields, indent=2) + "\n")
@@ -119,7 +122,7 @@ class Network:
         try:
             found = w3.eth.chain_id
         except RpcUnavailable as error:
-            hint = "; `didyma dev` starts a chain" if wanted == DEV_CHAIN else ""
+            hint = "; `didyma dev` starts a chain" if wanted == devnet.CHAIN_ID else ""
             raise RpcUnavailable(f"{error}{hint}") from None
         if found != wanted:
             raise Refused(
@@ -234,7 +237,7 @@ def wallet(
         return Wallet(network, network.client(unlocked(keystore, password_file)), dry_run, as_json)
     if dry_run:
         return Wallet(network, network.client(), dry_run, as_json)
-    if dev_asker and network.deployment.chain_id == DEV_CHAIN:
+    if dev_asker and network.deployment.chain_id == devnet.CHAIN_ID:
         return Wallet(network, network.client(devnet.account(devnet.ASKER)), dry_run, as_json)
     raise Refused("give --keystore, or --dry-run to print the transaction for another wallet")
 

@@ -18,34 +18,34 @@ from dataclasses import astuple, dataclass, replace
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from eth_account import Account
 from eth_account.signers.local import LocalAccount
+from eth_typing import ChecksumAddress
 from hexbytes import HexBytes
 from web3 import Web3
 from web3.types import RPCEndpoint
 
 from oracle import ENVIRONMENT_PREFIX
 from oracle.attestation.attested_keys import EXACT_ENGINE
-from oracle.attestation.dev import MACHINE, root_key
+from oracle.attestation.dev import MACHINE
 from oracle.attestation.identity import measurement_id, platform_id
-from oracle.chain import wiring
 from oracle.chain.connect import connect
-from oracle.chain.deployment import Deployment, artifact
+from oracle.chain.deployment import Deployment
 from oracle.chain.services import GameTerms, PanelTerms, Policy, Terms
 from oracle.chain.units import ETHER, GWEI, NOBODY
-from oracle.client import OracleClient
+from oracle.client import OracleClient, deploying
 from oracle.client.devnodes import start, stop
 from oracle.disputes import recomputed
 from oracle.disputes.commitments import longest_asked
 from oracle.engines.prompts import longest_prompt
-from oracle.engines.tables import creation_codes
-from oracle.errors import BadModelFile, Refused
+from oracle.errors import BadModelFile, Refused, RpcUnavailable, printable
 from oracle.ids import ServiceId
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
+CHAIN_ID = 31337
+"""Anvil's, whose accounts are public."""
 BLOCK_MILLIS = 1000
 """What the oracle on a development chain takes for the least time between blocks."""
 MNEMONIC = "test test test test test test test test test test test junk"  # Anvil's and Ape's default
@@ -114,8 +114,10 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def anvil(port: int, log: Path) -> Iterator[Web3]:
+def anvil(port: int, log: Path, *, fork: str | None = None) -> Iterator[Web3]:
     """Anvil under the rules of a real chain, a block for each transaction; stopped at the end.
+
+    fork: URL of an endpoint of the chain that it continues, under the chain id of development chains.
 
     Raises Refused if it does not start.
     """
@@ -126,13 +128,15 @@ def anvil(port: int, log: Path) -> Iterator[Web3]:
         )
     command = ["anvil", "--port", str(port), "--hardfork", "osaka", "--enable-tx-gas-limit"]
     command += ["--accounts", str(ACCOUNTS), "--mnemonic", MNEMONIC, "--prune-history", str(KEPT_STATES)]
+    command += ["--chain-id", str(CHAIN_ID)]
+    command += [] if fork is None else ["--fork-url", fork]
     with log.open("wb") as out, start(command, out) as process:
         try:
             for _ in range(ANVIL_STARTS):  # its own word: another chain may answer on its port
                 if LISTENING in log.read_text():
                     break
                 if process.poll() is not None:
-                    raise Refused(f"anvil stopped at once; see {log}")
+                    raise Refused(f"anvil stopped at once; its log {log} says: {_last_line(log)}")
                 time.sleep(0.1)
             else:
                 raise Refused(f"anvil does not start; see {log}")
@@ -141,29 +145,39 @@ def anvil(port: int, log: Path) -> Iterator[Web3]:
             stop([process])
 
 
+def _last_line(log: Path) -> str:
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return printable(lines[-1]) if lines else "nothing"
+
+
 def deploy(w3: Web3) -> Deployment:
-    """The contracts, from the first development account."""
+    """The contracts, from the first development account, at the addresses of every development chain."""
     sender = account(DEPLOYER).address
 
-    def mined(tx_hash: HexBytes) -> str:
-        return str(w3.eth.wait_for_transaction_receipt(tx_hash)["contractAddress"])
+    def send(to: ChecksumAddress, data: bytes) -> None:
+        w3.eth.wait_for_transaction_receipt(w3.eth.send_transaction({"from": sender, "to": to, "data": data}))
 
-    def make(name: str, arguments: list[Any]) -> str:
-        built = artifact(name)
-        contract = w3.eth.contract(abi=built["abi"], bytecode=built["bytecode"])
-        return mined(contract.constructor(*arguments).transact({"from": sender}))
+    return deploying.deploy(w3, deploying.plan(w3.eth.chain_id, BLOCK_MILLIS), send)
 
-    block = w3.eth.block_number
-    tables = {
-        name: mined(w3.eth.send_transaction({"from": sender, "data": Web3.to_hex(code)}))
-        for name, code in creation_codes().items()
-    }
-    root_x, root_y = root_key(w3.eth.chain_id)
-    known = {"block_millis": BLOCK_MILLIS, **tables, "root_x": root_x, "root_y": root_y}
-    made = wiring.deploy(make, known)
-    game = w3.eth.contract(Web3.to_checksum_address(made["DisputeGame"]), abi=artifact("DisputeGame")["abi"])
-    made["Refutations"] = str(game.functions.refutations().call())
-    return Deployment.of(w3.eth.chain_id, block, made)
+
+def keep(w3: Web3, file: Path) -> None:
+    """Writes all of the chain, blocks and logs included, to a file: whole or not at all."""
+    new = file.with_name(file.name + ".new")
+    new.write_bytes(HexBytes(w3.provider.make_request(RPCEndpoint("anvil_dumpState"), [])["result"]))
+    os.replace(new, file)
+
+
+def load(w3: Web3, file: Path) -> None:
+    """Goes on from what `keep` wrote. Raises Refused for something else."""
+    try:
+        done = w3.provider.make_request(RPCEndpoint("anvil_loadState"), [HexBytes(file.read_bytes()).to_0x_hex()])
+    except RpcUnavailable as error:
+        raise Refused(f"{file} is no chain that `didyma dev` has kept: {error}") from None
+    if done.get("result") is not True:
+        raise Refused(f"{file} is no chain that `didyma dev` has kept")
+    # Anvil would go on from this machine's clock, which may be behind the chain's.
+    w3.provider.make_request(RPCEndpoint("evm_setNextBlockTimestamp"), [w3.eth.get_block("latest")["timestamp"] + 1])
+    mine(w3)
 
 
 def mine_every(w3: Web3, seconds: int) -> None:

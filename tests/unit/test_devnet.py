@@ -10,10 +10,12 @@ import time
 import pytest
 from rig.anvil import ROOT, anvil, free_port
 from rig.child import alive
+from web3 import Web3
 from web3.types import RPCEndpoint
 
 from oracle.chain.units import ETHER
-from oracle.client import devnet
+from oracle.client import OracleClient, devnet
+from oracle.errors import Refused
 
 
 @pytest.mark.parametrize("later", [0, 3])
@@ -83,3 +85,47 @@ def _until(told):
         assert time.monotonic() < end
         time.sleep(0.05)
     return said
+
+
+def test_load__chain_that_was_kept__goes_on_with_its_blocks_logs_and_clock(tmp_path):
+    (tmp_path / "log").touch()
+    with devnet.anvil(free_port(), tmp_path / "log") as w3:
+        made = devnet.deploy(w3)
+        client = OracleClient(w3, made, devnet.account(devnet.ASKER))
+        client.send(client.oracle.functions.deposit(client.address), 7)
+        devnet.pass_time(w3, 86_400)
+        devnet.keep(w3, tmp_path / "chain.bin")
+        head = w3.eth.get_block("latest")
+    with devnet.anvil(free_port(), tmp_path / "log") as w3:
+        devnet.load(w3, tmp_path / "chain.bin")
+        client = OracleClient(w3, made, devnet.account(devnet.ASKER))
+        assert client.credit() == 7
+        assert len(client.history(client.oracle.events.Deposited())) == 1
+        assert w3.eth.get_block(head["number"])["hash"] == head["hash"]
+        devnet.mine(w3)
+        assert w3.eth.get_block("latest")["timestamp"] > head["timestamp"]
+        assert devnet.deploy(w3).oracle == made.oracle
+    assert not list(tmp_path.glob("*.new"))
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\x1f\x8bnonsense"])
+def test_load__something_else__is_refused(tmp_path, content):
+    (tmp_path / "log").touch()
+    (tmp_path / "chain.bin").write_bytes(content)
+    with (
+        devnet.anvil(free_port(), tmp_path / "log") as w3,
+        pytest.raises(Refused, match="is no chain that `didyma dev` has kept"),
+    ):
+        devnet.load(w3, tmp_path / "chain.bin")
+
+
+def test_anvil__fork__has_what_is_on_the_other_chain(tmp_path):
+    (tmp_path / "log").touch()
+    with anvil(mining=True) as other:
+        other.rpc("anvil_setCode", "0x" + "ab" * 20, "0xfe")
+        other.mine(3)
+        with devnet.anvil(free_port(), tmp_path / "log", fork=other.url) as w3:
+            assert w3.eth.chain_id == devnet.CHAIN_ID
+            assert w3.eth.block_number >= 3
+            assert w3.eth.get_code(Web3.to_checksum_address("0x" + "ab" * 20)) == b"\xfe"
+            assert devnet.deploy(w3).block >= 3
