@@ -18,6 +18,8 @@ from pathlib import Path
 import pytest
 from rig.anvil import ROOT
 
+from oracle.chain import sources
+
 HEAVY = ("torch", "llama_cpp", "gguf", "ape", "solcx", "huggingface_hub")
 
 
@@ -56,11 +58,19 @@ def test_wheel__files__are_those_of_the_tree_and_the_kernels(wheel):
     packed = {name: zipfile.ZipFile(wheel).read(name) for name in zipfile.ZipFile(wheel).namelist()}
     kept = subprocess.run(["git", "ls-files", "oracle"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     wanted = [name for name in kept.split() if not name.startswith("oracle/engines/exact/kernels/")]
+    wanted.remove("oracle/contracts")  # a link: the next test has its files
     assert len(wanted) > 100
     for name in wanted:
         assert packed.get(name) == (ROOT / name).read_bytes(), f"{name}: run `make wheel` again"
     assert any(re.fullmatch(r"oracle/engines/exact/_kernels\..*\.so", name) for name in packed)
     assert not [name for name in packed if name.startswith("tests/")]
+
+
+def test_wheel__contracts__are_those_that_dapps_get(wheel):
+    packed = {name for name in zipfile.ZipFile(wheel).namelist() if name.startswith("oracle/contracts/")}
+    assert packed == {f"oracle/contracts/{path}" for path in sources.shipped()}
+    for name in packed:
+        assert zipfile.ZipFile(wheel).read(name) == (ROOT / name).read_bytes(), f"{name}: run `make wheel` again"
 
 
 @pytest.mark.parametrize("name", HEAVY)

@@ -1,0 +1,161 @@
+/** The client against vectors that the Python client's side wrote: the same bytes, prices and verdicts. */
+
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { bytesToHex, decodeFunctionResult, encodeAbiParameters, encodeFunctionData, getAbiItem, type Hex, hexToBytes } from "viem";
+import { z } from "zod";
+
+import { oracleAbi } from "../src/generated/abi.js";
+import {
+  CallReverted,
+  choice,
+  choiceType,
+  decide,
+  idsPrompt,
+  panelTokensRoot,
+  type Part,
+  paramsAt,
+  partsPrompt,
+  Refused,
+  type Request,
+  requestIdOf,
+  textPrompt,
+  type Tokens,
+  tokensRoot,
+  typedPrompt,
+  verdictOf,
+  type Wishes,
+} from "../src/index.js";
+import { callbackGasOf } from "../src/requests.js";
+
+type Json = any;
+const root = process.env["DIDYMA_VECTORS"] ?? join(process.cwd(), "tests/vectors");
+const vectors = JSON.parse(readFileSync(join(root, "clients.json"), "utf8")) as Record<string, Json[]>;
+
+function cases(name: string): Json[] {
+  const found = vectors[name] ?? [];
+  assert.ok(found.length > 5, name);
+  return found;
+}
+
+test("prompts__each_kind__are_the_same_bytes", () => {
+  for (const { text, ids, parts, prompt } of cases("prompts") as { text?: string; ids?: number[]; parts?: Part[]; prompt: Hex }[]) {
+    const made = text !== undefined ? textPrompt(text) : ids !== undefined ? idsPrompt(ids) : partsPrompt(parts ?? []);
+    assert.equal(bytesToHex(made), prompt);
+  }
+});
+
+test("choice__rows_of_ids__is_the_same_type_and_prompt", () => {
+  for (const each of cases("types") as { rows: number[][]; root: Hex; type: Hex; leastTokens: number; text: string; prompt: Hex }[]) {
+    assert.equal(choiceType(each.rows, each.root), each.type);
+    const labels = each.rows.map((_, index) => `label ${index}`);
+    assert.equal(choice(each.type, labels).leastTokens, each.leastTokens);
+    assert.equal(bytesToHex(typedPrompt(each.type, textPrompt(each.text))), each.prompt);
+    assert.throws(() => choice(each.type, [...labels, "one more"]), Refused);
+    assert.throws(() => choice(each.type.slice(0, -2) as Hex, labels), Refused);
+    assert.throws(() => choice(`${each.type}00`, labels), Refused);
+  }
+});
+
+test("choice__zod_enumeration__labels_are_its_options", () => {
+  const type = choiceType([[1], [2, 3]], "0x01020304");
+  const asked = choice(type, z.enum(["yes", "no"]));
+  const label: "yes" | "no" | "unknown" = decide(asked, "0x00000100000000000000", 0).label;
+  assert.equal(label, "yes");
+  assert.throws(() => choice(type, ["yes", "yes"]), Refused);
+});
+
+test("choice__ids_that_do_not_fit__is_refused", () => {
+  for (const rows of [[[1 << 24], [1]], [[-1], [1]], [[0.5], [1]]]) {
+    assert.throws(() => choiceType(rows, "0x01020304"), Refused);
+  }
+  assert.throws(() => choice(choiceType([[1]], "0x01020304"), ["one"]), Refused);
+  assert.throws(() => choice(choiceType([[1], []], "0x01020304"), ["one", "two"]), Refused);
+});
+
+test("verdict__any_output__is_read_the_same", () => {
+  let labelled = 0;
+  for (const each of cases("verdicts") as { output: Hex; verdict: object | null; labels?: string[]; leastMargin?: number; label?: string }[]) {
+    const found = verdictOf(each.output);
+    if (each.verdict === null) assert.equal(found, null);
+    else assert.deepEqual({ ...found }, { ...each.verdict, margin: (found?.marginRaw ?? 0) / 65536 });
+    if (each.labels === undefined) continue;
+    labelled += 1;
+    assert.equal(decide({ type: "0x", labels: each.labels, leastTokens: 2 }, each.output, each.leastMargin).label, each.label);
+  }
+  assert.ok(labelled > 5);
+});
+
+test("calls__what_a_dapp_wishes__are_the_same_calldata", () => {
+  for (const each of cases("calls") as { now: number; wishes: Json; service: Hex; prompt: Hex; params: Hex; quote: Hex; request: Hex }[]) {
+    const { valueWei, callbackGasPriceWei, ...plain } = each.wishes as Record<string, never>;
+    const wishes = { ...plain, valueWei: BigInt(valueWei ?? 0), callbackGasPriceWei: BigInt(callbackGasPriceWei ?? 0) };
+    const params = paramsAt(BigInt(each.now), wishes as unknown as Wishes);
+    const kind = getAbiItem({ abi: oracleAbi, name: "quote" }).inputs[2];
+    assert.equal(encodeAbiParameters([kind], [params]), each.params);
+    const size = BigInt(hexToBytes(each.prompt).length);
+    const abi = oracleAbi;
+    assert.equal(encodeFunctionData({ abi, functionName: "quote", args: [each.service, size, params] }), each.quote);
+    assert.equal(encodeFunctionData({ abi, functionName: "request", args: [each.service, each.prompt, params] }), each.request);
+  }
+});
+
+test("quotes__what_the_contract_returns__are_the_same_prices", () => {
+  for (const each of cases("quotes") as Record<string, string>[]) {
+    const data = each["returned"] as Hex;
+    const [fee, callback, forfeit] = decodeFunctionResult({ abi: oracleAbi, functionName: "quote", data });
+    assert.deepEqual(
+      [fee, callback, forfeit, fee + callback].map(String),
+      [each["feeWei"], each["callbackWei"], each["forfeitWei"], each["totalWei"]],
+    );
+  }
+});
+
+test("requests__any_words__have_the_same_id", () => {
+  for (const each of cases("requests") as unknown as { request: Record<string, string>; id: string; callbackGas: number }[]) {
+    const { head, rules, money } = each.request;
+    const request = { ...each.request, head: BigInt(head ?? 0), rules: BigInt(rules ?? 0), money: BigInt(money ?? 0) };
+    assert.equal(String(requestIdOf(request as unknown as Request)), each.id);
+    assert.equal(callbackGasOf(request as unknown as Request), each.callbackGas);
+  }
+});
+
+test("refusals__every_error_of_the_contracts__has_the_same_name_arguments_and_words", () => {
+  assert.ok(cases("refused").length > 100);
+  for (const each of cases("refused") as { data: Hex; name: string | null; args: Record<string, string>; message: string }[]) {
+    const found = new CallReverted(each.data);
+    assert.equal(found.errorName, each.name);
+    const args = Object.entries(found.args).map(([name, value]) => [name, text(value)]);
+    assert.deepEqual(Object.fromEntries(args), each.args);
+    if (each.name === null) assert.ok(found.message.includes(each.message));
+    else assert.equal(found.message.replaceAll("true", "True"), each.message);
+  }
+});
+
+function text(value: unknown): string {
+  return typeof value === "boolean" ? (value ? "True" : "False") : String(value);
+}
+
+test("refusal__of_a_known_name__has_typed_arguments", () => {
+  const data = `0x${"00".repeat(4)}` as Hex;
+  assert.equal(new CallReverted(data).is("WrongFee"), false);
+  const wrong = cases("refused").find((each) => (each as { name: string }).name === "WrongFee") as unknown as { data: Hex; args: { givenWei: string } };
+  const found = new CallReverted(wrong.data);
+  assert.ok(found.is("WrongFee"));
+  const given: bigint = found.args.givenWei;
+  assert.equal(String(given), wrong.args.givenWei);
+});
+
+test("tokens__of_an_answer__have_the_same_roots", () => {
+  for (const each of cases("tokens") as unknown as (Tokens & { root: Hex; panelRoot: Hex })[]) {
+    assert.equal(tokensRoot(each), each.root);
+    assert.equal(panelTokensRoot(each.output), each.panelRoot);
+    assert.notEqual(tokensRoot({ ...each, output: [...each.output, 1], ends: [...each.ends, 9] }), each.root);
+    assert.throws(() => tokensRoot({ ...each, ends: [...each.ends, 1] }), Refused);
+  }
+  assert.throws(() => tokensRoot({ prompt: [], output: [], ends: [] }), Refused);
+  assert.throws(() => panelTokensRoot([]), Refused);
+});

@@ -1,0 +1,230 @@
+"""Write what both clients must agree on: `python tests/unit/make_client_vectors.py`. pytest and node's runner read it.
+
+Numbers that may exceed 2^53 are decimal strings.
+"""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from eth_abi.abi import encode
+from web3 import Web3
+
+from oracle.chain import refusals
+from oracle.chain.deployment import artifact, artifact_names
+from oracle.chain.requests import Request
+from oracle.client.client import OracleClient, Quote
+from oracle.engines.answer_types import Verdict, choice_type, type_of, typed_prompt
+from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, text_prompt
+from oracle.merkle.tokens import Tokens, id_bytes, marked, prompt_bytes, tokens_root
+
+FILE = Path(__file__).resolve().parents[1] / "vectors/clients.json"
+TEXTS = ("", "The soup was cold.", "né\u0301 ☕ \x00", "\x01\x02\x03", "яблоко 林檎 🍎", "a" * 300)
+COUNT = 12
+PARAMS = "(uint24,uint32,uint32,uint32,uint64,uint48,uint24,bool)"
+
+
+def vectors() -> dict[str, Any]:
+    made = (prompts, types, verdicts, calls, quotes, requests, refused, tokens)
+    return {each.__name__: list(each(random.Random(16))) for each in made}
+
+
+def hexed(data: bytes) -> str:
+    return "0x" + data.hex()
+
+
+def ids(draw: random.Random, most: int) -> list[int]:
+    return [draw.randrange(1 << 24) for _ in range(draw.randint(0, most))]
+
+
+def prompts(draw: random.Random) -> Iterator[dict[str, Any]]:
+    for text in TEXTS:
+        yield {"text": text, "prompt": hexed(text_prompt(text.encode()))}
+    for _ in range(COUNT):
+        row = ids(draw, 9)
+        yield {"ids": row, "prompt": hexed(prompt_bytes(row))}
+        parts = [{"text": draw.choice(TEXTS)} if draw.random() < 0.5 else {"ids": ids(draw, 5)} for _ in range(4)]
+        made = [
+            (PromptKind.TEXT, part["text"].encode()) if "text" in part else (PromptKind.IDS, id_bytes(part["ids"]))
+            for part in parts
+        ]
+        yield {"parts": parts, "prompt": hexed(parts_prompt(made))}
+
+
+def types(draw: random.Random) -> Iterator[dict[str, Any]]:
+    for _ in range(COUNT):
+        rows = [[draw.randrange(1, 1 << 20) for _ in range(draw.randint(1, 16))] for _ in range(draw.randint(2, 16))]
+        root, text = draw.randbytes(32), draw.choice(TEXTS)
+        made = choice_type(rows, root)
+        prompt = typed_prompt(made, text_prompt(text.encode()))
+        choice = type_of(prompt, root, 1 << 20, [0], 17)
+        yield {
+            "rows": rows,
+            "root": hexed(root),
+            "type": hexed(made),
+            "leastTokens": choice.longest,
+            "text": text,
+            "prompt": hexed(prompt),
+        }
+
+
+def verdicts(draw: random.Random) -> Iterator[dict[str, Any]]:
+    labels = ["yes", "no", "unknown of sorts"]
+    for size in (0, 9, 10, 10, 10, 11, 32):
+        output = draw.randbytes(size)
+        yield {"output": hexed(output), "verdict": None if size != 10 else _verdict(Verdict.of(output))}
+    for index in (0, 1, 2, 3, 255):
+        for margin in (0, 1, 65_535, 65_536, 98_304, 2**32 - 1):
+            found = Verdict(index, margin, draw.randrange(1 << 16), draw.randrange(1 << 24))
+            least = draw.choice([0, 1.5])
+            is_known = index < len(labels) and margin >= least * 65_536
+            yield {
+                "output": hexed(bytes(found)),
+                "verdict": _verdict(found),
+                "labels": labels,
+                "leastMargin": least,
+                "label": labels[index] if is_known else "unknown",
+            }
+
+
+def _verdict(found: Verdict) -> dict[str, int]:
+    return {"index": found.index, "marginRaw": found.margin, "step": found.step, "other": found.other}
+
+
+def calls(draw: random.Random) -> Iterator[dict[str, Any]]:
+    """Calldata of quotes and requests, from what a dapp wishes."""
+    oracle = Web3().eth.contract(abi=artifact("Oracle")["abi"])
+    for _ in range(COUNT):
+        now, service, prompt = draw.randrange(1 << 31), draw.randbytes(32), draw.randbytes(draw.randint(1, 40))
+        seconds, value = draw.choice([None, draw.randrange(1 << 16)]), draw.choice([0, 1, 10**15, draw.getrandbits(80)])
+        wishes: dict[str, Any] = {
+            "maxTokens": draw.randrange(1 << 24),
+            "temperature": draw.choice([0, 1, 0.7, 1 / 3, 1.5 / 65_536, 2.5 / 65_536]),
+            "valueWei": str(value),
+            "isPrivate": draw.random() < 0.5,
+            "callbackGas": draw.choice([0, 60_000]),
+            "callbackGasPriceWei": str(draw.randrange(1 << 40)),
+        }
+        if seconds is not None:
+            wishes["deadlineSeconds"] = seconds
+        newest = SimpleNamespace(get_block=lambda _, now=now: {"timestamp": now})
+        clock = SimpleNamespace(w3=SimpleNamespace(eth=newest))
+        params = OracleClient.params(
+            clock,
+            wishes["maxTokens"],
+            wishes["temperature"],
+            seconds,
+            value_wei=value,
+            is_private=wishes["isPrivate"],
+            callback_gas=wishes["callbackGas"],
+            callback_gas_price_wei=int(wishes["callbackGasPriceWei"]),
+        )
+        yield {
+            "now": now,
+            "wishes": wishes,
+            "service": hexed(service),
+            "prompt": hexed(prompt),
+            "params": hexed(encode([PARAMS], [params])),
+            "quote": oracle.encode_abi("quote", [service, len(prompt), params]),
+            "request": oracle.encode_abi("request", [service, prompt, params]),
+        }
+
+
+def quotes(draw: random.Random) -> Iterator[dict[str, Any]]:
+    """What `quote` returns, and what it means in wei."""
+    for _ in range(COUNT):
+        numbers = [draw.getrandbits(draw.choice([1, 60, 96])) for _ in range(3)]
+        quote = Quote(*numbers)
+        yield {
+            "returned": hexed(encode(["uint256"] * 3, numbers)),
+            "feeWei": str(quote.fee_wei),
+            "callbackWei": str(quote.callback_wei),
+            "forfeitWei": str(quote.forfeit_wei),
+            "totalWei": str(quote.total_wei),
+        }
+
+
+def requests(draw: random.Random) -> Iterator[dict[str, Any]]:
+    for _ in range(COUNT):
+        words = (draw.randbytes(32), draw.randbytes(32), *(draw.getrandbits(249) for _ in range(3)))
+        made = Request(*words)
+        yield {
+            "request": dict(
+                zip(
+                    ("service", "promptHash", "head", "rules", "money"),
+                    (*map(hexed, words[:2]), *map(str, words[2:])),
+                    strict=True,
+                )
+            ),
+            "id": str(made.id),
+            "callbackGas": made.callback_gas,
+        }
+
+
+def refused(draw: random.Random) -> Iterator[dict[str, Any]]:
+    """Every custom error of the contracts whose arguments are plain, as a call would revert with it."""
+    seen: set[str] = set()
+    for contract in artifact_names():
+        for entry in artifact(contract)["abi"]:
+            kinds = [each["type"] for each in entry.get("inputs", [])]
+            signature = f"{entry.get('name')}({','.join(kinds)})"
+            if entry["type"] != "error" or signature in seen or any("tuple" in kind for kind in kinds):
+                continue
+            seen.add(signature)
+            values = [_value(kind, draw) for kind in kinds]
+            data = bytes(Web3.keccak(text=signature)[:4]) + encode(kinds, values)
+            found = refusals.read(data)
+            assert found is not None
+            yield {
+                "data": hexed(data),
+                "name": found.name,
+                "args": {name: hexed(v) if isinstance(v, bytes) else str(v) for name, v in found.args.items()},
+                "message": str(found),
+            }
+    yield {"data": "0x", "name": None, "args": {}, "message": "without a reason"}
+    yield {"data": "0xdeadbeef", "name": None, "args": {}, "message": "0xdeadbeef"}
+
+
+def _value(kind: str, draw: random.Random) -> Any:
+    if kind == "bytes":
+        return draw.randbytes(7)
+    if kind == "string":
+        return "why not"
+    if kind == "bool":
+        return True
+    if kind == "address":
+        return hexed(draw.randbytes(20))
+    if kind.startswith("bytes"):
+        return draw.randbytes(int(kind[5:]))
+    size = int(kind.removeprefix("uint").removeprefix("int"))
+    return draw.getrandbits(min(size - 1, 120))
+
+
+def tokens(draw: random.Random) -> Iterator[dict[str, Any]]:
+    for size in (1, 2, 3, 4, 5, 8, 9, 33, 70):
+        output = [draw.randrange(1 << 20) for _ in range(size)]
+        row = [draw.randrange(1 << 20) for _ in range(draw.randint(0, 40))]
+        marks = [(draw.randrange(1 << 20), draw.random() < 0.5) for _ in row] if draw.random() < 0.5 else []
+        given = [marked(t, end, begins=b) for t, (end, b) in zip(row, marks, strict=True)] if marks else row
+        made = Tokens.spelled(given, output, [draw.randint(0, 6) for _ in output])
+        case = {
+            "prompt": row,
+            "output": output,
+            "ends": list(made.ends),
+            "root": hexed(made.root),
+            "panelRoot": hexed(tokens_root(output)),
+        }
+        if marks:
+            case["marks"] = [{"end": end, "begins": begins} for end, begins in marks]
+        yield case
+
+
+def text() -> str:
+    return json.dumps(vectors(), indent=1, ensure_ascii=True) + "\n"
+
+
+if __name__ == "__main__":
+    FILE.write_text(text())
