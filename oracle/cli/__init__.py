@@ -7,7 +7,23 @@ from typing import Annotated
 
 import typer
 
-from oracle.cli import ask, chain, demo, dev, keys, model, node, payer, register, request, tee, types, verify, watch
+from oracle.cli import (
+    ask,
+    chain,
+    demo,
+    dev,
+    keys,
+    model,
+    new,
+    node,
+    payer,
+    register,
+    request,
+    tee,
+    types,
+    verify,
+    watch,
+)
 
 app = typer.Typer(
     help="Didyma: an on-chain AI oracle.",
@@ -40,6 +56,7 @@ app.add_typer(request.app, name="request")
 app.add_typer(tee.app, name="tee")
 app.add_typer(types.app, name="type")
 app.command("dev")(dev.dev)
+app.command("new")(new.new)
 app.command("demo")(demo.demo)
 app.command("ask")(ask.ask)
 app.command("quote")(payer.quote)

@@ -1,4 +1,4 @@
-"""`didyma dev`: a local chain with contracts, five nodes and the shipped model, until Ctrl-C."""
+"""`didyma dev`: a local chain with contracts, five nodes and the shipped model, until Ctrl-C or a command's end."""
 
 import contextlib
 import fcntl
@@ -8,9 +8,11 @@ import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -19,6 +21,7 @@ from rich.console import Console
 from web3 import Web3
 
 from oracle.chain.connect import connect
+from oracle.chain.deployment import Deployment
 from oracle.cli.connection import DEPLOYMENT_NAME, DEV_FOLDER, Network
 from oracle.cli.report import reported, waiting
 from oracle.client import OracleClient, devnet, devnodes
@@ -33,52 +36,74 @@ from oracle.node.settings import load
 NODES = 5
 LIAR_SEATS = 3  # of 7: about every second question goes to the liar first
 READY_SECONDS = 300.0
+CHAIN_NAME = "chain.bin"
+"""The chain, in the folder of a network that is kept."""
 console = Console(highlight=False, soft_wrap=True)
 
 
 def dev(
-    port: Annotated[int, typer.Option(min=1, max=65_535, help="Port of the chain's RPC, on loopback.")] = 8545,
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="After `--`: what to run once the network is ready. It then ends, with the command's exit status.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option(min=0, max=65_535, help="Port of the chain's RPC, on loopback; 0 for any that is free.")
+    ] = 8545,
     folder: Annotated[
         Path, typer.Option(help="Folder for the deployment, the models, and the nodes' logs and files.")
     ] = DEV_FOLDER,
     model: Annotated[
         Path, typer.Option(help="JSON description of the model; the model's file lies beside it.")
     ] = SHIPPED_MODEL,
-    block_seconds: Annotated[int, typer.Option(min=1, max=60, help="Time between blocks.")] = 1,
+    block_time: Annotated[int, typer.Option(min=1, max=60, help="Seconds between blocks.")] = 1,
+    fork: Annotated[
+        str | None,
+        typer.Option(help="RPC endpoint of a chain to continue, with all that is there.", show_default=False),
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Folder to go on from, and to keep chain and nodes in for next time.", show_default=False),
+    ] = None,
     mode: Annotated[devnet.Mode, typer.Option(help="How answers are computed and judged.")] = devnet.Mode.GAME,
     liar: Annotated[bool, typer.Option("--liar", help="Bribe one node, to see a dispute.")] = False,
 ) -> None:
-    """Keep a local testnet with the whole oracle running, until Ctrl-C."""
+    """Keep a local testnet with the whole oracle running, until Ctrl-C or while a command runs."""
+    status = 0
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, signal.default_int_handler)
     with reported(), contextlib.ExitStack() as stack:
         started = time.monotonic()
-        _possible(mode, liar, model)
+        _possible(mode, liar, model, fork)
+        port = port or devnet.free_port()
         _refuse_taken(port)
         folder = at_home(folder).resolve()
         stack.enter_context(_locked(folder))
         for log in folder.glob("run-*/anvil.log"):  # of networks that have ended
             shutil.rmtree(log.parent)
-        run = Path(tempfile.mkdtemp(prefix="run-", dir=folder))
+        run = Path(tempfile.mkdtemp(prefix="run-", dir=folder)) if state is None else _kept(stack, state)
         with waiting("starting a chain", console) as say:
-            w3 = stack.enter_context(devnet.anvil(port, run / "anvil.log"))
+            w3 = _chain(stack, port, run, fork, keeps=state is not None)
             say("deploying the contracts")
-            deployment = devnet.deploy(w3)
-            network = Network(deployment, f"http://127.0.0.1:{port}", folder / "models")
-            deployment.save(run / DEPLOYMENT_NAME)
+            deployment = _deployed(w3, run / DEPLOYMENT_NAME)
             say("reading the model")
             manifest = devnet.add_model(folder / "models", model, committed=mode.plays)
             (folder / "manifest.json").write_text(manifest.to_json() + "\n")
             say("opening a service, taking seats")
             client = OracleClient(w3, deployment, devnet.account(devnet.DEPLOYER))
             terms = devnet.dev_terms(deployment, manifest, mode)
-            service = devnet.open_service(client, manifest, terms)
+            service = ServiceId(terms.service_id())
+            network = Network(deployment, f"http://127.0.0.1:{port}", folder / "models", service)
             plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
             if liar:
                 plans[-1] = devnet.NodePlan("the liar", NODES - 1, LIAR_SEATS)
-            devnet.take_seats(w3, deployment, service, plans, terms)
-            devnet.mine_every(w3, block_seconds)
+            if not client.oracle.functions.placesOf(service).call():
+                devnet.open_service(client, manifest, terms)
+                devnet.take_seats(w3, deployment, service, plans, terms)
+            devnet.mine_every(w3, block_time)
             say("starting the nodes")
             nodes, mailboxes = _start(stack, run, plans, network, service, mode)
             admission = _admission(client, service, len(nodes)) if mode is devnet.Mode.TEE else lambda: ""
@@ -86,19 +111,25 @@ def dev(
         network.save(folder / DEPLOYMENT_NAME)
         stack.callback((folder / DEPLOYMENT_NAME).unlink, missing_ok=True)
         seconds = time.monotonic() - started
-        _print_network(network, folder, run, service, nodes, mailboxes)
-        _print_hints(folder, mode, liar, seconds)
-        with contextlib.suppress(KeyboardInterrupt):
-            _watch(nodes, w3)
-        console.print("stopping")
+        if command:
+            status = _run(command, network, folder / DEPLOYMENT_NAME)
+        else:
+            _print_network(network, folder, run, service, nodes, mailboxes)
+            _print_hints(folder, mode, liar, seconds)
+            with contextlib.suppress(KeyboardInterrupt):
+                _watch(nodes, w3)
+            console.print("stopping")
+    raise typer.Exit(status)
 
 
 # BEFORE ANYTHING STARTS
 
 
-def _possible(mode: devnet.Mode, liar: bool, model: Path) -> None:
-    """Raises Refused, BadModelFile for what could not work."""
+def _possible(mode: devnet.Mode, liar: bool, model: Path, fork: str | None) -> None:
+    """Raises Refused, BadModelFile, RpcUnavailable for what could not work."""
     devnet.read_description(model)
+    if fork is not None:
+        connect(fork).eth.chain_id  # noqa: B018
     if mode is devnet.Mode.PANEL and importlib.util.find_spec("llama_cpp") is None:
         raise Refused("--mode panel needs llama.cpp: install didyma[llamacpp], or use another mode")
     if liar and mode is devnet.Mode.TEE:
@@ -135,6 +166,56 @@ def _locked(folder: Path) -> Iterator[None]:
             raise Refused(f"a dev network runs in {folder} already: give a second one --folder and --port") from None
         os.set_inheritable(file.fileno(), False)
         yield
+
+
+def _kept(stack: contextlib.ExitStack, state: Path) -> Path:
+    """The folder where chain and nodes are kept. One network uses it at a time. Raises Refused."""
+    folder = at_home(state).resolve()
+    stack.enter_context(_locked(folder))
+    return folder
+
+
+def _chain(stack: contextlib.ExitStack, port: int, run: Path, fork: str | None, *, keeps: bool) -> Web3:
+    """Anvil, on what was kept in the folder if there is anything. keeps: whether that is kept again."""
+    w3 = stack.enter_context(devnet.anvil(port, run / "anvil.log", fork=fork))
+    if keeps:
+        if (run / CHAIN_NAME).exists():
+            devnet.load(w3, run / CHAIN_NAME)
+        stack.callback(devnet.keep, w3, run / CHAIN_NAME)
+    return w3
+
+
+def _deployed(w3: Web3, kept: Path) -> Deployment:
+    """The contracts: as a kept network has them, or made now. kept: the file of their addresses."""
+    made = devnet.deploy(w3)
+    if kept.exists():
+        made = replace(made, block=Deployment.load(kept).block)
+    made.save(kept)
+    return made
+
+
+# A COMMAND
+
+
+def _run(command: Sequence[str], network: Network, deployment: Path) -> int:
+    """Runs a command that finds the network in its environment. Returns its exit status. Raises Refused."""
+    assert network.service is not None
+    told = {
+        "DIDYMA_DEPLOYMENT": str(deployment),
+        "DIDYMA_RPC_URLS": network.rpc_url,
+        "DIDYMA_ORACLE": network.deployment.oracle,
+        "DIDYMA_SERVICE": Web3.to_hex(network.service),
+        "ETH_RPC_URL": network.rpc_url,
+    }
+    try:
+        with subprocess.Popen(command, env=os.environ | told) as process:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:
+                process.terminate()
+                return process.wait()
+    except OSError as error:
+        raise Refused(f"{command[0]} cannot be started: {error.strerror}") from None
 
 
 # THE NODES

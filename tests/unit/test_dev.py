@@ -17,10 +17,13 @@ from rig.anvil import anvil, free_port
 from rig.child import alive
 from typer.testing import CliRunner
 
+from oracle.chain.deployment import Deployment
 from oracle.cli import app, dev
+from oracle.cli.connection import Network
 from oracle.client import devnet, devnodes
 from oracle.client.devnodes import NodeProcess
 from oracle.errors import Refused
+from oracle.ids import ServiceId
 
 
 def refused(*words: object) -> str:
@@ -131,6 +134,23 @@ def test_dev__no_description_of_a_model__is_refused_before_anything_starts(tmp_p
     assert "does not describe a model" in refused("--model", tmp_path / "model.json", "--folder", tmp_path / "dev")
     assert not (tmp_path / "dev").exists()
     refused("--model", tmp_path / "none.json", "--folder", tmp_path / "dev")
+
+
+def test_dev__nobody_answers_at_the_fork__is_refused_before_anything_starts(tmp_path):
+    said = refused("--fork", f"http://me:secret@127.0.0.1:{free_port()}", "--folder", tmp_path / "dev")
+    assert "RPC endpoint" in said
+    assert "secret" not in said
+    assert not (tmp_path / "dev").exists()
+
+
+def test_run__command__finds_the_network_in_its_environment_and_its_status_is_ours(tmp_path, monkeypatch):
+    address = "0x" + "11" * 20
+    network = Network(Deployment(31337, 0, *[address] * 5), "http://127.0.0.1:1", None, ServiceId(b"\x07" * 32))
+    told = tmp_path / "told"
+    code = dev._run(["sh", "-c", f"echo $DIDYMA_ORACLE $DIDYMA_SERVICE $ETH_RPC_URL > {told}; exit 7"], network, told)
+    assert (code, told.read_text()) == (7, f"{address} 0x{'07' * 32} http://127.0.0.1:1\n")
+    with pytest.raises(Refused, match="no-such-command cannot be started"):
+        dev._run(["no-such-command"], network, told)
 
 
 # -- U4: ready -----------------------------------------------------------------------------------------------------

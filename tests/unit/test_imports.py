@@ -31,6 +31,8 @@ def modules(root: Path) -> dict[str, Path]:
     """Every module below `root`/oracle by its dotted name."""
     found = {}
     for path in sorted((root / "oracle").rglob("*.py")):
+        if "templates" in path.parts:  # projects of others
+            continue
         parts = path.relative_to(root).with_suffix("").parts
         found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
     return found

@@ -101,6 +101,7 @@ LINES: dict[str, list[str]] = {
     "model show": ["0xab"],
     "model tokens": ["0xab", "Hello?"],
     "model verify": ["0xab"],
+    "new": ["{folder}/my-dapp"],
     "node check": [],
     "node init": ["--service", ID, "--rpc-url", "http://127.0.0.1:1", "--config", "{folder}/node/new.toml"],
     "node jobs": [],
@@ -174,6 +175,7 @@ NO_JSON = {
     "demo": "a story; its exit status tells",
     "dev": "runs until it is stopped; its deployment file is JSON",
     "model show": "prints JSON without being asked",
+    "new": "makes files",
     "node run": "runs until it is stopped; `log_format` makes its log JSON",
 }
 
@@ -403,9 +405,10 @@ WORDS = {
     "deadline": ["0", "99999999999", "soon"],
     "measurement": ["0x12"],
     "platform": ["0x12"],
-    "port": ["0", "65536", "http"],
-    "block_seconds": ["0", "61"],
+    "port": ["-1", "65536", "http"],
+    "block_time": ["0", "61"],
     "mode": ["magic"],
+    "kind": ["truffle"],
     "at": ["-1", "now"],
     "began": ["now"],
     "advisory": ["many"],
@@ -451,6 +454,8 @@ HARMLESS = {
     "out": "a file to write",
     "picture": "a file to write",
     "folder": "tried in test_dev",
+    "fork": "tried in test_dev",
+    "command": "tried in test_dev",
     "data_dir": "a folder to write",
     "withdraw_to": "tried by loading the settings",
 }
