@@ -154,7 +154,9 @@ def random_move(rng, duel, party, game):
         "position": lambda: duel.pick_position(game, who, rng.choice([0, 1, *party.positions, 10, 1 << 40])),
         "prove": lambda: duel.prove(game, who, (*proof, rng.randbytes(64), 0, []), wrong=False),
         "choice": lambda: (
-            None if state.stage is Stage.OPERATORS else duel.prove_choice(game, who, (*proof, 0, []), wrong=False)
+            None
+            if state.stage is Stage.OPERATORS
+            else duel.prove_choice(game, who, (*proof, party.answered.prompt, 0, []), wrong=False)
         ),
         "timeout": lambda: stop_the_clock(rng, duel, game),
         "settle": lambda: duel.settle(game, court.people[9]),
