@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from oracle.cli import app
 from oracle.engines.base import Params
 from oracle.node import ledger
-from oracle.node.operator.manual import list_jobs, own_seats
+from oracle.node.money import own_seats
+from oracle.node.operator.manual import list_jobs
 from oracle.node.records import CHAIN_KINDS
 
 SPARE = ACCOUNTS[8]
@@ -247,9 +248,8 @@ async def test_looking__beside_a_running_node__shows_jobs_and_seats(earth, tmp_p
         rows = list_jobs(nodes[0].settings)
         assert (rows[0]["key"], rows[0]["state"]) == (f"request:{request:064x}", "answered")
         node = nodes[0]
-        with node.journal.write() as tx:
-            tx.set("operator", NODES[0].address)
-        assert [seat.seat for seat in own_seats(node.settings)] == [0]
+        with node.journal.read() as tx:
+            assert [seat.seat for seat in own_seats(tx)] == [0]
         await step(earth, *nodes, blocks=WINDOW + 4)
         assert [row["kind"] for row in list_jobs(nodes[0].settings, "final")][:1] == ["request"]
 
