@@ -17,11 +17,11 @@ GWEI = 10**9
 
 def heard(url, deployment, service, review, index=2):
     """The mood that the critic heard: 1 negative, 2 positive. index: of a development account, which pays."""
-    with networks.parse_network_choice(f"ethereum:local:{url}"):
+    with networks.parse_network_choice("ethereum:local:foundry", provider_settings={"host": url}):
         payer = accounts.test_accounts[index]
-        critic = payer.deploy(project.Critic, deployment.oracle, service)
+        critic = payer.deploy(project.Critic, deployment.oracle, service, required_confirmations=1)
         price = critic.price(len(review), 10 * GWEI)
-        receipt = critic.ask(review, 10 * GWEI, value=price, sender=payer)
+        receipt = critic.ask(review, 10 * GWEI, value=price, sender=payer, required_confirmations=1)
         requester = OracleClient(connect(url), deployment, payer.address)
         asked = critic.last()
         for step in requester.follow(asked, receipt.block_number):
