@@ -110,8 +110,5 @@ def test_hardhat__from_the_packages__tests_pass_and_the_script_gets_an_answer(st
     stranger.run(str(ROOT / "node_modules/.bin/tsc"), "--project", ".", cwd=project)
 
 
-def test_ape__from_the_packages__tests_pass_and_the_script_gets_an_answer(stranger, network):
-    project = stranger.new("ape")
-    told = stranger.run("ape", "test", "--didyma", cwd=project, **network)
-    assert "6 passed" in told
-    assert "mood 1" in stranger.run("ape", "run", "ask", cwd=project, **network)
+def test_ape__from_the_packages__tests_on_the_mock_pass(stranger):
+    assert "5 passed" in stranger.run("ape", "test", cwd=stranger.new("ape"))
