@@ -17,7 +17,7 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 MODEL :=
 
 .PHONY: help demo demo-panel demo-picture test forge-tests ape-tests engine-tests daemon-tests e2e-tests-1 e2e-tests-2 \
-    unit-tests ape-built prove symbolic check bench gas abi lock install wheel package sources contracts-built looked diagrams site clean
+    unit-tests ape-built prove symbolic check bench gas abi lock install wheel package sources contracts-built looked errors diagrams site clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -108,6 +108,9 @@ lock: ## pin all dependencies again, for every supported Python; torch stays apa
 	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
 	$(LOCK) --extra llamacpp --extra hub --extra dev -o requirements/dev.lock
 	echo halmos==0.3.3 | $(subst pyproject.toml,-,$(LOCK)) --no-annotate -o requirements/symbolic.lock
+
+errors: .venv/dev ## docs/errors.md, from the comments beside the contracts' errors
+	$(PY) tools/errors_page.py
 
 diagrams: .venv/dev ## docs/diagrams/*.svg, from their sources beside them
 	for source in docs/diagrams/*.d2; do d2 $$source $${source%.d2}.svg; done

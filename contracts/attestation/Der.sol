@@ -15,6 +15,8 @@ library Der {
     uint256 internal constant GENERALIZED_TIME = 0x18;
     uint256 internal constant SEQUENCE = 0x30;
 
+    /// @notice Thrown when bytes are not DER as the parser expects it there.
+    /// @dev Post the certificate or list as Intel serves it, unchanged.
     /// @param position offset of what is wrong.
     error BadDer(uint256 position);
 

@@ -26,6 +26,8 @@ library IntelJson {
     /// @dev A one in each byte.
     uint256 private constant ONES = 0x0101010101010101010101010101010101010101010101010101010101010101;
 
+    /// @notice Thrown when a document is not JSON with the fields that Intel writes, in Intel's order.
+    /// @dev Post the document's bytes as Intel serves them: its signature covers them as they are.
     error UnexpectedJson(uint256 bytesLeft);
 
     function open(bytes calldata json) internal pure returns (Cursor memory c) {

@@ -19,7 +19,9 @@ library TcbLevels {
     uint256 private constant QE_LEVELS_AT = 66;
     bytes32 private constant ZEROS = "00000000000000000000000000000000";
 
-    /// @notice Thrown when no level covers a platform, module or quoting enclave: it is older than all that Intel judged.
+    /// @notice Thrown when no level covers a platform, module or quoting enclave: it is older than all that Intel
+    /// judged.
+    /// @dev Update the platform's firmware, and make a new quote.
     error NoTcbLevel();
 
     /// @notice What both kinds of documents begin with.

@@ -19,10 +19,17 @@ library X509 {
     /// @dev 1.2.840.113741.1.13.1
     bytes32 private constant SGX = hex"2a864886f84d010d01";
 
+    /// @notice Thrown when a certificate or list is not signed with ECDSA on P-256 and SHA-256.
+    /// @dev Only Intel's own are; check what was posted.
     error UnsupportedAlgorithm(uint256 position);
+    /// @notice Thrown when a certificate has a critical extension that is not understood.
+    /// @dev Check that it is one of Intel's.
     error UnsupportedExtension(uint256 position);
     /// @notice Thrown when key usage and basic constraints are neither an authority's nor a data signer's.
+    /// @dev Check that it is one of Intel's.
     error UnsupportedUsage();
+    /// @notice Thrown when the extension that names a platform is not as Intel writes it.
+    /// @dev Take the certificate from the quote, unchanged.
     error BadSgxExtension(uint256 position);
 
     /// @param digest what the signature (r, s) signs.

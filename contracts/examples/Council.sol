@@ -83,12 +83,25 @@ contract Council is VerdictConsumer {
     event Decided(uint256 indexed question, Stage by, uint8 choice);
 
     /// @notice Thrown for weights by which one member could decide, or prevent a decision, or two choices could win.
+    /// @dev Choose at least three members, and weights and a quorum within these bounds.
     error BadQuorum(uint256 quorum, uint256 totalWeight, uint256 largestWeight);
+    /// @notice Thrown when members are asked for another number of choices than the first.
+    /// @dev Make all members' types from the same words: `didyma type council`.
     error ChoicesDiffer(uint256 expected, uint256 given);
+    /// @notice Thrown when a question does not come with a price for each member.
+    /// @dev Pass what `prices` says.
     error WrongPrices(uint256 expected, uint256 given);
+    /// @notice Thrown when the text is not the question's.
+    /// @dev Pass the text of its `Asked` event.
     error WrongText(uint256 question);
+    /// @notice Thrown when the members may still agree, or somebody has decided.
+    /// @dev Read the question: its stage says who is to decide.
     error NotUndecided(uint256 question);
+    /// @notice Thrown when anyone but the arbiter decides.
+    /// @dev Send it from the arbiter's account.
     error NotArbiter(address caller);
+    /// @notice Thrown when the arbiter names a choice that the question does not have.
+    /// @dev Name one of its choices, or unknown.
     error NoSuchChoice(uint8 choice);
 
     /// @param members at least three.

@@ -50,8 +50,14 @@ contract Moderator is VerdictConsumer {
     event Posted(uint256 indexed comment, address indexed author, RequestId indexed requestId, bytes text);
     event Moderated(uint256 indexed comment, Status status);
 
+    /// @notice Thrown when an author has had too many comments hidden.
+    /// @dev Nothing is to be done: strikes do not go away.
     error Banned(address author);
+    /// @notice Thrown when anyone but the reviewer overrules the model.
+    /// @dev Send it from the reviewer's account.
     error NotReviewer(address caller);
+    /// @notice Thrown when a comment has no label yet.
+    /// @dev Wait for the verdict, or close its question once it cannot come.
     error NotModerated(uint256 comment);
 
     /// @param answerType_ of `didyma type choice fine spam abuse`, for the service's model; there may be more bad labels.

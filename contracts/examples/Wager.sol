@@ -62,12 +62,26 @@ contract Wager is VerdictConsumer {
     event Settling(uint256 indexed bet, RequestId indexed requestId);
     event Settled(uint256 indexed bet, Outcome outcome);
 
+    /// @notice Thrown when a wager is offered without ether.
+    /// @dev Send the stake.
     error NoStake();
+    /// @notice Thrown when a wager is taken with another stake than the offer's.
+    /// @dev Send `expectedWei`.
     error WrongStake(uint256 expectedWei, uint256 givenWei);
+    /// @notice Thrown when a wager was taken, is settled, or does not exist.
+    /// @dev Choose an open one.
     error NotTakeable(uint256 bet);
+    /// @notice Thrown when a wager has no second party, or was asked already.
+    /// @dev Wait for it to be taken.
     error NotAskable(uint256 bet);
+    /// @notice Thrown when a wager can still be decided.
+    /// @dev Wait for the oracle, or for `PATIENCE` to pass.
     error NotVoidable(uint256 bet);
+    /// @notice Thrown when nothing is owed to the sender.
+    /// @dev Nothing is to be done.
     error NothingOwed(address account);
+    /// @notice Thrown when the receiver refuses the ether; it stays owed.
+    /// @dev Collect from an account that takes ether.
     error TransferFailed(address to, uint256 amountWei);
 
     /// @param answerType_ of `didyma type choice yes no unknown`, for the service's model.

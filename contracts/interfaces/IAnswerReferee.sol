@@ -12,8 +12,10 @@ import {IReferee} from "./IReferee.sol";
 /// `oracle/disputes/answer_referee.py`.
 interface IAnswerReferee {
     /// @notice Thrown for a prompt whose answer has no type.
+    /// @dev Refute such an answer by `Refutations.refute` or `TokenReferee.proveChoice`.
     error NotTyped();
     /// @notice Thrown when a token is no other than the answer's that may stand at that step.
+    /// @dev Name another token that the type allows there.
     error NotCompeting(uint256 step, uint256 token);
 
     /// @notice Whether an answer to a typed prompt is at fault without any computing: its output says none of the type's

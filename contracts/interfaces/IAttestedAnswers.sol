@@ -69,22 +69,35 @@ interface IAttestedAnswers is IAttestedKeys, IAttester {
         ServiceId indexed service, bytes32[] ids, uint256 capWei, uint256 graceCapWei, uint16 leastEvaluation
     );
 
+    /// @notice Thrown when anyone but the oracle asks whether an answer is attested.
+    /// @dev Call `Oracle.answerAttested`.
     error NotOracle(address caller);
     /// @notice Thrown when a policy could never work; `reason` says which and why.
+    /// @dev Read `reason`, and change the policy.
     error BadPolicy(string reason);
+    /// @notice Thrown when anyone but the policy's guardian changes it.
+    /// @dev Send it from the guardian's account, or make another service.
     error NotGuardian(ServiceId service, address caller);
     /// @notice Thrown when caps are to be raised, or the least evaluation lowered.
+    /// @dev A policy is only made stricter; for looser terms, make another service.
     error OnlyShrinks(ServiceId service);
     /// @notice Thrown when a key is not active, or `details` are not its own.
+    /// @dev Register the key, or pass the details that its registration has.
     error KeyNotActive(address signer);
     /// @notice Thrown when a key has attested another model or engine than the service's.
+    /// @dev Attest the service's model and engine; `didyma service show` names them.
     error WrongModel(bytes32 modelRoot, bytes32 engineId);
+    /// @notice Thrown when a key's measurement is not among the policy's.
+    /// @dev Run the image that the policy names, or make a service for yours.
     error UnknownMeasurement(bytes32 measurementId);
     /// @notice Thrown when the policy does not allow a platform's TCB status, advisories or age.
+    /// @dev Update the platform's firmware, and register again.
     error UnacceptablePlatform(uint8 tcbStatus, uint128 advisories, uint40 behindSince);
     /// @notice Thrown when a key was judged by an evaluation older than the policy's least.
+    /// @dev Post Intel's newer documents (`didyma tee collateral`), and register again.
     error EvaluationTooOld(uint16 evaluation, uint16 least);
     /// @notice Thrown when an answer's signature is not by a key that is admitted to the service and active now.
+    /// @dev Call `admit` for the key first, and sign the answer with it.
     error NotAdmitted(ServiceId service, address signer);
 
     /// @notice Judges an active key by a service's policy, so that its answers count. Anyone may call.

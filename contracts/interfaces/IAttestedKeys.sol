@@ -51,14 +51,24 @@ interface IAttestedKeys {
     );
     event KeyRevoked(address indexed signer);
 
-    /// @notice Thrown when the evidence was made for something else: another chain, registry, node, key, model or block.
+    /// @notice Thrown when the evidence was made for something else: another chain, registry, node, key, model or
+    /// block.
+    /// @dev Make new evidence for this chain, registry, node and key.
     error WrongBinding(bytes32 expected, bytes32 given);
     /// @notice Thrown when the challenge is not one of the last `MAX_CHALLENGE_AGE` blocks.
+    /// @dev Make new evidence with the hash of a recent block.
     error ChallengeNotRecent(uint256 challengeBlock);
     /// @notice Thrown when a key is registered with a challenge not later than its last: evidence counts once.
+    /// @dev Make new evidence with the hash of a later block.
     error NotNewer(uint256 challengeBlock, uint256 registered);
+    /// @notice Thrown when the registration is not signed by the key that it registers.
+    /// @dev Sign it with the key inside the TEE.
     error WrongSigner(address expected, address recovered);
+    /// @notice Thrown when the key was revoked; a key is revoked for good.
+    /// @dev Make a new key.
     error KeyIsRevoked(address signer);
+    /// @notice Thrown when anyone but a key's node revokes it.
+    /// @dev Send it from the node's operator key.
     error NotNode(address caller, address node);
 
     /// @notice Registers a key, or prolongs it with newer evidence.

@@ -17,9 +17,11 @@ interface ICredits {
     event Burnt(uint256 amountWei);
 
     /// @notice Thrown when more is asked for than there is.
+    /// @dev Read `credit` first, and ask for no more.
     error InsufficientCredit(address account, uint256 creditWei, uint256 amountWei);
 
     /// @notice Thrown when the receiver refuses the ether; the credit stays.
+    /// @dev Withdraw to an account that takes ether.
     error TransferFailed(address to, uint256 amountWei);
 
     /// @notice Credit of `account`, in wei.

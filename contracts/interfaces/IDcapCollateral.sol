@@ -87,24 +87,43 @@ interface IDcapCollateral is IRevocations {
     event QeIdentityPosted(Tee indexed tee, uint16 evaluation, uint40 issueDate, uint40 nextUpdate);
 
     /// @notice Thrown at deployment where P-256 signatures cannot be checked, or are all said to be good.
+    /// @dev Deploy on a chain with the P-256 precompile (EIP-7951, RIP-7212).
     error NoP256Precompile();
     /// @notice Thrown when a root that is not Intel's is deployed on a chain that is not for development.
+    /// @dev Deploy with Intel's root.
     error DevRootOnPublicChain(uint256 chainId);
+    /// @notice Thrown when a document or certificate is not signed by who it says.
+    /// @dev Post it as Intel serves it, after the certificates that vouch for it.
     error BadSignature();
     /// @notice Thrown when a certificate is unknown, or its role does not let it vouch for this.
+    /// @dev Post the certificates first, from the root down.
     error WrongRole(bytes32 id, Role role);
+    /// @notice Thrown when this certificate stands here already.
+    /// @dev Nothing is to be done.
     error AlreadyPosted(bytes32 id);
+    /// @notice Thrown when Intel has revoked the certificate.
+    /// @dev Take a newer one; a revoked platform needs Intel's update.
     error Revoked(bytes32 id);
     /// @notice Thrown when a certificate is used outside its validity, in Unix time.
+    /// @dev Take a newer certificate.
     error OutsideValidity(bytes32 id, uint40 notBefore, uint40 notAfter);
     /// @notice Thrown when a document says that it is issued in the future, or should have been replaced by now.
+    /// @dev Fetch the document again: `didyma tee collateral`.
     error DocumentOutsideValidity(uint40 issueDate, uint40 nextUpdate);
     /// @notice Thrown when a document is not newer than what is stored.
+    /// @dev Nothing is to be done: what stands here is as new.
     error NotNewer(uint40 storedIssueDate);
     /// @notice Thrown when that many of a list's entries, or more, were read before.
+    /// @dev Go on after the entries that were read.
     error AlreadyRead(uint256 entries);
+    /// @notice Thrown when an issuer's list of revoked certificates was not posted.
+    /// @dev Post it: `didyma tee collateral`.
     error CrlMissing(bytes32 issuer);
+    /// @notice Thrown when no TCB info for this platform and evaluation was posted.
+    /// @dev Post it: `didyma tee collateral`.
     error TcbInfoMissing(Tee tee, bytes6 fmspc, uint16 pceId, uint16 evaluation);
+    /// @notice Thrown when no identity of the quoting enclave for this evaluation was posted.
+    /// @dev Post it: `didyma tee collateral`.
     error QeIdentityMissing(Tee tee, uint16 evaluation);
 
     /// @notice Whether the root key is not Intel's: then nothing here proves anything, and the chain is a private one.

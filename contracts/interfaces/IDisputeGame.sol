@@ -133,40 +133,77 @@ interface IDisputeGame is IArbiter {
     event AnswerKilled(CaseId indexed caseId, GameId indexed gameId, address indexed prover, uint256 rewardWei);
     event GameSettled(GameId indexed gameId, CaseId indexed caseId, uint256 shareWei);
 
+    /// @notice Thrown when anyone but the oracle adopts a service.
+    /// @dev Call `Oracle.createService`.
     error NotOracle(address caller);
+    /// @notice Thrown when anyone but a referee says that a lie is proven.
+    /// @dev Call the referee, which calls this.
     error NotReferee(address caller);
     /// @notice Thrown when terms leave no time to move, or less for the first move than for others.
+    /// @dev Give every move a second at least, and the first as long as the others.
     error MovesTooShort(uint256 moveSeconds, uint256 firstMoveSeconds);
+    /// @notice Thrown when terms give a side less time than a game takes, or more than a request may last.
+    /// @dev Choose `clockSeconds` within the bounds given.
     error ClockOutOfRange(uint256 clockSeconds, uint256 leastSeconds, uint256 mostSeconds);
     /// @notice Thrown when terms set no price on openings.
+    /// @dev Set a price on openings: unpaid ones would let a challenger drain the node.
     error OpeningsUnpaid();
     /// @notice Thrown when terms let the price of a challenge fall, or more than double.
+    /// @dev Choose a ceiling within the bounds given.
     error CeilingOutOfRange(uint256 percent, uint256 leastPercent, uint256 mostPercent);
     /// @notice Thrown when games side by side would leave a node less than a second for each opening.
+    /// @dev Give the queue more time, or the service fewer games at once.
     error QueueTooShort(uint256 queueSeconds, uint256 leastSeconds);
     /// @notice Thrown when a lost challenge would not repay the node for a whole game.
+    /// @dev Raise the challenge bond to the least given.
     error ChallengeBondTooSmall(uint256 bondWei, uint256 leastWei);
     /// @notice Thrown when the reward for proving a lie is below twice the challenge bond.
+    /// @dev Raise the service's bond or its reward.
     error RewardTooSmall(uint256 rewardWei, uint256 leastWei);
+    /// @notice Thrown when a challenge sends less than its price now.
+    /// @dev Send `challengeWei` at least; what is more becomes credit.
     error ChallengeUnderpaid(uint256 priceWei, uint256 givenWei);
+    /// @notice Thrown when an answer's challenge window is over.
+    /// @dev Nothing can be done about this answer; the watcher was late.
     error WindowClosed(CaseId caseId, uint256 closedAt);
     /// @notice Thrown when a pass has no tokens, or more than the answer.
+    /// @dev Name a pass of one token up to all of the answer's.
     error BadPosition(uint256 positions);
     /// @notice Thrown when tokens are not those that the answer commits to.
+    /// @dev Pass the token count and root of the answer's `tokensRoot`.
     error WrongTokens(bytes32 expected, bytes32 computed);
     /// @notice Thrown when request and answer are not those of the game.
+    /// @dev Pass the request and answer of this game.
     error WrongCase(CaseId expected, CaseId given);
+    /// @notice Thrown when a move belongs to another stage of the game.
+    /// @dev Read `gameOf`: its stage says which move is next.
     error WrongStage(GameId gameId, Stage stage);
+    /// @notice Thrown when the other side is to move.
+    /// @dev Wait for it, or for its clock to run out.
     error NotYourMove(GameId gameId, bool nodeToMove);
+    /// @notice Thrown when anyone but the answer's operator makes the node's move.
+    /// @dev Send it from the operator's key.
     error NotNode(address caller, address operator);
+    /// @notice Thrown when anyone but a game's challenger makes its move.
+    /// @dev Send it from the challenger's key.
     error NotChallenger(address caller, address challenger);
+    /// @notice Thrown when a move comes after its deadline.
+    /// @dev The side that was to move has lost; `timeout` says so.
     error ClockRanOut(GameId gameId, uint256 deadline);
+    /// @notice Thrown when a side is to lose by time that has time left.
+    /// @dev Call again after `deadline`.
     error ClockRuns(GameId gameId, uint256 deadline);
     /// @notice Thrown when a list or a leaf does not have the size that arithmetic on the model gives it.
+    /// @dev Show as many as `expected` says.
     error WrongOpeningLength(uint256 expected, uint256 given);
     /// @notice Thrown when an opening does not hash to what is disputed.
+    /// @dev Show what the disputed root commits to.
     error WrongOpening(bytes32 expected, bytes32 computed);
+    /// @notice Thrown when the answer was proven wrong already.
+    /// @dev Nothing is to be done: games about it pay back by `collect`.
     error AnswerDead(CaseId caseId);
+    /// @notice Thrown when something waits for the answer's end, and it has not ended.
+    /// @dev Call again once the answer is proven wrong or its games are over.
     error AnswerAlive(CaseId caseId);
 
     /* CHALLENGER */

@@ -47,12 +47,15 @@ interface IModelRegistry {
     event ModelRegistered(ModelId indexed model, address indexed author, Manifest manifest);
 
     /// @notice Thrown when the same manifest was registered before.
+    /// @dev Nothing is to be done: the model can be used.
     error AlreadyRegistered(ModelId model);
 
     /// @notice Thrown when a manifest names no file or no stop token.
+    /// @dev `didyma model add` makes complete ones.
     error IncompleteManifest();
 
     /// @notice Thrown when the context does not hold the wrapper, one token of a prompt and one of an output.
+    /// @dev Shorten the wrapper or raise the context.
     error NoRoomForPrompt(uint256 contextLength, uint256 wrapperTokens);
 
     /// @notice Registers `manifest` for ever.

@@ -138,50 +138,95 @@ interface IOracle is IServices, ICredits {
 
     /* ERRORS */
 
+    /// @notice Thrown when a prompt has no bytes.
+    /// @dev Ask something.
     error EmptyPrompt();
+    /// @notice Thrown when a prompt is longer than the service takes.
+    /// @dev Shorten it, or ask a service with a larger `maxPromptBytes`.
     error PromptTooLong(uint256 lengthBytes, uint256 mostBytes);
+    /// @notice Thrown when a request asks for no token, or for more than the service gives.
+    /// @dev Ask for 1 to `most` tokens.
     error TokensOutOfRange(uint256 tokens, uint256 most);
     /// @notice Thrown when the ether sent is not what `quote` says, to the wei.
+    /// @dev Call `quote` in the same transaction, and send what it says.
     error WrongFee(uint256 expectedWei, uint256 givenWei);
+    /// @notice Thrown when a deadline has passed, or lies beyond the service's lifetime.
+    /// @dev Choose one within the bounds given, counted from the block of the request.
     error DeadlineOutOfRange(uint48 deadline, uint256 earliest, uint256 latest);
+    /// @notice Thrown when a callback is asked for by an account without code.
+    /// @dev Set `callbackGas` to 0, or ask from a contract whose constructor has ended.
     error CallbackTargetWithoutCode(address target);
+    /// @notice Thrown when a callback may not use so much gas.
+    /// @dev Do less in the callback: store the answer, and work in a transaction of your own.
     error CallbackGasTooHigh(uint256 gas, uint256 most);
     /// @notice Thrown when the service has too few independent owners to judge a dispute.
+    /// @dev Ask another service, or wait until more owners have seats.
     error NotEnoughOwners(ServiceId service, uint16 owners, uint16 needed);
-    /// @notice Thrown when a payer makes the same request twice in one block. With another deadline it is another request.
+    /// @notice Thrown when a payer makes the same request twice in one block. With another deadline it is another
+    /// request.
+    /// @dev Wait a block, or change the deadline by a second.
     error DuplicateRequest(RequestId requestId);
     /// @notice Thrown when the answer given is not the one that stands.
+    /// @dev Pass the answer as its `AnswerPosted` event has it; `didyma request show` prints it.
     error AnswerMismatch(RequestId requestId);
     /// @notice Thrown when a request is not in the status that a call needs; None: no such request was made.
+    /// @dev Read `statusOf`; another call may have been first.
     error WrongStatus(RequestId requestId, Status status);
     /// @notice Thrown when an output is so long that a transaction might not hold it together with its callback.
+    /// @dev No honest answer is so long: an output ends where it is full.
     error OutputTooLong(uint256 outputBytes, uint256 mostBytes);
+    /// @notice Thrown when an answer comes after the request's deadline.
+    /// @dev Nothing is to be done: anyone may have the request refunded.
     error DeadlinePassed(RequestId requestId, uint256 deadline);
+    /// @notice Thrown when a request is to be refunded whose deadline lies ahead.
+    /// @dev Call again after `deadline`.
     error DeadlineNotPassed(RequestId requestId, uint256 deadline);
     /// @notice Thrown when an answer was computed on another fork, or too early, or too late for the chain to remember.
+    /// @dev Compute the answer again, with the seed of the chain as it is now.
     error SeedMismatch(RequestId requestId, bytes32 expected, bytes32 given);
+    /// @notice Thrown when the sender does not operate the seat whose turn it is.
+    /// @dev Wait for your turn: `Lens` says whose it is.
     error NotYourTurn(RequestId requestId, uint32 turn, uint16 seat, address operator);
-    /// @notice Thrown unless the answer to a private prompt is attested and final at once, and when a private prompt is sent
-    /// to a service without an attester.
+    /// @notice Thrown unless the answer to a private prompt is attested and final at once, and when a private prompt is
+    /// sent to a service without an attester.
+    /// @dev Ask a service with an attester, with a value that its cap allows.
     error PrivateNeedsAttestation(ServiceId service);
     /// @notice Thrown when an attested answer is posted to a service that has no attester.
+    /// @dev Post it as an answer under a bond.
     error NoAttester(ServiceId service);
+    /// @notice Thrown when anyone but the payer cancels a request.
+    /// @dev Send it from the account that asked.
     error NotPayer(RequestId requestId, address payer);
     /// @notice Thrown when no item of a batch could be finalized: wrong state, wrong calldata, or window still open.
+    /// @dev Look at each item with `statusOf` and its window's end.
     error NothingToFinalize();
     /// @notice Thrown when a repeated callback failed again; nothing changed.
+    /// @dev Find out why the consumer reverts; `retryCallback` can be called again, with more gas.
     error CallbackReverted(RequestId requestId);
+    /// @notice Thrown when a dispute is opened after the challenge window.
+    /// @dev Nothing can be done about this answer; the watcher was late.
     error WindowClosed(RequestId requestId, uint256 closesAt);
+    /// @notice Thrown when a callback is repeated after its last day.
+    /// @dev Read the answer from its event; the callback is gone.
     error RetryClosed(RequestId requestId, uint256 closedAt);
     /// @notice Thrown when a bounty is reclaimed while somebody may still deliver for it.
+    /// @dev Call again after `closesAt`.
     error RetryOpen(RequestId requestId, uint256 closesAt);
     /// @notice Thrown when no callback was left, or its bounty is gone.
+    /// @dev Nothing is to be done.
     error NothingToReclaim(RequestId requestId);
     /// @notice Thrown when anybody but the operator of the seat that answered leaves a callback.
+    /// @dev Send it from the operator's key of the seat that answered.
     error NotAnswerer(RequestId requestId, address operator);
     /// @notice Thrown when too little gas is left to give a callback what was bought; nothing changed.
+    /// @dev Send the transaction with more gas.
     error InsufficientGas(uint256 gasLeft, uint256 needed);
+    /// @notice Thrown when an arbiter would pay out more than it was given and half of what it slashed: the rest is
+    /// burnt.
+    /// @dev The arbiter is at fault: do not use services that it judges.
     error PayoutsTooLarge(uint256 payoutsWei, uint256 mostWei);
+    /// @notice Thrown when an arbiter would slash more than the answer's bond.
+    /// @dev The arbiter is at fault: do not use services that it judges.
     error SlashTooLarge(uint256 slashWei, uint256 bondWei);
 
     /* REQUESTER */

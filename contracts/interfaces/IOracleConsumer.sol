@@ -6,6 +6,7 @@ import {RequestId} from "./Ids.sol";
 /// @title What a contract implements to be called back.
 interface IOracleConsumer {
     /// @notice Thrown when anyone but the oracle calls back.
+    /// @dev Only the oracle of the consumer's constructor can deliver; in tests, call through `MockOracle`.
     error NotOracle(address caller);
 
     /// @notice Delivers the final answer of a request that this contract made. Called once with effect: again only if

@@ -81,27 +81,62 @@ interface IPanelArbiter is IArbiter {
     event VoteRevealed(CaseId indexed caseId, uint16 indexed seat, Vote vote);
     event CaseDecided(CaseId indexed caseId, IOracle.Ruling ruling, uint256 votesRight, uint256 votesWrong);
 
+    /// @notice Thrown when anyone but the oracle adopts a service or rules.
+    /// @dev Call the oracle, which calls this.
     error NotOracle(address caller);
-    /// @notice This and the next seven are thrown by `adopt` for terms under which an honest panel could lose money.
+    /// @notice Thrown when terms call for a panel of an even number of members, or of none.
+    /// @dev Choose an odd number.
     error EvenPanel(uint256 panelSize);
+    /// @notice Thrown when terms pay nothing for a vote.
+    /// @dev Set a fee that covers the gas of two transactions.
     error NoVoteFee();
+    /// @notice Thrown when staying away costs a member nothing.
+    /// @dev Set a penalty.
     error NoAbsencePenalty();
+    /// @notice Thrown when a panel may not find enough independent owners.
+    /// @dev Raise `minOwners` to the least given.
     error TooFewOwners(uint256 minOwners, uint256 leastOwners);
+    /// @notice Thrown when terms give voters no time, or too much.
+    /// @dev Choose commit and reveal times within the bound given.
     error VotingOutOfRange(uint256 commitSeconds, uint256 revealSeconds, uint256 mostSeconds);
+    /// @notice Thrown when a challenge bond is below what a panel is paid.
+    /// @dev Raise the challenge bond to the least given.
     error ChallengeBondTooSmall(uint256 challengeBondWei, uint256 leastWei);
+    /// @notice Thrown when a bond is below four times what a panel is paid.
+    /// @dev Raise the service's bond to the least given.
     error BondTooSmall(uint256 bondWei, uint256 leastWei);
+    /// @notice Thrown when a seat could not cover a bond and a panel's penalty.
+    /// @dev Raise the service's least stake to the least given.
     error SeatTooSmall(uint256 seatWei, uint256 leastWei);
+    /// @notice Thrown when a challenge sends another amount than the service's bond for it.
+    /// @dev Send `expectedWei`.
     error WrongChallengeBond(uint256 expectedWei, uint256 givenWei);
     /// @notice Thrown when this answer was challenged before: its panel's word is final.
+    /// @dev Nothing is to be done: wait for the panel.
     error AlreadyChallenged(CaseId caseId);
+    /// @notice Thrown when a case is in another phase than the call needs.
+    /// @dev Read the case: its phase says what comes next.
     error WrongPhase(CaseId caseId, Phase phase);
+    /// @notice Thrown when the panel is drawn before its seed's block.
+    /// @dev Call again after `seedBlock`.
     error NotYetDrawable(CaseId caseId, uint48 seedBlock);
+    /// @notice Thrown when the sender operates no seat on this panel, or another than the one named.
+    /// @dev Vote with the operator's key of a seat that was drawn.
     error NotMember(CaseId caseId, uint16 seat, address caller);
+    /// @notice Thrown when a vote is committed too late.
+    /// @dev Nothing is to be done; the seat pays the penalty.
     error CommitClosed(CaseId caseId, uint48 closedAt);
+    /// @notice Thrown when a vote is revealed too early or too late.
+    /// @dev Reveal between the times given.
     error RevealNotOpen(CaseId caseId, uint48 opensAt, uint48 closesAt);
+    /// @notice Thrown when a seat has committed a vote already.
+    /// @dev Reveal that vote: it cannot be changed.
     error AlreadyCommitted(CaseId caseId, uint16 seat);
     /// @notice Thrown when vote and salt are not what this seat committed to.
+    /// @dev Reveal the vote and salt that were committed; nodes derive both from their key.
     error WrongReveal(CaseId caseId, uint16 seat);
+    /// @notice Thrown when a case is closed while members may still reveal.
+    /// @dev Call again after `revealEndsAt`.
     error VotesOutstanding(CaseId caseId, uint48 revealEndsAt);
 
     /// @notice Opens the case against `ans`. The ether sent is the challenger's bond.

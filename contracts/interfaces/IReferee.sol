@@ -60,52 +60,86 @@ interface IReferee {
     /* ERRORS */
 
     /// @notice Thrown when a manifest is not a registered model's.
+    /// @dev Register the model first, and pass its manifest unchanged.
     error NotRegistered(ModelId model);
     /// @notice Thrown when a manifest has no weights root or no architecture.
+    /// @dev `didyma model register` commits to both, for files that the exact engine reads.
     error NotExact(ModelId model);
+    /// @notice Thrown when the referee does not know a model's numbers.
+    /// @dev Call `enroll` with its manifest; `didyma service create` does.
     error NotEnrolled(ModelId model);
+    /// @notice Thrown when the referee knows this model already.
+    /// @dev Nothing is to be done.
     error AlreadyEnrolled(ModelId model);
+    /// @notice Thrown when a proof shows more or fewer inputs than its operator reads.
+    /// @dev Show as many as `expected` says.
     error WrongInputCount(uint256 expected, uint256 given);
+    /// @notice Thrown when an input's bytes are more or fewer than its leaf holds.
+    /// @dev Show the whole leaf, and nothing else.
     error WrongDataLength(uint256 expected, uint256 given);
     /// @notice Thrown when the leaf has no number of that index.
+    /// @dev Name a number that the leaf has.
     error NoSuchElement(uint256 element, uint256 elements);
     /// @notice Thrown when tokens are not those that the answer commits to.
+    /// @dev Pass the token count and root of the answer's `tokensRoot`.
     error WrongTokens(bytes32 expected, bytes32 computed);
     /// @notice Thrown when a leaf is not the one in dispute.
+    /// @dev Show the leaf that the game is about.
     error WrongLeaf(bytes32 expected, bytes32 computed);
     /// @notice Thrown when nothing is wrong with what is shown.
+    /// @dev The answer is right in what is shown: look for another number, or give up the game.
     error NothingWrong();
     /// @notice Thrown for a step beyond the end of the pass.
+    /// @dev Name a step that the model has.
     error NoSuchStep(uint256 step, uint256 steps);
     /// @notice Thrown for an operator beyond the last of its step.
+    /// @dev Name an operator that the step has.
     error NoSuchOperator(uint256 operator, uint256 operators);
     /// @notice Thrown for a pass over no tokens.
+    /// @dev Name a pass over one token at least.
     error NoPositions();
-    /// @notice Thrown for a number that the tensor does not have. No index stands for what fills up a leaf, a row or a tree.
+    /// @notice Thrown for a number that the tensor does not have. No index stands for what fills up a leaf, a row or a
+    /// tree.
+    /// @dev Name a row and a column that the tensor has.
     error NoSuchNumber(uint256 row, uint256 column, uint256 rows, uint256 columns);
 
     // Thrown by `enroll`.
 
+    /// @notice Thrown when a manifest names a family of models that the referee cannot compute.
+    /// @dev The dispute game judges Llama, Qwen2 and Qwen3; a panel judges others.
     error UnknownFamily(uint256 family);
+    /// @notice Thrown when a model has no layer, or more than the referee takes.
+    /// @dev A panel judges such a model.
     error LayersOutOfRange(uint256 layers, uint256 most);
     /// @notice Thrown when a width is zero.
+    /// @dev Register the file with `didyma model register`, which computes these numbers.
     error NoWidth(uint256 width, uint256 hidden, uint256 headWidth, uint256 vocabulary);
     /// @notice Thrown when query heads are not a multiple of key heads.
+    /// @dev Register the file with `didyma model register`, which computes these numbers.
     error HeadsUnequal(uint256 heads, uint256 kvHeads);
     /// @notice Thrown when the rotary embedding is wider than a head, or its width is odd.
+    /// @dev Register the file with `didyma model register`, which computes these numbers.
     error RopeOutOfRange(uint256 ropeWidth, uint256 headWidth);
     /// @notice Thrown when a norm adds nothing to its sum of squares.
+    /// @dev Register the file with `didyma model register`, which computes these numbers.
     error NoEpsilon(uint256 epsilon, uint256 headEpsilon);
     /// @notice Thrown when the context is longer than the table of rotations, or than a row of scores in a transaction.
+    /// @dev Lower the manifest's context to `most`.
     error ContextTooLong(uint256 context, uint256 most);
     /// @notice Thrown when a game about the scores would take more openings than it may.
+    /// @dev Lower the manifest's context.
     error ScoresTooDeep(uint256 levels, uint256 most);
+    /// @notice Thrown when a manifest names more or fewer tensor types than the model has matrices.
+    /// @dev Register the file with `didyma model register`, which computes these numbers.
     error WrongKinds(uint256 expected, uint256 given);
     /// @notice Thrown when a row would not fit a transaction.
+    /// @dev A panel judges such a model.
     error RowTooLong(uint256 columns, uint256 most);
     /// @notice Thrown when the manifest names a token beyond the vocabulary: no prompt would have an answer.
+    /// @dev Register the file with `didyma model register`, which computes these numbers.
     error NoSuchToken(uint256 token, uint256 vocabulary);
     /// @notice Thrown for a kind of vocabulary or a cutter that the referee of texts does not know.
+    /// @dev `didyma model register` sets the kind to 0, for ids alone, where texts cannot be judged.
     error UnknownText(uint256 kind, uint256 cutter);
 
     /* MODELS */

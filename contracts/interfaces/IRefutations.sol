@@ -36,8 +36,13 @@ interface IRefutations {
     event RewardPaid(IDisputeGame.CaseId indexed caseId, address indexed refuter, uint256 amountWei);
 
     /// @notice Thrown when a reward waits for somebody whose hash was posted no later.
+    /// @dev The reward goes to whoever posted the hash first.
     error PostedTooLate(IDisputeGame.CaseId caseId, uint256 postedAt, uint256 latest);
+    /// @notice Thrown when a refutation's reward may still be claimed by an older hash.
+    /// @dev Call again after `waitsUntil`.
     error RewardStillWaits(IDisputeGame.CaseId caseId, uint256 waitsUntil);
+    /// @notice Thrown when no reward waits for this case.
+    /// @dev Nothing is to be done: it was paid, or nothing was refuted.
     error NothingToPay(IDisputeGame.CaseId caseId);
 
     /// @notice Notes the block of a hash, unless it is known: keccak256 of the refuter's address (20 bytes) and the whole

@@ -98,32 +98,68 @@ interface IServices {
     /// @notice A seat was fined by its service's arbiter.
     event SeatFined(ServiceId indexed service, uint16 indexed seat, uint256 amountWei);
 
+    /// @notice Thrown when no such service was created.
+    /// @dev Check the id, and that this is the right chain and deployment.
     error UnknownService(ServiceId service);
+    /// @notice Thrown when a service with the same terms exists.
+    /// @dev Use it, or change the terms.
     error ServiceExists(ServiceId service);
+    /// @notice Thrown when a service's model is not registered.
+    /// @dev Register it first: `didyma model register`.
     error UnknownModel(ModelId model);
     /// @notice Thrown when a turn could end before the seed of a request just made is known.
+    /// @dev Raise `turnSeconds` to the least given.
     error TurnTooShort(uint256 turnSeconds, uint256 leastSeconds);
+    /// @notice Thrown when a challenge window is none, or too long.
+    /// @dev Choose one up to the most given.
     error WindowOutOfRange(uint256 windowSeconds, uint256 mostSeconds);
     /// @notice Thrown when requests would live shorter than a turn, or too long, or through too many turns.
+    /// @dev Choose a lifetime within the bounds given.
     error LifetimeOutOfRange(uint256 lifetimeSeconds, uint256 leastSeconds, uint256 mostSeconds);
+    /// @notice Thrown when a service asks for no bond.
+    /// @dev Set one that is worth more than a lie.
     error NoBond();
+    /// @notice Thrown when a seat's least stake would not cover one bond.
+    /// @dev Raise it to the bond at least.
     error SeatBelowBond(uint256 seatWei, uint256 bondWei);
     /// @notice Thrown when prompts or outputs of a service would have no room at all.
+    /// @dev Set both above 0.
     error NoRoom(uint256 maxPromptBytes, uint256 maxTokens);
+    /// @notice Thrown when a service needs no owner.
+    /// @dev Set `minOwners` to 1 at least.
     error NoOwners();
+    /// @notice Thrown when a seat would hold more than its counter can.
+    /// @dev Deposit less, or take a second seat.
     error SeatBalanceTooLarge(uint256 balanceWei, uint256 mostWei);
+    /// @notice Thrown when a service has as many seats as it may.
+    /// @dev Wait until somebody leaves, or make another service.
     error ServiceFull(ServiceId service);
+    /// @notice Thrown when anyone but a seat's owner changes it.
+    /// @dev Send it from the owner's account.
     error NotSeatOwner(ServiceId service, uint16 seat, address owner);
+    /// @notice Thrown when anyone but the service's arbiter locks seats or rules.
+    /// @dev Call the arbiter, which calls this.
     error NotArbiter(ServiceId service, address arbiter);
+    /// @notice Thrown when a seat is in another status than the call needs.
+    /// @dev Read the seat: its status says what it may do.
     error WrongSeatStatus(ServiceId service, uint16 seat, SeatStatus status);
+    /// @notice Thrown when a deposit would leave a seat below the service's least stake.
+    /// @dev Send `leastWei` at least.
     error DepositTooSmall(uint256 leastWei, uint256 givenWei);
+    /// @notice Thrown when a seat that leaves is paid out too early.
+    /// @dev Call again after `readyAt`.
     error NotReadyYet(uint48 readyAt);
     /// @notice Thrown by `exit` while the seat has open answers or panel duties.
+    /// @dev Wait until its answers are final and its panels have ended.
     error SeatLocked(ServiceId service, uint16 seat, uint16 locks);
     /// @notice Thrown by `suspend` if the seat can cover a bond, or may get one back.
+    /// @dev Nothing is to be done: the seat can still answer.
     error NotDrained(ServiceId service, uint16 seat, uint256 balanceWei, uint256 openAnswers);
     /// @notice Thrown when a seat has as many open answers as can be counted.
+    /// @dev Wait until some are final.
     error SeatBusy(ServiceId service, uint16 seat);
+    /// @notice Thrown when a seat has too little free stake for a bond, a lock or a withdrawal.
+    /// @dev Deposit more, or wait until answers are final.
     error InsufficientSeatBalance(ServiceId service, uint16 seat, uint256 balanceWei, uint256 neededWei);
 
     /// @notice Creates a service. Its id is the hash of its terms.

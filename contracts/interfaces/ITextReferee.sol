@@ -89,9 +89,11 @@ interface ITextReferee {
     /* ERRORS */
 
     /// @notice Thrown for a contract whose code is not the table of Unicode classes.
+    /// @dev Deploy the table from `oracle/engines/exact/unicode_classes.py`; the deployment script does.
     error WrongClasses(address classes, bytes32 codehash);
 
     /// @notice Thrown for what proves nothing, right or wrong.
+    /// @dev Show what docs/text.md asks for that fault.
     error NoProof(Fault fault);
 
     /* RULINGS */

@@ -26,14 +26,19 @@ interface ITokenReferee {
     }
 
     /// @notice Thrown when code at the noise table's address is not the table.
+    /// @dev Deploy the table from `oracle/engines/sampling.py`; the deployment script does.
     error WrongNoiseTable(address table, bytes32 codeHash);
     /// @notice Thrown for a prompt whose answer has a type.
+    /// @dev Refute such an answer by `Refutations.refuteAnswer` or `AnswerReferee.proveMargin`.
     error Typed();
     /// @notice Thrown when prompt or output is not the request's or the answer's.
+    /// @dev Pass the prompt or output whose hash is `expected`.
     error WrongText(bytes32 expected, bytes32 computed);
     /// @notice Thrown when a prompt lacks the model's wrapper, or leaves no room for its answer.
+    /// @dev Refute the answer instead: no honest one has such a count.
     error PromptOutOfRange(uint256 promptCount, uint256 least, uint256 most);
     /// @notice Thrown when a header is not that of the seed's block.
+    /// @dev Pass the header of the block whose hash is `expected`, as RLP.
     error WrongHeader(bytes32 expected, bytes32 computed);
 
     /// @notice Whether the model chooses another token than the answer's after `positions` tokens, since `better` beats it.

@@ -10,15 +10,19 @@ import {LibBit} from "solady/utils/LibBit.sol";
 /// The same rules in Python: `oracle/merkle/tree.py`; vectors that both must agree with: tests/vectors/merkle.json.
 library MerkleTree {
     /// @notice Thrown for a tree without leaves.
+    /// @dev Build a tree over one leaf at least.
     error EmptyTree();
 
     /// @notice Thrown when the tree has no leaf of that index. No index stands for another leaf.
+    /// @dev Name a leaf that the tree has.
     error IndexOutOfRange(uint256 index, uint256 count);
 
     /// @notice Thrown unless a proof has exactly one hash for each level.
+    /// @dev Pass one hash for each level, from the leaf up.
     error WrongProofLength(uint256 expected, uint256 given);
 
     /// @notice Thrown when a proof leads to another root.
+    /// @dev Show the leaf and proof of the tree with the root `expected`.
     error WrongRoot(bytes32 expected, bytes32 computed);
 
     function hashLeaf(bytes calldata leaf) internal pure returns (bytes32 hash) {

@@ -33,9 +33,11 @@ library Prompts {
 
     /// @notice Thrown when the longest prompt that a service takes may be, with its wrapper, so many tokens that the
     /// context has no room for an output.
+    /// @dev Lower the service's `maxPromptBytes`; `didyma service create` says the largest that fits.
     error PromptMayNotFit(uint256 tokens, uint256 contextLength);
 
     /// @notice Thrown for a part whose length does not fit its header.
+    /// @dev A part has 16 MiB at most, and a service's prompt far less.
     error PartTooLong(uint256 length);
 
     /* BUILDING */

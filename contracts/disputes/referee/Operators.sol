@@ -14,6 +14,8 @@ import {Quants} from "./Quants.sol";
 library Operators {
     using Fixed for int256;
 
+    /// @notice Thrown when a sum, a largest or a mean is asked of no numbers.
+    /// @dev No model that the referee enrolls has such a row; check what is shown.
     error EmptyRow();
 
     /* LINEAR */

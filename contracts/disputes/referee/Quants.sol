@@ -11,7 +11,11 @@ import {Fixed} from "./Fixed.sol";
 /// slots of their own, one multiplication of two words is a product of polynomials in 2^32 whose coefficient 7, the top
 /// slot, is the sum of the lane's eight products: below 2^31, so that no slot spoils the next.
 library Quants {
+    /// @notice Thrown for a tensor type that the referee cannot read.
+    /// @dev `didyma model add` lists the types; take a file in one of them.
     error UnknownType(uint256 kind);
+    /// @notice Thrown when a row's bytes are not as many as its type and width make.
+    /// @dev Show the whole row, and nothing else.
     error WrongLength(uint256 expected, uint256 given);
 
     /// @param q bytes of weight + offset, the first on top. @param first, second scales of the first and the last 16.
