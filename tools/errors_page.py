@@ -1,4 +1,4 @@
-"""Every custom error of the contracts, what it means and what to do: `python tools/errors_page.py` writes docs/errors.md.
+"""Every custom error of the contracts, and what to do: `python tools/errors_page.py` writes docs/errors.md.
 
 From the comments beside the errors: `@notice` says when it is thrown, `@dev` what to do.
 """
@@ -17,8 +17,8 @@ ERROR = re.compile(r"((?:^ *///.*\n)*)^ *error (\w+)\(([^)]*)\);", re.MULTILINE)
 TAG = re.compile(r"@(\w+) (.*?)(?= @|$)", re.DOTALL)
 HEAD = """# Errors
 
-Contracts revert with an error that has a name and arguments. Clients raise it under the same name, with its arguments; a
-selector that a tool shows without a name can be looked up here. `make errors` writes this page from the contracts.
+Contracts revert with an error that has a name and arguments. Clients raise it under the same name, with its arguments.
+A selector that a tool shows without a name can be looked up here. `make errors` writes this page from the contracts.
 """
 
 
