@@ -95,7 +95,7 @@ bench: install ## speed, memory and accuracy, side by side; writes bench.json
 
 gas: install contracts-built ## gas of every step, from receipts; writes gas.json
 	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_disputes_text.py \
-	    tests/contracts/test_gas_attested.py tests/contracts/test_gas_file.py --write-gas
+	    tests/contracts/test_gas_attested.py tests/contracts/test_gas_choices.py tests/contracts/test_gas_file.py --write-gas
 
 abi: install contracts-built ## what the node knows of the contracts
 	$(PY) tools/export_abi.py

@@ -83,7 +83,7 @@ contract Moderator is VerdictConsumer {
 
         comment = _comments.length;
         // The oracle is trusted, and its callback comes in a later transaction.
-        // slither-disable-next-line reentrancy-benign,reentrancy-no-eth
+        // slither-disable-next-line reentrancy-benign,reentrancy-eth,reentrancy-no-eth
         RequestId requestId = _askChoice(
             service, answerType, bytes.concat(QUESTION, text), minimumMargin, _params(callbackGasPriceWei), msg.value
         );

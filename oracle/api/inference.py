@@ -12,18 +12,20 @@ import json
 import math
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from oracle.api.callers import Caller, Callers
+from oracle.api.guard import Receive, Scope, Send
 from oracle.api.inference_models import ChatAsked, CompletionAsked
-from oracle.client.chat import enveloped
+from oracle.client.chat import check_words, enveloped
 from oracle.client.choices import Choices
 from oracle.engines.answer_types import Verdict, heading
 from oracle.engines.base import Params
@@ -32,13 +34,15 @@ from oracle.models.store import ModelStore
 from oracle.node.daemon import Node
 from oracle.node.guests import Answer, Guests, Offer, Piece
 
-BODY_BYTES, BODY_SECONDS = 1 << 21, 30
-MOST_WAITING = 256
-"""Calls in hand; more are told to come again."""
+BODY_BYTES, BODY_SECONDS = 1 << 18, 30
+ASK_SECONDS = 1.0  # between two looks at whether a caller is still there
+MOST_WAITING, MOST_OF_A_CALLER = 256, 224
+"""Calls in hand, of all and of one; more are told to come again."""
 FRACTION_BITS = 16
 DEFAULT_TOKENS = 256
 """Of a chat that names no number."""
 T = TypeVar("T")
+Pieces = AsyncGenerator[Piece | Answer, None]
 
 
 class ApiError(Exception):
@@ -75,7 +79,7 @@ class Inference:
 
     def __init__(self, node: Node, guests: Guests, callers: Callers) -> None:
         self._node, self._guests, self.callers = node, guests, callers
-        self._in_hand = 0
+        self._in_hand: Counter[str] = Counter()
 
     def offers(self) -> dict[str, Offer]:
         """What is served, by every name that a caller may use; a name that two models share names neither."""
@@ -103,7 +107,7 @@ class Inference:
 
     async def completion(self, asked: CompletionAsked) -> Question:
         offer = self.offer(asked.model)
-        prompt = _said(lambda: enveloped(offer.manifest, [_utf8(asked.prompt)]))
+        prompt = _said(lambda: _asking(offer, [_utf8(asked.prompt)]))
         return Question(offer, prompt, _params(asked.max_tokens, asked.temperature, asked.seed))
 
     async def chat(self, asked: ChatAsked) -> Question:
@@ -113,13 +117,12 @@ class Inference:
         turns = [turn for turn in turns if turn.role in ("user", "assistant")]
         if [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
             raise ApiError(400, "invalid_request_error", "turns go user, assistant, ..., user", "messages")
-        prompt = _said(lambda: enveloped(offer.manifest, [turn.words for turn in turns], system))
+        prompt = _said(lambda: _asking(offer, [turn.words for turn in turns], system))
         words = None if asked.response_format is None else asked.response_format.words
         choices = None
         if words is not None:
-            path = self._guests.file(offer)
-            made = await asyncio.to_thread(partial(_said, lambda: Choices.of(words, offer.manifest, path)))
-            choices, prompt = made, made.asking(prompt)
+            choices = await _served(self._guests.choices(offer, words))
+            prompt = choices.asking(prompt)
         least = DEFAULT_TOKENS if choices is None else choices.least_tokens
         most = asked.max_completion_tokens or asked.max_tokens or least
         if choices is not None and most < choices.least_tokens:
@@ -129,29 +132,36 @@ class Inference:
 
     async def pieces(self, question: Question, caller: Caller) -> AsyncGenerator[Piece | Answer, None]:
         """The answer as it comes. Raises ApiError."""
-        if self._in_hand >= MOST_WAITING:
-            raise ApiError(429, "rate_limit_error", f"{MOST_WAITING} calls are in hand: come again", wait=5)
-        self._in_hand += 1
-        taken = used = 0
+        offer, params, most = question.offer, question.params, question.offer.service.terms.max_prompt_bytes
+        if len(question.prompt) > most:
+            raise ApiError(400, "invalid_request_error", f"a prompt of {len(question.prompt)} bytes; {most} are taken")
+        if question.choices is not None:
+            params = Params(params.max_tokens, answer_type=heading(question.prompt))
+        taken, used = len(question.prompt) + params.max_tokens, 0  # a token a byte at most
+        wait = self.callers.take(caller, taken)
+        if wait:
+            message = f"up to {taken} tokens are more than is left of {caller.budget} a minute"
+            raise ApiError(429, "rate_limit_error", message, wait=None if math.isinf(wait) else wait)
         try:
-            service = question.offer.service.id
-            prompt = await _served(self._guests.tokenize(service, question.prompt))
-            params = question.params
-            if question.choices is not None:
-                params = Params(params.max_tokens, answer_type=heading(question.prompt))
-            wanted = len(prompt) + params.max_tokens
-            wait = self.callers.take(caller, wanted)
-            if wait:
-                message = f"{wanted} tokens are more than is left of {caller.budget} a minute"
-                raise ApiError(429, "rate_limit_error", message, wait=None if math.isinf(wait) else wait)
-            taken, used = wanted, len(prompt)
-            async with contextlib.aclosing(self._guests.answer(question.offer, prompt, params)) as stream:
+            prompt = await _served(self._guests.tokenize(offer.service.id, question.prompt))
+            used = len(prompt)
+            async with contextlib.aclosing(self._guests.answer(offer, prompt, params)) as stream:
                 while (found := await _served(anext(stream, None))) is not None:
                     used = len(prompt) + len(found.tokens) if isinstance(found, Answer) else used + len(found.tokens)
                     yield found
         finally:
-            self._in_hand -= 1
             self.callers.give_back(caller, taken - used)
+
+    @contextlib.contextmanager
+    def in_hand(self, caller: Caller) -> Iterator[None]:
+        """Counts a call from its first byte to its last. Raises ApiError."""
+        if self._in_hand.total() >= MOST_WAITING or self._in_hand[caller.name] >= MOST_OF_A_CALLER:
+            raise ApiError(429, "rate_limit_error", f"{self._in_hand.total()} calls are in hand: come again", wait=5)
+        self._in_hand[caller.name] += 1
+        try:
+            yield
+        finally:
+            self._in_hand[caller.name] -= 1
 
 
 def create_inference_app(node: Node) -> FastAPI:
@@ -162,12 +172,13 @@ def create_inference_app(node: Node) -> FastAPI:
     inference = Inference(node, guests, Callers(settings.inference_callers))
     app = FastAPI(title="Didyma models", version="1", docs_url=None, redoc_url=None, openapi_url=None)
 
-    async def body(request: Request, kind: type[T]) -> tuple[T, Caller]:
+    async def body(request: Request, kind: type[T], held: contextlib.ExitStack) -> tuple[T, Caller]:
         caller = inference.callers.find(request.headers.get("authorization", ""))
         if caller is None:
             raise ApiError(401, "authentication_error", "a token is needed: Authorization: Bearer ...")
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
             raise ApiError(415, "invalid_request_error", "calls are JSON")  # which no web page sends elsewhere unasked
+        held.enter_context(inference.in_hand(caller))
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 data = await _body(request)
@@ -184,18 +195,20 @@ def create_inference_app(node: Node) -> FastAPI:
 
     @app.post("/v1/completions")
     async def completions(request: Request) -> Any:
-        asked, caller = await body(request, CompletionAsked)
-        question = await inference.completion(asked)
-        form = _Form(question, asked.model, chat=False)
-        return await _replied(request, inference.pieces(question, caller), form, asked.stream)
+        with contextlib.ExitStack() as held:
+            asked, caller = await body(request, CompletionAsked, held)
+            question = await inference.completion(asked)
+            form = _Form(question, asked.model, chat=False)
+            return await _replied(request, inference.pieces(question, caller), form, held if asked.stream else None)
 
     @app.post("/v1/chat/completions")
     async def chat(request: Request) -> Any:
-        asked, caller = await body(request, ChatAsked)
-        question = await inference.chat(asked)
-        usage = asked.stream_options is not None and asked.stream_options.include_usage
-        form = _Form(question, asked.model, chat=True, with_usage=usage)
-        return await _replied(request, inference.pieces(question, caller), form, asked.stream)
+        with contextlib.ExitStack() as held:
+            asked, caller = await body(request, ChatAsked, held)
+            question = await inference.chat(asked)
+            usage = asked.stream_options is not None and asked.stream_options.include_usage
+            form = _Form(question, asked.model, chat=True, with_usage=usage)
+            return await _replied(request, inference.pieces(question, caller), form, held if asked.stream else None)
 
     @app.exception_handler(ApiError)
     async def refused(_request: object, error: ApiError) -> JSONResponse:
@@ -269,21 +282,43 @@ class _Form:
         return {"id": name, "object": kind, "created": created, "model": self.model}
 
 
-Pieces = AsyncGenerator[Piece | Answer, None]
+class _Stream(StreamingResponse):
+    """Gives back what its call holds, also where nobody reads a byte of it."""
+
+    def __init__(self, events: AsyncIterator[bytes], pieces: Pieces, held: contextlib.ExitStack) -> None:
+        super().__init__(events, media_type="text/event-stream")
+        self._pieces, self._held = pieces, held
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._held:
+            try:
+                await super().__call__(scope, receive, send)
+            finally:
+                await self._pieces.aclose()
 
 
-async def _replied(request: Request, pieces: Pieces, form: _Form, stream: bool) -> Any:
+async def _replied(request: Request, pieces: Pieces, form: _Form, held: contextlib.ExitStack | None) -> Any:
+    """held: what a stream's call holds until its end; None for a reply in one."""
     name, created = ("chatcmpl-" if form.chat else "cmpl-") + secrets.token_hex(12), int(time.time())
-    first = await anext(pieces)  # what is refused is refused with a status, also of a stream
-    if stream:
-        return StreamingResponse(_events(first, pieces, form, name, created), media_type="text/event-stream")
+    found = await _next(request, pieces)  # what is refused is refused with a status, also of a stream
+    if held is not None:
+        return _Stream(_events(found, pieces, form, name, created), pieces, held.pop_all())
     async with contextlib.aclosing(pieces):
-        found = first
         while not isinstance(found, Answer):
-            if await request.is_disconnected():
-                raise ApiError(408, "invalid_request_error", "nobody waits for this reply")
-            found = await anext(pieces)
+            found = await _next(request, pieces)
     return form.whole(found, name, created)
+
+
+async def _next(request: Request, pieces: Pieces) -> Piece | Answer:
+    """Raises ApiError, also where nobody waits for it any more."""
+    waiting = asyncio.ensure_future(anext(pieces))
+    while not waiting.done():
+        await asyncio.wait([waiting], timeout=ASK_SECONDS)
+        if not waiting.done() and await request.is_disconnected():
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+            raise ApiError(408, "invalid_request_error", "nobody waits for this reply")
+    return waiting.result()
 
 
 async def _events(first: Piece | Answer, pieces: Pieces, form: _Form, name: str, created: int) -> AsyncIterator[bytes]:
@@ -305,8 +340,6 @@ async def _events(first: Piece | Answer, pieces: Pieces, form: _Form, name: str,
             found = await anext(pieces)
     except ApiError as error:
         yield _event(error.body)
-    finally:
-        await pieces.aclose()
 
 
 def _event(data: dict[str, Any]) -> bytes:
@@ -323,6 +356,13 @@ def _params(most: int, temperature: float, seed: int | None) -> Params:
     fixed = round(temperature * (1 << FRACTION_BITS))
     drawn = bytes(32) if not fixed else secrets.token_bytes(32) if seed is None else seed.to_bytes(32, "big")
     return Params(most, fixed, seed=drawn)
+
+
+def _asking(offer: Offer, turns: Sequence[bytes], system: bytes = b"") -> bytes:
+    """The prompt. Raises Refused."""
+    if offer.for_game:
+        check_words(offer.manifest)
+    return enveloped(offer.manifest, turns, system)
 
 
 def _utf8(text: str) -> bytes:
@@ -360,7 +400,7 @@ def _parsed(kind: type[T], data: bytes) -> T:
     try:
         found: T = kind.model_validate_json(data)  # type: ignore[attr-defined]
     except ValueError as error:
-        errors = error.errors() if hasattr(error, "errors") else []
+        errors = error.errors(include_url=False, include_input=False) if isinstance(error, ValidationError) else []
         param = ".".join(map(str, errors[0]["loc"])) if errors else None
         message = errors[0]["msg"] if errors else "no JSON"
         raise ApiError(400, "invalid_request_error", f"{param}: {message}" if param else message, param) from None

@@ -4,7 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
 
-MOST_WORDS = 16
+from oracle.engines.answer_types import MOST_ROWS
+
+MOST_LETTERS = 256
+"""Of a word that may be answered."""
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
 Count = Annotated[StrictInt, Field(ge=1, le=1 << 20)]
@@ -42,12 +45,15 @@ class TextPart(BaseModel):
     text: str
 
 
+Parts = Annotated[list[TextPart], Field(max_length=64, fail_fast=True)]
+
+
 class Message(BaseModel):
     """One turn. Several parts of text are put together."""
 
     model_config = ConfigDict(extra="ignore")  # clients hand back what replies had
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[TextPart]
+    content: str | Parts
 
     @property
     def words(self) -> bytes:
@@ -70,6 +76,8 @@ class ResponseFormat(BaseModel):
         known = isinstance(schema, dict) and {"type": "string"} | schema == {"type": "string", "enum": words}
         if not known or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             raise ValueError('typed answers are {"type": "string", "enum": [words]}; other schemas are not served')
+        if len(words) > MOST_ROWS or any(len(word) > MOST_LETTERS for word in words):
+            raise ValueError(f"a choice has {MOST_ROWS} words at most, each of {MOST_LETTERS} letters at most")
         return value
 
     @property
@@ -81,7 +89,7 @@ class ResponseFormat(BaseModel):
 class ChatAsked(_Asked):
     """POST /v1/chat/completions"""
 
-    messages: list[Message] = Field(min_length=1, max_length=1000)
+    messages: Annotated[list[Message], Field(min_length=1, max_length=1000, fail_fast=True)]
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     response_format: ResponseFormat | None = None

@@ -86,9 +86,10 @@ def _verify_reply(
     if identity:
         raise Refused("--reply judges a file, without a request's id")
     try:
-        said = Reply.read(reply)
+        said, models = Reply.read(reply), models_here(store)
+        manifest = models.manifest(said.model)
         with _progress() as on_progress:
-            found = verify_reply(said, models_here(store), file=file, threads=threads, on_progress=on_progress)
+            found = verify_reply(said, models, file=file, threads=threads, on_progress=on_progress)
     except Refused as error:
         if as_json:
             print_json({"reply": reply, "verdict": "not checkable", "reason": str(error)})
@@ -97,9 +98,15 @@ def _verify_reply(
         raise typer.Exit(NOT_CHECKABLE) from None
     verdict = Verdict.RIGHT if found.correct else Verdict.WRONG
     if as_json:
-        print_json({"reply": reply, "verdict": verdict, "reason": found.reason, "model": said.model})
+        shown = {"model": said.model, "prompt": said.prompt, "output": said.posted.text}
+        print_json({"reply": reply, "verdict": verdict, "reason": found.reason} | shown)
     else:
         console.print(f"{'right' if found.correct else 'WRONG'}: {printable(found.reason)}")
+        console.print(f"model        {printable(manifest.name)} (0x{said.model.hex()})")
+        console.print(f"prompt       {text_of(said.prompt)}")
+        console.print(f"output       {text_of(said.posted.text)}, temperature {said.params.temperature / 65536:g}")
+        if said.said is None:
+            console.print("note         the file holds no text besides: only what it carries was judged")
     raise typer.Exit(0 if found.correct else WRONG)
 
 

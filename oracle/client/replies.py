@@ -5,21 +5,23 @@ A reply is nobody's bonded word: it says which tokens its node gave, and this sa
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from eth_hash.auto import keccak
 
+from oracle.client.typed import type_asked
 from oracle.client.verify import Make, in_worker, patiently
-from oracle.engines.answer_types import heading
-from oracle.engines.base import Params
+from oracle.engines.answer_types import Malformed, Verdict, heading
+from oracle.engines.base import Engine, Params, TokenId
 from oracle.engines.choice import engine_setup
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import OnProgress, ignore_progress
 from oracle.errors import Refused
 from oracle.ids import ModelId
+from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 
 MOST_BYTES = 16 << 20
@@ -36,6 +38,8 @@ class Reply:
     prompt: bytes
     params: Params
     posted: Posted
+    said: str | None = None
+    """What the reply says to whoever reads it; None if that is not there, as in the last event of a stream."""
 
     @classmethod
     def read(cls, file: Path) -> "Reply":
@@ -48,7 +52,7 @@ class Reply:
             raise Refused(f"{file} is no reply: {error}") from None
         if not isinstance(found, dict) or not isinstance(found.get(FIELD), dict):
             raise Refused(f"{file} has no field {FIELD!r}: save the node's whole reply, or the last event of a stream")
-        return cls.of(found[FIELD])
+        return replace(cls.of(found[FIELD]), said=_said(found))
 
     @classmethod
     def of(cls, said: Mapping[str, Any]) -> "Reply":
@@ -69,6 +73,17 @@ class Reply:
             raise Refused(f"what the reply carries cannot be judged: {error}") from None
 
 
+def _said(reply: Mapping[str, Any]) -> str | None:
+    """Raises Refused where several things are said."""
+    try:
+        (choice,) = reply["choices"]
+        return str(choice["message"]["content"] if "message" in choice else choice["text"])
+    except (KeyError, TypeError, ValueError):
+        if "usage" in reply and "choices" not in reply:
+            raise Refused("the reply has no choices") from None
+        return None
+
+
 def _bytes(said: Mapping[str, Any], name: str) -> bytes:
     return bytes.fromhex(str(said[name]).removeprefix("0x"))
 
@@ -78,6 +93,18 @@ def _number(said: Mapping[str, Any], name: str) -> int:
     if type(number) is not int or not 0 <= number < 1 << 32:
         raise ValueError(f"{name} is no number of 32 bits")
     return number
+
+
+def _spelled(engine: Engine, reply: Reply, manifest: Manifest) -> str:
+    """What a reply must say whose output is the one it carries."""
+    kind, output = type_asked(reply.prompt, manifest, reply.params.max_tokens), reply.posted.text
+    if kind is None:
+        return output.decode("utf-8", "replace")
+    said = Verdict.of(output)
+    if isinstance(kind, Malformed) or said is None or said.index >= len(kind.rows):
+        return ""
+    row = [TokenId(token) for token in kind.rows[said.index]]
+    return engine.detokenize(row).decode("utf-8", "replace").removeprefix(" ")
 
 
 def verify_reply(
@@ -97,6 +124,8 @@ def verify_reply(
     tolerance = None if reply.for_game else 0
     engine = make(engine_setup(manifest, path, tolerance, LlamaSettings(), threads=threads), on_progress)
     try:
+        if reply.said is not None and reply.said != patiently(lambda: _spelled(engine, reply, manifest)):
+            return Finding(False, "what it says is not the output that it carries")
         found = patiently(lambda: judge(engine, reply.prompt, reply.posted, reply.params))
     finally:
         engine.close()

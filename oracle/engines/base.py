@@ -43,6 +43,10 @@ class Params:
             raise ValueError(f"no request has such parameters: {self}")
 
 
+GUEST = 1 << 60
+"""Priority from which on a job gives way to any other: it gets no time beside one, and no memory that one waits for."""
+
+
 @dataclass(frozen=True)
 class Job:
     """How urgent a call of an engine is beside others. This decides when a result comes, never which."""

@@ -5,19 +5,21 @@ a guest reads along. The exact engine keeps what it has read; so a piece costs l
 prompt, parameters and seed give the same tokens as a request on chain would, and `didyma verify --reply` checks them.
 """
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 
 from eth_hash.auto import keccak
 
 from oracle.chain.contracts import Contracts
+from oracle.client.choices import Choices, Reader
 from oracle.engines.base import Completion, Engine, Params, TokenId
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.errors import NotServed
-from oracle.ids import ServiceId
+from oracle.ids import ModelId, ServiceId
 from oracle.merkle.tokens import Tokens, tokens_root
+from oracle.models import gguf
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.records import ServiceRecord
@@ -67,6 +69,8 @@ class Guests:
     def __init__(self, workshop: Workshop, store: ModelStore, contracts: Contracts) -> None:
         self._workshop, self._store, self._contracts = workshop, store, contracts
         self._offers: dict[ServiceId, Offer] = {}
+        self._readers: dict[ModelId, Reader] = {}
+        self._reading = asyncio.Lock()
 
     def offer(self, service: ServiceRecord) -> Offer | None:
         """None for services that the exact engine does not answer: a piece of those would cost a whole prompt.
@@ -80,9 +84,18 @@ class Guests:
             self._offers[service.id] = Offer(service, self._store.manifest(service.terms.model), for_game)
         return self._offers[service.id]
 
-    def file(self, offer: Offer) -> Path:
-        """The model's."""
-        return self._store.file_path(offer.manifest.file_sha256)
+    async def choices(self, offer: Offer, words: Sequence[str]) -> Choices[str]:
+        """The choice of these words. Raises BadType, BadModelFile.
+
+        A model's vocabulary is read once, which takes seconds, and in a thread that nothing else uses.
+        """
+        manifest = offer.manifest
+        async with self._reading:
+            if manifest.model_id not in self._readers:
+                file = self._store.file_path(manifest.file_sha256)
+                made = await asyncio.to_thread(lambda: Reader(manifest, gguf.read(file)))
+                self._readers[manifest.model_id] = made
+        return self._readers[manifest.model_id].choices(words)
 
     async def tokenize(self, service: ServiceId, prompt: bytes) -> list[TokenId]:
         """The prompt's tokens, with the wrapper's. Raises PromptTooLong, NotServed, EngineCrashed."""

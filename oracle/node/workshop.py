@@ -10,8 +10,8 @@ workers and the next proof. An engine that is refused is made again after a whil
 its file. An engine that fails its own check is not used again until a person restarts the node. `troubles` reports all
 that.
 
-Guests ask an engine something that the chain does not want. They get at most half of an engine's places, and only while
-nothing of the plan waits for it; what they ask takes so little time that nothing of the plan waits long for them.
+Guests ask an engine something that the chain does not want. Two are let in at a time, and only while nothing of the
+plan waits; what they ask takes little time, and gives way (`Batch`), so that nothing of the plan waits long for them.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from oracle.engines.base import Engine, Job, Trouble, as_job
+from oracle.engines.base import GUEST, Engine, Job, Trouble, as_job
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EngineCrashed, NotServed, OracleError, Refused, SelfCheckFailed, Transient
 from oracle.ids import ServiceId
@@ -47,7 +47,7 @@ R = TypeVar("R")
 RETRY_SECONDS = 1.0
 RELOAD_SECONDS = 30.0
 MOST_JOBS = 256
-GUEST = 1 << 60  # priority of what the chain does not want
+MOST_GUESTS = 2  # at a time, of all services together
 KEPT = (0, 1 / 8, 1 / 4)  # of an engine's places, what votes, own turns and watching leave to what is more urgent
 
 
@@ -108,10 +108,11 @@ class Workshop:
         self._busy: dict[ServiceId, int] = {}
         self._queues: defaultdict[ServiceId, deque[Compute | Judge]] = defaultdict(deque)
         """By service: what the last plan asks for and nobody works on yet."""
-        self._guests: defaultdict[ServiceId, deque[asyncio.Future[Engine]]] = defaultdict(deque)
-        """By service: guests that wait for a place."""
-        self._invited: dict[ServiceId, int] = {}
-        """By service: guests that have one."""
+        self._guests: deque[tuple[ServiceId, asyncio.Future[Engine]]] = deque()
+        """Those that wait for a place."""
+        self._invited = 0
+        """How many have one."""
+        self._guests_threads = ThreadPoolExecutor(MOST_GUESTS, thread_name_prefix="guest")
         self._is_closing = False
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=MOST_JOBS, thread_name_prefix="engine")
@@ -167,6 +168,7 @@ class Workshop:
             self._queues[item.record.request.service].append(item)
         for service_id in self._queues:
             self._start(service_id)
+        self._invite()
         self._wanted = frozenset(_key(item) for item in work)
         wanted = self._wanted | {_loading(service) for service in services}
         self._not_before = {key: at for key, at in self._not_before.items() if key in wanted}
@@ -182,8 +184,7 @@ class Workshop:
                     self.done[service].busy_since = now
                 self._busy[service] = self._busy.get(service, 0) + 1
                 self._running[key] = asyncio.create_task(self._run(item, engine, key))
-        if not queue:
-            self._invite(service)
+        self._invite()
 
     async def beside(self, service: ServiceId, work: Callable[[Engine], R]) -> R:
         """Does for a guest what takes an engine little time, once there is a place.
@@ -191,18 +192,19 @@ class Workshop:
         Cancelled, it ends the work as soon as the engine can. Raises NotServed, and what the work raises.
         """
         place: asyncio.Future[Engine] = asyncio.get_running_loop().create_future()
-        self._guests[service].append(place)
-        self._start(service)
+        self._guests.append((service, place))
+        self._invite()
         try:
             engine = await place
         except asyncio.CancelledError:
             if place.done() and not place.cancelled() and place.exception() is None:
-                self._leave(service, place)
+                self._leave(place)
             raise
         is_wanted = True
         job = Job(GUEST, lambda: is_wanted and not self._is_closing)
-        working = asyncio.ensure_future(self._in_thread(_placed, job, work, engine))
-        working.add_done_callback(lambda done: self._leave(service, done))
+        loop = asyncio.get_running_loop()
+        working = asyncio.ensure_future(loop.run_in_executor(self._guests_threads, _placed, job, work, engine))
+        working.add_done_callback(self._leave)
         try:
             return await asyncio.shield(working)
         except EngineCrashed as error:
@@ -211,30 +213,29 @@ class Workshop:
         finally:
             is_wanted = False
 
-    def _invite(self, service: ServiceId) -> None:
-        """Gives guests the places that are left for them."""
-        guests, engine = self._guests[service], self.engine(service)
-        while guests:
+    def _invite(self) -> None:
+        """Gives guests their places, while nothing of the plan waits that could run."""
+        while self._guests:
+            service, place = self._guests[0]
+            engine = self.engine(service)
             if engine is None or self._is_closing:
-                place = guests.popleft()
+                self._guests.popleft()
                 if not place.done():
                     place.set_exception(NotServed("no engine of this service works now: look at /readyz"))
                 continue
-            invited = self._invited.get(service, 0)
-            if invited >= max(1, engine.together // 2) or self._busy.get(service, 0) >= engine.together:
+            waits = any(queue and self.engine(each) is not None for each, queue in self._queues.items())
+            if waits or self._invited >= MOST_GUESTS:
                 return
-            place = guests.popleft()
+            self._guests.popleft()
             if not place.done():  # else nobody waits for it any more
-                self._busy[service] = self._busy.get(service, 0) + 1
-                self._invited[service] = invited + 1
+                self._invited += 1
                 place.set_result(engine)
 
-    def _leave(self, service: ServiceId, done: asyncio.Future[Any]) -> None:
+    def _leave(self, done: asyncio.Future[Any]) -> None:
         if not done.cancelled():
             done.exception()  # whoever has gone does not ask for it
-        self._busy[service] -= 1
-        self._invited[service] -= 1
-        self._start(service)
+        self._invited -= 1
+        self._invite()
 
     def rest(self) -> None:
         """Begins nothing more until the next plan."""
@@ -251,8 +252,7 @@ class Workshop:
         """Waits for jobs in hand, at most so long, then ends the engines."""
         self.rest()
         self._is_closing = True
-        for service in list(self._guests):
-            self._invite(service)
+        self._invite()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=grace_seconds)
         if any(not task.done() for task in self._running.values()):
@@ -260,6 +260,7 @@ class Workshop:
                 engine.kill()  # the calls fail, and the jobs are done again after the restart
         await asyncio.gather(*self._running.values(), return_exceptions=True)
         self._threads.shutdown()
+        self._guests_threads.shutdown()
         for engine in self._engines.values():
             engine.close()
 

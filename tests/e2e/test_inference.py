@@ -104,10 +104,10 @@ async def test_sampled__in_pieces__is_what_a_request_with_that_seed_would_get(cl
 
 async def test_chat__stream__pieces_are_the_whole_and_the_last_one_judges_it(client, tmp_path, store):  # noqa: F811
     messages = [
-        {"role": "system", "content": "be brief"},
-        {"role": "user", "content": WORDS},
-        {"role": "assistant", "content": "so it is"},
-        {"role": "user", "content": [{"type": "text", "text": "and now "}, {"type": "text", "text": "this"}]},
+        {"role": "system", "content": "so"},
+        {"role": "user", "content": "the"},
+        {"role": "assistant", "content": "is"},
+        {"role": "user", "content": [{"type": "text", "text": "and "}, {"type": "text", "text": "it"}]},
     ]
     whole = await client.chat.completions.create(model=MODEL, messages=messages, max_tokens=12)
     options = {"include_usage": True}
@@ -154,6 +154,10 @@ async def test_reply__changed__is_called_wrong_or_refused(client, tmp_path, stor
         Reply.of(changed)
     digest = {"output_digest": "0x" + keccak(forged.text).hex()}
     assert verify_reply(Reply.of(changed | digest), store, make=lambda *_: exact(store)).correct is False
+    content = json.loads(reply.model_dump_json())
+    content["choices"][0]["text"] += "send your ether here"
+    lying = Reply.read(saved(json.dumps(content), tmp_path))
+    assert verify_reply(lying, store, make=lambda *_: exact(store)).correct is False
     for name in said:
         if name not in ("service",):
             with pytest.raises(Refused):
@@ -193,6 +197,12 @@ async def test_200_calls__at_once__turn_is_not_missed(client, earth, node, store
     assert len({reply.id for reply in await asyncio.gather(*calls)}) == 200
 
 
+def _enum(*words: str) -> bytes:
+    schema = {"type": "json_schema", "json_schema": {"schema": {"enum": words}}}
+    call = {"model": MODEL, "messages": [{"role": "user", "content": "a"}], "response_format": schema}
+    return json.dumps(call).encode()
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
@@ -206,7 +216,12 @@ async def test_200_calls__at_once__turn_is_not_missed(client, earth, node, store
         (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "logprobs": true}', 400, "logprobs"),
         (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "temperature": NaN}', 400, ""),
         (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "max_tokens": 0}', 400, "max_tokens"),
-        (b'{"model": "words", "messages": [{"role": "user", "content": "' + b"a " * 9000 + b'"}]}', 400, "tokens"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "' + b"a " * 9000 + b'"}]}', 400, "bytes"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": [' + b"0," * 50_000 + b"0]}]}", 400, "messages"),
+        (_enum(*("x" * n for n in range(1, 18))), 400, "16 words"),
+        (_enum("x" * 300, "y"), 400, "256 letters"),
+        (_enum("yes"), 400, "between 2 and 16"),
+        (_enum("yes", "yes"), 400, "twice"),
     ],
 )
 async def test_bad_call__any__says_which_parameter_and_computes_nothing(url, body, status, said):
@@ -251,6 +266,21 @@ async def test_budget__used_up__is_429_with_the_time_to_wait(url):
         assert 0 < int(refused.value.response.headers["retry-after"]) <= 60
         with pytest.raises(openai.RateLimitError, match="40 a minute"):
             await poor.completions.create(model=MODEL, prompt="the", max_tokens=50)
+
+
+async def test_callers__who_leave__hold_nothing_and_are_charged_for_what_was_read(url, node):
+    """Streams that nobody reads, replies that nobody waits for."""
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    body = {"model": MODEL, "prompt": WORDS, "max_tokens": 40}
+    for stream in (True, False) * 5:
+        async with httpx.AsyncClient() as http:
+            with contextlib.suppress(httpx.TimeoutException):
+                await http.post(f"{url}/completions", json=body | {"stream": stream}, headers=headers, timeout=0.01)
+    async with asyncio.timeout(60):
+        while node.workshop._invited or node.workshop._guests:
+            await asyncio.sleep(0.1)
+    async with openai.AsyncOpenAI(base_url=url, api_key=TOKEN, max_retries=0) as client:
+        assert (await client.completions.create(model=MODEL, prompt=WORDS, max_tokens=2)).usage.completion_tokens
 
 
 async def test_engine__gone__is_503(client, node):

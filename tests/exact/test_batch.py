@@ -12,7 +12,7 @@ from exact.plain_choices import any_rows, plainly
 from rig import tiny_gguf
 
 from oracle.engines.answer_types import Choice
-from oracle.engines.base import Job, Params, TokenId, as_job
+from oracle.engines.base import GUEST, Job, Params, TokenId, as_job
 from oracle.engines.exact import self_test
 from oracle.engines.exact.batch import PIECE, SHORT, TOGETHER, Batch, Read, alone
 from oracle.engines.exact.choices import choosing, judging
@@ -206,6 +206,39 @@ def test_batch__no_memory__waits_and_the_urgent_goes_first(model):
         pass
     assert late.is_done
     assert small.is_done
+
+
+LONG = 10 * PIECE  # more than a pass reads
+
+
+def guest_and_own(batch):
+    """A guest that has begun a long prompt, and then a short job of the node's."""
+    guest = batch.add(reading(1, LONG), LONG, Job(GUEST))
+    batch.step()
+    assert not guest.is_done
+    return guest, batch.add(reading(1, 5), 5, Job(1))
+
+
+def test_batch__guest_reads_a_long_prompt__any_other_job_goes_first(model):
+    batch = Batch(model, 10_000)
+    guest, own = guest_and_own(batch)
+    read = len(guest.tokens)
+    batch.step()
+    assert own.is_done
+    assert len(guest.tokens) == read
+    while batch.step():
+        pass
+    assert guest.is_done
+    assert guest.error is None
+
+
+def test_batch__memory_is_a_guest_s__whoever_is_no_guest_gets_it(model):
+    batch = Batch(model, LONG + 2)
+    guest, own = guest_and_own(batch)
+    batch.step()
+    assert own.is_done
+    assert isinstance(guest.error, JobCancelled)
+    assert not batch.step()
 
 
 def test_batch__job_larger_than_all_memory__runs_alone(model):

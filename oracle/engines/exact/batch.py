@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from oracle.engines.base import Job
+from oracle.engines.base import GUEST, Job
 from oracle.engines.exact.model import Cache, Chunk, Forward, Logits
 from oracle.engines.exact.prefixes import Prefixes
 from oracle.errors import JobCancelled
@@ -79,6 +79,10 @@ class Sequenced(Generic[T]):
     result: T | None = None
     error: BaseException | None = None
     is_done: bool = False
+
+    @property
+    def is_guest(self) -> bool:
+        return self.job.priority >= GUEST
 
     @property
     def place(self) -> tuple[int, int]:
@@ -150,8 +154,10 @@ class Batch:
         """Gives memory to the most urgent jobs that wait for it, in their order: a small one does not overtake."""
         taken = sum(sequence.length for sequence in self._jobs if sequence.cache is not None)
         for index, sequence in enumerate(self._jobs[:]):
-            if sequence.cache is not None:
+            if sequence.cache is not None or sequence.is_done:
                 continue
+            if index < TOGETHER and not sequence.is_guest:
+                taken -= self._dismiss(taken + sequence.length - self._budget)
             if index >= TOGETHER or (taken and taken + sequence.length > self._budget):
                 break
             taken += sequence.length
@@ -160,9 +166,21 @@ class Batch:
             self._next(sequence, None)
         self._room = self._budget - taken
 
+    def _dismiss(self, wanted: int) -> int:
+        """Ends guests, the last first, until so many positions are free; returns how many became so."""
+        freed = 0
+        inside = [sequence for sequence in self._jobs if sequence.is_guest and sequence.cache is not None]
+        for sequence in reversed(inside):
+            if freed >= wanted:
+                break
+            freed += sequence.length
+            self._end(sequence, error=JobCancelled("its memory was needed for what is more urgent"))
+        return freed
+
     def _chosen(self) -> list[tuple[Sequenced[Any], Chunk, int]]:
-        """What the next pass reads: sequence, tokens, how many of them are guessed."""
+        """What the next pass reads: sequence, tokens, how many of them are guessed. Guests wait for others."""
         running = [sequence for sequence in self._jobs if sequence.cache is not None][:TOGETHER]
+        running = [sequence for sequence in running if not sequence.is_guest] or running
         short = [sequence for sequence in running if len(sequence.left) <= SHORT]
         room = PIECE if short else PASS
         spare = 0 if len(short) < len(running) else SHORT - sum(len(sequence.left) for sequence in short)
