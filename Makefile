@@ -194,7 +194,7 @@ node_modules/anvil: package-lock.json | .venv/node
 # Twice: Hardhat's compiled part is for Node 22 and newer, and the first run brings one, which then runs npm.
 node_modules/all: package-lock.json | $(LOOKED)
 	$(call packages,compiler and contract libraries,--include=dev)
-	$(call packages,what Hardhat needs,--include=dev)
+	@tools/quietly "Installing what Hardhat needs" npm install --no-save --include=dev
 	@touch node_modules/anvil $@
 
 , := ,

@@ -3,6 +3,7 @@
 Encoding only: nothing here talks to an endpoint. Structs are dicts or tuples going in, dicts coming out.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,9 @@ class Binding:
     def __init__(self, abi: Sequence[Mapping[str, Any]], address: str) -> None:
         self.address = address
         self._contract: Any = Web3().eth.contract(address=Web3.to_checksum_address(address), abi=list(abi))
-        self._functions = {entry["name"]: entry for entry in abi if entry["type"] == "function"}
+        names = Counter(entry["name"] for entry in _typed(abi, "function"))
+        # A name that two functions share means neither.
+        self._functions = {entry["name"]: entry for entry in _typed(abi, "function") if names[entry["name"]] == 1}
         self._selectors = {
             name: bytes(function_abi_to_4byte_selector(entry))  # type: ignore[arg-type]
             for name, entry in self._functions.items()
@@ -56,7 +59,8 @@ class Binding:
         return list(self._events)
 
     def encode(self, function: str, *args: Any) -> bytes:
-        """Calldata. Raises KeyError for an unknown function, ValueError for arguments that are not its own."""
+        """Calldata. Raises KeyError for an unknown function, or one of several of a name, ValueError for arguments that are
+        not its own."""
         inputs = self._functions[function]["inputs"]
         if len(args) != len(inputs):
             raise ValueError(f"{function} takes {len(inputs)} arguments, not {len(args)}")

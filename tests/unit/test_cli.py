@@ -188,7 +188,7 @@ class Flaky:
 
 def test_ask__endpoint_fails_while_a_request_is_followed__goes_on_and_shows_each_step_once(monkeypatch, capsys):
     monkeypatch.setattr(ask, "PAUSE_SECONDS", 0)
-    asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None)
+    asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None, None, 0.0)
     ask._follow(Flaky({1, 2}), asked, 0, quiet=False)
     assert [step.name for step in asked.steps] == ["RequestPosted", "RequestFinalized"]
     assert capsys.readouterr().out.count("RequestPosted") == 1
@@ -202,7 +202,7 @@ def test_ask__endpoint_stays_away__says_where_the_request_can_be_looked_at(monke
             raise RpcUnavailable("no connection")
             yield
 
-    asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None)
+    asked = ask.Asked(RequestId(7), ServiceId(bytes(32)), 1, None, None, 0.0)
     with pytest.raises(RpcUnavailable, match=rf"no connection; .*`didyma request show {7:#066x}`"):
         ask._follow(Gone(set()), asked, 0, quiet=True)
 
