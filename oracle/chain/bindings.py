@@ -59,8 +59,8 @@ class Binding:
         return list(self._events)
 
     def encode(self, function: str, *args: Any) -> bytes:
-        """Calldata. Raises KeyError for an unknown function, or one of several of a name, ValueError for arguments that are
-        not its own."""
+        """Calldata. Raises KeyError for an unknown function and for a name of several, ValueError for arguments of
+        others."""
         inputs = self._functions[function]["inputs"]
         if len(args) != len(inputs):
             raise ValueError(f"{function} takes {len(inputs)} arguments, not {len(args)}")
