@@ -14,6 +14,7 @@ from typing import Any
 import rlp
 from eth_utils.crypto import keccak
 
+from oracle.client.deploying import FACTORY
 from rig.sim.osaka import MOST_TRANSACTION_GAS, Env, Outcome, Transaction, execute
 from rig.sim.pool import Pool, Signed, decode, tip
 from rig.sim.state import NOBODY, Snapshot, State
@@ -29,6 +30,11 @@ HISTORY_CODE = bytes.fromhex(
     "9006545f5260205ff35b5f5ffd5b5f35611fff60014303065500"
 )
 HISTORY_SPAN = 8_191
+FACTORY_CODE = bytes.fromhex(
+    "7fffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffffe03601600081602082378035828234f58015156039578182fd5b"
+    "8082525050506014600cf3"
+)
+"""Of what makes contracts at chosen addresses, as Anvil has it from the start."""
 NO_UNCLES = keccak(rlp.encode([]))
 COINBASE = bytes(20)
 
@@ -120,6 +126,7 @@ class SimChain:
         """By hash: those of canonical blocks."""
         accounts = {address: (0, GENESIS_BALANCE_WEI, b"") for address in rich}
         accounts[HISTORY] = (1, 0, HISTORY_CODE)
+        accounts[bytes.fromhex(FACTORY[2:])] = (0, 0, FACTORY_CODE)
         first = Header(bytes(32), (bytes(32),) * 3, bytes(256), 0, 0, timestamp, bytes(32), FIRST_BASE_FEE_WEI)
         self._append(first, (), Snapshot(accounts))
 
