@@ -31,9 +31,9 @@ contract Oracle is Turns {
     /// @notice Most gas a callback can buy: leaves a transaction under the cap of EIP-7825 (2^24) room for the rest.
     uint256 public constant MAX_CALLBACK_GAS = 12_000_000;
 
-    /// @notice Longest output. It must fit into a transaction of `finalize` together with the largest callback, and public
-    /// mempools carry no larger transactions.
-    uint256 public constant MAX_OUTPUT_BYTES = 128 * 1024;
+    /// @notice Longest output. Whoever refutes an answer shows output and prompt in one transaction, and public mempools carry
+    /// none of more than 128 KiB: the longest prompt that the dispute game takes is 48 KiB.
+    uint256 public constant MAX_OUTPUT_BYTES = 72 * 1024;
 
     /// @notice How long after the window and the service's leave time a callback can be repeated, or made if it was left.
     uint256 public constant RETRY_SECONDS = 30 days;

@@ -26,8 +26,8 @@ abstract contract OracleConsumer is IOracleConsumer {
     /// days.
     function _onAnswer(RequestId requestId, bytes calldata output) internal virtual;
 
-    /// @dev Sends a request with `valueWei`, which must be what `oracle.quote` says. prompt: as the service takes it. A panel
-    /// reads it as words. The dispute game reads its first byte as its kind (`Prompts`): never leave that byte to a stranger.
+    /// @dev Sends a request with `valueWei`, which must be what `oracle.quote` says. prompt: every service reads its
+    /// first byte as its kind (`Prompts`): never leave that byte to a stranger.
     function _ask(ServiceId service, bytes memory prompt, IOracle.Params memory params, uint256 valueWei)
         internal
         returns (RequestId)
@@ -35,9 +35,9 @@ abstract contract OracleConsumer is IOracleConsumer {
         return oracle.request{value: valueWei}(service, prompt, params);
     }
 
-    /// @dev The same for words, where the dispute game judges: the words cannot say of what kind the prompt is, whoever wrote
-    /// them. Its price is that of a prompt of `Prompts.KIND_BYTES` more. For a row of words and token ids, build the prompt
-    /// with `Prompts.textPart` and `Prompts.idsPart`.
+    /// @dev The same for words: they cannot say of what kind the prompt is, whoever wrote them. Its price is that of a prompt
+    /// of `Prompts.KIND_BYTES` more. For a row of words and token ids, build the prompt with `Prompts.textPart` and
+    /// `Prompts.idsPart`.
     function _askText(ServiceId service, bytes memory text, IOracle.Params memory params, uint256 valueWei)
         internal
         returns (RequestId)

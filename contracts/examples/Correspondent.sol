@@ -20,8 +20,7 @@ contract Correspondent is OracleConsumer {
         treasury = treasury_;
     }
 
-    /// @notice Asks words, where the dispute game judges. Send what `price` says of one byte more: the kind, which no words
-    /// can choose.
+    /// @notice Asks words. Send what `price` says of one byte more: the kind, which no words can choose.
     function askText(bytes calldata text, IOracle.Params calldata params)
         external
         payable
@@ -30,8 +29,7 @@ contract Correspondent is OracleConsumer {
         return _askText(service, text, params, msg.value);
     }
 
-    /// @notice Asks `prompt`, which is as the service takes it: where the dispute game judges, its first byte is its kind.
-    /// Send what `price` says.
+    /// @notice Asks `prompt`, whose first byte is its kind (`Prompts`). Send what `price` says.
     function ask(bytes calldata prompt, IOracle.Params calldata params) external payable returns (RequestId requestId) {
         return _ask(service, prompt, params, msg.value);
     }

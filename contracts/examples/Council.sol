@@ -8,8 +8,10 @@ import {IOracle} from "../interfaces/IOracle.sol";
 
 /// @title Several models, one verdict: asks each member's service the same question, and takes what a quorum says.
 /// @notice If no quorum agrees with enough margin, a stronger service is asked; if that is not sure either, an arbiter says. No
-/// single service decides or prevents a decision: the constructor refuses weights by which one could. A member that is silent
-/// is closed after its deadline, and passed over after `patienceSeconds`, whatever its request waits for.
+/// single service's answers decide or prevent a decision: the constructor refuses weights by which they could. A member that is
+/// silent is closed after its deadline, and passed over after `patienceSeconds`, whatever its request waits for.
+/// @dev Warning: a member whose service takes no requests at all (too few owners are left in it, or the text is too long for it)
+/// stops `ask`. Name services with more owners than they need.
 contract Council is VerdictConsumer {
     /// @param answerType the council's choices, in its own tokens: `didyma type council` makes one for each model.
     /// @param minimumMargin below it the member has no opinion; 16 fraction bits. Margins of two models do not compare.
@@ -91,6 +93,12 @@ contract Council is VerdictConsumer {
     /// @notice Thrown when a question does not come with a price for each member.
     /// @dev Pass what `prices` says.
     error WrongPrices(uint256 expected, uint256 given);
+    /// @notice Thrown when the ether sent is not the sum of the prices.
+    /// @dev Send `expectedWei`.
+    error WrongSum(uint256 expectedWei, uint256 givenWei);
+    /// @notice Thrown when a service is named twice: it would decide alone.
+    /// @dev Name another.
+    error SameService(ServiceId service);
     /// @notice Thrown when the text is not the question's.
     /// @dev Pass the text of its `Asked` event.
     error WrongText(uint256 question);
@@ -119,6 +127,10 @@ contract Council is VerdictConsumer {
             if (weight == 0) revert BadQuorum(rules.quorum, total, 0);
             total += weight;
             if (weight > largest) largest = weight;
+            _checkOther(members[i].service, stronger_.service);
+            for (uint256 j; j < i; ++j) {
+                _checkOther(members[i].service, members[j].service);
+            }
             _members.push(members[i]);
         }
         bool oneMayDecide = largest >= rules.quorum;
@@ -235,15 +247,29 @@ contract Council is VerdictConsumer {
         IOracle.Params memory params,
         uint256[] calldata pricesWei
     ) private returns (uint8 outstanding) {
-        if (pricesWei.length != _members.length) {
-            revert WrongPrices(_members.length, pricesWei.length);
-        }
+        _checkPrices(pricesWei);
         for (uint256 i; i < pricesWei.length; ++i) {
             Member storage member = _members[i];
             uint8 weight = member.weight;
             outstanding += weight;
             _request(question << 8 | weight, member, text, params, pricesWei[i]);
         }
+    }
+
+    /// @dev Before anything is sent: ether that the council may hold pays for nobody's question.
+    function _checkPrices(uint256[] calldata pricesWei) private view {
+        if (pricesWei.length != _members.length) {
+            revert WrongPrices(_members.length, pricesWei.length);
+        }
+        uint256 sumWei;
+        for (uint256 i; i < pricesWei.length; ++i) {
+            sumWei += pricesWei[i];
+        }
+        if (sumWei != msg.value) revert WrongSum(sumWei, msg.value);
+    }
+
+    function _checkOther(ServiceId one, ServiceId other) private pure {
+        if (ServiceId.unwrap(one) == ServiceId.unwrap(other)) revert SameService(one);
     }
 
     /// @dev The oracle is trusted, and its callback comes in a later transaction.

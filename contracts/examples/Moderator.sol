@@ -51,14 +51,11 @@ contract Moderator is VerdictConsumer {
     event Moderated(uint256 indexed comment, Status status);
 
     /// @notice Thrown when an author has had too many comments hidden.
-    /// @dev Nothing is to be done: strikes do not go away.
+    /// @dev Ask the reviewer to show comments that should not have been hidden.
     error Banned(address author);
     /// @notice Thrown when anyone but the reviewer overrules the model.
     /// @dev Send it from the reviewer's account.
     error NotReviewer(address caller);
-    /// @notice Thrown when a comment has no label yet.
-    /// @dev Wait for the verdict, or close its question once it cannot come.
-    error NotModerated(uint256 comment);
 
     /// @param answerType_ of `didyma type choice fine spam abuse`, for the service's model; there may be more bad labels.
     constructor(
@@ -92,11 +89,10 @@ contract Moderator is VerdictConsumer {
         emit Posted(comment, msg.sender, requestId, text);
     }
 
-    /// @notice Shows or hides a comment that the model held, or overrules the model. Only the reviewer.
+    /// @notice Shows or hides a comment that the model held, or overrules the model, also before it has said anything: a verdict
+    /// may never come. Only the reviewer.
     function overrule(uint256 comment, bool shows) external {
         if (msg.sender != reviewer) revert NotReviewer(msg.sender);
-        if (_comments[comment].status == Status.Waiting) revert NotModerated(comment);
-
         _set(comment, shows ? Status.Shown : Status.Hidden);
     }
 
@@ -115,8 +111,10 @@ contract Moderator is VerdictConsumer {
     }
 
     function _onVerdict(RequestId requestId, uint8 choice, uint32) internal override {
+        uint256 comment = _noteOf(requestId);
+        if (_comments[comment].status != Status.Waiting) return;
         Status status = choice == UNKNOWN ? Status.Held : choice == FINE ? Status.Shown : Status.Hidden;
-        _set(_noteOf(requestId), status);
+        _set(comment, status);
     }
 
     /// @dev A strike for each comment that is hidden, as long as it is.

@@ -138,6 +138,9 @@ interface IReferee {
     /// @notice Thrown when the manifest names a token beyond the vocabulary: no prompt would have an answer.
     /// @dev Register the file with `didyma model register`, which computes these numbers.
     error NoSuchToken(uint256 token, uint256 vocabulary);
+    /// @notice Thrown when a manifest has so many stop tokens that an answer might be too dear to judge.
+    /// @dev Name fewer.
+    error TooManyStops(uint256 stops, uint256 most);
     /// @notice Thrown for a kind of vocabulary or a cutter that the referee of texts does not know.
     /// @dev `didyma model register` sets the kind to 0, for ids alone, where texts cannot be judged.
     error UnknownText(uint256 kind, uint256 cutter);

@@ -41,7 +41,7 @@ abstract contract MockRequests is ICredits {
     uint256 public constant SEED_DELAY = RequestLib.SEED_DELAY;
     uint256 public constant CALLBACK_OVERHEAD_GAS = 60_000;
     uint256 public constant MAX_CALLBACK_GAS = 12_000_000;
-    uint256 public constant MAX_OUTPUT_BYTES = 128 * 1024;
+    uint256 public constant MAX_OUTPUT_BYTES = 72 * 1024;
     uint256 public constant RETRY_SECONDS = 30 days;
 
     uint256 private constant AFTER_CALLBACK_GAS = 15_000;

@@ -85,6 +85,7 @@ ADVICE = {
     "NoRoomForPrompt": "choose another file: the context must hold the template, a prompt and an answer",
     "NotRegistered": "register the model first: `didyma model register`",
     "NotExact": "the model has no commitments; make them with `didyma model register`",
+    "TooManyStops": "make a manifest with fewer stop tokens: `didyma model add --stop`",
     "NotEnrolled": "let the referee know the model: `didyma model register`",
     "AlreadyEnrolled": "nothing to do: the referee knows the model",
     "UnknownFamily": "the referee cannot judge this model; use a panel",

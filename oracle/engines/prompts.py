@@ -15,16 +15,19 @@ from oracle.merkle.tokens import ID_BYTES
 from oracle.models.gguf import Gguf
 from oracle.models.manifest import Manifest
 
-FULL_OUTPUT_BYTES = 126 * 1024
+FULL_OUTPUT_BYTES = 70 * 1024
 """An output that spells so many bytes ends there: `TokenReferee.FULL_OUTPUT_BYTES`. With one more token, and sealed, it
 still fits `Oracle.MAX_OUTPUT_BYTES`."""
 MAX_PIECE_BYTES = 1024  # that one token may spell
+MOST_STOPS = 32
+"""Stop tokens of a manifest: `Commitments.MAX_STOPS`."""
 SPACE_MARK = "▁".encode()
 USER_DEFINED = 4  # tokenizer.ggml.token_type
 MARKER = re.compile(r"\s*(<[|｜].*[|｜]>|\[/?[A-Z][A-Z_ ]*\]|</?[a-z_]*(start|end)_of_[a-z_]*>)\s*", re.DOTALL)
 """How tokens look that divide a conversation into turns."""
 MAX_TEXT_BYTES = 512 * 1024
-"""Of a text that a tokenizer is given: four times the longest output. In native code a byte may cost 1 KiB of stack."""
+"""Of a text that a tokenizer is given: more than the longest prompt and output. In native code a byte may cost 1 KiB of
+stack."""
 
 
 def _question_marks(error: UnicodeError) -> tuple[str, int]:
@@ -101,8 +104,15 @@ def longest_prompt(manifest: Manifest, *, takes_text: bool = True) -> int:
     return room if takes_text else 1 + room * ID_BYTES + ID_BYTES - 1
 
 
+def check_stops(stop_tokens: Sequence[int]) -> None:
+    """Raises BadModelFile for more stop tokens than the referee compares with an answer's in one transaction."""
+    if len(stop_tokens) > MOST_STOPS:
+        raise BadModelFile(f"the manifest names {len(stop_tokens)} stop tokens, more than {MOST_STOPS}")
+
+
 def check_manifest(manifest: Manifest, pieces: Sequence[bytes], trained_context: int) -> None:
-    """Raises BadModelFile where a manifest names tokens or a context that its file lacks, or tokens are too long.
+    """Raises BadModelFile where a manifest names tokens or a context that its file lacks, or too many stop tokens, or
+    where tokens are too long.
 
     pieces: what each of the file's tokens spells.
     """
@@ -114,6 +124,7 @@ def check_manifest(manifest: Manifest, pieces: Sequence[bytes], trained_context:
     for what, tokens in named.items():
         if tokens and max(tokens) >= len(pieces):
             raise BadModelFile(f"the manifest's {what} names token {max(tokens)}, the file has {len(pieces)}")
+    check_stops(manifest.stop_tokens)
     if manifest.context_length > trained_context:
         raise BadModelFile(
             f"the manifest's context of {manifest.context_length} tokens is longer than the model's {trained_context}"

@@ -1,8 +1,8 @@
 """A council of models: no service alone decides, flips or prevents what others say, and none is waited for in vain."""
 
 import pytest
-from ape import project, reverts
-from world import FINAL, FOUR, GWEI, MARGIN, UNKNOWN, WRONG, Asked, verdict
+from ape import networks, project, reverts
+from world import ETHER, FINAL, FOUR, GWEI, MARGIN, UNKNOWN, WRONG, Asked, verdict
 
 from oracle.engines.answer_types import choice_type
 
@@ -26,6 +26,14 @@ def council_of(oracle, people, members, quorum, stronger):
 
 def member(world, answer_type=FOUR, margin=MARGIN, weight=1):
     return (world.service, answer_type, margin, weight)
+
+
+def other(number, answer_type=FOUR, weight=1):
+    """A member of another service for each number; nobody is asked."""
+    return (number.to_bytes(32, "big"), answer_type, MARGIN, weight)
+
+
+STRONG = other(99)
 
 
 @pytest.fixture
@@ -86,28 +94,36 @@ def expire(world):
         ((), 1),
     ],
 )
-def test_council__weights_by_which_one_decides_or_prevents__are_refused(world, oracle, people, weights, quorum):
+def test_council__weights_by_which_one_decides_or_prevents__are_refused(oracle, people, weights, quorum):
     with reverts(project.Council.BadQuorum):
-        council_of(oracle, people, [member(world, weight=w) for w in weights], quorum, member(world))
+        council_of(oracle, people, [other(n, weight=w) for n, w in enumerate(weights)], quorum, STRONG)
 
 
 @pytest.mark.parametrize(("weights", "quorum"), [((1, 1, 1), 2), ((3, 2, 2), 4), ((85, 85, 85), 128), ((1,) * 5, 4)])
-def test_council__other_weights__are_taken(world, oracle, people, weights, quorum):
-    made = council_of(oracle, people, [member(world, weight=w) for w in weights], quorum, member(world))
+def test_council__other_weights__are_taken(oracle, people, weights, quorum):
+    made = council_of(oracle, people, [other(n, weight=w) for n, w in enumerate(weights)], quorum, STRONG)
     assert made.quorum() == quorum
 
 
-def test_council__types_of_other_choices__are_refused(world, oracle, people):
+@pytest.mark.parametrize("services", [(1, 1, 3), (1, 2, 1), (1, 2, 2), (1, 2, 99), (99, 2, 3)])
+def test_council__service_named_twice__is_refused(oracle, people, services):
+    """Two votes of one service would be one opinion, and the stronger is to be another than those that disagree."""
+    twice = next(each for each in services if [*services, 99].count(each) == 2)
+    with reverts(project.Council.SameService, service=twice.to_bytes(32, "big")):
+        council_of(oracle, people, [other(each) for each in services], 2, STRONG)
+
+
+def test_council__types_of_other_choices__are_refused(oracle, people):
     three = choice_type([[7], [8], [9]], b"root")
-    members = [member(world), member(world, three), member(world)]
+    members = [other(0), other(1, three), other(2)]
     with reverts(project.Council.ChoicesDiffer, expected=4, given=3):
-        council_of(oracle, people, members, 2, member(world))
+        council_of(oracle, people, members, 2, STRONG)
 
 
-def test_council__more_choices_than_a_type_has__are_refused(world, oracle, people):
+def test_council__more_choices_than_a_type_has__are_refused(oracle, people):
     many = choice_type([[n] for n in range(17)], b"root")
     with reverts(project.Council.NotAChoice):
-        council_of(oracle, people, [member(world, many)] * 3, 2, member(world, many))
+        council_of(oracle, people, [other(n, many) for n in range(3)], 2, other(99, many))
 
 
 # ASKING
@@ -116,6 +132,19 @@ def test_council__more_choices_than_a_type_has__are_refused(world, oracle, peopl
 def test_ask__prices_for_other_members__reverts(council, people):
     with reverts(council.WrongPrices, expected=3, given=2):
         council.ask(TEXT, 0, GWEI, [1, 1], value=2, sender=people.payer)
+
+
+@pytest.mark.parametrize("held", [0, ETHER], ids=["nothing held", "ether held"])
+@pytest.mark.parametrize("change", [-1, 1], ids=["less", "more"])
+def test_ask__ether_that_is_not_the_sum__reverts(council, people, held, change):
+    """Less would be paid from what the council may hold, and more would stay in it."""
+    networks.provider.set_balance(council.address, held)
+    prices = council.prices(len(TEXT), GWEI)
+    total = sum(prices)
+    with reverts(council.WrongSum, expectedWei=total, givenWei=total + change):
+        council.ask(TEXT, 0, GWEI, prices, value=total + change, sender=people.payer)
+    council.ask(TEXT, 0, GWEI, prices, value=total, sender=people.payer)
+    assert council.balance == held
 
 
 def test_ask__one_wrong_price__reverts(oracle, council, people):

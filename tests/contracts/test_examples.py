@@ -300,12 +300,35 @@ def test_moderator__three_comments_hidden__author_is_banned_until_one_is_shown(w
     moderator.post(COMMENT, GWEI, value=price, sender=people.payer)
 
 
-def test_overrule__stranger_or_unlabelled__reverts(world, moderator, people):
+def test_overrule__stranger__reverts(world, moderator, people):
     post(world, moderator)
     with reverts(moderator.NotReviewer, caller=people.stranger.address):
         moderator.overrule(0, True, sender=people.stranger)
-    with reverts(moderator.NotModerated, comment=0):
-        moderator.overrule(0, True, sender=people.watcher)
+
+
+@pytest.mark.parametrize(("shows", "status", "strikes"), [(True, SHOWN, 0), (False, HIDDEN, 1)])
+@pytest.mark.parametrize("output", [FINE, SPAM, verdict(1, MARGIN - 1)])
+def test_overrule__waiting__acts_and_no_later_verdict_does(
+    world, oracle, moderator, people, shows, status, strikes, output
+):
+    """Or a text that no node may answer, or a verdict that nobody finalizes, would put a comment out of reach."""
+    asked = post(world, moderator)
+    moderator.overrule(0, shows, sender=people.watcher)
+    assert (moderator.commentOf(0).status, moderator.strikes(people.payer)) == (status, strikes)
+    answered = world.answer(asked, output)
+    world.finalize(answered)
+    assert oracle.statusOf(answered.id) == FINAL
+    assert moderator.verdictOf(answered.id).isHeard
+    assert (moderator.commentOf(0).status, moderator.strikes(people.payer)) == (status, strikes)
+    assert len(list(moderator.Moderated)) == 1
+
+
+def test_overrule__waiting_and_closed_later__stands(world, moderator, people):
+    asked = post(world, moderator)
+    moderator.overrule(0, False, sender=people.watcher)
+    world.pass_time(901)
+    moderator.close(asked.id, sender=people.stranger)
+    assert (moderator.commentOf(0).status, moderator.strikes(people.payer)) == (HIDDEN, 1)
 
 
 def test_moderator__nobody_answers__comment_is_held_and_a_person_rules(world, moderator, people):

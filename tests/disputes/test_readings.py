@@ -18,7 +18,7 @@ from oracle.disputes.inputs import ModelInputs, Spelling, entry_input
 from oracle.disputes.token_referee import Fault, Refutation
 from oracle.engines.answer_types import proper
 from oracle.engines.exact.text_prompts import asked
-from oracle.engines.prompts import FULL_OUTPUT_BYTES
+from oracle.engines.prompts import FULL_OUTPUT_BYTES, MOST_STOPS
 from oracle.merkle.tokens import ENTRIES, Tokens, prompt_bytes
 from oracle.models.manifest import Manifest
 
@@ -155,6 +155,13 @@ def test_enroll__manifest_that_names_no_token__is_refused(stand, path, change):
     made = replace(known, **{change: bad})
     stand.send(stand.registry.functions.register(astuple(made)))
     refused(stand.referee.functions.enroll(astuple(made)), "NoSuchToken(uint256,uint256)", VOCABULARY, VOCABULARY)
+
+
+def test_enroll__more_stop_tokens_than_can_be_judged__is_refused(stand, path):
+    known = stand.register(path, name="stops", stop_tokens=(2,) * MOST_STOPS)
+    made = replace(known, stop_tokens=(2,) * (MOST_STOPS + 1))
+    stand.send(stand.registry.functions.register(astuple(made)))
+    refused(stand.referee.functions.enroll(astuple(made)), "TooManyStops(uint256,uint256)", MOST_STOPS + 1, MOST_STOPS)
 
 
 @pytest.fixture(scope="module")

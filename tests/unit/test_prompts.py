@@ -11,6 +11,7 @@ from oracle.engines.base import TokenId, well_formed
 from oracle.engines.prompts import (
     FULL_OUTPUT_BYTES,
     MAX_PIECE_BYTES,
+    MOST_STOPS,
     check_manifest,
     check_vocabulary,
     cut_markers,
@@ -63,6 +64,12 @@ def test_check_manifest__names_what_the_file_has_not__is_refused(change, said):
     check_manifest(MANIFEST, PIECES, 128)
     with pytest.raises(BadModelFile, match=said):
         check_manifest(replace(MANIFEST, **change), PIECES, 128)
+
+
+def test_check_manifest__more_stop_tokens_than_the_referee_takes__is_refused():
+    check_manifest(replace(MANIFEST, stop_tokens=(2,) * MOST_STOPS), PIECES, 128)
+    with pytest.raises(BadModelFile, match="names 33 stop tokens, more than 32"):
+        check_manifest(replace(MANIFEST, stop_tokens=(2,) * (MOST_STOPS + 1)), PIECES, 128)
 
 
 def test_check_manifest__token_too_long_to_be_posted__is_refused():
@@ -163,8 +170,8 @@ HALF = b"x" * (FULL_OUTPUT_BYTES // 2)
     [
         ([0, 0], "well formed"),
         ([0, 1], "ends without a stop token"),
-        ([0, 0, 1], "goes on after 129024 bytes, which fill an output"),
-        ([0, 0, 2], "goes on after 129024 bytes, which fill an output"),
+        ([0, 0, 1], "goes on after 71680 bytes, which fill an output"),
+        ([0, 0, 2], "goes on after 71680 bytes, which fill an output"),
         ([0, 1, 0], "well formed"),
         ([0, 1, 2], "well formed"),
     ],

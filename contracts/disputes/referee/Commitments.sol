@@ -55,6 +55,8 @@ library Commitments {
     uint256 private constant MAX_F16_COLUMNS = 16_384;
     /// @dev Levels that four openings go down.
     uint256 private constant MAX_LEVELS = 32;
+    /// @dev Each id of a choice is compared with each of them.
+    uint256 private constant MAX_STOPS = 32;
     uint256 private constant NUMBERS_BYTES = 23 * 32;
     uint256 private constant SHAPE_BYTES = 8 * 32;
     uint256 private constant TEXT_BYTES = 5 * 32;
@@ -167,6 +169,9 @@ library Commitments {
     {
         uint256 family;
         (family, n, t, kinds) = _architecture(manifest.architecture);
+        if (manifest.stopTokens.length > MAX_STOPS) {
+            revert IReferee.TooManyStops(manifest.stopTokens.length, MAX_STOPS);
+        }
         if (t.kind > MOST_KIND || t.cutter > MOST_CUTTER) revert IReferee.UnknownText(t.kind, t.cutter);
         IFamily.Shape memory g = n.shape;
         if (family > 2) revert IReferee.UnknownFamily(family);

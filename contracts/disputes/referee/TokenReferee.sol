@@ -26,7 +26,7 @@ contract TokenReferee is ITokenReferee, Logits {
 
     /// @notice An output that spells so many bytes ends there: every answer can be posted, also sealed, as no token that
     /// nodes serve spells more than 1 KiB.
-    uint256 public constant FULL_OUTPUT_BYTES = 126 * 1024;
+    uint256 public constant FULL_OUTPUT_BYTES = 70 * 1024;
 
     /// @dev keccak256 of the table's code: `oracle/engines/sampling.table()`, int32, big-endian.
     bytes32 public constant NOISE_TABLE_HASH = 0x96a9cca52b5f68e979aa0c2e8fac0d1ab2e55a0068a3afbfd52b36c219fd57f4;
