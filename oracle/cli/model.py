@@ -12,6 +12,7 @@ from oracle.cli.model_add import Wrapper, make_manifest
 from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import exactness, recomputed
 from oracle.engines.exact.tokenizer import tokenized
+from oracle.engines.prompts import check_stops
 from oracle.errors import BadModelFile, UnknownModel, WrongCommitments, printable
 from oracle.merkle.tokens import ids_in
 from oracle.models.files import at_home
@@ -55,6 +56,7 @@ def add(
             wrapper = Wrapper(_text(prefix), _text(suffix), tuple(stop or ()))
             label = name or Path(source.partition("@")[0]).stem
             given = make_manifest(models, digest, name=label, uri=uri, wrapper=wrapper, context=context)
+        check_stops(given.stop_tokens)
         with progress(f"recomputing what the manifest of {printable(given.name)} commits to") as on_bytes:
             recomputed.verify(models, given, on_bytes)
         models.allow(given)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 from oracle.engines.base import Description, TokenId
 from oracle.engines.llama_settings import vocabulary_setup
-from oracle.engines.prompts import check_stops
 from oracle.engines.worker import WorkerEngine
 from oracle.errors import BadManifest
 from oracle.models.manifest import Manifest
@@ -44,8 +43,6 @@ def make_manifest(
         described = reader.describe([text.encode() for text in texts])
     finally:
         reader.close()
-    stops = _stop_tokens(wrapper.stops, described)
-    check_stops(stops)
     if context is not None and context > described.trained_context:
         raise BadManifest(f"the model was trained on {described.trained_context} tokens, fewer than {context}")
     return Manifest(
@@ -56,7 +53,7 @@ def make_manifest(
         context_length=context or min(described.trained_context, USUAL_CONTEXT),
         prefix_tokens=_with_start(described.tokens[0], described),
         suffix_tokens=described.tokens[1],
-        stop_tokens=stops,
+        stop_tokens=_stop_tokens(wrapper.stops, described),
         replacement_token=_replacement(described),
     )
 

@@ -246,6 +246,17 @@ def test_model_add__popular_file_and_a_lying_manifest__is_refused_and_not_allowe
     assert ModelStore(tmp_path / "store").manifests() == [manifest]
 
 
+def test_model_add__manifest_of_too_many_stop_tokens__is_refused_and_not_allowed(model, tmp_path):
+    path, manifest = model
+    file = tmp_path / "manifest.json"
+    file.write_text(replace(manifest, stop_tokens=(2,) * 33).to_json())
+    words = ["model", "add", str(path), "--manifest", str(file), "--store", str(tmp_path / "store")]
+    refused = CliRunner().invoke(app, words)
+    assert refused.exit_code == 1
+    assert "BadModelFile: the manifest names 33 stop tokens, more than 32" in refused.output
+    assert ModelStore(tmp_path / "store").manifests() == []
+
+
 def test_model_verify__lying_manifest_in_the_store__is_wrong_with_what_differs(store, model):
     """It may have been added before anybody looked."""
     for manifest in (model[1], replace(lying(model[1], "layers", 3), name="liar")):
