@@ -7,6 +7,7 @@ address must have signed exactly what was asked.
 """
 
 import asyncio
+import errno
 import json
 import logging
 import os
@@ -80,7 +81,7 @@ class Signer(Protocol):
         """Signs. Raises SignerFailed."""
 
     def close(self) -> None:
-        """Frees what is held, a lock beside a keystore."""
+        """Frees what is held, the lock of a key."""
 
 
 class LocalSigner:
@@ -101,7 +102,7 @@ class LocalSigner:
         return SignedTx(bytes(signed.raw_transaction), bytes(signed.hash))
 
     def close(self) -> None:
-        """Frees the lock beside the keystore."""
+        """Frees the lock of the key."""
         if self._lock is not None:
             self._lock.release()
             self._lock = None
@@ -177,11 +178,16 @@ def _plain(value: Any) -> Any:
 
 
 def load_keystore(
-    keystore: Path, password_file: Path | None = None, *, prompt: Callable[[str], str] | None = None
+    keystore: Path,
+    password_file: Path | None = None,
+    *,
+    prompt: Callable[[str], str] | None = None,
+    locks: Path | None = None,
 ) -> LocalSigner:
-    """Decrypts a keystore and locks its address against a second process.
+    """Decrypts a keystore and locks its key against a second process.
 
-    Raises InsecureKeyFile (others may read it, malformed, wrong password) or AlreadyRunning.
+    locks: folder for the lock where that of the keystore cannot be written; made if need be.
+    Raises InsecureKeyFile (others may read it, malformed, wrong password, no place for the lock) or AlreadyRunning.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a core dump would hold the key
     encrypted = _encrypted(keystore)
@@ -191,18 +197,33 @@ def load_keystore(
         password = prompt(f"Password of {keystore.name}")
     else:
         raise InsecureKeyFile(f"{keystore}: no password file and no terminal to ask for the password")
-    lock = FileLock(keystore.with_name(keystore.name + ".lock"), "this key")
     try:
         account: LocalAccount = Account.from_key(Account.decrypt(encrypted, password))
     except (ValueError, KeyError, TypeError, AttributeError, NotImplementedError):
-        lock.release()
         raise InsecureKeyFile(f"{keystore}: wrong password, or not a keystore") from None
-    return LocalSigner(account, lock)
+    return LocalSigner(account, _lock(keystore, str(account.address), locks))
 
 
-async def load_keystore_async(keystore: Path, password_file: Path | None = None) -> LocalSigner:
+async def load_keystore_async(keystore: Path, password_file: Path | None, locks: Path) -> LocalSigner:
     """`load_keystore` off the event loop: scrypt takes a second on purpose."""
-    return await asyncio.to_thread(load_keystore, keystore, password_file)
+    return await asyncio.to_thread(load_keystore, keystore, password_file, locks=locks)
+
+
+def _lock(keystore: Path, address: str, locks: Path | None) -> FileLock:
+    """Beside the keystore, where daemons with different journals find it; in `locks` if that folder is read-only."""
+    path = keystore.with_name(keystore.name + ".lock")
+    try:
+        try:
+            return FileLock(path, "this key")
+        except OSError as error:
+            anothers = error.errno == errno.EACCES and path.exists()  # somebody may hold it: no second one elsewhere
+            if locks is None or anothers or error.errno not in (errno.EROFS, errno.EACCES):
+                raise
+        path = locks / f"{address}.lock"
+        locks.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return FileLock(path, "this key")
+    except OSError as error:
+        raise InsecureKeyFile(f"the key's lock cannot be opened: {path} ({error.strerror})") from None
 
 
 def _encrypted(keystore: Path) -> dict[str, Any]:

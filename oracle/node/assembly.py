@@ -102,14 +102,15 @@ async def load_signers(settings: Settings) -> tuple[Signer | None, Signer | None
     """The operator's and the dispute key. Raises InsecureKeyFile, AlreadyRunning, BadSettings."""
     operator: Signer | None = None
     if settings.keystore is not None:
-        operator = await load_keystore_async(settings.keystore, settings.password_file)
+        operator = await load_keystore_async(settings.keystore, settings.password_file, settings.data_dir)
     elif settings.signer_url is not None and settings.address is not None:
         operator = RemoteSigner(settings.signer_url, settings.address)
     if operator is not None and settings.address not in (None, operator.address):
         raise BadSettings(f"the key is {operator.address}, the settings say {settings.address}")
     disputer: Signer | None = None
     if settings.dispute_keystore is not None:
-        disputer = await load_keystore_async(settings.dispute_keystore, settings.dispute_password_file)
+        password_file = settings.dispute_password_file
+        disputer = await load_keystore_async(settings.dispute_keystore, password_file, settings.data_dir)
         if operator is not None and disputer.address == operator.address:
             raise BadSettings("the dispute key must be another key than the operator's; or leave it out")
     return operator, disputer

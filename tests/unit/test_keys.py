@@ -1,6 +1,8 @@
 """Keys: refused when others can read them, silent otherwise, and never trusted to have signed what was asked."""
 
+import errno
 import json
+import os
 import pickle
 import resource
 import threading
@@ -85,8 +87,64 @@ def test_load__second_process_with_the_same_key__is_refused(keystore, password):
     load_keystore(keystore, password).close()
 
 
+@pytest.fixture
+def read_only(monkeypatch, keystore: Path) -> Callable[[int], None]:
+    """Makes the keystore's folder one in which nothing can be opened for writing, with that error."""
+    opens = os.open
+
+    def make(error: int) -> None:
+        def refuse(path: Any, flags: int, *rest: Any) -> int:
+            if Path(path).parent == keystore.parent and flags & os.O_RDWR:
+                raise OSError(error, os.strerror(error), path)
+            return opens(path, flags, *rest)
+
+        monkeypatch.setattr(os, "open", refuse)
+
+    return make
+
+
+@pytest.mark.parametrize("error", [errno.EROFS, errno.EACCES])
+def test_load__keystore_in_a_read_only_folder__is_locked_in_the_other(keystore, password, tmp_path, read_only, error):
+    read_only(error)
+    locks = tmp_path / "data" / "node"
+    signer = load_keystore(keystore, password, locks=locks)
+    assert [path.name for path in locks.iterdir()] == [f"{NODE.address}.lock"]
+
+    def other_process() -> None:
+        with pytest.raises(AlreadyRunning, match="uses this key"):
+            load_keystore(keystore, password, locks=locks)
+
+    assert run_child(other_process) == 0
+    signer.close()
+    load_keystore(keystore, password, locks=locks).close()
+
+
+def test_load__keystore_in_a_read_only_folder_and_no_other__is_refused(keystore, password, read_only):
+    read_only(errno.EROFS)
+    with pytest.raises(InsecureKeyFile, match=r"lock cannot be opened: .*key.json.lock \(Read-only file system\)"):
+        load_keystore(keystore, password)
+
+
+def test_load__lock_of_another_user_beside_the_keystore__is_not_passed_by(keystore, password, tmp_path, read_only):
+    keystore.with_name("key.json.lock").touch()
+    read_only(errno.EACCES)
+    with pytest.raises(InsecureKeyFile, match=r"key.json.lock \(Permission denied\)"):
+        load_keystore(keystore, password, locks=tmp_path / "data")
+
+
+def test_load__folder_that_can_be_written__keeps_two_journals_apart(keystore, password, tmp_path):
+    signer = load_keystore(keystore, password, locks=tmp_path / "one")
+
+    def other_process() -> None:
+        with pytest.raises(AlreadyRunning, match="uses this key"):
+            load_keystore(keystore, password, locks=tmp_path / "two")
+
+    assert run_child(other_process) == 0
+    signer.close()
+
+
 async def test_load__right_password__signs_and_switches_core_dumps_off(keystore, password):
-    signer = await load_keystore_async(keystore, password)
+    signer = await load_keystore_async(keystore, password, keystore.parent)
     assert signer.address == NODE.address
     assert resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
     signed = await signer.sign(TX)
