@@ -48,7 +48,13 @@ def _bytes32(value: str) -> str:
     return value.lower()
 
 
+def _line(value: Any) -> Any:
+    """Without the end of its line: a secret often comes from a file, which ends with one."""
+    return value.removesuffix("\n").removesuffix("\r") if isinstance(value, str) else value
+
+
 Items = BeforeValidator(_items)
+Secret = Annotated[SecretStr, BeforeValidator(_line)]
 Address = Annotated[str, AfterValidator(_address)]
 Bytes32 = Annotated[str, AfterValidator(_bytes32)]
 Wei = Annotated[int, Field(ge=0, lt=1 << 128)]
@@ -85,7 +91,7 @@ class Settings(BaseSettings):
     dispute_keystore: Path | None = None
     """A key of its own for challenges and panel moves that any key may send; the operator's if there is none."""
     dispute_password_file: Path | None = None
-    signer_url: SecretStr | None = None
+    signer_url: Secret | None = None
     """A remote signer for the operator key (eth_signTransaction), instead of a keystore."""
     address: Address | None = None
     """The operator's address: of the remote signer's key, or the one to simulate a dry run as."""
@@ -155,7 +161,7 @@ class Settings(BaseSettings):
     api_host: str = "127.0.0.1"
     api_port: Annotated[int, Field(ge=0, le=65_535)] = 8547
     """0 for no API."""
-    api_token: SecretStr | None = None
+    api_token: Secret | None = None
     """Asked of every caller as `Authorization: Bearer`; needed when the API listens beyond this machine."""
     api_names: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
     """More host names under which the API may be addressed."""
@@ -186,8 +192,8 @@ class Settings(BaseSettings):
             raise ValueError("inference_port needs inference_callers: nobody may ask without a token")
         if self.prompts_port and self.tee == "none":
             raise ValueError("prompts_port needs tee: nobody else can read private prompts")
-        if self.api_token is not None and len(self.api_token.get_secret_value()) < 16:
-            raise ValueError("api_token must have at least 16 characters")
+        if self.api_token is not None and not re.fullmatch(r"[!-~]{16,}", self.api_token.get_secret_value()):
+            raise ValueError("api_token must have at least 16 characters, all visible ones of ASCII")  # it is a header
         return self
 
     @property

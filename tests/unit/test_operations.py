@@ -1,5 +1,6 @@
 """The files that run a node: they name settings, metrics and folders that exist, and what can be tried of them is."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -7,9 +8,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from eth_account import Account
 
 from oracle import ENVIRONMENT_PREFIX
 from oracle.api.guard import ALIVE
+from oracle.api.server import MOST_CONNECTIONS
+from oracle.chain.keys import load_keystore
+from oracle.errors import InsecureKeyFile
 from oracle.node.metrics import Metrics
 from oracle.node.settings import OUTSIDE, Settings
 from tools import grafana
@@ -108,6 +113,64 @@ def test_containers__root__is_read_only_and_nobody_is_root():
     assert users[-1] == ("USER", "10001")
 
 
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    """A mounted secret, as Kubernetes lays it out: links to files that their group may read."""
+    kept = tmp_path / "secret/..data"
+    kept.mkdir(parents=True)
+    key = Account.encrypt(b"\x01" * 32, "word", kdf="pbkdf2", iterations=10)
+    for name, text in (("operator.json", json.dumps(key)), ("operator.password", "word\n")):
+        (kept / name).write_text(text)
+        (kept / name).chmod(0o440)
+        (tmp_path / "secret" / name).symlink_to(f"..data/{name}")
+    return tmp_path / "secret"
+
+
+def test_kubernetes__keys__are_copied_so_that_the_node_takes_them(secret, tmp_path):
+    pod = next(yaml.safe_load_all((OPERATIONS / "kubernetes/node.yaml").read_text()))["spec"]["template"]["spec"]
+    with pytest.raises(InsecureKeyFile, match="open to others"):
+        load_keystore(secret / "operator.json", secret / "operator.password")
+    (before,) = pod["initContainers"]
+    shell, option, script = before["command"]
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    command = [shell, option, script.replace("/keys", str(keys)).replace("/secret", str(secret))]
+    subprocess.run(command, check=True)
+    load_keystore(keys / "operator.json", keys / "operator.password").close()
+    copied = {mount["mountPath"]: mount["name"] for mount in before["volumeMounts"]}
+    seen = {mount["mountPath"]: mount["name"] for mount in pod["containers"][0]["volumeMounts"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    assert seen["/etc/didyma/keys"] == copied["/keys"]
+    assert volumes[copied["/keys"]]["emptyDir"]["medium"] == "Memory"  # on no disk
+    assert volumes[copied["/secret"]]["secret"]["secretName"] == "didyma-keys"
+    assert copied["/secret"] not in seen.values()
+
+
+def test_kubernetes__api__takes_calls_by_the_address_that_discovery_finds():
+    pod = next(yaml.safe_load_all((OPERATIONS / "kubernetes/node.yaml").read_text()))["spec"]["template"]["spec"]
+    environment = {each["name"]: each for each in pod["containers"][0]["env"]}
+    assert "$(POD_IP)" in environment["DIDYMA_API_NAMES"]["value"].split(",")
+    assert environment["POD_IP"]["valueFrom"]["fieldRef"]["fieldPath"] == "status.podIP"
+    names = list(environment)
+    assert names.index("POD_IP") < names.index("DIDYMA_API_NAMES")  # only earlier ones are put in
+
+
+def test_compose__secrets_from_files__name_no_owner_or_mode_which_compose_would_not_heed():
+    services = yaml.safe_load((OPERATIONS / "compose.yaml").read_text())["services"].values()
+    secrets = [each for service in services for each in service["secrets"]]
+    assert len(secrets) == len(services)
+    assert not [each for each in secrets if {"uid", "gid", "mode"} & set(each)]
+
+
+def test_scrape__its_job__is_the_one_that_node_gone_asks_for():
+    (job,) = yaml.safe_load((OPERATIONS / "prometheus.yml").read_text())["scrape_configs"]
+    expression = next(rule["expr"] for rule in RULES if rule["alert"] == "NodeGone")
+    assert expression == f'up{{job="{job["job_name"]}"}} == 0'
+    for page in ("README.md", "kubernetes/node.yaml"):
+        assert f'up{{job="{job["job_name"]}"}}' in (OPERATIONS / page).read_text()
+    assert "DIDYMA_API_TOKEN}" in (OPERATIONS / "kubernetes/node.yaml").read_text().partition("\napiVersion")[0]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
 def test_systemd__unit__is_valid_and_hardened(tmp_path):
     unit = tmp_path / "didyma.service"
@@ -119,6 +182,10 @@ def test_systemd__unit__is_valid_and_hardened(tmp_path):
     asked = ["--offline=true", f"--threshold={HARDENED * 10:.0f}", unit]
     judged = subprocess.run(["systemd-analyze", "security", *asked], capture_output=True, text=True, check=False)
     assert judged.returncode == 0, judged.stdout
+
+
+def test_systemd__open_files__are_enough_for_every_connection():
+    assert int(re.search(r"^LimitNOFILE=(\d+)$", UNIT, re.MULTILINE)[1]) >= 100 * MOST_CONNECTIONS
 
 
 def test_systemd__node_stops__before_it_is_killed():

@@ -34,6 +34,9 @@ def config(tmp_path, monkeypatch):
         ('api_host = "0.0.0.0"', "api_token"),
         ('api_host = "192.168.0.1"', "api_token"),
         ('api_token = "short"', "api_token"),
+        ('api_token = "0123456789 abcdef"', "api_token must have at least 16 characters, all visible"),
+        ('api_token = "0123456789abcdef\\n\\n"', "api_token"),
+        ('api_token = "0123456789abcdeé"', "api_token"),
         ('withdraw_to = "0x1234"', "withdraw_to"),
         ("prompts_port = 8548", "prompts_port needs tee"),
         ('signer_url = "http://127.0.0.1:8550"', "signer_url"),
@@ -92,6 +95,18 @@ def test_load__environment_secrets_and_file__win_in_that_order(config, monkeypat
     found = load(config("finality = 32"))
     assert [url.get_secret_value() for url in found.rpc_urls] == ["http://from-secrets"]
     assert (found.poll_seconds, found.finality) == (4, 32)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("place", ["environment", "folder"])
+def test_load__secret_from_a_file_with_a_line_end__is_without_it(config, monkeypatch, tmp_path, place, end):
+    if place == "environment":  # as Kubernetes makes it of a secret's file
+        monkeypatch.setenv("DIDYMA_API_TOKEN", f"0123456789abcdef{end}")
+    else:
+        (tmp_path / "secrets").mkdir()
+        (tmp_path / "secrets/DIDYMA_API_TOKEN").write_bytes(f"0123456789abcdef{end}".encode())
+        monkeypatch.setenv("DIDYMA_SECRETS_DIR", str(tmp_path / "secrets"))
+    assert load(config()).api_token.get_secret_value() == "0123456789abcdef"
 
 
 def test_load__relative_paths__are_beside_the_file(config, tmp_path):
