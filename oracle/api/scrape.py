@@ -2,9 +2,12 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 
 from oracle.node.daemon import Node
+from oracle.node.games.litigant import OpenGame
 from oracle.node.metrics import Metrics, set_all
+from oracle.node.plan import View
 
 
 class Scraper:
@@ -79,7 +82,6 @@ class Scraper:
         set_all(m.turns, totals)
         seats = {(seat.service, seat.seat) for seat in own}
         games: Counter[tuple[str, ...]] = Counter()
-        clocks = []
         for record in view.requests:
             case = view.cases.get(record.id)
             if case is None or record.posted is None:
@@ -92,10 +94,8 @@ class Scraper:
                 games["answerer", case.state] += 1
             elif members:
                 games["panel", case.state] += 1
-            clocks += [case.commit_ends_at - view.head.timestamp for seat in members if seat not in case.commitments]
         for game in self._node.games:
             games[game.side, "waiting" if game.deadline is None else "to move"] += 1
-            clocks += [] if game.deadline is None else [game.deadline - view.head.timestamp]
         set_all(m.games, games)
         enclave = self._node.enclave
         if enclave is None:
@@ -103,4 +103,22 @@ class Scraper:
         else:
             m.tee_key.set(min((end - view.head.timestamp for end in enclave.admitted.values()), default=-1))
             m.tee_documents.set(max(0, (enclave.documents_end or 0) - view.head.timestamp))
-        m.game_clock.set(min(clocks, default=-1))
+        m.game_clock.set(least_left(view, self._node.games))
+
+
+def least_left(view: View, games: Sequence[OpenGame]) -> int:
+    """Seconds until the next vote, reveal or move of this node is due, by the chain's time; -1 if none is.
+
+    One that is overdue is lost, or no longer owed, and hides none that can still be made.
+    """
+    now = view.head.timestamp
+    ends = [game.deadline for game in games if game.deadline is not None]
+    own = {(seat.service, seat.seat) for seat in view.seats if seat.operator == view.operator}
+    for record in view.requests:
+        case, service = view.cases.get(record.id), record.request.service
+        for seat in () if case is None else [seat for seat in case.members if (service, seat) in own]:
+            if seat not in case.commitments:
+                ends.append(case.commit_ends_at)
+            elif seat not in case.votes and now > case.commit_ends_at:
+                ends.append(case.commit_ends_at + view.services[service].panel.reveal_seconds)
+    return min((end - now for end in ends if end >= now), default=-1)
