@@ -35,6 +35,7 @@ STATES = f"^({'|'.join((*LIVE_REQUEST, *CLOSED_REQUEST))})$"
 REFUSED: dict[int | str, dict[str, Any]] = {
     400: {"model": Refusal, "description": "The host name is not one of this node's."},
     401: {"model": Refusal, "description": "A token is needed."},
+    403: {"model": Refusal, "description": "Another site's page asks."},
     413: {"model": Refusal, "description": "This API takes no request bodies."},
 }
 

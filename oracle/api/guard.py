@@ -1,11 +1,13 @@
-"""What every HTTP caller must pass: the right host name, a token if one is set, no body.
+"""What every HTTP caller must pass: the right host name, no other site's page, a token if one is set, no body.
 
-The host check keeps web pages from reaching a loopback API through DNS they control. The API only reads.
+The host check keeps web pages from reaching a loopback API through DNS they control; the check of sites keeps them from
+making it work unheard, by requests whose replies they cannot read. The API only reads.
 """
 
 import hmac
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -52,7 +54,7 @@ class Guard:
                 message = {**message, "headers": [*message.get("headers", []), *SECURITY_HEADERS]}
             await send(message)
 
-        refusal = None if scope["path"] == ALIVE else self._refusal(headers, scope["path"])
+        refusal = None if scope["path"] == ALIVE else self._refusal(headers, scope["method"], scope["path"])
         if refusal is None:
             await self._app(scope, receive, send_secured)
         else:
@@ -60,9 +62,11 @@ class Guard:
             extra = {"www-authenticate": "Bearer"} if status == 401 else None
             await JSONResponse({"detail": text}, status, extra)(scope, receive, send_secured)
 
-    def _refusal(self, headers: Headers, path: str) -> tuple[int, str] | None:
+    def _refusal(self, headers: Headers, method: str, path: str) -> tuple[int, str] | None:
         if host_name(headers.get("host", "")) not in self._hosts:
             return 400, "unknown host name"
+        if self._is_anothers(headers) and not _follows_link(headers, method, path):
+            return 403, "another site's page asks"
         if self._token is not None and path not in self._free:
             given = headers.get("authorization", "").encode("latin-1")
             if not hmac.compare_digest(given, b"Bearer " + self._token):
@@ -70,6 +74,21 @@ class Guard:
         if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
             return 413, "this API takes no request bodies"
         return None
+
+    def _is_anothers(self, headers: Headers) -> bool:
+        """Whether a browser says that a page of another site, or of another port of this machine, asks."""
+        if headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
+            return True
+        origin = headers.get("origin")
+        try:
+            return origin is not None and host_name(urlsplit(origin).netloc) not in self._hosts
+        except ValueError:
+            return True
+
+
+def _follows_link(headers: Headers, method: str, path: str) -> bool:
+    """Whether somebody opens the dashboard from another site's page."""
+    return (method, path, headers.get("sec-fetch-mode")) == ("GET", "/", "navigate")
 
 
 def host_name(header: str) -> str:
