@@ -26,7 +26,7 @@ from oracle.cli.connection import (
 )
 from oracle.cli.prompts import StoreOfModels, models_of
 from oracle.cli.report import JsonOption, reported
-from oracle.errors import BadSettings, printable
+from oracle.errors import BadSettings, Transient, printable
 from oracle.models.files import at_home
 from oracle.node import logs, money
 from oracle.node.checks import Checks
@@ -111,7 +111,10 @@ async def _shown(node: Node, *, as_json: bool) -> None:
                 if line not in told:
                     told.add(line)
                     console.print(json.dumps(fields) if as_json else line)
-            found = figures(node)
+            try:
+                found = figures(node)
+            except Transient as error:
+                found = {"unreadable": printable(str(error))}
             if console.is_terminal and not as_json:
                 live.update(_table(found), refresh=True)
             elif found != last:
@@ -160,6 +163,8 @@ def _table(found: dict[str, Any]) -> Table:
 
 
 def _rows(found: dict[str, Any]) -> list[tuple[str, str]]:
+    if "unreadable" in found:
+        return [("state", f"watching; the figures cannot be read now: {found['unreadable']}")]
     each = "none yet" if found["seconds_each"] is None else f"{found['seconds_each']:.2f} s"
     watching = "watching, alerts only" if found["alerts_only"] else "watching"
     return [
