@@ -65,7 +65,7 @@ class Guard:
     def _refusal(self, headers: Headers, method: str, path: str) -> tuple[int, str] | None:
         if host_name(headers.get("host", "")) not in self._hosts:
             return 400, "unknown host name"
-        if self._is_anothers(headers) and not _follows_link(headers, method, path):
+        if self._is_foreign(headers) and not _follows_link(headers, method, path):
             return 403, "another site's page asks"
         if self._token is not None and path not in self._free:
             given = headers.get("authorization", "").encode("latin-1")
@@ -75,7 +75,7 @@ class Guard:
             return 413, "this API takes no request bodies"
         return None
 
-    def _is_anothers(self, headers: Headers) -> bool:
+    def _is_foreign(self, headers: Headers) -> bool:
         """Whether a browser says that a page of another site, or of another port of this machine, asks."""
         if headers.get("sec-fetch-site", "none") in ("cross-site", "same-site"):
             return True

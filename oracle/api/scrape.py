@@ -116,7 +116,9 @@ def least_left(view: View, games: Sequence[OpenGame]) -> int:
     own = {(seat.service, seat.seat) for seat in view.seats if seat.operator == view.operator}
     for record in view.requests:
         case, service = view.cases.get(record.id), record.request.service
-        for seat in () if case is None else [seat for seat in case.members if (service, seat) in own]:
+        if case is None:
+            continue
+        for seat in [seat for seat in case.members if (service, seat) in own]:
             if seat not in case.commitments:
                 ends.append(case.commit_ends_at)
             elif seat not in case.votes and now > case.commit_ends_at:

@@ -216,8 +216,8 @@ def _lock(keystore: Path, address: str, locks: Path | None) -> FileLock:
         try:
             return FileLock(path, "this key")
         except OSError as error:
-            anothers = error.errno == errno.EACCES and path.exists()  # somebody may hold it: no second one elsewhere
-            if locks is None or anothers or error.errno not in (errno.EROFS, errno.EACCES):
+            foreign = error.errno == errno.EACCES and path.exists()  # somebody may hold it: no second one elsewhere
+            if locks is None or foreign or error.errno not in (errno.EROFS, errno.EACCES):
                 raise
         path = locks / f"{address}.lock"
         locks.mkdir(mode=0o700, parents=True, exist_ok=True)

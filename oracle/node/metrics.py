@@ -39,7 +39,7 @@ class Metrics:
         self.reserve = gauge("reserve_wei", "balance kept for disputes")
         self.games = gauge("games", "open disputes this node has a part in", ("side", "state"))
         self.game_clock = gauge(
-            "game_clock_seconds", "least time left for a vote or move of this node; -1 if none is due"
+            "game_clock_seconds", "least time left for a vote, reveal or move of this node; -1 if none is due"
         )
         self.tee_key = gauge("tee_key_seconds", "least time that a service will count this node's key; -1 if none does")
         self.tee_documents = gauge(
