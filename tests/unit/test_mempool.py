@@ -9,9 +9,10 @@ from oracle.chain.bindings import Binding
 from oracle.chain.deployment import artifact
 from oracle.chain.requests import Answer, Request
 from oracle.chain.units import NOBODY
+from oracle.disputes.answer_referee import AnswerRefutation
 from oracle.disputes.game import Claim
 from oracle.disputes.inputs import NO_ROOT, Input
-from oracle.disputes.token_referee import AnswerRefutation, AnyRefutation, Fault, Refutation, refuting
+from oracle.disputes.token_referee import AnyRefutation, Fault, Refutation, refuting
 from oracle.engines.base import Params
 from oracle.engines.prompts import MAX_PIECE_BYTES, longest_prompt
 from oracle.ids import ServiceId
