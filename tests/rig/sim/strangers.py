@@ -11,7 +11,7 @@ from eth_account.signers.local import LocalAccount
 
 from oracle.chain.requests import Answer
 from oracle.client import OracleClient
-from oracle.errors import CallReverted
+from oracle.errors import CallReverted, TransactionFailed
 from oracle.ids import RequestId
 from rig.fake_engine import FakeEngine
 from rig.sim.local import Local
@@ -63,7 +63,7 @@ class Strangers:
                 return False
             words = (posted.words, given.text, len(given.tokens), given.root, seed["hash"])
             self._send(STRANGER, self._clients[STRANGER.address].oracle.functions.answer(*words))
-        except CallReverted:  # its turn has just passed, or its stake is used up
+        except (CallReverted, TransactionFailed):  # its turn has just passed, or its stake is used up
             return False
         return True
 
@@ -74,7 +74,7 @@ class Strangers:
             words = self.earth.request(request).words
             try:
                 self._send(CHALLENGER, panel.challenge(words, self.last_answer(request).words), CHALLENGE_WEI)
-            except CallReverted:  # its window is over, or a panel has upheld it
+            except (CallReverted, TransactionFailed):  # its window is over, or a panel has upheld it
                 continue
             return True
         return False
