@@ -165,6 +165,21 @@ class Checks:
         kept, made = self.play.digests()
         assert kept == made, "the journal is not what the chain says"
 
+    def rebuilt_on_the_way(self) -> bool:
+        """The same at any point, whatever faults work: a node without a doubt has read the chain as a new journal reads
+        it, as far as it has read. Whether it could be compared."""
+        node = self.play.node
+        if node is None or node.troubles():
+            return False
+        with node.journal.read() as tx:
+            cursor = tx.cursor()
+        block = None if cursor is None else self.play.sim.by_hash(cursor.hash)
+        if block is None or not self.play.sim.is_canonical(block):
+            return False
+        kept, made = self.play.digests()
+        assert kept == made, "a node that is ready has read something else than the chain says"
+        return True
+
     def look_at_blocks(self) -> None:
         """All that there ever were, each once."""
         sim = self.play.sim

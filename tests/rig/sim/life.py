@@ -48,6 +48,8 @@ MOST_REFUSALS = 4
 """Of one transaction by one endpoint, for its tip."""
 AUTHORITY_BYTES = 97
 """In a header's extra data: vanity, signer and signature."""
+REBUILT_MOVES = 4
+"""After so many, whatever they were, a new journal is made from the chain and compared."""
 FOREIGN_BLOCKS = 120
 """In which one of two daemons with one key must have stopped."""
 
@@ -526,6 +528,8 @@ class Life(RuleBasedStateMachine):
 
     def _look(self) -> None:
         self.checks.all()
+        if self.played_here % REBUILT_MOVES == 0:
+            self.played["rebuilt on the way"] += self.checks.rebuilt_on_the_way()
 
     def teardown(self) -> None:
         try:

@@ -33,6 +33,8 @@ OWN_SEATS = range(4)
 MOST_ROUNDS = 60
 """In one turn of the daemon."""
 FINALITY = 12
+MANY = 1_000_000
+"""Calls."""
 
 
 class Engine(InProcess):
@@ -226,17 +228,22 @@ class Play:
                 tx.connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
 
     def digests(self) -> tuple[bytes, bytes]:
-        """Of the journal's ledger, and of one that is made anew from the chain up to the same block."""
+        """Of the journal's ledger, and of one that is made anew from the chain up to the same block, as `didyma node
+        rebuild` does. Raises AssertionError if that block is no more on the chain."""
         return self._loop.run_until_complete(self._digests())
 
     async def _digests(self) -> tuple[bytes, bytes]:
         assert self.node is not None
         with self.node.journal.read() as tx:
             kept, cursor = ledger.digest(tx), tx.cursor()
+        assert cursor is not None
         with TemporaryDirectory() as folder:
             settings = self.earth.settings(Path(folder), finality=FINALITY)
             journal = open_journal(settings, self.earth.deployment)
-            rpc = connected([SimEndpoint(self.chain.serve)])
+            endpoint = SimEndpoint(self.chain.serve)
+            if left := self.height - settings.confirmations - cursor.number:
+                endpoint.script("*", "lag", left, MANY)
+            rpc = connected([endpoint])
             try:
                 await make_follower(settings, Contracts.at(self.earth.deployment), rpc, journal).poll()
                 with journal.read() as tx:
