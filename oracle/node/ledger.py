@@ -335,8 +335,10 @@ class Ledger:
             self._book(tx, block, record.request.service, e["prover"], disputes_wei=e["rewardWei"])
 
     def reward_waits(self, tx: Tx, block: BlockRef, e: Mapping[str, Any]) -> None:
-        record = self._about(tx)
-        if record is None:
+        # Whoever takes a reward over says nothing of the request: the reward that waited before does.
+        record, before = self._about(tx), tx.job(reward_key(e["caseId"]))
+        service = RewardRecord.of(before).service if before else record.request.service if record else None
+        if service is None:
             return
         payload = {
             "refuter": e["refuter"],
@@ -344,7 +346,7 @@ class Ledger:
             "until": e["waitsUntil"],
             "amount_wei": e["amountWei"],
             "made_by": self._events[self._at].log.tx_hash.hex(),
-            "service": record.request.service.hex(),
+            "service": service.hex(),
         }
         tx.put_job("reward", reward_key(e["caseId"]), "waits", payload, block.number)
 
