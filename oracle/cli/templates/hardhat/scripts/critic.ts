@@ -17,7 +17,7 @@ export async function heard(dev: DevNetwork, review: string): Promise<number> {
   const wallet = createWalletClient({ account, transport });
   const { abi, bytecode } = await hre.artifacts.readArtifact("Critic");
 
-  const args = [dev.deployment.oracle, dev.service];
+  const args = [dev.deployment.oracle, dev.service] as const;
   const made = await wallet.deployContract({ abi, bytecode: bytecode as `0x${string}`, args, chain: null });
   const { contractAddress } = await chain.waitForTransactionReceipt({ hash: made });
   if (contractAddress == null) throw new Error("the critic was not deployed");
