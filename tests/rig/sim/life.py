@@ -31,11 +31,8 @@ from rig.sim.deaths import Deaths
 from rig.sim.play import FINALITY, Earth, Play
 from rig.sim.strangers import HONEST, LYING, Strangers
 
-RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "5")), int(os.environ.get("SIM_ROUNDS", "1"))
+RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "2")), int(os.environ.get("SIM_ROUNDS", "1"))
 """Lives, and how often each plays every move."""
-LEAST_TURNS = 400 * RUNS * ROUNDS
-"""Of the daemon, in all lives: 2,000 unless the environment says otherwise. After each, everything that must hold is
-looked at."""
 NEVER_PASSED = ("in_migration", "after_backup")
 """Crash points at which no daemon passes that runs; see unit/test_crashpoints.py."""
 DEADLY = [point for point in (*POINTS, *DAEMON_POINTS) if point not in NEVER_PASSED]
