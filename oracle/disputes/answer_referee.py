@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from oracle.disputes.commitments import shape, vocabulary_root
 from oracle.disputes.inputs import NO_ROOT, Input, entry_input
 from oracle.engines.answer_types import AnswerType, Malformed, Verdict, is_typed, type_of
+from oracle.engines.typed_answers import tokens_said
 from oracle.errors import BadProof
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
@@ -40,12 +41,7 @@ def answer_type(prompt: bytes, prompt_count: int, max_tokens: int, manifest: Man
 
 def named_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
     """The tokens that an output names, whatever witness it does; None if it names none."""
-    if isinstance(type_, Malformed):
-        return None if output else (type_.stop,)
-    verdict = Verdict.of(output)
-    if verdict is None or verdict.index >= len(type_.rows):
-        return None
-    return (*type_.rows[verdict.index], type_.stop)
+    return tuple(tokens_said(type_, type_.stop, output)) or None
 
 
 def said_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
