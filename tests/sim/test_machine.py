@@ -24,3 +24,15 @@ def test_daemon__any_order_of_faults__signs_nothing_twice_and_loses_nothing(eart
     assert [name for name, times in Disputed.played.items() if not times] == []
     assert len(Disputed.played) >= len(MOVES)
     assert Disputed.played["turns of the daemon"] >= LEAST_TURNS
+
+
+def test_life__played_twice__ends_at_the_same_block(earth):
+    """A life that fails can be played again: it follows from its seed, and not from how busy the machine is."""
+    ends = []
+    for _ in range(2):
+        with deaths() as fates:
+            play_lives(Disputed, earth, fates, 1, lives=2, moves=5)
+        ends.append(Disputed.lived)
+    assert len(ends[0]) == 2
+    assert len(set(ends[0])) == 2
+    assert ends[0] == ends[1]

@@ -118,7 +118,9 @@ class Life(RuleBasedStateMachine):
         request = list(self.strangers.asked)[-1]
         end = self.play.height + most
         while self.play.earth.status(request) == "open":
-            assert self.play.node is None or self.play.height < end, self.play.node.troubles()
+            assert self.play.node is None or self.play.height < end, (
+                f"a request has no answer after {most} blocks, and the node says: {self.troubles() or 'ready'}"
+            )
             self.play.live(1)
 
     # -- what goes on ----------------------------------------------------------------------------------------------
@@ -547,12 +549,14 @@ class Life(RuleBasedStateMachine):
             self._folder.cleanup()
 
 
-def play_lives(kind: type[Life], earth: Earth, fates: Deaths, chosen: int) -> Counter[str]:
-    """As many lives as are wanted, each with every move as often as wanted. Returns how often each was played."""
+def play_lives(
+    kind: type[Life], earth: Earth, fates: Deaths, chosen: int, *, lives: int = RUNS, moves: int | None = None
+) -> Counter[str]:
+    """So many lives, each with so many moves, or every move as often as wanted. Returns how often each was played."""
     kind.earth, kind.fates, kind.played, kind.lived = earth, fates, Counter(), []
     options = settings(
-        max_examples=RUNS,
-        stateful_step_count=ROUNDS * len(MOVES) + 1,
+        max_examples=lives,
+        stateful_step_count=(ROUNDS * len(MOVES) if moves is None else moves) + 1,
         deadline=None,
         database=None,
         phases=[Phase.generate],
