@@ -263,6 +263,9 @@ class WorkerEngine:
             except (Died, BadMessage) as death:
                 with self._lock:
                     raise self._lost(process, digest, str(death)) from None
+            except errors.EngineServerFailed as failure:  # no fault of the job; the next worker proves it is back
+                with self._lock:
+                    raise self._lost(process, None, str(failure)) from None
             self._losses_in_a_row = 0
             self.quarantine.forget(digest)
             return parsed
@@ -288,7 +291,7 @@ class WorkerEngine:
         try:
             process.load()
             self._shown = process.prove() if self.setup.proves else ""
-        except (Died, BadMessage) as death:
+        except (Died, BadMessage, errors.EngineServerFailed) as death:
             raise self._lost(process, None, str(death)) from None
         except errors.Refused as error:
             process.kill()
