@@ -284,7 +284,7 @@ contract LabelContest is VerdictConsumer {
         if (block.timestamp <= it.closesAt) revert WindowStillOpen(item, it.closesAt);
     }
 
-    /// @dev All that hangs on an item.
+    /// @dev The reward and all stakes of an item.
     function _potWei(Item storage it) private view returns (uint256) {
         return it.rewardWei + uint256(it.labels) * stakeWei;
     }
