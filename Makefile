@@ -17,7 +17,7 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 MODEL :=
 
 .PHONY: help demo demo-panel demo-picture test forge-tests ape-tests engine-tests daemon-tests e2e-tests-1 e2e-tests-2 \
-    unit-tests ape-built prove symbolic check bench gas abi lock install wheel package sources contracts-built looked errors diagrams site clean
+    unit-tests ape-built prove symbolic check bench gas abi lock install wheel package sources contracts-built looked errors diagrams pictures site clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -114,6 +114,10 @@ errors: .venv/dev ## docs/errors.md, from the comments beside the contracts' err
 
 diagrams: .venv/dev ## docs/diagrams/*.svg, from their sources beside them
 	for source in docs/diagrams/*.d2; do d2 $$source $${source%.d2}.svg; done
+
+pictures: install contracts-built ## docs/pictures/*.webp: the dashboard, in Debian's Chromium, after real games
+	@mkdir -p docs/pictures
+	DIDYMA_PICTURES=$(CURDIR)/docs/pictures $(PYTEST) tests/e2e/test_dashboard.py -k test_picture__
 
 site: .venv/dev ## the pages as a site in .build/site; asks nothing of the network
 	mkdocs build --quiet

@@ -55,13 +55,13 @@ class Stage:
         return self.nodes[WATCHER]
 
 
-def hostile_store(folder: Path) -> ModelStore:
-    """With one model, whose author named it with markup."""
+def store_of(folder: Path, name: str) -> ModelStore:
+    """With one model of that name."""
     path = write(folder / "model.gguf", SHAPE)
     made = commitments.commit(path)
     models = ModelStore(folder / "store")
     models.take_copy(path)
-    manifest = Manifest(MARKUP, file_sha256(path), path.stat().st_size, "", 64, (1,), (5, 6), (2,), 3)
+    manifest = Manifest(name, file_sha256(path), path.stat().st_size, "", 64, (1,), (5, 6), (2,), 3)
     models.allow(replace(manifest, weights_root=made.weights_root, architecture=made.architecture))
     return models
 
@@ -106,9 +106,12 @@ async def _played(earth: World, nodes: list[Node]) -> Stage:
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Stage]:
-    """Plays it, in a loop of its own: the tests of the pages are not asynchronous."""
-    store = hostile_store(folder)
+def stage(folder: Path, name: str = MARKUP) -> Iterator[Stage]:
+    """Plays it, in a loop of its own: the tests of the pages are not asynchronous.
+
+    name: the model's; its author may have named it with markup.
+    """
+    store = store_of(folder, name)
     (manifest,) = store.manifests()
     loop = asyncio.new_event_loop()
     with world(manifest, by_game) as earth:

@@ -5,6 +5,7 @@ The views' tests need Debian's Chromium and are skipped, with a message, where t
 
 import os
 import shutil
+from base64 import b64decode
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
@@ -16,16 +17,19 @@ from e2e.test_games import games, state_of
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import SecretStr
+from rig.pictures import HEIGHT, MOST_BYTES, PICTURES, QUALITY, WIDTH, size_of
 
 from oracle.api.app import create_app
 from oracle.api.files import FILES
 from oracle.node import playback
 from oracle.node.records import RequestRecord, request_key
 
-DESKTOP, PHONE = (1280, 800), (390, 844)
+DESKTOP, PHONE = (WIDTH, HEIGHT), (390, 844)
 CHROMIUM = shutil.which("chromium")
 SHOTS = os.environ.get("DASHBOARD_SHOTS")
 """A folder for pictures of all views; none are taken without."""
+PICTURED = os.environ.get("DIDYMA_PICTURES")
+"""A folder for the pictures of the pages; without it they are taken and thrown away."""
 VIEWS = {
     "node": "#/",
     "requests": "#/requests",
@@ -40,7 +44,8 @@ PAINT_MILLISECONDS, PAGE_BYTES = 200, 150_000
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    with stage(tmp_path_factory.mktemp("stage")) as made:
+    named = ["a-model-of-two-layers"] if PICTURED else []
+    with stage(tmp_path_factory.mktemp("stage"), *named) as made:
         yield made
 
 
@@ -232,6 +237,20 @@ def test_views__all_of_them__fit_their_width_and_ask_nobody_else(played, site, w
             page.screenshot(path=Path(SHOTS) / f"{name}-{kind}.png", full_page=True)
     assert watched.complaints == []
     assert {url for url in watched.asked if not url.startswith(site)} == set()
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_picture__view_of_real_games__is_as_wide_as_a_page_and_small(played, site, watched, tmp_path, name):
+    page = opened(watched, site, PICTURES[name].format(over=f"{played.over:#066x}"))
+    if "{over}" in PICTURES[name]:
+        page.wait_for_selector(".tree")
+        page.locator(".map").first.evaluate("(e) => e.scrollIntoView()")
+    shot = page.context.new_cdp_session(page).send("Page.captureScreenshot", {"format": "webp", "quality": QUALITY})
+    picture = b64decode(shot["data"])
+    (Path(PICTURED or tmp_path) / name).write_bytes(picture)
+    assert size_of(picture) == (WIDTH, HEIGHT)
+    assert 10_000 < len(picture) < MOST_BYTES
+    assert watched.complaints == []
 
 
 def test_text__markup_from_strangers__stays_text(played, site, watched):

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rig.pictures import HEIGHT, MOST_BYTES, PICTURES, WIDTH, size_of
 
 from tools import site
 
@@ -62,3 +63,12 @@ def test_llms_txt__every_page__has_a_line_that_says_what_it_is_about(built):
     assert all((built / entry[2]).is_file() for entry in entries)
     assert {"start.html", "dapps.html", "operators.html"} <= {entry[2] for entry in entries}
     assert (built / "llms-full.txt").read_text().count("\n# ") > 15
+
+
+def test_pictures__that_pages_show__are_small_and_those_that_make_pictures_takes():
+    kept = {path.name: path.read_bytes() for path in (ROOT / "docs/pictures").iterdir()}
+    pages = "".join(page.read_text() for page in (ROOT / "docs").glob("*.md"))
+    assert set(re.findall(r"!\[[^\]]+\]\(pictures/([^)]+)\)", pages)) == set(kept) == set(PICTURES)
+    assert {size_of(picture) for picture in kept.values()} == {(WIDTH, HEIGHT)}
+    assert max(map(len, kept.values())) < MOST_BYTES
+    assert "test_picture__" in (ROOT / "Makefile").read_text().split("\npictures:")[1].split("\n\n")[0]
