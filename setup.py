@@ -4,14 +4,21 @@ Each instruction set's variant is compiled for itself and chosen when the progra
 """
 
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 KERNELS = Path("oracle/engines/exact/kernels")
+AMX = """
+#pragma GCC target("amx-tile,amx-int8")
+#include <immintrin.h>
+void probe(void) { _tile_zero(0); _tile_dpbusd(0, 1, 2); _tile_release(); }
+"""
 
 
 class SideBySide(build_ext):
@@ -19,6 +26,9 @@ class SideBySide(build_ext):
 
     def build_extensions(self) -> None:
         compile_some = self.compiler.compile
+        if not self.knows_amx():
+            for extension in self.extensions:
+                extension.define_macros.append(("WITHOUT_AMX", None))
 
         def compile_all(sources: list[str], **options: Any) -> list[str]:
             with ThreadPoolExecutor(os.cpu_count()) as threads:
@@ -27,6 +37,17 @@ class SideBySide(build_ext):
 
         self.compiler.compile = compile_all
         super().build_extensions()
+
+    def knows_amx(self) -> bool:
+        """Whether compiler and assembler know Intel's tiles; other processors' do not, nor do old ones."""
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "amx.c")
+            source.write_text(AMX)
+            try:
+                self.compiler.compile([str(source)], output_dir=folder, extra_postargs=["-Werror"])
+            except CompileError:
+                return False
+        return True
 
 
 setup(

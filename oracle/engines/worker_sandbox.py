@@ -34,7 +34,7 @@ FRESH = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
 """What a box has of its own. Where parts of /proc are hidden, as in containers, no fresh one may be mounted."""
 SYSTEM_PATHS = ("/usr", "/lib", "/lib64", "/bin", "/etc/ld.so.cache", "/etc/alternatives")
 GPU_PATHS = ("/sys", "/opt", "/etc/OpenCL", "/etc/vulkan")
-PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "OMP_NUM_THREADS")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_HOME", "CUDA_PATH", "OMP_NUM_THREADS", "DIDYMA_KERNELS")
 
 KERNEL_CACHE = "TRITON_CACHE_DIR"
 """Names the one folder that workers on GPUs may write to: kernels that were compiled are kept there between starts."""

@@ -28,7 +28,7 @@ from oracle.ids import ModelId, ServiceId
 from oracle.models.files import at_home
 
 INTEL = "https://api.trustedservices.intel.com"
-OUTSIDE = ("DIDYMA_CONFIG", "DIDYMA_SECRETS_DIR", "DIDYMA_CRASH_AT")
+OUTSIDE = ("DIDYMA_CONFIG", "DIDYMA_SECRETS_DIR", "DIDYMA_CRASH_AT", "DIDYMA_KERNELS")
 """Names in the environment that are not settings."""
 
 

@@ -22,10 +22,15 @@ from oracle.engines.exact.operators import UNIT_BITS
 from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
-INTERFACE = 2  # kernels.c has the same number
-GROUP, HALF = 16, 16  # kernels.h
+INTERFACES = 2, 3  # kernels.c has the last number; those of the one before lack tiles and nothing else
+GROUP, HALF, DEPTH = 16, 16, 64  # kernels.h
 ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # attention.c, `enum count`
 Saturated = Counter[str]  # as `model.Saturated`
+CHOICE = "DIDYMA_KERNELS"
+NO_TILES = {
+    -1: "the operating system does not keep AMX's tiles",
+    -2: "the operating system refuses AMX's tiles to this process",
+}  # kernels.c, `didyma_tiles`
 PACKED_AT_ONCE = 16 << 20  # bytes of the file that lie in memory a second time while they are being packed
 
 Array = npt.NDArray[Any]
@@ -41,7 +46,7 @@ def library() -> ctypes.CDLL:
     if spec is None or spec.origin is None:
         raise RuntimeError("the exact engine's kernels were not built; install the package where a C compiler is")
     loaded = ctypes.CDLL(spec.origin)
-    if not hasattr(loaded, "didyma_interface") or c_int.in_dll(loaded, "didyma_interface").value != INTERFACE:
+    if not hasattr(loaded, "didyma_interface") or c_int.in_dll(loaded, "didyma_interface").value not in INTERFACES:
         raise RuntimeError("the exact engine's kernels are of another version; run: pip install --no-deps --editable .")
     loaded.didyma_packed_bytes.restype = c_int64
     return loaded
@@ -49,7 +54,7 @@ def library() -> ctypes.CDLL:
 
 @functools.cache
 def variants() -> tuple[str, ...]:
-    """Names of those that were built, the fastest last: of x86, or of ARM."""
+    """Names of those that were built, the fastest last: of x86 (the last by tiles of AMX), or of ARM."""
     named, names = library().didyma_variant_name, list[str]()
     named.restype = c_char_p
     while (name := named(c_int(len(names)))) is not None:
@@ -58,8 +63,34 @@ def variants() -> tuple[str, ...]:
 
 
 def best_variant() -> int:
-    """The fastest that this processor runs; those below it run as well."""
-    return int(library().didyma_best_variant())
+    """The fastest that this processor runs, or the one that $DIDYMA_KERNELS names; those below it run as well.
+
+    Raises ValueError where that names none that runs here.
+    """
+    best, wanted = int(library().didyma_best_variant()), os.environ.get(CHOICE)
+    if not wanted:
+        return best
+    runs = variants()[: best + 1]
+    if wanted not in runs:
+        raise ValueError(f"{CHOICE}={wanted}: this processor runs {', '.join(runs)}")
+    return runs.index(wanted)
+
+
+def _tiles() -> int:
+    """What `didyma_tiles` of kernels.c says; 0 of kernels that were built before there were any."""
+    return int(library().didyma_tiles()) if hasattr(library(), "didyma_tiles") else 0
+
+
+def has_tiles() -> bool:
+    """Whether this process may use tiles of Intel's AMX."""
+    return _tiles() == 1
+
+
+def in_words() -> str:
+    """The variant in use, and why it is not AMX's where the processor has that."""
+    name = variants()[best_variant()]
+    refusal = NO_TILES.get(_tiles())
+    return name if refusal is None else f"{name}, since {refusal}"
 
 
 def pointer(array: Array | None) -> c_void_p:
@@ -82,7 +113,9 @@ class _Matrix(Structure):
 
 
 class _Rows(Structure):
-    _fields_ = [("stride", c_int64)] + [(name, c_void_p) for name in ("x", "sums", "shift")]
+    _fields_ = (
+        [("stride", c_int64)] + [(name, c_void_p) for name in ("x", "sums", "shift", "bytes")] + [("split", c_int64)]
+    )
 
 
 class Heads(Structure):
@@ -161,7 +194,10 @@ class Rows:
         self.x = np.zeros((capacity, stride), np.int16)
         self._sums = np.zeros((capacity, stride // HALF), np.int32)
         self.shift = np.zeros(capacity, np.int32)
-        fields = (self.x, self._sums, self.shift)
+        size = -(-capacity // GROUP) * GROUP * -(-stride // DEPTH) * DEPTH * 2 if has_tiles() else 0
+        room = np.empty(size + DEPTH, np.uint8)  # memory is taken when it is written
+        self._bytes = room[-room.ctypes.data % DEPTH :]  # a tile's rows are cache lines
+        fields: list[Array] = [self.x, self._sums, self.shift, *([self._bytes] if size else [])]
         self._struct = _Rows(stride, *(array.ctypes.data for array in fields))
 
     def fill(self, mantissa: Integers, shift: Integers) -> "Rows":
@@ -170,6 +206,7 @@ class Rows:
         self.x[:count, :columns] = mantissa
         self.shift[:count] = shift
         self._sums[:count] = self.x[:count].reshape(count, -1, HALF).sum(axis=-1, dtype=np.int32)
+        self._struct.split = 0
         return self
 
     @property

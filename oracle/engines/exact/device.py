@@ -35,6 +35,15 @@ class Device:
 
         return cls(name, lambda weights: TorchForward(weights, name), kernels)
 
+    @property
+    def in_words(self) -> str:
+        """What multiplies, for people."""
+        return (
+            f"C kernels for {cpu_kernels.in_words()}"
+            if self.kernels and self.name == "cpu"
+            else f"torch on {self.name}"
+        )
+
     def draws(self, seed: bytes, position: int, tokens: int) -> Integers:
         """The 32-bit draws of `sampling` for all token ids below `tokens`."""
         if self.kernels is not None:

@@ -103,7 +103,7 @@ class ExactEngine(InProcess):
         known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
         reader = Reader(self._forward, context)
         shown = proof.prove(reader, self._vocabulary, context, known, None, self._on_progress)
-        return f"the exact engine's known answer; {shown}, with the same bits"
+        return f"the exact engine's known answer, by {self._device.in_words}; {shown}, with the same bits"
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         context = self._manifest.context_length

@@ -13,17 +13,44 @@
 #if defined(ARM_VARIANTS)
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
+#elif defined(X86_VARIANTS) && defined(TILE_VARIANT)
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 /* `cpu_kernels.py` has the same number; it grows when a function here changes. */
-EXPORT const int didyma_interface = 2;
+EXPORT const int didyma_interface = 3;
 
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
+
+/* Fewest tokens that tiles multiply: for fewer, reading the weights as bytes takes longer. Tests change them. */
+EXPORT int didyma_tiles_from = 32, didyma_tiles_from_floats = 16;
+/* Groups that tiles multiplied, with however many tokens. */
+EXPORT int64_t didyma_by_tiles;
+
+#if defined(TILE_VARIANT)
+static Variant tile_variant; /* another's operators, and tiles */
+
+__attribute__((constructor)) static void add_tiles(void) {
+#if defined(EMULATED_TILES)
+    tile_variant = plain_variant;
+    tile_variant.tiles = &emulated_tiles;
+#else
+    tile_variant = avx512_variant;
+    tile_variant.tiles = &amx_tiles;
+#endif
+    tile_variant.name = "amx";
+}
+#endif
 
 const Variant *const VARIANTS[] = {
     &plain_variant,
 #if defined(X86_VARIANTS)
     &avx2_variant, &avx512_variant,
+#endif
+#if defined(TILE_VARIANT)
+    &tile_variant,
 #elif defined(ARM_VARIANTS)
     &neon_variant, &i8mm_variant,
 #endif
@@ -34,16 +61,46 @@ EXPORT const char *didyma_variant_name(int variant) {
     return variant < (int)(sizeof VARIANTS / sizeof *VARIANTS) ? VARIANTS[variant]->name : NULL;
 }
 
+#if defined(X86_VARIANTS) && defined(TILE_VARIANT)
+/* Whether this process may use AMX: 1, or why not: 0 if the processor has none, -1 if the system does not keep its
+ * registers, -2 if it refuses them to this process. Linux gives them to who asks, for the whole process. */
+static int amx(void) {
+    enum { TILES = 1 << 24, INT8 = 1 << 25, SAVES = 1 << 27, STATES = 3 << 17, STATE = 18, ASK = 0x1023 };
+    unsigned a, b, c, d, kept, above;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || !(d & TILES) || !(d & INT8)) return 0;
+    if (!__get_cpuid_count(0x1d, 1, &a, &b, &c, &d) || a >> 16 != 1024 || (b & 0xffff) != 64 || b >> 16 < 8 ||
+        (c & 0xffff) < 16)
+        return 0; /* tiles of another shape */
+    if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & SAVES)) return -1;
+    __asm__("xgetbv" : "=a"(kept), "=d"(above) : "c"(0));
+    if ((kept & STATES) != STATES) return -1;
+    return syscall(SYS_arch_prctl, ASK, STATE) == 0 ? 1 : -2;
+}
+#endif
+
+/* Whether this process may use tiles: 1; 0: none were built or the processor has none; -1, -2: as `amx` has it. */
+EXPORT int didyma_tiles(void) {
+#if defined(EMULATED_TILES)
+    return 1;
+#elif defined(X86_VARIANTS) && defined(TILE_VARIANT)
+    return amx();
+#else
+    return 0;
+#endif
+}
+
 /* The number of the fastest variant that this processor runs; those below it run as well. */
 EXPORT int didyma_best_variant(void) {
-#if defined(X86_VARIANTS)
+#if defined(EMULATED_TILES)
+    return 1;
+#elif defined(X86_VARIANTS)
     __builtin_cpu_init(); /* every processor with AVX2 and FMA also has F16C */
     int avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
                __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
     int avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                  __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
                  __builtin_cpu_supports("avx512vnni");
-    return avx2 ? 1 + avx512 : 0;
+    return avx2 ? 1 + avx512 + (avx512 && didyma_tiles() == 1) : 0;
 #elif defined(ARM_VARIANTS)
     int dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0, i8mm = (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0;
     return dot ? 1 + i8mm : 0;
@@ -59,6 +116,7 @@ typedef struct {
     const Matrix *w;
     const Rows *rows;
     int64_t tokens;
+    const Tiles *tiles; /* or NULL */
     int down;
     const int64_t *bias;
     int64_t largest;
@@ -68,38 +126,86 @@ typedef struct {
     int64_t *saturated;
 } Linear;
 
+/* Rows `first`, ... of group g's products, from `acc`. */
+static void finish_group(const Linear *l, int64_t g, int64_t first, int64_t tokens, int64_t (*acc)[GROUP], int64_t limited[2]) {
+    int64_t row = g * GROUP, count = l->w->rows - row < GROUP ? l->w->rows - row : GROUP;
+    for (int64_t t = first; t < first + tokens; t++) {
+        int64_t at = t * l->w->rows + row;
+        l->variant->finish(acc[t - first], count, l->down - l->rows->shift[t], l->bias ? l->bias + row : NULL, l->largest,
+                           l->add, l->out ? l->out + at : NULL, l->wide ? l->wide + at : NULL, limited);
+    }
+}
+
+/* All rows of group g. */
+static void linear_group(const Linear *l, int64_t g, int64_t limited[2]) {
+    const uint8_t *group = l->w->data + g * group_bytes(l->w->kind, l->w->columns);
+    for (int64_t first = 0, tokens; first < l->tokens; first += tokens) {
+        int64_t acc[TILE][GROUP], left = l->tokens - first;
+        tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        l->variant->dot(l->w, group, l->rows, first, (int)tokens, acc);
+        finish_group(l, g, first, tokens, acc, limited);
+    }
+}
+
 static void linear(void *context, int64_t item, int thread) {
     (void)thread;
     const Linear *l = context;
-    const Matrix *w = l->w;
-    int64_t groups = (w->rows + GROUP - 1) / GROUP, bytes = group_bytes(w->kind, w->columns);
+    int64_t groups = (l->w->rows + GROUP - 1) / GROUP, limited[2] = {0, 0};
     int64_t end = (item + 1) * GROUPS_AT_ONCE < groups ? (item + 1) * GROUPS_AT_ONCE : groups;
-    int64_t limited[2] = {0, 0};
-    for (int64_t g = item * GROUPS_AT_ONCE; g < end; g++)
-        for (int64_t first = 0, tokens; first < l->tokens; first += tokens) {
-            int64_t acc[TILE][GROUP], left = l->tokens - first, row = g * GROUP;
-            int64_t count = w->rows - row < GROUP ? w->rows - row : GROUP;
-            tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
-            l->variant->dot(w, w->data + g * bytes, l->rows, first, (int)tokens, acc);
-            for (int64_t t = first; t < first + tokens; t++) {
-                int64_t at = t * w->rows + row;
-                l->variant->finish(acc[t - first], count, l->down - l->rows->shift[t], l->bias ? l->bias + row : NULL,
-                                   l->largest, l->add, l->out ? l->out + at : NULL, l->wide ? l->wide + at : NULL,
-                                   limited);
-            }
-        }
+    for (int64_t g = item * GROUPS_AT_ONCE; g < end; g++) linear_group(l, g, limited);
     add_count(l->saturated, limited[0]);
     add_count(l->saturated + 1, limited[1]);
 }
 
+/* The same by tiles, where weights are small enough for them. */
+static void linear_tiles(void *context, int64_t item, int thread) {
+    (void)thread;
+    const Linear *l = context;
+    const uint8_t *group = l->w->data + item * TILE_GROUPS * group_bytes(l->w->kind, l->w->columns);
+    int64_t all = (l->w->rows + GROUP - 1) / GROUP, left = all - item * TILE_GROUPS, limited[2] = {0, 0};
+    int64_t groups = left < TILE_GROUPS ? left : TILE_GROUPS, multiplied = 0;
+    for (int64_t first = 0; first < l->tokens; first += TILE_TOKENS) {
+        TileSums sums[TILE_GROUPS][TILE_TOKENS / GROUP];
+        int bytes[TILE_GROUPS];
+        int64_t tokens = l->tokens - first < TILE_TOKENS ? l->tokens - first : TILE_TOKENS;
+        l->tiles->product(l->w, group, groups, l->rows, first, tokens, sums, bytes);
+        for (int64_t g = 0; g < groups; g++) {
+            for (int64_t t = 0; t < tokens && bytes[g]; t += GROUP) {
+                int64_t acc[GROUP][GROUP], some = tokens - t < GROUP ? tokens - t : GROUP;
+                l->tiles->combine(bytes[g], (int)some, &sums[g][t / GROUP], acc);
+                finish_group(l, item * TILE_GROUPS + g, first + t, some, acc, limited);
+            }
+            multiplied += bytes[g] && first == 0;
+            if (!bytes[g] && first == 0) linear_group(l, item * TILE_GROUPS + g, limited); /* all tokens */
+        }
+    }
+    add_count(l->saturated, limited[0]);
+    add_count(l->saturated + 1, limited[1]);
+    add_count(&didyma_by_tiles, multiplied);
+}
+
+static void split_row(void *context, int64_t t, int thread) {
+    (void)thread;
+    const Linear *l = context;
+    l->tiles->split(l->rows, t);
+}
+
 /* out (tokens, rows) = R(rows . weights, down - row's shift) + bias, at most `largest`. bias: (rows) or NULL. Either
  * `out` or `wide` is NULL; `add`: to what is there. saturated[0]: products at their limit, [1]: sums. */
-EXPORT void didyma_linear(int variant, int threads, const Matrix *w, const Rows *rows, int64_t tokens, int down,
+EXPORT void didyma_linear(int variant, int threads, const Matrix *w, Rows *rows, int64_t tokens, int down,
                           const int64_t *bias, int64_t largest, int add, int32_t *out, int64_t *wide,
                           int64_t *saturated) {
-    Linear l = {VARIANTS[w->wide ? 0 : variant], w, rows, tokens, down, bias, largest, out, wide, add, saturated};
+    const Variant *v = VARIANTS[w->wide ? 0 : variant];
+    Linear l = {v, w, rows, tokens, v->tiles, down, bias, largest, out, wide, add, saturated};
     int64_t groups = (w->rows + GROUP - 1) / GROUP;
-    parallel(worth(threads, tokens * w->rows * w->columns), (groups + GROUPS_AT_ONCE - 1) / GROUPS_AT_ONCE, linear, &l);
+    int some = worth(threads, tokens * w->rows * w->columns);
+    if (!l.tiles || !rows->bytes || tokens < (is_float(w->kind) ? didyma_tiles_from_floats : didyma_tiles_from)) {
+        parallel(some, (groups + GROUPS_AT_ONCE - 1) / GROUPS_AT_ONCE, linear, &l);
+        return;
+    }
+    if (rows->split < tokens) parallel(some, tokens, split_row, &l);
+    rows->split = tokens;
+    parallel(some, (groups + TILE_GROUPS - 1) / TILE_GROUPS, linear_tiles, &l);
 }
 
 /* ROWS */
@@ -139,8 +245,9 @@ static void gate_row(void *context, int64_t t, int thread) {
 
 /* rows = quantized R(x / rms(x) * weight, down). x: (tokens, columns). Returns 0, or -1 without memory. */
 EXPORT int didyma_normalize(int variant, int threads, const int64_t *x, int64_t tokens, int64_t columns,
-                            const int64_t *weight, int64_t epsilon, int down, int64_t largest, const Rows *rows,
+                            const int64_t *weight, int64_t epsilon, int down, int64_t largest, Rows *rows,
                             int64_t *saturated) {
+    rows->split = 0;
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
     Each e = {.variant = VARIANTS[variant], .residual = x, .columns = columns, .epsilon = epsilon, .largest = largest,
@@ -150,15 +257,16 @@ EXPORT int didyma_normalize(int variant, int threads, const int64_t *x, int64_t 
     return 0;
 }
 
-EXPORT void didyma_quantize(int variant, int threads, const int32_t *x, int64_t tokens, int64_t columns,
-                            const Rows *rows) {
+EXPORT void didyma_quantize(int variant, int threads, const int32_t *x, int64_t tokens, int64_t columns, Rows *rows) {
+    rows->split = 0;
     Each e = {.variant = VARIANTS[variant], .x = x, .columns = columns, .rows = rows};
     parallel(worth(threads, 4 * tokens * columns), tokens, quantize_row, &e);
 }
 
 /* rows = quantized SiLU(gate) * up. gate, up: (tokens, columns). Returns 0, or -1 without memory. */
 EXPORT int didyma_gate(int variant, int threads, const int32_t *gate, const int32_t *up, int64_t tokens,
-                       int64_t columns, const int64_t *powers, const Rows *rows, int64_t *saturated) {
+                       int64_t columns, const int64_t *powers, Rows *rows, int64_t *saturated) {
+    rows->split = 0;
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
     Each e = {.variant = VARIANTS[variant], .x = gate, .up = up, .columns = columns, .table = powers, .rows = rows,

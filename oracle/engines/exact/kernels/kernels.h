@@ -2,7 +2,8 @@
  *
  * The operators are those of `operators.py`, and every result equals its bit for bit; docs/numerics.md says why nothing
  * overflows. A variant (plain C; AVX2, AVX-512 with VNNI; NEON with dot products, with I8MM) is the same operators for
- * another instruction set: it changes speed only. Whatever is added up in int32 says why it fits.
+ * another instruction set: it changes speed only. Whatever is added up in int32 says why it fits. The variant of Intel's AMX
+ * has the AVX-512 variant's operators, and tiles for the products of many tokens.
  */
 #ifndef DIDYMA_KERNELS_H
 #define DIDYMA_KERNELS_H
@@ -18,6 +19,9 @@
 #define BLOCK 32 /* columns of a packed block */
 #define HALF 16  /* columns that may have a scale of their own */
 #define TILE 8   /* most tokens that a kernel call multiplies with a group */
+#define DEPTH 64 /* columns of a tile of bytes */
+#define TILE_GROUPS 4   /* packed groups that are multiplied by tiles together: they share what is read of the rows */
+#define TILE_TOKENS 256 /* most rows that they are multiplied with at once: the sums are on the stack, and rows stay near */
 
 enum kind {
     F32 = 0,
@@ -53,7 +57,26 @@ typedef struct {
     int16_t *x;     /* (tokens, stride): mantissas */
     int32_t *sums;  /* (tokens, stride / 16): sums of x over half blocks */
     int32_t *shift; /* (tokens) */
+    uint8_t *bytes; /* (tokens up to 16, stride up to 64, 2): the mantissas' bytes, as tiles load them; or NULL */
+    int64_t split;  /* tokens whose bytes are there */
 } Rows;
+
+/* What 16 tokens and 16 rows add up to: of[i] weighs 2^(8i). */
+typedef struct {
+    int32_t of[5][GROUP][GROUP];
+} TileSums __attribute__((aligned(64)));
+
+/* How many tokens are multiplied at once, where that is not `dot`. */
+typedef struct {
+    /* Writes the bytes of row t's mantissas. */
+    void (*split)(const Rows *rows, int64_t t);
+    /* Products of packed groups that follow one another with rows first, ..., first + tokens - 1, which are split, in sums
+     * of 16 each; `first` is a multiple of 16. bytes: of a group's weights; or 0 where they are too large: `dot` does it. */
+    void (*product)(const Matrix *w, const uint8_t *group, int64_t groups, const Rows *rows, int64_t first, int64_t tokens,
+                    TileSums sums[TILE_GROUPS][TILE_TOKENS / GROUP], int bytes[TILE_GROUPS]);
+    /* acc[t][lane] = exact products, from sums for weights of so many bytes. */
+    void (*combine)(int bytes, int tokens, const TileSums *sums, int64_t acc[GROUP][GROUP]);
+} Tiles;
 
 /* The operators of one instruction set. */
 typedef struct {
@@ -89,14 +112,22 @@ typedef struct {
     void (*divide)(const int64_t *sum, int64_t total, int64_t n, int32_t *out);
     /* keccak256 of a padded block with a counter, ..., counter + 7 as 8 big-endian bytes at `at`. */
     void (*keccak8)(const uint8_t block[136], int at, uint64_t counter, uint8_t digests[8][32]);
+    const Tiles *tiles; /* or NULL */
 } Variant;
 
 /* From the slowest to the fastest: the plain one first. */
 extern const Variant *const VARIANTS[];
 extern const Variant plain_variant;
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) /* clang does not know `#pragma GCC target` */
+#if defined(EMULATED_TILES) /* for tests on any processor: plain C, and tiles in C */
+#define TILE_VARIANT
+extern const Tiles emulated_tiles;
+#elif defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) /* clang does not know `#pragma GCC target` */
 #define X86_VARIANTS
 extern const Variant avx2_variant, avx512_variant;
+#if defined(__linux__) && __GNUC__ >= 11 && !defined(WITHOUT_AMX) /* setup.py: where the assembler does not know it */
+#define TILE_VARIANT
+extern const Tiles amx_tiles;
+#endif
 #elif defined(__aarch64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
 #define ARM_VARIANTS
 extern const Variant neon_variant, i8mm_variant;
