@@ -230,6 +230,7 @@ class Confirmer:
                 tx_hash=receipt.tx_hash.hex(),
                 block=receipt.block_number,
                 gas=receipt.gas_used,
+                fee_wei=receipt.fee_wei,
                 succeeded=receipt.succeeded,
             )
             crashpoint("after_final" if final else "after_mined")
@@ -260,6 +261,7 @@ class Confirmer:
             tx_hash=receipt.tx_hash.hex(),
             block=receipt.block_number,
             gas=receipt.gas_used,
+            fee_wei=receipt.fee_wei,
             gas_limit=attempt.gas_limit,
             reason=reason,
         )

@@ -80,6 +80,7 @@ class Ledger:
     def _say(self, event: Event) -> None:
         named = {name: event.args[key] for name, key in _LOGGED if key in event.args}
         fields = {name: f"{value:#x}" if name == "request_id" else _readable(value) for name, value in named.items()}
+        fields |= {_words(name).replace(" ", "_"): value for name, value in event.args.items() if name.endswith("Wei")}
         log.info(_words(event.name), block=event.log.block_number, tx_hash=event.log.tx_hash.hex(), **fields)
 
     # -- services and seats --------------------------------------------------------------------------------------
@@ -458,7 +459,6 @@ _LOGGED = (
     ("ruling", "ruling"),
     ("operator", "operator"),
 )
-
 
 STAYS = {
     "request": (*LIVE_REQUEST, "left"),

@@ -83,15 +83,19 @@ class Settings(BaseSettings):
     finality: Annotated[int, Field(ge=2, le=8000)] = 64
     """Blocks after which nothing can change; a deeper reorganisation stops the node."""
     poll_seconds: Seconds = 2.0
+    """Time between two looks at the chain's head."""
     rpc_timeout_seconds: Seconds = 10.0
+    """How long an endpoint may take for a reply."""
 
     # -- keys
     keystore: Path | None = None
     """The operator key: answers and votes. Without it (and without a remote signer) the node runs dry."""
     password_file: Path | None = None
+    """The password of `keystore`, in a file that its owner alone may read."""
     dispute_keystore: Path | None = None
     """A key of its own for challenges and panel moves that any key may send; the operator's if there is none."""
     dispute_password_file: Path | None = None
+    """The password of `dispute_keystore`."""
     signer_url: Secret | None = None
     """A remote signer for the operator key (eth_signTransaction), instead of a keystore."""
     address: Address | None = None
@@ -107,12 +111,15 @@ class Settings(BaseSettings):
 
     # -- what to do
     answer: bool = True
+    """Answer requests in the turns of this node's seats."""
     watch: bool = True
     """Check others' answers and challenge wrong ones."""
     watch_percent: Annotated[int, Field(ge=0, le=100)] = 100
     """Share of others' answers to check, chosen by a secret."""
     vote: bool = True
+    """Vote on panels."""
     finalize_batch: Annotated[int, Field(ge=1, le=100)] = 20
+    """Most answers that one transaction finalizes."""
     finalize_wait_seconds: Annotated[int, Field(ge=0, le=86_400)] = 0
     """How long a finished answer may wait for company."""
     finalize_others: bool = True
@@ -130,6 +137,7 @@ class Settings(BaseSettings):
     withdraw_to: Address | None = None
     """The cold owner; credit of the node's keys goes there."""
     withdraw_above_wei: Wei = 10**17
+    """Credit from which it is sent there."""
     max_fee_gwei: Annotated[int, Field(ge=1, le=100_000)] = 2_000
     """Wei per gas, in 10^9, that nothing exceeds."""
     min_tip_wei: Wei = 10**6
@@ -139,8 +147,11 @@ class Settings(BaseSettings):
     gpus: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
     """One worker for each; none for the CPU."""
     gpu_layers: Annotated[int, Field(ge=-1, le=10_000)] = 0
+    """Layers that llama.cpp keeps in a GPU's memory; -1 for all."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads of an engine; half the machine's if it is not set."""
     batch: Annotated[int, Field(ge=1, le=8192)] | None = None
+    """Tokens that llama.cpp evaluates at a time; from 64 on it is coarser on CPUs."""
     cache_mib: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
     """Memory for what the exact engine's jobs have read, for each worker; a job that does not fit waits. 2048 if it is
     not set; a single job may take more."""
@@ -157,13 +168,15 @@ class Settings(BaseSettings):
     """Where Intel's documents come from, up to the path that begins with /sgx or /tdx."""
 
     prompts_host: str = "127.0.0.1"
+    """Where anyone may leave private prompts too long for the chain."""
     prompts_port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    """Where anyone may leave private prompts too long for the chain; 0 for none."""
+    """0 for none of that."""
     prompt_bytes: Annotated[int, Field(ge=1_024, le=1 << 24)] = 1 << 18
     """Most that one of them may have. Up to 64 are kept in memory."""
 
     # -- HTTP
     api_host: str = "127.0.0.1"
+    """Where the node's own pages and metrics are."""
     api_port: Annotated[int, Field(ge=0, le=65_535)] = 8547
     """0 for no API."""
     api_token: Secret | None = None
@@ -172,14 +185,17 @@ class Settings(BaseSettings):
     """More host names under which the API may be addressed."""
 
     inference_host: str = "127.0.0.1"
+    """Where callers ask this node's exact models over an OpenAI-compatible API."""
     inference_port: Annotated[int, Field(ge=0, le=65_535)] = 0
-    """Where callers ask this node's exact models over an OpenAI-compatible API; 0 for none."""
+    """0 for none of that."""
     inference_callers: Path | None = None
     """Who may: a file with a name, a token and model tokens a minute in each line."""
 
     # -- process
     log_format: Literal["console", "json"] = "console"
+    """Lines for people, or as JSON."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least that is logged."""
     grace_seconds: Seconds = 20.0
     """How long an answer in the making may take to finish after SIGTERM."""
 

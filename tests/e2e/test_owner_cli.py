@@ -11,7 +11,7 @@ from eth_account import Account
 from rig.anvil import ROOT
 from typer.testing import CliRunner
 
-from oracle.chain.services import GameTerms
+from oracle.chain.services import GameTerms, PanelTerms
 from oracle.cli import app
 from oracle.client.devnet import add_model
 from oracle.disputes import commitments
@@ -256,3 +256,20 @@ def test_seat__from_join_to_withdrawal__stake_comes_back(earth, cli):
     assert cli("withdraw", ACCOUNTS[7].address).exit_code == 0
     assert earth.chain.balance(ACCOUNTS[7].address) == before + 5 * ETHER // 2
     assert earth.client.oracle.functions.credit(OWNER.address).call() == 0
+
+
+def test_init__chain_answers__says_what_to_fund_from_the_services_terms(cli, earth, tmp_path):
+    """Every key its gas, the one that challenges the bond of a challenge too, the cold key the stake of a seat."""
+    words = ["node", "init", "--config", tmp_path / "node" / "didyma.toml", "--service", f"0x{earth.service.hex()}"]
+    done = cli(*words, "--data-dir", tmp_path / "data", "--dispute-keystore", "--json", key=False)
+    assert done.exit_code == 0, done.output
+    terms = earth.client.terms(earth.service)
+    bond_wei = PanelTerms.decoded(terms["arbiterTerms"]).challenge_bond_wei
+    assert bond_wei > 0
+    funds = {need["whom"]: need["least_wei"] for need in json.loads(done.stdout)["funds"]}
+    reserve_wei = 10**16
+    assert funds == {
+        "operator key": 2 * reserve_wei,
+        "dispute key": 2 * reserve_wei + bond_wei,
+        "cold key": terms["seatWei"],
+    }

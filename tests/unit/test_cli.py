@@ -92,6 +92,17 @@ def test_init__done__keys_and_passwords_are_private(cli, config):
         assert stat.S_IMODE((config.parent / name).stat().st_mode) == 0o600, name
 
 
+def test_init__chain_does_not_answer__says_what_gas_needs_and_what_is_not_known(cli, tmp_path, deployment):
+    done = cli(
+        "node", "init", "--config", tmp_path / "a.toml", "--rpc-url", "http://127.0.0.1:1", "--deployment", deployment,
+        "--service", SERVICE, "--dispute-keystore",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "operator key: 0.02 ether or more, for gas" in done.output
+    assert "dispute key: 0.02 ether or more, for gas" in done.output
+    assert "not known (RpcUnavailable): didyma service show SERVICE" in done.output
+
+
 def test_init__json__asks_aside_and_names_what_it_wrote(cli, tmp_path, deployment):
     path = tmp_path / "node" / "didyma.toml"
     words = ["node", "init", "--json", "--config", path, "--deployment", deployment, "--data-dir", tmp_path / "data"]
@@ -100,6 +111,7 @@ def test_init__json__asks_aside_and_names_what_it_wrote(cli, tmp_path, deploymen
     assert "Services, by blanks" in done.stderr
     assert "Services" not in done.stdout
     told = json.loads(done.stdout[done.stdout.index("{") :])  # before it, the runner echoes what is typed
+    assert told["funds"] == [{"whom": "operator key", "least_wei": 2 * 10**16, "what": "for gas"}]
     assert (told["settings"], told["services"], list(told["keys"])) == (str(path), [SERVICE], ["operator"])
     key = told["keys"]["operator"]
     checked = cli("keys", "check", key["keystore"], "--password-file", key["password_file"])

@@ -1,6 +1,7 @@
 """The node's settings: what is refused, which source wins, and that no secret shows."""
 
 import os
+import re
 
 import pytest
 
@@ -152,3 +153,26 @@ def test_written_file__loads_again_and_is_private(tmp_path):
 def test_settings__every_name__has_a_documented_default_or_is_required():
     required = {name for name, field in Settings.model_fields.items() if field.is_required()}
     assert required == {"rpc_urls", "deployment", "services"}
+
+
+CHOICES = {"services": (SERVICE,), "rpc_url": "http://127.0.0.1:1", "withdraw_to": None, "keys": ()}
+
+
+def test_write__every_setting__stands_there_with_its_meaning_and_default(tmp_path, config):
+    file = tmp_path / "new.toml"
+    write(file, Choices(deployment=tmp_path / "deployment.json", data_dir=tmp_path / "data", **CHOICES))
+    lines = file.read_text().splitlines()
+    for name in Settings.model_fields:
+        (at,) = [at for at, line in enumerate(lines) if line.startswith((f"{name} = ", f"#{name} ="))]
+        assert lines[at - 1].startswith("# "), f"{name} has no meaning"
+        assert not lines[at - 1].startswith("# ----"), f"{name} has no meaning"
+    assert max(map(len, lines)) <= 130
+
+
+def test_write__comments_of_defaults_taken_away__is_the_same_node(tmp_path, config):
+    file, whole = tmp_path / "new.toml", tmp_path / "whole.toml"
+    write(file, Choices(deployment=tmp_path / "deployment.json", data_dir=tmp_path / "data", **CHOICES))
+    text = re.sub(r"^#(\w+ = .+)$", r"\1", file.read_text(), flags=re.MULTILINE)
+    assert text.count("\nreserve_wei = 10000000000000000\n") == 1
+    whole.write_text(text)
+    assert load(whole).model_dump() == load(file).model_dump()
