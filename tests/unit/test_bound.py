@@ -14,6 +14,9 @@ def test_products_and_words__counted_by_the_c_code__are_as_many_as_were_asked():
     assert one > 0
     assert one % LEAST == 0
     assert [library.products(rounds) for rounds in (0, 7, 1 << 12)] == [0, 7 * one, one << 12]
+    tile = library.tile_products(1)
+    assert tile in (0, 16 * 16 * 64)
+    assert [library.tile_products(rounds) for rounds in (0, 7, 1 << 12)] == [0, 7 * tile, tile << 12]
     words = np.arange(1000, dtype=np.uint64)
     assert library.read_words(words.ctypes.data, 999) == 999 * 998 // 2
 
