@@ -10,6 +10,7 @@ from oracle.engines.answer_types import (
     AnswerType,
     Choice,
     Malformed,
+    Pattern,
     Verdict,
     is_typed,
     type_of,
@@ -49,6 +50,8 @@ def told(answer_type: AnswerType, output: bytes, spell: Spell | None = None) -> 
     if isinstance(answer_type, Malformed):
         said = "nothing" if not output else f"{len(output):,} bytes"
         return f"{said}, to a malformed type: {answer_type.reason}"
+    if isinstance(answer_type, Pattern):
+        return printable(output.decode("utf-8", "replace"))
     if found is None:
         return f"unknown: {len(output):,} bytes that are no verdict"
     word = "" if found["word"] is None else f"{printable(repr(found['word']))}, "

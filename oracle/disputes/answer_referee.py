@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from oracle.disputes.commitments import shape, vocabulary_root
 from oracle.disputes.inputs import NO_ROOT, Input, entry_input
-from oracle.engines.answer_types import AnswerType, Malformed, Verdict, is_typed, type_of
+from oracle.engines.answer_types import AnswerType, Choice, Pattern, Verdict, is_typed, type_of
 from oracle.engines.typed_answers import tokens_said
 from oracle.errors import BadProof
 from oracle.merkle.tokens import Tokens
@@ -41,7 +41,7 @@ def answer_type(prompt: bytes, prompt_count: int, max_tokens: int, manifest: Man
 
 def named_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
     """The tokens that an output names, whatever witness it does; None if it names none."""
-    return tuple(tokens_said(type_, type_.stop, output)) or None
+    return None if isinstance(type_, Pattern) else tuple(tokens_said(type_, type_.stop, output)) or None
 
 
 def said_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
@@ -92,7 +92,7 @@ def is_wrong_margin(type_: AnswerType, output: bytes, step: int, other: int, log
 
 def others(type_: AnswerType, tokens: Sequence[int], step: int) -> list[int]:
     """What may stand in place of token `step` of an answer."""
-    if isinstance(type_, Malformed) or step >= len(tokens):
+    if not isinstance(type_, Choice) or step >= len(tokens):
         return []
     return [other for other in type_.allowed(tokens[:step]) if other != tokens[step]]
 

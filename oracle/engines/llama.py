@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oracle.engines import proof
-from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, type_of, verdict
+from oracle.engines.answer_types import Choice, Contest, Malformed, Pattern, type_of, verdict
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
@@ -25,7 +25,7 @@ from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, choice_fault, fixed_point, pick, shortfalls
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
 from oracle.engines.typed_answers import judged_shape, tokens_said
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, NotServed
 from oracle.merkle.tokens import tokens_root
 from oracle.models import gguf
 from oracle.models.files import ModelFile
@@ -152,7 +152,7 @@ class LlamaEngine(InProcess):
         return Completion(tuple(tokens), bytes(verdict(index, contests)), tokens_root(tokens))
 
     def _check_typed(
-        self, kind: AnswerType, prompt: Sequence[TokenId], output: Sequence[TokenId], text: bytes
+        self, kind: Choice | Malformed, prompt: Sequence[TokenId], output: Sequence[TokenId], text: bytes
     ) -> Verdict:
         """One pass over prompt and output, as far as tokens compete."""
         shape = judged_shape(kind, self._first_stop, output, text)
@@ -172,10 +172,13 @@ class LlamaEngine(InProcess):
             return Verdict(True, None, "the choice and its margin lie within tolerance")
         return Verdict(False, *fault)
 
-    def _type(self, prompt: Sequence[TokenId], params: Params) -> AnswerType | None:
+    def _type(self, prompt: Sequence[TokenId], params: Params) -> Choice | Malformed | None:
         """What may answer a prompt; None for any text."""
         limit = output_limit(prompt, self._manifest.context_length, params)
-        return type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
+        found = type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
+        if isinstance(found, Pattern):
+            raise NotServed("no pattern is answered yet")
+        return found
 
     @property
     def _first_stop(self) -> TokenId:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oracle.engines.answer_types import AnswerType, Choice, Malformed, Verdict
+from oracle.engines.answer_types import Choice, Malformed, Verdict
 from oracle.engines.base import TokenId
 from oracle.engines.base import Verdict as Judgement
 
@@ -17,7 +17,7 @@ class Chosen:
     """Its index is the row that its tokens are."""
 
 
-def tokens_said(kind: AnswerType, first_stop: int, text: bytes) -> list[TokenId]:
+def tokens_said(kind: Choice | Malformed, first_stop: int, text: bytes) -> list[TokenId]:
     """The only tokens whose answer may say `text`, the stop token included; none if none may."""
     if isinstance(kind, Malformed):
         return [] if text else [TokenId(first_stop)]
@@ -27,7 +27,9 @@ def tokens_said(kind: AnswerType, first_stop: int, text: bytes) -> list[TokenId]
     return [TokenId(token) for token in (*kind.rows[said.index], kind.stop)]
 
 
-def judged_shape(kind: AnswerType, first_stop: int, output: Sequence[TokenId], text: bytes) -> Judgement | Chosen:
+def judged_shape(
+    kind: Choice | Malformed, first_stop: int, output: Sequence[TokenId], text: bytes
+) -> Judgement | Chosen:
     """Whether an answer is right or wrong, as far as its form says it.
 
     output: token ids. text: what the answer says.

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from oracle.engines import proof
-from oracle.engines.answer_types import AnswerType, Malformed, type_of
+from oracle.engines.answer_types import Choice, Malformed, Pattern, type_of
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, the_job, well_formed
 from oracle.engines.exact import self_test
 from oracle.engines.exact.batch import Batch, Read, Work
@@ -27,7 +27,7 @@ from oracle.engines.exact.weights import load as load_weights
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
 from oracle.engines.sampling import gumbel, inverse_temperature
 from oracle.engines.typed_answers import judged_shape, tokens_said
-from oracle.errors import BadModelFile
+from oracle.errors import BadModelFile, NotServed
 from oracle.merkle.tokens import Tokens, tokens_root, unmarked
 from oracle.models import gguf
 from oracle.models.files import ModelFile
@@ -136,7 +136,7 @@ class ExactEngine(InProcess):
         return Verdict(True, None, "every token is the model's") if shape.correct else shape
 
     def _check_typed(
-        self, answer_type: AnswerType, prompt: Sequence[int], output: Sequence[TokenId], text: bytes
+        self, answer_type: Choice | Malformed, prompt: Sequence[int], output: Sequence[TokenId], text: bytes
     ) -> Verdict:
         shape = judged_shape(answer_type, self._first_stop, output, text)
         if isinstance(shape, Verdict):
@@ -199,10 +199,13 @@ class ExactEngine(InProcess):
         lengths = [0 if params.answer_type else len(self.detokenize([token])) for token in tokens]
         return Tokens.spelled(prompt, tokens, lengths).root
 
-    def _type(self, prompt: Sequence[TokenId], params: Params) -> AnswerType | None:
+    def _type(self, prompt: Sequence[TokenId], params: Params) -> Choice | Malformed | None:
         """What may answer a prompt; None for any text."""
         limit = output_limit(prompt, self._manifest.context_length, params)
-        return type_of(params.answer_type, self.vocabulary_root, self._vocabulary, self._manifest.stop_tokens, limit)
+        found = type_of(params.answer_type, self.vocabulary_root, self._vocabulary, self._manifest.stop_tokens, limit)
+        if isinstance(found, Pattern):
+            raise NotServed("no pattern is answered yet")
+        return found
 
     @property
     def _first_stop(self) -> TokenId:
