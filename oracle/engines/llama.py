@@ -9,23 +9,25 @@ everywhere passes, even if it is not the honest one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from oracle.engines import proof
-from oracle.engines.answer_types import Choice, Contest, Malformed, Pattern, type_of, verdict
+from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, Pattern, type_of, verdict
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, choice_fault, fixed_point, pick, shortfalls
+from oracle.engines.masks import Course, Masks
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
-from oracle.engines.typed_answers import judged_shape, tokens_said
-from oracle.errors import BadModelFile, NotServed
+from oracle.engines.typed_answers import judged_course, judged_shape, tokens_said
+from oracle.errors import BadModelFile
 from oracle.merkle.tokens import tokens_root
 from oracle.models import gguf
 from oracle.models.files import ModelFile
@@ -48,6 +50,8 @@ class _Wanted:
     root: bytes
     params: Params
     limit: int
+    course: Course | None
+    """Of a pattern, before any token; None for any text."""
 
 
 class LlamaEngine(InProcess):
@@ -77,6 +81,7 @@ class LlamaEngine(InProcess):
         check_vocabulary(header)
         self._markers = markers(header, manifest)
         self._root = vocabulary_tree(entries_of(header)).root
+        self._masks = Masks(self._model.pieces, manifest.stop_tokens)
         self._longest_piece = max(1, *map(len, self._model.pieces))
         self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
         file.verify(self._on_hash)  # not replaced while it was being loaded
@@ -109,13 +114,16 @@ class LlamaEngine(InProcess):
         limit = self._begin(prompt, params)
         if isinstance(kind, Malformed):
             return Completion((self._first_stop,), b"", tokens_root([self._first_stop]))
-        if kind is not None:
+        if isinstance(kind, Choice):
             return self._choose(prompt, kind)
+        course = self._course(kind)
+        params = _greedy(params, course)
         tokens: list[TokenId] = []
         logits = self._after(prompt)
         spelled = 0  # bytes
         while True:
-            tokens.append(TokenId(pick(logits, params, len(tokens))))
+            tokens.append(TokenId(pick(_masked(logits, course), params, len(tokens))))
+            course = None if course is None else course.then(tokens[-1])
             spelled += len(self.detokenize(tokens[-1:]))
             self._on_progress("generate", len(tokens), limit)
             ended = tokens[-1] in self._manifest.stop_tokens or spelled >= FULL_OUTPUT_BYTES
@@ -125,11 +133,15 @@ class LlamaEngine(InProcess):
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         kind = self._type(prompt, params)
-        if kind is not None:
+        if isinstance(kind, Choice | Malformed):
             return self._check_typed(kind, prompt, output, text)
-        limit = output_limit(prompt, self._manifest.context_length, params)
-        shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
-        for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params)):
+        course = self._course(kind)
+        if course is None:
+            limit = output_limit(prompt, self._manifest.context_length, params)
+            shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
+        else:
+            shape = judged_course(course, output)
+        for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params, course)):
             if short == HOPELESS:
                 return Verdict(False, position, f"token {output[position]} lies below the best by more than tolerated")
         return Verdict(True, None, "every token lies within tolerance") if shape.correct else shape
@@ -172,29 +184,35 @@ class LlamaEngine(InProcess):
             return Verdict(True, None, "the choice and its margin lie within tolerance")
         return Verdict(False, *fault)
 
-    def _type(self, prompt: Sequence[TokenId], params: Params) -> Choice | Malformed | None:
+    def _type(self, prompt: Sequence[TokenId], params: Params) -> AnswerType | None:
         """What may answer a prompt; None for any text."""
         limit = output_limit(prompt, self._manifest.context_length, params)
-        found = type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
-        if isinstance(found, Pattern):
-            raise NotServed("no pattern is answered yet")
-        return found
+        return type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
+
+    def _course(self, kind: Pattern | None) -> Course | None:
+        return None if kind is None else self._masks.course(kind)
 
     @property
     def _first_stop(self) -> TokenId:
         return TokenId(self._manifest.stop_tokens[0])
 
-    def shortfalls(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> list[int]:
+    def shortfalls(
+        self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, course: Course | None = None
+    ) -> list[int]:
         """How far each output token lies below the best, 16 fraction bits; HOPELESS beyond the tolerance.
 
-        One pass over prompt and output.
+        One pass over prompt and output. course: before an output that its pattern allows.
         """
         self._begin(prompt, params)
+        params = _greedy(params, course)
         found: list[int] = []
 
         def judge(_: int, row: npt.NDArray[np.float32]) -> None:
+            nonlocal course
             token = output[len(found)]
-            found.append(int(shortfalls(self._fixed(row), params, len(found), self._tolerance)[token]))
+            logits = _masked(self._fixed(row), course)
+            course = None if course is None else course.then(token)
+            found.append(int(shortfalls(logits, params, len(found), self._tolerance)[token]))
             self._on_progress("check", len(found), len(output))
 
         if output:
@@ -210,7 +228,7 @@ class LlamaEngine(InProcess):
     ) -> list[TokenId] | None:
         kind = self._type(prompt, params)
         limit = self._begin(prompt, params)
-        if kind is not None:
+        if isinstance(kind, Choice | Malformed):
             said = tokens_said(kind, self._first_stop, text)
             return said if len(said) == count and tokens_root(said) == root else None
         if not 1 <= count <= limit or len(text) > count * self._longest_piece:
@@ -218,7 +236,8 @@ class LlamaEngine(InProcess):
         for tokens in self._retokenized(text, count):
             if self.detokenize(tokens) == text and tokens_root(tokens) == root:
                 return tokens
-        return self._search(prompt, _Wanted(text, count, root, params, limit))
+        course = self._course(kind)
+        return self._search(prompt, _Wanted(text, count, root, _greedy(params, course), limit, course))
 
     def _begin(self, prompt: Sequence[TokenId], params: Params) -> int:
         """Empties the sequence; returns the most tokens an output may hold."""
@@ -268,7 +287,8 @@ class LlamaEngine(InProcess):
         """The tokens within tolerance that may follow `found`, the likeliest first."""
         stops, rest = self._manifest.stop_tokens, wanted.text[len(self.detokenize(found)) :]
         left = wanted.count - len(found) - 1
-        short = shortfalls(logits, wanted.params, len(found), self._tolerance)
+        course = None if wanted.course is None else reduce(Course.then, found, wanted.course)
+        short = shortfalls(_masked(logits, course), wanted.params, len(found), self._tolerance)
         able = []
         for token in np.flatnonzero(short != HOPELESS):
             piece = b"" if token in stops else self._model.pieces[token]
@@ -292,6 +312,15 @@ class LlamaEngine(InProcess):
 
     def _on_hash(self, done: int, total: int) -> None:
         self._on_progress("hash", done, total)
+
+
+def _greedy(params: Params, course: Course | None) -> Params:
+    """How tokens are chosen: where a pattern answers, by the largest logit."""
+    return params if course is None else replace(params, temperature=0, cutoff=0)
+
+
+def _masked(logits: Logits, course: Course | None) -> Logits:
+    return logits if course is None else course.masked(logits)
 
 
 def _contest(step: int, allowed: Sequence[int], logits: Logits) -> Contest:
