@@ -91,6 +91,12 @@ def typed(seed: int) -> str:
     return f"{TYPED} random prompts with a type each on two models, no answer outside its type"
 
 
+def patterns(seed: int) -> str:
+    """Patterns that the exact engine is asked for."""
+    whole("tests/exact/test_patterns.py", seed, "DIDYMA_TYPED", TYPED)
+    return f"{TYPED} random prompts with a pattern each on two models, no answer outside its type"
+
+
 def besieged(seed: int, force: Force) -> str:
     """A node's process under attack."""
     told = []
@@ -173,6 +179,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "answers": answers,
     "batches": batches,
     "typed": typed,
+    "patterns": patterns,
 }
 
 

@@ -57,8 +57,8 @@ class Table:
         heads = np.frombuffer(table, np.uint8, _STATE * pattern.states, _HEAD).reshape(-1, _STATE)
         self._states, shapes = pattern.states, table[2]
         self.needs = heads[:, 1].astype(np.uint16) * np.uint16(256) + heads[:, 2]
-        self._shapes = np.minimum(heads[:, 0], shapes)  # the last row leads nowhere
-        self._targets = np.full((shapes + 1, 256), NOWHERE, np.int32)
+        self._shapes = np.minimum(heads[:, 0], shapes).astype(np.int32) << 8  # the last row leads nowhere
+        targets = np.full((shapes + 1, 256), NOWHERE, np.int32)
         for shape in range(shapes):
             at = _HEAD + _STATE * self._states + _OFFSET * shape
             row = int.from_bytes(table[at : at + _OFFSET], "big")
@@ -67,12 +67,14 @@ class Table:
                 continue
             for place in reversed(range(row + 1, row + 1 + _RANGE * count, _RANGE)):  # the first one decides
                 low, high = table[place], table[place + 1]
-                self._targets[shape, low : high + 1] = int.from_bytes(table[place + 2 : place + _RANGE], "big")
+                targets[shape, low : high + 1] = int.from_bytes(table[place + 2 : place + _RANGE], "big")
+        self._targets, self._is_relative = targets.ravel(), bool((targets >= _RELATIVE).any())
 
     def after(self, states: States, read: npt.NDArray[np.uint8]) -> States:
         """Where bytes lead from states, one each; NOWHERE if nowhere."""
-        found: States = self._targets[self._shapes[states], read]
-        found += np.where(found >= _RELATIVE, states - _RELATIVE, 0)
+        found: States = self._targets.take(self._shapes.take(states) + read)
+        if self._is_relative:
+            found += (found >= _RELATIVE) * (states - _RELATIVE)
         found[found >= self._states] = NOWHERE
         return found
 
@@ -113,12 +115,12 @@ class Spellings:
         tokens, needs = [np.zeros(0, np.int32)], [np.zeros(0, np.uint16)]
         while nodes.size:
             nodes, of = _spread(self._children, nodes)
-            states = table.after(states[of], self._bytes[nodes])
-            lives = states >= 0
-            nodes, states = nodes[lives], states[lives]
+            states = table.after(states.take(of), self._bytes.take(nodes))
+            lives = np.flatnonzero(states >= 0)
+            nodes, states = nodes.take(lives), states.take(lives)
             at, of = _spread(self._ends, nodes)
-            tokens.append(self._tokens[at])
-            needs.append(table.needs[states[of]])
+            tokens.append(self._tokens.take(at))
+            needs.append(table.needs.take(states.take(of)))
         found, hungry = np.concatenate(tokens), np.concatenate(needs)
         order = np.argsort(found)
         longest = int(self.lengths[found].max(initial=0))
@@ -127,9 +129,10 @@ class Spellings:
 
 def _spread(starts: Ids, at: Ids) -> tuple[Ids, Ids]:
     """All places from `starts[k]` up to `starts[k + 1]` for each k of `at`, and of which each is."""
-    counts = starts[at + 1] - starts[at]
+    first = starts.take(at)
+    counts = starts.take(at + 1) - first
     of = np.repeat(np.arange(len(at), dtype=np.int32), counts)
-    places = np.arange(len(of), dtype=np.int32) + (starts[at] - (np.cumsum(counts, dtype=np.int32) - counts))[of]
+    places = np.arange(len(of), dtype=np.int32) + (first - (np.cumsum(counts, dtype=np.int32) - counts)).take(of)
     return places, of
 
 
@@ -242,7 +245,13 @@ class Course:
         return self.pattern.allows(self.state, self.length, self.step, token, self._masks.pieces[token])
 
     def pick(self, row: npt.NDArray[Any]) -> int:
-        """The allowed token of the largest logit, the lowest on a tie. row: (vocabulary,)"""
+        """The allowed token of the largest logit, the lowest on a tie. row: (vocabulary,)
+
+        The largest of all often is allowed; then nobody asks what else is.
+        """
+        first = int(row.argmax())
+        if self.allows(first):
+            return first
         stop, tokens = self.pattern.stop, self.tokens
         if not tokens.size:
             return stop

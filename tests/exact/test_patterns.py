@@ -38,7 +38,7 @@ from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
 from oracle.node.workshop import _answer
 
-PROMPTS = int(os.environ.get("DIDYMA_TYPED", "120"))
+PROMPTS = int(os.environ.get("DIDYMA_TYPED", "300"))
 SEED = int(os.environ.get("DIDYMA_SEED", "0"))
 STOPS = (END, TURN_END)
 GREEDY = Params(max_tokens=24)
