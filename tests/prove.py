@@ -93,7 +93,7 @@ def typed(seed: int) -> str:
 
 def patterns(seed: int) -> str:
     """Patterns that the exact engine is asked for."""
-    whole("tests/exact/test_patterns.py", seed, "DIDYMA_TYPED", TYPED)
+    whole("tests/exact/test_typed_patterns.py", seed, "DIDYMA_TYPED", TYPED)
     return f"{TYPED} random prompts with a pattern each on two models, no answer outside its type"
 
 

@@ -236,6 +236,11 @@ def is_typed(prompt: bytes) -> bool:
     return prompt[:1] == bytes([TYPED])
 
 
+def asks_for_choice(prompt: bytes) -> bool:
+    """Whether a prompt, or its heading, names a choice, however malformed."""
+    return is_typed(prompt) and prompt[1 + ROOT_BYTES : HEADER_BYTES - LENGTH_BYTES] == bytes([Form.CHOICE])
+
+
 def heading(prompt: bytes) -> bytes:
     """What a typed prompt says of its type: all before the prompt proper. Empty if it is not typed."""
     return prompt[: _type_ends(prompt)] if is_typed(prompt) else b""

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from oracle.engines.answer_types import MOST_RANGES, MOST_TEXT, Pattern
 
 BUDGET = 64 << 20  # bytes of what is kept of states
-TABLES = 16  # that are kept; one is at most 0.5 MB
+TABLES = 8  # that are kept; one has at most some 5 MB
 NOWHERE = -1
 LOWEST = -(1 << 62)
 """In place of the logit of a token that is not allowed: below any logit by more than any tolerance."""
@@ -50,10 +50,11 @@ class Reach:
 
 
 class Table:
-    """A pattern's table, ready for many states and bytes at a time."""
+    """A pattern's table, ready for many states and bytes at a time, and for one after the other."""
 
-    def __init__(self, pattern: Pattern) -> None:
-        table = pattern.table
+    def __init__(self, pattern: Pattern, digest: bytes) -> None:
+        """digest: that tells it from other tables."""
+        table, self.digest = pattern.table, digest
         heads = np.frombuffer(table, np.uint8, _STATE * pattern.states, _HEAD).reshape(-1, _STATE)
         self._states, shapes = pattern.states, table[2]
         self.needs = heads[:, 1].astype(np.uint16) * np.uint16(256) + heads[:, 2]
@@ -69,6 +70,8 @@ class Table:
                 low, high = table[place], table[place + 1]
                 targets[shape, low : high + 1] = int.from_bytes(table[place + 2 : place + _RANGE], "big")
         self._targets, self._is_relative = targets.ravel(), bool((targets >= _RELATIVE).any())
+        self._one_by_one: tuple[list[int], list[int], list[int]]
+        self._one_by_one = self._shapes.tolist(), self._targets.tolist(), self.needs.tolist()
 
     def after(self, states: States, read: npt.NDArray[np.uint8]) -> States:
         """Where bytes lead from states, one each; NOWHERE if nowhere."""
@@ -77,6 +80,21 @@ class Table:
             found += (found >= _RELATIVE) * (states - _RELATIVE)
         found[found >= self._states] = NOWHERE
         return found
+
+    def walk(self, text: bytes, state: int) -> int:
+        """Where bytes lead from a state, one after the other; NOWHERE if nowhere."""
+        shapes, targets, _ = self._one_by_one
+        for byte in text:
+            target = targets[shapes[state] + byte]
+            if target >= _RELATIVE:
+                target += state - _RELATIVE
+            if not 0 <= target < self._states:
+                return NOWHERE
+            state = target
+        return state
+
+    def need(self, state: int) -> int:
+        return self._one_by_one[2][state]
 
 
 class Spellings:
@@ -158,27 +176,24 @@ class Masks:
 
     def course(self, pattern: Pattern) -> "Course":
         """Of an output that has no token yet."""
-        return Course(self, pattern, blake2b(pattern.table, digest_size=16).digest())
+        digest = blake2b(pattern.table, digest_size=16).digest()
+        with self._lock:
+            table = self._tables.get(digest)
+            if table is None:
+                table = self._tables[digest] = Table(pattern, digest)
+            self._tables.move_to_end(digest)
+            if len(self._tables) > TABLES:
+                self._tables.popitem(last=False)
+        return Course(self, pattern, table)
 
-    def reach(self, pattern: Pattern, digest: bytes, state: int) -> Reach:
-        """digest: of the pattern's table."""
-        key = (digest, state)
+    def reach(self, table: Table, state: int) -> Reach:
+        key = (table.digest, state)
         with self._lock:
             known = self._states.get(key)
             if known is not None:
                 self._states.move_to_end(key)
                 return self._found[known][0]
-            reach = self.spellings.reach(self._table(pattern, digest), state)
-            return self._keep(key, reach)
-
-    def _table(self, pattern: Pattern, digest: bytes) -> Table:
-        table = self._tables.get(digest)
-        if table is None:
-            table = self._tables[digest] = Table(pattern)
-            if len(self._tables) > TABLES:
-                self._tables.popitem(last=False)
-        self._tables.move_to_end(digest)
-        return table
+            return self._keep(key, self.spellings.reach(table, state))
 
     def _keep(self, key: tuple[bytes, int], reach: Reach) -> Reach:
         same = blake2b(reach.tokens.tobytes() + reach.needs.tobytes(), digest_size=16).digest()
@@ -203,7 +218,7 @@ class Course:
 
     _masks: Masks
     pattern: Pattern
-    _digest: bytes
+    _table: Table
     state: int = 0
     length: int = 0
     """Bytes so far."""
@@ -216,16 +231,16 @@ class Course:
         if token == self.pattern.stop:
             return replace(self, step=self.step + 1, ended=True)
         spelled = self._masks.pieces[token]
-        state = self.pattern.walk(spelled, self.state)
-        assert state is not None, "a token that is not allowed"
-        return replace(self, state=state, length=self.length + len(spelled), step=self.step + 1)
+        state = self._table.walk(spelled, self.state)
+        assert state >= 0, "a token that is not allowed"
+        return Course(self._masks, self.pattern, self._table, state, self.length + len(spelled), self.step + 1)
 
     @cached_property
     def tokens(self) -> Ids:
         """(n,) rising: what is allowed, but for the stop token."""
         if self.ended:
             return np.zeros(0, np.int32)
-        reach = self._masks.reach(self.pattern, self._digest, self.state)
+        reach = self._masks.reach(self._table, self.state)
         left, room = self.pattern.limit - self.step - 1, MOST_TEXT - self.length
         if reach.most_need < left and reach.longest <= room:
             return reach.tokens
@@ -234,15 +249,18 @@ class Course:
 
     @property
     def may_stop(self) -> bool:
-        return not self.ended and (self.pattern.need(self.state) == 0 or not self.tokens.size)
+        return not self.ended and (self._table.need(self.state) == 0 or not self.tokens.size)
 
     def allows(self, token: int) -> bool:
         """Of any number."""
         if token == self.pattern.stop:
             return self.may_stop
-        if self.ended or not 0 <= token < len(self._masks.pieces):
+        if self.ended or token in self.pattern.stops or not 0 <= token < len(self._masks.pieces):
             return False
-        return self.pattern.allows(self.state, self.length, self.step, token, self._masks.pieces[token])
+        spelled = self._masks.pieces[token]
+        after = self._table.walk(spelled, self.state) if spelled else NOWHERE
+        fits = after >= 0 and self.length + len(spelled) <= MOST_TEXT
+        return fits and self._table.need(after) < self.pattern.limit - self.step - 1
 
     def pick(self, row: npt.NDArray[Any]) -> int:
         """The allowed token of the largest logit, the lowest on a tie. row: (vocabulary,)

@@ -14,6 +14,7 @@ from eth_hash.auto import keccak
 
 from oracle.chain.contracts import Contracts
 from oracle.client.choices import Choices, Reader
+from oracle.engines.answer_types import asks_for_choice
 from oracle.engines.base import Completion, Engine, Params, TokenId
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.errors import NotServed
@@ -107,7 +108,7 @@ class Guests:
         Raises NotServed, EngineCrashed.
         """
         service, stops = offer.service.id, offer.manifest.stop_tokens
-        if params.answer_type:  # it is short, and no part of it is a text
+        if asks_for_choice(params.answer_type):  # its answer is short, and no part of it is a text
             whole = await self._workshop.beside(service, lambda engine: engine.generate(prompt, params))
             yield Answer(whole.tokens, whole.text, whole.root, len(prompt), ended=True)
             return
@@ -116,7 +117,9 @@ class Guests:
         lengths: list[int] = []
         text = b""
         while True:
-            asked = replace(params, max_tokens=min(PIECE, room - len(tokens)), said=len(tokens))
+            left = room - len(tokens)
+            piece = min(PIECE, left)
+            asked = replace(params, max_tokens=piece, said=len(tokens), later=left - piece)
             work = partial(_piece, prompt=[*prompt, *tokens], params=asked)
             made, spelled = await self._workshop.beside(service, work)
             tokens += made.tokens

@@ -23,7 +23,7 @@ from oracle.engines.answer_types import (
 from oracle.engines.exact.tokenizer import token_pieces
 from oracle.engines.exact.vocabulary import entries_of
 from oracle.engines.llama_native import NativeModel
-from oracle.engines.masks import LOWEST, Masks
+from oracle.engines.masks import LOWEST, TABLES, Masks
 from oracle.models.gguf import read
 from oracle.models.shipped import SHIPPED_MODEL
 
@@ -193,7 +193,7 @@ def test_masks__any_number_of_states__keep_no_more_than_the_budget():
     assert first.tokens.tolist() == [1, 2, 3, 4, 5, 6, 10]
     for number in range(50):
         assert masks.course(pattern_of(digits_table(number + 1))).tokens.tolist() == [1, 2, 3, 4][: 4 if number else 2]
-    assert len(masks._tables) <= 16
+    assert len(masks._tables) <= TABLES
 
 
 def test_masks__states_that_allow_the_same__are_kept_once():

@@ -36,6 +36,7 @@ from oracle.merkle.tokens import Tokens, prompt_bytes, unmarked
 from oracle.models.download import file_sha256
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
+from oracle.node.guests import PIECE, Guests, Offer
 from oracle.node.workshop import _answer
 
 PROMPTS = int(os.environ.get("DIDYMA_TYPED", "300"))
@@ -249,6 +250,23 @@ def test_engine__in_pieces_as_for_guests__the_same_tokens(engine):
             assert 0 < len(made.tokens) <= piece
             tokens += made.tokens
         assert tuple(tokens) == whole.tokens
+
+
+async def test_guests__pattern__comes_in_pieces_and_is_the_whole_answer(engine, models):
+    class Workshop:
+        async def beside(self, service, work):
+            with as_job(Job(GUEST)):
+                return work(engine)
+
+    offer = Offer(SimpleNamespace(id=b"service"), models[0][1], for_game=True)
+    for table in (LETTERS, DIGITS, table_of([(0, 9)], [[]])):
+        _, ids, params = asked(engine, table)
+        whole = engine.generate(ids, params)
+        found = [each async for each in Guests(Workshop(), None, None).answer(offer, ids, params)]
+        answer, pieces = found.pop(), found
+        assert len(pieces) == -(-len(whole.tokens) // PIECE)
+        assert b"".join(piece.text for piece in pieces) == answer.text == whole.text
+        assert (answer.tokens, answer.root, answer.ended) == (whole.tokens, whole.root, True)
 
 
 def test_engine__context_is_shorter_than_was_asked_for__answer_ends_within_it(engine):
