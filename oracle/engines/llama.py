@@ -189,6 +189,11 @@ class LlamaEngine(InProcess):
         limit = output_limit(prompt, self._manifest.context_length, params)
         return type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
 
+    def course(self, prompt: Sequence[TokenId], params: Params) -> Course | None:
+        """Before the output, where a pattern answers; None for any other prompt."""
+        kind = self._type(prompt, params)
+        return self._course(kind) if isinstance(kind, Pattern) else None
+
     def _course(self, kind: Pattern | None) -> Course | None:
         return None if kind is None else self._masks.course(kind)
 
