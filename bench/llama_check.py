@@ -112,11 +112,12 @@ class Liar(LlamaEngine):
     def lie(self, case: Case, position: int, choose: Callable[[list[int]], int]) -> list[TokenId]:
         """choose: from the ids ordered by how well they would pass, the best first, to the wrong one."""
         limit = self._begin(case.prompt, case.params)
-        logits = self._after([*case.prompt, *case.tokens[:position]])
+        logits = self._after([*case.prompt, *case.tokens[:position]], lambda row: row.logits)
         order = np.argsort(shortfalls(logits, case.params, position, WIDEST), kind="stable")
         tokens = [*case.tokens[:position], TokenId(choose([int(token) for token in order]))]
         while tokens[-1] not in self._manifest.stop_tokens and len(tokens) < limit:
-            tokens.append(TokenId(pick(self._after(tokens[-1:]), case.params, len(tokens))))
+            logits = self._after(tokens[-1:], lambda row: row.logits)
+            tokens.append(TokenId(pick(logits, case.params, len(tokens))))
         return tokens
 
 

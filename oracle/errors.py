@@ -49,6 +49,10 @@ class EngineCrashed(Transient):
     """The engine's worker process died or exceeded its time."""
 
 
+class EngineServerFailed(EngineCrashed):
+    """The server that an engine asks does not answer, or not with what was asked."""
+
+
 class JobCancelled(Transient):
     """Nobody wants this job's result any more, or it took longer than it may."""
 
@@ -228,6 +232,10 @@ class WrongChain(Fatal):
 
 class BadSettings(Fatal):
     """A setting is unknown, missing or makes no sense."""
+
+
+class UnmeasuredServer(Fatal):
+    """An engine behind a server, in a TEE: the measurement would say nothing of what computes."""
 
 
 class BadDeployment(Fatal):

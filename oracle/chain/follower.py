@@ -109,6 +109,10 @@ class Follower:
                 return replace(part, applied=applied, reorg_depth=depth)
             before = None if part.reorg_depth else read
 
+    async def late(self, head: Block) -> int | None:
+        """See `Reader.late`."""
+        return await self._reader.late(head)
+
     async def _towards(self, head: Block, cursor: BlockRef) -> Progress:
         """One pass, to the confirmation depth of `head`."""
         target, final = head.number - self._confirmations, head.number - self._finality

@@ -8,7 +8,7 @@ has no logs: then all endpoints are asked, and the block's receipts, which are a
 endpoint that does not show it, may contradict a log: then the log is believed if two endpoints show it, in logs or
 receipts. What nobody settles is a doubt: the reader reports it, and asks for the block again at later heads. After some
 blocks it gives the doubt up: it takes the bloom filter for wrong, and believes a log that only one endpoint shows,
-unless two others have the block and do not show it.
+unless two others have the block and do not show it. Where nobody had the receipts either, it goes on asking (`late`).
 """
 
 import asyncio
@@ -21,6 +21,7 @@ import structlog
 from oracle.chain.rpc import Rpc
 from oracle.chain.spans import Width, in_spans
 from oracle.chain.types import Block, Log
+from oracle.chain.unseen import Unseen
 from oracle.errors import Doubtful, ReorgedAway, RpcUnavailable
 
 log = structlog.get_logger()
@@ -62,6 +63,7 @@ class Reader:
         endpoint's."""
         self._fills_blooms: bool | None = None
         """Whether blocks of this chain say in their bloom filters who logged; None before anything says so."""
+        self._unseen = Unseen()
         self.doubt = ""
         """What could not be settled at the last reading; empty if nothing."""
 
@@ -97,6 +99,27 @@ class Reader:
                     return found
                 found.append((block, own))
         return found
+
+    async def late(self, head: Block) -> int | None:
+        """The number of a block that was read as empty and of which somebody shows logs of ours by now.
+
+        Raises RpcUnavailable.
+        """
+        for block in self._unseen.due(head.number):
+            try:
+                shown = await self._rpc.logs(block, self._addresses, everywhere=True)
+            except ReorgedAway:
+                self._unseen.forget(block)
+                continue
+            receipts = await self._rpc.logs_by_receipts(block)
+            is_late = any(map(self.wanted, (*shown.values(), *receipts.values())))
+            if is_late or receipts:
+                self._unseen.forget(block)
+            else:
+                self._unseen.still(block, head.number)
+            if is_late:
+                return block.number
+        return None
 
     async def _ancestors(self, first: int, head: Block) -> list[Block]:
         """Blocks `first` to `head`, each the child of the one before. They are kept: heads become ancestors.
@@ -204,6 +227,8 @@ class Reader:
         if self._is_doubted(block, head, why):
             return None
         log.warning("bloom filter not borne out", block=block.number)
+        if not by_receipts:
+            self._unseen.add(block, head.number)
         return []
 
     async def _settled(self, block: Block, shown: dict[int, list[Log]], head: Block | None) -> list[Log] | None:

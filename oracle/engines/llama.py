@@ -10,8 +10,8 @@ everywhere passes, even if it is not the honest one.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
-from typing import Any
+from functools import partial, reduce
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, 
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
-from oracle.engines.llama_native import NativeModel
+from oracle.engines.llama_native import NativeModel, NativeSequence
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, choice_fault, fixed_point, pick, shortfalls
 from oracle.engines.masks import Course, Masks
@@ -37,8 +37,55 @@ from oracle.models.shipped import known_answer
 SEARCH_STEPS_PER_TOKEN = 8
 SEARCH_STEPS = 256
 
+T = TypeVar("T")
 OnProgress = Callable[[str, int, int], None]
 """(hash, load, prove, generate or check; units done; units in all)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """The logits of one place, as far as they are known."""
+
+    logits: Logits
+    rivals: Logits
+    """What each token is measured against. The same, unless only a part is known: then readings are made of a row where
+    tokens are as likely as they can be and their rivals as little, and of one the other way round."""
+
+
+Reading = Callable[[int, Row], T]
+
+
+class Rows(Protocol):
+    """A sequence of tokens, and the logits of what comes after each."""
+
+    def truncate(self, length: int) -> None:
+        """Forgets all but the first `length` tokens."""
+
+    def read(self, tokens: Sequence[TokenId], rows_from: int, reading: Reading[T]) -> list[T]:
+        """Goes on with `tokens`; what `reading(i, row)` says for each index i >= rows_from of them.
+
+        What a reading says must depend on nothing else, and compare by value. It may be asked more than once.
+        """
+
+
+class NativeRows:
+    """Those that llama.cpp computes in this process."""
+
+    def __init__(self, sequence: NativeSequence) -> None:
+        self._sequence = sequence
+
+    def truncate(self, length: int) -> None:
+        self._sequence.truncate(length)
+
+    def read(self, tokens: Sequence[TokenId], rows_from: int, reading: Reading[T]) -> list[T]:
+        found: list[T] = []
+
+        def read_one(at: int, row: npt.NDArray[np.float32]) -> None:
+            logits = fixed(row)
+            found.append(reading(at, Row(logits, logits)))
+
+        self._sequence.extend(tokens, rows_from, read_one)
+        return found
 
 
 @dataclass(frozen=True)
@@ -73,9 +120,7 @@ class LlamaEngine(InProcess):
         self._on_progress = on_progress
         self._slack = 0 if settings.same_in_any_batch else tolerance
         file.verify(self._on_hash)
-        self._model = NativeModel(
-            file.path, settings.gpu_layers, lambda done: on_progress("load", int(done * 1000), 1000)
-        )
+        self._model = self._open(settings)
         check_manifest(manifest, self._model.pieces, self._model.trained_context)
         header = gguf.read(file.path)
         check_vocabulary(header)
@@ -83,8 +128,14 @@ class LlamaEngine(InProcess):
         self._root = vocabulary_tree(entries_of(header)).root
         self._masks = Masks(self._model.pieces, manifest.stop_tokens)
         self._longest_piece = max(1, *map(len, self._model.pieces))
-        self._sequence = self._model.sequence(manifest.context_length, settings.batch, settings.threads)
+        self._rows = self._begun(settings)
         file.verify(self._on_hash)  # not replaced while it was being loaded
+
+    def _open(self, settings: LlamaSettings) -> NativeModel:
+        return NativeModel(self._file.path, settings.gpu_layers, self._on_load)
+
+    def _begun(self, settings: LlamaSettings) -> Rows:
+        return NativeRows(self._model.sequence(self._manifest.context_length, settings.batch, settings.threads))
 
     def prove(self) -> str:
         known, context = known_answer(self._manifest.file_sha256), self._manifest.context_length
@@ -92,12 +143,10 @@ class LlamaEngine(InProcess):
         return f"{shown}, within {self._slack / 65536:g} logits" if self._slack else f"{shown}, the same"
 
     def forget(self) -> None:
-        self._sequence.truncate(0)
+        self._rows.truncate(0)
 
     def read(self, tokens: Sequence[TokenId], rows: int) -> list[Logits]:
-        found: list[Logits] = []
-        self._sequence.extend(tokens, len(tokens) - rows, lambda _, row: found.append(self._fixed(row)))
-        return found
+        return self._rows.read(tokens, len(tokens) - rows, lambda _, row: row.logits)
 
     def tokenize(self, prompt: bytes) -> list[TokenId]:
         read = asked_of_panel(prompt, self._read, self._manifest, self._model.vocabulary)
@@ -117,19 +166,19 @@ class LlamaEngine(InProcess):
         if isinstance(kind, Choice):
             return self._choose(prompt, kind)
         course = self._course(kind)
-        params = _greedy(params, course)
         tokens: list[TokenId] = []
-        logits = self._after(prompt)
+        unread = prompt
         spelled = 0  # bytes
         while True:
-            tokens.append(TokenId(pick(_masked(logits, course), params, len(tokens))))
+            token, _ = self._after(unread, partial(_picked, params, len(tokens), course))
+            tokens.append(TokenId(token))
             course = None if course is None else course.then(tokens[-1])
             spelled += len(self.detokenize(tokens[-1:]))
             self._on_progress("generate", len(tokens), limit)
             ended = tokens[-1] in self._manifest.stop_tokens or spelled >= FULL_OUTPUT_BYTES
             if ended or len(tokens) == limit:
                 return Completion(tuple(tokens), self.detokenize(tokens), tokens_root(tokens))
-            logits = self._after(tokens[-1:])
+            unread = tokens[-1:]
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         kind = self._type(prompt, params)
@@ -154,7 +203,7 @@ class LlamaEngine(InProcess):
         while allowed := choice.allowed(tokens):
             token = allowed[0]
             if len(allowed) > 1:
-                contests.append(_contest(len(tokens), allowed, self._after(unread)))
+                contests.append(self._after(unread, partial(_contest, len(tokens), allowed)))
                 unread, token = [], contests[-1].winner
             tokens.append(TokenId(token))
             unread.append(TokenId(token))
@@ -175,10 +224,13 @@ class LlamaEngine(InProcess):
         allowed = {step: shape.choice.allowed(output[:step]) for step in range(len(output))}
         contested = [step for step, ids in allowed.items() if len(ids) > 1]
         first, last = contested[0], contested[-1]
-        rows: list[Logits] = []
-        fed = [*prompt, *output[:last]]
-        self._sequence.extend(fed, len(prompt) - 1 + first, lambda _, row: rows.append(self._fixed(row)))
-        contests = [_contest(step, allowed[step], rows[step - first]) for step in contested]
+
+        def contest(at: int, row: Row) -> Contest | None:
+            step = at - len(prompt) + 1
+            return _contest(step, allowed[step], row) if step in contested else None
+
+        read = self._rows.read([*prompt, *output[:last]], len(prompt) - 1 + first, contest)
+        contests = [found for found in read if found is not None]
         fault = choice_fault(contests, output, shape.said, self._tolerance)
         if fault is None:
             return Verdict(True, None, "the choice and its margin lie within tolerance")
@@ -209,20 +261,16 @@ class LlamaEngine(InProcess):
         One pass over prompt and output. course: before an output that its pattern allows.
         """
         self._begin(prompt, params)
-        params = _greedy(params, course)
-        found: list[int] = []
 
-        def judge(_: int, row: npt.NDArray[np.float32]) -> None:
+        def short(at: int, row: Row) -> int:
             nonlocal course
-            token = output[len(found)]
-            logits = _masked(self._fixed(row), course)
-            course = None if course is None else course.then(token)
-            found.append(int(shortfalls(logits, params, len(found), self._tolerance)[token]))
-            self._on_progress("check", len(found), len(output))
+            step = at - len(prompt) + 1
+            self._on_progress("check", step + 1, len(output))
+            if course is not None:  # a row may be asked for again, never one before it
+                course = reduce(Course.then, output[course.step : step], course)
+            return int(_short(row, params, step, self._tolerance, course)[output[step]])
 
-        if output:
-            self._sequence.extend([*prompt, *output[:-1]], len(prompt) - 1, judge)
-        return found
+        return self._rows.read([*prompt, *output[:-1]], len(prompt) - 1, short) if output else []
 
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         pieces, stops = self._model.pieces, self._manifest.stop_tokens
@@ -242,7 +290,7 @@ class LlamaEngine(InProcess):
             if self.detokenize(tokens) == text and tokens_root(tokens) == root:
                 return tokens
         course = self._course(kind)
-        return self._search(prompt, _Wanted(text, count, root, _greedy(params, course), limit, course))
+        return self._search(prompt, _Wanted(text, count, root, params, limit, course))
 
     def _begin(self, prompt: Sequence[TokenId], params: Params) -> int:
         """Empties the sequence; returns the most tokens an output may hold."""
@@ -268,7 +316,7 @@ class LlamaEngine(InProcess):
         """
         steps = SEARCH_STEPS_PER_TOKEN * wanted.count + SEARCH_STEPS
         found: list[TokenId] = []
-        untried = [self._spelling(wanted, found, self._after(prompt))]
+        untried = [self._after(prompt, partial(self._spelling, wanted, found))]
         while untried:
             if not untried[-1]:
                 untried.pop()
@@ -284,16 +332,16 @@ class LlamaEngine(InProcess):
             if steps == 0:
                 return None
             steps -= 1
-            self._sequence.truncate(len(prompt) + len(found) - 1)
-            untried.append(self._spelling(wanted, found, self._after(found[-1:])))
+            self._rows.truncate(len(prompt) + len(found) - 1)
+            untried.append(self._after(found[-1:], partial(self._spelling, wanted, found)))
         return None
 
-    def _spelling(self, wanted: _Wanted, found: Sequence[TokenId], logits: Logits) -> list[TokenId]:
+    def _spelling(self, wanted: _Wanted, found: Sequence[TokenId], row: Row) -> list[TokenId]:
         """The tokens within tolerance that may follow `found`, the likeliest first."""
         stops, rest = self._manifest.stop_tokens, wanted.text[len(self.detokenize(found)) :]
         left = wanted.count - len(found) - 1
         course = None if wanted.course is None else reduce(Course.then, found, wanted.course)
-        short = shortfalls(_masked(logits, course), wanted.params, len(found), self._tolerance)
+        short = _short(row, wanted.params, len(found), self._tolerance, course)
         able = []
         for token in np.flatnonzero(short != HOPELESS):
             piece = b"" if token in stops else self._model.pieces[token]
@@ -305,31 +353,42 @@ class LlamaEngine(InProcess):
             able.append(TokenId(int(token)))
         return sorted(able, key=lambda token: int(short[token]))
 
-    def _after(self, tokens: Sequence[TokenId]) -> Logits:
-        """Extends the sequence; returns the logits of what comes next."""
-        return self.read(tokens, 1)[0]
+    def _after(self, tokens: Sequence[TokenId], reading: Callable[[Row], T]) -> T:
+        """Extends the sequence; what `reading` says of what comes next."""
+        return self._rows.read(tokens, len(tokens) - 1, lambda _, row: reading(row))[0]
 
-    @staticmethod
-    def _fixed(row: npt.NDArray[np.float32]) -> Logits:
-        if np.isnan(row).any():
-            raise BadModelFile("the model computes values that are not numbers")
-        return fixed_point(row)
+    def _on_load(self, done: float) -> None:
+        self._on_progress("load", int(done * 1000), 1000)
 
     def _on_hash(self, done: int, total: int) -> None:
         self._on_progress("hash", done, total)
 
 
-def _greedy(params: Params, course: Course | None) -> Params:
-    """How tokens are chosen: where a pattern answers, by the largest logit."""
-    return params if course is None else replace(params, temperature=0, cutoff=0)
+def fixed(row: npt.NDArray[np.float32]) -> Logits:
+    """Raises BadModelFile."""
+    if np.isnan(row).any():
+        raise BadModelFile("the model computes values that are not numbers")
+    return fixed_point(row)
 
 
-def _masked(logits: Logits, course: Course | None) -> Logits:
-    return logits if course is None else course.masked(logits)
+def _picked(params: Params, position: int, course: Course | None, row: Row) -> tuple[int, int]:
+    """A token; where a pattern answers its logit too, which is unknown if no token that is allowed was told of."""
+    if course is None:
+        return pick(row.logits, params, position), 0
+    token = course.pick(row.logits)
+    return token, int(row.logits[token])
 
 
-def _contest(step: int, allowed: Sequence[int], logits: Logits) -> Contest:
-    return Contest(step, {token: int(logits[token]) for token in allowed})
+def _short(row: Row, params: Params, position: int, tolerance: int, course: Course | None) -> Logits:
+    """As `shortfalls`; where a pattern answers, among what it allows, and without temperature and cutoff."""
+    if course is None:
+        return shortfalls(row.logits, params, position, tolerance, row.rivals)
+    greedy = replace(params, temperature=0, cutoff=0)
+    return shortfalls(course.masked(row.logits), greedy, position, tolerance, course.masked(row.rivals))
+
+
+def _contest(step: int, allowed: Sequence[int], row: Row) -> Contest:
+    return Contest(step, {token: int(row.logits[token]) for token in allowed})
 
 
 def load(arguments: dict[str, Any], on_progress: OnProgress) -> LlamaEngine:

@@ -156,6 +156,10 @@ class NativeModel:
     def sequence(self, context: int, batch: int, threads: int) -> "NativeSequence":
         return NativeSequence(self._model, self.vocabulary, context, batch, threads)
 
+    def close(self) -> None:
+        """Gives the memory back. Nothing of this model or its sequences may be used any more."""
+        api.llama_model_free(self._model)
+
     def _piece(self, token: int) -> bytes:
         room = 64
         while True:
@@ -185,6 +189,11 @@ class NativeSequence:
         self._batch_size = int(params.n_batch)
         self._batch = api.llama_batch_init(self._batch_size, 0, 1)
         self.length = 0
+
+    def close(self) -> None:
+        """Gives the memory back; before the model does."""
+        api.llama_batch_free(self._batch)
+        api.llama_free(self._context)
 
     def truncate(self, length: int) -> None:
         """Forgets all but the first `length` tokens."""

@@ -4,9 +4,10 @@ Apart from `llama.py`, so that the daemon can describe a worker without loading 
 """
 
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from oracle.engines.servers import EngineServer
 from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
 
@@ -53,6 +54,17 @@ def llama_setup(
     }
     file = path if model_fd is None else None
     return WorkerSetup("oracle.engines.llama:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
+
+
+def remote_setup(
+    manifest: Manifest, path: Path, tolerance: int, settings: LlamaSettings, server: EngineServer
+) -> WorkerSetup:
+    """A worker that serves `manifest` with what `server` computes; `path` is the manifest's file all the same.
+
+    settings: of the comparison of both, at the start.
+    """
+    setup = llama_setup(manifest, path, tolerance, settings)
+    return replace(setup, factory="oracle.engines.remote:load", relay=server)
 
 
 def vocabulary_setup(path: Path) -> WorkerSetup:

@@ -46,25 +46,32 @@ def pick(logits: Logits, params: Params, position: int) -> int:
     return int(tokens[np.argmax(_scores(distance, tokens, params, position))])
 
 
-def shortfalls(logits: Logits, params: Params, position: int, tolerance: int) -> Logits:
+def shortfalls(
+    logits: Logits, params: Params, position: int, tolerance: int, rivals_logits: Logits | None = None
+) -> Logits:
     """(V,) non-negative, 16 fraction bits; HOPELESS where certainly not eligible or more than `tolerance`.
 
+    rivals_logits: of the tokens that each is measured against, with the same largest one unless the temperature is 0;
+    `logits` if it is None.
     A token at the edge of the cutoff is eligible on one machine and not on another: within `tolerance` of the edge it
     may be the answer, but no other token is measured against it. With a cutoff below the tolerance that is all of them.
     """
-    distance = logits.max() - logits
-    result: Logits = np.full_like(distance, HOPELESS)
+    result: Logits = np.full_like(logits, HOPELESS)
     if params.temperature == 0:
+        best_logit = logits.max() if rivals_logits is None else rivals_logits.max()
+        distance = np.maximum(best_logit - logits, 0)
         tokens = np.flatnonzero(distance <= tolerance)
         result[tokens] = distance[tokens]
         return result
+    distance = logits.max() - logits
     inverse = inverse_temperature(params.temperature)
-    rivals = np.flatnonzero(distance <= _contenders(params, -tolerance))
+    rival_distance = distance if rivals_logits is None else rivals_logits.max() - rivals_logits
+    rivals = np.flatnonzero(rival_distance <= _contenders(params, -tolerance))
     tokens = np.flatnonzero(distance <= _reach(params, tolerance))
     if not rivals.size:
         result[tokens] = 0
         return result
-    best = int(_scores(distance, rivals, params, position).max())
+    best = int(_scores(rival_distance, rivals, params, position).max())
     raised = noise(params.seed, position, tokens) << 8
     short = np.maximum(distance[tokens] + (best - raised) // inverse, 0)
     within = short <= tolerance

@@ -141,6 +141,7 @@ class WorkerEngine:
         self._failure: Trouble | None = Trouble("unproven", "the engine is being loaded")
         self._shown = ""
         self._saturated = 0  # in workers that are gone
+        self._is_closed = False
 
     def start(self) -> None:
         """Loads the model now rather than with the first job. Raises what the engine refused with, or EngineCrashed."""
@@ -167,7 +168,8 @@ class WorkerEngine:
         return None
 
     def close(self) -> None:
-        """Ends the worker, after the jobs that are running; a later call starts it again."""
+        """Ends the worker, after the jobs that are running. Whoever calls later, or waits, gets EngineCrashed."""
+        self._is_closed = True
         with self._room.entered(alone=True), self._lock:
             if self._process is not None:
                 self._process.kill()
@@ -261,12 +263,17 @@ class WorkerEngine:
             except (Died, BadMessage) as death:
                 with self._lock:
                     raise self._lost(process, digest, str(death)) from None
+            except errors.EngineServerFailed as failure:  # no fault of the job; the next worker proves it is back
+                with self._lock:
+                    raise self._lost(process, None, str(failure)) from None
             self._losses_in_a_row = 0
             self.quarantine.forget(digest)
             return parsed
 
     def _ready(self) -> WorkerProcess:
         """A process that has loaded the model and proven it."""
+        if self._is_closed:
+            raise errors.EngineCrashed("the engine is closed")
         if self._process is not None and self._process.alive():
             return self._process
         if self._process is not None:
@@ -284,7 +291,7 @@ class WorkerEngine:
         try:
             process.load()
             self._shown = process.prove() if self.setup.proves else ""
-        except (Died, BadMessage) as death:
+        except (Died, BadMessage, errors.EngineServerFailed) as death:
             raise self._lost(process, None, str(death)) from None
         except errors.Refused as error:
             process.kill()

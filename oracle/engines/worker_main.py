@@ -134,12 +134,26 @@ class Jobs:
             self._cancelled.pop(message["job"], None)
 
 
+def ask(channel: Channel, question: Message) -> Message:
+    """What the parent's relay says. The parent sends nothing else before this job is done.
+
+    Raises EngineServerFailed.
+    """
+    channel.send({"event": "ask", **question})
+    reply = channel.receive()
+    if "failed" in reply:
+        raise errors.EngineServerFailed(str(reply["failed"]))
+    return reply
+
+
 def serve(channel: Channel, load: Message) -> None:
     """Raises ChannelClosed when the parent is gone."""
     module, _, function = load["factory"].partition(":")
 
     def open_engine() -> Engine:
-        engine: Engine = getattr(importlib.import_module(module), function)(load["arguments"], Throttle(channel))
+        asks = [partial(ask, channel)] if load["asks"] else []
+        factory = getattr(importlib.import_module(module), function)
+        engine: Engine = factory(load["arguments"], Throttle(channel), *asks)
         return engine
 
     engine = attempt(channel, load["job"], open_engine, lambda _: None)

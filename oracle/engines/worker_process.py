@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from oracle import errors
 from oracle.engines import worker_sandbox
@@ -39,6 +39,7 @@ REFUSALS = {
     for cls in (
         errors.BadManifest,
         errors.BadModelFile,
+        errors.EngineServerFailed,
         errors.JobCancelled,
         errors.ProofFailed,
         errors.PromptTooLong,
@@ -53,6 +54,16 @@ OnProgress = Callable[[str, int, int], None]
 
 def ignore_progress(what: str, done: int, total: int) -> None:
     pass
+
+
+class Relay(Protocol):
+    """Whom a worker may ask, which has no network of its own: the worker's parent asks for it."""
+
+    def answer(self, question: Message) -> Message:
+        """Called in a thread of its own. The question is as little to be trusted as the worker.
+
+        Raises BadMessage, EngineServerFailed.
+        """
 
 
 @dataclass(frozen=True)
@@ -78,6 +89,9 @@ class WorkerSetup:
     """Whether it must answer its known question before any job; False for what computes nothing."""
     together: int = 1
     """Jobs that its engine takes at a time; more than one, and it must bear calls from as many threads."""
+    relay: Relay | None = None
+    """What its engine asks while it works; the factory then gets a third argument, to ask by. Only with one job at a
+    time."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +117,7 @@ class WorkerProcess:
         self._limits = limits
         self._on_progress = on_progress
         self._together = setup.together
+        self._relay = setup.relay
         self.is_buried = False
         self.saturated = 0
         bwrap = worker_sandbox.bubblewrap()
@@ -126,6 +141,7 @@ class WorkerProcess:
             "arguments": setup.arguments,
             "confinement": {"unshare_network": bwrap is None, "memory_bytes": setup.memory_bytes},
             "together": setup.together,
+            "asks": setup.relay is not None,
         }
         self._numbers = itertools.count()
         self._changed = threading.Condition()
@@ -195,6 +211,8 @@ class WorkerProcess:
                 reply = self._channel.receive(self._limits.heartbeat)
                 if reply.get("event") == "progress":
                     self._report(reply)
+                elif reply.get("event") == "ask":
+                    self._pass_on(reply)
                 elif "event" not in reply:
                     with self._changed:
                         self.saturated = max(self.saturated, int(reply.get("saturated", 0)))
@@ -233,6 +251,22 @@ class WorkerProcess:
         if not (isinstance(what, str) and type(done) is int and type(total) is int):
             raise BadMessage("a progress event without its numbers")
         self._on_progress(what[:40], done, total)
+
+    def _pass_on(self, question: Message) -> None:
+        """Raises BadMessage where there is nobody to ask."""
+        relay = self._relay
+        if relay is None:
+            raise BadMessage("a question, of a worker that has nobody to ask")
+
+        def ask() -> None:
+            try:
+                reply = relay.answer(question)
+            except (errors.EngineServerFailed, BadMessage) as error:
+                reply = {"failed": str(error)}
+            with contextlib.suppress(ChannelClosed, BadMessage):  # else it waits until its time is over
+                self._channel.send(reply)
+
+        threading.Thread(target=ask, daemon=True).start()
 
     def _result(self, reply: Message) -> Any:
         if "error" in reply:

@@ -213,6 +213,8 @@ class Node:
         head = progress.head
         if progress.behind > max(self.settings.confirmations, DOUBT_BLOCKS) or head.hash == self._done:
             return
+        if (late := await self._follower.late(head)) is not None:
+            self._doubts.read_again(f"logs of block {late} were missing, and are shown now")
         if self._doubts.found or self._is_housekeeping(head):
             await self._doubts.look(progress)
         view = self._view(head)

@@ -6,6 +6,7 @@ A doubt makes the node not ready; one that lasts has it read the chain again.
 """
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import structlog
 
@@ -58,10 +59,14 @@ class Doubts:
             return
         if self._read_again_at is None or head - self._read_again_at >= self._pause:
             self._read_again_at, self._pause = head, min(2 * self._pause, READ_AGAIN_BLOCKS)
-            log.warning("reading the chain again", doubts=len(found))
-            with self._journal.write() as tx:
-                ledger.restart(tx)
-            raise Doubtful(f"reading the chain again: {found[0]}")
+            self.read_again(found[0])
+
+    def read_again(self, reason: str) -> NoReturn:
+        """Raises Doubtful, after it has emptied the journal of all that comes from events."""
+        log.warning("reading the chain again", reason=reason)
+        with self._journal.write() as tx:
+            ledger.restart(tx)
+        raise Doubtful(f"reading the chain again: {reason}")
 
     async def _compared(self, block: Block) -> list[str]:
         oracle = self._contracts.oracle

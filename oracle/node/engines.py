@@ -1,5 +1,6 @@
 """Which engine serves a service, in sandboxed workers with the operator's model files: llama.cpp, or the exact engine
-where the dispute game judges, or a panel that tolerates no difference.
+where the dispute game judges, or a panel that tolerates no difference; a server in llama.cpp's place, where the
+operator names one.
 
 In a TEE, engines never see the disk: they run on a sealed copy of their model that was compared with its manifest, and
 on GPUs only if all of these have just passed NVIDIA's verifier. That is done before an engine is made. A worker that is
@@ -26,7 +27,7 @@ from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits, OnProgress, ignore_progress
 from oracle.engines.worker_pool import WorkerPool
-from oracle.errors import GpuRefused
+from oracle.errors import GpuRefused, UnmeasuredServer
 from oracle.ids import ModelId
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -61,8 +62,15 @@ def llama_engines(
     plays: whether an arbiter is the dispute game.
     gpu_nonce: from a model's id, what GPUs' evidence must contain now; in a TEE no GPU is used without it.
     appraiser: NVIDIA's tools if it is None.
+    Raises UnmeasuredServer.
     """
     store = ModelStore(settings.models)
+    servers = settings.servers
+    if servers and settings.tee != "none":
+        raise UnmeasuredServer(
+            "engine_servers cannot be used with tee: what a server computes, from which model, is in no measurement. "
+            "Take engine_servers out, and serve the model with the engine of this package"
+        )
     llama = LlamaSettings(gpu_layers=settings.gpu_layers)
     if settings.threads is not None:
         llama = replace(llama, threads=settings.threads)
@@ -80,9 +88,10 @@ def llama_engines(
             path, fd = copy.passed_path, copy.fd
         else:
             recomputed.verify(store, manifest, partial(on_progress, "commit"))
-        gpus: list[str | None] = [*settings.gpus] or [None]
         panel = None if plays(service.terms.arbiter) else service.panel
         tolerance = None if panel is None else panel.tolerance
+        server = servers.get(manifest.model_id)
+        gpus: list[str | None] = [None] if server is not None and tolerance else [*settings.gpus] or [None]
         cache_bytes = None if settings.cache_mib is None else settings.cache_mib << 20
         setups = [
             engine_setup(
@@ -94,6 +103,7 @@ def llama_engines(
                 gpu=gpu,
                 model_fd=fd,
                 cache_bytes=cache_bytes,
+                server=server,
             )
             for gpu in gpus
         ]

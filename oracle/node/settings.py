@@ -22,8 +22,9 @@ from pydantic_settings import (
 )
 
 from oracle import ENVIRONMENT_PREFIX
+from oracle.engines.servers import EngineServer
 from oracle.errors import BadSettings
-from oracle.ids import ServiceId
+from oracle.ids import ModelId, ServiceId
 from oracle.models.files import at_home
 
 INTEL = "https://api.trustedservices.intel.com"
@@ -144,6 +145,10 @@ class Settings(BaseSettings):
     """Memory for what the exact engine's jobs have read, for each worker; a job that does not fit waits. 2048 if it is
     not set; a single job may take more."""
 
+    engine_servers: Annotated[list[SecretStr], NoDecode, Items] = Field(default_factory=list)
+    """Servers that compute in llama.cpp's place, for services with a tolerance: `MODEL=KIND+URL`, of kind vllm, sglang
+    or llama.cpp, with `#NAME` where the server has several models. They may hold a token and are shown nowhere."""
+
     # -- TEE
     tee: Literal["none", "tdx", "dev"] = "none"
     """Where this node's keys are made: in a TDX guest, or in software that proves nothing; "none": nowhere. Where there
@@ -194,6 +199,8 @@ class Settings(BaseSettings):
             raise ValueError("prompts_port needs tee: nobody else can read private prompts")
         if self.api_token is not None and not re.fullmatch(r"[!-~]{16,}", self.api_token.get_secret_value()):
             raise ValueError("api_token must have at least 16 characters, all visible ones of ASCII")  # it is a header
+        if len(self.servers) < len(self.engine_servers):
+            raise ValueError("engine_servers names a model twice")
         return self
 
     @property
@@ -213,6 +220,20 @@ class Settings(BaseSettings):
     def service_ids(self) -> list[ServiceId]:
         """The allow-list as bytes."""
         return [ServiceId(bytes.fromhex(service[2:])) for service in self.services]
+
+    @property
+    def servers(self) -> dict[ModelId, EngineServer]:
+        """Of `engine_servers`, by model."""
+        found = {}
+        for text in (secret.get_secret_value() for secret in self.engine_servers):
+            model, _, server = text.partition("=")
+            if not re.fullmatch(r"0x[0-9a-fA-F]{64}", model):
+                raise ValueError("engine_servers: MODEL=KIND+URL, with the model's whole id")
+            try:
+                found[ModelId(bytes.fromhex(model[2:]))] = EngineServer.parse(server)
+            except BadSettings as error:
+                raise ValueError(f"engine_servers: {error}") from None
+        return found
 
     @classmethod
     def settings_customise_sources(

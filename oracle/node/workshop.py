@@ -17,7 +17,7 @@ plan waits; what they ask takes little time, and gives way (`Batch`), so that no
 import asyncio
 import math
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -69,7 +69,7 @@ class Done:
     tokens: int = 0
     """Of answers computed and of answers checked."""
     busy_seconds: float = 0.0
-    """In which it had a job in hand."""
+    """In which it had a job in hand, of the plan's or a guest's."""
     busy_since: float = 0.0
 
 
@@ -106,6 +106,10 @@ class Workshop:
         self._wanted: frozenset[str] = frozenset()
         """Keys of what the last plan asks for."""
         self._busy: dict[ServiceId, int] = {}
+        self._at_work: Counter[ServiceId] = Counter()
+        """By service: jobs in hand, and guests at work."""
+        self._dismissed: dict[asyncio.Future[None], Engine] = {}
+        """Engines that were given up, until whoever is inside has left them."""
         self._queues: defaultdict[ServiceId, deque[Compute | Judge]] = defaultdict(deque)
         """By service: what the last plan asks for and nobody works on yet."""
         self._guests: deque[tuple[ServiceId, asyncio.Future[Engine]]] = deque()
@@ -129,9 +133,9 @@ class Workshop:
         return self._engines.get(service) if service in self.proofs else None
 
     def busy_seconds(self, service: ServiceId) -> float:
-        """How long its engine has had a job in hand since the start, until now."""
+        """How long its engine has worked since the start, until now: on a job in hand, or for a guest."""
         done, now = self.done[service], self._clock()
-        return done.busy_seconds + (now - done.busy_since if self._busy.get(service) else 0.0)
+        return done.busy_seconds + (now - done.busy_since if self._at_work[service] else 0.0)
 
     def in_hand(self, service: ServiceId) -> tuple[int, int]:
         """Jobs of a service that its engine works on, and that wait for it."""
@@ -180,11 +184,20 @@ class Workshop:
             item = queue.popleft()
             key = _key(item)
             if key not in self._running and self._not_before.get(key, 0) <= now:
-                if not self._busy.get(service):
-                    self.done[service].busy_since = now
+                self._begins(service)
                 self._busy[service] = self._busy.get(service, 0) + 1
                 self._running[key] = asyncio.create_task(self._run(item, engine, key))
         self._invite()
+
+    def _begins(self, service: ServiceId) -> None:
+        if not self._at_work[service]:
+            self.done[service].busy_since = self._clock()
+        self._at_work[service] += 1
+
+    def _ends(self, service: ServiceId) -> None:
+        self._at_work[service] -= 1
+        if not self._at_work[service]:
+            self.done[service].busy_seconds += self._clock() - self.done[service].busy_since
 
     async def beside(self, service: ServiceId, work: Callable[[Engine], R]) -> R:
         """Does for a guest what takes an engine little time, once there is a place.
@@ -203,7 +216,9 @@ class Workshop:
         is_wanted = True
         job = Job(GUEST, lambda: is_wanted and not self._is_closing)
         loop = asyncio.get_running_loop()
+        self._begins(service)
         working = asyncio.ensure_future(loop.run_in_executor(self._guests_threads, _placed, job, work, engine))
+        working.add_done_callback(lambda _: self._ends(service))
         working.add_done_callback(self._leave)
         try:
             return await asyncio.shield(working)
@@ -258,7 +273,9 @@ class Workshop:
         if any(not task.done() for task in self._running.values()):
             for engine in self._engines.values():
                 engine.kill()  # the calls fail, and the jobs are done again after the restart
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        for engine in self._dismissed.values():
+            engine.kill()
+        await asyncio.gather(*self._running.values(), *self._dismissed, return_exceptions=True)
         self._threads.shutdown()
         self._guests_threads.shutdown()
         for engine in self._engines.values():
@@ -289,8 +306,7 @@ class Workshop:
             self._tell_of_limits(service, engine)
             self._busy[service] -= 1
             self.done[service].jobs += 1
-            if not self._busy[service]:
-                self.done[service].busy_seconds += self._clock() - self.done[service].busy_since
+            self._ends(service)
             self._start(service)
             self._wake()
 
@@ -409,7 +425,9 @@ class Workshop:
         if engine is not None:
             self._restarts += engine.restarts
             self._saturated += engine.saturated
-            engine.close()
+            closing = asyncio.get_running_loop().run_in_executor(self._threads, engine.close)  # guests may be inside
+            self._dismissed[closing] = engine
+            closing.add_done_callback(self._dismissed.pop)
 
     async def _in_thread(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         return await asyncio.get_running_loop().run_in_executor(self._threads, partial(work, *args, **kwargs))

@@ -34,6 +34,7 @@ KINDS = (
     "repeat",  # a list comes back doubled and reversed
     "omit",  # a list comes back without its last entry
     "invent",  # value: a log that comes back as well; of simulated endpoints only
+    "sway",  # value: a random.Random and a number of blocks, up to which each call lags; of simulated endpoints only
     "twist",  # value: a random.Random, which changes a number of the real result; of simulated endpoints only
 )
 

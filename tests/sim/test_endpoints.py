@@ -22,6 +22,7 @@ from rig.sim.strangers import Strangers
 from oracle.chain.contracts import Contracts
 from oracle.chain.fees import FeePolicy
 from oracle.chain.reader import DOUBT_BLOCKS
+from oracle.chain.unseen import LAST_PAUSE
 from oracle.client.logs import whole_history
 from oracle.client.offers import offers
 from oracle.errors import BadSettings, ForeignTransaction
@@ -109,6 +110,20 @@ def test_n2_history__both_endpoints_leave_it_out__not_ready_says_which_and_reads
     rig.play.live(DOUBT_BLOCKS + 3)
     assert rig.troubles == []
     rig.live_until(rig.ask(), "answered", "final")
+
+
+def test_n1_logs__missing_for_longer_than_the_node_waits__are_read_once_somebody_shows_them(rig):
+    """Nobody has the receipts either: the bloom filter alone says that there may be something."""
+    rig.play.live(4)
+    request = rig.ask()
+    for endpoint in rig.play.endpoints:
+        endpoint.script("eth_getLogs", "result", [])
+        endpoint.script("eth_getBlockReceipts", "result", None)
+    rig.play.live(2 * DOUBT_BLOCKS)
+    assert rig.troubles == []  # it has given the doubt up: bloom filters are wrong at times
+    for endpoint in rig.play.endpoints:
+        endpoint.heal()
+    assert rig.live_until(request, "answered", "final") < LAST_PAUSE // 8
 
 
 @pytest.mark.parametrize("times", [3, 6])

@@ -1,14 +1,15 @@
 """A real daemon through any order of faults: whatever happens, it signs nothing twice and loses nothing.
 
-Each run prints its seed and how often every rule was played. `SIM_SEED`, `SIM_RUNS` and
-`SIM_ROUNDS` choose others: a soak of more than an hour of the chain's time is `SIM_ROUNDS=2`.
+Each run prints its seed, how often every rule was played and where each life ended: the same seed is the same life.
+It fails if a rule was not played, or the daemon had less than 2,000 turns. `SIM_SEED`, `SIM_RUNS` and `SIM_ROUNDS`
+choose others: a soak of more than an hour of the chain's time is `SIM_ROUNDS=2`.
 """
 
 import os
 
 from rig.sim.deaths import deaths
 from rig.sim.disputed import Disputed
-from rig.sim.life import MOVES, play_lives
+from rig.sim.life import LEAST_TURNS, MOVES, play_lives
 
 
 def test_daemon__any_order_of_faults__signs_nothing_twice_and_loses_nothing(earth, capsys):
@@ -19,5 +20,19 @@ def test_daemon__any_order_of_faults__signs_nothing_twice_and_loses_nothing(eart
     finally:
         with capsys.disabled():
             print(f"\nseed {chosen}: {dict(sorted(Disputed.played.items()))}")
+            print(*(f"life {n + 1}: {end}" for n, end in enumerate(Disputed.lived)), sep="\n")
     assert [name for name, times in Disputed.played.items() if not times] == []
     assert len(Disputed.played) >= len(MOVES)
+    assert Disputed.played["turns of the daemon"] >= LEAST_TURNS
+
+
+def test_life__played_twice__ends_at_the_same_block(earth):
+    """A life that fails can be played again: it follows from its seed, and not from how busy the machine is."""
+    ends = []
+    for _ in range(2):
+        with deaths() as fates:
+            play_lives(Disputed, earth, fates, 1, lives=2, moves=5)
+        ends.append(Disputed.lived)
+    assert len(ends[0]) == 2
+    assert len(set(ends[0])) == 2
+    assert ends[0] == ends[1]

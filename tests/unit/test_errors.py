@@ -8,7 +8,7 @@ from oracle.engines.worker import REFUSALS
 
 PACKAGE = Path(errors.__file__).parent
 TREE = {name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__}
-PARENT = ("worker.py", "worker_process.py", "worker_pool.py", "judging.py", "choice.py")
+PARENT = ("worker.py", "worker_process.py", "worker_pool.py", "judging.py", "choice.py", "servers.py")
 """Files of `engines` that run in the daemon alone."""
 
 
@@ -42,4 +42,6 @@ def test_worker__refusals_that_its_code_raises__are_the_listed():
             if isinstance(node, ast.Call):
                 raised.add(ast.unparse(node.func).rpartition(".")[2])
     assert raised & TREE == set(REFUSALS)
-    assert all(issubclass(cls, (errors.Refused, errors.JobCancelled)) for cls in REFUSALS.values())
+    assert all(
+        issubclass(cls, (errors.Refused, errors.JobCancelled, errors.EngineServerFailed)) for cls in REFUSALS.values()
+    )

@@ -21,6 +21,7 @@ ONE_IDEA = {
     "tests/e2e/test_tee.py": "a node in the dev TEE, from its first key to its last answer",
     "tests/invariants/Handler.sol": "every call that anybody may make",
     "tests/rig/sim/life.py": "everything that may befall a daemon",
+    "tests/sim/test_endpoints.py": "one daemon behind endpoints of every kind",
     "tests/unit/test_mistakes.py": "everything that somebody can mistype",
     "tests/unit/test_sender.py": "everything that can befall a transaction",
     "tests/unit/test_node_planner.py": "every rule of the planner",

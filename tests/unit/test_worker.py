@@ -309,6 +309,15 @@ def test_close__worker_running__gone(start):
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_close__asked_afterwards__starts_no_worker_again(start):
+    engine = start(setup())
+    engine.start()
+    engine.close()
+    with pytest.raises(EngineCrashed, match="the engine is closed"):
+        engine.tokenize(b"hello")
+    assert engine.pid is None
+
+
 def test_worker__parent_gone__ends_by_itself(start):
     engine = start(setup())
     engine.start()

@@ -8,7 +8,7 @@ from rig.fake_engine import FakeEngine
 from structlog.testing import capture_logs
 from unit.test_node_planner import OPEN, SEED, answered, make_request, view
 
-from oracle.engines.base import the_job
+from oracle.engines.base import Trouble, the_job
 from oracle.errors import EngineCrashed
 from oracle.journal.journal import Journal
 from oracle.node.plan import Compute, Judge
@@ -136,3 +136,41 @@ async def test_close__job_outlasts_the_grace__engine_is_killed_and_the_job_is_le
     journal.close()
     assert engine.killed.is_set()
     assert workshop.troubles[service.id].kind == "crashed"
+
+
+class Visited(FakeEngine):
+    """Is closed once its guest has left, as workers are."""
+
+    def __init__(self):
+        super().__init__()
+        self.left, self.closed = threading.Event(), threading.Event()
+
+    def prove(self):
+        return "well"
+
+    def close(self):
+        self.left.wait(30)
+        self.closed.set()
+
+
+async def test_engine__is_given_up_while_a_guest_is_inside__rounds_go_on_and_the_guest_ends(tmp_path):
+    engine, service, now = Visited(), next(iter(view(1).services.values())), 0.0
+    journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "wrong_answers", clock=lambda: now)
+    workshop.offer([], {service.id: service})
+    await asyncio.gather(*workshop._running.values())
+    workshop.raise_failures()
+    guest = asyncio.create_task(workshop.beside(service.id, lambda inside: inside.left.wait(30)))
+    await asyncio.sleep(0)
+    now = 5.0
+    assert workshop.busy_seconds(service.id) == 5.0  # guests' time as well
+    workshop._give_up(service.id, Trouble("self-check", "a bit flipped"), RELOAD_SECONDS)
+    assert workshop.engine(service.id) is None
+    assert not engine.closed.is_set()
+    engine.left.set()
+    assert await guest is True
+    await workshop.close(0)
+    assert engine.closed.is_set()
+    now = 9.0
+    assert workshop.busy_seconds(service.id) == 5.0
+    journal.close()

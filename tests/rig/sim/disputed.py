@@ -7,7 +7,8 @@ import random
 
 from hypothesis import strategies as st
 
-from rig.sim.life import DEADLY, Life, step
+from rig.sim.endurance import Endurance
+from rig.sim.life import DEADLY, step
 from rig.sim.opponents import Opponents
 from rig.sim.play import FINALITY
 from rig.sim.strangers import Strangers
@@ -19,7 +20,7 @@ GAME_BLOCKS = 700
 GAMES, PICKS = st.integers(1, 2), st.integers(0, 12)
 
 
-class Disputed(Life):
+class Disputed(Endurance):
     """One daemon, two services."""
 
     def __init__(self) -> None:

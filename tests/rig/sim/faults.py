@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from oracle.chain.rpc import Rpc
 from rig.anvil import CHAIN_ID
 from rig.fault_rpc import Fault, FaultRpc
+from rig.sim.chain import Block, Mined, SimChain
 from rig.sim.pool import decode
 from rig.sim.rpc import BAD_PARAMS, SERVER, RpcError, SimRpc
 
@@ -28,8 +29,9 @@ CERTAIN = ("eth_chainId", "eth_getCode")
 class SimEndpoint(FaultRpc):
     """One server. `script` makes it misbehave, `heal` ends that; its limits stay.
 
-    Beside the faults of `fault_rpc` there are "invent", an earlier log of the oracle stands in the block as well, and
-    "twist": something in the reply is another number, of the same length.
+    Beside the faults of `fault_rpc` there are "invent", an earlier log of the oracle stands in the block as well,
+    "twist", something in the reply is another number, of the same length, and "sway": each call meets another server,
+    some blocks behind.
     """
 
     def __init__(self, serve: SimRpc) -> None:
@@ -58,17 +60,19 @@ class SimEndpoint(FaultRpc):
         return await self._answer(call, fault)
 
     async def _forward(self, call: dict[str, Any]) -> bytes:
-        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
-        try:
-            self._limit(call["method"], call["params"])
-            reply["result"] = self.serve(call["method"], call["params"])
-        except RpcError as error:
-            reply["error"] = error.as_json()
-        return json.dumps(reply).encode()
+        def limited(method: str, params: list[Any]) -> Any:
+            self._limit(method, params)
+            return self.serve(method, params)
+
+        return _reply(call, limited)
 
     async def _answer(self, call: dict[str, Any], fault: Fault | None) -> tuple[int, bytes | None]:
         if fault is not None and fault.kind == "twist" and call["method"] not in CERTAIN:
             return 200, json.dumps(_twisted(json.loads(await self._forward(call)), fault.value)).encode()
+        if fault is not None and fault.kind == "sway":
+            chance, most = fault.value
+            behind = SimRpc(_Behind(self.serve.chain, chance.randint(0, most)))  # type: ignore[arg-type]
+            return 200, _reply(call, behind)
         if fault is None or fault.kind != "invent":
             return await super()._answer(call, fault)
         reply = json.loads(await self._forward(call))
@@ -91,6 +95,41 @@ class SimEndpoint(FaultRpc):
                 self.refused[tx.nonce] += 1
                 said = f"gas tip cap {tx.max_priority_fee_per_gas}, minimum needed {self.least_tip_wei}"
                 raise RpcError(SERVER, f"transaction underpriced: {said}")
+
+
+class _Behind:
+    """The chain as a server knows it that is some blocks behind."""
+
+    def __init__(self, chain: SimChain, blocks: int) -> None:
+        self._chain, self.chain_id, self.pool = chain, chain.chain_id, chain.pool
+        self.blocks = chain.blocks[: max(len(chain.blocks) - blocks, 1)]
+        self.head = self.blocks[-1]
+        self.transactions = self
+        self.send, self.call, self.estimate = chain.send, chain.call, chain.estimate
+
+    def by_hash(self, block_hash: bytes) -> Block | None:
+        block = self._chain.by_hash(block_hash)
+        return block if block is not None and self._knows(block) else None
+
+    def is_canonical(self, block: Block) -> bool:
+        return self._knows(block) and self._chain.is_canonical(block)
+
+    def get(self, tx_hash: bytes) -> tuple[Block, Mined] | None:
+        """A transaction."""
+        found = self._chain.transactions.get(tx_hash)
+        return found if found is not None and self._knows(found[0]) else None
+
+    def _knows(self, block: Block) -> bool:
+        return block.header.number <= self.head.header.number
+
+
+def _reply(call: dict[str, Any], serve: Callable[[str, list[Any]], Any]) -> bytes:
+    reply: dict[str, Any] = {"jsonrpc": "2.0", "id": call["id"]}
+    try:
+        reply["result"] = serve(call["method"], call["params"])
+    except RpcError as error:
+        reply["error"] = error.as_json()
+    return json.dumps(reply).encode()
 
 
 class Connection:

@@ -31,8 +31,10 @@ from rig.sim.deaths import Deaths
 from rig.sim.play import FINALITY, Earth, Play
 from rig.sim.strangers import HONEST, LYING, Strangers
 
-RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "2")), int(os.environ.get("SIM_ROUNDS", "1"))
+RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "4")), int(os.environ.get("SIM_ROUNDS", "1"))
 """Lives, and how often each plays every move."""
+LEAST_TURNS = 500 * RUNS * ROUNDS
+"""Of the daemon, in all lives. After each turn, everything that must hold is looked at."""
 NEVER_PASSED = ("in_migration", "after_backup")
 """Crash points at which no daemon passes that runs; see unit/test_crashpoints.py."""
 DEADLY = [point for point in (*POINTS, *DAEMON_POINTS) if point not in NEVER_PASSED]
@@ -73,6 +75,8 @@ class Life(RuleBasedStateMachine):
     earth: Earth
     fates: Deaths
     played: Counter[str]
+    lived: list[str]
+    """Of each life that is over: how many turns the daemon had, and at which block it ended."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,7 +118,9 @@ class Life(RuleBasedStateMachine):
         request = list(self.strangers.asked)[-1]
         end = self.play.height + most
         while self.play.earth.status(request) == "open":
-            assert self.play.node is None or self.play.height < end, self.play.node.troubles()
+            assert self.play.node is None or self.play.height < end, (
+                f"a request has no answer after {most} blocks, and the node says: {self.troubles() or 'ready'}"
+            )
             self.play.live(1)
 
     # -- what goes on ----------------------------------------------------------------------------------------------
@@ -538,16 +544,19 @@ class Life(RuleBasedStateMachine):
             self.checks.rebuilt_is_the_same()
         finally:
             self.played["seconds of the chain"] += self.play.now - self._born
+            self.lived.append(f"{self.play.turns} turns, to block {self.play.height} 0x{self.play.sim.head.hash.hex()}")
             self.play.close()
             self._folder.cleanup()
 
 
-def play_lives(kind: type[Life], earth: Earth, fates: Deaths, chosen: int) -> Counter[str]:
-    """As many lives as are wanted, each with every move as often as wanted. Returns how often each was played."""
-    kind.earth, kind.fates, kind.played = earth, fates, Counter()
+def play_lives(
+    kind: type[Life], earth: Earth, fates: Deaths, chosen: int, *, lives: int = RUNS, moves: int | None = None
+) -> Counter[str]:
+    """So many lives, each with so many moves, or every move as often as wanted. Returns how often each was played."""
+    kind.earth, kind.fates, kind.played, kind.lived = earth, fates, Counter(), []
     options = settings(
-        max_examples=RUNS,
-        stateful_step_count=ROUNDS * len(MOVES) + 1,
+        max_examples=lives,
+        stateful_step_count=(ROUNDS * len(MOVES) if moves is None else moves) + 1,
         deadline=None,
         database=None,
         phases=[Phase.generate],

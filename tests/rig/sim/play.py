@@ -1,6 +1,7 @@
 """A real daemon on the simulated chain, stepped block by block: it reads, computes, signs, sends, dies and comes back.
 
-It operates four of five seats and has a dispute key. Nothing waits for real time, except for engine threads.
+It operates four of five seats and has a dispute key. Nothing waits for real time, and threads take turns (jobs.py): the
+same seed is the same life.
 """
 
 import asyncio
@@ -26,7 +27,9 @@ from rig.fake_engine import FakeEngine
 from rig.sim.arena import DEPOSIT_WEI, WINDOW_SECONDS, Arena, SimWorld, arena, by_game, small_model
 from rig.sim.deaths import Deaths, Killed
 from rig.sim.faults import SimEndpoint, connected
+from rig.sim.jobs import Jobs
 from rig.sim.local import Local, local
+from rig.sim.pool import Signed
 
 OPERATOR, DISPUTER = NODES[0], ACCOUNTS[8]
 OWN_SEATS = range(4)
@@ -35,6 +38,8 @@ MOST_ROUNDS = 60
 FINALITY = 12
 MANY = 1_000_000
 """Calls."""
+STEPS = 8
+"""Of the loop, in which a job's end comes to the task that waits for it."""
 
 
 class Engine(InProcess):
@@ -44,8 +49,8 @@ class Engine(InProcess):
     `dead`: no worker lives.
     """
 
-    def __init__(self, honest: FakeEngine | ExactEngine) -> None:
-        self._honest = honest
+    def __init__(self, honest: FakeEngine | ExactEngine, jobs: Jobs) -> None:
+        self._honest, self._jobs = honest, jobs
         self._freed = threading.Event()
         self.is_stuck = False
         """A job hangs."""
@@ -56,6 +61,7 @@ class Engine(InProcess):
         self.crashes = self.hangs = self.lies = 0
         self.dead = False
         self._freed.set()
+        self._jobs.freed()
 
     def prove(self) -> str:
         if self.dead:
@@ -91,6 +97,7 @@ class Engine(InProcess):
             self.hangs -= 1
             self._freed.clear()
             self.is_stuck = True
+            self._jobs.hangs()
             self._freed.wait()
             self.is_stuck = False
             raise EngineCrashed("the worker was killed at its time limit")
@@ -116,7 +123,8 @@ class Play:
         self.chain = earth.chain
         self.sim = self.chain.sim
         self.endpoints = [SimEndpoint(self.chain.serve) for _ in range(2)]
-        self.engine, self.exact = Engine(FakeEngine()), Engine(earth.arena.engine)
+        self.jobs = Jobs()
+        self.engine, self.exact = Engine(FakeEngine(), self.jobs), Engine(earth.arena.engine, self.jobs)
         """Those of the service that a panel judges, and of the one that the game does."""
         self.before_block: Callable[[], None] = lambda: None
         """Others move."""
@@ -163,16 +171,22 @@ class Play:
             options["wall"] = lambda: self.sim.head.header.timestamp + self.clock_off
             options["engine_of"] = lambda service: self.engine if service.id == self.earth.service else self.exact
             self.node = await make_node(self.earth, self.folder, OPERATOR, **options)
+            self.node.workshop._threads = self.jobs  # type: ignore[assignment]
+            searches = self.node._litigant._searches
+            searches._threads = dict.fromkeys(searches._threads, self.jobs)  # type: ignore[arg-type]
         node = self.node
         for _ in range(MOST_ROUNDS):
             was_busy = is_busy(node)
             failed = not await self._round(node)
             if not is_busy(node) and (failed or not was_busy):
                 return  # else what has just been computed may have to be sent
-            while is_busy(node) and not any(task.done() for task in self._tasks(node)):
-                if self.engine.is_stuck:
+            while is_busy(node) and not self._is_any_done(node):
+                if not self.jobs.run_one() and self.engine.is_stuck:
                     return
-                await asyncio.sleep(0.0005)
+                for _ in range(STEPS):
+                    await asyncio.sleep(0)
+                    if self._is_any_done(node):
+                        break
             node.again()
         raise AssertionError("the daemon does not come to rest")
 
@@ -180,6 +194,9 @@ class Play:
     def _tasks(node: Node) -> list[asyncio.Future[Any]]:
         """Jobs of engines and searches for moves."""
         return [*node.workshop._running.values(), *node._litigant._searches._running.values()]
+
+    def _is_any_done(self, node: Node) -> bool:
+        return any(task.done() for task in self._tasks(node))
 
     @staticmethod
     async def _round(node: Node) -> bool:
@@ -198,6 +215,8 @@ class Play:
         await asyncio.gather(*tasks, return_exceptions=True)
         node.workshop._running.clear()
         self.fates.forget()
+        while self.jobs.run_one():
+            """Engines that were given up are closed."""
         await node.workshop.close(0)
         await node.close()
 
@@ -255,10 +274,11 @@ class Play:
 
     # -- the chain -----------------------------------------------------------------------------------------------
 
-    def mine(self, blocks: int, seconds: int = 1) -> None:
+    def mine(self, blocks: int, seconds: int = 1, wanted: Callable[[Signed], bool] = lambda signed: True) -> None:
+        """wanted: what producers do not leave out."""
         for _ in range(blocks):
             self.before_block()
-            self.sim.mine(timestamp=self.now + seconds)
+            self.sim.mine(timestamp=self.now + seconds, wanted=wanted)
             self.seconds += seconds
 
     @contextmanager
