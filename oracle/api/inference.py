@@ -25,6 +25,7 @@ from starlette.exceptions import HTTPException
 from oracle.api.callers import Caller, Callers
 from oracle.api.guard import Receive, Scope, Send
 from oracle.api.inference_models import ChatAsked, CompletionAsked
+from oracle.api.weights import Weights
 from oracle.client.chat import check_words, enveloped
 from oracle.client.choices import Choices
 from oracle.engines.answer_types import Verdict, heading
@@ -72,6 +73,8 @@ class Question:
     prompt: bytes
     params: Params
     choices: Choices[str] | None = None
+    likeliest: int | None = None
+    """How many log-probabilities to tell beside each token's own; None for none."""
 
 
 class Inference:
@@ -108,7 +111,8 @@ class Inference:
     async def completion(self, asked: CompletionAsked) -> Question:
         offer = self.offer(asked.model)
         prompt = _said(lambda: _asking(offer, [_utf8(asked.prompt)]))
-        return Question(offer, prompt, _params(asked.max_tokens, asked.temperature, asked.seed))
+        params = _params(asked.max_tokens, asked.temperature, asked.seed)
+        return Question(offer, prompt, params, likeliest=asked.logprobs)
 
     async def chat(self, asked: ChatAsked) -> Question:
         offer = self.offer(asked.model)
@@ -121,6 +125,9 @@ class Inference:
         words = None if asked.response_format is None else asked.response_format.words
         choices = None
         if words is not None:
+            if asked.logprobs:
+                message = "a typed answer has a margin in place of log-probabilities"
+                raise ApiError(400, "invalid_request_error", message, "logprobs")
             choices = await _served(self._guests.choices(offer, words))
             prompt = choices.asking(prompt)
         least = DEFAULT_TOKENS if choices is None else choices.least_tokens
@@ -128,7 +135,8 @@ class Inference:
         if choices is not None and most < choices.least_tokens:
             message = f"these words need {choices.least_tokens} tokens"
             raise ApiError(400, "invalid_request_error", message, "max_completion_tokens")
-        return Question(offer, prompt, _params(most, asked.temperature, asked.seed), choices)
+        likeliest = (asked.top_logprobs or 0) if asked.logprobs else None
+        return Question(offer, prompt, _params(most, asked.temperature, asked.seed), choices, likeliest)
 
     async def pieces(self, question: Question, caller: Caller) -> AsyncGenerator[Piece | Answer, None]:
         """The answer as it comes. Raises ApiError."""
@@ -145,7 +153,7 @@ class Inference:
         try:
             prompt = await _served(self._guests.tokenize(offer.service.id, question.prompt))
             used = len(prompt)
-            async with contextlib.aclosing(self._guests.answer(offer, prompt, params)) as stream:
+            async with contextlib.aclosing(self._guests.answer(offer, prompt, params, question.likeliest)) as stream:
                 while (found := await _served(anext(stream, None))) is not None:
                     used = len(prompt) + len(found.tokens) if isinstance(found, Answer) else used + len(found.tokens)
                     yield found
@@ -232,7 +240,8 @@ class _Form:
 
     def whole(self, answer: Answer, name: str, created: int) -> dict[str, Any]:
         text, reason = self.text_of(answer), "stop" if answer.ended else "length"
-        choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": None}
+        told = Weights(self.chat).told(answer.weights)
+        choice: dict[str, Any] = {"index": 0, "finish_reason": reason, "logprobs": told}
         choice |= {"message": {"role": "assistant", "content": text}} if self.chat else {"text": text}
         return self._head(name, created, "") | {
             "choices": [choice],
@@ -240,8 +249,11 @@ class _Form:
             "didyma": self.evidence(answer),
         }
 
-    def piece(self, text: str, name: str, created: int, first: bool) -> dict[str, Any]:
-        choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": None}
+    def piece(
+        self, text: str, name: str, created: int, first: bool, told: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """told: the log-probabilities of its tokens."""
+        choice: dict[str, Any] = {"index": 0, "finish_reason": None, "logprobs": told}
         delta = {"role": "assistant", "content": text} if first else {"content": text}
         choice |= {"delta": delta} if self.chat else {"text": text}
         return self._head(name, created, ".chunk") | {"choices": [choice]}
@@ -324,14 +336,16 @@ async def _next(request: Request, pieces: Pieces) -> Piece | Answer:
 async def _events(first: Piece | Answer, pieces: Pieces, form: _Form, name: str, created: int) -> AsyncIterator[bytes]:
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
     is_first, found = True, first
+    weights = Weights(form.chat)
     try:
         while True:
+            told = None
             if isinstance(found, Piece):
-                text = decoder.decode(found.text)
+                text, told = decoder.decode(found.text), weights.told(found.weights)
             else:
                 text = form.text_of(found) if is_first else decoder.decode(b"", final=True)
-            if text or is_first:
-                yield _event(form.piece(text, name, created, is_first))
+            if text or told or is_first:
+                yield _event(form.piece(text, name, created, is_first, told))
                 is_first = False
             if isinstance(found, Answer):
                 yield _event(form.last(found, name, created))

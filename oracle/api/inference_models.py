@@ -1,15 +1,17 @@
 """What is asked over the OpenAI-compatible API, as types. A parameter that is not here is refused by name."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
 from oracle.engines.answer_types import MOST_ROWS
+from oracle.engines.base import MOST_WEIGHED
 
 MOST_LETTERS = 256
 """Of a word that may be answered."""
 Temperature = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Seed = Annotated[StrictInt, Field(ge=0, lt=1 << 63)]
+Likeliest = Annotated[StrictInt, Field(ge=0, le=MOST_WEIGHED)]
 Count = Annotated[StrictInt, Field(ge=1, le=1 << 20)]
 
 
@@ -32,6 +34,7 @@ class CompletionAsked(_Asked):
 
     prompt: str = Field(max_length=1 << 20)
     max_tokens: Count = 16
+    logprobs: Likeliest | None = None
 
 
 class StreamOptions(BaseModel):
@@ -93,4 +96,12 @@ class ChatAsked(_Asked):
     max_tokens: Count | None = None
     max_completion_tokens: Count | None = None
     response_format: ResponseFormat | None = None
+    logprobs: bool = False
+    top_logprobs: Likeliest | None = None
     stream_options: StreamOptions | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.top_logprobs is not None and not self.logprobs:
+            raise ValueError("top_logprobs needs logprobs")
+        return self

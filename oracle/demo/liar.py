@@ -17,7 +17,7 @@ from oracle.demo.cast import PAID_FOR
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.passes import Pass
 from oracle.engines.answer_types import asks_for_choice
-from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict
+from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict, Weighed
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.merkle.tokens import Tokens, unmarked
 from oracle.node.engines import llama_engines
@@ -55,6 +55,9 @@ class BribedEngine:
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
     ) -> list[TokenId] | None:
         return self._inner.recover(prompt, text, count, root, params)
+
+    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
+        return self._inner.weigh(prompt, output, likeliest)
 
     @property
     def trouble(self) -> Trouble | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, NewType, Protocol
 
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
-from oracle.errors import PromptTooLong
+from oracle.errors import NotServed, PromptTooLong
 
 TokenId = NewType("TokenId", int)
 
@@ -93,6 +93,21 @@ class Completion:
 
 
 @dataclass(frozen=True)
+class Weighed:
+    """How likely the model finds an output token, and others in its place. Of no answer's judgement."""
+
+    text: bytes
+    """What the token spells; stop tokens spell nothing."""
+    log_probability: float
+    """Of the token: the natural logarithm, at temperature 1 and without a cutoff."""
+    likeliest: tuple[tuple[bytes, float], ...]
+    """What the likeliest tokens spell, and their logarithms, the likeliest first."""
+
+
+MOST_WEIGHED = 20  # of the likeliest
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What re-execution says about somebody's output tokens."""
 
@@ -158,6 +173,12 @@ class Engine(Protocol):
         text: what the answer says; only where it is typed, since other tokens spell it (`recover`).
         """
 
+    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
+        """How likely each output token is. likeliest: how many others to tell, MOST_WEIGHED at most.
+
+        Raises NotServed where the engine cannot tell.
+        """
+
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         """The bytes that output `tokens` spell; stop tokens spell nothing."""
 
@@ -206,6 +227,9 @@ class InProcess:
     together = 1
     saturated = 0
     groups: ClassVar[list[int]] = []
+
+    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
+        raise NotServed("this engine tells no log-probabilities")
 
     def close(self) -> None:
         pass

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 import structlog
 
 from oracle import errors
-from oracle.engines.base import Completion, Description, Params, TokenId, Trouble, Verdict, the_job
+from oracle.engines.base import Completion, Description, Params, TokenId, Trouble, Verdict, Weighed, the_job
 from oracle.engines.worker_process import (
     REFUSALS,
     Died,
@@ -45,6 +45,7 @@ from oracle.engines.worker_wire import (
     params_to_wire,
     tokens_from_wire,
     verdict_from_wire,
+    weighed_from_wire,
 )
 from oracle.merkle.tokens import ID_BITS
 
@@ -226,6 +227,10 @@ class WorkerEngine:
         message = {"op": "check", "prompt": list(prompt), "output": list(output), "params": params_to_wire(params)}
         message["text"] = text.hex()
         return self._call(message, lambda reply: verdict_from_wire(reply, len(output)), limit_seconds)
+
+    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
+        message = {"op": "weigh", "prompt": list(prompt), "output": list(output), "likeliest": likeliest}
+        return self._call(message, lambda reply: weighed_from_wire(reply, len(output), likeliest))
 
     def recover(
         self,

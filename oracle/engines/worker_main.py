@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from oracle import errors
 from oracle.engines.base import Engine, Job, TokenId, as_job
 from oracle.engines.worker_sandbox import Confinement, confine
-from oracle.engines.worker_wire import Channel, ChannelClosed, Message, params_from_wire
+from oracle.engines.worker_wire import Channel, ChannelClosed, Message, params_from_wire, weighed_to_wire
 
 HEARTBEAT_SECONDS = 1.0
 PROGRESS_SECONDS = 0.1
@@ -69,6 +69,9 @@ def perform(engine: Any, message: Message) -> Any:
             params, text = params_from_wire(message["params"]), bytes.fromhex(message["text"])
             verdict = engine.check(message["prompt"], message["output"], params, text)
             result = {"correct": verdict.correct, "position": verdict.position, "reason": verdict.reason}
+        case "weigh":
+            found = engine.weigh(message["prompt"], message["output"], message["likeliest"])
+            result = [weighed_to_wire(each) for each in found]
         case "recover":
             text, root = bytes.fromhex(message["text"]), bytes.fromhex(message["root"])
             params = params_from_wire(message["params"])

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from oracle.engines.base import Completion, Params, TokenId, Trouble, Verdict
+from oracle.engines.base import Completion, Params, TokenId, Trouble, Verdict, Weighed
 from oracle.engines.worker import Limits, OnProgress, Quarantine, WorkerEngine, WorkerSetup, ignore_progress
 from oracle.errors import EngineCrashed, OracleError
 
@@ -82,6 +82,9 @@ class WorkerPool:
 
     def generate(self, prompt: Sequence[TokenId], params: Params, **options: Any) -> Completion:
         return self._on_some(lambda engine: engine.generate(prompt, params, **options))
+
+    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
+        return self._on_some(lambda engine: engine.weigh(prompt, output, likeliest))
 
     def check(
         self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"", **options: Any

@@ -41,6 +41,7 @@ REFUSALS = {
         errors.BadModelFile,
         errors.EngineServerFailed,
         errors.JobCancelled,
+        errors.NotServed,
         errors.ProofFailed,
         errors.PromptTooLong,
         errors.WrongNumbers,

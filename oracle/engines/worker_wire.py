@@ -12,7 +12,7 @@ import threading
 import time
 from typing import Any
 
-from oracle.engines.base import Completion, Description, Params, TokenId, Verdict
+from oracle.engines.base import Completion, Description, Params, TokenId, Verdict, Weighed
 from oracle.merkle.tokens import ID_BITS
 
 MAX_MESSAGE_BYTES = 16 << 20  # 128 k token ids take about 1 MB
@@ -144,6 +144,33 @@ def completion_from_wire(data: Any, params: Params) -> Completion:
     if len(root) != 32:
         raise BadMessage("a root is 32 bytes")
     return Completion(tuple(tokens), bytes_from_wire(data.get("text")), root)
+
+
+def weighed_to_wire(weighed: Weighed) -> list[Any]:
+    others = [[text.hex(), value] for text, value in weighed.likeliest]
+    return [weighed.text.hex(), weighed.log_probability, others]
+
+
+def weighed_from_wire(data: Any, count: int, likeliest: int) -> list[Weighed]:
+    """Raises BadMessage."""
+    if not isinstance(data, list) or len(data) != count:
+        raise BadMessage(f"expected {count} weights")
+    return [_one_weighed(each, likeliest) for each in data]
+
+
+def _one_weighed(data: Any, likeliest: int) -> Weighed:
+    if not isinstance(data, list) or len(data) != 3 or not isinstance(data[2], list) or len(data[2]) > likeliest:
+        raise BadMessage("a weight of another form")
+    if not all(isinstance(each, list) and len(each) == 2 for each in data[2]):
+        raise BadMessage("a weight of another form")
+    others = tuple((bytes_from_wire(text), _log_from_wire(value)) for text, value in data[2])
+    return Weighed(bytes_from_wire(data[0]), _log_from_wire(data[1]), others)
+
+
+def _log_from_wire(data: Any) -> float:
+    if type(data) not in (int, float) or not -1e9 < data <= 0:
+        raise BadMessage("expected a log-probability")
+    return float(data)
 
 
 def description_from_wire(data: Any) -> Description:

@@ -15,7 +15,7 @@ from eth_hash.auto import keccak
 from oracle.chain.contracts import Contracts
 from oracle.client.choices import Choices, Reader
 from oracle.engines.answer_types import asks_for_choice
-from oracle.engines.base import Completion, Engine, Params, TokenId
+from oracle.engines.base import Completion, Engine, Params, TokenId, Weighed
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.errors import NotServed
 from oracle.ids import ModelId, ServiceId
@@ -45,6 +45,8 @@ class Piece:
 
     tokens: tuple[TokenId, ...]
     text: bytes
+    weights: tuple[Weighed, ...] = ()
+    """Of each token, where they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Answer:
     prompt_tokens: int
     ended: bool
     """Whether the model ended it; else it is as long as was asked for."""
+    weights: tuple[Weighed, ...] = ()
+    """Of each token, where they were asked for."""
 
     @property
     def digest(self) -> bytes:
@@ -102,8 +106,11 @@ class Guests:
         """The prompt's tokens, with the wrapper's. Raises PromptTooLong, NotServed, EngineCrashed."""
         return await self._workshop.beside(service, lambda engine: engine.tokenize(prompt))
 
-    async def answer(self, offer: Offer, prompt: list[TokenId], params: Params) -> AsyncGenerator[Piece | Answer, None]:
-        """The pieces of an answer as they come, then the answer. params: of a request on chain.
+    async def answer(
+        self, offer: Offer, prompt: list[TokenId], params: Params, likeliest: int | None = None
+    ) -> AsyncGenerator[Piece | Answer, None]:
+        """The pieces of an answer as they come, then the answer. params: of a request on chain. likeliest: how many
+        others to tell beside each token's log-probability; None for no weights. A typed answer has none.
 
         Raises NotServed, EngineCrashed.
         """
@@ -115,27 +122,33 @@ class Guests:
         room = min(params.max_tokens, offer.manifest.context_length - len(prompt))
         tokens: list[TokenId] = []
         lengths: list[int] = []
+        weights: list[Weighed] = []
         text = b""
         while True:
             left = room - len(tokens)
             piece = min(PIECE, left)
             asked = replace(params, max_tokens=piece, said=len(tokens), later=left - piece)
-            work = partial(_piece, prompt=[*prompt, *tokens], params=asked)
-            made, spelled = await self._workshop.beside(service, work)
+            others = None if params.answer_type else likeliest
+            work = partial(_piece, prompt=[*prompt, *tokens], params=asked, likeliest=others)
+            made, spelled, weighed = await self._workshop.beside(service, work)
             tokens += made.tokens
             lengths += spelled
+            weights += weighed
             text += made.text
-            yield Piece(made.tokens, made.text)
+            yield Piece(made.tokens, made.text, tuple(weighed))
             ended = tokens[-1] in stops or len(text) >= FULL_OUTPUT_BYTES
             if ended or len(tokens) >= room:
                 root = Tokens.spelled(prompt, tokens, lengths).root if offer.for_game else tokens_root(tokens)
-                yield Answer(tuple(tokens), text, root, len(prompt), ended)
+                yield Answer(tuple(tokens), text, root, len(prompt), ended, tuple(weights))
                 return
 
 
-def _piece(engine: Engine, prompt: list[TokenId], params: Params) -> tuple[Completion, list[int]]:
-    """What comes next, and how many bytes each of its tokens spells."""
+def _piece(
+    engine: Engine, prompt: list[TokenId], params: Params, likeliest: int | None
+) -> tuple[Completion, list[int], list[Weighed]]:
+    """What comes next, how many bytes each of its tokens spells, and how likely each was."""
     made = engine.generate(prompt, params)
     if not 0 < len(made.tokens) <= params.max_tokens:
         raise NotServed(f"the engine gave {len(made.tokens)} tokens where {params.max_tokens} were asked for")
-    return made, [len(engine.detokenize([token])) for token in made.tokens]
+    weighed = [] if likeliest is None else engine.weigh(prompt, made.tokens, likeliest)
+    return made, [len(engine.detokenize([token])) for token in made.tokens], weighed

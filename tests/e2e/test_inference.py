@@ -4,7 +4,9 @@ chain wants goes first, and bad callers get clear errors."""
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import AsyncIterator, Iterator
+from fractions import Fraction
 from functools import partial
 
 import httpx
@@ -22,8 +24,10 @@ from oracle.api.server import listen, serve_app
 from oracle.cli import app as command
 from oracle.client.replies import Reply, verify_reply
 from oracle.engines.base import Params
+from oracle.engines.exact.model import Chunk
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.errors import Refused
+from oracle.merkle.tokens import unmarked
 from oracle.models.store import ModelStore
 from oracle.node.daemon import Node
 
@@ -136,6 +140,80 @@ async def test_chat__schema_with_words__is_one_of_them_with_its_margin(client, t
     assert verify_reply(Reply.read(saved(reply, tmp_path)), store, make=lambda *_: exact(store)).correct
 
 
+def by_hand(engine, prompt, tokens):
+    """(log-probability, ids of the likeliest first) of each token: softmax in plain Python."""
+    found = []
+    forward = engine._forward
+    for position, token in enumerate(tokens):
+        ids = [*unmarked(prompt), *tokens[:position]]
+        (rows,) = forward.run([Chunk(ids, forward.cache(len(ids)), 1)])
+        logits = [Fraction(int(logit), 65536) for logit in rows[0]]
+        best = max(logits)
+        total = math.fsum(math.exp(logit - best) for logit in logits)
+        order = sorted(range(len(logits)), key=lambda each: (-logits[each], each))
+        found.append((float(logits[token] - best) - math.log(total), order))
+    return found
+
+
+async def test_logprobs__chat__are_the_softmax_of_the_exact_logits(client, store):  # noqa: F811
+    messages = [{"role": "user", "content": WORDS}]
+    ask = partial(
+        client.chat.completions.create, model=MODEL, messages=messages, max_tokens=12, temperature=1.2, seed=3
+    )
+    reply = await ask(logprobs=True, top_logprobs=20)
+    plain = await ask()
+    assert plain.choices[0].logprobs is None
+    assert plain.model_extra["didyma"] == reply.model_extra["didyma"], "what is judged does not change"
+    engine = exact(store)
+    said = reply.model_extra["didyma"]
+    prompt = engine.tokenize(bytes.fromhex(said["prompt"][2:]))
+    tokens = engine.generate(prompt, Params(12, said["temperature"], seed=bytes.fromhex(said["seed"][2:]))).tokens
+    told = [entry for entry in reply.choices[0].logprobs.content]
+    assert b"".join(bytes(entry.bytes) for entry in told) == bytes.fromhex(said["output"][2:])
+    spelling = [token for token in tokens if engine.detokenize([token])]
+    expected = by_hand(engine, prompt, tokens)
+    assert len(told) == len(spelling) >= 8
+    for entry, (value, order) in zip(told, expected, strict=False):
+        assert abs(entry.logprob - value) < 1e-5
+        assert [bytes(each.bytes) for each in entry.top_logprobs] == [engine.detokenize([each]) for each in order[:20]]
+        assert entry.top_logprobs == sorted(entry.top_logprobs, key=lambda each: -each.logprob)
+    without = await ask(logprobs=True)
+    assert [entry.top_logprobs for entry in without.choices[0].logprobs.content] == [[]] * len(told)
+
+
+async def test_logprobs__stream__are_those_of_the_whole_reply(client):
+    messages = [{"role": "user", "content": WORDS}]
+    ask = partial(client.chat.completions.create, model=MODEL, messages=messages, max_tokens=20, logprobs=True)
+    whole = await ask(top_logprobs=2)
+    events = [event async for event in await ask(top_logprobs=2, stream=True)]
+    told = [
+        entry
+        for event in events
+        for entry in (event.choices[0].logprobs or whole.choices[0].logprobs).content
+        if event.choices[0].logprobs is not None
+    ]
+    assert told == whole.choices[0].logprobs.content
+    assert len(told) > 8, "more than one piece"
+
+
+async def test_logprobs__completion__offsets_point_into_the_text(client):
+    for stream in (False, True):
+        asked = client.completions.create(model=MODEL, prompt=WORDS, max_tokens=20, logprobs=5, stream=stream)
+        replies = [event async for event in await asked] if stream else [await asked]
+        text = "".join(reply.choices[0].text for reply in replies)
+        told = [reply.choices[0].logprobs for reply in replies if reply.choices[0].logprobs is not None]
+        tokens = [token for part in told for token in part.tokens]
+        offsets = [offset for part in told for offset in part.text_offset]
+        assert len(tokens) > 8
+        plain = [(offset, token) for offset, token in zip(offsets, tokens, strict=True) if token.isascii()]
+        assert len(plain) > 4, "others begin or end within a letter"
+        assert all(text[offset : offset + len(token)] == token for offset, token in plain)
+        for part in told:
+            for value, best in zip(part.token_logprobs, part.top_logprobs, strict=True):
+                assert len(best) <= 5
+                assert abs(value - max(best.values())) < 1e-9, "greedy: each is the likeliest"
+
+
 async def test_operators_page__its_lines__save_a_reply_that_can_be_judged(url, tmp_path, store, monkeypatch):  # noqa: F811
     (page,) = [sample for sample in samples("python") if sample.page.name == "operators.md"]
     code = page.code.replace("http://127.0.0.1:8549/v1", url).replace("sk-2f1c6a0d9be84c27", TOKEN)
@@ -213,7 +291,14 @@ def _enum(*words: str) -> bytes:
         (b'{"model": "other", "messages": [{"role": "user", "content": "a"}]}', 404, "/v1/models"),
         (b'{"model": "words", "messages": [{"role": "assistant", "content": "a"}]}', 400, "turns"),
         (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "n": 2}', 400, "n:"),
-        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "logprobs": true}', 400, "logprobs"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "tools": []}', 400, "tools"),
+        (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "top_logprobs": 3}', 400, "logprobs"),
+        (
+            b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "logprobs": true, "top_logprobs": 21}',
+            400,
+            "top_logprobs",
+        ),
+        (_enum("is", "the").replace(b'"model"', b'"logprobs": true, "model"'), 400, "margin"),
         (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "temperature": NaN}', 400, ""),
         (b'{"model": "words", "messages": [{"role": "user", "content": "a"}], "max_tokens": 0}', 400, "max_tokens"),
         (b'{"model": "words", "messages": [{"role": "user", "content": "' + b"a " * 9000 + b'"}]}', 400, "bytes"),

@@ -27,11 +27,12 @@ from oracle.engines.margins import pick
 from oracle.engines.prompts import longest_prompt
 from oracle.engines.worker import WorkerEngine
 from oracle.engines.worker_pool import WorkerPool
-from oracle.errors import BadModelFile, PromptTooLong, WrongNumbers
+from oracle.errors import BadModelFile, NotServed, PromptTooLong, WrongNumbers
 from oracle.merkle.tokens import marked, prompt_bytes, tokens_root, unmarked
 from oracle.models.download import file_sha256
 from oracle.models.files import ModelFile
 from oracle.models.manifest import Manifest
+from oracle.models.store import ModelStore
 from oracle.node.engines import llama_engines
 from oracle.node.settings import Settings
 from oracle.node.workshop import _answer, _judge
@@ -231,6 +232,33 @@ def test_factory__by_arbiter_and_tolerance__picks_the_engine(
     assert isinstance(pool, WorkerPool)
     assert [worker.setup.factory for worker in pool.workers] == [f"oracle.engines.{module}:load"]
     assert [worker.setup.arguments.get("for_game") for worker in pool.workers] == [for_game]
+
+
+def test_weigh__in_a_worker_and_here__says_the_same_and_llama_cpp_refuses(tmp_path):
+    manifest = devnet.add_model(tmp_path / "models", SHIPPED_MODEL)
+    settings = Settings(
+        rpc_urls=["http://127.0.0.1:1"],
+        deployment=tmp_path / "d.json",
+        services=["0x" + "ab" * 32],
+        models=tmp_path / "models",
+        threads=1,
+    )
+    here = ExactEngine(ModelStore(tmp_path / "models").file(manifest), manifest, Device.named("cpu", 1), for_game=True)
+    there = llama_engines(settings, plays)(service_of(manifest, GAME, 0))
+    other = llama_engines(settings, plays)(service_of(manifest, PANEL, 65536))
+    try:
+        prompt = here.tokenize(text_prompt(b"The soup was cold."))
+        output = here.generate(prompt, Params(6)).tokens
+        told = there.weigh(prompt, output, 3)
+        assert told == here.weigh(prompt, output, 3)
+        assert [weighed.text for weighed in told] == [here.detokenize([token]) for token in output]
+        assert all(weighed.log_probability == weighed.likeliest[0][1] for weighed in told), "greedy: the likeliest"
+        assert all(len(weighed.likeliest) == 3 for weighed in told)
+        with pytest.raises(NotServed, match="no log-probabilities"):
+            other.weigh(other.tokenize(text_prompt(b"x")), output, 3)
+    finally:
+        there.close()
+        other.close()
 
 
 @pytest.mark.parametrize(

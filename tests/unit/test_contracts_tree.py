@@ -16,6 +16,7 @@ MONEY = re.compile(
 NO_PATHS = {
     *("MockOracle.sol", "MockRequests.sol", "Hostile.sol", "Listener.sol", "OracleConsumer.sol", "VerdictConsumer.sol"),
     *("Critic.sol", "Correspondent.sol", "Wager.sol", "Moderator.sol", "Council.sol"),
+    *("LabelContest.sol", "JobEvaluator.sol", "Validator.sol", "MockJobs.sol", "MockValidationRegistry.sol"),
 }
 """Mocks, and what dapps own."""
 

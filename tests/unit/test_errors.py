@@ -42,6 +42,4 @@ def test_worker__refusals_that_its_code_raises__are_the_listed():
             if isinstance(node, ast.Call):
                 raised.add(ast.unparse(node.func).rpartition(".")[2])
     assert raised & TREE == set(REFUSALS)
-    assert all(
-        issubclass(cls, (errors.Refused, errors.JobCancelled, errors.EngineServerFailed)) for cls in REFUSALS.values()
-    )
+    assert all(issubclass(cls, (errors.Refused, errors.Transient)) for cls in REFUSALS.values())

@@ -17,7 +17,14 @@ from oracle.engines import worker_sandbox
 from oracle.engines.base import Params, TokenId
 from oracle.engines.worker import LATELY_SECONDS, OFTEN, Limits, WorkerEngine, WorkerSetup
 from oracle.engines.worker_pool import WorkerPool
-from oracle.engines.worker_wire import BadMessage, Channel, ChannelClosed, completion_from_wire, verdict_from_wire
+from oracle.engines.worker_wire import (
+    BadMessage,
+    Channel,
+    ChannelClosed,
+    completion_from_wire,
+    verdict_from_wire,
+    weighed_from_wire,
+)
 from oracle.errors import BadModelFile, EngineCrashed, JobQuarantined, PromptTooLong, ProofFailed
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -444,6 +451,26 @@ def test_receive__other_side_gone__channel_closed(channels):
 def test_completion_from_wire__wrong_types__bad_message(data):
     with pytest.raises(BadMessage):
         completion_from_wire(data, PARAMS)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        [],
+        [["", -1.0]],
+        [["", 0.5, []]],
+        [["", float("nan"), []]],
+        [["", True, []]],
+        [["xy", -1.0, []]],
+        [["", -1.0, [["", -1.0]] * 3]],
+        [["", -1.0, [["", "-1"]]]],
+        [["", -1.0, [[""]]]],
+    ],
+)
+def test_weighed_from_wire__wrong_types_or_too_many__bad_message(data):
+    with pytest.raises(BadMessage):
+        weighed_from_wire(data, 1, 2)
 
 
 @pytest.mark.parametrize(

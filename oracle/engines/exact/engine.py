@@ -21,6 +21,7 @@ from oracle.engines.base import (
     Params,
     TokenId,
     Verdict,
+    Weighed,
     output_limit,
     the_job,
     well_formed,
@@ -180,6 +181,21 @@ class ExactEngine(InProcess):
             self._on_progress("check", position, len(judged))
         return None
 
+    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
+        self._begin(prompt, Params(max(1, len(output))))
+        ids = unmarked(prompt)
+        return self._batch.run(self._weighing(ids, output, likeliest), len(ids) + len(output), the_job())
+
+    def _weighing(self, prompt: Sequence[int], output: Sequence[TokenId], likeliest: int) -> Work[list[Weighed]]:
+        found: list[Weighed] = []
+        rows = yield Read(0, [*prompt, *output[:-1]], len(output))
+        for row, token in zip(rows, output, strict=True):
+            logs = log_probabilities(row)
+            best = np.argsort(-logs, kind="stable")[:likeliest].tolist()
+            others = tuple((self.detokenize([TokenId(each)]), _rounded(logs[each])) for each in best)
+            found.append(Weighed(self.detokenize([token]), _rounded(logs[token]), others))
+        return found
+
     def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
         pieces, stops = self._tokenizer.pieces, self._manifest.stop_tokens
         return b"".join(pieces[token] for token in tokens if token not in stops)
@@ -311,6 +327,20 @@ class Free:
 
     def fitting(self, guess: Sequence[int]) -> Sequence[int]:
         return guess
+
+
+def log_probabilities(logits: Any) -> Any:
+    """(V,) float64 of (V,) integers with 16 fraction bits: logits less the logarithm of the sum of their exponentials.
+
+    For people alone: floating point, whose last bits may differ from machine to machine.
+    """
+    lower = (logits.astype(np.int64) - int(logits.max())) / 65536.0
+    return lower - np.log(np.exp(lower).sum())
+
+
+def _rounded(value: Any) -> float:
+    """To six digits behind the point, and never above zero."""
+    return min(0.0, round(float(value), 6))
 
 
 class Reader:
