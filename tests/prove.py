@@ -75,8 +75,10 @@ def text(seed: int) -> str:
 
 def answers(seed: int) -> str:
     """Answers that a typed prompt does not have, each shown wrong."""
-    whole("tests/disputes/test_answer_referee.py", seed, "DIDYMA_TYPED_CLAIMS", CLAIMS)
-    return f"{CLAIMS} wrong answers to typed prompts for each of three vocabularies' sizes, each shown wrong"
+    for tests in ("test_answer_referee.py", "test_pattern_referee.py"):
+        whole(f"tests/disputes/{tests}", seed, "DIDYMA_TYPED_CLAIMS", CLAIMS)
+    choices = f"{CLAIMS} wrong answers to choices and malformed types for each of three vocabularies' sizes"
+    return f"{choices}, {CLAIMS} to patterns for each of two vocabularies, each shown wrong"
 
 
 def batches(seed: int) -> str:
