@@ -92,8 +92,8 @@ LIES = {
         lambda engine, tokens: (spelled(engine, b"x"), STOP),
         "may not stand where it does, by the pattern that the answer had to follow",
     ),
-    "a sign alone": (
-        lambda engine, tokens: (spelled(engine, b"-"), STOP),
+    "nothing": (
+        lambda engine, tokens: (STOP,),
         "the answer ends where the pattern needs more, and token",
     ),
 }
