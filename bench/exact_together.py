@@ -17,7 +17,7 @@ import numpy as np
 from bench import gguf_random
 from bench.exact_speed import CONTEXT, THREADS, Figures, Report, print_table, ratio, timed
 from oracle.client.devnet import read_description
-from oracle.engines.answer_types import MOST_IDS, choice_type, heading, typed_prompt
+from oracle.engines.answer_types import MOST_IDS, choice_type, heading, pattern_type, typed_prompt
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact.cpu import CpuForward
 from oracle.engines.exact.device import Device
@@ -34,6 +34,7 @@ from oracle.models.shipped import SMOLLM2
 STREAMS, STEPS, BEFORE = 8, 16, 64
 CACHED, CHECKED = 2048, 510  # tokens of prompts
 ROUNDS = 5
+PATTERNED = 24  # tokens of an answer that follows a pattern, its stop token included
 QUOTED = b"""Repeat this text word for word: The harbour master keeps a list of all ships that lie in the bay, with
 their names, their flags, the day of their arrival and the name of the captain. Who wants to leave must ask him."""
 
@@ -41,8 +42,8 @@ their names, their flags, the day of their arrival and the name of the captain. 
 def run(
     report: Report, shape: gguf_random.Shape = gguf_random.LLAMA_1B, rounds: int = ROUNDS, *, real: bool = True
 ) -> Figures:
-    """Keys: batch8_throughput, batch8_ratio, first_token_cached_2048, self_check_share, mask_cost, speculation_extract;
-    of SmolLM2 with its name after them. real: SmolLM2 too, which alone quotes."""
+    """Keys: batch8_throughput, batch8_ratio, first_token_cached_2048, self_check_share, mask_cost, mask_cost_pattern,
+    speculation_extract; of SmolLM2 with its name after them. real: SmolLM2 too, which alone quotes."""
     path = gguf_random.cached(shape)
     manifest = _manifest(path, shape)
     figures = streams(path, rounds) | remembered(path, manifest, rounds) | masked(path, manifest, rounds)
@@ -179,7 +180,44 @@ def masked(path: Path, manifest: Manifest, rounds: int) -> Figures:
     assert engine.generate(prompt, typed).tokens[:-1] == tokens
     plain, typed_work = (partial(_generate, engine, prompt, params) for params in (free, typed))
     seconds = [[timed(work) for work in (plain, typed_work, typed_work, plain)] for _ in range(2 * rounds)]
-    return {"mask_cost": statistics.median((b + c) / (a + d) for a, b, c, d in seconds)}
+    cost = statistics.median((b + c) / (a + d) for a, b, c, d in seconds)
+    return {"mask_cost": cost} | patterned(engine, manifest, prompt, rounds)
+
+
+def patterned(engine: ExactEngine, manifest: Manifest, prompt: Sequence[TokenId], rounds: int) -> Figures:
+    """Decoding what a pattern allows, once its states are known, beside as much free text: of two patterns, one that
+    allows nearly everything and one that leaves little, the dearer."""
+    costs = []
+    for table in (_pattern([[(0, 255, 0)]]), LITTLE):
+        head = heading(typed_prompt(pattern_type(table, engine.vocabulary_root), b""))
+        typed = Params(PATTERNED + 1, answer_type=head)
+        assert len(engine.generate(prompt, typed).tokens) == PATTERNED
+        free = Params(PATTERNED)
+        assert engine.generate(prompt, free).tokens[-1] not in manifest.stop_tokens[:1]
+        plain, typed_work = (partial(_generate, engine, prompt, params) for params in (free, typed))
+        seconds = [[timed(work) for work in (plain, typed_work, typed_work, plain)] for _ in range(2 * rounds)]
+        costs.append(statistics.median((b + c) / (a + d) for a, b, c, d in seconds))
+    return {"mask_cost_pattern": max(costs)}
+
+
+def _pattern(rows: Sequence[Sequence[tuple[int, int, int]]]) -> bytes:
+    """A table of a state for each row of ranges (lowest byte, highest, target), that never ends before its limit."""
+    heads = b"".join(bytes([state, 0, 1]) for state in range(len(rows)))
+    at, places, bodies = 3 + len(heads) + 2 * len(rows), b"", b""
+    for row in rows:
+        places += (at + len(bodies)).to_bytes(2, "big")
+        bodies += bytes([len(row)]) + b"".join(bytes([low, high]) + to.to_bytes(2, "big") for low, high, to in row)
+    return len(rows).to_bytes(2, "big") + bytes([len(rows)]) + heads + places + bodies
+
+
+LITTLE = _pattern(
+    [
+        [(ord("a"), ord("z"), 0), (ord(" "), ord(" "), 0), (ord("<"), ord("<"), 1)],
+        [(ord("1"), ord("3"), 2)],
+        [(ord("0"), ord("9"), 2), (ord(">"), ord(">"), 0)],
+    ]
+)
+"""Small letters and spaces, and the tokens of made-up vocabularies that begin with one of three digits."""
 
 
 def _generate(engine: ExactEngine, prompt: Sequence[TokenId], params: Params) -> None:

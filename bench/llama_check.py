@@ -2,9 +2,9 @@
 
 Honest answers are generated with one batch size and number of threads and checked with another. What floating point
 costs is the largest shortfall that any of their tokens shows, or the largest difference of two machines' margins of a
-choice if that is larger: a token's shortfall shows noise at near ties alone, a margin everywhere. The tolerance
-recommended is twice that. At this tolerance wrong answers of several kinds are checked; the liar is clever and goes on
-from its wrong token as the model would.
+choice if that is larger: a token's shortfall shows noise at near ties alone, a margin everywhere. Tokens of answers
+that follow a pattern count too, beside what it allows. The tolerance recommended is twice that. At this tolerance wrong
+answers of several kinds are checked; the liar is clever and goes on from its wrong token as the model would.
 
 `python -m bench.llama_check` measures the shipped model and random weights at two shapes. The figures hold for the
 machine they were measured on; a service whose nodes mix GPUs and CPUs needs its own (`--gpu-layers -1`).
@@ -27,7 +27,7 @@ from rich.table import Table
 from bench import gguf_random
 from models.language import TASKS, Writer
 from oracle.client.devnet import read_description
-from oracle.engines.answer_types import Verdict, choice_type, heading, typed_prompt
+from oracle.engines.answer_types import Verdict, choice_type, heading, pattern_type, typed_prompt
 from oracle.engines.base import Completion, Params, TokenId
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.llama import LlamaEngine
@@ -48,6 +48,8 @@ WEIGHT_CHANGE = 0.02  # of every block scale, for "a model trained a little furt
 LARGE_FILE = 100 << 20
 CHOICES, MOST_ROWS, MOST_IDS = 200, 6, 3
 """Questions with a few possible answers; how many these are, and how long."""
+PATTERNS, PATTERN_BYTES, PATTERN_TOKENS = 200, 24, 16
+"""Questions for a text of so many bytes at most, each of which is one of a random half; and its tokens."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ class Result:
     largest_difference: int
     """Between two machines' margins of a choice."""
     choices_alarmed: int
+    patterns: int
+    """Answers that follow a pattern."""
+    largest_in_patterns: int
+    """The largest shortfall of one of their tokens, among those that the pattern allows."""
+    patterns_alarmed: int
 
 
 @dataclass(frozen=True)
@@ -105,12 +112,24 @@ class Liar(LlamaEngine):
     def lie(self, case: Case, position: int, choose: Callable[[list[int]], int]) -> list[TokenId]:
         """choose: from the ids ordered by how well they would pass, the best first, to the wrong one."""
         limit = self._begin(case.prompt, case.params)
-        logits = self._after([*case.prompt, *case.tokens[:position]])
+        logits = self._after([*case.prompt, *case.tokens[:position]], lambda row: row.logits)
         order = np.argsort(shortfalls(logits, case.params, position, WIDEST), kind="stable")
         tokens = [*case.tokens[:position], TokenId(choose([int(token) for token in order]))]
         while tokens[-1] not in self._manifest.stop_tokens and len(tokens) < limit:
-            tokens.append(TokenId(pick(self._after(tokens[-1:]), case.params, len(tokens))))
+            logits = self._after(tokens[-1:], lambda row: row.logits)
+            tokens.append(TokenId(pick(logits, case.params, len(tokens))))
         return tokens
+
+
+@dataclass(frozen=True)
+class Patterned:
+    """A machine's answer that follows a pattern."""
+
+    prompt: list[TokenId]
+    params: Params
+    given: Completion
+    shortfall: int
+    """The largest, on another machine."""
 
 
 def machine(subject: Subject, tolerance: int, threads: int = 1, batch: int = 512, gpu_layers: int = 0) -> Liar:
@@ -146,7 +165,9 @@ def measure(
             in_small.append(worst[-1])
     typed = list(chosen(machines, [case.prompt for case in (cases * CHOICES)[:CHOICES]], rng))
     difference = max(choice.difference for choice in typed)
-    tolerance = max(1, -(-2 * max(*worst, difference) // GRAIN)) * GRAIN
+    followed = list(patterned(machines, [case.prompt for case in (cases * PATTERNS)[:PATTERNS]], rng))
+    in_patterns = max(answer.shortfall for answer in followed)
+    tolerance = max(1, -(-2 * max(*worst, difference, in_patterns) // GRAIN)) * GRAIN
     judge = machine(subject, tolerance, gpu_layers=gpu_layers)
     misses = {}
     for kind, lies in wrong_answers(machines[0], impostors, cases[:LIES_OF_A_KIND], rng).items():
@@ -155,7 +176,10 @@ def measure(
             for lie in track(list(lies), f"{subject.name}: {kind}", disable=not show, transient=True)
         ]
         misses[kind] = (sum(verdicts), len(verdicts))
-    alarms = sum(not judge.check(c.prompt, c.given.tokens, c.params, c.given.text).correct for c in typed)
+    alarms, alarms_in_patterns = (
+        sum(not judge.check(each.prompt, each.given.tokens, each.params, each.given.text).correct for each in answers_)
+        for answers_ in (typed, followed)
+    )
     return Result(
         model=subject.name,
         answers=answers,
@@ -169,6 +193,9 @@ def measure(
         choices=len(typed),
         largest_difference=difference,
         choices_alarmed=alarms,
+        patterns=len(followed),
+        largest_in_patterns=in_patterns,
+        patterns_alarmed=alarms_in_patterns,
     )
 
 
@@ -184,6 +211,35 @@ def chosen(machines: Sequence[LlamaEngine], prompts: Sequence[list[TokenId]], rn
         assert said is not None
         assert other is not None
         yield Chosen(prompt, params, given, abs(said.margin - other.margin) if said.index == other.index else 0)
+
+
+def patterned(
+    machines: Sequence[LlamaEngine], prompts: Sequence[list[TokenId]], rng: random.Random
+) -> Iterator[Patterned]:
+    """Each machine's answers that follow random tables, judged by the next machine."""
+    root = machines[0]._root
+    for number, prompt in enumerate(prompts):
+        head = heading(typed_prompt(pattern_type(_table(rng), root), b""))
+        params = Params(PATTERN_TOKENS, answer_type=head)
+        giver, judging = (machines[(number + shift) % len(machines)] for shift in (0, 1))
+        given = giver.generate(prompt, params)
+        course = judging.course(prompt, params)
+        yield Patterned(prompt, params, given, max(judging.shortfalls(prompt, given.tokens, params, course)))
+
+
+def _table(rng: random.Random) -> bytes:
+    """States in a row, an output may end in each; of the bytes each takes eight ranges."""
+    heads = b"".join(bytes([rng.randrange(ROWS), 0, 0]) for _ in range(PATTERN_BYTES))
+    at, places, bodies = 3 + len(heads) + 2 * ROWS, b"", b""
+    for _ in range(ROWS):
+        places += (at + len(bodies)).to_bytes(2, "big")
+        bounds = sorted(rng.sample(range(256), 16))
+        ends = zip(bounds[::2], bounds[1::2], strict=True)
+        bodies += bytes([8]) + b"".join(bytes([low, high]) + NEXT_STATE for low, high in ends)
+    return PATTERN_BYTES.to_bytes(2, "big") + bytes([ROWS]) + heads + places + bodies
+
+
+ROWS, NEXT_STATE = 4, (0x8001).to_bytes(2, "big")
 
 
 def wrong_answers(
@@ -277,6 +333,9 @@ def print_results(results: Sequence[Result], console: Console) -> None:
     table.add_row("choices", *(str(r.choices) for r in results))
     table.add_row("... largest difference of margins", *(logits(r.largest_difference / ONE_LOGIT) for r in results))
     table.add_row("... false alarms", *(str(r.choices_alarmed) for r in results))
+    table.add_row("patterns", *(str(r.patterns) for r in results))
+    table.add_row("... largest shortfall", *(logits(r.largest_in_patterns / ONE_LOGIT) for r in results))
+    table.add_row("... false alarms", *(str(r.patterns_alarmed) for r in results))
     for kind in results[0].misses:
         shares = (r.misses.get(kind, (0, 0)) for r in results)
         table.add_row(f"missed: {kind}", *(f"{missed} of {tried}" for missed, tried in shares))

@@ -128,6 +128,10 @@ class BadType(Refused):
     """A type of answers that nothing can answer but an empty output: the message says which rule it breaks."""
 
 
+class NotOfType(Refused):
+    """An answer that is not of the form that was asked for: the model's tokens ran out, or it answered another type."""
+
+
 class JobQuarantined(Refused):
     """This job killed the engine's worker twice; it is not tried again."""
 

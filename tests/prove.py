@@ -75,8 +75,10 @@ def text(seed: int) -> str:
 
 def answers(seed: int) -> str:
     """Answers that a typed prompt does not have, each shown wrong."""
-    whole("tests/disputes/test_answer_referee.py", seed, "DIDYMA_TYPED_CLAIMS", CLAIMS)
-    return f"{CLAIMS} wrong answers to typed prompts for each of three vocabularies' sizes, each shown wrong"
+    for tests in ("test_answer_referee.py", "test_pattern_referee.py"):
+        whole(f"tests/disputes/{tests}", seed, "DIDYMA_TYPED_CLAIMS", CLAIMS)
+    choices = f"{CLAIMS} wrong answers to choices and malformed types for each of three vocabularies' sizes"
+    return f"{choices}, {CLAIMS} to patterns for each of two vocabularies, each shown wrong"
 
 
 def batches(seed: int) -> str:
@@ -89,6 +91,12 @@ def typed(seed: int) -> str:
     """Choices that the exact engine is asked for."""
     whole("tests/exact/test_typed.py", seed, "DIDYMA_TYPED", TYPED)
     return f"{TYPED} random prompts with a type each on two models, no answer outside its type"
+
+
+def patterns(seed: int) -> str:
+    """Patterns that the exact engine is asked for."""
+    whole("tests/exact/test_typed_patterns.py", seed, "DIDYMA_TYPED", TYPED)
+    return f"{TYPED} random prompts with a pattern each on two models, no answer outside its type"
 
 
 def besieged(seed: int, force: Force) -> str:
@@ -173,6 +181,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "answers": answers,
     "batches": batches,
     "typed": typed,
+    "patterns": patterns,
 }
 
 

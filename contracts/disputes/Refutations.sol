@@ -100,6 +100,24 @@ contract Refutations is IRefutations {
         _refuted(req, ans);
     }
 
+    /// @inheritdoc IRefutations
+    function refutePattern(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        IAnswerReferee.PatternFault fault,
+        uint256 which,
+        bytes calldata prompt,
+        bytes calldata output,
+        IReferee.Input[] calldata inputs
+    ) external {
+        ModelId model = game.modelOf(req.service);
+        if (!answerReferee.isWrongPattern(req, ans, model, tokens, fault, which, prompt, output, inputs)) {
+            revert IReferee.NothingWrong();
+        }
+        _refuted(req, ans);
+    }
+
     /// @dev The call's hash is what its sender may have posted.
     function _refuted(IOracle.Request calldata req, IOracle.Answer calldata ans) private {
         uint256 since = postedAt[keccak256(abi.encodePacked(msg.sender, msg.data))];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IAnswerReferee} from "./IAnswerReferee.sol";
 import {IDisputeGame} from "./IDisputeGame.sol";
 import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
@@ -46,7 +47,7 @@ interface IRefutations {
     error NothingToPay(IDisputeGame.CaseId caseId);
 
     /// @notice Notes the block of a hash, unless it is known: keccak256 of the refuter's address (20 bytes) and the whole
-    /// calldata of its call of `refute`, `refutePrompt` or `refuteAnswer`.
+    /// calldata of its call of `refute`, `refutePrompt`, `refuteAnswer` or `refutePattern`.
     function post(bytes32 hash) external;
 
     /// @notice Kills an answer whose tokens are at fault, at once. No bond, no clock. If somebody else did and the reward
@@ -81,6 +82,19 @@ interface IRefutations {
         bytes calldata output,
         uint256 index,
         IReferee.Input calldata token
+    ) external;
+
+    /// @notice The same where the prompt's type is a pattern and the answer does not follow it. Arguments as
+    /// `IAnswerReferee.isWrongPattern` has them.
+    function refutePattern(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IReferee.Tokens calldata tokens,
+        IAnswerReferee.PatternFault fault,
+        uint256 which,
+        bytes calldata prompt,
+        bytes calldata output,
+        IReferee.Input[] calldata inputs
     ) external;
 
     /// @notice Credits a reward that has waited long enough. Anyone may call.

@@ -7,11 +7,12 @@ import {IOracle} from "./IOracle.sol";
 import {IReferee} from "./IReferee.sol";
 
 /// @title The referee of tokens: which one the logits choose, and what an answer's tokens must look like.
-/// @notice Of an answer to a typed prompt it judges the prompt's tokens and the padding alone.
+/// @notice Of an answer to a typed prompt it judges the prompt's tokens and the padding alone, and of a pattern's whether
+/// its tokens spell its output.
 interface ITokenReferee {
     /// @dev Prompt: not the tokens that the prompt reads as. End: too long, too short, a stop token before the end. Text: a
     /// token that does not spell its part of the output. Padding: an entry after the last token that is not zero. Where the
-    /// prompt is typed, `IAnswerReferee` judges the output's tokens, and not End and Text.
+    /// prompt is typed, `IAnswerReferee` judges the output's tokens, and not End; nor Text, unless its type is a pattern.
     ///
     /// Every prompt has one reading, which no fault touches. Where the model's vocabulary reads text, it is docs/text.md's,
     /// and Prompt is about the wrapper's tokens alone; `ITextReferee` judges the others. Else it is the wrapper's prefix, a
@@ -29,7 +30,8 @@ interface ITokenReferee {
     /// @dev Deploy the table from `oracle/engines/sampling.py`; the deployment script does.
     error WrongNoiseTable(address table, bytes32 codeHash);
     /// @notice Thrown for a prompt whose answer has a type.
-    /// @dev Refute such an answer by `Refutations.refuteAnswer` or `AnswerReferee.proveMargin`.
+    /// @dev Refute such an answer by `Refutations.refuteAnswer`, or `AnswerReferee.proveMargin`; a pattern's by
+    /// `Refutations.refutePattern`, or `AnswerReferee.provePattern`.
     error Typed();
     /// @notice Thrown when prompt or output is not the request's or the answer's.
     /// @dev Pass the prompt or output whose hash is `expected`.

@@ -12,9 +12,10 @@ import { Refused } from "./errors.js";
 export const PromptKind = { TEXT: 0, IDS: 1, PARTS: 2, TYPED: 3 } as const;
 
 const ID_BYTES = 3;
-const LENGTH_BYTES = 3;
-const ROOT_BYTES = 4;
+export const LENGTH_BYTES = 3;
+export const ROOT_BYTES = 4;
 const CHOICE = 1;
+export const PATTERN = 2;
 const HEADER_BYTES = ROOT_BYTES + 1 + LENGTH_BYTES;
 const LEAST_ROWS = 2;
 const MOST_ROWS = 16;
@@ -116,7 +117,7 @@ function bytesOf(text: string | Uint8Array): Uint8Array {
   return typeof text === "string" ? stringToBytes(text) : text;
 }
 
-function number(value: number, bytes: number, what: string): Uint8Array {
+export function number(value: number, bytes: number, what: string): Uint8Array {
   if (!Number.isInteger(value) || value < 0 || value >= 2 ** (8 * bytes)) {
     throw new Refused(`${what} is a whole number from 0 to ${2 ** (8 * bytes) - 1}, not ${value}`);
   }

@@ -5,7 +5,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 
-import { bytesToHex, decodeFunctionResult, encodeAbiParameters, encodeFunctionData, getAbiItem, type Hex, hexToBytes } from "viem";
+import { bytesToHex, decodeFunctionResult, encodeAbiParameters, encodeFunctionData, getAbiItem, type Hex, hexToBytes, stringToHex } from "viem";
 import { z } from "zod";
 
 import { oracleAbi } from "../src/generated/abi.js";
@@ -19,9 +19,11 @@ import {
   type Part,
   paramsAt,
   partsPrompt,
+  pattern,
   Refused,
   type Request,
   requestIdOf,
+  type SelfDescribing,
   textPrompt,
   type Tokens,
   tokensRoot,
@@ -74,6 +76,40 @@ test("choice__ids_that_do_not_fit__is_refused", () => {
   }
   assert.throws(() => choice(choiceType([[1]], "0x01020304"), ["one"]), Refused);
   assert.throws(() => choice(choiceType([[1], []], "0x01020304"), ["one", "two"]), Refused);
+});
+
+test("pattern__any_schema__is_the_same_type_or_refused_by_both", () => {
+  const each = cases("patterns") as { schema: Json; root: Hex; unspelled: Hex; type: Hex | null; least: number; most: number }[];
+  for (const { schema, root: of, unspelled, type, least, most } of each) {
+    if (type === null) {
+      assert.throws(() => pattern(schema, { root: of, unspelled }), Refused, JSON.stringify(schema));
+      continue;
+    }
+    const made = pattern(schema, { root: of, unspelled });
+    assert.deepEqual([made.type, made.leastTokens, made.mostTokens], [type, least, most], JSON.stringify(schema));
+  }
+  assert.ok(each.filter(({ type }) => type === null).length > 10);
+});
+
+test("pattern__zod_schema__is_read_back_as_its_type", () => {
+  const review = z.object({ mood: z.enum(["good", "bad"]), stars: z.int().min(-3).max(5), why: z.string().max(20), sure: z.boolean() });
+  const asked = pattern(review, { root: "0x01020304" });
+  const text = '{"mood":"bad","stars":-2,"why":"kalt, né","sure":true}';
+  const found: z.infer<typeof review> = asked.read(stringToHex(text));
+  assert.deepEqual(found, { mood: "bad", stars: -2, why: "kalt, né", sure: true });
+  for (const wrong of ["", text.slice(1), text.replace(",", ", "), text.replace("-2", "-4"), text.replace("true", "True")]) {
+    assert.throws(() => asked.read(stringToHex(wrong)), Refused, wrong);
+  }
+  assert.equal(bytesToHex(typedPrompt(asked.type, textPrompt("?"))).slice(0, 12), "0x0301020304");
+});
+
+test("pattern__zod_schema_that_contracts_do_not_read__is_refused", () => {
+  const nested = z.object({ a: z.object({ b: z.boolean() }) });
+  const optional = z.object({ a: z.boolean().optional() });
+  const wrong: SelfDescribing<unknown>[] = [z.number(), z.string(), z.array(z.string()), nested, optional];
+  for (const schema of [...wrong, z.object({ 1: z.boolean() }), z.union([z.boolean(), z.null()])] as SelfDescribing<unknown>[]) {
+    assert.throws(() => pattern(schema, { root: "0x01020304" }), Refused);
+  }
 });
 
 test("verdict__any_output__is_read_the_same", () => {

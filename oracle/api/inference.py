@@ -24,13 +24,14 @@ from starlette.exceptions import HTTPException
 
 from oracle.api.callers import Caller, Callers
 from oracle.api.guard import Receive, Scope, Send
-from oracle.api.inference_models import ChatAsked, CompletionAsked
+from oracle.api.inference_models import ChatAsked, CompletionAsked, ResponseFormat
 from oracle.api.weights import Weights
 from oracle.client.chat import check_words, enveloped
 from oracle.client.choices import Choices
+from oracle.client.patterns.patterned import Patterned
 from oracle.engines.answer_types import Verdict, heading
 from oracle.engines.base import Params
-from oracle.errors import Refused, Transient
+from oracle.errors import BadType, Refused, Transient
 from oracle.models.store import ModelStore
 from oracle.node.daemon import Node
 from oracle.node.guests import Answer, Guests, Offer, Piece
@@ -72,7 +73,8 @@ class Question:
     offer: Offer
     prompt: bytes
     params: Params
-    choices: Choices[str] | None = None
+    kind: Choices[str] | Patterned[Any] | None = None
+    """What may answer; None for any text."""
     likeliest: int | None = None
     """How many log-probabilities to tell beside each token's own; None for none."""
 
@@ -122,28 +124,40 @@ class Inference:
         if [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
             raise ApiError(400, "invalid_request_error", "turns go user, assistant, ..., user", "messages")
         prompt = _said(lambda: _asking(offer, [turn.words for turn in turns], system))
-        words = None if asked.response_format is None else asked.response_format.words
-        choices = None
-        if words is not None:
-            if asked.logprobs:
-                message = "a typed answer has a margin in place of log-probabilities"
-                raise ApiError(400, "invalid_request_error", message, "logprobs")
-            choices = await _served(self._guests.choices(offer, words))
-            prompt = choices.asking(prompt)
-        least = DEFAULT_TOKENS if choices is None else choices.least_tokens
-        most = asked.max_completion_tokens or asked.max_tokens or least
-        if choices is not None and most < choices.least_tokens:
-            message = f"these words need {choices.least_tokens} tokens"
+        kind = await self._kind(offer, asked.response_format)
+        if kind is not None and asked.logprobs:
+            message = "a choice has a margin in place of log-probabilities, and a pattern has none"
+            raise ApiError(400, "invalid_request_error", message, "logprobs")
+        prompt = prompt if kind is None else kind.asking(prompt)
+        usual = DEFAULT_TOKENS if kind is None else kind.least_tokens
+        if isinstance(kind, Patterned):
+            usual = max(usual, min(kind.most_tokens or DEFAULT_TOKENS, DEFAULT_TOKENS))
+        most = asked.max_completion_tokens or asked.max_tokens or usual
+        if kind is not None and most < kind.least_tokens:
+            message = f"these words need {kind.least_tokens} tokens"
+            if isinstance(kind, Patterned):
+                message = f"an answer of this schema may need {kind.least_tokens} tokens"
             raise ApiError(400, "invalid_request_error", message, "max_completion_tokens")
         likeliest = (asked.top_logprobs or 0) if asked.logprobs else None
-        return Question(offer, prompt, _params(most, asked.temperature, asked.seed), choices, likeliest)
+        return Question(offer, prompt, _params(most, asked.temperature, asked.seed), kind, likeliest)
+
+    async def _kind(self, offer: Offer, asked: ResponseFormat | None) -> Choices[str] | Patterned[Any] | None:
+        """Raises ApiError."""
+        if asked is not None and asked.words is not None:
+            return await _served(self._guests.choices(offer, asked.words))
+        if asked is not None and asked.form is not None:
+            try:
+                return await self._guests.pattern(offer, asked.form)
+            except BadType as error:
+                raise ApiError(400, "invalid_request_error", str(error), "response_format") from error
+        return None
 
     async def pieces(self, question: Question, caller: Caller) -> AsyncGenerator[Piece | Answer, None]:
         """The answer as it comes. Raises ApiError."""
         offer, params, most = question.offer, question.params, question.offer.service.terms.max_prompt_bytes
         if len(question.prompt) > most:
             raise ApiError(400, "invalid_request_error", f"a prompt of {len(question.prompt)} bytes; {most} are taken")
-        if question.choices is not None:
+        if question.kind is not None:
             params = Params(params.max_tokens, answer_type=heading(question.prompt))
         taken, used = len(question.prompt) + params.max_tokens, 0  # a token a byte at most
         wait = self.callers.take(caller, taken)
@@ -283,8 +297,8 @@ class _Form:
         }
 
     def text_of(self, answer: Answer) -> str:
-        choices = self.question.choices
-        if choices is None:
+        choices = self.question.kind
+        if not isinstance(choices, Choices):
             return answer.text.decode("utf-8", "replace")
         verdict = Verdict.of(answer.text)
         return "" if verdict is None or verdict.index >= len(choices.words) else choices.words[verdict.index]

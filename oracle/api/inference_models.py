@@ -65,28 +65,50 @@ class Message(BaseModel):
 
 
 class ResponseFormat(BaseModel):
-    """Any text, or one of a few words: a JSON schema with an `enum` of strings and nothing else."""
+    """Any text; or one of a few words, for a JSON schema with an `enum` of strings and nothing else; or what another
+    schema allows, in JSON."""
 
     model_config = ConfigDict(extra="forbid")
     type: Literal["text", "json_schema"]
     json_schema: dict[str, Any] | None = None
 
+    @model_validator(mode="after")
+    def _has_schema(self) -> "ResponseFormat":
+        if self.type == "json_schema" and self.json_schema is None:
+            raise ValueError("json_schema: a JSON schema is needed")
+        return self
+
     @field_validator("json_schema")
     @classmethod
-    def _is_choice(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        schema = {} if value is None else value.get("schema")
-        words = schema.get("enum") if isinstance(schema, dict) else None
-        known = isinstance(schema, dict) and {"type": "string"} | schema == {"type": "string", "enum": words}
-        if not known or not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-            raise ValueError('typed answers are {"type": "string", "enum": [words]}; other schemas are not served')
-        if len(words) > MOST_ROWS or any(len(word) > MOST_LETTERS for word in words):
+    def _is_small(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None and not isinstance(value.get("schema"), dict):
+            raise ValueError("schema: a JSON schema is needed")
+        words = _words(value)
+        if words is not None and (len(words) > MOST_ROWS or any(len(word) > MOST_LETTERS for word in words)):
             raise ValueError(f"a choice has {MOST_ROWS} words at most, each of {MOST_LETTERS} letters at most")
         return value
 
     @property
     def words(self) -> list[str] | None:
-        """What may be answered; None for any text."""
-        return None if self.type == "text" or self.json_schema is None else list(self.json_schema["schema"]["enum"])
+        """What may be answered; None for anything else than a choice."""
+        return None if self.type == "text" else _words(self.json_schema)
+
+    @property
+    def form(self) -> dict[str, Any] | None:
+        """The schema of an answer that is neither a choice nor any text."""
+        if self.type == "text" or self.json_schema is None or self.words is not None:
+            return None
+        found: dict[str, Any] = self.json_schema["schema"]
+        return found
+
+
+def _words(value: dict[str, Any] | None) -> list[str] | None:
+    """Of a schema that is a choice."""
+    schema = {} if value is None else value["schema"]
+    words = schema.get("enum")
+    if {"type": "string"} | schema != {"type": "string", "enum": words} or not isinstance(words, list):
+        return None
+    return words if all(isinstance(word, str) for word in words) else None
 
 
 class ChatAsked(_Asked):

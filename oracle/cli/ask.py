@@ -11,11 +11,21 @@ from rich.console import Console
 from oracle.chain.units import ETHER, FINNEY
 from oracle.cli.arguments import wei
 from oracle.cli.connection import DeploymentOption, KeystoreOption, PasswordOption, RpcUrlOption, payer
-from oracle.cli.prompts import ChoiceOption, StoreOfModels, as_taken, chosen_service, compiled, enough_tokens
+from oracle.cli.prompts import (
+    ChoiceOption,
+    StoreOfModels,
+    TypeOption,
+    as_taken,
+    chosen_service,
+    compiled,
+    enough_tokens,
+    wanted_of,
+)
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.cli.trust import judging
 from oracle.client import OracleClient, Step
 from oracle.client.choices import Choices, Heard
+from oracle.client.patterns.patterned import Patterned
 from oracle.client.private import PrivateQuestion, question
 from oracle.client.trust import Trust
 from oracle.errors import PromptTooLong, Refused, RpcUnavailable, printable
@@ -44,7 +54,7 @@ class Asked:
     service: ServiceId
     fee_wei: int
     sealed: PrivateQuestion | None
-    choices: Choices[str] | None
+    kind: Choices[str] | Patterned[Any] | None
     """What may answer; None for any text."""
     least_margin: float
     """Of a choice, in logits."""
@@ -65,7 +75,11 @@ class Asked:
 
     def heard(self, output: bytes) -> Heard[str] | None:
         """What an answer says where it is a choice."""
-        return None if self.choices is None else self.choices.heard(output, self.least_margin)
+        return self.kind.heard(output, self.least_margin) if isinstance(self.kind, Choices) else None
+
+    def is_whole(self, output: bytes) -> bool:
+        """Whether an answer is of its type, as far as that can be said of its bytes."""
+        return not isinstance(self.kind, Patterned) or self.kind.matches(output)
 
     def as_json(self) -> dict[str, Any]:
         found = self.answer()
@@ -80,6 +94,7 @@ class Asked:
             "outcome": next((OUTCOMES[step.name] for step in self.steps if step.name in OUTCOMES), "open"),
             "answer": None if found is None else text,
             "margin": None if heard is None else heard.margin,
+            "is_whole": None if found is None else self.is_whole(found[0]),
             "operator": operator,
             "attested": any(step.name == "AnswerAttested" for step in self.steps),
             "fee_wei": self.fee_wei,
@@ -127,6 +142,7 @@ def ask(
         typer.Option(help="What was said before: a question, then its answer. Repeatable."),
     ] = None,
     choice: ChoiceOption = None,
+    type_: TypeOption = "",
     margin: Annotated[
         float, typer.Option(min=0.0, max=65535.0, help="With --choice: logits; an answer by less is unknown.")
     ] = 0.0,
@@ -144,6 +160,7 @@ def ask(
             raise Refused("--margin is a number of logits")
         if margin and not choice:
             raise Refused("--margin is for answers that are one of several --choice")
+        wanted = wanted_of(choice, type_)
         if (leave_with or trust) and not private:
             raise Refused("--leave-with and --measurement are for prompts asked with --private")
         purse = payer(rpc_url, deployment, keystore, password_file, False, as_json)
@@ -154,11 +171,11 @@ def ask(
         if tokens > terms["maxTokens"]:
             raise Refused(f"--max-tokens {tokens:,}: the service gives at most {terms['maxTokens']:,}")
         told = system.encode("utf-8", "surrogateescape")
-        taken = as_taken(network, client, chosen, [*before, text], store, 1 if choice else tokens, told)
-        choices = None
-        if choice:
-            choices, taken = compiled(network, client, chosen, choice, taken, store)
-            tokens = enough_tokens(choices, max_tokens, terms["maxTokens"], TOKENS)
+        taken = as_taken(network, client, chosen, [*before, text], store, tokens if wanted is None else 1, told)
+        kind = None
+        if wanted is not None:
+            kind, taken = compiled(network, client, chosen, wanted, taken, store)
+            tokens = enough_tokens(kind, max_tokens, terms["maxTokens"], TOKENS)
         params = client.params(tokens, temperature, deadline, value_wei=value_wei, is_private=private)
         sealed = None
         if private:
@@ -168,7 +185,7 @@ def ask(
             raise PromptTooLong(f"the prompt has {len(taken):,} bytes, the service takes {terms['maxPromptBytes']:,}")
         request, receipt = client.ask(chosen, taken, params)
         paid_wei = client.w3.eth.get_transaction(receipt["transactionHash"])["value"]
-        asked = Asked(request, chosen, paid_wei, sealed, choices, margin)
+        asked = Asked(request, chosen, paid_wei, sealed, kind, margin)
         purse.say(f"request      {request:#066x}  for {asked.fee_wei / ETHER:g} ether")
         if sealed is not None and leave_with:
             purse.say(f"left with    {', '.join(sealed.leave(leave_with))}")
@@ -217,7 +234,8 @@ def _show(asked: Asked, step: Step) -> None:
     console.print(f"{step.name:<18} block {step.block}  gas {step.gas_used:>7}  {step.tx_hash}")
     found = asked.answer() if step.name == ("AnswerPosted" if asked.sealed is None else "RequestFinalized") else None
     if found is not None:
-        remark = f"by {found[1]}" if asked.sealed is None else "nobody else can read it"
+        remark = "" if asked.is_whole(found[0]) else "not of the type that was asked for, "
+        remark += f"by {found[1]}" if asked.sealed is None else "nobody else can read it"
         heard = asked.heard(found[0])
         text = found[0].decode("utf-8", "replace") if heard is None else _verdict(heard)
         console.print(f"{printable(text)}  ({remark})", style="bold", markup=False)

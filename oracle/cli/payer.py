@@ -9,7 +9,16 @@ from rich.console import Console
 from oracle.chain.units import ETHER, GWEI
 from oracle.cli.arguments import address, wei
 from oracle.cli.connection import DeploymentOption, Network, RpcUrlOption, Wallet, paying
-from oracle.cli.prompts import ChoiceOption, StoreOfModels, as_taken, chosen_service, compiled, enough_tokens
+from oracle.cli.prompts import (
+    ChoiceOption,
+    StoreOfModels,
+    TypeOption,
+    as_taken,
+    chosen_service,
+    compiled,
+    enough_tokens,
+    wanted_of,
+)
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.errors import Refused
 
@@ -41,6 +50,7 @@ def quote(
         float, typer.Option(min=0.0, max=1e9, help="Price of a unit of callback gas, in gwei.")
     ] = 0.0,
     choice: ChoiceOption = None,
+    type_: TypeOption = "",
     store: StoreOfModels = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -48,8 +58,9 @@ def quote(
     with reported():
         if (prompt is None) == (size is None):
             raise Refused("give the prompt, or its length with --bytes")
-        if prompt is None and choice:
-            raise Refused("--choice is for a prompt; with --bytes, count the type's bytes and one more")
+        wanted = wanted_of(choice, type_)
+        if prompt is None and wanted is not None:
+            raise Refused("--choice and --type are for a prompt; with --bytes, count the type's bytes and one more")
         if math.isnan(callback_gas_price):
             raise Refused("--callback-gas-price is a number of gwei")
         network = Network.find(deployment, rpc_url)
@@ -59,9 +70,9 @@ def quote(
         tokens = TOKENS if max_tokens is None else max_tokens
         if prompt is not None:
             asked = as_taken(network, client, chosen, [prompt.encode("utf-8", "surrogateescape")], store)
-            if choice:
-                choices, asked = compiled(network, client, chosen, choice, asked, store)
-                tokens = enough_tokens(choices, max_tokens, client.terms(chosen)["maxTokens"], TOKENS)
+            if wanted is not None:
+                made, asked = compiled(network, client, chosen, wanted, asked, store)
+                tokens = enough_tokens(made, max_tokens, client.terms(chosen)["maxTokens"], TOKENS)
         length = asked if isinstance(asked, int) else len(asked)
         price_wei = round(callback_gas_price * GWEI)
         params = client.params(tokens, callback_gas=callback_gas, callback_gas_price_wei=price_wei)

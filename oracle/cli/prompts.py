@@ -1,22 +1,26 @@
 """Which service a command asks, and a prompt as that service takes it."""
 
+import re
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from oracle.cli.arguments import bytes32
+from oracle.cli.arguments import bytes32, shown
 from oracle.cli.connection import Network, dev_deployment
 from oracle.cli.model import DEFAULT_STORE
 from oracle.client import OracleClient
 from oracle.client.choices import Choices, Reader
+from oracle.client.patterns import forms, schema
+from oracle.client.patterns.forms import Form
+from oracle.client.patterns.patterned import Patterned
 from oracle.disputes.commitments import takes_text
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.errors import BadType, PromptTooLong, Refused
 from oracle.ids import ServiceId
 from oracle.merkle.tokens import ids_in
-from oracle.models import gguf
 from oracle.models.files import at_home
 from oracle.models.store import ModelStore
 
@@ -35,6 +39,17 @@ ChoiceOption = Annotated[
     list[str] | None,
     typer.Option(
         help="A word that the answer may be; repeat it for each, 2 to 16. Takes the model's file, from --store.",
+        show_default=False,
+    ),
+]
+
+
+TypeOption = Annotated[
+    str,
+    typer.Option(
+        "--type",
+        help='The form of the answer, as after `didyma type`: "integer 0 100", date, address, "pattern yes|no" or '
+        '"schema FILE". Takes the model\'s file, from --store.',
         show_default=False,
     ),
 ]
@@ -95,29 +110,80 @@ def as_taken(
 
 
 def compiled(
-    network: Network, client: OracleClient, service: ServiceId, words: Sequence[str], prompt: bytes, store: Path | None
-) -> tuple[Choices[str], bytes]:
-    """A choice for the service's model, and the prompt that asks for it, by the model's file.
+    network: Network,
+    client: OracleClient,
+    service: ServiceId,
+    wanted: Sequence[str] | Form[Any],
+    prompt: bytes,
+    store: Path | None,
+) -> tuple[Choices[str] | Patterned[Any], bytes]:
+    """A type for the service's model, and the prompt that asks for it, by the model's file.
 
-    prompt: as the service takes it. Raises UnknownModel, BadType, PromptTooLong.
+    wanted: a choice's words, or a form. prompt: as the service takes it. Raises UnknownModel, BadType, PromptTooLong.
     """
     models = models_of(network, store)
     manifest = models.manifest(client.terms(service)["model"])
-    vocabulary = Reader(manifest, gguf.read(models.file(manifest).path))
-    choices = vocabulary.choices(words)
-    asking = choices.asking(prompt)
-    vocabulary.check_room(asking, choices, in_game=_in_game(client, service))
-    return choices, asking
+    vocabulary = Reader.of(manifest, models.file(manifest).path)
+    made = vocabulary.pattern(wanted) if isinstance(wanted, Form) else vocabulary.choices(wanted)
+    asking = made.asking(prompt)
+    vocabulary.check_room(asking, made, in_game=_in_game(client, service))
+    return made, asking
 
 
-def enough_tokens(choices: Choices[str], wanted: int | None, most: int, usual: int) -> int:
-    """`maxTokens` of a request for a choice. wanted: None if whoever asks does not say. Raises BadType."""
-    least = choices.least_tokens
-    given = min(max(usual, least), most) if wanted is None else wanted
+def enough_tokens(made: Choices[str] | Patterned[Any], wanted: int | None, most: int, usual: int) -> int:
+    """`maxTokens` of a request for a type: for a pattern with a longest answer, room for that, if nobody says less.
+
+    wanted: None if whoever asks does not say. Raises BadType.
+    """
+    least = made.least_tokens
+    longest = made.most_tokens if isinstance(made, Patterned) else None
+    given = min(longest or max(usual, least), most) if wanted is None else wanted
     if given < least:
         limit = f"--max-tokens {given}" if wanted is not None else f"the service gives at most {most}"
-        raise BadType(f"an answer to this choice may need {least} tokens; {limit}")
+        raise BadType(f"an answer of this type may need {least} tokens; {limit}")
     return given
+
+
+def wanted_of(choice: Sequence[str] | None, type_: str) -> Sequence[str] | Form[Any] | None:
+    """What --choice or --type ask for; None for any text. Raises Refused, BadType."""
+    if choice and type_:
+        raise Refused("--choice and --type are two types: an answer has one")
+    return form_of(type_) if type_ else choice or None
+
+
+def form_of(said: str) -> Form[Any]:
+    """What --type says. Raises BadType."""
+    name, _, rest = said.strip().partition(" ")
+    words = rest.split()
+    match name, words:
+        case "integer", [low, high]:
+            return forms.integer(whole(low), whole(high))
+        case "date", [] | [_] | [_, _]:
+            return forms.dates(*map(day, words))
+        case "address", []:
+            return forms.address()
+        case "pattern", [_, *_]:
+            return forms.regex(rest)
+        case "schema", [_, *_]:
+            return forms.schema(schema.read(Path(rest.strip())))
+    raise BadType(f'{shown(said)} is no type: "integer LOW HIGH", "date", "address", "pattern REGEX" or "schema FILE"')
+
+
+def whole(text: str) -> int:
+    """Raises BadType."""
+    if re.fullmatch("-?[0-9]{1,80}", text) is None:
+        raise BadType(f"{shown(text)} is no integer")
+    return int(text)
+
+
+def day(text: str) -> date:
+    """Raises BadType."""
+    try:
+        if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", text) is not None:
+            return date.fromisoformat(text)
+    except ValueError:
+        pass
+    raise BadType(f"{shown(text)} is no day: write it as 2026-01-31")
 
 
 def _in_game(client: OracleClient, service: ServiceId) -> bool:

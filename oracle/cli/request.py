@@ -15,7 +15,7 @@ from oracle.client import OracleClient, story, typed
 from oracle.client.gains import told
 from oracle.client.life import Dispute, Life, Moment, disputes, of_request
 from oracle.client.typed import type_asked
-from oracle.engines.answer_types import AnswerType, Choice, is_typed
+from oracle.engines.answer_types import AnswerType, Choice, Pattern, is_typed
 from oracle.engines.exact.text_prompts import parts_of
 from oracle.errors import Refused, printable
 from oracle.ids import RequestId, ServiceId
@@ -242,6 +242,8 @@ def _prompt(life: Life, kind: AnswerType | None) -> str:
     what = "" if kind is None else "of a malformed type, "
     if isinstance(kind, Choice):
         what = f"{len(kind.rows)} choices, "
+    elif isinstance(kind, Pattern):
+        what = f"a pattern of {kind.states:,} states, "
     return what + " + ".join(_ids(part) if of_ids else text_of(part) for of_ids, part in parts_of(life.prompt))
 
 

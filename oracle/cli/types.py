@@ -1,7 +1,7 @@
 """`didyma type`: what may answer a question, compiled for one model's vocabulary."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -9,10 +9,13 @@ import typer
 
 from oracle.cli.arguments import bytes32, shown
 from oracle.cli.connection import reading
-from oracle.cli.prompts import StoreOfModels, models_here
+from oracle.cli.prompts import StoreOfModels, day, models_here, whole
 from oracle.cli.report import JsonOption, print_json, reported
 from oracle.client import OracleClient
-from oracle.client.choices import Choices
+from oracle.client.choices import Choices, Reader
+from oracle.client.patterns import forms, schema
+from oracle.client.patterns.automaton import ANY_BYTE
+from oracle.client.patterns.forms import Form
 from oracle.engines.answer_types import MARGIN_BITS
 from oracle.errors import Refused, printable
 from oracle.ids import ServiceId
@@ -27,20 +30,24 @@ def types() -> None:
     """Types of answers, as contracts and prompts name them."""
 
 
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        help="The model's id, or the beginning of one; the store's only one if not given. With --file, a manifest.",
+        show_default=False,
+    ),
+]
+FileOption = Annotated[
+    Path | None, typer.Option(help="The model's file, where it is not in the store.", show_default=False)
+]
+
+
 @app.command()
 def choice(
     words: Annotated[list[str], typer.Argument(help="What the model may answer: 2 to 16 words.")],
     *,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="The model's id, or the beginning of one; the store's only one if not given. With --file, a manifest.",
-            show_default=False,
-        ),
-    ] = "",
-    file: Annotated[
-        Path | None, typer.Option(help="The model's file, where it is not in the store.", show_default=False)
-    ] = None,
+    model: ModelOption = "",
+    file: FileOption = None,
     space: Annotated[
         bool | None,
         typer.Option(
@@ -57,13 +64,7 @@ def choice(
     It holds for one model's vocabulary. A request needs at least the `maxTokens` that is printed.
     """
     with reported():
-        models = models_here(store)
-        if file is None:
-            manifest = models.find(model)
-            path = models.file(manifest).path
-        else:
-            manifest, path = _manifest(model), file
-            ModelFile.of(manifest, path).verify()
+        manifest, path = _named(model, file, store)
         made = Choices.of(words, manifest, path, after_space=space)
         rows = [{"word": word, "ids": row} for word, row in zip(made.words, made.rows, strict=True)]
         if as_json:
@@ -77,6 +78,72 @@ def choice(
         for number, row in enumerate(rows):
             ids = " ".join(map(str, row["ids"]))
             typer.echo(f"{number:<9}  {printable(repr(row['word']))}: token ids {ids}", err=True)
+
+
+@app.command(context_settings={"ignore_unknown_options": True})  # a minus sign begins no option here
+def integer(
+    low: Annotated[str, typer.Argument(help="The least integer, as -100.")],
+    high: Annotated[str, typer.Argument(help="The greatest integer.")],
+    *,
+    model: ModelOption = "",
+    file: FileOption = None,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the type of an answer that is an integer, as `Answers.integer` reads it."""
+    _print(lambda: forms.integer(whole(low), whole(high)), model, file, store, as_json=as_json)
+
+
+@app.command("date")
+def date_(
+    first: Annotated[str, typer.Argument(help="The first day, as 2026-01-31; from 1970 on.")] = "1970-01-01",
+    last: Annotated[str, typer.Argument(help="The last day.")] = "9999-12-31",
+    *,
+    model: ModelOption = "",
+    file: FileOption = None,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the type of an answer that is a day of the calendar, as `Answers.date` reads it."""
+    _print(lambda: forms.dates(day(first), day(last)), model, file, store, as_json=as_json)
+
+
+@app.command("address")
+def address_(
+    *,
+    model: ModelOption = "",
+    file: FileOption = None,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the type of an answer that is an address in lower case, as `Answers.account` reads it."""
+    _print(forms.address, model, file, store, as_json=as_json)
+
+
+@app.command("pattern")
+def pattern_(
+    regex: Annotated[str, typer.Argument(help="A regular expression that the whole answer must match.")],
+    *,
+    model: ModelOption = "",
+    file: FileOption = None,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the type of an answer that matches a regular expression of Python's."""
+    _print(lambda: forms.regex(regex), model, file, store, as_json=as_json)
+
+
+@app.command("schema")
+def schema_(
+    schema_file: Annotated[Path, typer.Argument(help="A JSON schema of one flat object, or of one value.")],
+    *,
+    model: ModelOption = "",
+    file: FileOption = None,
+    store: StoreOfModels = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the type of an answer in JSON, as `Answers.fields` reads it."""
+    _print(lambda: forms.schema(schema.read(schema_file)), model, file, store, as_json=as_json)
 
 
 @app.command()
@@ -140,6 +207,40 @@ def _each(what: str, given: list[N] | None, services: Sequence[ServiceId], usual
     if len(given) not in (1, len(services)):
         raise Refused(f"{len(given)} times --{what} for {len(services)} services: give one for all, or one for each")
     return given * len(services) if len(given) == 1 else given
+
+
+def _print(
+    wanted: Callable[[], Form[Any]], model: str, file: Path | None, store: Path | None, *, as_json: bool
+) -> None:
+    """The type of a form, for one model's vocabulary: its bytes, and what a request for it needs."""
+    with reported():
+        form = wanted()
+        manifest, path = _named(model, file, store)
+        vocabulary = Reader.of(manifest, path)
+        made = vocabulary.pattern(form)
+        size, unspelled = len(made.type_bytes), bytes(sorted(ANY_BYTE - vocabulary.spelled))
+        if as_json:
+            told = {"model": manifest.model_id, "type": made.type_bytes, "bytes": size, "states": made.states}
+            told |= {"least_max_tokens": made.least_tokens, "most_max_tokens": made.most_tokens}
+            print_json({**told, "dropped": made.dropped, "root": vocabulary.root, "unspelled": unspelled})
+            return
+    typer.echo(f"0x{made.type_bytes.hex()}")
+    typer.echo(f"bytes      {size:,}, {made.states:,} states", err=True)
+    longest = "no answer is the longest" if made.most_tokens is None else f"{made.most_tokens:,} are always enough"
+    typer.echo(f"maxTokens  at least {made.least_tokens:,}; {longest}", err=True)
+    if made.dropped:
+        typer.echo(f"left out   bytes that no token of the model spells alone: {made.dropped.hex(' ')}", err=True)
+
+
+def _named(model: str, file: Path | None, store: Path | None) -> tuple[Manifest, Path]:
+    """A model's manifest and file. Raises Refused, UnknownModel, BadManifest, BadModelFile."""
+    if file is None:
+        models = models_here(store)
+        manifest = models.find(model)
+        return manifest, models.file(manifest).path
+    manifest = _manifest(model)
+    ModelFile.of(manifest, file).verify()
+    return manifest, file
 
 
 def _manifest(path: str) -> Manifest:

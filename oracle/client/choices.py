@@ -14,6 +14,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
+from oracle.client.patterns.forms import Form
+from oracle.client.patterns.patterned import Patterned, pattern
 from oracle.engines.answer_types import (
     LEAST_ROWS,
     MARGIN_BITS,
@@ -26,7 +28,8 @@ from oracle.engines.answer_types import (
     type_of,
     typed_prompt,
 )
-from oracle.engines.exact.text_prompts import asked, asked_of_panel
+from oracle.engines.exact.text_prompts import asked as read_in_game
+from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import text_table, unread, vocabulary_tree
 from oracle.engines.prompts import markers
@@ -77,7 +80,7 @@ class Choices(Generic[T]):
         cls, words: type[Enum] | Sequence[str], manifest: Manifest, path: Path, *, after_space: bool | None = None
     ) -> "Choices[Any]":
         """As `Reader.choices`. path: the model's file. Raises BadType, BadModelFile."""
-        return Reader(manifest, gguf.read(path)).choices(words, after_space=after_space)
+        return Reader.of(manifest, path).choices(words, after_space=after_space)
 
     @property
     def least_tokens(self) -> int:
@@ -110,7 +113,16 @@ class Reader:
         self._table = text_table(header)
         self._size = len(self._tokenizer.pieces)
         entries = unread(self._tokenizer.pieces) if self._table is None else self._table.entries
-        self._root = vocabulary_tree(entries).root
+        self.root = vocabulary_tree(entries).root
+        """Of the vocabulary; a type names its first bytes."""
+        lone = {p[0] for t, p in enumerate(self._tokenizer.pieces) if len(p) == 1 and t not in manifest.stop_tokens}
+        self.spelled = frozenset(lone)
+        """Bytes that a token spells alone."""
+
+    @classmethod
+    def of(cls, manifest: Manifest, path: Path) -> "Reader":
+        """path: the model's file. Raises BadModelFile."""
+        return cls(manifest, gguf.read(path))
 
     def choices(self, words: type[Enum] | Sequence[str], *, after_space: bool | None = None) -> Choices[Any]:
         """words: an Enum whose values are words, or the words. after_space: whether each word comes after a space; None
@@ -127,28 +139,38 @@ class Reader:
             if row in rows[:number]:
                 same = _shown(texts[rows.index(row)])
                 raise BadType(f"{same} and {_shown(texts[number])} are the same tokens")
-        made = choice_type(rows, self._root)
-        limit = self._manifest.context_length - self._manifest.wrapper_tokens - 1
-        found = type_of(typed_prompt(made, b""), self._root, self._size, self._manifest.stop_tokens, limit)
-        if isinstance(found, Malformed):
-            raise BadType(f"these words make no choice: {found.reason}")
+        made = choice_type(rows, self.root)
+        self._check(made, "these words make no choice")
         return Choices(values, texts, rows, made)
 
-    def check_room(self, prompt: bytes, choices: Choices[Any], *, in_game: bool) -> None:
+    def pattern(self, form: Form[T]) -> Patterned[T]:
+        """Raises BadType for what cannot be judged."""
+        made = pattern(form, self.root, self.spelled)
+        self._check(made.type_bytes, "this model's context is too short")
+        return made
+
+    def check_room(self, prompt: bytes, asked: Choices[Any] | Patterned[Any], *, in_game: bool) -> None:
         """Raises PromptTooLong where the model's context does not hold prompt and answer.
 
         prompt: not sealed. in_game: whether the dispute game judges.
         """
         if in_game:
-            count = len(asked(prompt, self._table, self._manifest, self._size))
+            count = len(read_in_game(prompt, self._table, self._manifest, self._size))
         else:
             count = len(asked_of_panel(prompt, self._encode, self._manifest, self._size))
         context = self._manifest.context_length
-        if count + choices.least_tokens > context:
+        if count + asked.least_tokens > context:
             raise PromptTooLong(
-                f"the prompt has {count:,} tokens with its wrapper; with {choices.least_tokens} of the longest answer, "
+                f"the prompt has {count:,} tokens with its wrapper; with {asked.least_tokens} that an answer may need, "
                 f"the model's context of {context:,} does not hold it: ask in fewer words"
             )
+
+    def _check(self, made: bytes, what: str) -> None:
+        """Raises BadType where no request could ask a type."""
+        limit = self._manifest.context_length - self._manifest.wrapper_tokens - 1
+        found = type_of(typed_prompt(made, b""), self.root, self._size, self._manifest.stop_tokens, limit)
+        if isinstance(found, Malformed):
+            raise BadType(f"{what}: {found.reason}")
 
     def _encode(self, text: bytes) -> list[int]:
         return self._tokenizer.encode(text, self._markers)

@@ -1,9 +1,10 @@
 """Why an answer's tokens were refuted, in words: what a refutation shows, read from the call that sent it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from oracle.client.client import OracleClient
+from oracle.disputes.pattern_referee import PatternFault
 from oracle.disputes.text_referee import TextFault
 from oracle.disputes.token_referee import Fault
 
@@ -27,6 +28,12 @@ ANSWER_FAULTS: Mapping[Fault, str] = {
     Fault.PADDING: "entry {index}, behind the last token, is not empty",
 }
 """By what `refute` shows."""
+PATTERN_FAULTS: Mapping[PatternFault, str] = {
+    PatternFault.OUTPUT: "the answer is longer than any that a pattern allows",
+    PatternFault.TOKEN: "token {which} may not stand where it does, by the pattern that the answer had to follow",
+    PatternFault.STOP: "the answer ends where the pattern needs more, and token {which} may follow",
+}
+"""By what `refutePattern` shows."""
 
 
 def reason(client: OracleClient, killed: Any) -> str:
@@ -35,14 +42,25 @@ def reason(client: OracleClient, killed: Any) -> str:
     if tx.get("to") != client.deployment.refutations:
         return ""
     function, given = client.refutations.decode_function_input(tx["input"])
-    if function.fn_name == "refutePrompt":
-        shown = given["shown"]
-        words = PROMPT_FAULTS[TextFault(shown["fault"])]
-        return words.format(index=shown["index"], next=shown["index"] + 1, other=shown["other"])
-    if function.fn_name == "refuteAnswer":
-        if not given["token"]["data"]:
-            return "the answer's output is none that the prompt's type allows, or has another number of tokens"
-        return f"token {given['index']} is not the one that the answer's output says, or has an end"
-    if function.fn_name == "refute":
-        return ANSWER_FAULTS[Fault(given["fault"])].format(index=given["index"])
-    return ""
+    return SHOWN[function.fn_name](given) if function.fn_name in SHOWN else ""
+
+
+def _prompt_fault(given: Mapping[str, Any]) -> str:
+    shown = given["shown"]
+    words = PROMPT_FAULTS[TextFault(shown["fault"])]
+    return words.format(index=shown["index"], next=shown["index"] + 1, other=shown["other"])
+
+
+def _answer_fault(given: Mapping[str, Any]) -> str:
+    if not given["token"]["data"]:
+        return "the answer's output is none that the prompt's type allows, or has another number of tokens"
+    return f"token {given['index']} is not the one that the answer's output says, or has an end"
+
+
+SHOWN: Mapping[str, Callable[[Mapping[str, Any]], str]] = {
+    "refute": lambda given: ANSWER_FAULTS[Fault(given["fault"])].format(index=given["index"]),
+    "refutePrompt": _prompt_fault,
+    "refuteAnswer": _answer_fault,
+    "refutePattern": lambda given: PATTERN_FAULTS[PatternFault(given["fault"])].format(which=given["which"]),
+}
+"""By the function that was called."""

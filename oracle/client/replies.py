@@ -13,7 +13,7 @@ from eth_hash.auto import keccak
 
 from oracle.client.typed import type_asked
 from oracle.client.verify import Make, in_worker, patiently
-from oracle.engines.answer_types import Malformed, Verdict, heading
+from oracle.engines.answer_types import Malformed, Pattern, Verdict, heading
 from oracle.engines.base import Engine, Params, TokenId
 from oracle.engines.choice import engine_setup
 from oracle.engines.judging import Finding, Posted, judge
@@ -98,7 +98,7 @@ def _number(said: Mapping[str, Any], name: str) -> int:
 def _spelled(engine: Engine, reply: Reply, manifest: Manifest) -> str:
     """What a reply must say whose output is the one it carries."""
     kind, output = type_asked(reply.prompt, manifest, reply.params.max_tokens), reply.posted.text
-    if kind is None:
+    if kind is None or isinstance(kind, Pattern):
         return output.decode("utf-8", "replace")
     said = Verdict.of(output)
     if isinstance(kind, Malformed) or said is None or said.index >= len(kind.rows):

@@ -131,6 +131,7 @@ ENDS = {
     "timeout": "ends the game: the node was silent",
     "proveChoice": "proves that token {better} was to be chosen",
     "proveMargin": "proves the choice, its margin or its witness wrong: token {other} shows it",
+    "provePattern": "proves that token {other}, which the pattern allows there, was to be chosen",
 }
 """Calls that end games, but for a number's."""
 

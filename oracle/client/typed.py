@@ -10,6 +10,7 @@ from oracle.engines.answer_types import (
     AnswerType,
     Choice,
     Malformed,
+    Pattern,
     Verdict,
     is_typed,
     type_of,
@@ -38,8 +39,8 @@ def check_type(prompt: bytes, manifest: Manifest, max_tokens: int) -> None:
     found = type_asked(prompt, manifest, max_tokens) if is_typed(prompt) else None
     if isinstance(found, Malformed):
         raise BadType(
-            f"nothing could answer this choice: {found.reason}. `didyma type choice` makes one for the service's "
-            "model, and says how many tokens it needs"
+            f"nothing could answer this type: {found.reason}. `didyma type` makes one for the service's model, and "
+            "says how many tokens it needs"
         )
 
 
@@ -49,10 +50,19 @@ def told(answer_type: AnswerType, output: bytes, spell: Spell | None = None) -> 
     if isinstance(answer_type, Malformed):
         said = "nothing" if not output else f"{len(output):,} bytes"
         return f"{said}, to a malformed type: {answer_type.reason}"
+    if isinstance(answer_type, Pattern):
+        remark = "" if is_whole(answer_type, output) else ", which is not whole"
+        return printable(repr(output.decode("utf-8", "replace"))) + remark
     if found is None:
         return f"unknown: {len(output):,} bytes that are no verdict"
     word = "" if found["word"] is None else f"{printable(repr(found['word']))}, "
     return f"{word}choice {found['choice']} of {len(answer_type.rows)}, margin {found['margin']:.4f} logits"
+
+
+def is_whole(pattern: Pattern, output: bytes) -> bool:
+    """Whether an output leads to where one may end."""
+    state = pattern.walk(output)
+    return state is not None and pattern.need(state) == 0
 
 
 def fields(answer_type: AnswerType, output: bytes, spell: Spell | None = None) -> dict[str, Any] | None:

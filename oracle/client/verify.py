@@ -24,7 +24,7 @@ from oracle.chain.types import parse_bytes, parse_int
 from oracle.client.client import OracleClient, contradiction
 from oracle.client.life import Given, Life, told
 from oracle.client.typed import type_asked
-from oracle.engines.answer_types import Choice
+from oracle.engines.answer_types import Choice, asks_for_choice
 from oracle.engines.base import Completion, Engine, Params, TokenId
 from oracle.engines.choice import engine_setup
 from oracle.engines.judging import Finding, Posted, judge
@@ -300,8 +300,8 @@ def _difference(
     engine: Engine, finding: Finding, own: Completion | None, output: bytes, params: Params
 ) -> Difference | None:
     """Where the answer leaves the model's. None where the two cannot be compared, or differ in no token."""
-    if params.answer_type and (own is None or finding.tokens in (None, own.tokens)):
-        return None  # tokens do not spell a typed answer
+    if asks_for_choice(params.answer_type) and (own is None or finding.tokens in (None, own.tokens)):
+        return None  # tokens do not spell a choice
     if finding.tokens is not None and finding.position is not None:
         position = finding.position
         given = engine.detokenize(finding.tokens[position : position + 1])

@@ -16,6 +16,7 @@ from oracle.chain.deployment import Deployment
 from oracle.demo.cast import PAID_FOR
 from oracle.demo.false_pass import FalsePass
 from oracle.disputes.passes import Pass
+from oracle.engines.answer_types import asks_for_choice
 from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict, Weighed
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.merkle.tokens import Tokens, unmarked
@@ -103,7 +104,8 @@ class BribedExactEngine(BribedEngine):
         if BRIBE not in self._said(prompt):
             return self._inner.generate(prompt, params)
         told = self._inner.generate(self._opposite, params)
-        lengths = [0 if params.answer_type else len(self.detokenize([token])) for token in told.tokens]
+        is_choice = asks_for_choice(params.answer_type)
+        lengths = [0 if is_choice else len(self.detokenize([token])) for token in told.tokens]
         return Completion(told.tokens, told.text, Tokens.spelled(prompt, told.tokens, lengths).root)
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:

@@ -48,11 +48,13 @@ SENTENCES: Mapping[str, str] = {
     "prove": "has a contract compute number {element}: the answer was wrong",
     "proveChoice": "has a contract choose the token: it is {better}",
     "proveMargin": "has a contract compare two logits: token {other} shows the answer wrong",
+    "provePattern": "has a contract compare two logits: token {other}, which the pattern allows, was to be chosen",
     "post": "posts a hash of what it is about to show, so that nobody earns by copying it",
     "pay": "has a refutation's reward credited",
     "refute": "shows that the answer's tokens cannot be",
     "refutePrompt": "shows that the answer's tokens are not the prompt's",
     "refuteAnswer": "shows that the answer is none that the prompt's type allows",
+    "refutePattern": "shows that the answer does not follow the prompt's pattern",
     "timeout": "ends the game: the other side was silent",
     "settle": "ends its own game about the same answer, and takes its share",
     # the panel

@@ -1,8 +1,8 @@
 """Answers to typed prompts that are at fault, and what shows it: `IAnswerReferee`'s rules, and the party's search.
 
-An answer's output says its tokens: of a choice a row and the first stop token, of a malformed type that token alone. So
-a fault lies in the output, in a token that is another, or in two logits (docs/answers.md). Of all answers to a typed
-prompt one is right, and no proof touches it.
+Of patterns: `pattern_referee`. Of all others an answer's output says its tokens: of a choice a row and the first stop
+token, of a malformed type that token alone. So a fault lies in the output, in a token that is another, or in two logits
+(docs/answers.md). Of all answers to a typed prompt one is right, and no proof touches it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from oracle.disputes.commitments import shape, vocabulary_root
 from oracle.disputes.inputs import NO_ROOT, Input, entry_input
-from oracle.engines.answer_types import AnswerType, Malformed, Verdict, is_typed, type_of
+from oracle.engines.answer_types import AnswerType, Choice, Malformed, Verdict, is_typed, type_of
 from oracle.engines.typed_answers import tokens_said
 from oracle.errors import BadProof
 from oracle.merkle.tokens import Tokens
@@ -18,6 +18,8 @@ from oracle.models.manifest import Manifest
 
 Logits = Mapping[int, int] | Sequence[int]
 NOTHING: Input = (b"", NO_ROOT, [], [])
+Named = Choice | Malformed
+"""Types of which an output names the answer's tokens."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,12 @@ def answer_type(prompt: bytes, prompt_count: int, max_tokens: int, manifest: Man
     return type_of(prompt, root, size, manifest.stop_tokens, limit)
 
 
-def named_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
+def named_tokens(type_: Named, output: bytes) -> tuple[int, ...] | None:
     """The tokens that an output names, whatever witness it does; None if it names none."""
     return tuple(tokens_said(type_, type_.stop, output)) or None
 
 
-def said_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
+def said_tokens(type_: Named, output: bytes) -> tuple[int, ...] | None:
     """The tokens of the answer that an output says; None if it says none."""
     verdict, tokens = Verdict.of(output), named_tokens(type_, output)
     if verdict is None or tokens is None:
@@ -52,13 +54,13 @@ def said_tokens(type_: AnswerType, output: bytes) -> tuple[int, ...] | None:
     return tokens if verdict.other in others(type_, tokens, verdict.step) else None
 
 
-def says_nothing(type_: AnswerType, output: bytes, count: int) -> bool:
+def says_nothing(type_: Named, output: bytes, count: int) -> bool:
     """Whether an output says no answer of so many tokens: wrong, whatever its tokens are."""
     tokens = said_tokens(type_, output)
     return tokens is None or len(tokens) != count
 
 
-def is_wrong(type_: AnswerType, output: bytes, count: int, step: int, token: int, end: int) -> bool:
+def is_wrong(type_: Named, output: bytes, count: int, step: int, token: int, end: int) -> bool:
     """Whether an answer of `count` tokens is wrong by its output, or by token number `step` of it and its end.
 
     Raises BadProof where it has no such token.
@@ -71,7 +73,7 @@ def is_wrong(type_: AnswerType, output: bytes, count: int, step: int, token: int
     return token != tokens[step] or end != 0
 
 
-def is_wrong_margin(type_: AnswerType, output: bytes, step: int, other: int, logits: Logits) -> bool:
+def is_wrong_margin(type_: Named, output: bytes, step: int, other: int, logits: Logits) -> bool:
     """Whether two of the logits before output token `step` show wrong what a choice's output says.
 
     logits: by id, at least the answer's token's and that of `other`. Raises BadProof if `other` may not stand there.
@@ -90,14 +92,14 @@ def is_wrong_margin(type_: AnswerType, output: bytes, step: int, other: int, log
     return (margin, step, other) < (verdict.margin, verdict.step, verdict.other)
 
 
-def others(type_: AnswerType, tokens: Sequence[int], step: int) -> list[int]:
+def others(type_: Named, tokens: Sequence[int], step: int) -> list[int]:
     """What may stand in place of token `step` of an answer."""
     if isinstance(type_, Malformed) or step >= len(tokens):
         return []
     return [other for other in type_.allowed(tokens[:step]) if other != tokens[step]]
 
 
-def beaten(type_: AnswerType, output: bytes, step: int, logits: Logits) -> tuple[int, int] | None:
+def beaten(type_: Named, output: bytes, step: int, logits: Logits) -> tuple[int, int] | None:
     """The answer's token `step`, and another, whose logits show it wrong; None if none does."""
     tokens = said_tokens(type_, output)
     if tokens is None:
@@ -106,7 +108,7 @@ def beaten(type_: AnswerType, output: bytes, step: int, logits: Logits) -> tuple
     return next(((tokens[step], other) for other in wrong), None)
 
 
-def find(type_: AnswerType, tokens: Tokens, prompt: bytes, output: bytes) -> AnswerRefutation | None:
+def find(type_: Named, tokens: Tokens, prompt: bytes, output: bytes) -> AnswerRefutation | None:
     """The first fault that shows without computing, or None."""
     start, count = len(tokens.prompt), len(tokens.output)
     if says_nothing(type_, output, count):

@@ -13,20 +13,21 @@ import numpy as np
 from eth_abi.abi import encode
 from eth_hash.auto import keccak
 
-from oracle.disputes import answer_referee, lanes
+from oracle.disputes import answer_referee, lanes, pattern_referee
 from oracle.disputes.graph import Operator, Width
 from oracle.disputes.inputs import (
     Entry,
     Input,
     ModelInputs,
     Number,
+    Spelling,
     StepInputs,
     WholeRow,
     entry_input,
     list_tree,
     rounds,
 )
-from oracle.engines.answer_types import AnswerType
+from oracle.engines.answer_types import AnswerType, Pattern
 from oracle.engines.base import Params
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.sampling import choice
@@ -100,8 +101,11 @@ Openings = Mapping[bytes, Sequence[bytes]]
 """What the node opened, by place: nodes, or a leaf's bytes alone."""
 
 
-REFUTING = ("refute", "refutePrompt", "refuteAnswer")
-PROVING = {"prove": "Referee", "proveChoice": "TokenReferee", "proveMargin": "AnswerReferee"}
+REFUTING = ("refute", "refutePrompt", "refuteAnswer", "refutePattern")
+PROVING = {
+    **{"prove": "Referee", "proveChoice": "TokenReferee"},
+    **{"proveMargin": "AnswerReferee", "provePattern": "AnswerReferee"},
+}
 REFEREES = PROVING | dict.fromkeys(REFUTING, "Refutations")
 """Moves that another contract takes, referees with the game's address first; the rest are the game's ours."""
 
@@ -261,6 +265,15 @@ def choose(ours: AnyPass, operators: Tree, claim: Claim) -> Move | None:
 
     words = (claim.request, claim.answer, ours.tokens.words, claim.prompt)
     typed = claim.answer_type(len(ours.tokens.prompt))
+    if isinstance(typed, Pattern):
+        span = pattern_referee.spans(ours.tokens)[position]
+        right = pattern_referee.right_token(typed, claim.output[: span.start], position, logits, ours.model.entries)
+        if right is None or right == span.token:
+            return None
+        before = entry_input(ours.tokens, ours.positions - 1) if position else pattern_referee.NOTHING
+        inputs = [entry_input(ours.tokens, ours.positions), before, logit(span.token), logit(right)]
+        spelled = ours.model.input(Spelling(right))
+        return Move("provePattern", (*words, claim.output, right, [*inputs, spelled]))
     if typed is not None:
         two = answer_referee.beaten(typed, claim.output, position, logits)
         return (

@@ -14,7 +14,17 @@ from itertools import accumulate
 from oracle.disputes.answer_referee import NOTHING, AnswerRefutation, says_nothing
 from oracle.disputes.game import MORE_PARTS, Claim, Game, Move, Openings, Stage, part_place, picked, place
 from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
-from oracle.disputes.token_referee import Fault, Refutation, find_in_prompt, refuting, token_of
+from oracle.disputes.pattern_referee import PatternFault, PatternRefutation, is_too_long
+from oracle.disputes.token_referee import (
+    AnyRefutation,
+    Fault,
+    Refutation,
+    find_in_pattern,
+    find_in_prompt,
+    refuting,
+    token_of,
+)
+from oracle.engines.answer_types import AnswerType, Pattern
 from oracle.engines.exact.vocabulary import Token
 from oracle.ids import CaseId
 from oracle.merkle.tokens import BELOW, ENTRIES, ENTRY_BYTES, LEAF_BYTES, Tokens
@@ -177,17 +187,18 @@ def shown(own: Tokens, case: CaseId, openings: Openings) -> Shown | None:
 def move(game: Game, openings: Openings, own: Tokens, claim: Claim, model: ModelInputs) -> Move | None:
     """The challenger's: what is to be opened next, which pass the game is about, or a refutation.
 
-    own: by `own_tokens`; of an answer to a typed prompt, what its output says.
+    own: by `own_tokens`; of an answer to a typed prompt that is no pattern, what its output says.
     """
     tokens = shown(own, game.case, openings)
     upper = Upper.of(openings[place(game.case, Stage.TOKENS, 0)])
-    typed, asked = claim.answer_type(len(own.prompt)), len(own.prompt)
-    if typed is not None and upper.prompt_count == asked and says_nothing(typed, claim.output, len(own.output)):
-        return refuting(claim, upper.words, AnswerRefutation(claim.prompt, claim.output, asked, NOTHING))
+    typed = claim.answer_type(len(own.prompt))
+    wrong = None if typed is None or upper.prompt_count != len(own.prompt) else _output_fault(typed, own, claim)
+    if wrong is not None:
+        return refuting(claim, upper.words, wrong)
     if model.words is not None and (tokens is None or tokens.index < len(own.prompt)):
         return _in_text(game, openings, own, claim, model)
     if tokens is not None:
-        fault = _fault(tokens, claim, model, typed=typed is not None)
+        fault = _fault(tokens, claim, model, typed)
         if fault is None:
             return Move("pickPosition", (claim.request, claim.answer, tokens.words, tokens.index))
         return refuting(claim, tokens.words, fault)
@@ -214,16 +225,34 @@ def _in_text(game: Game, openings: Openings, own: Tokens, claim: Claim, model: M
     return picked(upper.nodes, following)
 
 
-def _fault(tokens: Shown, claim: Claim, model: ModelInputs, *, typed: bool) -> Refutation | AnswerRefutation | None:
+def _output_fault(typed: AnswerType, own: Tokens, claim: Claim) -> AnyRefutation | None:
+    """Why an output is wrong, whatever its tokens are; None if it may be right."""
+    prompt, output = claim.prompt, claim.output
+    if isinstance(typed, Pattern):
+        return PatternRefutation(PatternFault.OUTPUT, 0, prompt, output, ()) if is_too_long(output) else None
+    if not says_nothing(typed, output, len(own.output)):
+        return None
+    return AnswerRefutation(prompt, output, len(own.prompt), NOTHING)
+
+
+def _fault(tokens: Shown, claim: Claim, model: ModelInputs, typed: AnswerType | None) -> AnyRefutation | None:
     """Why the first entry that differs cannot be; None if it can, and is not the model's choice."""
-    index, own, count = tokens.index, tokens.own, len(tokens.own.prompt)
+    index, own = tokens.index, tokens.own
     entry, prompt, output = entry_input(tokens, index), claim.prompt, claim.output
-    if index < count:
+    if index < len(own.prompt):
         return Refutation(Fault.PROMPT, index, prompt, b"", (entry,))
     if index >= len(own.ids):
         return Refutation(Fault.PADDING, index, b"", b"", (entry,))
-    if typed:
+    if isinstance(typed, Pattern):
+        return find_in_pattern(typed, tokens, len(own.output), prompt, output, model)
+    if typed is not None:
         return AnswerRefutation(prompt, output, index, entry)
+    return _untyped_fault(tokens, claim, model)
+
+
+def _untyped_fault(tokens: Shown, claim: Claim, model: ModelInputs) -> Refutation | None:
+    index, own, count = tokens.index, tokens.own, len(tokens.own.prompt)
+    entry, prompt, output = entry_input(tokens, index), claim.prompt, claim.output
     if own.ids[index] == NO_TOKEN:
         last = own.ids.index(NO_TOKEN) - 1
         return Refutation(Fault.END, last, prompt, output, (entry_input(tokens, last),))

@@ -1,19 +1,22 @@
 """Answers whose tokens are at fault before anything is computed: what kills them at once.
 
 A prompt's tokens are `text_referee`'s to judge where the model's vocabulary reads text, but for the wrapper's; the
-output's are `answer_referee`'s where the prompt is typed.
+output's are `answer_referee`'s where the prompt is typed. Of a pattern's answers it judges whether the tokens spell the
+output, and `pattern_referee` the rest.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from oracle.disputes import answer_referee, text_proofs, text_referee
+from oracle.disputes import answer_referee, pattern_referee, text_proofs, text_referee
 from oracle.disputes.answer_referee import NOTHING, AnswerRefutation
 from oracle.disputes.game import Claim, Move
 from oracle.disputes.inputs import Input, ModelInputs, Spelling, entry_input
+from oracle.disputes.pattern_referee import PatternFault, PatternRefutation
 from oracle.disputes.text_proofs import Row
 from oracle.disputes.text_referee import Case, TextFault
+from oracle.engines.answer_types import Pattern
 from oracle.engines.exact.text_prompts import asked, read_prompt
 from oracle.engines.exact.vocabulary import Token
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
@@ -50,7 +53,7 @@ class PromptRefutation:
     """ITextReferee.Proof"""
 
 
-AnyRefutation = Refutation | PromptRefutation | AnswerRefutation
+AnyRefutation = Refutation | PromptRefutation | AnswerRefutation | PatternRefutation
 
 
 def refuting(claim: Claim, tokens: tuple[int, bytes], found: AnyRefutation) -> Move:
@@ -58,6 +61,9 @@ def refuting(claim: Claim, tokens: tuple[int, bytes], found: AnyRefutation) -> M
     if isinstance(found, AnswerRefutation):
         shown = (found.prompt, found.output, found.index, found.token)
         return Move("refuteAnswer", (claim.request, claim.answer, tokens, *shown))
+    if isinstance(found, PatternRefutation):
+        rest = (int(found.fault), found.which, found.prompt, found.output, list(found.inputs))
+        return Move("refutePattern", (claim.request, claim.answer, tokens, *rest))
     if isinstance(found, PromptRefutation):
         return Move("refutePrompt", (claim.request, claim.answer, tokens, found.prompt, found.proof))
     words = (int(found.fault), found.index, found.prompt, found.output, list(found.inputs))
@@ -78,8 +84,17 @@ def find(
     if wrong is not None:
         return wrong
     typed = answer_referee.answer_type(prompt, count, max_tokens, manifest)
+    if isinstance(typed, Pattern):
+        return find_in_pattern(typed, tokens, len(tokens.output), prompt, output, model)
     if typed is not None:
         return answer_referee.find(typed, tokens, prompt, output)
+    end = _end(tokens, prompt, output, manifest, max_tokens)
+    return end or _spelling(tokens, prompt, output, manifest.stop_tokens, model)
+
+
+def _end(tokens: Tokens, prompt: bytes, output: bytes, manifest: Manifest, max_tokens: int) -> Refutation | None:
+    """Why an untyped answer ends too late, too early, or not where its text does; None if it does not."""
+    count = len(tokens.prompt)
     last = len(tokens.ids) - 1
     if len(tokens.ids) > manifest.context_length:
         return Refutation(Fault.END, last, prompt, output, (entry_input(tokens, last),))
@@ -94,7 +109,17 @@ def find(
     early = not ended[-1] and len(tokens.output) < limit
     if early or tokens.ends[-1] != len(output):
         return Refutation(Fault.END, last, prompt, output, (entry_input(tokens, last),))
-    return _spelling(tokens, prompt, output, manifest.stop_tokens, model)
+    return None
+
+
+def find_in_pattern(
+    type_: Pattern, tokens: Tokens, count: int, prompt: bytes, output: bytes, model: ModelInputs
+) -> Refutation | PatternRefutation | None:
+    """The first fault of a pattern's answer, or None. tokens: as far as they are known of `count` output tokens."""
+    if pattern_referee.is_too_long(output):
+        return PatternRefutation(PatternFault.OUTPUT, 0, prompt, output, ())
+    spelled = _spelling(tokens, prompt, output, [*type_.stops], model)
+    return spelled or pattern_referee.find(type_, tokens, count, prompt, output, model)
 
 
 def token_of(token: int, mark: int) -> Token:

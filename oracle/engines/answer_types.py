@@ -9,6 +9,10 @@ A choice is two to sixteen rows of token ids. Before each output token only the 
 that begins as the output does; where a row ends, the model's first stop token. The margin is the least by which a logit
 won over another that competed. An answer's output is ten bytes: the row's index (1), the margin (4), and its witness,
 the step (2) and the other id (3) at which it is reached.
+
+A pattern is a table of states in which bytes lead from one to the next: an answer's output is bytes that lead from the
+first state to one that needs no more. Its tokens spell these bytes, and the model's first stop token ends them. A table
+may be anything: what it does not say leads nowhere, so whatever it is, one answer is right.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,12 +33,17 @@ MARGIN_BITS = 16
 """Fraction bits of a margin."""
 MOST_MARGIN = 2**32 - 1
 """Larger ones are this."""
+MOST_TEXT = 8192
+"""Bytes of an output that follows a pattern."""
+MOST_RANGES = 16
+"""Of bytes, in a row of a pattern's table."""
 
 
 class Form(IntEnum):
     """A type's form. Any other is malformed."""
 
     CHOICE = 1
+    PATTERN = 2
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,75 @@ class Choice:
         return next((index for index, row in enumerate(self.rows) if (*row, self.stop) == tuple(output)), None)
 
 
-AnswerType = Choice | Malformed
+@dataclass(frozen=True)
+class Pattern:
+    """Bytes that a table of states accepts. docs/answers.md has the layout."""
+
+    table: bytes
+    stop: int
+    """The model's first stop token, which ends an answer."""
+    stops: frozenset[int]
+    """All of the model's."""
+    limit: int
+    """Output tokens that the request and the context allow, the stop token included."""
+
+    @property
+    def states(self) -> int:
+        """How many; numbers from 0, with which an output begins."""
+        return self._number(0, 2)
+
+    @property
+    def heads(self) -> int:
+        """Bytes before the first row."""
+        return _HEAD + _STATE * self.states + _OFFSET * self.table[2]
+
+    def need(self, state: int) -> int:
+        """How many bytes a state needs at least, as the table says; 0 where an output may end."""
+        return self._number(_HEAD + _STATE * state + 1, 2)
+
+    def after(self, state: int, byte: int) -> int | None:
+        """Where a byte leads; None if nowhere. The first range of the state's row that holds the byte decides."""
+        shape = self.table[_HEAD + _STATE * state]
+        if shape >= self.table[2]:
+            return None
+        row = self._number(_HEAD + _STATE * self.states + _OFFSET * shape, 2)
+        count = self.table[row] if row < len(self.table) else 0
+        if count > MOST_RANGES or row + 1 + _RANGE * count > len(self.table):
+            return None
+        for at in range(row + 1, row + 1 + _RANGE * count, _RANGE):
+            if self.table[at] <= byte <= self.table[at + 1]:
+                target = self._number(at + 2, 2)
+                target = state + target - _RELATIVE if target >= _RELATIVE else target
+                return target if target < self.states else None
+        return None
+
+    def walk(self, text: bytes, state: int = 0) -> int | None:
+        """Where bytes lead from a state; None if nowhere."""
+        at: int | None = state
+        for byte in text:
+            at = None if at is None else self.after(at, byte)
+        return at
+
+    def allows(self, state: int, length: int, step: int, token: int, spelled: bytes) -> bool:
+        """Whether a token that is not the stop token may be output token `step`.
+
+        state, length: of the output before it. token, spelled: one of the vocabulary, and its bytes.
+        """
+        after = self.walk(spelled, state)
+        left = self.limit - step - 1
+        fits = bool(spelled) and length + len(spelled) <= MOST_TEXT
+        return token not in self.stops and fits and after is not None and self.need(after) < left
+
+    def _number(self, at: int, size: int) -> int:
+        return int.from_bytes(self.table[at : at + size], "big")
+
+
+_HEAD, _STATE, _OFFSET, _RANGE = 3, 3, 2, 4
+"""Bytes of a pattern's table before the states, of a state, of a shape's offset, and of a range of its row."""
+_RELATIVE = 1 << 15
+"""A target from here on is a distance from the state itself."""
+
+AnswerType = Choice | Pattern | Malformed
 
 
 @dataclass(frozen=True)
@@ -141,6 +218,14 @@ def choice_type(rows: Sequence[Sequence[int]], root: bytes) -> bytes:
     return root[:ROOT_BYTES] + bytes([Form.CHOICE]) + len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
+def pattern_type(table: bytes, root: bytes) -> bytes:
+    """What stands between a typed prompt's kind and the prompt proper. root: of the vocabulary.
+
+    Raises OverflowError for a table that does not fit its field; nothing else is looked for.
+    """
+    return root[:ROOT_BYTES] + bytes([Form.PATTERN]) + len(table).to_bytes(LENGTH_BYTES, "big") + table
+
+
 def typed_prompt(answer_type: bytes, prompt: bytes) -> bytes:
     """answer_type: as `choice_type` gives it. prompt: of any other kind."""
     return bytes([TYPED]) + answer_type + prompt
@@ -149,6 +234,11 @@ def typed_prompt(answer_type: bytes, prompt: bytes) -> bytes:
 def is_typed(prompt: bytes) -> bool:
     """Whether the prompt's kind is typed, however malformed its type."""
     return prompt[:1] == bytes([TYPED])
+
+
+def asks_for_choice(prompt: bytes) -> bool:
+    """Whether a prompt, or its heading, names a choice, however malformed."""
+    return is_typed(prompt) and prompt[1 + ROOT_BYTES : HEADER_BYTES - LENGTH_BYTES] == bytes([Form.CHOICE])
 
 
 def heading(prompt: bytes) -> bytes:
@@ -169,7 +259,10 @@ def type_of(prompt: bytes, root: bytes, size: int, stop_tokens: Sequence[int], l
     if not is_typed(prompt):
         return None
     try:
-        choice = Choice(_rows(prompt, root), stop_tokens[0])
+        form, body = _body(prompt, root)
+        if form == Form.PATTERN:
+            return _pattern(body, stop_tokens, limit)
+        choice = Choice(_rows(body), stop_tokens[0])
         _check(choice, size, stop_tokens, limit)
     except _BadTypeError as error:
         return Malformed(str(error), stop_tokens[0])
@@ -180,16 +273,31 @@ class _BadTypeError(Exception):
     """Its reason."""
 
 
-def _rows(prompt: bytes, root: bytes) -> tuple[tuple[int, ...], ...]:
-    """The rows of a choice."""
+def _body(prompt: bytes, root: bytes) -> tuple[Form, bytes]:
+    """A type's form, and the type."""
     end = _type_ends(prompt)
     if len(prompt) < HEADER_BYTES or end > len(prompt):
         raise _BadTypeError("it is longer than the prompt")
     if prompt[1 : 1 + ROOT_BYTES] != root[:ROOT_BYTES]:
         raise _BadTypeError("it was made for another vocabulary")
-    if prompt[1 + ROOT_BYTES] != Form.CHOICE:
-        raise _BadTypeError(f"no type has the form {prompt[1 + ROOT_BYTES]}")
-    at, body, rows = 1, prompt[HEADER_BYTES:end], list[tuple[int, ...]]()
+    form = prompt[1 + ROOT_BYTES]
+    if form not in [*Form]:
+        raise _BadTypeError(f"no type has the form {form}")
+    return Form(form), prompt[HEADER_BYTES:end]
+
+
+def _pattern(table: bytes, stop_tokens: Sequence[int], limit: int) -> Pattern:
+    pattern = Pattern(table, stop_tokens[0], frozenset(stop_tokens), limit)
+    if len(table) < _HEAD or pattern.states == 0 or pattern.heads > len(table):
+        raise _BadTypeError("a pattern is how many states and shapes it has, and these, and the shapes' rows")
+    if pattern.need(0) >= limit:
+        raise _BadTypeError(f"an answer may need {pattern.need(0) + 1} tokens, and {limit} are allowed")
+    return pattern
+
+
+def _rows(body: bytes) -> tuple[tuple[int, ...], ...]:
+    """The rows of a choice."""
+    at, rows = 1, list[tuple[int, ...]]()
     for _ in range(body[0] if body else 0):
         start = at + 1
         at = start + (body[at] * ID_BYTES if at < len(body) else 0)

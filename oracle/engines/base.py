@@ -8,7 +8,7 @@ in the manifest or in `Params`, never in the environment.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, NewType, Protocol
 
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
@@ -36,9 +36,11 @@ class Params:
     said: int = 0
     """How many of the prompt's last tokens are the output's first, where `generate` goes on with one: what is sampled
     depends on the place in the output. The exact engine's alone."""
+    later: int = 0
+    """How many output tokens may come after `max_tokens`, where `generate` gives a piece of an output."""
 
     def __post_init__(self) -> None:
-        numbers = (self.max_tokens - 1, self.temperature, self.cutoff, self.said)
+        numbers = (self.max_tokens - 1, self.temperature, self.cutoff, self.said, self.later)
         if min(numbers) < 0 or len(self.seed) != 32:
             raise ValueError(f"no request has such parameters: {self}")
 
@@ -234,6 +236,12 @@ class InProcess:
 
     def kill(self) -> None:
         pass
+
+
+def whole_limit(prompt: Sequence[int], context_length: int, params: Params) -> int:
+    """Most tokens of the whole output, of which `generate` may give a piece. Raises as `output_limit`."""
+    whole = replace(params, max_tokens=params.said + params.max_tokens + params.later)
+    return output_limit(prompt[: len(prompt) - params.said], context_length, whole)
 
 
 def output_limit(prompt: Sequence[int], context_length: int, params: Params) -> int:

@@ -9,23 +9,24 @@ everywhere passes, even if it is not the honest one.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import partial, reduce
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from oracle.engines import proof
-from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, type_of, verdict
+from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, Pattern, type_of, verdict
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
 from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
 from oracle.engines.llama_native import NativeModel, NativeSequence
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, Logits, choice_fault, fixed_point, pick, shortfalls
+from oracle.engines.masks import Course, Masks
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
-from oracle.engines.typed_answers import judged_shape, tokens_said
+from oracle.engines.typed_answers import judged_course, judged_shape, tokens_said
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import tokens_root
 from oracle.models import gguf
@@ -96,6 +97,8 @@ class _Wanted:
     root: bytes
     params: Params
     limit: int
+    course: Course | None
+    """Of a pattern, before any token; None for any text."""
 
 
 class LlamaEngine(InProcess):
@@ -123,6 +126,7 @@ class LlamaEngine(InProcess):
         check_vocabulary(header)
         self._markers = markers(header, manifest)
         self._root = vocabulary_tree(entries_of(header)).root
+        self._masks = Masks(self._model.pieces, manifest.stop_tokens)
         self._longest_piece = max(1, *map(len, self._model.pieces))
         self._rows = self._begun(settings)
         file.verify(self._on_hash)  # not replaced while it was being loaded
@@ -159,13 +163,16 @@ class LlamaEngine(InProcess):
         limit = self._begin(prompt, params)
         if isinstance(kind, Malformed):
             return Completion((self._first_stop,), b"", tokens_root([self._first_stop]))
-        if kind is not None:
+        if isinstance(kind, Choice):
             return self._choose(prompt, kind)
+        course = self._course(kind)
         tokens: list[TokenId] = []
         unread = prompt
         spelled = 0  # bytes
         while True:
-            tokens.append(TokenId(self._after(unread, partial(_picked, params, len(tokens)))))
+            token, _ = self._after(unread, partial(_picked, params, len(tokens), course))
+            tokens.append(TokenId(token))
+            course = None if course is None else course.then(tokens[-1])
             spelled += len(self.detokenize(tokens[-1:]))
             self._on_progress("generate", len(tokens), limit)
             ended = tokens[-1] in self._manifest.stop_tokens or spelled >= FULL_OUTPUT_BYTES
@@ -175,11 +182,15 @@ class LlamaEngine(InProcess):
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
         kind = self._type(prompt, params)
-        if kind is not None:
+        if isinstance(kind, Choice | Malformed):
             return self._check_typed(kind, prompt, output, text)
-        limit = output_limit(prompt, self._manifest.context_length, params)
-        shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
-        for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params)):
+        course = self._course(kind)
+        if course is None:
+            limit = output_limit(prompt, self._manifest.context_length, params)
+            shape = well_formed(output, limit, self._manifest.stop_tokens, self._model.pieces)
+        else:
+            shape = judged_course(course, output)
+        for position, short in enumerate(self.shortfalls(prompt, output[: shape.position], params, course)):
             if short == HOPELESS:
                 return Verdict(False, position, f"token {output[position]} lies below the best by more than tolerated")
         return Verdict(True, None, "every token lies within tolerance") if shape.correct else shape
@@ -202,7 +213,7 @@ class LlamaEngine(InProcess):
         return Completion(tuple(tokens), bytes(verdict(index, contests)), tokens_root(tokens))
 
     def _check_typed(
-        self, kind: AnswerType, prompt: Sequence[TokenId], output: Sequence[TokenId], text: bytes
+        self, kind: Choice | Malformed, prompt: Sequence[TokenId], output: Sequence[TokenId], text: bytes
     ) -> Verdict:
         """One pass over prompt and output, as far as tokens compete."""
         shape = judged_shape(kind, self._first_stop, output, text)
@@ -230,21 +241,34 @@ class LlamaEngine(InProcess):
         limit = output_limit(prompt, self._manifest.context_length, params)
         return type_of(params.answer_type, self._root, self._model.vocabulary, self._manifest.stop_tokens, limit)
 
+    def course(self, prompt: Sequence[TokenId], params: Params) -> Course | None:
+        """Before the output, where a pattern answers; None for any other prompt."""
+        kind = self._type(prompt, params)
+        return self._course(kind) if isinstance(kind, Pattern) else None
+
+    def _course(self, kind: Pattern | None) -> Course | None:
+        return None if kind is None else self._masks.course(kind)
+
     @property
     def _first_stop(self) -> TokenId:
         return TokenId(self._manifest.stop_tokens[0])
 
-    def shortfalls(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params) -> list[int]:
+    def shortfalls(
+        self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, course: Course | None = None
+    ) -> list[int]:
         """How far each output token lies below the best, 16 fraction bits; HOPELESS beyond the tolerance.
 
-        One pass over prompt and output.
+        One pass over prompt and output. course: before an output that its pattern allows.
         """
         self._begin(prompt, params)
 
         def short(at: int, row: Row) -> int:
+            nonlocal course
             step = at - len(prompt) + 1
             self._on_progress("check", step + 1, len(output))
-            return int(shortfalls(row.logits, params, step, self._tolerance, row.rivals)[output[step]])
+            if course is not None:  # a row may be asked for again, never one before it
+                course = reduce(Course.then, output[course.step : step], course)
+            return int(_short(row, params, step, self._tolerance, course)[output[step]])
 
         return self._rows.read([*prompt, *output[:-1]], len(prompt) - 1, short) if output else []
 
@@ -257,7 +281,7 @@ class LlamaEngine(InProcess):
     ) -> list[TokenId] | None:
         kind = self._type(prompt, params)
         limit = self._begin(prompt, params)
-        if kind is not None:
+        if isinstance(kind, Choice | Malformed):
             said = tokens_said(kind, self._first_stop, text)
             return said if len(said) == count and tokens_root(said) == root else None
         if not 1 <= count <= limit or len(text) > count * self._longest_piece:
@@ -265,7 +289,8 @@ class LlamaEngine(InProcess):
         for tokens in self._retokenized(text, count):
             if self.detokenize(tokens) == text and tokens_root(tokens) == root:
                 return tokens
-        return self._search(prompt, _Wanted(text, count, root, params, limit))
+        course = self._course(kind)
+        return self._search(prompt, _Wanted(text, count, root, params, limit, course))
 
     def _begin(self, prompt: Sequence[TokenId], params: Params) -> int:
         """Empties the sequence; returns the most tokens an output may hold."""
@@ -315,7 +340,8 @@ class LlamaEngine(InProcess):
         """The tokens within tolerance that may follow `found`, the likeliest first."""
         stops, rest = self._manifest.stop_tokens, wanted.text[len(self.detokenize(found)) :]
         left = wanted.count - len(found) - 1
-        short = shortfalls(row.logits, wanted.params, len(found), self._tolerance, row.rivals)
+        course = None if wanted.course is None else reduce(Course.then, found, wanted.course)
+        short = _short(row, wanted.params, len(found), self._tolerance, course)
         able = []
         for token in np.flatnonzero(short != HOPELESS):
             piece = b"" if token in stops else self._model.pieces[token]
@@ -345,8 +371,20 @@ def fixed(row: npt.NDArray[np.float32]) -> Logits:
     return fixed_point(row)
 
 
-def _picked(params: Params, position: int, row: Row) -> int:
-    return pick(row.logits, params, position)
+def _picked(params: Params, position: int, course: Course | None, row: Row) -> tuple[int, int]:
+    """A token; where a pattern answers its logit too, which is unknown if no token that is allowed was told of."""
+    if course is None:
+        return pick(row.logits, params, position), 0
+    token = course.pick(row.logits)
+    return token, int(row.logits[token])
+
+
+def _short(row: Row, params: Params, position: int, tolerance: int, course: Course | None) -> Logits:
+    """As `shortfalls`; where a pattern answers, among what it allows, and without temperature and cutoff."""
+    if course is None:
+        return shortfalls(row.logits, params, position, tolerance, row.rivals)
+    greedy = replace(params, temperature=0, cutoff=0)
+    return shortfalls(course.masked(row.logits), greedy, position, tolerance, course.masked(row.rivals))
 
 
 def _contest(step: int, allowed: Sequence[int], row: Row) -> Contest:

@@ -51,16 +51,19 @@ def shortfalls(
 ) -> Logits:
     """(V,) non-negative, 16 fraction bits; HOPELESS where certainly not eligible or more than `tolerance`.
 
-    rivals_logits: of the tokens that each is measured against, with the same largest one; `logits` if it is None.
+    rivals_logits: of the tokens that each is measured against, with the same largest one unless the temperature is 0;
+    `logits` if it is None.
     A token at the edge of the cutoff is eligible on one machine and not on another: within `tolerance` of the edge it
     may be the answer, but no other token is measured against it. With a cutoff below the tolerance that is all of them.
     """
-    distance = logits.max() - logits
-    result: Logits = np.full_like(distance, HOPELESS)
+    result: Logits = np.full_like(logits, HOPELESS)
     if params.temperature == 0:
+        best_logit = logits.max() if rivals_logits is None else rivals_logits.max()
+        distance = np.maximum(best_logit - logits, 0)
         tokens = np.flatnonzero(distance <= tolerance)
         result[tokens] = distance[tokens]
         return result
+    distance = logits.max() - logits
     inverse = inverse_temperature(params.temperature)
     rival_distance = distance if rivals_logits is None else rivals_logits.max() - rivals_logits
     rivals = np.flatnonzero(rival_distance <= _contenders(params, -tolerance))

@@ -1,11 +1,15 @@
-"""What can be said of a typed answer before its model is run, whichever engine serves it."""
+"""What can be said of a typed answer before its model is run, whichever engine serves it.
+
+Of a choice, which tokens its bytes say; of a pattern, which token it does not allow.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from oracle.engines.answer_types import AnswerType, Choice, Malformed, Verdict
+from oracle.engines.answer_types import Choice, Malformed, Verdict
 from oracle.engines.base import TokenId
 from oracle.engines.base import Verdict as Judgement
+from oracle.engines.masks import Course
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,7 @@ class Chosen:
     """Its index is the row that its tokens are."""
 
 
-def tokens_said(kind: AnswerType, first_stop: int, text: bytes) -> list[TokenId]:
+def tokens_said(kind: Choice | Malformed, first_stop: int, text: bytes) -> list[TokenId]:
     """The only tokens whose answer may say `text`, the stop token included; none if none may."""
     if isinstance(kind, Malformed):
         return [] if text else [TokenId(first_stop)]
@@ -27,7 +31,9 @@ def tokens_said(kind: AnswerType, first_stop: int, text: bytes) -> list[TokenId]
     return [TokenId(token) for token in (*kind.rows[said.index], kind.stop)]
 
 
-def judged_shape(kind: AnswerType, first_stop: int, output: Sequence[TokenId], text: bytes) -> Judgement | Chosen:
+def judged_shape(
+    kind: Choice | Malformed, first_stop: int, output: Sequence[TokenId], text: bytes
+) -> Judgement | Chosen:
     """Whether an answer is right or wrong, as far as its form says it.
 
     output: token ids. text: what the answer says.
@@ -43,3 +49,16 @@ def judged_shape(kind: AnswerType, first_stop: int, output: Sequence[TokenId], t
     if said is None or said.index != index:
         return Judgement(False, 0, f"its bytes do not say choice {index}, which its tokens are")
     return Chosen(kind, said)
+
+
+def judged_course(course: Course, output: Sequence[TokenId]) -> Judgement:
+    """Whether a pattern allows an output; if not, the first token that it does not. course: before any token."""
+    for position, token in enumerate(output):
+        if course.ended:
+            return Judgement(False, position, "goes on after its stop token")
+        if not course.allows(token):
+            return Judgement(False, position, f"the pattern does not allow token {token}")
+        course = course.then(token)
+    if not course.ended:
+        return Judgement(False, len(output), "ends without its stop token")
+    return Judgement(True, None, "the pattern allows it")

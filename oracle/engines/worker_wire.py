@@ -97,12 +97,14 @@ def params_to_wire(params: Params) -> Message:
         "seed": params.seed.hex(),
         "answer_type": params.answer_type.hex(),
         "said": params.said,
+        "later": params.later,
     }
 
 
 def params_from_wire(data: Message) -> Params:
     seed, answer_type = (bytes.fromhex(data[name]) for name in ("seed", "answer_type"))
-    return Params(data["max_tokens"], data["temperature"], data["cutoff"], seed, answer_type, data["said"])
+    named = {name: data[name] for name in ("max_tokens", "temperature", "cutoff", "said", "later")}
+    return Params(**named, seed=seed, answer_type=answer_type)
 
 
 def tokens_from_wire(data: Any, at_most: int, bits: int = ID_BITS) -> list[TokenId]:

@@ -9,17 +9,20 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 from eth_hash.auto import keccak
 
 from oracle.chain.contracts import Contracts
 from oracle.client.choices import Choices, Reader
+from oracle.client.patterns import forms
+from oracle.client.patterns.patterned import Patterned
+from oracle.engines.answer_types import asks_for_choice
 from oracle.engines.base import Completion, Engine, Params, TokenId, Weighed
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.errors import NotServed
 from oracle.ids import ModelId, ServiceId
 from oracle.merkle.tokens import Tokens, tokens_root
-from oracle.models import gguf
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.records import ServiceRecord
@@ -89,17 +92,22 @@ class Guests:
         return self._offers[service.id]
 
     async def choices(self, offer: Offer, words: Sequence[str]) -> Choices[str]:
-        """The choice of these words. Raises BadType, BadModelFile.
-
-        A model's vocabulary is read once, which takes seconds, and in a thread that nothing else uses.
-        """
-        manifest = offer.manifest
+        """The choice of these words. Raises BadType, BadModelFile."""
         async with self._reading:
-            if manifest.model_id not in self._readers:
-                file = self._store.file_path(manifest.file_sha256)
-                made = await asyncio.to_thread(lambda: Reader(manifest, gguf.read(file)))
-                self._readers[manifest.model_id] = made
-        return self._readers[manifest.model_id].choices(words)
+            return (await self._reader(offer.manifest)).choices(words)
+
+    async def pattern(self, offer: Offer, schema: Any) -> Patterned[Any]:
+        """What a JSON schema allows. Raises BadType, BadModelFile. One is compiled at a time, beside all else."""
+        async with self._reading:
+            reader = await self._reader(offer.manifest)
+            return await asyncio.to_thread(lambda: reader.pattern(forms.schema(schema)))
+
+    async def _reader(self, manifest: Manifest) -> Reader:
+        """A model's vocabulary is read once, which takes seconds, and in a thread that nothing else uses."""
+        if manifest.model_id not in self._readers:
+            file = self._store.file_path(manifest.file_sha256)
+            self._readers[manifest.model_id] = await asyncio.to_thread(lambda: Reader.of(manifest, file))
+        return self._readers[manifest.model_id]
 
     async def tokenize(self, service: ServiceId, prompt: bytes) -> list[TokenId]:
         """The prompt's tokens, with the wrapper's. Raises PromptTooLong, NotServed, EngineCrashed."""
@@ -114,7 +122,7 @@ class Guests:
         Raises NotServed, EngineCrashed.
         """
         service, stops = offer.service.id, offer.manifest.stop_tokens
-        if params.answer_type:  # it is short, and no part of it is a text
+        if asks_for_choice(params.answer_type):  # its answer is short, and no part of it is a text
             whole = await self._workshop.beside(service, lambda engine: engine.generate(prompt, params))
             yield Answer(whole.tokens, whole.text, whole.root, len(prompt), ended=True)
             return
@@ -124,8 +132,11 @@ class Guests:
         weights: list[Weighed] = []
         text = b""
         while True:
-            asked = replace(params, max_tokens=min(PIECE, room - len(tokens)), said=len(tokens))
-            work = partial(_piece, prompt=[*prompt, *tokens], params=asked, likeliest=likeliest)
+            left = room - len(tokens)
+            piece = min(PIECE, left)
+            asked = replace(params, max_tokens=piece, said=len(tokens), later=left - piece)
+            others = None if params.answer_type else likeliest
+            work = partial(_piece, prompt=[*prompt, *tokens], params=asked, likeliest=others)
             made, spelled, weighed = await self._workshop.beside(service, work)
             tokens += made.tokens
             lengths += spelled

@@ -33,6 +33,8 @@ LIMITS = {
     "refute_pair_worst": 450_000,
     "refute_pair_limit": 16_000_000,
     "refute_cut_worst": 16_000_000,
+    "refute_pattern_worst": 16_000_000,
+    "prove_pattern_worst": 16_000_000,
     "tee_register": 260_000,
     "tee_loop_100b": 160_000,
     "tee_tcb_info": 700_000,

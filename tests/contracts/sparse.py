@@ -80,6 +80,7 @@ class SparsePass:
         self.rng = np.random.default_rng(7)
         self.weights_root = made_up("weights")
         self.rotations_root = made_up("rotations")
+        self.vocabulary_root = made_up("vocabulary")
         self.roots: dict[str, bytes] = {}
         self._found = [self._input(read) for read in self._reads()]
         self._disputed()
@@ -215,7 +216,7 @@ class SparsePass:
                 42_950,
                 687_195,
                 self.rotations_root,
-                made_up("vocabulary"),
+                self.vocabulary_root,
                 *commitments.text_numbers(None),
                 kinds,
             ),

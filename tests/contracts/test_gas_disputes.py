@@ -1,21 +1,25 @@
 """Gas of disputes about large models: one whole game, and the referee's transaction for every operator."""
 
 from dataclasses import replace
+from itertools import accumulate
 
+import numpy as np
 import pytest
 from ape import networks, project
+from disputes import patterns
 from eth_abi import encode
 from eth_utils import keccak
-from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass, made_up
+from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass, climb_up, made_up
 from world import ETHER, maker, terms
 
 from oracle.chain import wiring
 from oracle.disputes.inputs import Step, entry_input, rounds
+from oracle.disputes.pattern_referee import PatternFault
 from oracle.disputes.token_referee import Fault
-from oracle.engines.answer_types import MOST_MARGIN, Verdict, choice_type, typed_prompt
+from oracle.engines.answer_types import HEADER_BYTES, MOST_MARGIN, Verdict, choice_type, pattern_type, typed_prompt
 from oracle.engines.tables import creation_codes
 from oracle.merkle.tokens import Tokens, prompt_bytes
-from oracle.merkle.tree import Tree
+from oracle.merkle.tree import Tree, depth, leaf_hash
 
 GAME_TERMS = (ETHER // 10, 9 * ETHER // 1000, 3_600, 300, 600, 126, 200)
 LAYER = 17
@@ -127,10 +131,10 @@ def test_gas__referee_on_the_largest_shapes__fits_one_transaction(
     check(f"referee_most_{name.replace('.', '_')}", gas)
 
 
-def answered(world, game, people, model, prompt, tokens, output=bytes(50)):
-    """A request with this prompt and an answer to it, by a service that the game judges."""
+def answered(world, game, people, model, prompt, tokens, output=bytes(50), **changes):
+    """A request with this prompt and an answer to it, by a service that the game judges. changes: of its terms."""
     arbiter_terms = encode(["(uint72,uint72,uint24,uint24,uint24,uint24,uint16)"], [GAME_TERMS])
-    wanted = terms(model, game, arbiterTerms=arbiter_terms, minOwners=1, seatWei=2 * ETHER)
+    wanted = terms(model, game, arbiterTerms=arbiter_terms, minOwners=1, seatWei=2 * ETHER, **changes)
     world.service = world.create_service(wanted)
     seat = world.join(people.owners[0], people.operators[0], 5 * ETHER)
     world.pass_time(wanted["lifetimeSeconds"])
@@ -243,6 +247,69 @@ def test_gas__margin_on_8b__is_as_committed(world, registry, referee, game, disp
     receipt = disputes["AnswerReferee"].proveMargin(game, game_id, *proof, sender=watcher)
     assert world.oracle.statusOf(asked.id) == 1  # open again
     check("prove_margin", receipt.gas_used)
+
+
+LONGEST_PROMPT = 3 * (MOST - 3)
+"""Bytes: with a wrapper of three tokens, the game adopts no service that takes a longer one."""
+OUTPUT, PIECE = 8_192, 1_024
+"""Bytes of the longest output that follows a pattern, and of the longest token."""
+ROW = [*[(1, 1, 0)] * 15, (97, 97, 1 << 15)]
+"""Sixteen ranges, of which the last holds each byte of the output."""
+
+
+def asked_a_pattern(world, registry, referee, game, people, *more):
+    """A prompt with the largest type; an answer of as many bytes as leave room for the longest token there is; and that
+    token, of a large logit, with its entry. more: bytes of other tokens in the answer, before its stop token."""
+    made = SparsePass(LONGEST, LONGEST.layers + 1, "logits.peak", 0, 0)
+    (logits,) = made.inputs
+    other = int(np.frombuffer(logits[0], ">i4").argmax())
+    entry = bytes(10) + b"a" * PIECE
+    made.vocabulary_root, proof = climb_up(leaf_hash(entry), other, depth(LONGEST.vocabulary), "vocabulary")
+    model = enrolled(registry, referee, people, made)
+    table = patterns.table([ROW], [20])
+    rest = prompt_bytes([5])
+    filled = table + b"\xff" * (LONGEST_PROMPT - HEADER_BYTES - len(table) - len(rest))
+    prompt = typed_prompt(pattern_type(filled, made.vocabulary_root), rest)
+    assert len(prompt) == LONGEST_PROMPT
+    count = OUTPUT // PIECE - 1
+    ends = list(accumulate([PIECE] * count + [*more]))
+    tokens = Tokens(made.tokens.prompt, (*[5] * len(ends), 128_009), (*ends, ends[-1]))
+    output = b"a" * ends[-1]
+    longest = {"maxPromptBytes": LONGEST_PROMPT}
+    asked, answer = answered(world, game, people, model, prompt, tokens, output, **longest)
+    return made, asked, answer, tokens, prompt, output, other, (entry, bytes(32), [], proof)
+
+
+def test_gas__pattern_at_its_limits__is_refuted_within_one_transaction(world, registry, referee, game, people, check):
+    """An answer that stops where the table says that it needs more."""
+    _, asked, answer, tokens, prompt, output, other, entry = asked_a_pattern(world, registry, referee, game, people)
+    refutations = project.Refutations.at(game.refutations())
+    proof = (tokens.words, PatternFault.STOP, other, prompt, output, [entry])
+    receipt = refutations.refutePattern(asked.request, answer, *proof, sender=people.challenger)
+    assert world.oracle.statusOf(asked.id) == 1  # open again
+    check("refute_pattern_worst", receipt.gas_used)
+
+
+def test_gas__pattern_at_its_limits__is_proven_within_one_transaction(
+    world, registry, referee, game, disputes, people, check
+):
+    """A better token in place of the last before the stop token."""
+    made, asked, answer, tokens, prompt, output, other, entry = asked_a_pattern(
+        world, registry, referee, game, people, 1
+    )
+    node, watcher = people.operators[0], people.challenger
+    positions = len(tokens.prompt) + len(tokens.output) - 2
+    sent = game.challenge(asked.request, answer, tokens.words, positions, value=GAME_TERMS[0], sender=watcher)
+    game_id = game.GameOpened.from_receipt(sent)[0].gameId
+    game.open(game_id, made.steps, sender=node)
+    game.pick(game_id, made.step, made.steps[-1], Tree(made.steps).proof(made.step), sender=watcher)
+    game.open(game_id, made.operators, sender=node)
+    (logits,) = made.inputs
+    inputs = [entry_input(tokens, positions), entry_input(tokens, positions - 1), logits, logits, entry]
+    proof = (asked.request, answer, tokens.words, prompt, output, other, inputs)
+    receipt = disputes["AnswerReferee"].provePattern(game, game_id, *proof, sender=watcher)
+    assert world.oracle.statusOf(asked.id) == 1  # open again
+    check("prove_pattern_worst", receipt.gas_used)
 
 
 def test_gas__bytecode_of_the_game__fits_eip_170(game, referee, token_referee, disputes, check):

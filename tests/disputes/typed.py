@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from random import Random
 from typing import Any
 from zlib import crc32
 
+import numpy as np
 from disputes.claims import typed
 
 from oracle.disputes import answer_referee
@@ -63,6 +65,21 @@ class InventedRow(Sequence[int]):
 def invented_logits(seed: int, size: int) -> LogitsAt:
     """Of a model that nobody has."""
     return lambda tokens: InventedRow(f"{seed} {tuple(tokens)}", size)
+
+
+def close_logits(seed: int, size: int) -> LogitsAt:
+    """The same of a large vocabulary, made as a whole; each row is kept."""
+
+    @cache
+    def after(tokens: tuple[int, ...]) -> Sequence[int]:
+        random = np.random.default_rng([seed, crc32(repr(tokens).encode())])
+        far = random.random(size) < 0.1
+        row: list[int] = np.where(
+            far, random.choice((-(2**31), 2**31 - 1), size), random.integers(CLOSE, size=size)
+        ).tolist()
+        return row
+
+    return lambda tokens: after(tuple(tokens))
 
 
 def rows(random: Random, ids: Sequence[int]) -> list[tuple[int, ...]]:

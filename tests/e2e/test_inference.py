@@ -214,6 +214,24 @@ async def test_logprobs__completion__offsets_point_into_the_text(client):
                 assert abs(value - max(best.values())) < 1e-9, "greedy: each is the likeliest"
 
 
+async def test_chat__schema_of_an_integer__is_one_of_its_range_and_can_be_judged(client, tmp_path, store):  # noqa: F811
+    """The service takes prompts of 60 bytes, so the schema is small."""
+    schema = {"type": "integer", "minimum": 0, "maximum": 9}
+    asked = {"type": "json_schema", "json_schema": {"name": "digit", "strict": True, "schema": schema}}
+    messages = [{"role": "user", "content": WORDS}]
+    reply = await client.chat.completions.create(model=MODEL, messages=messages, response_format=asked)
+    assert 0 <= json.loads(reply.choices[0].message.content) <= 9
+    assert reply.model_extra["didyma"]["output"] == "0x" + reply.choices[0].message.content.encode().hex()
+    assert verify_reply(Reply.read(saved(reply, tmp_path)), store, make=lambda *_: exact(store)).correct
+    events = [
+        event.choices[0].delta.content or ""
+        async for event in await client.chat.completions.create(
+            model=MODEL, messages=messages, response_format=asked, stream=True
+        )
+    ]
+    assert "".join(events) == reply.choices[0].message.content
+
+
 async def test_operators_page__its_lines__save_a_reply_that_can_be_judged(url, tmp_path, store, monkeypatch):  # noqa: F811
     (page,) = [sample for sample in samples("python") if sample.page.name == "operators.md"]
     code = page.code.replace("http://127.0.0.1:8549/v1", url).replace("sk-2f1c6a0d9be84c27", TOKEN)
@@ -281,9 +299,26 @@ def _enum(*words: str) -> bytes:
     return json.dumps(call).encode()
 
 
+def _schema(schema: object, **more: object) -> bytes:
+    asked = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+    call = {"model": MODEL, "messages": [{"role": "user", "content": "a"}], "response_format": asked}
+    return json.dumps(call | more).encode()
+
+
+BOUNDED = {"type": "integer", "minimum": 1000, "maximum": 2000}
+
+
 @pytest.mark.parametrize(
     ("body", "status", "said"),
     [
+        (_schema({"type": "array"}), 400, "type 'array'"),
+        (_schema({"type": "object", "properties": {"a": BOUNDED}}), 400, "required"),
+        (_schema({"oneOf": [BOUNDED]}), 400, "keyword 'oneOf'"),
+        (_schema({"type": "string"}), 400, "without maxLength"),
+        (_schema({"type": "string", "maxLength": 8000}), 400, "too large"),
+        (_schema("yes"), 400, "a JSON schema is needed"),
+        (_schema(None), 400, "a JSON schema is needed"),
+        (_schema(BOUNDED, max_tokens=4), 400, "may need 5 tokens"),
         (b"", 400, "JSON"),
         (b"[]", 400, "object"),
         (b'{"model": "words"}', 400, "messages"),

@@ -93,7 +93,8 @@ class ModelServer:
     def _sglang(self, body: dict[str, Any]) -> tuple[int, Any]:
         tokens, start, width = body["input_ids"], body["logprob_start_len"], body["top_logprobs_num"]
         rows = self.log_probabilities(tokens)
-        own, best = [[None, tokens[start], None]], [None]
+        own: list[Any] = [[None, tokens[start], None]]
+        best: list[Any] = [None]
         for place in range(start + 1, len(tokens)):
             row = rows[place - 1]
             own.append([float(row[tokens[place]]), tokens[place], None])

@@ -17,8 +17,12 @@ from oracle.chain import refusals
 from oracle.chain.deployment import artifact, artifact_names
 from oracle.chain.requests import Request
 from oracle.client.client import OracleClient, Quote
+from oracle.client.patterns import forms
+from oracle.client.patterns.automaton import ANY_BYTE
+from oracle.client.patterns.patterned import pattern
 from oracle.engines.answer_types import Verdict, choice_type, type_of, typed_prompt
 from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, text_prompt
+from oracle.errors import BadType
 from oracle.merkle.tokens import Tokens, id_bytes, marked, prompt_bytes, tokens_root
 
 FILE = Path(__file__).resolve().parents[1] / "vectors/clients.json"
@@ -28,7 +32,7 @@ PARAMS = "(uint24,uint32,uint32,uint32,uint64,uint48,uint24,bool)"
 
 
 def vectors() -> dict[str, Any]:
-    made = (prompts, types, verdicts, calls, quotes, requests, refused, tokens)
+    made = (prompts, types, patterns, verdicts, calls, quotes, requests, refused, tokens)
     return {each.__name__: list(each(random.Random(16))) for each in made}
 
 
@@ -69,6 +73,56 @@ def types(draw: random.Random) -> Iterator[dict[str, Any]]:
             "text": text,
             "prompt": hexed(prompt),
         }
+
+
+def patterns(draw: random.Random) -> Iterator[dict[str, Any]]:
+    """JSON schemas, and what becomes of them for a vocabulary; null where they are refused."""
+    text, flag = {"type": "string", "maxLength": 9}, {"type": "boolean"}
+    schemas: list[Any] = [
+        {"enum": ["yes", "no", "né ☕", 7, -1, True, None]},
+        {"type": "string", "minLength": 2, "maxLength": 30, "title": "said"},
+        {"type": "string", "maxLength": 0},
+        {"type": "null"},
+        _object(label={"enum": ["spam", "ham"]}, score={"type": "integer", "minimum": -9, "maximum": 9}, why=text),
+        {**_object(a={"$ref": "#/$defs/A"}, b=flag), "$defs": {"A": {"const": "x"}}, "additionalProperties": False},
+        _object(**{f"f{n}": {"enum": [f"{n}", f"{n}{n}", n]} for n in range(9)}),
+        {"enum": ["aqa", "bqb", "cqc", "dqa", "eqb", "fqc", "gq", "hq"]},
+    ]
+    for _ in range(COUNT):
+        low, high = sorted(draw.randrange(-(2**53) + 1, 2**53) >> draw.choice([0, 20, 44]) for _ in range(2))
+        schemas.append({"type": "integer", "minimum": low, "exclusiveMaximum": high + 1})
+    refused: list[Any] = [
+        {},
+        {"type": "integer", "minimum": 3, "maximum": 2},
+        {"type": "integer", "minimum": 0.5, "maximum": 2},
+        {"type": "string"},
+        {"type": "string", "maxLength": 3, "pattern": "a"},
+        {"type": "string", "maxLength": 8000},
+        {"type": ["string", "null"]},
+        {"oneOf": [flag, flag]},
+        _object(a=_object(b=flag)),
+        _object(**{'a"': flag}),
+        {**_object(a=flag), "required": []},
+        {**_object(a=flag), "additionalProperties": True},
+        {"enum": ["a", "a"]},
+        {"enum": ["a\nb"]},
+        {"enum": [1.5]},
+        {"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}},
+        {"enum": [chr(97 + n) + "x" * n for n in range(20)]},
+    ]
+    for schema in [*schemas, *refused]:
+        root, unspelled = draw.randbytes(32), draw.choice([b"", b"\xc3\xe2\xf0"])
+        case = {"schema": schema, "root": hexed(root), "unspelled": hexed(unspelled)}
+        try:
+            made = pattern(forms.schema(schema), root, ANY_BYTE - {*unspelled})
+        except BadType:
+            yield case | {"type": None}
+            continue
+        yield case | {"type": hexed(made.type_bytes), "least": made.least_tokens, "most": made.most_tokens}
+
+
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties]}
 
 
 def verdicts(draw: random.Random) -> Iterator[dict[str, Any]]:

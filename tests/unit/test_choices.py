@@ -234,7 +234,7 @@ def test_check_type__prompt_of_words_or_of_a_choice_that_fits__passes():
 def test_check_type__nothing_could_answer__is_refused_with_the_reason_and_what_to_do(prompt, manifest, tokens, why):
     with pytest.raises(BadType, match=why) as caught:
         check_type(prompt, manifest, tokens)
-    assert "`didyma type choice` makes one" in str(caught.value)
+    assert "`didyma type` makes one" in str(caught.value)
 
 
 def test_check_type__numbers_that_are_none__are_no_vocabulary():

@@ -36,6 +36,12 @@ def test_measure__choices_across_threads_and_batches__no_false_alarm(result):
     assert 0 < result.largest_difference <= result.tolerance / 2
 
 
+def test_measure__patterns_across_threads_and_batches__no_false_alarm(result):
+    assert result.patterns == 200
+    assert result.patterns_alarmed == 0
+    assert result.largest_in_patterns <= result.tolerance / 2
+
+
 @pytest.mark.parametrize("kind", ["a random token", "truncated", "stopped early", "another seed", "quantized"])
 def test_measure__wrong_answers__noticed(result, kind):
     missed, tried = result.misses[kind]

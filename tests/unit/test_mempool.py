@@ -12,6 +12,7 @@ from oracle.chain.units import NOBODY
 from oracle.disputes.answer_referee import AnswerRefutation
 from oracle.disputes.game import Claim
 from oracle.disputes.inputs import NO_ROOT, Input
+from oracle.disputes.pattern_referee import PatternFault, PatternRefutation
 from oracle.disputes.token_referee import AnyRefutation, Fault, Refutation, refuting
 from oracle.engines.base import Params
 from oracle.engines.prompts import MAX_PIECE_BYTES, longest_prompt
@@ -53,10 +54,12 @@ LARGEST: list[AnyRefutation] = [
     Refutation(Fault.TEXT, CONTEXT - 1, PROMPT, OUTPUT, (entry(), entry(), SPELLING)),
     Refutation(Fault.END, CONTEXT - 1, PROMPT, OUTPUT, (entry(),)),
     AnswerRefutation(PROMPT, OUTPUT, CONTEXT - 1, entry()),
+    PatternRefutation(PatternFault.TOKEN, CONTEXT - 1, PROMPT, OUTPUT, (entry(), entry())),
+    PatternRefutation(PatternFault.STOP, 1, PROMPT, OUTPUT, (SPELLING,)),
 ]
 
 
-@pytest.mark.parametrize("found", LARGEST, ids=["text", "end", "typed answer"])
+@pytest.mark.parametrize("found", LARGEST, ids=["text", "end", "typed answer", "pattern's token", "pattern's stop"])
 def test_refutation__of_the_longest_output_and_prompt__fits_a_public_mempool(found):
     assert CONTEXT == 16_384
     assert len(PROMPT) == 1 + 3 * (CONTEXT - 1) + 2

@@ -10,11 +10,12 @@ from types import SimpleNamespace
 
 import gguf
 import pytest
+from exact.plain_patterns import digits_table, table_of, words_table
 from rig import tiny_gguf
 from rig.model_server import Behaviour, ModelServer
 from rig.tiny_gguf import CONTEXT_LENGTH, END
 
-from oracle.engines.answer_types import choice_type, heading, typed_prompt
+from oracle.engines.answer_types import choice_type, heading, pattern_type, typed_prompt
 from oracle.engines.base import Params, TokenId
 from oracle.engines.exact.text_prompts import text_prompt
 from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
@@ -267,6 +268,26 @@ def test_choice__on_a_server__as_in_this_process(tiny, here, server, kind):
     assert there.check(prompt, made.tokens, params, made.text).correct
     lie = bytes([made.text[0], *bytes(len(made.text) - 1)])
     assert not there.check(prompt, made.tokens, params, lie).correct
+
+
+@ALL_KINDS
+def test_pattern__on_a_server__as_in_this_process(tiny, here, server, kind):
+    """Also where none of the likeliest 32 tokens is allowed, or another allowed one is far likelier."""
+    root = vocabulary_tree(entries_of(reader.read(tiny[0]))).root
+    there, rng = engine_of(tiny, kind, server), random.Random(1)
+    for table in (digits_table(4), words_table([b"yes", b"no", b"then"]), table_of([(0, 0)], [[(128, 255, 0)]])):
+        asking = typed_prompt(pattern_type(table, root), text_prompt(b"Is it?"))
+        params, prompt = Params(8, 1 << 16, answer_type=heading(asking)), here.tokenize(asking)
+        made = here.generate(prompt, params)
+        assert there.generate(prompt, params).tokens == made.tokens
+        assert there.check(prompt, made.tokens, params, made.text).correct
+        assert there.recover(prompt, made.text, len(made.tokens), made.root, params) == list(made.tokens)
+        course = here.course(prompt, params)
+        for step, token in enumerate(made.tokens[:-1]):
+            for other in rng.sample(course.tokens.tolist(), min(3, len(course.tokens))):
+                lie = [*made.tokens[:step], TokenId(other), made.tokens[-1]]
+                assert there.check(prompt, lie, params) == here.check(prompt, lie, params)
+            course = course.then(token)
 
 
 @ALL_KINDS

@@ -12,8 +12,9 @@ import tomllib
 import pytest
 from rig.samples import BY_APE, PAGES, ROOT, blocks, compiled, samples
 
-from oracle.client.choices import Choices
+from oracle.client.choices import Choices, Reader
 from oracle.client.devnet import read_description
+from oracle.client.patterns import forms
 from oracle.models.shipped import SHIPPED_MODEL
 
 SOLIDITY, PYTHON = samples("solidity"), samples("python")
@@ -50,6 +51,14 @@ def test_critic__of_the_page__names_the_type_that_the_command_it_quotes_makes():
     made = Choices.of(words.split(), *read_description(SHIPPED_MODEL))
     assert made.type_bytes.hex() == constant
     assert len(sample.code.split("contract Critic")[1].splitlines()) <= 12  # ten lines and its braces
+
+
+def test_thermometer__of_the_page__names_the_type_that_the_command_it_quotes_makes():
+    (sample,) = [sample for sample in SOLIDITY if "contract Thermometer" in sample.code]
+    low, high, constant = re.search(r'didyma type integer (\S+) (\S+)\n +hex"(\w+)";', sample.code).groups()
+    made = Reader.of(*read_description(SHIPPED_MODEL)).pattern(forms.integer(int(low), int(high)))
+    assert made.type_bytes.hex() == constant
+    assert f"Answers.integer(output, {low}, {high})" in sample.code
 
 
 @pytest.mark.parametrize("sample", PYTHON, ids=by_name)

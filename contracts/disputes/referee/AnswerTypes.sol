@@ -2,13 +2,16 @@
 pragma solidity ^0.8.30;
 
 import {Prompts} from "../../libraries/Prompts.sol";
+import {Patterns} from "./Patterns.sol";
 
 /// @title Types of answers: what may answer a typed prompt (docs/answers.md).
-/// @notice Each typed prompt has one type, whatever its bytes: a choice among rows of token ids, or none, which the first
-/// stop token and an empty output answer. `oracle/engines/answer_types.py` reads the same.
+/// @notice Each typed prompt has one type, whatever its bytes: a choice among rows of token ids, a pattern of bytes, or
+/// none, which the first stop token and an empty output answer. `oracle/engines/answer_types.py` reads the same.
 library AnswerTypes {
     /// @dev Forms of types. Any other is malformed.
     bytes1 internal constant CHOICE = 0x01;
+    bytes1 internal constant PATTERN = 0x02;
+    uint256 private constant FORM = Prompts.KIND_BYTES + Prompts.TYPE_ROOT_BYTES;
 
     uint256 internal constant LEAST_ROWS = 2;
     uint256 internal constant MOST_ROWS = 16;
@@ -23,8 +26,20 @@ library AnswerTypes {
         uint256 limit;
     }
 
-    /// @notice Every answer that a typed prompt allows, each with the first stop token at its end. A malformed type's is
-    /// that token alone.
+    /// @notice Whether a typed prompt says that its type is a pattern, malformed or not: the output is what the answer's
+    /// tokens spell.
+    function isPattern(bytes calldata prompt) internal pure returns (bool) {
+        return prompt.length > FORM && prompt[FORM] == PATTERN;
+    }
+
+    /// @notice The table of a typed prompt's pattern, which is whole; empty of a prompt of any other type.
+    function patternOf(bytes calldata prompt, Frame memory f) internal pure returns (bytes calldata table) {
+        table = _body(prompt, f, PATTERN);
+        if (!Patterns.isWhole(table) || Patterns.need(table, 0) >= f.limit) return prompt[:0];
+    }
+
+    /// @notice Every answer that a typed prompt allows which is no pattern, each with the first stop token at its end. A
+    /// malformed type's is that token alone.
     function answersOf(bytes calldata prompt, Frame memory f) internal pure returns (uint256[][] memory answers) {
         answers = _rows(prompt, f);
         if (answers.length == 0) {
@@ -50,13 +65,17 @@ library AnswerTypes {
         return false;
     }
 
+    /// @dev The type; empty if the prompt ends before it, or it is of another form or for another vocabulary.
+    function _body(bytes calldata prompt, Frame memory f, bytes1 form) private pure returns (bytes calldata) {
+        uint256 end = Prompts.typeEnd(prompt);
+        if (end > prompt.length || prompt[FORM] != form) return prompt[:0];
+        if (bytes4(prompt[Prompts.KIND_BYTES:]) != bytes4(f.vocabularyRoot)) return prompt[:0];
+        return prompt[Prompts.TYPE_HEADER_BYTES:end];
+    }
+
     /// @dev The rows of a choice, each with the first stop token at its end; none of a malformed type.
     function _rows(bytes calldata prompt, Frame memory f) private pure returns (uint256[][] memory rows) {
-        uint256 end = Prompts.typeEnd(prompt);
-        if (end > prompt.length) return rows;
-        if (bytes4(prompt[Prompts.KIND_BYTES:]) != bytes4(f.vocabularyRoot)) return rows;
-        if (prompt[Prompts.KIND_BYTES + Prompts.TYPE_ROOT_BYTES] != CHOICE) return rows;
-        bytes calldata body = prompt[Prompts.TYPE_HEADER_BYTES:end];
+        bytes calldata body = _body(prompt, f, CHOICE);
         uint256 count = body.length == 0 ? 0 : uint8(body[0]);
         if (count < LEAST_ROWS || count > MOST_ROWS) return rows;
         uint256[][] memory found = new uint256[][](count);

@@ -13,6 +13,7 @@ import {MerkleTree} from "../../libraries/MerkleTree.sol";
 import {Prompts} from "../../libraries/Prompts.sol";
 import {RequestLib} from "../../libraries/RequestLib.sol";
 import {Paths} from "../Paths.sol";
+import {AnswerTypes} from "./AnswerTypes.sol";
 import {Commitments} from "./Commitments.sol";
 import {Graph} from "./Graph.sol";
 import {Logits} from "./Logits.sol";
@@ -117,7 +118,9 @@ contract TokenReferee is ITokenReferee, Logits {
             return _isWrongPrompt(req, pointer, n, tokens, ans.tokenCount(), index, prompt, inputs);
         }
         if (fault == Fault.Padding) return _isWrongPadding(tokens, ans.tokenCount(), index, inputs);
-        _checkUntyped(req, prompt);
+        // A pattern's tokens spell its output as an untyped answer's do.
+        if (fault == Fault.Text && AnswerTypes.isPattern(prompt)) _checkText(req.promptHash, prompt);
+        else _checkUntyped(req, prompt);
         if (fault == Fault.End) return _isWrongEnd(req, ans, pointer, n, tokens, index, output, inputs);
         return _isWrongText(ans, pointer, n, tokens, index, output, inputs);
     }

@@ -7,12 +7,14 @@ together are computed together (`batch.py`), and what they begin with alike is c
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from oracle.engines import proof
-from oracle.engines.answer_types import AnswerType, Malformed, type_of
+from oracle.engines.answer_types import AnswerType, Choice, Malformed, Pattern, type_of
 from oracle.engines.base import (
     Completion,
     InProcess,
@@ -23,6 +25,7 @@ from oracle.engines.base import (
     output_limit,
     the_job,
     well_formed,
+    whole_limit,
 )
 from oracle.engines.exact import self_test
 from oracle.engines.exact.batch import Batch, Read, Work
@@ -34,9 +37,10 @@ from oracle.engines.exact.text_prompts import asked, asked_of_panel
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import load as load_weights
+from oracle.engines.masks import Course, Masks
 from oracle.engines.prompts import FULL_OUTPUT_BYTES, check_manifest, check_room, check_vocabulary, markers
 from oracle.engines.sampling import gumbel, inverse_temperature
-from oracle.engines.typed_answers import judged_shape, tokens_said
+from oracle.engines.typed_answers import judged_course, judged_shape, tokens_said
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import Tokens, tokens_root, unmarked
 from oracle.models import gguf
@@ -88,6 +92,7 @@ class ExactEngine(InProcess):
         if not for_game:
             check_vocabulary(header)
         self._markers = markers(header, manifest)
+        self._masks = Masks(self._tokenizer.pieces, manifest.stop_tokens)
         self._longest_piece = max(1, *map(len, self._tokenizer.pieces))
         self._forward = device.forward(weights)
         self._batch = Batch(self._forward, cache_bytes // self._forward.position_bytes)
@@ -120,41 +125,47 @@ class ExactEngine(InProcess):
         return self._tokenizer.encode(text, self._markers)
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
-        answer_type = self._type(prompt, params)
-        if answer_type is None:
-            tokens = self._generated(prompt, params, None)
-            return self._completion(prompt, tokens, self.detokenize(tokens), params)
+        kind = self._type(prompt, params)
+        if kind is None or isinstance(kind, Pattern):
+            tokens = self._generated(prompt, params, kind, None)
+            return self._completion(prompt, tokens, self.detokenize(tokens), kind)
         self._begin(prompt, params)
-        if isinstance(answer_type, Malformed):
-            return self._completion(prompt, [self._first_stop], b"", params)
+        if isinstance(kind, Malformed):
+            return self._completion(prompt, [self._first_stop], b"", kind)
         ids = unmarked(prompt)
         lookup = Lookup(ids) if self._guesses else None
-        chosen = self._batch.run(choosing(ids, answer_type, lookup), len(ids) + answer_type.longest, the_job())
-        return self._completion(prompt, chosen.tokens, bytes(chosen.verdict), params)
+        chosen = self._batch.run(choosing(ids, kind, lookup), len(ids) + kind.longest, the_job())
+        return self._completion(prompt, chosen.tokens, bytes(chosen.verdict), kind)
 
     def check(self, prompt: Sequence[TokenId], output: Sequence[TokenId], params: Params, text: bytes = b"") -> Verdict:
-        answer_type = self._type(prompt, params)
+        kind = self._type(prompt, params)
         limit = self._begin(prompt, params)
-        if answer_type is not None:
-            return self._check_typed(answer_type, unmarked(prompt), output, text)
+        if isinstance(kind, Choice | Malformed):
+            return self._check_typed(kind, unmarked(prompt), output, text)
+        course = self._course(prompt, params, kind)
+        if isinstance(course, Course):
+            shape = judged_course(course, output)
+        else:
+            shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         prompt = [TokenId(token) for token in unmarked(prompt)]
-        shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         judged = output[: shape.position]
-        wrong = self._batch.run(self._checking(prompt, judged, params), len(prompt) + len(judged), the_job())
+        wrong = self._batch.run(self._checking(prompt, judged, course), len(prompt) + len(judged), the_job())
         if wrong is not None:
             return wrong
         return Verdict(True, None, "every token is the model's") if shape.correct else shape
 
     def _check_typed(
-        self, answer_type: AnswerType, prompt: Sequence[int], output: Sequence[TokenId], text: bytes
+        self, kind: Choice | Malformed, prompt: Sequence[int], output: Sequence[TokenId], text: bytes
     ) -> Verdict:
-        shape = judged_shape(answer_type, self._first_stop, output, text)
+        shape = judged_shape(kind, self._first_stop, output, text)
         if isinstance(shape, Verdict):
             return shape
         job = judging(prompt, shape.choice, shape.said.index, shape.said)
         return self._batch.run(job, len(prompt) + len(output), the_job())
 
-    def _checking(self, prompt: Sequence[TokenId], judged: Sequence[TokenId], params: Params) -> Work[Verdict | None]:
+    def _checking(
+        self, prompt: Sequence[TokenId], judged: Sequence[TokenId], course: "Course | Free"
+    ) -> Work[Verdict | None]:
         """The first token that is not the model's."""
         fed = [*prompt, *judged[:-1]]
         done, position = 0, 0
@@ -162,10 +173,10 @@ class ExactEngine(InProcess):
             rows = min(JUDGED_TOGETHER, len(judged) - position)
             upto = len(prompt) + position + rows - 1
             for row in (yield Read(done, fed[done:upto], rows)):
-                right = self._pick(row, params, position)
+                right = course.pick(row)
                 if right != judged[position]:
                     return Verdict(False, position, f"token {judged[position]} where the model gives {right}")
-                position += 1
+                course, position = course.then(right), position + 1
             done = upto
             self._on_progress("check", position, len(judged))
         return None
@@ -193,64 +204,74 @@ class ExactEngine(InProcess):
         self, prompt: Sequence[TokenId], text: bytes, count: int, root: bytes, params: Params
     ) -> list[TokenId] | None:
         """As the protocol says; the model goes one way only, so there is nothing to search."""
-        answer_type = self._type(prompt, params)
-        if answer_type is not None:
-            said = tokens_said(answer_type, self._first_stop, text)
-            return said if len(said) == count and self._tokens_root(prompt, said, params) == root else None
+        kind = self._type(prompt, params)
+        if isinstance(kind, Choice | Malformed):
+            said = tokens_said(kind, self._first_stop, text)
+            return said if len(said) == count and self._tokens_root(prompt, said, kind) == root else None
         limit = output_limit(prompt, self._manifest.context_length, params)
         if not 1 <= count <= limit or len(text) > count * self._longest_piece:
             return None
 
         def fits(tokens: Sequence[TokenId]) -> bool:
             spells = len(tokens) == count and self.detokenize(tokens) == text
-            return spells and self._tokens_root(prompt, tokens, params) == root
+            return spells and self._tokens_root(prompt, tokens, kind) == root
 
         usual = [TokenId(token) for token in self._tokenizer.encode(text)]
         for tokens in (usual, *([*usual, TokenId(stop)] for stop in self._manifest.stop_tokens)):
             if fits(tokens):
                 return tokens
-        tokens = self._generated(prompt, params, text)
+        tokens = self._generated(prompt, params, kind, text)
         return tokens if fits(tokens) else None
 
     def _completion(
-        self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], text: bytes, params: Params
+        self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], text: bytes, kind: AnswerType | None
     ) -> Completion:
-        return Completion(tuple(tokens), text, self._tokens_root(prompt, tokens, params))
+        return Completion(tuple(tokens), text, self._tokens_root(prompt, tokens, kind))
 
-    def _tokens_root(self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], params: Params) -> bytes:
-        """What an answer commits to. A typed one's tokens spell nothing of it."""
+    def _tokens_root(self, prompt: Sequence[TokenId], tokens: Sequence[TokenId], kind: AnswerType | None) -> bytes:
+        """What an answer commits to. A choice's tokens spell nothing of it."""
         if not self._for_game:
             return tokens_root(tokens)
-        lengths = [0 if params.answer_type else len(self.detokenize([token])) for token in tokens]
+        lengths = [0 if isinstance(kind, Choice) else len(self.detokenize([token])) for token in tokens]
         return Tokens.spelled(prompt, tokens, lengths).root
 
     def _type(self, prompt: Sequence[TokenId], params: Params) -> AnswerType | None:
         """What may answer a prompt; None for any text."""
-        limit = output_limit(prompt, self._manifest.context_length, params)
+        limit = whole_limit(prompt, self._manifest.context_length, params)
         return type_of(params.answer_type, self.vocabulary_root, self._vocabulary, self._manifest.stop_tokens, limit)
+
+    def _course(self, prompt: Sequence[TokenId], params: Params, kind: Pattern | None) -> "Course | Free":
+        """Where an output stands of which the prompt's end was said before."""
+        if kind is None:
+            return Free(self._pick, params, params.said)
+        said = unmarked(prompt[len(prompt) - params.said :])
+        return reduce(Course.then, said, self._masks.course(kind))
 
     @property
     def _first_stop(self) -> TokenId:
         return TokenId(self._manifest.stop_tokens[0])
 
-    def _generated(self, prompt: Sequence[TokenId], params: Params, text: bytes | None) -> list[TokenId]:
+    def _generated(
+        self, prompt: Sequence[TokenId], params: Params, kind: Pattern | None, text: bytes | None
+    ) -> list[TokenId]:
         """The model's output; if `text` is given, no further than it spells that."""
-        limit = self._begin(prompt, params)
+        limit, course = self._begin(prompt, params), self._course(prompt, params, kind)
         prompt = [TokenId(token) for token in unmarked(prompt)]
-        return self._batch.run(self._generating(prompt, params, text, limit), len(prompt) + limit, the_job())
+        return self._batch.run(self._generating(prompt, course, text, limit), len(prompt) + limit, the_job())
 
     def _generating(
-        self, prompt: Sequence[TokenId], params: Params, text: bytes | None, limit: int
+        self, prompt: Sequence[TokenId], course: "Course | Free", text: bytes | None, limit: int
     ) -> Work[list[TokenId]]:
         lookup = Lookup(prompt) if self._guesses else None
         tokens: list[TokenId] = []
         spelled, fed = b"", list(prompt)
         while True:
-            guess = [] if lookup is None else lookup.guess()
+            guess = [] if lookup is None else course.fitting(lookup.guess())
             rows = yield Read(len(prompt) + len(tokens) - 1 if tokens else 0, fed, 1, guess)
             right = 0
             for number, row in enumerate(rows):
-                token = TokenId(self._pick(row, params, params.said + len(tokens)))
+                token = TokenId(course.pick(row))
+                course = course.then(token)
                 tokens.append(token)
                 self._on_progress("generate", len(tokens), limit)
                 spelled += self.detokenize([token])
@@ -288,6 +309,24 @@ class ExactEngine(InProcess):
 
     def _on_hash(self, done: int, total: int) -> None:
         self._on_progress("hash", done, total)
+
+
+@dataclass(frozen=True)
+class Free:
+    """Where an output stands that may be any text; beside `Course`."""
+
+    _pick: Callable[[Any, Params, int], int]
+    params: Params
+    position: int
+
+    def pick(self, row: Any) -> int:
+        return self._pick(row, self.params, self.position)
+
+    def then(self, token: int) -> "Free":
+        return replace(self, position=self.position + 1)
+
+    def fitting(self, guess: Sequence[int]) -> Sequence[int]:
+        return guess
 
 
 def log_probabilities(logits: Any) -> Any:

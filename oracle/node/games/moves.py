@@ -14,7 +14,7 @@ from oracle.disputes.answer_referee import named_tokens
 from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
-from oracle.engines.answer_types import is_typed
+from oracle.engines.answer_types import Pattern
 from oracle.engines.base import Engine, Params, TokenId
 from oracle.ids import CaseId, ModelId, RequestId
 from oracle.merkle.tokens import Tokens
@@ -137,7 +137,8 @@ class Moves:
             answer, output = matter.posted.answer, None
             text, root = matter.posted.output, answer.tokens_root
             prompt = matter.engine.tokenize(matter.record.prompt)
-            if not is_typed(matter.record.prompt):  # else its text says them, in one way
+            typed = self._claim(matter).answer_type(len(prompt))
+            if typed is None or isinstance(typed, Pattern):  # else its text says them, in one way
                 output = matter.engine.recover(prompt, text, answer.token_count, root, matter.params)
             if output is None:
                 own = self._own_tokens(matter)
@@ -148,17 +149,18 @@ class Moves:
         return self._tokens[matter.key]
 
     def _own_tokens(self, matter: Matter) -> Tokens:
-        """What the model answers, as long as the answer; of an answer to a typed prompt, what its text says."""
+        """What the model answers, as long as the answer; what its text says, where a type has it say tokens."""
         if matter.key not in self._owned:
             count, params = matter.posted.answer.token_count, matter.params
             prompt = matter.engine.tokenize(matter.record.prompt)
             typed = self._claim(matter).answer_type(len(prompt))
-            if typed is not None:
+            if typed is not None and not isinstance(typed, Pattern):
                 named = named_tokens(typed, matter.posted.output)
                 said = named or matter.engine.generate(prompt, params).tokens
                 self._owned[matter.key] = reading.own_tokens(prompt, said, [0] * len(said), count)
                 return self._owned[matter.key]
-            params = replace(params, max_tokens=min(count, params.max_tokens))
+            if typed is None:  # what a pattern allows depends on how many tokens may follow
+                params = replace(params, max_tokens=min(count, params.max_tokens))
             output = matter.engine.generate(prompt, params).tokens
             lengths = [len(matter.engine.detokenize([token])) for token in output]
             self._owned[matter.key] = reading.own_tokens(prompt, output, lengths, count)
