@@ -35,7 +35,7 @@ class Kind(Enum):
     def first_steps(self) -> tuple[str, ...]:
         """What to type in its folder."""
         if self is Kind.APE:
-            return ("pip install -r requirements.txt", "ape test")
+            return ("pip install -r requirements.txt", "ape test", "ape test --didyma")
         return ("npm install", "npm test", "npm run test:dev")
 
 

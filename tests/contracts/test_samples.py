@@ -18,8 +18,8 @@ SERVICE = b"\x07" * 32
 
 
 def test_block_for_ape__as_it_stands__answers_fails_leaves_and_refunds(people, world):
-    (sample,) = [sample for sample in samples("python") if BY_APE in sample.code]
-    critic = compiled(samples("solidity"))["Critic"]
+    (sample,) = [sample for sample in samples("python") if BY_APE in sample.code and sample.page.name == "dapps.md"]
+    critic = compiled([sample for sample in samples("solidity") if sample.page.name == "dapps.md"])["Critic"]
     bytecode = {"bytecode": "0x" + critic["evm"]["bytecode"]["object"]}
     kind = ContractType(contractName="Critic", abi=critic["abi"], deploymentBytecode=bytecode)
     names = {

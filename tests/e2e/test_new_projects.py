@@ -1,10 +1,14 @@
-"""`didyma new`, as a stranger uses it: each kind of project, from the built packages alone, in an empty folder.
+"""A stranger's first project: each kind that `didyma new` makes, and each of docs/by-hand.md.
+
+Each is made from the built packages alone, in an empty folder.
 
 Its tests on the mock pass, and on one `didyma dev` its test and its script get an answer. What npm and pip would
 fetch is taken from this checkout; `didyma` is the wheel and the npm package in `dist/`.
 """
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -15,6 +19,7 @@ from pathlib import Path
 
 import pytest
 from rig.anvil import ROOT
+from rig.samples import blocks, samples
 
 from oracle.client import dev_process
 
@@ -48,15 +53,20 @@ class Stranger:
         project = self.folder / f"my-{kind}"
         if kind == "ape":
             return project
-        (modules := project / "node_modules").mkdir()
-        for installed in (*(ROOT / "node_modules").iterdir(), ROOT / "node_modules/.bin"):
-            if not (modules / installed.name).exists():
-                (modules / installed.name).symlink_to(installed)
-        (packed,) = (ROOT / "dist").glob("didyma-*.tgz")
-        with tarfile.open(packed) as archive:
-            archive.extractall(modules / "unpacked", filter="data")
-        (modules / "unpacked/package").rename(modules / "didyma")
+        install(project)
         return project
+
+
+def install(project: Path) -> None:
+    """What `npm install` would bring: the package of `dist/`, and of this checkout whatever else there is."""
+    (modules := project / "node_modules").mkdir()
+    for installed in (*(ROOT / "node_modules").iterdir(), ROOT / "node_modules/.bin"):
+        if not (modules / installed.name).exists():
+            (modules / installed.name).symlink_to(installed)
+    (packed,) = (ROOT / "dist").glob("didyma-*.tgz")
+    with tarfile.open(packed) as archive:
+        archive.extractall(modules / "unpacked", filter="data")
+    (modules / "unpacked/package").rename(modules / "didyma")
 
 
 @pytest.fixture(scope="module")
@@ -110,5 +120,70 @@ def test_hardhat__from_the_packages__tests_pass_and_the_script_gets_an_answer(st
     stranger.run(str(ROOT / "node_modules/.bin/tsc"), "--project", ".", cwd=project)
 
 
-def test_ape__from_the_packages__tests_on_the_mock_pass(stranger):
-    assert "5 passed" in stranger.run("ape", "test", cwd=stranger.new("ape"))
+def test_ape__from_the_packages__tests_pass_and_the_script_gets_an_answer(stranger, network):
+    project = stranger.new("ape")
+    assert "6 passed" in stranger.run("ape", "test", "--didyma", cwd=project, **network)
+    assert "mood 1" in stranger.run("ape", "run", "ask", cwd=project, **network)
+
+
+# BY HAND
+
+PAGE = ROOT / "docs/by-hand.md"
+KINDS = ("Foundry", "Hardhat", "Ape")
+FILE = re.compile(r"`([\w./-]+\.(?:toml|sol|sh|json|ts|yaml|py))`[^`]*:$")
+SAYS = {
+    "Foundry": ("2 passed", "choice 1 of positive, negative"),
+    "Hardhat": ("1 passing", "negative, by "),
+    "Ape": ("2 passed",),
+}
+"""What the commands of each section print."""
+
+
+def written(kind: str, project: Path) -> list[str]:
+    """Writes the files that a section of the page shows, and the page's contract; the section's commands in order."""
+    lines = PAGE.read_text().splitlines()
+    starts = {name: lines.index(f"## {name}") for name in KINDS}
+    first = starts[kind]
+    last = min([line for line in starts.values() if line > first], default=len(lines))
+    (critic,) = [sample.code for sample in samples("solidity") if "contract Critic is" in sample.code]
+    (contracts := project / ("src" if kind == "Foundry" else "contracts")).mkdir()
+    (contracts / "Critic.sol").write_text(critic)
+    commands: list[str] = []
+    for block in blocks(PAGE):
+        if not first < block.line <= last:
+            continue
+        said = next(line for line in reversed(lines[: block.line - 2]) if line.strip())
+        if named := FILE.search(said):
+            (project / named[1]).parent.mkdir(parents=True, exist_ok=True)
+            (project / named[1]).write_text(block.code)
+        else:
+            assert block.language == "sh", block.name
+            commands += block.code.splitlines()
+    return commands
+
+
+@pytest.fixture
+def by_hand(stranger, network):
+    """Types a section of the page; what its commands print."""
+
+    def typed(kind: str) -> str:
+        (project := stranger.folder / f"by-hand-{kind}").mkdir()
+        printed = []
+        for command in written(kind, project):
+            if command.startswith("npm install didyma-"):
+                for name in command.split()[3:]:
+                    assert (ROOT / "node_modules" / name).exists(), name
+                install(project)
+            elif command.startswith("pip install didyma-"):
+                assert all(map(shutil.which, ("ape", "didyma"))), "the environment of the tests has these"
+            else:  # one network is around all of them, as `didyma dev --` would be around each
+                printed.append(stranger.run("sh", "-c", command.removeprefix("didyma dev -- "), cwd=project, **network))
+        return "\n".join(printed)
+
+    return typed
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_by_hand__files_and_commands_of_the_page__tests_pass_and_an_answer_comes(by_hand, kind):
+    printed = by_hand(kind)
+    assert [said for said in SAYS[kind] if said not in printed] == [], printed

@@ -106,8 +106,9 @@ def test_page__commands_and_options_it_names__exist(page):
 PATHS = r"`((?:contracts|oracle|docs|tests|scripts|models|bench|tools|requirements|\.github)/[\w./-]+)`"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_name)
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "by-hand.md"], ids=page_name)
 def test_page__files_it_names__exist(page):
+    """Those of by-hand.md are in projects that a test makes."""
     for name in re.findall(PATHS, page.read_text()):
         assert (ROOT / name).exists(), name
 
