@@ -68,7 +68,7 @@ contract AdversaryInvariants is Test {
         uint256[ENDINGS] memory reached;
         uint256 start = vm.snapshotState();
         for (uint256 life; life < lives; ++life) {
-            _live(seed, life);
+            live(seed, life);
             for (uint256 i; i < ENDINGS; ++i) {
                 reached[i] += adversary.reached(i);
             }
@@ -82,7 +82,8 @@ contract AdversaryInvariants is Test {
         }
     }
 
-    function _live(uint256 seed, uint256 life) private {
+    /// @dev One life. Reverts if it breaks a promise.
+    function live(uint256 seed, uint256 life) public {
         for (uint256 n; n < DEEDS; ++n) {
             uint256 draw = uint256(keccak256(abi.encode(seed, life, n)));
             (bool done, bytes memory why) = address(adversary)

@@ -4,12 +4,9 @@ pragma solidity ^0.8.30;
 import {Test} from "forge-std/Test.sol";
 import {Vm} from "forge-std/Vm.sol";
 
-import {Lens} from "../../contracts/Lens.sol";
-import {ModelRegistry} from "../../contracts/ModelRegistry.sol";
 import {Oracle} from "../../contracts/Oracle.sol";
-import {Seats} from "../../contracts/Seats.sol";
-import {PanelArbiter} from "../../contracts/disputes/PanelArbiter.sol";
 import {ServiceId} from "../../contracts/interfaces/Ids.sol";
+import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IModelRegistry} from "../../contracts/interfaces/IModelRegistry.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
@@ -22,10 +19,10 @@ abstract contract World is Test {
     uint256 internal constant LIAR_SEATS = 3;
     uint256 internal constant SEATS = HONEST_OWNERS + LIAR_SEATS;
 
-    ModelRegistry internal registry;
+    IModelRegistry internal registry;
     Oracle internal oracle;
-    Lens internal lens;
-    PanelArbiter internal panel;
+    ILens internal lens;
+    IPanelArbiter internal panel;
     ServiceId internal service;
     IPanelArbiter.PanelTerms internal panelTerms;
     IServices.Terms internal terms;
@@ -36,10 +33,11 @@ abstract contract World is Test {
     function _deploy() internal {
         vm.warp(1_800_000_000);
         vm.roll(1_000_000);
-        registry = new ModelRegistry();
-        oracle = new Oracle(new Seats(registry, 12_000));
-        lens = new Lens(oracle);
-        panel = new PanelArbiter(oracle, registry);
+        registry = IModelRegistry(deployCode("ModelRegistry.sol:ModelRegistry"));
+        address seats = deployCode("Seats.sol:Seats", abi.encode(registry, 12_000));
+        oracle = Oracle(deployCode("Oracle.sol:Oracle", abi.encode(seats)));
+        lens = ILens(deployCode("Lens.sol:Lens", abi.encode(oracle)));
+        panel = IPanelArbiter(deployCode("PanelArbiter.sol:PanelArbiter", abi.encode(oracle, registry)));
         panelTerms = IPanelArbiter.PanelTerms({
             challengeBondWei: 0.1 ether,
             voteFeeWei: 0.01 ether,
