@@ -61,6 +61,9 @@ contract RequestProperties is World {
         );
         assertEq(fields.bondWei, terms.bondWei);
         assertEq(fields.seatCount, SEATS);
+        assertEq(fields.turnSeconds, terms.turnSeconds);
+        assertEq(fields.windowSeconds, terms.windowSeconds);
+        assertEq(fields.tokenPriceWei, terms.tokenPriceWei);
     }
 
     function testFuzz_request__any_other_payment__is_refused(uint96 value) external {

@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {Vm} from "forge-std/Vm.sol";
+
+import {BURN} from "../../contracts/interfaces/ICredits.sol";
+import {RequestId} from "../../contracts/interfaces/Ids.sol";
+import {IOracle} from "../../contracts/interfaces/IOracle.sol";
+import {IServices} from "../../contracts/interfaces/IServices.sol";
+import {MockArbiter} from "../../contracts/mocks/MockArbiter.sol";
+import {World} from "./World.sol";
+
+/// @title Whose turn it is, what a missed turn costs and whom, and what a ruling moves: to the wei and to the second.
+/// @notice All turns are one seat's.
+contract Turns is World {
+    uint256 private constant BLOCK_SECONDS = 12;
+
+    MockArbiter private arbiter;
+    address private owner = makeAddr("owner");
+    address private operator = makeAddr("operator");
+    address private payer = makeAddr("payer");
+    uint256 private askedIn;
+    uint256 private askedAt;
+
+    function setUp() external {
+        _deploy();
+        arbiter = new MockArbiter(1000);
+        (terms.arbiter, terms.arbiterTerms, terms.minOwners, terms.missPenaltyWei) = (arbiter, "", 1, 0.0002 ether);
+        service = oracle.createService(terms);
+        vm.deal(owner, 300 ether);
+        vm.prank(owner);
+        oracle.join{value: 300 ether}(service, operator);
+        skip(terms.lifetimeSeconds);
+        oracle.activate(service, 0);
+        vm.deal(payer, 100 ether);
+        _blocks(1);
+    }
+
+    function _blocks(uint256 count) private {
+        vm.roll(vm.getBlockNumber() + count);
+        skip(count * BLOCK_SECONDS);
+    }
+
+    function _ask(bytes memory prompt) private returns (IOracle.Request memory req) {
+        IOracle.Params memory params = _params(8, 0);
+        (uint256 feeWei,,) = oracle.quote(service, prompt.length, params);
+        (askedIn, askedAt) = (vm.getBlockNumber(), vm.getBlockTimestamp());
+        vm.recordLogs();
+        vm.prank(payer);
+        oracle.request{value: feeWei}(service, prompt, params);
+        (req,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.RequestPosted.selector), (IOracle.Request, bytes));
+    }
+
+    function _answer(IOracle.Request memory req) private returns (IOracle.Answer memory ans) {
+        vm.recordLogs();
+        vm.prank(operator);
+        oracle.answer(req, "yes", 2, 0, blockhash(askedIn + 2));
+        (ans,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
+    }
+
+    function _seatWei() private view returns (uint256) {
+        return oracle.seatOf(service, 0).balanceWei;
+    }
+
+    /* WHOSE TURN */
+
+    function test_answer__anybody_but_the_operator__is_refused() external {
+        IOracle.Request memory req = _ask("Hello");
+        _blocks(3);
+        bytes32 seed = blockhash(askedIn + 2);
+        bytes memory why = abi.encodeWithSelector(IOracle.NotYourTurn.selector, lens.idOf(req), 0, uint16(0), operator);
+        vm.expectRevert(why);
+        vm.prank(owner);
+        oracle.answer(req, "yes", 2, 0, seed);
+        vm.expectRevert(why);
+        vm.prank(payer);
+        oracle.answerAttested(req, "yes", 2, 0, seed, hex"01", false);
+        _answer(req);
+        assertEq(_seatWei(), 299 ether);
+        assertEq(oracle.seatOf(service, 0).locks, 1);
+    }
+
+    function test_answer__as_many_open_as_a_byte_counts__the_next_waits_for_one_to_end() external {
+        IOracle.Request[] memory reqs = new IOracle.Request[](256);
+        for (uint256 i; i < 256; ++i) {
+            reqs[i] = _ask(abi.encodePacked("Hello ", uint16(i)));
+        }
+        _blocks(3);
+        IOracle.Answer memory first = _answer(reqs[0]);
+        for (uint256 i = 1; i < 255; ++i) {
+            _answer(reqs[i]);
+        }
+        bytes32 seed = blockhash(askedIn + 2);
+        vm.expectRevert(abi.encodeWithSelector(IServices.SeatBusy.selector, service, uint16(0)));
+        vm.prank(operator);
+        oracle.answer(reqs[255], "yes", 2, 0, seed);
+        _blocks(11); // until the window of the first is over
+        IOracle.Item[] memory items = new IOracle.Item[](1);
+        items[0] = IOracle.Item(reqs[0], first, "yes");
+        oracle.finalize(items);
+        _answer(reqs[255]);
+        assertEq(oracle.seatOf(service, 0).locks, 255);
+    }
+
+    /* WHAT A MISSED TURN COSTS */
+
+    /// @dev Two turns at the penalty, and what is left of half the base price for a third; ten were missed.
+    function test_refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much()
+        external
+    {
+        _refunded(50, 59, 0.0005 ether);
+    }
+
+    /// @dev With one second more, a whole turn may have had no block.
+    function test_refund__chain_may_have_stood_still_for_a_turn__nobody_loses_anything() external {
+        _refunded(50, 60, 0);
+    }
+
+    function _refunded(uint256 count, uint256 more, uint256 finesWei) private {
+        IOracle.Request memory req = _ask("Hello");
+        (uint256 feeWei,,) = oracle.quote(service, 5, _params(8, 0));
+        vm.roll(askedIn + 3 + count);
+        vm.warp(askedAt + count * BLOCK_SECONDS + more);
+        vm.recordLogs();
+        oracle.refund(req);
+        uint256 missed;
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] == IOracle.TurnMissed.selector) ++missed;
+        }
+        assertEq(missed, finesWei == 0 ? 0 : 3);
+        assertEq(oracle.credit(payer), feeWei - finesWei);
+        assertEq(_seatWei(), 300 ether - finesWei);
+        assertEq(oracle.credit(BURN), 2 * finesWei);
+    }
+
+    function test_answer__its_own_turns_were_missed__costs_the_bond_alone() external {
+        IOracle.Request memory req = _ask("Hello");
+        _blocks(12);
+        _answer(req);
+        assertEq(_seatWei(), 299 ether);
+        assertEq(oracle.credit(BURN), 0);
+    }
+
+    function test_answer__last_second__is_taken_and_a_second_later_refused() external {
+        IOracle.Request memory req = _ask("Hello");
+        RequestId requestId = lens.idOf(req);
+        uint256 deadline = askedAt + terms.lifetimeSeconds;
+        vm.roll(askedIn + 51);
+        vm.warp(deadline + 1);
+        bytes32 seed = blockhash(askedIn + 2);
+        vm.expectRevert(abi.encodeWithSelector(IOracle.DeadlinePassed.selector, requestId, deadline));
+        vm.prank(operator);
+        oracle.answer(req, "yes", 2, 0, seed);
+        vm.warp(deadline);
+        vm.expectRevert(abi.encodeWithSelector(IOracle.DeadlineNotPassed.selector, requestId, deadline));
+        oracle.refund(req);
+        _answer(req);
+    }
+
+    /* RULINGS */
+
+    function _disputed() private returns (IOracle.Request memory req, IOracle.Answer memory ans) {
+        req = _ask("Hello");
+        _blocks(3);
+        ans = _answer(req);
+        vm.expectRevert(abi.encodeWithSelector(IServices.NotArbiter.selector, service, payer));
+        vm.prank(payer);
+        oracle.dispute(req, ans);
+        uint256 closesAt = vm.getBlockTimestamp() + terms.windowSeconds;
+        vm.warp(closesAt + 1);
+        vm.expectRevert(abi.encodeWithSelector(IOracle.WindowClosed.selector, lens.idOf(req), closesAt));
+        vm.prank(address(arbiter));
+        oracle.dispute(req, ans);
+        vm.warp(closesAt);
+        vm.prank(address(arbiter));
+        oracle.dispute(req, ans);
+        vm.deal(address(arbiter), 1 ether);
+    }
+
+    function _paying(uint256 amountWei) private view returns (IOracle.Payout[] memory payouts) {
+        payouts = new IOracle.Payout[](1);
+        payouts[0] = IOracle.Payout(payer, uint96(amountWei));
+    }
+
+    function _rule(
+        IOracle.Request memory req,
+        IOracle.Answer memory ans,
+        IOracle.Ruling ruling,
+        uint72 slashWei,
+        uint256 paidWei
+    ) private {
+        IOracle.Payout[] memory payouts = _paying(paidWei);
+        vm.prank(address(arbiter));
+        oracle.rule{value: 0.2 ether}(req, ans, ruling, slashWei, payouts);
+    }
+
+    /// @dev Of what is slashed for a rejected answer, half is burnt at least, and the odd wei with it.
+    function test_rule__rejected__pays_at_most_half_and_what_the_arbiter_brings() external {
+        (IOracle.Request memory req, IOracle.Answer memory ans) = _disputed();
+        uint72 slashWei = terms.bondWei - 1;
+        uint256 mostWei = 0.2 ether + slashWei / 2;
+        vm.expectRevert(abi.encodeWithSelector(IOracle.PayoutsTooLarge.selector, mostWei + 1, mostWei));
+        this.ruled(req, ans, IOracle.Ruling.Rejected, slashWei, mostWei + 1);
+        vm.expectRevert(
+            abi.encodeWithSelector(IOracle.SlashTooLarge.selector, uint256(terms.bondWei) + 1, terms.bondWei)
+        );
+        this.ruled(req, ans, IOracle.Ruling.Rejected, terms.bondWei + 1, 0);
+        _rule(req, ans, IOracle.Ruling.Rejected, slashWei, mostWei - 1);
+        assertEq(oracle.credit(payer), mostWei - 1);
+        assertEq(oracle.credit(BURN), slashWei - slashWei / 2 + 1);
+        assertEq(_seatWei(), 299 ether + 1);
+        assertEq(oracle.seatOf(service, 0).locks, 0);
+        IOracle.Round memory round = lens.roundOf(lens.idOf(req));
+        assertEq(round.firstTurn, 1);
+        assertEq(round.startsAt, vm.getBlockTimestamp());
+    }
+
+    function test_rule__annulled__may_pay_all_of_it() external {
+        (IOracle.Request memory req, IOracle.Answer memory ans) = _disputed();
+        _rule(req, ans, IOracle.Ruling.Annulled, 0.1 ether, 0.3 ether);
+        assertEq(oracle.credit(payer), 0.3 ether);
+        assertEq(oracle.credit(BURN), 0);
+        assertEq(_seatWei(), 299.9 ether);
+    }
+
+    function test_rule__upheld__slashes_nothing_and_the_answer_stands() external {
+        (IOracle.Request memory req, IOracle.Answer memory ans) = _disputed();
+        vm.expectRevert(abi.encodeWithSelector(IOracle.SlashTooLarge.selector, 1, 0));
+        this.ruled(req, ans, IOracle.Ruling.Upheld, 1, 0);
+        vm.expectRevert(abi.encodeWithSelector(IServices.NotArbiter.selector, service, payer));
+        vm.prank(payer);
+        oracle.rule(req, ans, IOracle.Ruling.Upheld, 0, new IOracle.Payout[](0));
+        _rule(req, ans, IOracle.Ruling.Upheld, 0, 0);
+        assertEq(uint8(oracle.statusOf(lens.idOf(req))), uint8(IOracle.Status.Answered));
+        assertEq(_seatWei(), 299 ether);
+        assertEq(oracle.credit(BURN), 0.2 ether);
+    }
+
+    /// @dev One call, for what must revert.
+    function ruled(
+        IOracle.Request calldata req,
+        IOracle.Answer calldata ans,
+        IOracle.Ruling ruling,
+        uint72 slashWei,
+        uint256 paidWei
+    ) external {
+        _rule(req, ans, ruling, slashWei, paidWei);
+    }
+}
