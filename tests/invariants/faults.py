@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from mutants.schemata import JUDGED, imported, settings
 from mutants.switch import FILE, LIBRARY, importing
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,9 +34,8 @@ contract Faulty is AdversaryInvariants {
 }
 """
 LIVES = "test_lives"
-LIBRARIES = tuple(
-    f"node_modules/{name}" for name in ("@openzeppelin/contracts", "solady/src", "@uniswap/v4-core/lib/forge-std/src")
-)
+PLAYERS = ("Adversary", "Adversary.t", "Book", "Honest", "Ledger", "Player", "Sybils", "Village")
+"""What `Adversary.t.sol` is made of."""
 
 
 @dataclass(frozen=True)
@@ -141,12 +141,16 @@ FAULTS = (
 
 
 def copy(folder: Path) -> None:
-    """All that the adversary plays on, with what was built of it."""
-    for name in ("contracts", "tests/invariants", "tests/vectors", *LIBRARIES, ".build/forge", ".build/forge-cache"):
-        if (ROOT / name).exists():
-            shutil.copytree(ROOT / name, folder / name)
-    shutil.copy2(ROOT / "foundry.toml", folder)
-    (folder / "tools").symlink_to(ROOT / "tools")
+    """All that the adversary plays on, to be compiled without the optimizer's searches."""
+    for file, text in imported(JUDGED).items():
+        path = folder / "contracts" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (folder / FAULTY).parent.mkdir(parents=True)
+    for name in PLAYERS:
+        shutil.copy2(ROOT / f"tests/invariants/{name}.sol", folder / "tests/invariants")
+    shutil.copytree(ROOT / "tests/vectors", folder / "tests/vectors")
+    settings(folder)
 
 
 def forge(folder: Path, *arguments: str, **settings: int | str) -> subprocess.CompletedProcess[str]:
@@ -183,7 +187,7 @@ def found(folder: Path, seed: int, wanted: str = "") -> Iterator[tuple[Fault, st
     if not (folder / FAULTY).exists():
         copy(folder)
         put_all_back(folder)
-    built = forge(folder, "build", "contracts", FAULTY, FOUNDRY_DENY="never")
+    built = forge(folder, "build", FOUNDRY_DENY="never")
     assert built.returncode == 0, built.stdout + built.stderr
     assert (sound := _failure(folder, 0, seed)) is None, f"found without a fault: {sound}"
     for number, fault in enumerate(FAULTS, 1):

@@ -58,11 +58,12 @@ class Hunt:
         done = {}
         for line in results.read_text().splitlines() if results.exists() else []:
             told = json.loads(line)
-            done[told["number"]] = told
+            if told["by"] == "pytest" or told["killer"]:
+                done[told["number"]] = told
             if told["killer"] in by_name:
                 self._learn(mutants[told["number"] - 1], by_name[told["killer"]])
         self._baseline(session.items)
-        order = [number for number in json.loads((self.folder / "sample.json").read_text()) if number not in done]
+        order = [number for number in json.loads((self.folder / "alive.json").read_text()) if number not in done]
         ends = time.monotonic() + self._for
         with results.open("a") as file:
             for number in order:
@@ -70,7 +71,12 @@ class Hunt:
                     break
                 start = time.monotonic()
                 killer = self._hunted(number, mutants[number - 1])
-                told = {"number": number, "killer": killer, "seconds": round(time.monotonic() - start, 1)}
+                told = {
+                    "number": number,
+                    "by": "pytest",
+                    "killer": killer,
+                    "seconds": round(time.monotonic() - start, 1),
+                }
                 file.write(json.dumps(told) + "\n")
                 file.flush()
                 mutant = mutants[number - 1]

@@ -6,8 +6,10 @@ on at a time. Left alone: declarations and constants' values, inline assembly, w
 that are not part of an operation.
 """
 
+import re
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 Node = dict[str, Any]
@@ -40,11 +42,16 @@ PARTS = {
 }
 """What may be changed of a node that has other parts as well."""
 VALUES = ("t_bool", "t_uint", "t_int", "t_address", "t_bytes32", "t_userDefinedValueType")
+MONEY = re.compile(
+    r"[wW]ei\b|credit|[bB]alance|[bB]ond|[dD]eadline|[cC]losesAt|readyAt|[sS]econds|msg\.(value|sender)|[pP]ay"
+    r"|shares|openAnswers|\.open\b|[bB]acklog|deposit|withdraw|_setStatus|_state\[|status|stage = "
+)
+"""What a line names that moves money, or says who may move it and until when."""
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """One change. line: of the source, from one."""
+    """One change. line: of the source, from one. money: whether it is of a line that moves money."""
 
     file: str
     line: int
@@ -52,11 +59,13 @@ class Mutant:
     operator: str
     before: str
     after: str
+    money: bool
 
     @property
     def key(self) -> str:
         """Names it, also when lines above it move."""
-        return f"{self.file} {self.function}: {self.before} -> {self.after or 'nothing'} ({self.operator})"
+        before, after = (" ".join(text.split()) for text in (self.before, self.after or "nothing"))
+        return f"{self.file} {self.function}: {before} -> {after} ({self.operator})"
 
 
 @dataclass
@@ -68,6 +77,8 @@ class Schemata:
     first: int
     left_out: Set[str] = frozenset()
     """Keys of those that do not compile."""
+    wanted: Set[str] | None = None
+    """Keys of those to build; None is all."""
     mutants: list[Mutant] = field(default_factory=list)
     function: str = ""
 
@@ -79,8 +90,10 @@ class Schemata:
     def _number(self, node: Node, operator: str, after: str) -> int | None:
         start = int(node["src"].split(":")[0])
         line = self.source[:start].count(b"\n") + 1
-        mutant = Mutant(self.file, line, self.function, operator, self.text(node), after)
-        if mutant.key in self.left_out:
+        before = self.text(node)
+        money = MONEY.search(self.source.splitlines()[line - 1].decode()) or MONEY.search(before)
+        mutant = Mutant(self.file, line, self.function, operator, before, after, bool(money))
+        if mutant.key in self.left_out or (self.wanted is not None and mutant.key not in self.wanted):
             return None
         self.mutants.append(mutant)
         return self.first + len(self.mutants) - 1
@@ -153,6 +166,8 @@ class Schemata:
                 constant = side["nodeType"] == "Identifier" and side["name"].isupper() and "_" in side["name"]
                 if (literal or constant) and node["operator"] not in ("**", "&", "|"):
                     yield "constant + 1", whole.format(f"({self.text(side)} + 1)")
+                    if self.text(side) != "0":
+                        yield "constant - 1", whole.format(f"({self.text(side)} - 1)")
         elif kind == "UnaryOperation" and node["operator"] == "!":
             yield "! removed", self.text(node["subExpression"])
         elif kind == "Conditional":
@@ -166,6 +181,23 @@ class Schemata:
             name = self.text(callee)
             changed = name[: -len(callee["memberName"])] + CALLS[callee["memberName"]]
             yield f"{callee['memberName']} {CALLS[callee['memberName']]}", changed + self.text(node)[len(name) :]
+        elif kind == "FunctionCall" and node["kind"] == "functionCall":
+            yield from self._swapped(node)
+
+    def _swapped(self, call: Node) -> Iterator[tuple[str, str]]:
+        """The call with two neighbours of one type in each other's place."""
+        given = call["arguments"]
+        first = int(call["src"].split(":")[0])
+        for left, right in pairwise(given):
+            types = [each["typeDescriptions"]["typeIdentifier"] for each in (left, right)]
+            if types[0] != types[1] or self.text(left) == self.text(right):
+                continue
+            (start, size), (second, length) = _span(left), _span(right)
+            text = self.text(call)
+            between = text[start + size - first : second - first]
+            rest = text[second + length - first :]
+            swapped = f"{text[: start - first]}{self.text(right)}{between}{self.text(left)}{rest}"
+            yield "arguments swapped", swapped
 
     def _statement(self, node: Node, text: str) -> str:
         """An assignment, a step or a call: changed, or not made."""
@@ -181,6 +213,7 @@ class Schemata:
             changes.append(("step removed", ""))
         elif inner["nodeType"] == "FunctionCall":
             changes.append(("call removed", ""))
+            changes += [(operator, f"{after};") for operator, after in self._swapped(inner)]
         for operator, after in changes:
             if (number := self._number(node, operator, after)) is not None:
                 text = f"if (on({number})) {{ {after} }} else {{ {text} }}"

@@ -1,40 +1,62 @@
 """A mutation run: which changes of the contracts no test notices. `python tests/mutants/run.py`.
 
-Builds the contracts with their mutants (`schemata.py`) and tries a sample of them that the seed draws: first by the
-tests that know the group (`hunt.py`), then, where those notice nothing, in the adversary's lives. It holds the outcome
-to two rules: at least LEAST_KILLED of the sample are noticed, and `survivors.md` explains each that lives.
+Builds the contracts with their mutants (`schemata.py`), all of those on lines that move money and a share of the
+others that the seed draws, and tries each by itself: first in forge, by lives and properties (`Plays.sol`), then, where
+those notice nothing, by the tests in Python that know the file (`hunt.py`). It holds the outcome to two rules: at least
+LEAST_KILLED are noticed, and `survivors.md` explains each that lives.
 """
 
 import argparse
 import json
 import os
-import random
 import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from invariants.faults import FAULTY, FORGE, LIVES, TEST  # noqa: E402
+from invariants.faults import FORGE, PLAYERS  # noqa: E402
 from mutants.operators import Mutant  # noqa: E402
 from mutants.schemata import GROUPS, build  # noqa: E402
 
 BUILDS = ROOT / ".build" / "mutants"
 SURVIVORS = ROOT / "tests" / "mutants" / "survivors.md"
 LEAST_KILLED = 0.9
-SAMPLE = 80
-"""Mutants of each group."""
-LIFE_SECONDS = 120
-"""That all lives may take with a mutant on."""
+SHARE = {"ledger": 5, "game": 5, "referee": 15}
+"""Of a group's mutants that move no money, one in so many is tried."""
+BATCH = 15
+"""Mutants to a run of forge."""
+BATCH_SECONDS = 900
 TIMED_OUT = 124  # `timeout`
+PLAYS = {"ledger": "LedgerPlays", "game": "GamePlays", "referee": "GamePlays"}
+"""By group: the contract beside this file that plays on it, which needs these contracts of tests/invariants."""
+PLAYED = {
+    "LedgerPlays": ("Coalition.t", "Handler", "Oracle.t", "Refusals.t", "Requests.t", "Turns.t", "Twins.t", "World"),
+    "GamePlays": (*PLAYERS, "GameRefusals.t"),
+}
+FIRST = {
+    "Credits.sol": "Refusals.t.sol:Refusals",
+    "ServiceStore.sol": "Refusals.t.sol:Refusals",
+    "Seats.sol": "Refusals.t.sol:Refusals",
+    "Services.sol": "Refusals.t.sol:Refusals",
+    "Turns.sol": "Turns.t.sol:Turns",
+    "Oracle.sol": "Twins.t.sol:Twins",
+    "libraries/RequestLib.sol": "Requests.t.sol:RequestProperties",
+    "disputes/PanelArbiter.sol": "LedgerPlays.t.sol:PanelLives",
+    "disputes/Adoption.sol": "GameRefusals.t.sol:GameRefusals",
+}
+"""By file: what forge plays first, since it most likely notices a change there; else lives of the adversary."""
+ADVERSARY = "Adversary.t.sol:AdversaryInvariants"
 TESTS = {
     "ledger": [
-        *("test_answer", "test_arbiter", "test_callbacks", "test_credits", "test_draw", "test_examples"),
-        *("test_finalize", "test_left_callbacks", "test_panel", "test_registry", "test_request", "test_services"),
+        *("test_answer", "test_arbiter", "test_callbacks", "test_credits", "test_draw", "test_finalize"),
+        *("test_left_callbacks", "test_panel", "test_registry", "test_request", "test_services"),
     ],
     "game": ["test_game_anvil", "test_game_engines", "test_game_lies", "test_reading", "test_refutations"],
     "referee": [
@@ -42,9 +64,7 @@ TESTS = {
         *("test_game_anvil", "test_reading"),
     ],
 }
-"""Files that may kill a group's mutants: of tests/contracts for the ledger, of tests/disputes for the others."""
-PLAYED = ("game", "referee")
-"""Groups that the adversary plays with."""
+"""Files in Python that may kill a group's mutants: for the ledger of tests/contracts, else of tests/disputes."""
 ANVIL = """#!/bin/sh
 case " $* " in *" --hardfork "*) ;; *) set -- --hardfork osaka "$@" ;; esac
 set -- --disable-code-size-limit --gas-limit 200000000 --prune-history 4000 "$@"
@@ -53,18 +73,18 @@ exec {root}/node_modules/.bin/anvil "$@"
 """
 
 
-def prepared(group: str, seed: int, sample: int) -> Path:
-    """A folder with the build, the sample, what plays on it, and a chain that takes contracts of any size."""
+def prepared(group: str, seed: int) -> Path:
+    """A folder with the build, what plays on it, and a chain that takes contracts of any size."""
     folder = BUILDS / group
     shutil.rmtree(folder / "tests", ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    if group in PLAYED:
-        shutil.copytree(ROOT / "tests/vectors", folder / "tests/vectors")
-        (folder / "tests/invariants").mkdir()
-        for name in ("Adversary", "Adversary.t", "Book", "Honest", "Ledger", "Player", "Sybils", "Village"):
-            shutil.copy(ROOT / f"tests/invariants/{name}.sol", folder / "tests/invariants")
-        (folder / FAULTY).write_text(TEST)
-    mutants = build(group, folder)
+    shutil.copytree(ROOT / "tests/vectors", folder / "tests/vectors")
+    (folder / "tests/invariants").mkdir()
+    for name in PLAYED[PLAYS[group]]:
+        shutil.copy(ROOT / f"tests/invariants/{name}.sol", folder / "tests/invariants")
+    shutil.copy(ROOT / "tests/mutants/Plays.sol", folder / "tests/invariants")
+    shutil.copy(ROOT / f"tests/mutants/{PLAYS[group]}.sol", folder / f"tests/invariants/{PLAYS[group]}.t.sol")
+    build(group, folder, seed, SHARE[group])
     (folder / ".build").mkdir(exist_ok=True)
     (folder / "bin").mkdir(exist_ok=True)
     (folder / "bin/anvil").write_text(ANVIL.format(root=ROOT))
@@ -75,53 +95,78 @@ def prepared(group: str, seed: int, sample: int) -> Path:
         shutil.copy(ROOT / "gas.json", folder)
         settings = (ROOT / "ape-config.yaml").read_text()
         (folder / "ape-config.yaml").write_text(settings.replace("gas_limit: 16000000", "gas_limit: 100000000"))
-    for name in ("results.jsonl", "baseline.json"):
+    for name in ("results.jsonl", "baseline.json", "played.txt"):
         (folder / name).unlink(missing_ok=True)
-    numbers = range(1, len(mutants) + 1)
-    drawn = random.Random(seed).sample(numbers, min(sample, len(mutants)))
-    (folder / "sample.json").write_text(json.dumps(drawn))
     return folder
 
 
-def told(folder: Path) -> dict[int, str]:
-    """What came of the mutants that were tried: which test killed it, or nothing. What was written last counts."""
+def mutants_in(folder: Path) -> list[Mutant]:
+    """Number k is the k-th, from one."""
+    return [Mutant(**each) for each in json.loads((folder / "mutants.json").read_text())]
+
+
+def results(folder: Path) -> list[dict[str, Any]]:
+    """What was tried: number of the mutant, by what, which test killed it, or nothing."""
     path = folder / "results.jsonl"
-    lines = path.read_text().splitlines() if path.exists() else []
-    return {each["number"]: each["killer"] for each in map(json.loads, lines)}
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def survives(folder: Path, number: int) -> bool:
-    """Whether the adversary's lives pass with a mutant on, or take too long; zero is none.
-
-    Raises AssertionError if none were played."""
-    environment = {**os.environ, "DIDYMA_FAULT": str(number), "FOUNDRY_DENY": "never"}
-    command = ["timeout", str(LIFE_SECONDS), FORGE, "test", "--match-path", FAULTY, "--match-test", LIVES]
-    played = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    if played.returncode == TIMED_OUT:
-        return True
-    if f"[PASS] {LIVES}" not in played.stdout and "[FAIL" not in played.stdout:
-        raise AssertionError(played.stdout + played.stderr)
-    return "[FAIL" not in played.stdout
+def told(folder: Path) -> dict[int, str]:
+    """By number of the mutant: what killed it, or nothing. What was written last counts."""
+    return {each["number"]: each["killer"] for each in results(folder)}
 
 
-def lived(folder: Path, seconds: float) -> None:
-    """Plays the adversary's lives on each mutant that no test noticed. Those that break a promise are killed."""
-    assert survives(folder, 0), "the lives fail without a mutant"
+def plays(group: str, folder: Path, seconds: float) -> None:
+    """Plays on each mutant in forge. Raises AssertionError if what is played fails without a mutant."""
+    done = {each["number"] for each in results(folder)}
+    batches: dict[str, list[int]] = {}
+    for number, mutant in enumerate(mutants_in(folder), 1):
+        if number not in done:
+            batches.setdefault(FIRST.get(mutant.file, ADVERSARY), []).append(number)
+    assert played(group, folder, [0], ADVERSARY) == {0: ""}, "what is played fails without a mutant"
     ends = time.monotonic() + seconds
-    for number in [number for number, killer in told(folder).items() if not killer]:
-        if time.monotonic() > ends:
-            return
-        start = time.monotonic()
-        if not survives(folder, number):
-            took = round(time.monotonic() - start, 1)
+    for first, numbers in batches.items():
+        for start in range(0, len(numbers), BATCH):
+            if time.monotonic() > ends:
+                return
+            batch = numbers[start : start + BATCH]
+            killers = played(group, folder, batch, first)
             with (folder / "results.jsonl").open("a") as file:
-                file.write(json.dumps({"number": number, "killer": "the adversary", "seconds": took}) + "\n")
+                for number, killer in killers.items():
+                    file.write(json.dumps({"number": number, "by": "forge", "killer": killer}) + "\n")
+
+
+def played(group: str, folder: Path, numbers: Sequence[int], first: str) -> dict[int, str]:
+    """By number: what of forge's plays killed it, or nothing. One that never ends is killed by the time."""
+    found: dict[int, str] = {}
+    left = list(numbers)
+    while left:
+        lines = folder / "played.txt"
+        lines.unlink(missing_ok=True)
+        environment = {
+            **os.environ,
+            "DIDYMA_MUTANTS": ",".join(map(str, left)),
+            "DIDYMA_FIRST": first,
+            "FOUNDRY_DENY": "never",
+        }
+        command = ["timeout", str(BATCH_SECONDS), FORGE, "test", "--match-contract", f"^{PLAYS[group]}$"]
+        said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+        for line in lines.read_text().splitlines() if lines.exists() else []:
+            number, _, killer = line.partition(" ")
+            found[int(number)] = killer
+        left = [number for number in left if number not in found]
+        if left:
+            if said.returncode != TIMED_OUT:
+                raise AssertionError(said.stdout + said.stderr)
+            found[left.pop(0)] = "the time"
+    return found
 
 
 def hunt(group: str, folder: Path, seconds: float) -> None:
-    """Runs tests against the sample; what comes of it stands in `results.jsonl`."""
+    """Runs tests in Python against the mutants that live; what comes of it stands in `results.jsonl`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests"), "APE_DATA_FOLDER": str(folder / ".build/ape")}
     environment["PATH"] = os.pathsep.join([str(folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
+    (folder / "alive.json").write_text(json.dumps([each for each, killer in told(folder).items() if not killer]))
     command = [sys.executable, "-m", "pytest", "-q", "-s", "--mutants", str(folder), "--mutants-for", str(seconds)]
     if group == "ledger":
         command += ["-p", "mutants.ape_plugin", *(f"tests/contracts/{name}.py" for name in TESTS[group])]
@@ -132,42 +177,49 @@ def hunt(group: str, folder: Path, seconds: float) -> None:
         subprocess.run(command, cwd=ROOT, env=environment, check=False)
 
 
-def outcome(folder: Path) -> tuple[int, list[Mutant]]:
-    """How many mutants were tried, and those that lived."""
-    mutants = [Mutant(**each) for each in json.loads((folder / "mutants.json").read_text())]
-    done = told(folder)
-    return len(done), [mutants[number - 1] for number, killer in done.items() if not killer]
+def survivors(folder: Path) -> list[Mutant]:
+    """Those that nothing killed."""
+    mutants = mutants_in(folder)
+    return [mutants[number - 1] for number, killer in sorted(told(folder).items()) if not killer]
 
 
-def run(
-    seed: int, groups: Sequence[str] = tuple(GROUPS), sample: int = SAMPLE, seconds: float = 3600.0, again: bool = False
-) -> str:
-    """seconds: for each. again: go on with what was built and tried. Raises AssertionError."""
-    tried, living, known = 0, [], 0
-    for group in groups:
-        folder = BUILDS / group if again else prepared(group, seed, sample)
-        ends = time.monotonic() + seconds
-        hunt(group, folder, seconds)
-        if group in PLAYED:
-            lived(folder, ends - time.monotonic())
-        count, lives = outcome(folder)
-        tried, living = tried + count, living + lives
-        known += len(json.loads((folder / "mutants.json").read_text()))
+def by_contract(folder: Path) -> str:
+    """Of each contract: how many were killed, and how many tried."""
+    tried, killed = Counter[str](), Counter[str]()
+    mutants = mutants_in(folder)
+    for number, killer in told(folder).items():
+        name = Path(mutants[number - 1].file).stem
+        tried[name] += 1
+        killed[name] += bool(killer)
+    return ", ".join(f"{name} {killed[name]} of {tried[name]}" for name in sorted(tried))
+
+
+def run(seed: int, groups: Sequence[str] = tuple(GROUPS), seconds: float = 7200.0, again: bool = False) -> str:
+    """seconds: for each stage of each group. again: go on with what was built and tried. Raises AssertionError."""
+    said, wrong = [], []
     explained = SURVIVORS.read_text()
-    unexplained = [mutant.key for mutant in living if f"`{mutant.key}`" not in explained]
-    killed = tried - len(living)
-    said = f"{killed} of {tried} mutants killed, of {known} in all; {len(living)} live, {len(unexplained)} unexplained"
-    if unexplained or killed < LEAST_KILLED * tried:
-        raise AssertionError("\n".join([*unexplained, said]))
-    return said
+    for group in groups:
+        folder = BUILDS / group if again else prepared(group, seed)
+        plays(group, folder, seconds)
+        hunt(group, folder, seconds)
+        living, tried = survivors(folder), len(told(folder))
+        said.append(f"{tried - len(living)} of {tried} killed ({by_contract(folder)})")
+        wrong += [f"unexplained: {mutant.key}" for mutant in living if f"`{mutant.key}`" not in explained]
+        if tried < len(mutants_in(folder)):
+            wrong.append(f"only {tried} of {len(mutants_in(folder))} were tried")
+        money = [mutants_in(folder)[number - 1].money for number in told(folder)].count(True)
+        if sum(mutant.money for mutant in living) > (1 - LEAST_KILLED) * money:
+            wrong.append(f"less than {LEAST_KILLED:.0%} of those on lines that move money are killed")
+    if wrong:
+        raise AssertionError("\n".join([*wrong, "; ".join(said)]))
+    return f"{'; '.join(said)}; each that lives is explained"
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--sample", type=int, default=SAMPLE)
-    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--seconds", type=float, default=7200.0)
     parser.add_argument("groups", nargs="*", metavar="GROUP", default=list(GROUPS), help=", ".join(GROUPS))
     parser.add_argument("--again", action="store_true", help="go on with what was built and tried")
     options = parser.parse_args()
-    print(run(options.seed, options.groups, options.sample, options.seconds, options.again))
+    print(run(options.seed, options.groups, options.seconds, options.again))

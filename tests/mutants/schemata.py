@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -14,17 +15,20 @@ from mutants.operators import Mutant, Schemata
 from mutants.switch import FILE, LIBRARY, importing
 
 ROOT = Path(__file__).resolve().parents[2]
-GROUPS = {
-    "ledger": ["Credits.sol", "ServiceStore.sol", "Seats.sol", "Services.sol", "Turns.sol", "Oracle.sol"],
-    "game": [
+GROUPS: dict[str, Sequence[str]] = {
+    "ledger": (
+        *("Credits.sol", "ServiceStore.sol", "Seats.sol", "Services.sol", "Turns.sol", "Oracle.sol"),
+        *("libraries/RequestLib.sol", "disputes/PanelArbiter.sol"),
+    ),
+    "game": (
         *("disputes/Adoption.sol", "disputes/DisputeGame.sol", "disputes/Games.sol", "disputes/GameServices.sol"),
         *("disputes/Paths.sol", "disputes/Refutations.sol"),
-    ],
-    "referee": [
+    ),
+    "referee": (
         *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/Graph.sol"),
         *("disputes/referee/Inputs.sol", "disputes/referee/AttentionReferee.sol", "disputes/referee/Sampling.sol"),
         *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol", "disputes/referee/Logits.sol"),
-    ],
+    ),
 }
 """Files whose mutants are built together."""
 JUDGED = (
@@ -35,9 +39,9 @@ JUDGED = (
 )
 ROOTS: dict[str, Sequence[str]] = {
     "ledger": [
-        *("Lens.sol", "Oracle.sol", "disputes/PanelArbiter.sol", "mocks/Hostile.sol", "mocks/Listener.sol"),
-        *("mocks/MockArbiter.sol", "mocks/MockAttester.sol", "examples/Correspondent.sol", "examples/Wager.sol"),
-        "examples/Moderator.sol",
+        *("Lens.sol", "ModelRegistry.sol", "Oracle.sol", "disputes/PanelArbiter.sol", "disputes/referee/Reading.sol"),
+        *("mocks/Hostile.sol", "mocks/Listener.sol", "mocks/MockArbiter.sol", "mocks/MockAttester.sol"),
+        "mocks/MockOracle.sol",
     ],
     "game": JUDGED,
     "referee": [*JUDGED, "mocks/GraphHarness.sol", "mocks/RefereeHarness.sol"],
@@ -59,7 +63,11 @@ bytecode_hash = "none"
 cbor_metadata = false
 ignored_error_codes = [5159, 2018, 5574, 3860]
 gas_limit = "9223372036854775807"
-fs_permissions = [{{ access = "read", path = "./tests/vectors" }}]
+fs_permissions = [
+    {{ access = "read", path = "./tests/vectors" }},
+    {{ access = "read", path = "./out" }},
+    {{ access = "read-write", path = "./played.txt" }},
+]
 remappings = [
     "@openzeppelin/contracts/=node_modules/@openzeppelin/contracts/",
     "solady/=node_modules/solady/src/",
@@ -81,20 +89,26 @@ yul = true
 
 [profile.default.optimizer_details.yulDetails]
 stackAllocation = true
-optimizerSteps = ":"
+optimizerSteps = "{steps}:fDnTOcmu"
 """
-"""Of the optimizer only what keeps the stack shallow: all of it takes many minutes for contracts so large."""
+STEPS = "dhfoDgvulfnTUtnIf"
+"""Of the optimizer only what keeps the stack shallow: all of it takes many minutes."""
+LEDGER_STEPS = f"{STEPS}xarulLculVculjmuljuljul"
+"""The same, for the panels' contract with all its mutants."""
 
 
-def written(group: str, folder: Path) -> list[Mutant]:
-    """Writes the contracts with the mutants of a group into `folder`. Number k is the k-th, from one."""
-    files, sources = GROUPS[group], _imported(ROOTS[group])
+def written(group: str, folder: Path, seed: int = 0, share: int = 1) -> list[Mutant]:
+    """Writes the contracts with the mutants of a group into `folder`. Number k is the k-th, from one.
+
+    share: of mutants that move no money, one in so many is taken; the seed draws which."""
+    files, sources = GROUPS[group], imported(ROOTS[group])
     trees = _analysed(sources)["sources"]
     left_out: set[str] = set()
+    wanted = _drawn(files, sources, trees, random.Random(seed), share)
     while True:
         made, mutants = dict(sources), []
         for file in files:
-            schemata = Schemata(file, sources[file].encode(), len(mutants) + 1, left_out)
+            schemata = Schemata(file, sources[file].encode(), len(mutants) + 1, left_out, wanted)
             made[file] = importing(file, schemata.rewritten(trees[f"contracts/{file}"]["ast"]))
             mutants += schemata.mutants
         made[FILE] = LIBRARY
@@ -107,14 +121,33 @@ def written(group: str, folder: Path) -> list[Mutant]:
         path = folder / "contracts" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    (folder / "foundry.toml").write_text(FORGE.format(solc=ROOT / "tools/solc/solc-v0.8.37"))
-    if not (folder / "node_modules").exists():
-        (folder / "node_modules").symlink_to(ROOT / "node_modules")
+    settings(folder, LEDGER_STEPS if group == "ledger" else STEPS)
     (folder / "mutants.json").write_text(json.dumps([asdict(each) for each in mutants], indent=1))
     return mutants
 
 
-def _imported(roots: Sequence[str]) -> dict[str, str]:
+def _drawn(
+    files: Sequence[str], sources: dict[str, str], trees: Any, drawn: random.Random, share: int
+) -> set[str] | None:
+    """Keys of those to build."""
+    if share == 1:
+        return None
+    every: list[Mutant] = []
+    for file in files:
+        schemata = Schemata(file, sources[file].encode(), 1)
+        schemata.rewritten(trees[f"contracts/{file}"]["ast"])
+        every += schemata.mutants
+    return {mutant.key for mutant in every if mutant.money or drawn.randrange(share) == 0}
+
+
+def settings(folder: Path, steps: str = STEPS) -> None:
+    """Lets forge build there what only tests play on."""
+    (folder / "foundry.toml").write_text(FORGE.format(solc=ROOT / "tools/solc/solc-v0.8.37", steps=steps))
+    if not (folder / "node_modules").exists():
+        (folder / "node_modules").symlink_to(ROOT / "node_modules")
+
+
+def imported(roots: Sequence[str]) -> dict[str, str]:
     """Those files and all of ours that they import."""
     base, found, queue = ROOT / "contracts", {}, list(roots)
     while queue:
@@ -157,9 +190,9 @@ def _wrong(made: dict[str, str], mutants: list[Mutant]) -> set[str]:
     return wrong
 
 
-def build(group: str, folder: Path) -> list[Mutant]:
+def build(group: str, folder: Path, seed: int = 0, share: int = 1) -> list[Mutant]:
     """The same, compiled."""
-    mutants = written(group, folder)
+    mutants = written(group, folder, seed, share)
     environment = {**os.environ, "FOUNDRY_PROFILE": "default"}
     subprocess.run([ROOT / "tools/bin/forge", "build"], cwd=folder, env=environment, check=True)
     return mutants

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT
+pragma solidity ^0.8.30;
+
+import {Coalition} from "./Coalition.t.sol";
+import {OracleInvariants} from "./Oracle.t.sol";
+import {Plays} from "./Plays.sol";
+import {RequestProperties} from "./Requests.t.sol";
+import {Twins} from "./Twins.t.sol";
+
+/// @title Lives of the panel's service: random deeds, each followed by all that must hold, up to the end of everything.
+contract PanelLives is OracleInvariants {
+    uint256 private constant DEEDS = 70;
+
+    function live(uint256 seed) external {
+        for (uint256 n; n < DEEDS; ++n) {
+            _deed(uint256(keccak256(abi.encode(seed, n))));
+            this.invariant_balance_covers_exactly_what_is_owed();
+            if (n % 10 > 0) continue;
+            this.invariant_a_request_draws_whom_it_drew_when_it_was_made();
+            this.invariant_the_draw_is_the_list_of_active_seats();
+            this.invariant_a_final_answer_never_changes();
+            this.invariant_an_honest_node_is_never_slashed();
+            this.invariant_locks_are_open_answers_and_panel_duties();
+        }
+        this.afterInvariant();
+    }
+
+    function _deed(uint256 draw) private {
+        uint256 deed = draw % 19;
+        (uint256 a, uint256 b, bool c, bool d) = (draw >> 16, draw >> 80, draw >> 144 & 1 == 1, draw >> 145 & 3 == 0);
+        if (deed < 3) handler.ask(a, uint24(b), b >> 24, uint32(b >> 32), c, d);
+        else if (deed < 5) handler.answer(a, uint24(b), c);
+        else if (deed == 5) handler.finalize(a, b, draw >> 146);
+        else if (deed == 6) handler.cancel(a);
+        else if (deed == 7) handler.refund(a);
+        else if (deed == 8) handler.challenge(a, d);
+        else if (deed == 9) handler.draw(a, uint8(b));
+        else if (deed == 10) handler.decide(a);
+        else if (deed == 11) handler.seats(uint16(a), b, uint72(draw >> 146));
+        else if (deed == 12) handler.pass(a);
+        else if (deed == 13) handler.withdraw(a, b);
+        else if (deed == 14) handler.retry(a, b);
+        else if (deed == 15) handler.misbehave(a, uint8(b));
+        else if (deed == 16) handler.deposit(a, uint72(b));
+        else if (deed == 17) c ? handler.leaveCallback(a) : handler.reclaim(a, d);
+        else handler.attest(a, uint24(b), c, d);
+    }
+}
+
+/// @title What is played on the oracle's ledger and on panels.
+contract LedgerPlays is Plays {
+    function setUp() external {
+        _refusals();
+        _turns();
+        _requests();
+        _test(
+            "Oracle.t.sol:OracleInvariants",
+            abi.encodeCall(OracleInvariants.test_handler__plays_lives_to_their_ends, ())
+        );
+        for (uint256 i = 1; i < 7; ++i) {
+            _twins(i);
+            _panel(i);
+        }
+        _coalition();
+    }
+
+    function _panel(uint256 seed) private {
+        _add("the panel's life", "LedgerPlays.t.sol:PanelLives", abi.encodeCall(PanelLives.live, (seed)));
+    }
+
+    function _twins(uint256 seed) private {
+        _test("Twins.t.sol:Twins", abi.encodeCall(Twins.testFuzz_mock__any_calls__does_what_the_oracle_does, (seed)));
+    }
+
+    function _coalition() private {
+        string memory coalition = "Coalition.t.sol:Coalition";
+        for (uint256 i; i < 3; ++i) {
+            uint16 members = [uint16(0x0f), 0x100, 0x1a5][i];
+            _test(
+                coalition,
+                abi.encodeCall(
+                    Coalition.testFuzz_coalition__any_askers_and_seats__others_lose_at_most_what_it_loses, (members, i)
+                )
+            );
+        }
+    }
+
+    function _requests() private {
+        string memory requests = "Requests.t.sol:RequestProperties";
+        uint48 far = type(uint48).max;
+        _test(
+            requests,
+            abi.encodeCall(
+                RequestProperties.testFuzz_request__any_parameters__unpack_as_given,
+                (40, 0xa1b2c3d4, 0xe5f60718, 1_800_000_700, 0x293a4b, 99)
+            )
+        );
+        _test(
+            requests,
+            abi.encodeCall(RequestProperties.testFuzz_request__any_parameters__unpack_as_given, (1, 0, 0, far, 0, 1))
+        );
+        _test(requests, abi.encodeCall(RequestProperties.testFuzz_request__any_other_payment__is_refused, (12)));
+        _test(requests, abi.encodeCall(RequestProperties.testFuzz_request__any_other_payment__is_refused, (1 ether)));
+        for (uint256 word; word < 5; ++word) {
+            _test(
+                requests,
+                abi.encodeCall(
+                    RequestProperties.testFuzz_answer__any_changed_word_of_the_request__is_another_request,
+                    (word, uint8(40 * word))
+                )
+            );
+        }
+        for (uint256 elapsed; elapsed < 3; ++elapsed) {
+            _test(
+                requests,
+                abi.encodeCall(
+                    RequestProperties.testFuzz_turns__any_time__one_seat_in_range_is_entitled, (elapsed * 119)
+                )
+            );
+        }
+        _test(
+            requests,
+            abi.encodeCall(
+                RequestProperties.testFuzz_answer_head__any_fields__unpack_as_packed,
+                (0xa1b2c3d4, 0xe5f6, 0xa7b8c9dae1f2, 0x293a4b)
+            )
+        );
+        _test(
+            requests,
+            abi.encodeCall(RequestProperties.test_seed__block_8191_back__still_answers__8192_back__is_forgotten, ())
+        );
+    }
+
+    function _turns() private {
+        string[9] memory names = [
+            "answer__anybody_but_the_operator__is_refused",
+            "answer__as_many_open_as_a_byte_counts__the_next_waits_for_one_to_end",
+            "refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much",
+            "refund__chain_may_have_stood_still_for_a_turn__nobody_loses_anything",
+            "answer__its_own_turns_were_missed__costs_the_bond_alone",
+            "answer__last_second__is_taken_and_a_second_later_refused",
+            "rule__rejected__pays_at_most_half_and_what_the_arbiter_brings",
+            "rule__annulled__may_pay_all_of_it",
+            "rule__upheld__slashes_nothing_and_the_answer_stands"
+        ];
+        for (uint256 i; i < names.length; ++i) {
+            _named("Turns.t.sol:Turns", names[i]);
+        }
+    }
+
+    function _refusals() private {
+        string[18] memory ledger = [
+            "createService__times_at_their_borders__are_taken_and_beyond_refused",
+            "createService__sums_at_their_borders__are_taken_and_beyond_refused",
+            "createService__unknown_model_or_known_terms__are_refused",
+            "createService__without_attester__asks_none",
+            "createService__panel_at_its_borders__is_taken_and_beyond_refused",
+            "createService__panel_s_times_at_their_borders__are_taken_and_beyond_refused",
+            "adopt__anybody_but_the_oracle__is_refused",
+            "join__deposits_at_their_borders__are_kept_and_beyond_refused",
+            "activate__one_second_early_or_twice__is_refused",
+            "counts__seats_of_one_owner__are_one_owner",
+            "exit__early_or_locked_or_another_s__is_refused_and_then_pays_the_owner_once",
+            "withdrawFromSeat__down_to_the_deposit__is_credited_and_a_wei_more_refused",
+            "setOperator__another_s_seat__is_refused",
+            "locks__joining_seat_or_another_s_arbiter__are_refused",
+            "fine__any_amount__is_burnt_up_to_the_balance_and_a_drained_seat_leaves_the_draw",
+            "topUp__suspended_seat__is_drawn_again_once_it_has_a_bond",
+            "withdraw__a_wei_more_than_credited_or_to_who_takes_none__is_refused",
+            "burn__what_was_fined__leaves_once"
+        ];
+        for (uint256 i; i < ledger.length; ++i) {
+            _named("Refusals.t.sol:Refusals", ledger[i]);
+        }
+    }
+}
