@@ -81,3 +81,11 @@ def test_shortfalls__far_token__hopeless_whatever_its_noise(temperature):
     params = Params(1, temperature, seed=bytes(32))
     short = shortfalls(np.array([40 * ONE, 0]), params, 0, ONE)
     assert list(short) == [0, HOPELESS]
+
+
+def test_shortfalls__nothing_known_of_what_may_stand_there__differs_with_what_is_assumed():
+    """As where a pattern allows only tokens that a server did not tell of: nobody may call that a near tie."""
+    high, low = np.full(5, -(9 << 16)), np.full(5, -LARGEST_LOGIT)
+    params = Params(1)
+    assert shortfalls(high, params, 0, 1 << 14, low).tolist() == [0] * 5
+    assert shortfalls(low, params, 0, 1 << 14, high).tolist() == [HOPELESS] * 5
