@@ -13,6 +13,7 @@ from oracle.chain.requests import Ruling
 from oracle.journal.outbox import LIVE, Outbox
 from oracle.node.working_set import WorkingSet
 from rig.sim.arena import Arena, Told, shown
+from rig.sim.books import every_ether_is_somebodys
 from rig.sim.opponents import Opponents
 from rig.sim.play import DISPUTER, OPERATOR, OWN_SEATS, Play
 from rig.sim.pool import Signed, decode
@@ -24,6 +25,8 @@ BOUND_BLOCKS = 240
 """From the end of the last fault to the end of every request: some turns, a dispute, and finality."""
 SILENT_SECONDS, WAITING_SECONDS = 60, 15
 """To a block: while all games wait for who does not move; while only windows have to pass."""
+READY_SECONDS = 60
+"""From the end of the last fault until the node is ready."""
 LATE_SECONDS = 120
 """A request that ends so soon after the last fault need not be answered any more."""
 
@@ -229,6 +232,9 @@ class Checks:
         """Lets the daemon live without faults until every request has ended. Raises AssertionError."""
         play = self.play
         healed_at = play.now
+        while (doubts := self._troubles()) and play.now < healed_at + READY_SECONDS:
+            play.live(1)
+        assert not doubts, f"{READY_SECONDS} s after the last fault the node is not ready: {doubts}"
         for _ in range(BOUND_BLOCKS // 4):
             if not self._open() and self._idle():
                 break
@@ -236,14 +242,25 @@ class Checks:
         self.all()
         assert not self._open(), f"{BOUND_BLOCKS} blocks after the last fault: {self._open()}"
         assert self._idle(), f"{BOUND_BLOCKS} blocks after the last fault the journal still has {self._pending()}"
-        assert play.node is not None
-        assert play.node.troubles() == []
+        assert self._troubles() == []
         self.no_lie_is_final()
         for request in [request for side in self._sides for request in side.among("refunded")]:
             deadline = play.earth.request(request).deadline
             assert deadline < max(healed_at, self._ruled_at(request)) + LATE_SECONDS, (
                 f"request {request:#x} was refunded: nobody answered in time"
             )
+
+    def books(self) -> bool:
+        """Every ether is somebody's. Only once nothing is open any more; whether that is so."""
+        for side in self._sides:
+            side.finalize()
+        if self._opponents is not None and self._opponents.open_games():
+            return False
+        every_ether_is_somebodys(self.play.earth, self._sides)
+        return True
+
+    def _troubles(self) -> list[str]:
+        return ["it does not run"] if self.play.node is None else self.play.node.troubles()
 
     def _ruled_at(self, request: int) -> int:
         """When its last answer was judged, Unix seconds; until then nobody could give another."""

@@ -15,8 +15,8 @@ from typing import Any
 class Jobs(Executor):
     """Stands for all of a daemon's thread pools. A job waits until `run_one` draws it."""
 
-    def __init__(self, seed: int = 0) -> None:
-        self._chance = random.Random(seed)
+    def __init__(self) -> None:
+        self.chance = random.Random(0)
         self._waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
         self._hanging: list[threading.Thread] = []
         self._rests = threading.Event()
@@ -30,7 +30,7 @@ class Jobs(Executor):
     def run_one(self) -> bool:
         """Does one of the jobs that wait, until it is over or hangs. Returns whether there was one."""
         while self._waiting:
-            future, work = self._waiting.pop(self._chance.randrange(len(self._waiting)))
+            future, work = self._waiting.pop(self.chance.randrange(len(self._waiting)))
             if not future.set_running_or_notify_cancel():
                 continue
             self._rests.clear()

@@ -128,6 +128,7 @@ class Life(RuleBasedStateMachine):
     @initialize(requests=st.integers(1, 3), order=st.deferred(lambda: st.permutations(list(MOVES))))
     def begin(self, requests: int, order: list[str]) -> None:
         self.order = order
+        self.play.jobs.chance.seed(repr(order))
         self._begin(requests)
 
     def _begin(self, requests: int) -> None:
@@ -542,6 +543,7 @@ class Life(RuleBasedStateMachine):
             self.calm()
             self.checks.settle()
             self.checks.rebuilt_is_the_same()
+            self.played["books compared"] += self.checks.books()
         finally:
             self.played["seconds of the chain"] += self.play.now - self._born
             self.lived.append(f"{self.play.turns} turns, to block {self.play.height} 0x{self.play.sim.head.hash.hex()}")

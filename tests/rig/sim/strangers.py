@@ -67,6 +67,13 @@ class Strangers:
             return False
         return True
 
+    def finalize(self) -> None:
+        """What the fifth seat answered, and nobody closed."""
+        for request in self.among("answered"):
+            answer, output = self.last_answer(request), self.events(request, "AnswerPosted")[-1]["output"]
+            item = (self.earth.request(request).words, answer.words, output)
+            self._send(STRANGER, self._clients[STRANGER.address].oracle.functions.finalize([item]))
+
     def challenge(self) -> bool:
         """Of any answer whose window is open. Returns whether there was one."""
         panel = self._clients[CHALLENGER.address].panel.functions
