@@ -75,6 +75,13 @@ FAULTS = (
         "        return self.wanted(next(iter(said.values())))\n",
     ),
     Fault(
+        "N1",
+        "a block of which nobody had logs or receipts for long is empty for ever",
+        "chain/reader.py",
+        "            self._unseen.add(block, head.number)\n",
+        "            pass\n",
+    ),
+    Fault(
         "N2",
         "an empty history is believed",
         "node/doubts.py",
