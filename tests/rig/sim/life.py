@@ -35,6 +35,8 @@ RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "4")), int(os.environ.get("SIM_ROU
 """Lives, and how often each plays every move."""
 LEAST_TURNS = 500 * RUNS * ROUNDS
 """Of the daemon, in all lives. After each turn, everything that must hold is looked at."""
+LEAST_SECONDS = 900 * RUNS * ROUNDS
+"""Of the chain's time: CI plays an hour."""
 NEVER_PASSED = ("in_migration", "after_backup")
 """Crash points at which no daemon passes that runs; see unit/test_crashpoints.py."""
 DEADLY = [point for point in (*POINTS, *DAEMON_POINTS) if point not in NEVER_PASSED]
