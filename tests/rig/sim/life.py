@@ -396,9 +396,11 @@ class Life(RuleBasedStateMachine):
             for _ in range(3):
                 self.question(8)
             struck = False
-            for _ in range(blocks + 1):
+            for n in range(2 * TURN):
                 self.play.live(1)
                 struck |= self.play.node is not None and "JournalFull" in self.play.node.status.trouble
+                if struck and n >= blocks:
+                    break
             self.count("disk full", struck)
             self.play.free_disk()
 
