@@ -58,7 +58,7 @@ engine-tests: install contracts-built
 	$(PYTEST) tests/exact tests/disputes
 
 daemon-tests: install contracts-built
-	$(PYTEST) tests/attestation tests/sim
+	$(PYTEST) tests/attestation tests/sim tests/fleet
 
 ape-built: install
 	@tools/quietly "Compiling the contracts for Ape" ape compile
@@ -106,7 +106,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-hea
 lock: ## pin all dependencies again, for every supported Python; torch stays apart, so that each machine gets its own build
 	$(LOCK) -o requirements/node.lock
 	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
-	$(LOCK) --extra llamacpp --extra hub --extra dev -o requirements/dev.lock
+	$(LOCK) --extra llamacpp --extra hub --extra fleet --extra dev -o requirements/dev.lock
 	echo halmos==0.3.3 | $(subst pyproject.toml,-,$(LOCK)) --no-annotate -o requirements/symbolic.lock
 
 errors: .venv/dev ## docs/errors.md, from the comments beside the contracts' errors

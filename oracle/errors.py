@@ -57,6 +57,10 @@ class JobCancelled(Transient):
     """Nobody wants this job's result any more, or it took longer than it may."""
 
 
+class FleetUnavailable(Transient):
+    """The database between a node and its fleet cannot be used now."""
+
+
 class NotServed(Transient):
     """No engine of this service works now."""
 

@@ -12,6 +12,7 @@ from oracle.cli import (
     chain,
     demo,
     dev,
+    fleet,
     keys,
     model,
     new,
@@ -55,6 +56,7 @@ app.add_typer(chain.seat_app, name="seat")
 app.add_typer(request.app, name="request")
 app.add_typer(tee.app, name="tee")
 app.add_typer(types.app, name="type")
+app.add_typer(fleet.app, name="fleet")
 app.command("dev")(dev.dev)
 app.command("new")(new.new)
 app.command("demo")(demo.demo)

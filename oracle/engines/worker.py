@@ -25,7 +25,8 @@ from typing import Any, TypeVar
 import structlog
 
 from oracle import errors
-from oracle.engines.base import Completion, Description, Params, TokenId, Trouble, Verdict, Weighed, the_job
+from oracle.engines.base import Description, Trouble, the_job
+from oracle.engines.calls import Calls
 from oracle.engines.worker_process import (
     REFUSALS,
     Died,
@@ -35,26 +36,13 @@ from oracle.engines.worker_process import (
     WorkerSetup,
     ignore_progress,
 )
-from oracle.engines.worker_wire import (
-    MAX_MESSAGE_BYTES,
-    BadMessage,
-    Message,
-    bytes_from_wire,
-    completion_from_wire,
-    description_from_wire,
-    params_to_wire,
-    tokens_from_wire,
-    verdict_from_wire,
-    weighed_from_wire,
-)
-from oracle.merkle.tokens import ID_BITS
+from oracle.engines.worker_wire import BadMessage, Message, description_from_wire
 
 __all__ = ["REFUSALS", "Limits", "OnProgress", "Quarantine", "WorkerEngine", "WorkerSetup", "ignore_progress"]
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-MAX_PROMPT_BYTES = MAX_MESSAGE_BYTES // 4  # hexadecimal doubles it
 REMEMBERED_JOBS = 1024
 OFTEN, LATELY_SECONDS = 3, 3600.0  # so many deaths in such a time are no accident
 
@@ -116,7 +104,7 @@ class _Room:
 
 
 @dataclass
-class WorkerEngine:
+class WorkerEngine(Calls):
     """An `Engine` in a worker process. Thread-safe; as many jobs run at a time as its setup says, after its proof.
 
     Every method may raise EngineCrashed (try again later) and JobQuarantined (do not). `limit_seconds` replaces
@@ -201,52 +189,6 @@ class WorkerEngine:
     @property
     def groups(self) -> list[int]:
         return [] if self.pid is None else [self.pid]
-
-    def tokenize(self, prompt: bytes) -> list[TokenId]:
-        if len(prompt) > MAX_PROMPT_BYTES:
-            raise errors.PromptTooLong(f"a prompt of {len(prompt)} bytes fits no model")
-        message = {"op": "tokenize", "prompt": prompt.hex()}
-        return self._call(message, lambda reply: tokens_from_wire(reply, MAX_MESSAGE_BYTES, 2 * ID_BITS))
-
-    def detokenize(self, tokens: Sequence[TokenId]) -> bytes:
-        return self._call({"op": "detokenize", "tokens": list(tokens)}, bytes_from_wire)
-
-    def generate(self, prompt: Sequence[TokenId], params: Params, *, limit_seconds: float | None = None) -> Completion:
-        message = {"op": "generate", "prompt": list(prompt), "params": params_to_wire(params)}
-        return self._call(message, lambda reply: completion_from_wire(reply, params), limit_seconds)
-
-    def check(
-        self,
-        prompt: Sequence[TokenId],
-        output: Sequence[TokenId],
-        params: Params,
-        text: bytes = b"",
-        *,
-        limit_seconds: float | None = None,
-    ) -> Verdict:
-        message = {"op": "check", "prompt": list(prompt), "output": list(output), "params": params_to_wire(params)}
-        message["text"] = text.hex()
-        return self._call(message, lambda reply: verdict_from_wire(reply, len(output)), limit_seconds)
-
-    def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
-        message = {"op": "weigh", "prompt": list(prompt), "output": list(output), "likeliest": likeliest}
-        return self._call(message, lambda reply: weighed_from_wire(reply, len(output), likeliest))
-
-    def recover(
-        self,
-        prompt: Sequence[TokenId],
-        text: bytes,
-        count: int,
-        root: bytes,
-        params: Params,
-        *,
-        limit_seconds: float | None = None,
-    ) -> list[TokenId] | None:
-        message = {"op": "recover", "prompt": list(prompt), "text": text.hex(), "count": count, "root": root.hex()}
-        message["params"] = params_to_wire(params)
-        return self._call(
-            message, lambda reply: None if reply is None else tokens_from_wire(reply, count), limit_seconds
-        )
 
     def describe(self, texts: Sequence[bytes]) -> Description:
         """Only of a worker whose factory loads a vocabulary (`llama_settings.vocabulary_setup`)."""

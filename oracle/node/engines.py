@@ -31,6 +31,7 @@ from oracle.errors import GpuRefused, UnmeasuredServer
 from oracle.ids import ModelId
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
+from oracle.node.fleet import fleet_engine
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
 
@@ -78,6 +79,12 @@ def llama_engines(
         llama = replace(llama, batch=settings.batch)
 
     def make(service: ServiceRecord) -> Engine:
+        panel = None if plays(service.terms.arbiter) else service.panel
+        tolerance = None if panel is None else panel.tolerance
+        # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
+        job_seconds = max(service.terms.turn_seconds, min(service.terms.window_seconds, 600))
+        if settings.fleet_url is not None:
+            return fleet_engine(settings.fleet_url.get_secret_value(), service.terms.model, tolerance, job_seconds)
         manifest = store.manifest(service.terms.model)
         path = store.file(manifest).path
         fd: int | None = None
@@ -88,8 +95,6 @@ def llama_engines(
             path, fd = copy.passed_path, copy.fd
         else:
             recomputed.verify(store, manifest, partial(on_progress, "commit"))
-        panel = None if plays(service.terms.arbiter) else service.panel
-        tolerance = None if panel is None else panel.tolerance
         server = servers.get(manifest.model_id)
         gpus: list[str | None] = [None] if server is not None and tolerance else [*settings.gpus] or [None]
         cache_bytes = None if settings.cache_mib is None else settings.cache_mib << 20
@@ -107,9 +112,7 @@ def llama_engines(
             )
             for gpu in gpus
         ]
-        # A check has the whole window; no job is worth more time than that, and an answer must fit its turn.
-        limits = Limits(job=max(service.terms.turn_seconds, min(service.terms.window_seconds, 600)))
-        return WorkerPool(setups, limits, on_progress)
+        return WorkerPool(setups, Limits(job=job_seconds), on_progress)
 
     return make
 

@@ -155,6 +155,9 @@ class Settings(BaseSettings):
     cache_mib: Annotated[int, Field(ge=16, le=1 << 20)] | None = None
     """Memory for what the exact engine's jobs have read, for each worker; a job that does not fit waits. 2048 if it is
     not set; a single job may take more."""
+    fleet_url: Secret | None = None
+    """The Postgres database of a fleet (`didyma fleet work` on other machines): engines are there, and none here. Shown
+    nowhere."""
 
     engine_servers: Annotated[list[SecretStr], NoDecode, Items] = Field(default_factory=list)
     """Servers that compute in llama.cpp's place, for services with a tolerance: `MODEL=KIND+URL`, of kind vllm, sglang
@@ -211,6 +214,8 @@ class Settings(BaseSettings):
             raise ValueError(f"the API would listen on {self.api_host}: set api_token, or api_host to 127.0.0.1")
         if self.inference_port and self.inference_callers is None:
             raise ValueError("inference_port needs inference_callers: nobody may ask without a token")
+        if self.fleet_url is not None and self.tee != "none":
+            raise ValueError("fleet_url excludes tee: other machines are not in this one's measurement")
         if self.prompts_port and self.tee == "none":
             raise ValueError("prompts_port needs tee: nobody else can read private prompts")
         if self.api_token is not None and not re.fullmatch(r"[!-~]{16,}", self.api_token.get_secret_value()):

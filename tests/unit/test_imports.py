@@ -15,6 +15,7 @@ ORDER = (
     "merkle",
     "models",
     "engines",
+    "fleet",
     "chain",
     "disputes",
     "attestation",

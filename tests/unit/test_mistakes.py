@@ -82,6 +82,7 @@ def world(tmp_path: Path, chain: Anvil, endpoint: FaultRpc, monkeypatch: pytest.
     made = World(tmp_path, chain, endpoint)
     made.file("cold.json", json.dumps(keystore))
     made.file("password", "word\n")
+    made.file("fleet_url", f"postgresql://127.0.0.1:{free_port()}/nowhere")
     made.file("quote", MACHINE.quote(bytes(64)).raw)
     return made
 
@@ -92,6 +93,9 @@ LINES: dict[str, list[str]] = {
     "ask": ["Hello?"],
     "demo": [],
     "dev": [],
+    "fleet prepare": ["--url-file", "{folder}/fleet_url"],
+    "fleet status": ["--url-file", "{folder}/fleet_url"],
+    "fleet work": ["--url-file", "{folder}/fleet_url"],
     "keys address": ["{folder}/cold.json"],
     "keys check": ["{folder}/cold.json"],
     "keys new": ["{folder}/new.json"],
@@ -179,6 +183,7 @@ def test_help__every_command_and_parameter__explains_itself():
 NO_JSON = {
     "demo": "a story; its exit status tells",
     "dev": "runs until it is stopped; its deployment file is JSON",
+    "fleet work": "runs until it is stopped",
     "model show": "prints JSON without being asked",
     "new": "makes files",
     "node run": "runs until it is stopped; `log_format` makes its log JSON",
@@ -355,6 +360,23 @@ def _(world: World) -> list[str]:
     return ["--config", str(config)]
 
 
+@mistake("url_file", "no such file", "no such file")
+def _(world: World) -> list[str]:
+    return ["--url-file", str(world.folder / "none")]
+
+
+for _name, _content in {"empty": "", "no URL": "over there", "another kind of URL": "https://example.org/"}.items():
+
+    @mistake("url_file", f"holds {_name}", "no database", "the fleet's database", "no model")
+    def _(world: World, content: Any = _content) -> list[str]:
+        return ["--url-file", str(world.file("bad_url", content))]
+
+
+@mistake("models", "no such model", "model")
+def _(_world: World) -> list[str]:
+    return ["0xabcd"]
+
+
 @mistake("store", "is a file", "deployment.json", "didyma model add", "have an id", "no such file", "not a GGUF")
 def _(world: World) -> list[str]:
     return ["--store", str(world.folder / "deployment.json")]
@@ -463,6 +485,9 @@ HARMLESS = {
     "leave_with": "tried in tests/e2e/test_tee.py",
     "reply": "tried in tests/e2e/test_inference.py",
     "url": "tried in test_tee_cli",
+    "gpu": "any text does: CUDA says what it knows",
+    "grace": "any number does",
+    "tolerance": "another one has other workers",
     "out": "a file to write",
     "picture": "a file to write",
     "folder": "tried in test_dev",

@@ -1,0 +1,324 @@
+"""What a node and its fleet keep in Postgres: jobs, who computes them, and what came of them.
+
+Jobs wait in procrastinate's queues, one for each kind of engine and model. Whoever takes one writes a lease beside it
+and renews it as long as it computes; `sweep` gives jobs whose lease is old, or was never written, to others. So it does
+not matter how their worker went: it may have vanished, have been forgotten by procrastinate, or live and not know of
+the job (procrastinate's issue 1518). The first reply stands. Jobs are pure functions, so a second one says the same.
+
+The database's words are not repeated in errors: they name hosts and users.
+"""
+
+import contextlib
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+import psycopg_pool
+import structlog
+from procrastinate import App, SyncPsycopgConnector
+from procrastinate.exceptions import ConnectorException
+
+from oracle.errors import FleetUnavailable
+
+TASK = "didyma.compute"
+REPLIES = "didyma_replies"
+"""The channel on which the database tells of replies, each by its job's number."""
+LEASE_SECONDS = 5.0
+"""A job whose worker has not renewed its lease for so long goes to another."""
+BEAT_SECONDS = 1.0
+MOST_LOSSES = 2
+"""A job that has lost so many workers is given to no more."""
+LOOK_SECONDS = 0.5
+"""Between two looks at whether a job is still wanted, and at its reply, should the database's word have been missed."""
+FORGET_SECONDS = 3600.0
+"""After so long nobody asks for a reply any more."""
+CONNECT_SECONDS = 5
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS didyma_work (
+    job bigint PRIMARY KEY,
+    worker text NOT NULL,
+    beat timestamptz NOT NULL DEFAULT clock_timestamp(),
+    reply jsonb
+);
+CREATE TABLE IF NOT EXISTS didyma_workers (
+    worker text NOT NULL,
+    queue text NOT NULL,
+    together integer NOT NULL,
+    shown text NOT NULL,
+    saturated bigint NOT NULL,
+    beat timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (worker, queue)
+);
+"""
+
+logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it names hosts, and says nothing that we do not
+Message = dict[str, Any]
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a worker says of itself, for one queue."""
+
+    queue: str
+    together: int
+    """Jobs that it takes at a time."""
+    shown: str
+    """What its engine showed when it proved itself."""
+    saturated: int = 0
+    """As `Engine` has it."""
+
+
+def prepare(url: str) -> None:
+    """Makes the tables that are not there. Raises FleetUnavailable."""
+    with _told(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+        connection.execute(TABLES)
+        known = connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone()
+    if known is None or known[0] is None:
+        with _told(), App(connector=SyncPsycopgConnector(conninfo=url)).open() as app:
+            app.schema_manager.apply_schema()
+
+
+class Board:
+    """One process's view of the database. Thread-safe. Every method may raise FleetUnavailable."""
+
+    def __init__(self, url: str, connections: int = 4) -> None:
+        self._url = url
+        self._pool = psycopg_pool.ConnectionPool(
+            url,
+            min_size=1,
+            max_size=connections,
+            timeout=CONNECT_SECONDS,
+            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
+            open=False,
+        )
+        self._app = App(connector=SyncPsycopgConnector())
+        self._replied: set[int] = set()
+        self._waited_for: set[int] = set()
+        self._changed = threading.Condition()
+        self._is_closing = threading.Event()
+        self._listener = threading.Thread(target=self._listen, name="fleet", daemon=True)
+
+    def open(self) -> Self:
+        """To be closed, unless its process ends."""
+        self._pool.open()
+        self._app.open(self._pool)
+        self._listener.start()
+        return self
+
+    def __enter__(self) -> Self:
+        return self.open()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._is_closing.set()
+        with self._changed:
+            self._changed.notify_all()
+        if self._listener.ident is not None:
+            self._listener.join(10)
+        self._pool.close()
+
+    # -- whoever asks
+
+    def ask(
+        self, queue: str, message: Message, rank: int, limit_seconds: float, wanted: Callable[[], bool]
+    ) -> Message | None:
+        """Has a job done, and returns its reply; None if nobody wants it any more, or it took longer than it may.
+
+        rank: the larger, the sooner.
+        """
+        job = self._post(queue, message, rank)
+        deadline = time.monotonic() + limit_seconds
+        try:
+            while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
+                reply = self._collect(job)
+                if reply is not None:
+                    return reply
+                with self._changed:
+                    self._changed.wait_for(lambda: job in self._replied or self._is_closing.is_set(), LOOK_SECONDS)
+                    self._replied.discard(job)
+            self._withdraw(job)
+            return None
+        finally:
+            with self._changed:
+                self._waited_for.discard(job)
+                self._replied.discard(job)
+
+    def _post(self, queue: str, message: Message, rank: int) -> int:
+        with _told():
+            task = self._app.configure_task(TASK, queue=queue, priority=rank, allow_unknown=True)
+            job: int = task.defer(message=message)
+        with self._changed:
+            self._waited_for.add(job)
+        return job
+
+    def _collect(self, job: int) -> Message | None:
+        found = self._rows("DELETE FROM didyma_work WHERE job = %s AND reply IS NOT NULL RETURNING reply", job)
+        return found[0][0] if found else None
+
+    def _withdraw(self, job: int) -> None:
+        """Its worker finds no lease any more, and stops."""
+        self._rows("DELETE FROM didyma_work WHERE job = %s", job)
+        with _told():
+            self._app.job_manager.cancel_job_by_id(job, abort=True, delete_job=True)
+
+    def offers(self, queue: str | None = None) -> list[Offer]:
+        """Of the workers that live; for one queue, or all."""
+        rows = self._rows(
+            "SELECT queue, together, shown, saturated FROM didyma_workers WHERE coalesce(queue = %s, true)"
+            " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY queue, worker",
+            queue,
+            LEASE_SECONDS,
+        )
+        return [Offer(*row) for row in rows]
+
+    def waiting(self) -> dict[str, int]:
+        """By queue: jobs that nobody has taken."""
+        rows = self._rows(
+            "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' AND task_name = %s"
+            " GROUP BY queue_name ORDER BY queue_name",
+            TASK,
+        )
+        return dict(rows)
+
+    def sweep(self, lease_seconds: float = LEASE_SECONDS) -> list[int]:
+        """Gives jobs that have lost their worker to others; returns them. Forgets what nobody asks for any more."""
+        moved = []
+        with _told(), self._pool.connection() as connection, connection.transaction():
+            lost = connection.execute(
+                """
+                SELECT job.id, job.attempts, work.reply IS NOT NULL
+                FROM procrastinate_jobs job LEFT JOIN didyma_work work ON work.job = job.id
+                WHERE job.status = 'doing' AND job.task_name = %s AND coalesce(
+                    work.beat,
+                    (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'started')
+                ) < clock_timestamp() - make_interval(secs => %s)
+                FOR UPDATE OF job SKIP LOCKED
+                """,
+                (TASK, lease_seconds),
+            ).fetchall()
+            for job, attempts, is_done in lost:
+                if not is_done and attempts + 1 < MOST_LOSSES:
+                    connection.execute("DELETE FROM didyma_work WHERE job = %s", (job,))
+                    connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", (job,))
+                    moved.append(job)
+                    continue
+                if not is_done:
+                    reply = {"error": "JobQuarantined", "message": f"{MOST_LOSSES} workers vanished over this job"}
+                    connection.execute(
+                        "INSERT INTO didyma_work (job, worker, reply) VALUES (%s, '', %s::jsonb)"
+                        " ON CONFLICT (job) DO UPDATE SET reply = excluded.reply, beat = clock_timestamp()",
+                        (job, json.dumps(reply)),
+                    )
+                    connection.execute(f"NOTIFY {REPLIES}, '{job}'")
+                connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", (job,))
+            for table in ("didyma_work", "didyma_workers"):
+                connection.execute(
+                    f"DELETE FROM {table} WHERE beat < clock_timestamp() - make_interval(secs => %s)",
+                    (FORGET_SECONDS,),
+                )
+        return moved
+
+    # -- whoever computes
+
+    def take(self, job: int, worker: str) -> bool:
+        """Whether a job that procrastinate gave out is to be computed; if so, under a lease of `worker`."""
+        return bool(
+            self._rows(
+                "INSERT INTO didyma_work (job, worker) VALUES (%s, %s) ON CONFLICT (job) DO UPDATE"
+                " SET worker = excluded.worker, beat = clock_timestamp() WHERE didyma_work.reply IS NULL RETURNING job",
+                job,
+                worker,
+            )
+        )
+
+    def renew(self, jobs: Sequence[int], worker: str) -> set[int]:
+        """Renews the leases of jobs in hand; returns those that nobody wants of this worker any more."""
+        rows = self._rows(
+            "UPDATE didyma_work SET beat = clock_timestamp() WHERE job = ANY(%s) AND worker = %s AND reply IS NULL"
+            " RETURNING job",
+            list(jobs),
+            worker,
+        )
+        return set(jobs) - {job for (job,) in rows}
+
+    def answer(self, job: int, reply: Message) -> None:
+        """The first one stands; none does where nobody asks any more."""
+        self._rows(
+            "WITH done AS (UPDATE didyma_work SET reply = %s::jsonb, beat = clock_timestamp()"
+            " WHERE job = %s AND reply IS NULL RETURNING job) SELECT pg_notify(%s, job::text) FROM done",
+            json.dumps(reply),
+            job,
+            REPLIES,
+        )
+
+    def offer(self, worker: str, offers: Sequence[Offer]) -> None:
+        """What `worker` does for others, from now on for LEASE_SECONDS."""
+        for offer in offers:
+            self._rows(
+                "INSERT INTO didyma_workers (worker, queue, together, shown, saturated) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (worker, queue) DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated",
+                worker,
+                offer.queue,
+                offer.together,
+                offer.shown,
+                offer.saturated,
+            )
+
+    def leave(self, worker: str) -> None:
+        self._rows("DELETE FROM didyma_workers WHERE worker = %s", worker)
+
+    # -- the database
+
+    def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        with _told(), self._pool.connection() as connection:
+            cursor = connection.execute(statement, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def _listen(self) -> None:
+        """Wakes whoever waits for a reply. Without it they look from time to time."""
+        is_told = False
+        while not self._is_closing.is_set():
+            try:
+                with psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+                    connection.execute(f"LISTEN {REPLIES}")
+                    is_told = False
+                    while not self._is_closing.is_set():
+                        for notice in connection.notifies(timeout=LOOK_SECONDS):
+                            self._note(int(notice.payload))
+            except psycopg.Error as error:
+                if not is_told:
+                    log.warning("the fleet's database does not tell of replies", reason=type(error).__name__)
+                is_told = True
+                self._is_closing.wait(LOOK_SECONDS)
+
+    def _note(self, job: int) -> None:
+        with self._changed:
+            if job in self._waited_for:
+                self._replied.add(job)
+                self._changed.notify_all()
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Errors of the database as FleetUnavailable, without its words."""
+    try:
+        yield
+    except (psycopg.Error, psycopg_pool.PoolTimeout, ConnectorException) as error:
+        cause = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
+        state = getattr(cause, "sqlstate", None)
+        code = f", SQLSTATE {state}" if state else ""
+        raise FleetUnavailable(
+            f"the fleet's database: {type(cause).__name__}{code}; is it up, and has `didyma fleet prepare` run?"
+        ) from None

@@ -1,0 +1,145 @@
+"""A machine that computes for a node: it takes jobs from the fleet's database and has local engines do them.
+
+It holds no key, no journal and no connection to a chain, and says nothing to anybody but the database. Each has a name
+of its own, made when it starts: two that ran on one machine one after the other are not the same.
+"""
+
+import asyncio
+import secrets
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import structlog
+from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate.exceptions import ConnectorException
+
+from oracle.engines.base import Engine, Job, as_job
+from oracle.engines.worker_main import perform
+from oracle.errors import EngineCrashed, FleetUnavailable, OracleError
+from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, Board, Message, Offer
+
+log = structlog.get_logger(__name__)
+
+
+class FleetWorker:
+    """Serves queues with engines until it is told to stop, or one of them cannot be relied on any more."""
+
+    def __init__(self, url: str, engines: Mapping[str, Engine]) -> None:
+        """engines: by queue (`engine.queue_of`)."""
+        self.name = f"worker-{secrets.token_hex(8)}"
+        self._url, self._engines = url, dict(engines)
+        self._places = sum(engine.together for engine in engines.values())
+        self._board = Board(url, connections=2)
+        self._threads = ThreadPoolExecutor(self._places + 2, thread_name_prefix="fleet")
+        self._in_hand: dict[int, threading.Event] = {}
+        """Jobs, and whether they are to stop."""
+        self.done = 0
+        self._broken: OracleError | None = None
+
+    async def run(self, stop: asyncio.Event, grace_seconds: float = 20.0) -> None:
+        """Until `stop` is set; then jobs in hand have so long to end, and others do the rest.
+
+        Raises FleetUnavailable when the database is away, EngineCrashed and Refused errors of engines that cannot be
+        proven.
+        """
+        loop = asyncio.get_running_loop()
+        shown = {
+            queue: await loop.run_in_executor(self._threads, engine.prove) for queue, engine in self._engines.items()
+        }
+        app = App(connector=PsycopgConnector(conninfo=self._url, min_size=1, max_size=4))
+        app.task(name=TASK, pass_context=True)(self._compute)
+        try:
+            with self._board:
+                async with app.open_async():
+                    await self._serve(app, shown, stop, grace_seconds)
+        except ConnectorException as error:
+            raise FleetUnavailable(f"the fleet's database: {type(error.__cause__ or error).__name__}") from None
+        finally:
+            self._threads.shutdown(wait=False)
+        if self._broken is not None:
+            raise self._broken
+
+    async def _serve(self, app: App, shown: Mapping[str, str], stop: asyncio.Event, grace_seconds: float) -> None:
+        beats = asyncio.create_task(self._beat(shown, stop))
+        work = asyncio.create_task(
+            app.run_worker_async(
+                queues=list(self._engines),
+                name=self.name,
+                concurrency=self._places,
+                install_signal_handlers=False,
+                shutdown_graceful_timeout=grace_seconds,
+                delete_jobs="always",
+                update_heartbeat_interval=BEAT_SECONDS,
+                stalled_worker_timeout=2 * LEASE_SECONDS,
+            )
+        )
+        stopped = asyncio.create_task(stop.wait())
+        log.info("fleet worker ready", worker=self.name, queues=list(self._engines))
+        try:
+            await asyncio.wait({beats, work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            work.cancel()  # procrastinate then takes no more, and waits for what it has
+            await asyncio.wait({work}, timeout=grace_seconds + LEASE_SECONDS)
+            for task in (beats, stopped):
+                task.cancel()
+            with suppress(FleetUnavailable):
+                self._board.leave(self.name)
+        for task in (beats, work):
+            if task.done() and not task.cancelled() and (failure := task.exception()) is not None:
+                raise failure
+        if not stop.is_set() and self._broken is None:
+            raise FleetUnavailable("the fleet's database gives no jobs any more")
+
+    async def _compute(self, context: JobContext, message: Message) -> None:
+        job, queue = context.job.id, context.job.queue
+        assert job is not None
+        loop = asyncio.get_running_loop()
+        if not await loop.run_in_executor(self._threads, self._board.take, job, self.name):
+            return  # it is done
+        stop = self._in_hand[job] = threading.Event()
+        try:
+            reply = await loop.run_in_executor(self._threads, self._reply, self._engines[queue], message, stop)
+            if not stop.is_set():
+                await loop.run_in_executor(self._threads, self._board.answer, job, reply)
+                self.done += 1
+        finally:  # also when procrastinate ends this task, which the thread does not hear of
+            stop.set()
+            del self._in_hand[job]
+
+    def _reply(self, engine: Engine, message: Message, stop: threading.Event) -> Message:
+        job = Job(message.pop("priority", 0), lambda: not stop.is_set(), message.pop("anew", False))
+        try:
+            with as_job(job):
+                return {"result": perform(engine, message)}
+        except OracleError as error:
+            if isinstance(error, EngineCrashed):
+                self._prove_again(engine)
+            return {"error": type(error).__name__, "message": str(error)}
+
+    def _prove_again(self, engine: Engine) -> None:
+        """If an engine cannot be proven again its worker ends; a supervisor restarts it."""
+        try:
+            engine.prove()
+        except OracleError as error:
+            self._broken = error
+
+    async def _beat(self, shown: Mapping[str, str], stop: asyncio.Event) -> None:
+        """Raises FleetUnavailable when it has been for so long that others have this worker's jobs."""
+        loop = asyncio.get_running_loop()
+        reached = loop.time()
+        while not stop.is_set() and self._broken is None:
+            offers = [Offer(q, engine.together, shown[q], engine.saturated) for q, engine in self._engines.items()]
+            try:
+                await loop.run_in_executor(self._threads, self._board.offer, self.name, offers)
+                unwanted = await loop.run_in_executor(self._threads, self._board.renew, [*self._in_hand], self.name)
+                reached = loop.time()
+            except FleetUnavailable:
+                if loop.time() - reached > LEASE_SECONDS:
+                    raise
+                unwanted = set()
+            for job in unwanted & self._in_hand.keys():
+                self._in_hand[job].set()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), BEAT_SECONDS)

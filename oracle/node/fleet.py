@@ -1,0 +1,45 @@
+"""Where a node's fleet is, and its engines there: only for those who have installed what a fleet needs."""
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from oracle import ENVIRONMENT_PREFIX
+from oracle.engines.base import Engine
+from oracle.errors import BadSettings
+
+if TYPE_CHECKING:
+    from oracle.fleet.board import Board
+
+URL_NAME = f"{ENVIRONMENT_PREFIX}FLEET_URL"
+_boards: dict[str, "Board"] = {}
+_opening = threading.Lock()
+
+
+def url_in(file: Path | None) -> str:
+    """The database's URL, of a file or the environment: not of a command line, which every process can read.
+
+    Raises BadSettings.
+    """
+    found = os.environ.get(URL_NAME, "") if file is None else file.read_text()
+    if not found.strip():
+        raise BadSettings(f"no database: set {URL_NAME}, or name a file with --url-file")
+    return found.strip()
+
+
+def fleet_engine(url: str, model: bytes, tolerance: int | None, limit_seconds: float) -> Engine:
+    """What serves a model by workers of the fleet; all of a process share one connection to their database.
+
+    Raises BadSettings where what a fleet needs is not installed, FleetUnavailable.
+    """
+    try:
+        from oracle.fleet.board import Board  # noqa: PLC0415
+        from oracle.fleet.engine import FleetEngine, queue_of  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BadSettings(f"fleet_url needs the package {error.name}: pip install 'didyma[fleet]'") from None
+    with _opening:
+        board = _boards.get(url)
+        if board is None:
+            board = _boards[url] = Board(url, connections=16).open()
+    return FleetEngine(board, queue_of(model, tolerance), limit_seconds)
