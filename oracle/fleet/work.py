@@ -71,6 +71,7 @@ class FleetWorker:
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=grace_seconds,
                 delete_jobs="always",
+                fetch_job_polling_interval=BEAT_SECONDS,  # should its listener have lost the database
                 update_heartbeat_interval=BEAT_SECONDS,
                 stalled_worker_timeout=2 * LEASE_SECONDS,
             )
@@ -126,19 +127,12 @@ class FleetWorker:
             self._broken = error
 
     async def _beat(self, shown: Mapping[str, str], stop: asyncio.Event) -> None:
-        """Raises FleetUnavailable when it has been for so long that others have this worker's jobs."""
+        """Raises FleetUnavailable when the database is away: others have this worker's jobs soon."""
         loop = asyncio.get_running_loop()
-        reached = loop.time()
         while not stop.is_set() and self._broken is None:
             offers = [Offer(q, engine.together, shown[q], engine.saturated) for q, engine in self._engines.items()]
-            try:
-                await loop.run_in_executor(self._threads, self._board.offer, self.name, offers)
-                unwanted = await loop.run_in_executor(self._threads, self._board.renew, [*self._in_hand], self.name)
-                reached = loop.time()
-            except FleetUnavailable:
-                if loop.time() - reached > LEASE_SECONDS:
-                    raise
-                unwanted = set()
+            await loop.run_in_executor(self._threads, self._board.offer, self.name, offers)
+            unwanted = await loop.run_in_executor(self._threads, self._board.renew, [*self._in_hand], self.name)
             for job in unwanted & self._in_hand.keys():
                 self._in_hand[job].set()
             with suppress(TimeoutError):

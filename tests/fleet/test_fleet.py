@@ -227,12 +227,12 @@ def test_database__away_and_back__engine_says_so_and_serves_again(postgres, url,
             engine.generate(HELLO, PARAMS)
         engine._look()
         assert engine.trouble is not None
+        worker.join()
+        assert isinstance(worker.ended_with, FleetUnavailable), "a supervisor starts it again"
     finally:
         postgres.start()
     assert str(postgres.port) not in str(told.value)
     assert "didyma@" not in str(told.value)
-    worker.join()
-    assert isinstance(worker.ended_with, FleetUnavailable), "a supervisor starts it again"
     inside()
     proven(engine)
     assert engine.generate(HELLO, PARAMS) == FakeEngine().generate(HELLO, PARAMS)
