@@ -73,7 +73,7 @@ class Postgres:
         shutil.rmtree(self._folder)
 
     def _run(self, program: str, *arguments: object) -> None:
-        command = [self._programs / program, *map(str, arguments)]
+        command = [str(self._programs / program), *map(str, arguments)]
         subprocess.run(command, check=True, capture_output=True, **self._user())
 
     def _user(self) -> dict[str, Any]:
