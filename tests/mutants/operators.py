@@ -43,7 +43,7 @@ PARTS = {
 """What may be changed of a node that has other parts as well."""
 VALUES = ("t_bool", "t_uint", "t_int", "t_address", "t_bytes32", "t_userDefinedValueType")
 MONEY = re.compile(
-    r"[wW]ei\b|credit|[bB]alance|[bB]ond|[dD]eadline|[cC]losesAt|readyAt|[sS]econds|msg\.(value|sender)|[pP]ay"
+    r"[wW]ei\b|credit|[bB]alance|bond|Bond|deadline|Deadline|[cC]losesAt|readyAt|[sS]econds|msg\.(value|sender)|[pP]ay"
     r"|shares|openAnswers|\.open\b|[bB]acklog|deposit|withdraw|_setStatus|_state\[|status|stage = "
 )
 """What a line names that moves money, or says who may move it and until when."""

@@ -75,9 +75,9 @@ def _any_of(rows: Iterable[tuple[Range, ...]]) -> list[Expression]:
     for row in rows:
         alike.setdefault(row[-1], []).append(row[:-1])
     found = list[Expression]()
-    for last, befores in alike.items():
-        firsts = _any_of([row for row in befores if row])
-        if () in befores:
+    for last, heads in alike.items():
+        firsts = _any_of([row for row in heads if row])
+        if () in heads:
             found.append(Bytes((last,)))
         if firsts:
             found.append(Row((firsts[0] if len(firsts) == 1 else Either(tuple(firsts)), Bytes((last,)))))
