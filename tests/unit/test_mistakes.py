@@ -82,6 +82,7 @@ def world(tmp_path: Path, chain: Anvil, endpoint: FaultRpc, monkeypatch: pytest.
     made = World(tmp_path, chain, endpoint)
     made.file("cold.json", json.dumps(keystore))
     made.file("password", "word\n")
+    made.file("schema.json", json.dumps({"type": "boolean"}))
     made.file("fleet_url", f"postgresql://127.0.0.1:{free_port()}/nowhere")
     made.file("quote", MACHINE.quote(bytes(64)).raw)
     return made
