@@ -38,6 +38,7 @@ log = structlog.get_logger()
 
 TRANSFER_GAS = 21_000
 IN_POOL = (SendOutcome.ACCEPTED.value, SendOutcome.KNOWN.value)
+NOT_SO_MUCH_GAS = SendOutcome.GAS_LIMIT.value  # too little, or too much: what was estimated was wrong
 TOO_CHEAP = (SendOutcome.UNDERPRICED.value, SendOutcome.FEE_TOO_LOW.value)
 
 
@@ -149,10 +150,10 @@ class Sender:
                 await self._send(last)
 
     def _is_stuck(self, row: NonceRow, last: Attempt, head: Block, used: int) -> bool:
-        """Whether a higher fee is called for: only for the next in line, or when a pool said so."""
+        """Whether a higher fee or another gas limit is called for: only for the next in line, or if a pool said so."""
         waited = head.number - last.block
         return (row.nonce == used and waited >= self._settings.bump_blocks) or (
-            last.outcome in TOO_CHEAP and waited > 0
+            last.outcome in (*TOO_CHEAP, NOT_SO_MUCH_GAS) and waited > 0
         )
 
     async def _is_lost(self, last: Attempt, head: Block) -> bool:
@@ -166,13 +167,21 @@ class Sender:
     async def _replace(
         self, row: NonceRow, last: Attempt | None, known: IntentRow | None, head: Block, report: Report
     ) -> None:
-        """Signs the next attempt for a nonce: the intent with higher fees, or a self-transfer if `known` is None."""
+        """Signs the next attempt for a nonce: the intent with higher fees, or a self-transfer if `known` is None.
+
+        An intent whose gas limit was refused is estimated anew: else all that is signed after it would wait for ever.
+        """
         tip = await self._tips.wei(head)
         policy = self._policy
         gas_limit = TRANSFER_GAS if known is None or last is None else last.gas_limit
+        is_refused = last is not None and last.outcome == NOT_SO_MUCH_GAS and known is not None
+        if is_refused and known is not None:
+            gas_limit = await self._simulator.gas_limit_anew(known.intent, head, gas_limit)
         cap = policy.ceiling_wei if known is None else self._cap(known, gas_limit, head)
         if last is None:
             fees = policy.first(head.base_fee_wei, tip, cap)
+        elif is_refused and gas_limit != last.gas_limit:
+            fees = Fees(last.max_fee_wei, last.tip_wei)  # no pool took it: there is nothing to outbid
         else:
             fees = policy.bump(Fees(last.max_fee_wei, last.tip_wei), head.base_fee_wei, tip, cap)
         if fees is None:

@@ -1,6 +1,7 @@
 """The simulator: would a transaction succeed in the state after a named block, with how much gas, or why not?"""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from oracle.chain.rpc import Rpc
 from oracle.chain.sender_types import SenderSettings
@@ -36,6 +37,13 @@ class Simulator:
             return gas
         wanted = max(gas * (100 + self._settings.gas_margin_percent) // 100, self._needs_gas.get(intent.digest, 0))
         return min(wanted, self._settings.gas_cap)
+
+    async def gas_limit_anew(self, intent: Intent, head: Block, refused: int) -> int:
+        """Gas limit of an intent after endpoints refused this one; the same if nobody can tell a better one."""
+        try:
+            return min(await self.gas_limit(replace(intent, gas_limit=None), head), self._settings.gas_cap)
+        except CallReverted:
+            return refused
 
     def ran_out_of_gas(self, intent: Intent, gas_limit: int) -> None:
         """Its next attempt gets twice as much."""

@@ -7,6 +7,7 @@ from rig.anvil import KEYS, Anvil
 from rig.stack import intent, stack
 
 from oracle.chain.fees import FeePolicy, Fees
+from oracle.chain.rpc_errors import SendOutcome
 from oracle.chain.units import ETHER, GWEI
 from oracle.errors import ConflictingAnswer, FinalityViolated, ForeignTransaction, JournalFull, RpcUnavailable
 from oracle.journal.outbox import Outbox
@@ -373,6 +374,20 @@ async def test_tick__stuck__bumps_both_fees_by_an_eighth_with_the_same_payload(c
         await s.run(1)
         assert s.row("answer:1").tx_hash == second.hash
         assert contract.count(chain) == 1
+
+
+async def test_tick__gas_limit_is_refused__is_estimated_anew_and_nothing_waits_behind_it(chain, proxy, tmp_path):
+    """One wrong estimate of an endpoint's, too low for the bytes alone: no pool ever takes that transaction."""
+    proxy.script("eth_estimateGas", "result", hex(15_000), times=1)
+    async with stack(chain, tmp_path, url=proxy.url) as s:
+        await s.plan(intent(1))
+        await s.plan(intent(2))
+        await s.run(4)
+        first, second = s.attempts(0)
+        assert first.outcome == SendOutcome.GAS_LIMIT.value
+        assert second.gas_limit > first.gas_limit
+        assert (second.max_fee_wei, second.tip_wei) == (first.max_fee_wei, first.tip_wei)
+        assert contract.count(chain) == 2
 
 
 async def test_tick__stuck_at_the_cap__stays_there_until_the_clock_raises_it(chain, proxy, tmp_path):

@@ -228,10 +228,23 @@ class Play:
     # -- its journal -----------------------------------------------------------------------------------------------
 
     def lose_journal(self) -> None:
-        """The daemon's process is gone, and its disk with it."""
+        """The daemon's process is gone, and its disk with it.
+
+        Pools have forgotten what waited behind a gap: mined later, it would be another wallet's to a journal that never
+        signed it, and stop the daemon as docs/operators.md says.
+        """
         self.kill()
+        self._forget_behind_gaps()
         for path in self.folder.glob("journal.sqlite*"):
             path.unlink()
+
+    def _forget_behind_gaps(self) -> None:
+        waiting = self.sim.pool.waiting
+        for key in (OPERATOR.address, DISPUTER.address):
+            sender = bytes.fromhex(key[2:])
+            nonce = self.sim.pool.nonce(sender, self.sim.head.state.accounts[sender][0])
+            for behind in [place for place in waiting if place[0] == sender and place[1] > nonce]:
+                del waiting[behind]
 
     def fill_disk(self) -> None:
         """The journal's file cannot grow any more."""
