@@ -17,9 +17,14 @@ from oracle.models.shipped import SHIPPED_MODEL
 SERVICE = b"\x07" * 32
 
 
+def on_dapps(language):
+    """The blocks of dapps.md: those of by-hand.md are files of projects."""
+    return [sample for sample in samples(language) if sample.page.name == "dapps.md"]
+
+
 def test_block_for_ape__as_it_stands__answers_fails_leaves_and_refunds(people, world):
-    (sample,) = [sample for sample in samples("python") if BY_APE in sample.code and sample.page.name == "dapps.md"]
-    critic = compiled([sample for sample in samples("solidity") if sample.page.name == "dapps.md"])["Critic"]
+    (sample,) = [sample for sample in on_dapps("python") if BY_APE in sample.code]
+    critic = compiled(on_dapps("solidity"))["Critic"]
     bytecode = {"bytecode": "0x" + critic["evm"]["bytecode"]["object"]}
     kind = ContractType(contractName="Critic", abi=critic["abi"], deploymentBytecode=bytecode)
     names = {
@@ -45,7 +50,7 @@ def test_block_for_ape__as_it_stands__answers_fails_leaves_and_refunds(people, w
 
 
 def test_thermometer__on_the_mock__reads_integers_of_its_range_and_nothing_else(people, world):
-    thermometer = compiled(samples("solidity"))["Thermometer"]
+    thermometer = compiled(on_dapps("solidity"))["Thermometer"]
     bytecode = {"bytecode": "0x" + thermometer["evm"]["bytecode"]["object"]}
     kind = ContractType(contractName="Thermometer", abi=thermometer["abi"], deploymentBytecode=bytecode)
     mock = people.deployer.deploy(project.MockOracle, 20_000 * GWEI, 10 * GWEI, 1_000 * GWEI)
