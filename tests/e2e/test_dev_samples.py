@@ -68,7 +68,7 @@ def test_choice__in_private_and_after_other_turns__is_heard_by_the_asker_alone(n
 
 
 NOT_FITTING = {
-    "too few tokens": (["--max-tokens", "1"], "BadType: an answer to this choice may need 2 tokens; --max-tokens 1"),
+    "too few tokens": (["--max-tokens", "1"], "BadType: an answer of this type may need 2 tokens; --max-tokens 1"),
     "a word twice": (["--choice", "negative"], "'negative' is there twice"),
     "no room in the context": ([], "does not hold it: ask in fewer words"),
 }
