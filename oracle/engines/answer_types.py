@@ -37,6 +37,10 @@ MOST_TEXT = 8192
 """Bytes of an output that follows a pattern."""
 MOST_RANGES = 16
 """Of bytes, in a row of a pattern's table."""
+HEAD, STATE, OFFSET, RANGE = 3, 3, 2, 4
+"""Bytes of a pattern's table before the states, of a state, of a shape's offset, and of a range of its row."""
+RELATIVE = 1 << 15
+"""A target from here on is a distance from the state itself."""
 
 
 class Form(IntEnum):
@@ -99,25 +103,25 @@ class Pattern:
     @property
     def heads(self) -> int:
         """Bytes before the first row."""
-        return _HEAD + _STATE * self.states + _OFFSET * self.table[2]
+        return HEAD + STATE * self.states + OFFSET * self.table[2]
 
     def need(self, state: int) -> int:
         """How many bytes a state needs at least, as the table says; 0 where an output may end."""
-        return self._number(_HEAD + _STATE * state + 1, 2)
+        return self._number(HEAD + STATE * state + 1, 2)
 
     def after(self, state: int, byte: int) -> int | None:
         """Where a byte leads; None if nowhere. The first range of the state's row that holds the byte decides."""
-        shape = self.table[_HEAD + _STATE * state]
+        shape = self.table[HEAD + STATE * state]
         if shape >= self.table[2]:
             return None
-        row = self._number(_HEAD + _STATE * self.states + _OFFSET * shape, 2)
+        row = self._number(HEAD + STATE * self.states + OFFSET * shape, 2)
         count = self.table[row] if row < len(self.table) else 0
-        if count > MOST_RANGES or row + 1 + _RANGE * count > len(self.table):
+        if count > MOST_RANGES or row + 1 + RANGE * count > len(self.table):
             return None
-        for at in range(row + 1, row + 1 + _RANGE * count, _RANGE):
+        for at in range(row + 1, row + 1 + RANGE * count, RANGE):
             if self.table[at] <= byte <= self.table[at + 1]:
                 target = self._number(at + 2, 2)
-                target = state + target - _RELATIVE if target >= _RELATIVE else target
+                target = state + target - RELATIVE if target >= RELATIVE else target
                 return target if target < self.states else None
         return None
 
@@ -141,11 +145,6 @@ class Pattern:
     def _number(self, at: int, size: int) -> int:
         return int.from_bytes(self.table[at : at + size], "big")
 
-
-_HEAD, _STATE, _OFFSET, _RANGE = 3, 3, 2, 4
-"""Bytes of a pattern's table before the states, of a state, of a shape's offset, and of a range of its row."""
-_RELATIVE = 1 << 15
-"""A target from here on is a distance from the state itself."""
 
 AnswerType = Choice | Pattern | Malformed
 
@@ -288,7 +287,7 @@ def _body(prompt: bytes, root: bytes) -> tuple[Form, bytes]:
 
 def _pattern(table: bytes, stop_tokens: Sequence[int], limit: int) -> Pattern:
     pattern = Pattern(table, stop_tokens[0], frozenset(stop_tokens), limit)
-    if len(table) < _HEAD or pattern.states == 0 or pattern.heads > len(table):
+    if len(table) < HEAD or pattern.states == 0 or pattern.heads > len(table):
         raise _BadTypeError("a pattern is how many states and shapes it has, and these, and the shapes' rows")
     if pattern.need(0) >= limit:
         raise _BadTypeError(f"an answer may need {pattern.need(0) + 1} tokens, and {limit} are allowed")

@@ -17,15 +17,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.answer_types import MOST_RANGES, MOST_TEXT, Pattern
+from oracle.engines.answer_types import (
+    HEAD,
+    MOST_RANGES,
+    MOST_TEXT,
+    OFFSET,
+    RANGE,
+    RELATIVE,
+    STATE,
+    Pattern,
+)
 
 BUDGET = 64 << 20  # bytes of what is kept of states
 TABLES = 8  # that are kept; one has at most some 5 MB
 NOWHERE = -1
 LOWEST = -(1 << 62)
 """In place of the logit of a token that is not allowed: below any logit by more than any tolerance."""
-_HEAD, _STATE, _OFFSET, _RANGE, _RELATIVE = 3, 3, 2, 4, 1 << 15
-"""As in `answer_types.py`."""
 
 Ids = npt.NDArray[np.int32]
 States = npt.NDArray[np.int32]
@@ -55,21 +62,21 @@ class Table:
     def __init__(self, pattern: Pattern, digest: bytes) -> None:
         """digest: that tells it from other tables."""
         table, self.digest = pattern.table, digest
-        heads = np.frombuffer(table, np.uint8, _STATE * pattern.states, _HEAD).reshape(-1, _STATE)
+        heads = np.frombuffer(table, np.uint8, STATE * pattern.states, HEAD).reshape(-1, STATE)
         self._states, shapes = pattern.states, table[2]
         self.needs = heads[:, 1].astype(np.uint16) * np.uint16(256) + heads[:, 2]
         self._shapes = np.minimum(heads[:, 0], shapes).astype(np.int32) << 8  # the last row leads nowhere
         targets = np.full((shapes + 1, 256), NOWHERE, np.int32)
         for shape in range(shapes):
-            at = _HEAD + _STATE * self._states + _OFFSET * shape
-            row = int.from_bytes(table[at : at + _OFFSET], "big")
+            at = HEAD + STATE * self._states + OFFSET * shape
+            row = int.from_bytes(table[at : at + OFFSET], "big")
             count = table[row] if row < len(table) else 0
-            if count > MOST_RANGES or row + 1 + _RANGE * count > len(table):
+            if count > MOST_RANGES or row + 1 + RANGE * count > len(table):
                 continue
-            for place in reversed(range(row + 1, row + 1 + _RANGE * count, _RANGE)):  # the first one decides
+            for place in reversed(range(row + 1, row + 1 + RANGE * count, RANGE)):  # the first one decides
                 low, high = table[place], table[place + 1]
-                targets[shape, low : high + 1] = int.from_bytes(table[place + 2 : place + _RANGE], "big")
-        self._targets, self._is_relative = targets.ravel(), bool((targets >= _RELATIVE).any())
+                targets[shape, low : high + 1] = int.from_bytes(table[place + 2 : place + RANGE], "big")
+        self._targets, self._is_relative = targets.ravel(), bool((targets >= RELATIVE).any())
         self._one_by_one: tuple[list[int], list[int], list[int]]
         self._one_by_one = self._shapes.tolist(), self._targets.tolist(), self.needs.tolist()
 
@@ -77,7 +84,7 @@ class Table:
         """Where bytes lead from states, one each; NOWHERE if nowhere."""
         found: States = self._targets.take(self._shapes.take(states) + read)
         if self._is_relative:
-            found += (found >= _RELATIVE) * (states - _RELATIVE)
+            found += (found >= RELATIVE) * (states - RELATIVE)
         found[found >= self._states] = NOWHERE
         return found
 
@@ -86,8 +93,8 @@ class Table:
         shapes, targets, _ = self._one_by_one
         for byte in text:
             target = targets[shapes[state] + byte]
-            if target >= _RELATIVE:
-                target += state - _RELATIVE
+            if target >= RELATIVE:
+                target += state - RELATIVE
             if not 0 <= target < self._states:
                 return NOWHERE
             state = target

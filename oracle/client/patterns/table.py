@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from functools import cache
 
 from oracle.client.patterns.automaton import Automaton
-from oracle.engines.answer_types import MOST_RANGES
+from oracle.engines.answer_types import HEAD, MOST_RANGES, OFFSET, RELATIVE
 from oracle.errors import BadType
 
-RELATIVE = 1 << 15
 NOWHERE = RELATIVE - 1
 """A state that no table has."""
 MOST_SHAPES, MOST_PLACE = 255, (1 << 16) - 1
@@ -31,7 +30,7 @@ def table(made: Automaton) -> bytes:
     states = b"".join(
         bytes([shape]) + need.to_bytes(2, "big") for shape, need in zip(shape_of, made.needs, strict=True)
     )
-    place, places, ranges = 3 + len(states) + 2 * len(shapes), b"", b""
+    place, places, ranges = HEAD + len(states) + OFFSET * len(shapes), b"", b""
     for shape in shapes:
         if place + len(ranges) > MOST_PLACE:
             raise BadType("the pattern is too large: its table has more than 65,535 bytes")
