@@ -1,5 +1,7 @@
 """An engine that is somewhere else: what it is asked goes there as a message, and what comes back is looked at."""
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -74,3 +76,8 @@ class Calls(ABC):
         return self._call(
             message, lambda reply: None if reply is None else tokens_from_wire(reply, count), limit_seconds
         )
+
+
+def digest_of(message: Message) -> bytes:
+    """The same for the same job, whoever asks."""
+    return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).digest()

@@ -11,8 +11,6 @@ node runs, at the longest pause: a GPU or memory may come back. Calls block; the
 """
 
 import contextlib
-import hashlib
-import json
 import os
 import signal
 import threading
@@ -26,7 +24,7 @@ import structlog
 
 from oracle import errors
 from oracle.engines.base import Description, Trouble, the_job
-from oracle.engines.calls import Calls
+from oracle.engines.calls import Calls, digest_of
 from oracle.engines.worker_process import (
     REFUSALS,
     Died,
@@ -57,6 +55,11 @@ class Quarantine:
     def crashes(self, job: bytes) -> int:
         with self._lock:
             return self._crashes.get(job, 0)
+
+    def admit(self, job: bytes) -> None:
+        """Raises JobQuarantined for a job that has crashed two."""
+        if self.crashes(job) >= 2:
+            raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
 
     def record(self, job: bytes) -> int:
         """One more crash; returns how many there were."""
@@ -195,10 +198,9 @@ class WorkerEngine(Calls):
         return self._call({"op": "describe", "texts": [text.hex() for text in texts]}, description_from_wire)
 
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
-        digest, job = _digest(message), the_job()
+        digest, job = digest_of(message), the_job()
         with self._room.entered(alone=self.quarantine.crashes(digest) > 0):
-            if self.quarantine.crashes(digest) >= 2:
-                raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
+            self.quarantine.admit(digest)
             try:
                 with self._lock:
                     process = self._ready()
@@ -278,7 +280,3 @@ class WorkerEngine(Calls):
         self._last_loss = why
         self._not_before = self.clock() + pause
         return pause
-
-
-def _digest(message: Message) -> bytes:
-    return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).digest()

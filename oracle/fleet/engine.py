@@ -1,8 +1,6 @@
 """An `Engine` whose workers are anywhere: each call is a job for whoever offers this model in the fleet's database."""
 
 import contextlib
-import hashlib
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -12,7 +10,7 @@ import structlog
 
 from oracle import errors
 from oracle.engines.base import Trouble, the_job
-from oracle.engines.calls import Calls
+from oracle.engines.calls import Calls, digest_of
 from oracle.engines.worker import REFUSALS, Quarantine
 from oracle.engines.worker_wire import BadMessage
 from oracle.fleet.board import LEASE_SECONDS, Board, Message, Offer
@@ -84,9 +82,8 @@ class FleetEngine(Calls):
         self._is_closed.set()
 
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
-        digest, job = hashlib.sha256(json.dumps(message, sort_keys=True).encode()).digest(), the_job()
-        if self._quarantine.crashes(digest) >= 2:
-            raise errors.JobQuarantined("this job has crashed the engine twice; restart the node to try it again")
+        digest, job = digest_of(message), the_job()
+        self._quarantine.admit(digest)
         told = message | {"priority": job.priority, "anew": job.anew}
         deadline = time.monotonic() + (limit_seconds or self._limit)
         while True:
