@@ -60,8 +60,8 @@ engine-tests: install contracts-built
 daemon-tests: install contracts-built
 	$(PYTEST) tests/attestation tests/sim tests/fleet
 
-ape-built: install
-	@tools/quietly "Compiling the contracts for Ape" ape compile
+ape-built: install contracts-built
+	@$(PY) tools/ape_contracts.py
 
 prove: install contracts-built ## in full, the searches for faults of which tests take a share (docs/proofs.md)
 	$(PY) tests/prove.py

@@ -5,7 +5,6 @@ goes one second a block, so that hashes, and with them seeds, turns and panels, 
 ANVIL_GENESIS_TIME in the environment gives others.
 """
 
-import hashlib
 import json
 import os
 from dataclasses import replace
@@ -17,6 +16,7 @@ from ape import accounts, networks, project
 from world import BLOCK_SECONDS, MODEL, World, maker, terms
 
 from oracle.chain import wiring
+from tools import ape_contracts
 
 SEATS = 6
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,20 +76,14 @@ def check(gas_file):
 
 @pytest.fixture(scope="session", autouse=True)
 def _fresh_build():
-    """Compiles everything again when any source changed: Ape alone looks at a file, not at what it imports.
+    """Compiles everything again where the manifest is of other sources: Ape looks at a file, not at what it imports.
 
-    What `ape compile` has made since the last change of any source is taken as it is.
+    What `make ape-built` has given Ape is taken as it is.
     """
-    sources = [ROOT / "ape-config.yaml", *sorted((ROOT / "contracts").rglob("*.sol"))]
-    digest = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()
-    stamp, compiled = ROOT / ".build/ape-sources.sha256", ROOT / ".build/__local__.json"
-    if stamp.exists():
-        is_fresh = stamp.read_text() == digest
-    else:
-        is_fresh = compiled.exists() and compiled.stat().st_mtime > max(source.stat().st_mtime for source in sources)
+    is_fresh = ape_contracts.STAMP.exists() and ape_contracts.STAMP.read_text() == ape_contracts.digest()
     if not is_fresh:
         project.load_contracts(use_cache=False)
-    stamp.write_text(digest)
+        ape_contracts.STAMP.write_text(ape_contracts.digest())
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,6 +1,6 @@
 """Deployment: nothing to initialise, nothing to own, and what the chain must offer is there."""
 
-from ape import networks, project
+from ape import compilers, networks, project
 from world import HISTORY
 
 OWNERSHIP = {
@@ -44,3 +44,15 @@ def test_deployment_a28__another_panel_for_the_same_oracle__has_no_power_over_it
     impostor = project.PanelArbiter.deploy(oracle, registry, sender=people.stranger)
     assert oracle.arbiterOf(world.service) != impostor.address
     assert impostor.termsOf(world.service).panelSize == 0
+
+
+def test_build__compiled_by_ape__is_the_code_that_forge_gave_it():
+    """Tests play what forge compiled; Ape, asked for the same file, adds a digest of metadata and no more."""
+    given = project.MerkleHarness.contract_type.runtime_bytecode.bytecode
+    (compiled,) = (
+        made.runtime_bytecode.bytecode
+        for made in compilers.compile([project.path / "contracts/mocks/MerkleHarness.sol"], project=project)
+        if made.name == "MerkleHarness"
+    )
+    assert len(given) > 1_000
+    assert compiled.startswith(given + "fea264697066735822")
