@@ -145,10 +145,11 @@ def main() -> None:
     given = parser.parse_args()
     out = ROOT / "bench.json"
     known = json.loads(out.read_text()) if out.exists() else {}
+    measured = known.setdefault("measured", {})
     for part in given.parts:
         known |= {name: float(f"{value:.4g}") for name, value in PARTS[part]().items()}
-    known |= {"date": datetime.now(UTC).date().isoformat(), "device": device()}
-    out.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+        measured[part] = f"{datetime.now(UTC).date()}, {device()}"
+    out.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n")
     console.print(f"written to {out.name}")
 
 
