@@ -61,6 +61,10 @@ class FleetUnavailable(Transient):
     """The database between a node and its fleet cannot be used now."""
 
 
+class NotLeading(Transient):
+    """Another daemon with the same key may sign now."""
+
+
 class NotServed(Transient):
     """No engine of this service works now."""
 
@@ -252,6 +256,10 @@ class BadDeployment(Fatal):
 
 class ContractVersionMismatch(Fatal):
     """The contract at the configured address is not the one this node was built for."""
+
+
+class BadRecord(Fatal):
+    """What a fleet's database tells of this key's transactions cannot be right, or does not fit this journal."""
 
 
 class ConflictingAnswer(Fatal):

@@ -12,7 +12,7 @@ One Sender per key. It does not know what its transactions mean.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import structlog
@@ -31,6 +31,7 @@ from oracle.errors import CallReverted, WrongChain
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import Journal, Tx
 from oracle.journal.outbox import Attempt, Intent, IntentRow, NonceRow, Outbox
+from oracle.journal.signed import Signed
 
 __all__ = ["Intent", "IntentRow", "Report", "Sender", "SenderSettings"]
 
@@ -59,8 +60,10 @@ class Sender:
         address: str | None = None,
         settings: SenderSettings | None = None,
         explain: Callable[[bytes], str] = raw_reason,
+        record: Callable[[Signed], Awaitable[None]] | None = None,
     ) -> None:
-        """signer: None for a dry run, which simulates as `address` and abandons. explain: decodes revert data."""
+        """signer: None for a dry run, which simulates as `address` and abandons. explain: decodes revert data. record:
+        told of each signature before anybody else; where it raises, what was signed goes nowhere."""
         if signer is None and address is None:
             raise ValueError("a dry run needs an address to simulate from")
         self.address = signer.address if signer is not None else str(address)
@@ -72,6 +75,7 @@ class Sender:
         self._places = Places(limits.first_pending, limits.max_pending, limits.max_before_moves)
         self._simulator = Simulator(rpc, journal, self.address, limits, explain)
         self._confirmer = Confirmer(rpc, journal, self.address, limits, self._simulator, self._places)
+        self._record = record
         self._busy = asyncio.Lock()
         self._tips = Tips(rpc)
         self._asked: dict[bytes, int] = {}  # attempt: head at which the pool was last asked about it
@@ -98,9 +102,10 @@ class Sender:
         """The chain has other blocks than before: the next tick looks at every transaction that is not final."""
         self._confirmer.reorganised()
 
-    async def tick(self, head: Block) -> Report:
+    async def tick(self, head: Block, *, signs: bool = True) -> Report:
         """Does everything that can be done at this head. Call it for each new head, and again whenever it is due.
 
+        signs: False to find out only what became of what was signed.
         Raises Transient errors (nothing is lost, call again) and the Fatal ForeignTransaction, FinalityViolated,
         WrongChain.
         """
@@ -111,8 +116,9 @@ class Sender:
             used = await self._confirmer.used(head)
             report.balance_wei = await self._rpc.balance(self.address, head)
             await self._confirmer.confirm(head, used, report)
-            await self._push(head, used, report)
-            if not report.holding:
+            if signs:
+                await self._push(head, used, report)
+            if signs and not report.holding:
                 await self._launch(head, used, report)
             with self._journal.read() as tx:
                 report.pending = len(Outbox(tx, self.address).nonces("open"))
@@ -194,8 +200,9 @@ class Sender:
                 await self._send(last)
             return
         signed = await self._sign(row.nonce, None if known is None else known.intent, gas_limit, fees)
-        crashpoint("after_cancel_sign")
         attempt = _attempt(row.nonce, signed, gas_limit, fees, head, cancels=known is None)
+        await self._tell(row.key, known, attempt)
+        crashpoint("after_cancel_sign")
         with self._journal.write() as tx:
             outbox = Outbox(tx, self.address)
             if known is not None and outbox.require(known.intent.key).state != "sent":
@@ -303,12 +310,13 @@ class Sender:
             span = Outbox(tx, self.address).nonce_range()
         nonce = used if span is None else span[1] + 1
         signed = await self._sign(nonce, row.intent, gas_limit, fees)
-        crashpoint("after_sign")
         attempt = _attempt(nonce, signed, gas_limit, fees, head, cancels=False)
         key = row.intent.key
+        await self._tell(key, row, attempt)
+        crashpoint("after_sign")
         with self._journal.write() as tx:
             outbox = Outbox(tx, self.address)
-            if outbox.require(key).state != "planned":
+            if outbox.require(key).state != "planned" and self._record is None:
                 return False
             outbox.add_nonce(nonce, key, head.number)
             outbox.add_attempt(attempt)
@@ -332,6 +340,13 @@ class Sender:
                 tip_wei=fees.tip_wei,
             )
         )
+
+    async def _tell(self, key: str | None, known: IntentRow | None, attempt: Attempt) -> None:
+        """Others with this key learn of a signature before any endpoint does. Raises what `record` raises."""
+        if self._record is None:
+            return
+        intent, planned_at = (None, 0) if known is None else (known.intent, known.planned_at)
+        await self._record(Signed(self.address, key, intent, planned_at, attempt))
 
     async def _send(self, attempt: Attempt) -> None:
         """Hands journalled bytes to the endpoints. What they say is noted; only WRONG_CHAIN stops the node."""

@@ -41,9 +41,9 @@ UrlFileOption = Annotated[
 def prepare(*, url_file: UrlFileOption = None, as_json: JsonOption = False) -> None:
     """Make the tables that the database lacks. The role needs CREATE there; nodes and workers do not."""
     with reported(), installed():
-        from oracle.fleet import board  # noqa: PLC0415
+        from oracle.fleet import tables  # noqa: PLC0415
 
-        board.prepare(url_in(url_file))
+        tables.prepare(url_in(url_file))
         if as_json:
             print_json({"prepared": True})
         else:

@@ -4,16 +4,12 @@ Jobs wait in procrastinate's queues, one for each kind of engine and model. Whoe
 and renews it as long as it computes; `sweep` gives jobs whose lease is old, or was never written, to others. So it does
 not matter how their worker went: it may have vanished, have been forgotten by procrastinate, or live and not know of
 the job (procrastinate's issue 1518). The first reply stands. Jobs are pure functions, so a second one says the same.
-
-The database's words are not repeated in errors: they name hosts and users.
 """
 
-import contextlib
 import json
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -22,9 +18,9 @@ import psycopg
 import psycopg_pool
 import structlog
 from procrastinate import App, SyncPsycopgConnector
-from procrastinate.exceptions import ConnectorException
 
 from oracle.errors import FleetUnavailable
+from oracle.fleet.session import CONNECT_SECONDS, PATIENCE, bounded, connect, told
 
 TASK = "didyma.compute"
 REPLIES = "didyma_replies"
@@ -38,27 +34,7 @@ LOOK_SECONDS = 0.5
 """Between two looks at whether a job is still wanted, and at its reply, should the database's word have been missed."""
 FORGET_SECONDS = 3600.0
 """After so long nobody asks for a reply any more."""
-CONNECT_SECONDS = 5
 
-TABLES = """
-CREATE TABLE IF NOT EXISTS didyma_work (
-    job bigint PRIMARY KEY,
-    worker text NOT NULL,
-    beat timestamptz NOT NULL DEFAULT clock_timestamp(),
-    reply jsonb
-);
-CREATE TABLE IF NOT EXISTS didyma_workers (
-    worker text NOT NULL,
-    queue text NOT NULL,
-    together integer NOT NULL,
-    shown text NOT NULL,
-    saturated bigint NOT NULL,
-    beat timestamptz NOT NULL DEFAULT clock_timestamp(),
-    PRIMARY KEY (worker, queue)
-);
-"""
-
-logging.getLogger("psycopg.pool").setLevel(logging.CRITICAL)  # it names hosts, and says nothing that we do not
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
 
@@ -76,16 +52,6 @@ class Offer:
     """As `Engine` has it."""
 
 
-def prepare(url: str) -> None:
-    """Makes the tables that are not there. Raises FleetUnavailable."""
-    with _told(), psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
-        connection.execute(TABLES)
-        known = connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone()
-    if known is None or known[0] is None:
-        with _told(), App(connector=SyncPsycopgConnector(conninfo=url)).open() as app:
-            app.schema_manager.apply_schema()
-
-
 class Board:
     """One process's view of the database. Thread-safe. Every method may raise FleetUnavailable."""
 
@@ -96,7 +62,7 @@ class Board:
             min_size=1,
             max_size=connections,
             timeout=CONNECT_SECONDS,
-            kwargs={"autocommit": True, "connect_timeout": CONNECT_SECONDS},
+            kwargs={"autocommit": True, **PATIENCE},
             open=False,
         )
         self._app = App(connector=SyncPsycopgConnector())
@@ -156,7 +122,7 @@ class Board:
                 self._replied.discard(job)
 
     def _post(self, queue: str, message: Message, rank: int) -> int:
-        with _told():
+        with told():
             task = self._app.configure_task(TASK, queue=queue, priority=rank, allow_unknown=True)
             job: int = task.defer(message=message)
         with self._changed:
@@ -170,7 +136,7 @@ class Board:
     def _withdraw(self, job: int) -> None:
         """Its worker finds no lease any more, and stops."""
         self._rows("DELETE FROM didyma_work WHERE job = %s", job)
-        with _told():
+        with told():
             self._app.job_manager.cancel_job_by_id(job, abort=True, delete_job=True)
 
     def offers(self, queue: str | None = None) -> list[Offer]:
@@ -195,7 +161,7 @@ class Board:
     def sweep(self, lease_seconds: float = LEASE_SECONDS) -> list[int]:
         """Gives jobs that have lost their worker to others; returns them. Forgets what nobody asks for any more."""
         moved = []
-        with _told(), self._pool.connection() as connection, connection.transaction():
+        with told(), self._pool.connection() as connection, bounded(connection), connection.transaction():
             lost = connection.execute(
                 """
                 SELECT job.id, job.attempts, work.reply IS NOT NULL
@@ -282,7 +248,7 @@ class Board:
     # -- the database
 
     def _rows(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        with _told(), self._pool.connection() as connection:
+        with told(), self._pool.connection() as connection, bounded(connection):
             cursor = connection.execute(statement, values)
             return cursor.fetchall() if cursor.description else []
 
@@ -291,13 +257,13 @@ class Board:
         is_told = False
         while not self._is_closing.is_set():
             try:
-                with psycopg.connect(self._url, autocommit=True, connect_timeout=CONNECT_SECONDS) as connection:
+                with connect(self._url) as connection:
                     connection.execute(f"LISTEN {REPLIES}")
                     is_told = False
                     while not self._is_closing.is_set():
                         for notice in connection.notifies(timeout=LOOK_SECONDS):
                             self._note(int(notice.payload))
-            except psycopg.Error as error:
+            except (psycopg.Error, FleetUnavailable) as error:
                 if not is_told:
                     log.warning("the fleet's database does not tell of replies", reason=type(error).__name__)
                 is_told = True
@@ -308,17 +274,3 @@ class Board:
             if job in self._waited_for:
                 self._replied.add(job)
                 self._changed.notify_all()
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    """Errors of the database as FleetUnavailable, without its words."""
-    try:
-        yield
-    except (psycopg.Error, psycopg_pool.PoolTimeout, ConnectorException) as error:
-        cause = error.__cause__ if isinstance(error, ConnectorException) and error.__cause__ else error
-        state = getattr(cause, "sqlstate", None)
-        code = f", SQLSTATE {state}" if state else ""
-        raise FleetUnavailable(
-            f"the fleet's database: {type(cause).__name__}{code}; is it up, and has `didyma fleet prepare` run?"
-        ) from None

@@ -256,6 +256,10 @@ class Outbox:
         """The lowest nonce ever used."""
         return self._nonce(sa.true(), nonces.c.nonce)
 
+    def nonce(self, number: int) -> NonceRow | None:
+        """The row of that nonce, if it is in use."""
+        return self._nonce(nonces.c.nonce == number, nonces.c.nonce)
+
     def _nonce(self, condition: sa.ColumnElement[bool], order: sa.ColumnElement[Any]) -> NonceRow | None:
         query = sa.select(nonces).where(nonces.c.signer == self._signer, condition).order_by(order).limit(1)
         row = self._db.execute(query).one_or_none()

@@ -27,7 +27,7 @@ from oracle.chain.types import Block
 from oracle.chain.units import NOBODY
 from oracle.engines.base import Trouble
 from oracle.errors import NotForThisKey, ReorgedAway, SignerFailed, Transient
-from oracle.ids import RequestId, ServiceId
+from oracle.ids import RequestId
 from oracle.journal.crashpoints import crashpoint
 from oracle.journal.journal import BlockRef, Journal
 from oracle.models.store import ModelStore
@@ -45,6 +45,7 @@ from oracle.node.plan import Rules, View, Wanted
 from oracle.node.planner import Planner
 from oracle.node.records import ServiceRecord
 from oracle.node.settings import Settings
+from oracle.node.standby import make_standby
 from oracle.node.status import Status
 from oracle.node.tee.enclave import Enclave
 from oracle.node.vigil import Vigil
@@ -88,6 +89,7 @@ class Node:
         self._wall = wall
         self._secret = node_secret
         self._signers = [signer for signer in (operator, disputer) if signer is not None]
+        self.standby = make_standby(settings, journal, self._signers, rpc.chain_id)
         self._operator = self._sender(operator)
         self._disputer = self._operator if disputer is None else self._sender(disputer)
         self.outgoing = Outgoing(journal, self._operator, self._disputer)
@@ -172,6 +174,8 @@ class Node:
 
     async def run(self) -> None:
         """Works until `stop`. Raises Fatal errors and bugs; waits transient errors out."""
+        if self.standby is not None:
+            self.standby.open(self._wake.set)
         await self._check_services()
         self._heralds.start()
         try:
@@ -221,6 +225,9 @@ class Node:
         if await self._learn_seeds(view, progress):
             view = self._view(head)
         self.status.view = view
+        if self.standby is not None and not await self.standby.look():
+            await self._stand_by(view)
+            return
         count_late(self.journal, self.vigil.look(view, self._planner.watched(view)))
         attested = await self._attest(view, progress.cursor)
         plan = self._planner.plan(self._attested(view))
@@ -228,13 +235,21 @@ class Node:
             self.workshop.offer(plan.work, view.services)
         wanted = [*plan.wanted, *await self._litigate(view, progress.cursor), *attested]
         wanted = self._budget.kept(wanted, view, progress.cursor.number)
-        self.outgoing.enter(wanted, head, self._litigant.undecided, self._working.batches)
+        taken = () if self.standby is None else self.standby.taken
+        self.outgoing.enter(wanted, head, (*self._litigant.undecided, *taken), self._working.batches)
         crashpoint("after_wanted")
         await self._send(head)
         if self._is_housekeeping(head):
             await self._house.keep(self.outgoing.senders, view)
             self._kept_house_at = head.number
         self._done = head.hash
+
+    async def _stand_by(self, view: View) -> None:
+        """Another daemon signs: this one keeps its engines ready, and finds out what became of what that one signed."""
+        self.workshop.offer([], view.services)
+        if self.standby is not None and self.standby.leads is not None:
+            await self._send(view.head, signs=False)
+            self._done = view.head.hash
 
     def troubles(self) -> list[str]:
         """Why the node is not ready; nothing if it is."""
@@ -257,6 +272,7 @@ class Node:
         if self.rpc.waiting:
             found.append(self.rpc.waiting)
         found += self._doubts.found
+        found += [self.standby.trouble] if self.standby is not None and self.standby.trouble else []
         if self.journal.full:
             found.append("the disk is full: nothing but dispute moves is signed")
         if self.status.view is not None and not self.status.view.solvent:
@@ -269,7 +285,8 @@ class Node:
 
     def warnings(self) -> list[str]:
         """What somebody should look at, though the node does its work."""
-        found = [self.status.clock] if self.status.clock else []
+        said = (self.status.clock, "" if self.standby is None else self.standby.warning)
+        found = [each for each in said if each]
         if self._budget.refused:
             found.append(f"{len(self._budget.refused)} challenges are not sent: bond_budget_wei is used up")
         return found
@@ -309,18 +326,11 @@ class Node:
         by_game = self.contracts.plays(service.terms.arbiter)
         return self._promises.broken(service.terms.lifetime_seconds, by_game=by_game)
 
-    def _note_broken(self, broken: dict[ServiceId, str]) -> None:
-        """Says once of each service why it is not served."""
-        for service, why in broken.items():
-            if self.status.broken.get(service) != why:
-                log.error("service not served", service="0x" + service.hex(), reason=why)
-        self.status.broken = broken
-
     def _view(self, head: Block) -> View:
         now = self._working
         now.refresh()
         report = self.status.reports.get("operator")
-        self._note_broken({s.id: why for s in now.services if (why := self._broken(s)) is not None})
+        self.status.note_broken({s.id: why for s in now.services if (why := self._broken(s)) is not None})
         return View(
             head=head,
             operator=self._operator.address,
@@ -391,12 +401,12 @@ class Node:
             self._seeds[number] = block
         return bool(missing)
 
-    async def _send(self, head: Block) -> None:
+    async def _send(self, head: Block, *, signs: bool = True) -> None:
         """Lets the senders work: the dispute key's first."""
         names = {address: name for name, address in self.addresses.items()}
         for sender in self.outgoing.senders:
             name = names[sender.address]
-            report = await sender.tick(head)
+            report = await sender.tick(head, signs=signs)
             was = self.status.reports.get(name)
             if report.low_funds and self.settings.can_sign and not (was and was.low_funds):
                 log.error("balance too low", key=name, address=sender.address, balance_wei=report.balance_wei)
@@ -449,12 +459,14 @@ class Node:
             fees=FeePolicy(ceiling_wei=self.settings.max_fee_gwei * 10**9, min_tip_wei=self.settings.min_tip_wei),
         )
         address = self.settings.address or NOBODY
-        return Sender(
-            self.rpc, self.journal, signer, address=address, settings=settings, explain=self.contracts.explain
-        )
+        told = None if self.standby is None else self.standby.record
+        explain = self.contracts.explain
+        return Sender(self.rpc, self.journal, signer, address=address, settings=settings, explain=explain, record=told)
 
     async def close(self) -> None:
         """Frees the journal, the keys and the connections."""
+        if self.standby is not None:
+            self.standby.close()
         for signer in self._signers:
             signer.close()
         self.journal.close()

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from oracle.errors import BadSettings
 
 if TYPE_CHECKING:
     from oracle.fleet.board import Board
+    from oracle.fleet.leader import Leader
 
 URL_NAME = f"{ENVIRONMENT_PREFIX}FLEET_URL"
 _boards: dict[str, "Board"] = {}
@@ -43,3 +45,12 @@ def fleet_engine(url: str, model: bytes, tolerance: int | None, limit_seconds: f
         if board is None:
             board = _boards[url] = Board(url, connections=16).open()
     return FleetEngine(board, queue_of(model, tolerance), limit_seconds)
+
+
+def make_leader(url: str, signers: Sequence[str]) -> "Leader":
+    """This daemon's part among those with the same keys; to be opened. Raises BadSettings."""
+    try:
+        from oracle.fleet.leader import Leader  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise BadSettings(f"standby needs the package {error.name}: pip install 'didyma[fleet]'") from None
+    return Leader(url, signers)

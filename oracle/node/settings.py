@@ -158,6 +158,8 @@ class Settings(BaseSettings):
     fleet_url: Secret | None = None
     """The Postgres database of a fleet (`didyma fleet work` on other machines): engines are there, and none here. Shown
     nowhere."""
+    standby: bool = False
+    """Other daemons have the same keys: of those with this `fleet_url` one signs at a time, and another takes over."""
 
     engine_servers: Annotated[list[SecretStr], NoDecode, Items] = Field(default_factory=list)
     """Servers that compute in llama.cpp's place, for services with a tolerance: `MODEL=KIND+URL`, of kind vllm, sglang
@@ -216,6 +218,8 @@ class Settings(BaseSettings):
             raise ValueError("inference_port needs inference_callers: nobody may ask without a token")
         if self.fleet_url is not None and self.tee != "none":
             raise ValueError("fleet_url excludes tee: other machines are not in this one's measurement")
+        if self.standby and (self.fleet_url is None or not self.can_sign):
+            raise ValueError("standby needs fleet_url, where daemons agree on who signs, and a key")
         if self.prompts_port and self.tee == "none":
             raise ValueError("prompts_port needs tee: nobody else can read private prompts")
         if self.api_token is not None and not re.fullmatch(r"[!-~]{16,}", self.api_token.get_secret_value()):

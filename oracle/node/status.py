@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass, field
 
+import structlog
+
 from oracle.chain.follower import Progress
 from oracle.chain.sender import Report
 from oracle.chain.types import Block
 from oracle.ids import ServiceId
 from oracle.node.plan import View
+
+log = structlog.get_logger()
 
 
 @dataclass
@@ -35,3 +39,10 @@ class Status:
     clock: str = ""
     """How this machine's clock and the chain's disagree; empty if they do not."""
     stopping: bool = False
+
+    def note_broken(self, broken: dict[ServiceId, str]) -> None:
+        """Says once of each service why it is not served."""
+        for service, why in broken.items():
+            if self.broken.get(service) != why:
+                log.error("service not served", service="0x" + service.hex(), reason=why)
+        self.broken = broken

@@ -13,8 +13,9 @@ import pytest
 from rig.fake_engine import FakeEngine
 from rig.postgres import Postgres, binaries
 
-from oracle.fleet.board import Board, prepare
+from oracle.fleet.board import Board
 from oracle.fleet.engine import FleetEngine, queue_of
+from oracle.fleet.tables import prepare
 from oracle.fleet.work import FleetWorker
 
 TESTS = Path(__file__).resolve().parent.parent

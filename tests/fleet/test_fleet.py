@@ -11,8 +11,9 @@ from rig.fake_engine import FakeEngine
 
 from oracle.engines.base import GUEST, Job, Params, TokenId, as_job
 from oracle.errors import EngineCrashed, FleetUnavailable, JobCancelled, JobQuarantined, ProofFailed
-from oracle.fleet.board import LEASE_SECONDS, TASK, Board, Offer, prepare
+from oracle.fleet.board import LEASE_SECONDS, TASK, Board, Offer
 from oracle.fleet.engine import queue_of, rank
+from oracle.fleet.tables import prepare
 from oracle.fleet.work import FleetWorker
 
 PARAMS = Params(max_tokens=16)

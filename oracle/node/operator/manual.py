@@ -86,6 +86,8 @@ async def withdraw(settings: Settings, *, dry_run: bool) -> list[Withdrawal]:
     """Sends each key's credit to `withdraw_to` and waits until that is mined."""
     if settings.withdraw_to is None:
         raise BadSettings("set withdraw_to to the cold address that credit should go to")
+    if settings.standby and not dry_run:
+        raise BadSettings("with standby the daemon that leads withdraws by itself: set withdraw_above_wei")
     node = await open_node(settings)
     oracle = node.contracts.oracle
     done = []
