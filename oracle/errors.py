@@ -155,6 +155,16 @@ class NotEnoughMemory(Refused):
 # REFUSED: CHAIN
 
 
+class BadArgument(Refused):
+    """What a caller of the client gave cannot be told to any contract: a malformed id or address, a number out of
+    range. The chain was not asked."""
+
+    def __init__(self, argument: str, what: str) -> None:
+        """argument: its name, as the contracts have it. what: it is or must be."""
+        super().__init__(f"{argument} {what}")
+        self.argument = argument
+
+
 class CallReverted(Refused):
     """A contract refused a simulated call."""
 

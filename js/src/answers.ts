@@ -1,7 +1,8 @@
 /** Verdicts: answers of ten bytes to typed questions. The same as `Verdict` of `oracle/engines/answer_types.py`. */
 
-import { hexToBytes, type Hex } from "viem";
+import type { Hex } from "viem";
 
+import { hexOf, marginOf } from "./given.js";
 import type { Choice } from "./prompts.js";
 
 const VERDICT_BYTES = 10;
@@ -21,9 +22,9 @@ export interface Verdict {
   readonly other: number;
 }
 
-/** The verdict that an output is; null for what is not ten bytes. */
+/** The verdict that an output is; null for what is not ten bytes. Throws BadArgument for what is no hexadecimal. */
 export function verdictOf(output: Hex): Verdict | null {
-  const data = hexToBytes(output);
+  const data = hexOf("output", output);
   if (data.length !== VERDICT_BYTES) return null;
   const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
   const marginRaw = view.getUint32(1);
@@ -44,10 +45,12 @@ export interface Decided<Label extends string> {
 }
 
 /**
- * What an output says in the words of a choice. leastMargin: as a number; below it the answer is "unknown".
+ * What an output says in the words of a choice. leastMargin: as a number; below it the answer is "unknown". Throws
+ * BadArgument.
  */
 export function decide<Label extends string>(asked: Choice<Label>, output: Hex, leastMargin = 0): Decided<Label> {
+  const least = marginOf(leastMargin);
   const verdict = verdictOf(output);
-  const label = verdict === null || verdict.margin < leastMargin ? undefined : asked.labels[verdict.index];
+  const label = verdict === null || verdict.margin < least ? undefined : asked.labels[verdict.index];
   return { label: label ?? "unknown", verdict };
 }

@@ -1,7 +1,8 @@
 /**
  * A typed client for dapps on viem: ask, follow to the end, take money back.
  *
- * What a contract refuses is thrown as CallReverted, with the error's name and arguments, before anything is sent.
+ * What a contract refuses is thrown as CallReverted, with the error's name and arguments, before anything is sent; what
+ * no contract could be told, as BadArgument, before the chain is asked.
  */
 
 import {
@@ -27,6 +28,7 @@ import {
 import { type Decided, decide } from "./answers.js";
 import { Refused, refusals, TimedOut, TransactionFailed } from "./errors.js";
 import { oracleAbi } from "./generated/abi.js";
+import { addressOf, paramsOf, promptOf, requestOf, serviceOf, textOf, whole } from "./given.js";
 import { type Choice, textPrompt, typedPrompt } from "./prompts.js";
 import { type Answer, callbackGasOf, type Params, paramsAt, type Request, requestIdOf, type Wishes } from "./requests.js";
 import { panelTokensRoot, type Tokens, tokensRoot } from "./tokens.js";
@@ -103,6 +105,7 @@ export class OracleClient {
 
   /** Throws Refused where the endpoint serves another chain, or one without these contracts. wallet: for what sends. */
   static async at(chain: Reader, deployment: Deployment, wallet: Writer | null = null): Promise<OracleClient> {
+    addressOf("oracle", deployment.oracle);
     const found = await chain.getChainId();
     if (found !== deployment.chain_id) {
       throw new Refused(`the endpoint serves chain ${found}, the deployment is on ${deployment.chain_id}`);
@@ -120,15 +123,16 @@ export class OracleClient {
 
   /* ASKING */
 
-  /** Parameters of a request that is sent now. */
+  /** Parameters of a request that is sent now. Throws BadArgument. */
   async params(wishes: Wishes): Promise<Params> {
+    paramsAt(1n << 47n, wishes); // what is wrong with them is said before the chain is asked
     const { timestamp } = await this.chain.getBlock({ blockTag: "latest" });
     return paramsAt(timestamp, wishes);
   }
 
-  /** What a request with a prompt of so many bytes costs. Throws CallReverted. */
+  /** What a request with a prompt of so many bytes costs. Throws BadArgument, CallReverted. */
   async quote(service: Hex, promptBytes: number, params: Params): Promise<Quote> {
-    const args = [service, BigInt(promptBytes), params] as const;
+    const args = [serviceOf(service), whole("promptBytes", promptBytes, 256), paramsOf(params)] as const;
     const call = { ...this.oracle, functionName: "quote", args } as const;
     const [feeWei, callbackWei, forfeitWei] = await refusals(async () => this.chain.readContract(call));
     return { feeWei, callbackWei, forfeitWei, totalWei: feeWei + callbackWei };
@@ -136,14 +140,14 @@ export class OracleClient {
 
   /** Sends a request and pays exactly what it costs. prompt: as `textPrompt` and others make it. */
   async ask(service: Hex, prompt: Uint8Array, params: Params): Promise<Asked> {
-    const { totalWei } = await this.quote(service, prompt.length, params);
+    const { totalWei } = await this.quote(service, promptOf(prompt).length, params);
     const receipt = await this.send("request", [service, bytesToHex(prompt), params], totalWei);
     return { requestId: this.requestIn(receipt), receipt };
   }
 
   /** Asks words, of a service whose prompts have a kind. Throws Refused for none, CallReverted. */
   async askText(service: Hex, text: string, wishes: Wishes): Promise<Asked> {
-    if (text.trim() === "") throw new Refused("the prompt is empty: ask something");
+    if (textOf(text).trim() === "") throw new Refused("the prompt is empty: ask something");
     return this.ask(service, textPrompt(text), await this.params(wishes));
   }
 
@@ -154,7 +158,7 @@ export class OracleClient {
     text: string,
     wishes: Partial<Wishes> = {},
   ): Promise<Asked> {
-    if (text.trim() === "") throw new Refused("the prompt is empty: ask something");
+    if (textOf(text).trim() === "") throw new Refused("the prompt is empty: ask something");
     const maxTokens = wishes.maxTokens ?? choice.leastTokens;
     if (maxTokens < choice.leastTokens) {
       throw new Refused(`maxTokens ${maxTokens}: the longest choice needs ${choice.leastTokens}`);
@@ -173,8 +177,9 @@ export class OracleClient {
 
   /** What has happened to a request, in order. fromBlock: the deployment's if not given. */
   async steps(requestId: bigint, fromBlock = BigInt(this.deployment.block)): Promise<Step[]> {
+    const topic = toHex(requestOf(requestId), { size: 32 });
     const toBlock = await this.chain.getBlockNumber();
-    const logs = await this.logs([null, toHex(requestId, { size: 32 })], fromBlock, toBlock);
+    const logs = await this.logs([null, topic], fromBlock, toBlock);
     return logs.map((log) => this.event(log)).filter((step): step is Step => step?.args["requestId"] === requestId);
   }
 
@@ -242,14 +247,15 @@ export class OracleClient {
 
   /** What an account, or this one, may withdraw, in wei. */
   async credit(account: Address = this.address): Promise<bigint> {
-    return this.chain.readContract({ ...this.oracle, functionName: "credit", args: [account] });
+    return this.chain.readContract({ ...this.oracle, functionName: "credit", args: [addressOf("account", account)] });
   }
 
   /** Takes credit of this account: all of it, to itself, unless told otherwise. Throws Refused for none, CallReverted. */
   async withdraw(to: Address = this.address, amountWei?: bigint): Promise<TransactionReceipt> {
-    const amount = amountWei ?? (await this.credit());
-    if (amount <= 0n) throw new Refused(`${this.address} has no credit: nothing to withdraw`);
-    return this.send("withdraw", [to, amount]);
+    const receiver = addressOf("to", to);
+    const amount = amountWei === undefined ? await this.credit() : whole("amountWei", amountWei, 256);
+    if (amount === 0n) throw new Refused(`${this.address} has no credit: nothing to withdraw`);
+    return this.send("withdraw", [receiver, amount]);
   }
 
   /** Takes an unanswered request of this account back. */
@@ -267,6 +273,7 @@ export class OracleClient {
    * callbackGas: as bought, if not given.
    */
   async retry(requestId: bigint, callbackGas?: number): Promise<TransactionReceipt> {
+    const gas = callbackGas === undefined ? undefined : whole("callbackGas", callbackGas, 256);
     const { request, answer, output, steps } = await this.life(requestId);
     const names = new Set(steps.map((step) => step.name));
     if (!names.has("CallbackFailed") && !names.has("CallbackLeft")) {
@@ -276,7 +283,7 @@ export class OracleClient {
       throw new Refused(`the callback of request ${shown(requestId)} was delivered already`);
     }
     const item = { request, answer: answer as Answer, output: output as Hex };
-    return this.send("retryCallback", [item, BigInt(callbackGas ?? callbackGasOf(request))]);
+    return this.send("retryCallback", [item, gas ?? BigInt(callbackGasOf(request))]);
   }
 
   /** Whether these tokens are the ones that the request's newest answer commits to. */

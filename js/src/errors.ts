@@ -25,7 +25,20 @@ export class DidymaError extends Error {
 
 /** What is asked for cannot succeed; nothing was sent. */
 export class Refused extends DidymaError {
-  override readonly name = "Refused";
+  override readonly name: string = "Refused";
+}
+
+/** What a caller gave is nothing that a contract can be told: a malformed id or address, a number out of range. */
+export class BadArgument extends Refused {
+  override readonly name = "BadArgument";
+
+  constructor(
+    /** Its name, as the contracts have it. */
+    readonly argument: string,
+    what: string,
+  ) {
+    super(`${argument} ${what}`);
+  }
 }
 
 /** A request was still open when the time was up. */

@@ -10,7 +10,7 @@ export {
   type Quote,
   type Step,
 } from "./client.js";
-export { CallReverted, DidymaError, type ErrorArguments, type ErrorName, Refused, TimedOut, TransactionFailed } from "./errors.js";
+export { BadArgument, CallReverted, DidymaError, type ErrorArguments, type ErrorName, Refused, TimedOut, TransactionFailed } from "./errors.js";
 export { type Pattern, pattern, type SelfDescribing, type Vocabulary } from "./patterns.js";
 export {
   type Choice,

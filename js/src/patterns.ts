@@ -3,10 +3,11 @@
  * `oracle/client/patterns/`; tests/vectors/clients.json holds both to it.
  */
 
-import { bytesToHex, concatBytes, type Hex, hexToBytes } from "viem";
+import { bytesToHex, concatBytes, type Hex } from "viem";
 
 import { compiled } from "./automaton.js";
 import { Refused } from "./errors.js";
+import { hexOf } from "./given.js";
 import { LENGTH_BYTES, number, PATTERN, ROOT_BYTES } from "./prompts.js";
 import { expressionOf } from "./schema.js";
 
@@ -45,17 +46,17 @@ export function pattern<Value>(schema: SelfDescribing<Value>, vocabulary: Vocabu
 export function pattern(schema: Readonly<Record<string, unknown>>, vocabulary: Vocabulary): Pattern<unknown>;
 export function pattern(schema: SelfDescribing<unknown> | Readonly<Record<string, unknown>>, vocabulary: Vocabulary): Pattern<unknown> {
   const described = isSelfDescribing(schema);
-  const missing = new Set(hexToBytes(vocabulary.unspelled ?? "0x"));
+  const missing = new Set(hexOf("unspelled", vocabulary.unspelled ?? "0x"));
   const { table, shortest, longest } = compiled(expressionOf(described ? schema.toJSONSchema() : schema), (byte) => !missing.has(byte));
   if (shortest > MOST_TEXT) throw new Refused(`the shortest answer has ${shortest} bytes, and answers have 8,192 at most`);
-  const root = hexToBytes(vocabulary.root).slice(0, ROOT_BYTES);
+  const root = hexOf("root", vocabulary.root).slice(0, ROOT_BYTES);
   const header = [root, Uint8Array.of(PATTERN), number(table.length, LENGTH_BYTES, "a type's length")];
   return {
     type: bytesToHex(concatBytes([...header, table])),
     leastTokens: shortest + 1,
     mostTokens: longest + 1,
     read: (output) => {
-      const data = hexToBytes(output);
+      const data = hexOf("output", output);
       if (data.length > MOST_TEXT || !matches(table, data)) {
         throw new Refused(`${output.slice(0, 82)} is no answer of the type that was asked for`);
       }

@@ -4,9 +4,10 @@
  * holds both to it.
  */
 
-import { bytesToHex, concatBytes, hexToBytes, type Hex, stringToBytes } from "viem";
+import { bytesToHex, concatBytes, type Hex, stringToBytes } from "viem";
 
 import { Refused } from "./errors.js";
+import { hexOf, promptOf } from "./given.js";
 
 /** A prompt's first byte, and a part's. */
 export const PromptKind = { TEXT: 0, IDS: 1, PARTS: 2, TYPED: 3 } as const;
@@ -44,9 +45,9 @@ export function partsPrompt(parts: readonly Part[]): Uint8Array {
   return concatBytes([Uint8Array.of(PromptKind.PARTS), ...made]);
 }
 
-/** A prompt whose answer has a type. prompt: of any other kind. */
+/** A prompt whose answer has a type. prompt: of any other kind. Throws BadArgument. */
 export function typedPrompt(type: Hex, prompt: Uint8Array): Uint8Array {
-  return concatBytes([Uint8Array.of(PromptKind.TYPED), hexToBytes(type), prompt]);
+  return concatBytes([Uint8Array.of(PromptKind.TYPED), hexOf("type", type), promptOf(prompt)]);
 }
 
 /** The type of an answer that is one of a few rows of token ids. root: of the vocabulary that the ids are of. */
@@ -55,7 +56,7 @@ export function choiceType(rows: readonly (readonly number[])[], root: Hex): Hex
     number(rows.length, 1, "how many choices there are"),
     ...rows.flatMap((row) => [number(row.length, 1, "a choice's length"), idBytes(row)]),
   ]);
-  const header = [hexToBytes(root).slice(0, ROOT_BYTES), Uint8Array.of(CHOICE), number(body.length, LENGTH_BYTES, "a type's length")];
+  const header = [hexOf("root", root).slice(0, ROOT_BYTES), Uint8Array.of(CHOICE), number(body.length, LENGTH_BYTES, "a type's length")];
   return bytesToHex(concatBytes([...header, body]));
 }
 
@@ -87,7 +88,7 @@ export function choice<const Label extends string>(type: Hex, labels: readonly L
 }
 
 function rowsOf(type: Hex): number[][] {
-  const data = hexToBytes(type);
+  const data = hexOf("type", type);
   const length = data.length < HEADER_BYTES ? -1 : HEADER_BYTES + numberIn(data, ROOT_BYTES + 1, LENGTH_BYTES);
   if (length !== data.length) throw new Refused("the type is not as long as it says");
   if (data[ROOT_BYTES] !== CHOICE) throw new Refused(`no choice has the form ${data[ROOT_BYTES]}`);
@@ -114,7 +115,7 @@ function idBytes(ids: readonly number[]): Uint8Array {
 
 /** A text in UTF-8; lone surrogates become U+FFFD, as everywhere in JavaScript. */
 function bytesOf(text: string | Uint8Array): Uint8Array {
-  return typeof text === "string" ? stringToBytes(text) : text;
+  return typeof text === "string" ? stringToBytes(text) : promptOf(text);
 }
 
 export function number(value: number, bytes: number, what: string): Uint8Array {

@@ -3,6 +3,7 @@
 import { encodeAbiParameters, getAbiItem, type Hex, keccak256 } from "viem";
 
 import { oracleAbi } from "./generated/abi.js";
+import { paramsOf, secondsOf, temperatureOf, whole } from "./given.js";
 
 /** `IOracle.Params`. */
 export interface Params {
@@ -41,21 +42,21 @@ const FINNEY = 10n ** 15n;
 const MOST_FINNEY = (1n << 24n) - 1n;
 const DEADLINE_SECONDS = 600;
 
-/** Parameters of a request. now: Unix time of the latest block. */
+/** Parameters of a request. now: Unix time of the latest block. Throws BadArgument. */
 export function paramsAt(now: bigint, wishes: Wishes): Params {
-  const valueWei = wishes.valueWei ?? 0n;
+  const valueWei = whole("valueWei", wishes.valueWei ?? 0n, 256);
   const finney = (valueWei + FINNEY - 1n) / FINNEY;
   const callbackGas = wishes.callbackGas ?? 0;
-  return {
+  return paramsOf({
     maxTokens: wishes.maxTokens,
-    temperature: nearestEven((wishes.temperature ?? 0) * 65536),
+    temperature: nearestEven(temperatureOf(wishes.temperature ?? 0) * 65536),
     cutoff: 0,
     callbackGas,
     callbackGasPriceWei: callbackGas === 0 ? 0n : (wishes.callbackGasPriceWei ?? 0n),
-    deadline: Number(now) + (wishes.deadlineSeconds ?? DEADLINE_SECONDS),
+    deadline: Number(now) + secondsOf(wishes.deadlineSeconds ?? DEADLINE_SECONDS),
     valueFinney: Number(finney < MOST_FINNEY ? finney : MOST_FINNEY),
     isPrivate: wishes.isPrivate ?? false,
-  };
+  });
 }
 
 /** As Python rounds: a half goes to the even number. */

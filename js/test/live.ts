@@ -39,7 +39,16 @@ interface Live {
   deployment: Deployment;
   correspondent: Address;
   quotes: { promptBytes: number; params: Params; totalWei: string; forfeitWei: string }[];
-  refusals: { promptBytes: number; params: Params; name: string; args: Record<string, string>; message: string }[];
+  refusals: Refusal[];
+  unknown: Refusal & { deployment: Deployment };
+}
+
+interface Refusal {
+  promptBytes: number;
+  params: Params;
+  name: string;
+  args: Record<string, string>;
+  message: string;
 }
 
 const live = JSON.parse(readFileSync(process.env["DIDYMA_LIVE"] ?? "", "utf8")) as Live;
@@ -92,13 +101,21 @@ test("quote__as_the_python_client__to_the_wei", async () => {
 
 test("ask__bad_input__is_the_contracts_error_as_the_python_client_says_it", async () => {
   assert.ok(live.refusals.length > 5);
-  for (const { promptBytes, params, name, args, message } of live.refusals) {
-    const found = await refusal(client.ask(service, new Uint8Array(promptBytes), exact(params)));
-    assert.equal(found.errorName, name);
-    assert.deepEqual(Object.fromEntries(Object.entries(found.args).map(([key, value]) => [key, String(value)])), args);
-    assert.equal(found.message, message);
-  }
+  for (const each of live.refusals) await refusedAlike(client, each);
 });
+
+test("ask__unknown_service__is_the_contracts_error_with_the_service", async () => {
+  const nowhere = await OracleClient.at(chain, live.unknown.deployment, wallet);
+  assert.deepEqual([live.unknown.name, live.unknown.args], ["UnknownService", { service }]);
+  await refusedAlike(nowhere, live.unknown);
+});
+
+async function refusedAlike(by: OracleClient, { promptBytes, params, name, args, message }: Refusal): Promise<void> {
+  const found = await refusal(by.ask(service, new Uint8Array(promptBytes), exact(params)));
+  assert.equal(found.errorName, name);
+  assert.deepEqual(Object.fromEntries(Object.entries(found.args).map(([key, value]) => [key, String(value)])), args);
+  assert.equal(found.message, message);
+}
 
 /** JSON has no big integers. */
 function exact(params: Params): Params {

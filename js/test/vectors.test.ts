@@ -10,12 +10,15 @@ import { z } from "zod";
 
 import { oracleAbi } from "../src/generated/abi.js";
 import {
+  BadArgument,
   CallReverted,
   choice,
   choiceType,
   decide,
   idsPrompt,
+  OracleClient,
   panelTokensRoot,
+  type Params,
   type Part,
   paramsAt,
   partsPrompt,
@@ -183,6 +186,59 @@ test("refusal__of_a_known_name__has_typed_arguments", () => {
   assert.ok(found.is("WrongFee"));
   const given: bigint = found.args.givenWei;
   assert.equal(String(given), wrong.args.givenWei);
+});
+
+/** What a chain is asked before anything is given; whatever else is asked of it fails. */
+const silent = { getChainId: async () => 1, getCode: async () => "0x00" };
+
+test("arguments__that_no_contract_holds__are_refused_by_name_before_the_chain_is_asked", async () => {
+  const nobody = `0x${"00".repeat(20)}` as const;
+  const wallet = { account: { address: nobody } };
+  const client = await OracleClient.at(silent as never, { chain_id: 1, block: 0, oracle: nobody }, wallet as never);
+  const service: Hex = `0x${"00".repeat(32)}`;
+  const numbers = { maxTokens: 1, temperature: 1, cutoff: 1, callbackGas: 1, callbackGasPriceWei: 1n, deadline: 1, valueFinney: 1 };
+  const params: Params = { ...numbers, isPrivate: false };
+  const calls: Record<string, (name: string, value: never) => Promise<unknown>> = {
+    quote: async (name, value) =>
+      client.quote(name === "service" ? value : service, name === "promptBytes" ? value : 5, { ...params, [name]: value }),
+    ask: async (_, value) => client.ask(service, value, params),
+    params: async (name, value) => client.params({ maxTokens: 8, [name]: value }),
+    steps: async (_, value) => client.steps(value),
+    cancel: async (_, value) => client.cancel(value),
+    refund: async (_, value) => client.refund(value),
+    retry: async (name, value) => (name === "requestId" ? client.retry(value) : client.retry(7n, value)),
+    credit: async (_, value) => client.credit(value),
+    withdraw: async (name, value) => (name === "to" ? client.withdraw(value) : client.withdraw(nobody, value)),
+    decided: async (_, value) => decide({ type: "0x", labels: [], leastTokens: 2 }, "0x", value),
+  };
+  const of = (value: Json): unknown => (value?.whole === undefined ? (value?.bytes ?? value) : BigInt(value.whole));
+  const ours = ["07".repeat(32), `0x${"07".repeat(31)}0`, `0x${"0g".repeat(32)}`].map((value) => {
+    return { call: "quote", name: "service", value, argument: "service", message: "service is not an id: 32 bytes" };
+  });
+  for (const { call, name, value, argument, message } of [...cases("malformed"), ...ours]) {
+    const made = calls[call]?.(name, of(value) as never);
+    const found = await made?.then(String, (error: unknown) => error);
+    assert.ok(found instanceof BadArgument, `${call} ${name} ${JSON.stringify(value)}: ${found}`);
+    assert.deepEqual([found.argument, found.message], [argument, message]);
+  }
+});
+
+test("arguments__that_are_no_text_or_no_hexadecimal__are_refused_by_name", async () => {
+  const deployment = { chain_id: 1, block: 0, oracle: `0x${"00".repeat(20)}` } as const;
+  const client = await OracleClient.at(silent as never, deployment);
+  const named = (argument: string) => (error: unknown) => error instanceof BadArgument && error.argument === argument;
+  await assert.rejects(OracleClient.at(silent as never, { ...deployment, oracle: "0x07" }), named("oracle"));
+  for (const text of [7, null, undefined]) {
+    await assert.rejects(client.askText("0x", text as never, { maxTokens: 8 }), named("text"));
+    assert.throws(() => textPrompt(text as never), named("prompt"));
+  }
+  for (const hex of ["0x1", "0xzz", "12", null] as never[]) {
+    assert.throws(() => choice(hex, ["yes", "no"]), named("type"));
+    assert.throws(() => typedPrompt(hex, textPrompt("?")), named("type"));
+    assert.throws(() => choiceType([[1], [2]], hex), named("root"));
+    assert.throws(() => verdictOf(hex), named("output"));
+    assert.throws(() => pattern({ type: "boolean" }, { root: hex }), named("root"));
+  }
 });
 
 test("tokens__of_an_answer__have_the_same_roots", () => {

@@ -6,9 +6,8 @@ from typing import Annotated
 
 import typer
 from eth_typing import ChecksumAddress
-from web3 import Web3
 
-from oracle.chain.units import ETHER
+from oracle.chain.units import ETHER, address_of
 from oracle.errors import Refused, printable
 from oracle.ids import RequestId, ServiceId
 
@@ -38,9 +37,11 @@ def request_id(text: str) -> RequestId:
 
 def address(text: str) -> ChecksumAddress:
     """Raises Refused."""
-    if not Web3.is_address(text):
-        raise Refused(f"{shown(text)} is not an address (0x and 40 hexadecimal digits)")
-    return Web3.to_checksum_address(text)
+    try:
+        return address_of(text)
+    except ValueError:
+        what = "0x and 40 hexadecimal digits, of which capitals among small letters are a checksum"
+        raise Refused(f"{shown(text)} is not an address ({what})") from None
 
 
 def wei(ether: str) -> int:

@@ -14,6 +14,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
+from oracle.client.given import margin_of
 from oracle.client.patterns.forms import Form
 from oracle.client.patterns.patterned import Patterned, pattern
 from oracle.engines.answer_types import (
@@ -94,12 +95,13 @@ class Choices(Generic[T]):
         return typed_prompt(self.type_bytes, prompt)
 
     def heard(self, output: bytes, least_margin: float = 0.0) -> Heard[T]:
-        """What an output says. least_margin: logits; a verdict by less is "unknown"."""
+        """What an output says. least_margin: logits; a verdict by less is "unknown". Raises BadArgument."""
+        least = margin_of(least_margin)
         verdict = Verdict.of(output)
         if verdict is None or verdict.index >= len(self.values):
             return Heard(None, 0.0)
         margin = verdict.margin / (1 << MARGIN_BITS)
-        return Heard(self.values[verdict.index] if margin >= least_margin else None, margin)
+        return Heard(self.values[verdict.index] if margin >= least else None, margin)
 
 
 class Reader:

@@ -1,7 +1,8 @@
 """A typed client for dapps and shells: ask, follow to the end, take money back.
 
 Synchronous and small; the node has its own asynchronous, reorg-safe way of reading the chain. What a contract refuses
-is raised as CallReverted, with the error's name and arguments, before anything is sent.
+is raised as CallReverted, with the error's name and arguments, before anything is sent; what no contract could be told,
+as BadArgument, before the chain is asked.
 """
 
 import time
@@ -27,6 +28,16 @@ from oracle.chain.requests import Answer, Request
 from oracle.chain.services import Terms
 from oracle.chain.units import FINNEY
 from oracle.client.chat import check_words, enveloped
+from oracle.client.given import (
+    account_of,
+    params_of,
+    prompt_of,
+    request_of,
+    seconds_of,
+    service_of,
+    temperature_of,
+    whole,
+)
 from oracle.client.logs import OnBlocks, in_order, unheard, whole_history
 from oracle.client.typed import check_type
 from oracle.engines.answer_types import is_typed
@@ -182,7 +193,7 @@ class OracleClient:
 
     def terms(self, service: ServiceId) -> Mapping[str, Any]:
         """A service's terms, named as in `IServices.Terms`; they hash to its id. Raises Refused."""
-        created = self.history(self.oracle.events.ServiceCreated(), service=service)
+        created = self.history(self.oracle.events.ServiceCreated(), service=service_of(service))
         if not created:
             raise Refused(f"no service 0x{service.hex()} on this deployment; `didyma service list` shows all")
         found: Mapping[str, Any] = created[0]["args"]["terms"]
@@ -205,10 +216,11 @@ class OracleClient:
 
         turns: the asker's words, the model's, the asker's, and so on. system: what the model is told before them.
         """
+        said, told = [prompt_of(words) for words in turns], prompt_of(system)
         manifest = self.manifest(self.terms(service)["model"])
         if self.oracle.functions.arbiterOf(service).call() == self.deployment.game:
             check_words(manifest)
-        return enveloped(manifest, turns, system)
+        return enveloped(manifest, said, told)
 
     def params(
         self,
@@ -226,24 +238,32 @@ class OracleClient:
         deadline_seconds: from the latest block; None for ten minutes. value_wei: the value at stake.
         callback_gas: what `onAnswer` of the asking contract gets; 0 for no callback. callback_gas_price_wei: what it
         pays for each unit to whoever finalizes: more than gas will cost then.
+
+        Raises BadArgument.
         """
-        deadline = self.w3.eth.get_block("latest")["timestamp"] + (
-            600 if deadline_seconds is None else deadline_seconds
-        )
-        finney = min(-(-value_wei // FINNEY), MOST_FINNEY)
+        finney = min(-(-whole("valueWei", value_wei, 256) // FINNEY), MOST_FINNEY)
         price_wei = callback_gas_price_wei if callback_gas else 0
-        return (max_tokens, round(temperature * 65536), 0, callback_gas, price_wei, deadline, finney, is_private)
+        heat = temperature_of(temperature)
+        params_of((max_tokens, heat, 0, callback_gas, price_wei, 0, finney, is_private))
+        seconds = 600 if deadline_seconds is None else seconds_of(deadline_seconds)
+        deadline = self.w3.eth.get_block("latest")["timestamp"] + seconds
+        return params_of((max_tokens, heat, 0, callback_gas, price_wei, deadline, finney, is_private))
 
     def quote(self, service: ServiceId, prompt: bytes | int, params: tuple[int, ...]) -> Quote:
         """What a request costs. prompt: or its length alone, where the type of its answer is checked elsewhere.
 
-        Raises CallReverted, and BadType for a typed prompt that the service's model could not answer.
+        Raises BadArgument, CallReverted, and BadType for a typed prompt that the service's model could not answer.
         """
-        if not isinstance(prompt, int) and not params[PRIVATE]:
-            self.check_type(service, prompt, params[0])
-        length = prompt if isinstance(prompt, int) else len(prompt)
+        asked, checked = service_of(service), params_of(params)
+        if isinstance(prompt, int):
+            length = whole("promptBytes", prompt, 256)
+        else:
+            taken = prompt_of(prompt)
+            length = len(taken)
+            if not checked[PRIVATE]:
+                self.check_type(asked, taken, checked[0])
         with refusals():
-            return Quote(*self.oracle.functions.quote(service, length, params).call())
+            return Quote(*self.oracle.functions.quote(asked, length, checked).call())
 
     def check_type(self, service: ServiceId, prompt: bytes, max_tokens: int) -> None:
         """Raises BadType for a typed prompt, not sealed, that the service's model could not answer."""
@@ -251,8 +271,8 @@ class OracleClient:
             check_type(prompt, self.manifest(self.terms(service)["model"]), max_tokens)
 
     def ask(self, service: ServiceId, prompt: bytes, params: tuple[int, ...]) -> tuple[RequestId, TxReceipt]:
-        """Send a request and pay exactly what it costs. Raises as `send`."""
-        cost = self.quote(service, prompt, params)
+        """Send a request and pay exactly what it costs. Raises as `quote` and `send`."""
+        cost = self.quote(service, prompt_of(prompt), params)
         receipt = self.send(self.oracle.functions.request(service, prompt, params), cost.total_wei)
         return self.request_in(receipt), receipt
 
@@ -303,7 +323,8 @@ class OracleClient:
 
     def events_about(self, request_id: RequestId, from_block: int | None = None) -> list[Any]:
         """The oracle's events about a request, decoded, oldest first. from_block: None for the deployment's."""
-        return self.logs_with(self.oracle, [None, f"0x{request_id:064x}"], from_block)
+        topic = f"0x{request_of(request_id):064x}"
+        return self.logs_with(self.oracle, [None, topic], from_block)
 
     def steps(self, request_id: RequestId, from_block: int | None = None) -> list[Step]:
         """What has happened to a request since `from_block`, in order."""
@@ -352,7 +373,7 @@ class OracleClient:
 
     def credit(self, account: str | None = None) -> int:
         """What an account, or this one, may withdraw, in wei."""
-        owner = self.address if account is None else Web3.to_checksum_address(account)
+        owner = self.address if account is None else account_of("account", account)
         found: int = self.oracle.functions.credit(owner).call()
         return found
 
@@ -362,10 +383,10 @@ class OracleClient:
 
     def withdrawal(self, to: str | None = None, amount_wei: int | None = None) -> ContractFunction:
         """The call that `withdraw` sends. Raises Refused."""
-        amount = self.credit() if amount_wei is None else amount_wei
-        if amount <= 0:
+        receiver = self.address if to is None else account_of("to", to)
+        amount = self.credit() if amount_wei is None else whole("amountWei", amount_wei, 256)
+        if amount == 0:
             raise Refused(f"{self.address} has no credit: nothing to withdraw")
-        receiver = self.address if to is None else Web3.to_checksum_address(to)
         return self.oracle.functions.withdraw(receiver, amount)
 
     def cancel(self, request_id: RequestId) -> TxReceipt:
@@ -395,6 +416,7 @@ class OracleClient:
 
     def retrying(self, request_id: RequestId, callback_gas: int | None = None) -> ContractFunction:
         """The call that `retry` sends. Raises Refused."""
+        gas = None if callback_gas is None else whole("callbackGas", callback_gas, 256)
         events = self.events_about(request_id)
         request = asked(request_id, events)
         names = [event["event"] for event in events]
@@ -406,7 +428,7 @@ class OracleClient:
             raise Refused(f"the callback of request {request_id:#066x} was delivered already")
         posted = [event["args"] for event in events if event["event"] == "AnswerPosted"][-1]
         item = (request.words, Answer.from_abi(posted["answer"]).words, posted["output"])
-        return self.oracle.functions.retryCallback(item, request.callback_gas if callback_gas is None else callback_gas)
+        return self.oracle.functions.retryCallback(item, request.callback_gas if gas is None else gas)
 
 
 def decoders(contract: Contract) -> Decoders:

@@ -11,7 +11,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from eth_utils.address import is_address, to_checksum_address
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
@@ -22,6 +21,7 @@ from pydantic_settings import (
 )
 
 from oracle import ENVIRONMENT_PREFIX
+from oracle.chain.units import address_of
 from oracle.engines.servers import EngineServer
 from oracle.errors import BadSettings
 from oracle.ids import ModelId, ServiceId
@@ -38,9 +38,7 @@ def _items(value: Any) -> Any:
 
 
 def _address(value: str) -> str:
-    if not is_address(value):
-        raise ValueError("not an address")
-    return str(to_checksum_address(value))
+    return str(address_of(value))
 
 
 def _bytes32(value: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from rig.anvil import ROOT, anvil
+from web3 import Web3
 
 from oracle.chain.deployment import Deployment
 from oracle.chain.units import GWEI
@@ -42,7 +43,7 @@ def node(*words: object, **environment: str) -> str:
 
 
 def test_js__shared_vectors__are_met(built):
-    assert "pass 14\n" in node(built / "vectors.test.js")
+    assert "pass 16\n" in node(built / "vectors.test.js")
 
 
 def test_vectors__clients__are_what_the_python_side_writes():
@@ -63,6 +64,10 @@ def test_js__on_the_chain_of_the_python_client__meets_the_same(built, tmp_path):
         dapp = first.deploy("Correspondent", mock.address, SERVICE, account.address)
         deployment = Deployment(w3.eth.chain_id, 0, oracle=mock.address, **nobody)
         client = OracleClient(w3, deployment, account)
+        empty = first.deploy("MockOracle", 0, 0, 0)
+        first.send(empty.functions.setRules((0,) * 12 + (False,)))  # it has no service
+        elsewhere = Deployment(w3.eth.chain_id, 0, oracle=empty.address, **nobody)
+        nowhere = OracleClient(w3, elsewhere, account)
         live = {
             "url": chain.url,
             "mnemonic": devnet.MNEMONIC,
@@ -71,6 +76,7 @@ def test_js__on_the_chain_of_the_python_client__meets_the_same(built, tmp_path):
             "correspondent": dapp.address,
             "quotes": [priced(client, size, tokens) for size in (1, 19, 1024) for tokens in (1, 8, 64)],
             "refusals": list(map(lambda case: refused(client, *case), bad(client))),
+            "unknown": {"deployment": asdict(elsewhere), **refused(nowhere, 5, nowhere.params(8))},
         }
         (tmp_path / "live.json").write_text(json.dumps(live))
         assert "fail 0\n" in node(built / "live.js", DIDYMA_LIVE=str(tmp_path / "live.json"))
@@ -115,6 +121,6 @@ def refused(client: OracleClient, size: int, params: tuple[int, ...]) -> dict[st
         "promptBytes": size,
         "params": named(params),
         "name": found.name,
-        "args": {name: str(value) for name, value in found.arguments.items()},
+        "args": {n: Web3.to_hex(v) if isinstance(v, bytes) else str(v) for n, v in found.arguments.items()},
         "message": str(found),
     }

@@ -1,11 +1,12 @@
 """Write what both clients must agree on: `python tests/unit/make_client_vectors.py`. pytest and node's runner read it.
 
-Numbers that may exceed 2^53 are decimal strings.
+Numbers that may exceed 2^53 are decimal strings; where anything may stand, {"whole": "7"} is a whole number and
+{"bytes": "0x07"} are bytes.
 """
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,23 +17,62 @@ from web3 import Web3
 from oracle.chain import refusals
 from oracle.chain.deployment import artifact, artifact_names
 from oracle.chain.requests import Request
+from oracle.chain.units import NOBODY
+from oracle.client.choices import Choices
 from oracle.client.client import OracleClient, Quote
+from oracle.client.given import FIELDS
 from oracle.client.patterns import forms
 from oracle.client.patterns.automaton import ANY_BYTE
 from oracle.client.patterns.patterned import pattern
 from oracle.engines.answer_types import Verdict, choice_type, type_of, typed_prompt
 from oracle.engines.exact.text_prompts import PromptKind, parts_prompt, text_prompt
-from oracle.errors import BadType
+from oracle.errors import BadArgument, BadType
 from oracle.merkle.tokens import Tokens, id_bytes, marked, prompt_bytes, tokens_root
 
 FILE = Path(__file__).resolve().parents[1] / "vectors/clients.json"
 TEXTS = ("", "The soup was cold.", "né\u0301 ☕ \x00", "\x01\x02\x03", "яблоко 林檎 🍎", "a" * 300)
 COUNT = 12
+SNAKES = {
+    "maxTokens": "max_tokens",
+    "deadlineSeconds": "deadline_seconds",
+    "valueWei": "value_wei",
+    "isPrivate": "is_private",
+    "callbackGas": "callback_gas",
+    "amountWei": "amount_wei",
+}
+MALFORMED: tuple[tuple[str, str, Any], ...] = (
+    *(("quote", "service", {"bytes": "0x" + "07" * size}) for size in (0, 2, 31, 33)),
+    *(("quote", "service", value) for value in (None, 7.5, {"whole": "7"})),
+    *(("quote", "promptBytes", {"whole": str(value)}) for value in (-1, 1 << 256)),
+    *((call, "maxTokens", {"whole": str(value)}) for call in ("quote", "params") for value in (-1, 1 << 24)),
+    *((call, "maxTokens", value) for call in ("quote", "params") for value in (None, 0.5, "8", True)),
+    *(("quote", name, {"whole": str(1 << bits)}) for name, bits in FIELDS.items()),
+    *((call, "isPrivate", value) for call in ("quote", "params") for value in ("no", {"whole": "1"})),
+    *(("params", "temperature", value) for value in (-0.5, 65_536.5, "warm", True)),
+    *(("params", "deadlineSeconds", value) for value in (0.5, "soon")),
+    *(("params", "valueWei", value) for value in ({"whole": "-1"}, {"whole": str(1 << 256)}, 0.5, "1")),
+    ("params", "callbackGas", {"whole": str(1 << 32)}),
+    *(("ask", "prompt", value) for value in ("The soup was cold.", None)),
+    *(
+        (call, "requestId", value)
+        for call in ("steps", "cancel", "refund", "retry")
+        for value in ({"whole": "-1"}, {"whole": str(1 << 256)}, "0x07", 0.5, None)
+    ),
+    *(("retry", "callbackGas", value) for value in ({"whole": "-1"}, 0.5)),
+    *(
+        (call, name, value)
+        for call, name in (("credit", "account"), ("withdraw", "to"))
+        for value in ("0x", "0x07", "somebody.eth", "0x" + "zz" * 20, "0x" + "aB" * 20, "ab" * 20, {"whole": "7"})
+    ),
+    *(("withdraw", "amountWei", value) for value in ({"whole": "-1"}, {"whole": str(1 << 256)}, 0.5)),
+    *(("decided", "leastMargin", value) for value in (-1.5, "1.5")),
+)
+"""Calls, an argument's name as in contracts, and what cannot be it."""
 PARAMS = "(uint24,uint32,uint32,uint32,uint64,uint48,uint24,bool)"
 
 
 def vectors() -> dict[str, Any]:
-    made = (prompts, types, patterns, verdicts, calls, quotes, requests, refused, tokens)
+    made = (prompts, types, patterns, verdicts, calls, quotes, requests, refused, malformed, tokens)
     return {each.__name__: list(each(random.Random(16))) for each in made}
 
 
@@ -255,6 +295,42 @@ def _value(kind: str, draw: random.Random) -> Any:
         return draw.randbytes(int(kind[5:]))
     size = int(kind.removeprefix("uint").removeprefix("int"))
     return draw.getrandbits(min(size - 1, 120))
+
+
+def malformed(_: random.Random) -> Iterator[dict[str, Any]]:
+    """Calls with an argument that no contract's type holds: refused before a chain is asked, for here is none."""
+    client: Any = object.__new__(OracleClient)
+    client.address, client.oracle = NOBODY, Web3().eth.contract(NOBODY, abi=artifact("Oracle")["abi"])
+    good: dict[str, Any] = dict.fromkeys(FIELDS, 1) | {"isPrivate": False}
+    calls: dict[str, Callable[[str, Any], Any]] = {
+        "quote": lambda name, value: client.quote(
+            value if name == "service" else bytes(32),
+            value if name == "promptBytes" else 5,
+            tuple((good | {name: value})[each] for each in good),
+        ),
+        "ask": lambda _, value: client.ask(bytes(32), value, tuple(good.values())),
+        "params": lambda name, value: client.params(**{"max_tokens": 8, SNAKES.get(name, name): value}),
+        "steps": lambda _, value: client.steps(value),
+        "cancel": lambda _, value: client.cancel(value),
+        "refund": lambda _, value: client.refund(value),
+        "retry": lambda name, value: client.retry(*((value,) if name == "requestId" else (7, value))),
+        "credit": lambda _, value: client.credit(value),
+        "withdraw": lambda name, value: client.withdraw(**{"to": NOBODY, SNAKES.get(name, name): value}),
+        "decided": lambda _, value: Choices((), (), (), b"").heard(b"", value),
+    }
+    for call, name, value in MALFORMED:
+        try:
+            calls[call](name, decoded(value))
+        except BadArgument as error:
+            yield {"call": call, "name": name, "value": value, "argument": error.argument, "message": str(error)}
+        else:
+            raise AssertionError(f"{call} takes {value} as {name}")
+
+
+def decoded(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return int(value["whole"]) if "whole" in value else bytes.fromhex(value["bytes"][2:])
 
 
 def tokens(draw: random.Random) -> Iterator[dict[str, Any]]:

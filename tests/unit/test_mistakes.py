@@ -28,6 +28,8 @@ from oracle.models.shipped import SHIPPED_MODEL
 
 ID, ADDRESS = "0x" + "ab" * 32, "0x" + "cd" * 20
 TREE = typer.main.get_command(app)  # made once: the tests' runner makes all commands anew for each call
+MISTYPED = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD"
+"""An address whose last capital is none in its checksum."""
 DEPLOYMENT = Deployment(31337, 0, *(Web3.to_checksum_address("0x" + digit * 40) for digit in "123456789"))
 
 
@@ -405,9 +407,9 @@ for _parameter in ("file", "terms_file", "path", "source", "collateral", "manife
 WORDS = {
     "service": ["", "0x", "0x12", "hello", ID + "00", "0x" + "zz" * 32, "-1", "\x1b[31m", "9" * 5000],
     "identity": ["", "0x", "hello", "0x" + "zz" * 32, "9" * 5000, "0x12"],
-    "operator": ["", "0x12", "hello", "0x" + "zz" * 20, "vitalik.eth"],
+    "operator": ["", "0x12", "hello", "0x" + "zz" * 20, "vitalik.eth", MISTYPED],
     "signer": ["", "0x12", "hello"],
-    "to": ["", "0x12", "hello"],
+    "to": ["", "0x12", "hello", MISTYPED],
     "ether": ["", "-1", "much", "nan", "inf", "1e99999999", "0.0000000000000000001", "1" * 60],
     "value": ["-1", "much", "nan", "inf", "1e99999999", "99999999"],
     "cap": ["-1", "much", "nan"],

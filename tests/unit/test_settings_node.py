@@ -39,6 +39,7 @@ def config(tmp_path, monkeypatch):
         ('api_token = "0123456789abcdef\\n\\n"', "api_token"),
         ('api_token = "0123456789abcdeé"', "api_token"),
         ('withdraw_to = "0x1234"', "withdraw_to"),
+        ('withdraw_to = "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD"', "mistyped"),
         ("prompts_port = 8548", "prompts_port needs tee"),
         ('signer_url = "http://127.0.0.1:8550"', "signer_url"),
         ('dispute_keystore = "d.json"', "dispute_keystore"),
