@@ -36,6 +36,7 @@ from oracle.node.settings import load
 NODES = 5
 LIAR_SEATS = 3  # of 7: about every second question goes to the liar first
 READY_SECONDS = 300.0
+PORT = 8545
 CHAIN_NAME = "chain.bin"
 """The chain, in the folder of a network that is kept."""
 console = Console(highlight=False, soft_wrap=True)
@@ -50,11 +51,21 @@ def dev(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option(min=0, max=65_535, help="Port of the chain's RPC, on loopback; 0 for any that is free.")
-    ] = 8545,
+        int | None,
+        typer.Option(
+            min=0,
+            max=65_535,
+            help="Port of the chain's RPC, on loopback; 0 for any that is free.",
+            show_default=f"{PORT}; around a command any",
+        ),
+    ] = None,
     folder: Annotated[
-        Path, typer.Option(help="Folder for the deployment, the models, and the nodes' logs and files.")
-    ] = DEV_FOLDER,
+        Path | None,
+        typer.Option(
+            help="Folder for the deployment, the models, and the nodes' logs and files.",
+            show_default=f"{DEV_FOLDER}; around a command a new one",
+        ),
+    ] = None,
     model: Annotated[
         Path, typer.Option(help="JSON description of the model; the model's file lies beside it.")
     ] = SHIPPED_MODEL,
@@ -78,9 +89,9 @@ def dev(
     with reported(), contextlib.ExitStack() as stack:
         started = time.monotonic()
         _possible(mode, liar, model, fork)
-        port = port or devnet.free_port()
-        _refuse_taken(port)
-        folder = at_home(folder).resolve()
+        port = _port(port, of_its_own=bool(command))
+        own = Path(tempfile.mkdtemp(prefix="didyma-dev-")) if command and folder is None else None
+        folder = at_home(own or folder or DEV_FOLDER).resolve()
         stack.enter_context(_locked(folder))
         for log in folder.glob("run-*/anvil.log"):  # of networks that have ended
             shutil.rmtree(log.parent)
@@ -119,6 +130,8 @@ def dev(
             with contextlib.suppress(KeyboardInterrupt):
                 _watch(nodes, w3)
             console.print("stopping")
+    if own is not None:  # what fails before this line leaves its logs
+        shutil.rmtree(own, ignore_errors=True)
     raise typer.Exit(status)
 
 
@@ -134,6 +147,14 @@ def _possible(mode: devnet.Mode, liar: bool, model: Path, fork: str | None) -> N
         raise Refused("--mode panel needs llama.cpp: install didyma[llamacpp], or use another mode")
     if liar and mode is devnet.Mode.TEE:
         raise Refused("a TEE's answer is final at once, so there is no dispute to see: use --liar with another mode")
+
+
+def _port(wanted: int | None, *, of_its_own: bool) -> int:
+    """of_its_own: as around a command, where a network stands in no other's way. Raises Refused where it is taken."""
+    port = (0 if of_its_own else PORT) if wanted is None else wanted
+    port = port or devnet.free_port()
+    _refuse_taken(port)
+    return port
 
 
 def _refuse_taken(port: int) -> None:

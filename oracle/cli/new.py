@@ -36,7 +36,7 @@ class Kind(Enum):
         """What to type in its folder."""
         if self is Kind.APE:
             return ("pip install -r requirements.txt", "ape test", "ape test --didyma")
-        return ("npm install", "npm test", "npm run test:dev")
+        return (f"npm install PATH/didyma-{version_of('didyma')}.tgz", "npm test", "npm run test:dev")
 
 
 def new(

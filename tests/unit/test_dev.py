@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -112,6 +113,21 @@ def test_dev__folder_has_a_network__second_is_refused(tmp_path):
         assert "--folder" in refused("--port", free_port(), "--folder", tmp_path)
     with dev._locked(tmp_path):
         pass
+
+
+def test_dev__around_a_command__runs_beside_another_network(tmp_path, monkeypatch):
+    def begin(*_args: object, **_named: object) -> None:
+        raise Refused("it would begin")
+
+    monkeypatch.setattr(dev, "_chain", begin)
+    monkeypatch.setattr(dev, "DEV_FOLDER", tmp_path / "dev")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as other, dev._locked(tmp_path / "dev"):
+        monkeypatch.setattr(dev, "PORT", other.getsockname()[1])
+        assert "is taken by" in refused()
+        assert "a dev network runs in" in refused("--port", 0)
+        assert "it would begin" in refused("--", "true")
+    assert [path.name for path in (tmp_path / "dev").iterdir()] == ["lock"]
 
 
 def test_dev__folder_cannot_be_made__says_which(tmp_path):

@@ -45,6 +45,8 @@ def test_new__each_kind__has_contract_tests_script_and_readme_with_its_name(tmp_
         assert copied == set(sources.shipped())
     else:
         assert json.loads((folder / "package.json").read_text())["devDependencies"]["didyma"] == "0.2.0"
+        for said in (done.output, (folder / "README.md").read_text()):  # no registry has it
+            assert "npm install PATH/didyma-0.2.0.tgz" in said
     if kind is Kind.FOUNDRY:
         assert "didyma/=node_modules/didyma/" in done.output
         assert "didyma/=node_modules/didyma/" in (folder / "foundry.toml").read_text()
