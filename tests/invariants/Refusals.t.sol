@@ -387,6 +387,17 @@ contract Refusals is World {
         oracle.unlockSeat(another, seat, 0);
     }
 
+    function test_unlockSeat__no_fine__says_nothing_of_one() external {
+        uint16 seat = _active(SEAT_WEI);
+        vm.startPrank(address(arbiter));
+        oracle.lockSeat(another, seat);
+        vm.recordLogs();
+        oracle.unlockSeat(another, seat, 0);
+        vm.stopPrank();
+        assertEq(vm.getRecordedLogs().length, 0);
+        assertEq(oracle.seatOf(another, seat).locks, 0);
+    }
+
     function test_topUp__suspended_seat__is_drawn_again_once_it_has_a_bond() external {
         uint16 seat = _active(terms.seatWei);
         vm.startPrank(address(arbiter));

@@ -94,6 +94,10 @@ contract Turns is World {
         vm.expectRevert(abi.encodeWithSelector(IServices.SeatBusy.selector, service, uint16(0)));
         vm.prank(operator);
         oracle.answer(reqs[255], "yes", 2, 0, seed);
+        uint256 start = vm.snapshotState();
+        _refund(reqs[255]);
+        assertEq(oracle.credit(BURN), 0, "whoever may not answer is not fined");
+        vm.revertToState(start);
         _blocks(11); // until the window of the first is over
         IOracle.Item[] memory items = new IOracle.Item[](1);
         items[0] = IOracle.Item(reqs[0], first, "yes");
@@ -156,6 +160,68 @@ contract Turns is World {
         vm.expectRevert(abi.encodeWithSelector(IOracle.DeadlineNotPassed.selector, requestId, deadline));
         oracle.refund(req);
         _answer(req);
+    }
+
+    /* A SEAT WITHOUT A FREE BOND */
+
+    /// @dev Two answers hold the seat's bonds; what is left to it is half of one.
+    function _short() private returns (IOracle.Item[] memory first) {
+        vm.prank(owner);
+        oracle.withdrawFromSeat(service, 0, 297.5 ether);
+        first = new IOracle.Item[](1);
+        first[0].request = _ask("first");
+        IOracle.Request memory second = _ask("second");
+        _blocks(3);
+        (first[0].answer, first[0].output) = (_answer(first[0].request), "yes");
+        _answer(second);
+    }
+
+    /// @dev After the deadline of the request that was made last.
+    function _refund(IOracle.Request memory req) private returns (Vm.Log[] memory logs) {
+        vm.roll(askedIn + 53);
+        vm.warp(askedAt + terms.lifetimeSeconds + 1);
+        vm.recordLogs();
+        oracle.refund(req);
+        return vm.getRecordedLogs();
+    }
+
+    function test_refund__no_bond_is_free__the_seat_loses_nothing() external {
+        _short();
+        _refund(_ask("third"));
+        assertEq(_seatWei(), 0.5 ether);
+        assertEq(oracle.credit(BURN), 0);
+    }
+
+    /// @dev Short until the end of the turn, counted from 1970, in which it got a bond back: the first turn fined is the first
+    /// that begins then or later.
+    function test_refund__bond_came_back_meanwhile__turns_that_began_before_cost_nothing() external {
+        uint256 start = vm.snapshotState();
+        for (uint256 way; way < 2; ++way) {
+            assertEq(_firstFined(0, way == 0), 3, "begins as that turn ends");
+            vm.revertToState(start);
+            assertEq(_firstFined(59, way == 0), 4, "began a second before");
+            vm.revertToState(start);
+        }
+    }
+
+    /// @param second of a turn, counted from 1970, in which a request is made. @param ends whether an answer's end brings the
+    /// bond back, 168 seconds later, or a deposit.
+    function _firstFined(uint256 second, bool ends) private returns (uint256 turn) {
+        IOracle.Item[] memory first = _short();
+        skip(60 - vm.getBlockTimestamp() % 60 + second);
+        IOracle.Request memory req = _ask("third");
+        vm.warp(askedAt + 168);
+        if (ends) oracle.finalize(first);
+        else _topUp();
+        uint256 seatWei = _seatWei();
+        Vm.Log[] memory logs = _refund(req);
+        (turn,,) = abi.decode(_event(logs, IOracle.TurnMissed.selector), (uint32, uint16, uint256));
+        assertEq(_seatWei(), seatWei - 0.0005 ether);
+    }
+
+    function _topUp() private {
+        vm.prank(payer);
+        oracle.topUp{value: 1 ether}(service, 0);
     }
 
     /* RULINGS */

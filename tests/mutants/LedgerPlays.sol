@@ -52,6 +52,7 @@ contract LedgerPlays is Plays {
     function setUp() external {
         _refusals();
         _turns();
+        _callbacks();
         _requests();
         _test(
             "Oracle.t.sol:OracleInvariants",
@@ -132,10 +133,12 @@ contract LedgerPlays is Plays {
     }
 
     function _turns() private {
-        string[9] memory names = [
+        string[11] memory names = [
             "answer__anybody_but_the_operator__is_refused",
             "answer__as_many_open_as_a_byte_counts__the_next_waits_for_one_to_end",
             "refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much",
+            "refund__no_bond_is_free__the_seat_loses_nothing",
+            "refund__bond_came_back_meanwhile__turns_that_began_before_cost_nothing",
             "refund__chain_may_have_stood_still_for_a_turn__nobody_loses_anything",
             "answer__its_own_turns_were_missed__costs_the_bond_alone",
             "answer__last_second__is_taken_and_a_second_later_refused",
@@ -148,8 +151,21 @@ contract LedgerPlays is Plays {
         }
     }
 
+    function _callbacks() private {
+        string[5] memory names = [
+            "leave__last_second_half_way_through_retrying__is_taken_and_a_second_later_refused",
+            "finalize__window_s_last_second__is_skipped_and_a_second_later_pays",
+            "retry__left__pays_who_delivers_once_and_until_the_last_second",
+            "retry__tried_and_failed__pays_nobody_and_is_never_reclaimed",
+            "reclaim__a_second_after_the_last_retry__returns_the_price_to_the_payer_once"
+        ];
+        for (uint256 i; i < names.length; ++i) {
+            _named("Callbacks.t.sol:Callbacks", names[i]);
+        }
+    }
+
     function _refusals() private {
-        string[18] memory ledger = [
+        string[19] memory ledger = [
             "createService__times_at_their_borders__are_taken_and_beyond_refused",
             "createService__sums_at_their_borders__are_taken_and_beyond_refused",
             "createService__unknown_model_or_known_terms__are_refused",
@@ -165,6 +181,7 @@ contract LedgerPlays is Plays {
             "setOperator__another_s_seat__is_refused",
             "locks__joining_seat_or_another_s_arbiter__are_refused",
             "fine__any_amount__is_burnt_up_to_the_balance_and_a_drained_seat_leaves_the_draw",
+            "unlockSeat__no_fine__says_nothing_of_one",
             "topUp__suspended_seat__is_drawn_again_once_it_has_a_bond",
             "withdraw__a_wei_more_than_credited_or_to_who_takes_none__is_refused",
             "burn__what_was_fined__leaves_once"

@@ -37,7 +37,10 @@ TIMED_OUT = 124  # `timeout`
 PLAYS = {"ledger": "LedgerPlays", "game": "GamePlays", "referee": "GamePlays"}
 """By group: the contract beside this file that plays on it, which needs these contracts of tests/invariants."""
 PLAYED = {
-    "LedgerPlays": ("Coalition.t", "Handler", "Oracle.t", "Refusals.t", "Requests.t", "Turns.t", "Twins.t", "World"),
+    "LedgerPlays": (
+        *("Callbacks.t", "Coalition.t", "Handler", "Oracle.t", "Refusals.t", "Requests.t", "Turns.t", "Twins.t"),
+        "World",
+    ),
     "GamePlays": (*PLAYERS, "GameRefusals.t"),
 }
 FIRST = {
