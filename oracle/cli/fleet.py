@@ -38,12 +38,18 @@ UrlFileOption = Annotated[
 
 
 @app.command()
-def prepare(*, url_file: UrlFileOption = None, as_json: JsonOption = False) -> None:
+def prepare(
+    *,
+    node: Annotated[list[str] | None, typer.Option(help="A role that may do what a node needs; repeat it.")] = None,
+    worker: Annotated[list[str] | None, typer.Option(help="A role that may do what a worker needs; repeat it.")] = None,
+    url_file: UrlFileOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Make the tables that the database lacks. The role needs CREATE there; nodes and workers do not."""
     with reported(), installed():
         from oracle.fleet import tables  # noqa: PLC0415
 
-        tables.prepare(url_in(url_file))
+        tables.prepare(url_in(url_file), node or [], worker or [])
         if as_json:
             print_json({"prepared": True})
         else:

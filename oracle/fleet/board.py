@@ -6,6 +6,7 @@ not matter how their worker went: it may have vanished, have been forgotten by p
 the job (procrastinate's issue 1518). The first reply stands. Jobs are pure functions, so a second one says the same.
 """
 
+import contextlib
 import json
 import threading
 import time
@@ -19,10 +20,13 @@ import psycopg_pool
 import structlog
 from procrastinate import App, SyncPsycopgConnector
 
+from oracle.engines.worker_wire import MAX_MESSAGE_BYTES
 from oracle.errors import FleetUnavailable
 from oracle.fleet.session import CONNECT_SECONDS, PATIENCE, bounded, connect, told
 
 TASK = "didyma.compute"
+WIRE = 1
+"""Of the messages. Nodes and workers of another version do not meet: both may run while a fleet is changed over."""
 REPLIES = "didyma_replies"
 """The channel on which the database tells of replies, each by its job's number."""
 LEASE_SECONDS = 5.0
@@ -32,6 +36,8 @@ MOST_LOSSES = 2
 """A job that has lost so many workers is given to no more."""
 LOOK_SECONDS = 0.5
 """Between two looks at whether a job is still wanted, and at its reply, should the database's word have been missed."""
+MOST_TOGETHER, MOST_SHOWN, MOST_OFFERS = 1024, 1000, 10_000
+"""What is believed of one worker: jobs at a time, characters of what it shows; and how many workers are looked at."""
 FORGET_SECONDS = 3600.0
 """After so long nobody asks for a reply any more."""
 
@@ -55,8 +61,9 @@ class Offer:
 class Board:
     """One process's view of the database. Thread-safe. Every method may raise FleetUnavailable."""
 
-    def __init__(self, url: str, connections: int = 4) -> None:
-        self._url = url
+    def __init__(self, url: str, connections: int = 4, *, asks: bool = True) -> None:
+        """asks: whether it waits for replies; those who compute need not be woken by each."""
+        self._url, self._asks = url, asks
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -76,7 +83,8 @@ class Board:
         """To be closed, unless its process ends."""
         self._pool.open()
         self._app.open(self._pool)
-        self._listener.start()
+        if self._asks:
+            self._listener.start()
         return self
 
     def __enter__(self) -> Self:
@@ -130,8 +138,20 @@ class Board:
         return job
 
     def _collect(self, job: int) -> Message | None:
-        found = self._rows("DELETE FROM didyma_work WHERE job = %s AND reply IS NOT NULL RETURNING reply", job)
-        return found[0][0] if found else None
+        """As text, and read here: a database may hold anything."""
+        found = self._rows(
+            "DELETE FROM didyma_work WHERE job = %s AND reply IS NOT NULL"
+            " RETURNING CASE WHEN octet_length(reply::text) <= %s THEN reply::text END",
+            job,
+            MAX_MESSAGE_BYTES,
+        )
+        if not found:
+            return None
+        with contextlib.suppress(ValueError, TypeError, RecursionError):
+            reply = json.loads(found[0][0])
+            if isinstance(reply, dict):
+                return reply
+        return {"error": "BadMessage", "message": "a reply that is no object, or too long"}
 
     def _withdraw(self, job: int) -> None:
         """Its worker finds no lease any more, and stops."""
@@ -142,10 +162,14 @@ class Board:
     def offers(self, queue: str | None = None) -> list[Offer]:
         """Of the workers that live; for one queue, or all."""
         rows = self._rows(
-            "SELECT queue, together, shown, saturated FROM didyma_workers WHERE coalesce(queue = %s, true)"
-            " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY queue, worker",
+            "SELECT queue, least(greatest(together, 0), %s), left(shown, %s), greatest(saturated, 0)"
+            " FROM didyma_workers WHERE coalesce(queue = %s, true)"
+            " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY queue, worker LIMIT %s",
+            MOST_TOGETHER,
+            MOST_SHOWN,
             queue,
             LEASE_SECONDS,
+            MOST_OFFERS,
         )
         return [Offer(*row) for row in rows]
 
@@ -262,14 +286,17 @@ class Board:
                     is_told = False
                     while not self._is_closing.is_set():
                         for notice in connection.notifies(timeout=LOOK_SECONDS):
-                            self._note(int(notice.payload))
+                            self._note(notice.payload)
             except (psycopg.Error, FleetUnavailable) as error:
                 if not is_told:
                     log.warning("the fleet's database does not tell of replies", reason=type(error).__name__)
                 is_told = True
                 self._is_closing.wait(LOOK_SECONDS)
 
-    def _note(self, job: int) -> None:
+    def _note(self, told: str) -> None:
+        if not told.isdecimal():
+            return  # of somebody else's making
+        job = int(told)
         with self._changed:
             if job in self._waited_for:
                 self._replied.add(job)

@@ -13,10 +13,8 @@ from oracle.engines.base import Trouble, the_job
 from oracle.engines.calls import Calls, digest_of
 from oracle.engines.worker import REFUSALS, Quarantine
 from oracle.engines.worker_wire import BadMessage
-from oracle.fleet.board import LEASE_SECONDS, Board, Message, Offer
+from oracle.fleet.board import LEASE_SECONDS, WIRE, Board, Message, Offer
 
-WIRE = 1
-"""Of the messages. Nodes and workers of another version do not meet: both may run while a fleet is changed over."""
 _QUEUE_LETTERS = 40
 """procrastinate makes a channel's name of a queue's, which Postgres cuts at 63 bytes; 20 digits of a model are left."""
 T = TypeVar("T")
@@ -27,6 +25,14 @@ def queue_of(model: bytes, tolerance: int | None) -> str:
     """Where jobs for an engine wait. tolerance: as `engine_setup` takes it: it decides which engine a model has."""
     kind = "game" if tolerance is None else f"panel-{tolerance}"
     return f"{WIRE}-{kind}-{model.hex()}"[:_QUEUE_LETTERS]
+
+
+def version_of(queue: str, like: str) -> str:
+    """The version of the messages in `queue`, if it is for the same engine as `like` in another one; else empty."""
+    version, _, engine = queue.partition("-")
+    own_version, _, own = like.partition("-")
+    same = bool(engine) and (engine.startswith(own) or own.startswith(engine))
+    return version if same and version != own_version else ""
 
 
 class FleetEngine(Calls):
@@ -84,7 +90,7 @@ class FleetEngine(Calls):
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
         digest, job = digest_of(message), the_job()
         self._quarantine.admit(digest)
-        told = message | {"priority": job.priority, "anew": job.anew}
+        told = message | {"priority": job.priority, "anew": job.anew, "wire": WIRE}
         deadline = time.monotonic() + (limit_seconds or self._limit)
         while True:
             try:
@@ -125,11 +131,17 @@ class FleetEngine(Calls):
     def _look(self) -> None:
         try:
             self._offers = self._board.offers(self._queue)
+            self._trouble = None if self._offers else Trouble("crashed", self._nobody())
         except errors.FleetUnavailable as error:
             self._offers, self._trouble = [], Trouble("crashed", str(error))
-            return
-        nobody = "no worker of the fleet offers this model: start `didyma fleet work` on one that has it"
-        self._trouble = None if self._offers else Trouble("crashed", nobody)
+
+    def _nobody(self) -> str:
+        """Why no worker offers this model. Raises FleetUnavailable."""
+        found = {version_of(offer.queue, self._queue) for offer in self._board.offers()} - {""}
+        if found:
+            spoken = ", ".join(sorted(found))[:100]
+            return f"workers of the fleet speak version {spoken} of the messages, and this node {WIRE}: upgrade them"
+        return "no worker of the fleet offers this model: start `didyma fleet work` on one that has it"
 
 
 KINDS = REFUSALS | {"JobQuarantined": errors.JobQuarantined}

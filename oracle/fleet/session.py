@@ -39,9 +39,9 @@ def connect(url: str) -> psycopg.Connection[Any]:
 
 
 @contextlib.contextmanager
-def bounded(connection: psycopg.Connection[Any], seconds: float = STATEMENT_SECONDS) -> Iterator[None]:
-    """Cuts the connection if what is done with it takes longer: it then raises psycopg.OperationalError."""
-    timer = threading.Timer(seconds, _cut, [connection])
+def bounded(connection: psycopg.Connection[Any]) -> Iterator[None]:
+    """Cuts the connection if what is done with it takes too long: it then raises psycopg.OperationalError."""
+    timer = threading.Timer(STATEMENT_SECONDS, _cut, [connection])
     timer.daemon = True
     timer.start()
     try:

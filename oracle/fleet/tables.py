@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from procrastinate import App, SyncPsycopgConnector
 from psycopg import sql
 
+from oracle.errors import BadSettings
 from oracle.fleet.session import connect, told
 
 TABLES = """
@@ -57,7 +58,7 @@ _RIGHTS = {
 
 
 def prepare(url: str, nodes: Sequence[str] = (), workers: Sequence[str] = ()) -> None:
-    """Makes the tables that are not there, and lets roles of the database use them. Raises FleetUnavailable."""
+    """Makes the tables that are not there, and lets roles use them. Raises FleetUnavailable, BadSettings."""
     with told(), connect(url) as connection:
         connection.execute(TABLES)
         known = connection.execute("SELECT to_regclass('procrastinate_jobs')").fetchone()
@@ -69,6 +70,8 @@ def prepare(url: str, nodes: Sequence[str] = (), workers: Sequence[str] = ()) ->
         assert here is not None
         for kind, roles in (("node", nodes), ("worker", workers)):
             for role in roles:
+                if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
+                    raise BadSettings(f"the database has no role {role!r}: CREATE ROLE makes one")
                 for right in (*_RIGHTS["both"], *_RIGHTS[kind]):
                     named = sql.SQL(right).format(schema=sql.Identifier(here[0]), role=sql.Identifier(role))
                     connection.execute(named)

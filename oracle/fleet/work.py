@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from typing import Any
 
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector
@@ -18,7 +19,7 @@ from procrastinate.exceptions import ConnectorException
 from oracle.engines.base import Engine, Job, as_job
 from oracle.engines.worker_main import perform
 from oracle.errors import EngineCrashed, FleetUnavailable, OracleError
-from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, Board, Message, Offer
+from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, WIRE, Board, Message, Offer
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +32,7 @@ class FleetWorker:
         self.name = f"worker-{secrets.token_hex(8)}"
         self._url, self._engines = url, dict(engines)
         self._places = sum(engine.together for engine in engines.values())
-        self._board = Board(url, connections=2)
+        self._board = Board(url, connections=2, asks=False)
         self._threads = ThreadPoolExecutor(self._places + 2, thread_name_prefix="fleet")
         self._in_hand: dict[int, threading.Event] = {}
         """Jobs, and whether they are to stop."""
@@ -93,7 +94,8 @@ class FleetWorker:
         if not stop.is_set() and self._broken is None:
             raise FleetUnavailable("the fleet's database gives no jobs any more")
 
-    async def _compute(self, context: JobContext, message: Message) -> None:
+    async def _compute(self, context: JobContext, /, message: Any = None, **_others: Any) -> None:
+        """A job as the database has it, which may hold anything."""
         job, queue = context.job.id, context.job.queue
         assert job is not None
         loop = asyncio.get_running_loop()
@@ -109,11 +111,16 @@ class FleetWorker:
             stop.set()
             del self._in_hand[job]
 
-    def _reply(self, engine: Engine, message: Message, stop: threading.Event) -> Message:
-        job = Job(message.pop("priority", 0), lambda: not stop.is_set(), message.pop("anew", False))
+    def _reply(self, engine: Engine, message: Any, stop: threading.Event) -> Message:
         try:
+            if message.pop("wire") != WIRE:
+                return {"error": "BadMessage", "message": f"this worker speaks version {WIRE} of the messages"}
+            job = Job(int(message.pop("priority")), lambda: not stop.is_set(), bool(message.pop("anew")))
             with as_job(job):
                 return {"result": perform(engine, message)}
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            log.warning("a job that is none", reason=type(error).__name__)
+            return {"error": "BadMessage", "message": f"not a job of version {WIRE}: {type(error).__name__}"}
         except OracleError as error:
             if isinstance(error, EngineCrashed):
                 self._prove_again(engine)

@@ -488,6 +488,8 @@ HARMLESS = {
     "leave_with": "tried in tests/e2e/test_tee.py",
     "reply": "tried in tests/e2e/test_inference.py",
     "url": "tried in test_tee_cli",
+    "node": "tried in tests/fleet/test_hostile.py",
+    "worker": "tried in tests/fleet/test_hostile.py",
     "gpu": "any text does: CUDA says what it knows",
     "grace": "any number does",
     "tolerance": "another one has other workers",
