@@ -121,7 +121,6 @@ def test_offer__boastful__is_believed_within_bounds(url, board):
             "message": {"wire": WIRE, "op": "tokenize", "prompt": "00", "priority": 0, "anew": 0},
             "more": 1,
             "context": 7,
-            "self": 7,
         },
     ],
     ids=["none", "number", "empty", "version", "operation", "bytes", "priority", "parameters", "more"],
