@@ -17,7 +17,7 @@ export APE_DATA_FOLDER := $(CURDIR)/.build/ape
 MODEL :=
 
 .PHONY: help demo demo-panel demo-picture test forge-tests ape-tests engine-tests daemon-tests e2e-tests-1 e2e-tests-2 \
-    unit-tests ape-built prove symbolic check bench gas abi lock install wheel package sources contracts-built looked errors diagrams pictures site clean
+    unit-tests ape-built prove symbolic check bench bench-fleet gas abi lock install wheel package sources contracts-built looked errors diagrams pictures site clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -80,8 +80,8 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 	check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/bug.yml .github/ISSUE_TEMPLATE/idea.yml
 	zizmor --offline --no-progress --pedantic .github
 	hadolint operations/Dockerfile
-	check-jsonschema --builtin-schema vendor.compose-spec operations/compose.yaml
-	kubernetes-validate --strict --quiet operations/kubernetes/node.yaml
+	check-jsonschema --builtin-schema vendor.compose-spec operations/compose.yaml operations/compose.fleet.yaml
+	kubernetes-validate --strict --quiet operations/kubernetes/node.yaml operations/kubernetes/fleet.yaml
 	mkdocs build --quiet
 	forge fmt --check contracts tests/invariants
 	mypy
@@ -92,6 +92,9 @@ check: install contracts-built ## linters, types, static analysis, spelling, the
 
 bench: install ## speed, memory and accuracy, side by side; writes bench.json
 	$(PY) -m bench
+
+bench-fleet: install ## 160 workers on a real Postgres for ten minutes, of which a tenth vanishes every minute; writes bench.json and docs/fleet-*.svg
+	$(PY) -m bench.fleet
 
 gas: install contracts-built ## gas of every step, from receipts; writes gas.json
 	ape test tests/contracts/test_gas.py tests/contracts/test_gas_disputes.py tests/contracts/test_gas_disputes_text.py \
@@ -105,6 +108,7 @@ LOCK := uv pip compile pyproject.toml --universal --python-version 3.11 --no-hea
     --no-emit-index-url --no-emit-find-links --quiet
 lock: ## pin all dependencies again, for every supported Python; torch stays apart, so that each machine gets its own build
 	$(LOCK) -o requirements/node.lock
+	$(LOCK) --extra fleet -o requirements/fleet.lock
 	$(LOCK) --extra llamacpp --extra hub -o requirements/panel.lock
 	$(LOCK) --extra llamacpp --extra hub --extra fleet --extra dev -o requirements/dev.lock
 	echo halmos==0.3.3 | $(subst pyproject.toml,-,$(LOCK)) --no-annotate -o requirements/symbolic.lock

@@ -46,6 +46,11 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             },
         ),
     ),
+    "Fleet": (
+        ("Jobs that wait for a worker", "short", {"{{queue}}": "didyma_fleet_waiting"}),
+        ("Workers that live", "short", {"{{queue}}": "didyma_fleet_workers"}),
+        ("Which daemon signs", "bool_yes_no", {"{{instance}}": "didyma_leads"}),
+    ),
     "Disputes": (
         ("Games", "short", {"{{side}}: {{state}}": "didyma_games"}),
         ("Wrong answers of others, a day", "short", {"found": "increase(didyma_wrong_answers_total[1d])"}),

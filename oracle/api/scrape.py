@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
+from oracle.node import fleet
 from oracle.node.daemon import Node
 from oracle.node.games.litigant import OpenGame
 from oracle.node.metrics import Metrics, set_all
@@ -51,6 +52,11 @@ class Scraper:
     def _workshop(self) -> None:
         m, workshop = self._metrics, self._node.workshop
         m.engine_running.set(len(workshop.running))
+        depths = fleet.depths()
+        set_all(m.fleet_waiting, {(queue,): depth.waiting for queue, depth in depths.items()})
+        set_all(m.fleet_workers, {(queue,): depth.workers for queue, depth in depths.items()})
+        leads = self._node.standby is None or self._node.standby.leads is True
+        m.leads.labels(self._node.addresses["operator"]).set(leads)
         m.raise_to(m.engine_restarts, workshop.restarts)
         m.raise_to(m.saturated, workshop.saturated)
         m.raise_to(m.selfcheck_failures, workshop.counters.selfcheck_failures)

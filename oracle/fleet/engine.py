@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import structlog
@@ -35,6 +36,16 @@ def version_of(queue: str, like: str) -> str:
     return version if same and version != own_version else ""
 
 
+@dataclass(frozen=True)
+class Depth:
+    """How a queue stands, for the metrics."""
+
+    waiting: int
+    """Jobs that nobody has taken."""
+    workers: int
+    """That live."""
+
+
 class FleetEngine(Calls):
     """An `Engine`. Thread-safe: as many jobs run at a time as all workers that live take together.
 
@@ -46,6 +57,7 @@ class FleetEngine(Calls):
         self._board, self._queue, self._limit = board, queue, limit_seconds
         self._quarantine = Quarantine()
         self._offers: list[Offer] = []
+        self._waiting = 0
         self._trouble: Trouble | None = Trouble("unproven", "nobody has looked for workers of the fleet yet")
         self._looked = threading.Event()
         self._is_closed = threading.Event()
@@ -61,6 +73,11 @@ class FleetEngine(Calls):
         if not self._offers:
             raise errors.EngineCrashed(self._trouble.text if self._trouble else "no worker lives")
         return f"{len(self._offers)} workers of the fleet: {self._offers[0].shown}"
+
+    @property
+    def depth(self) -> Depth:
+        """As of the last look."""
+        return Depth(self._waiting, len(self._offers))
 
     @property
     def trouble(self) -> Trouble | None:
@@ -130,6 +147,7 @@ class FleetEngine(Calls):
 
     def _look(self) -> None:
         try:
+            self._waiting = self._board.waiting().get(self._queue, 0)
             self._offers = self._board.offers(self._queue)
             self._trouble = None if self._offers else Trouble("crashed", self._nobody())
         except errors.FleetUnavailable as error:

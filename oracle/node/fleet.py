@@ -12,10 +12,12 @@ from oracle.errors import BadSettings
 
 if TYPE_CHECKING:
     from oracle.fleet.board import Board
+    from oracle.fleet.engine import Depth, FleetEngine
     from oracle.fleet.leader import Leader
 
 URL_NAME = f"{ENVIRONMENT_PREFIX}FLEET_URL"
 _boards: dict[str, "Board"] = {}
+_engines: dict[str, "FleetEngine"] = {}
 _opening = threading.Lock()
 
 
@@ -44,7 +46,14 @@ def fleet_engine(url: str, model: bytes, tolerance: int | None, limit_seconds: f
         board = _boards.get(url)
         if board is None:
             board = _boards[url] = Board(url, connections=16).open()
-    return FleetEngine(board, queue_of(model, tolerance), limit_seconds)
+    queue = queue_of(model, tolerance)
+    _engines[queue] = FleetEngine(board, queue, limit_seconds)
+    return _engines[queue]
+
+
+def depths() -> dict[str, "Depth"]:
+    """By queue of this process' engines in fleets: what waits there, and who lives; as of a second ago."""
+    return {queue: engine.depth for queue, engine in _engines.items()}
 
 
 def make_leader(url: str, signers: Sequence[str]) -> "Leader":

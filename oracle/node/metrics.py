@@ -52,6 +52,9 @@ class Metrics:
             buckets=(0.1, 0.3, 1, 3, 10, 30, 100, 300, 1000),
             registry=self.registry,
         )
+        self.fleet_waiting = gauge("fleet_waiting", "jobs that no worker of the fleet has taken", ("queue",))
+        self.fleet_workers = gauge("fleet_workers", "workers of the fleet that live", ("queue",))
+        self.leads = gauge("leads", "1 if this daemon signs, 0 while another one with its keys does", ("operator",))
         self.engine_restarts = counter("engine_restarts", "engine workers lost")
         self.saturated = counter("saturated_numbers", "numbers of the exact engine that stood at their limits")
         self.service_trouble = gauge(

@@ -15,10 +15,11 @@ from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import WorkerEngine
 from oracle.errors import BadSettings
-from oracle.fleet.engine import FleetEngine, queue_of
+from oracle.fleet.engine import Depth, FleetEngine, queue_of
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 from oracle.node.engines import llama_engines
+from oracle.node.fleet import depths
 from oracle.node.settings import load
 
 PARAMS = Params(max_tokens=8)
@@ -55,6 +56,7 @@ def test_fleet__the_shipped_model_on_another_machine__same_bits_for_a_node_witho
         local.close()
         said = didyma("fleet", "status", url=url, stdout=subprocess.PIPE).communicate(timeout=120)[0]
         assert f"worker   {queue_of(manifest.model_id, None)}" in said.decode()
+        assert depths()[queue_of(manifest.model_id, None)] == Depth(waiting=0, workers=1)
         engine.close()
     finally:
         worker.send_signal(signal.SIGTERM)

@@ -12,7 +12,7 @@ from rig.fake_engine import FakeEngine
 from oracle.engines.base import GUEST, Job, Params, TokenId, as_job
 from oracle.errors import EngineCrashed, FleetUnavailable, JobCancelled, JobQuarantined, ProofFailed
 from oracle.fleet.board import LEASE_SECONDS, TASK, Board, Offer
-from oracle.fleet.engine import queue_of, rank
+from oracle.fleet.engine import Depth, queue_of, rank
 from oracle.fleet.tables import prepare
 from oracle.fleet.work import FleetWorker
 
@@ -189,6 +189,16 @@ def test_jobs__more_than_workers__most_urgent_first(fleet, inside):
     for future in [first, *waiting]:
         future.result(20)
     assert held.order == [b"0", b"1", b"2", b"3", b"4", b"5"]
+
+
+def test_depth__jobs_that_nobody_takes__are_counted_in_their_queue_alone(board, fleet, inside):
+    other = queue_of(b"\1" * 32, None)
+    inside(queue=other)
+    engine, beside = fleet(), proven(fleet(other))
+    for _ in range(3):
+        board._post(QUEUE, {}, 0)
+    engine._look()
+    assert (engine.depth, beside.depth) == (Depth(waiting=3, workers=0), Depth(waiting=0, workers=1))
 
 
 def test_jobs__of_two_models__each_goes_to_who_has_it(fleet, inside):

@@ -1,14 +1,18 @@
 """A database or a worker that lies, breaks off or is too full: a node takes no part of it for an answer."""
 
 import json
+import os
+import subprocess
 import threading
 import time
+from pathlib import Path
 
 import psycopg
 import pytest
 from fleet.conftest import QUEUE, proven
 from psycopg.types.json import Jsonb
 from rig.fake_engine import FakeEngine
+from rig.postgres import binaries
 
 from oracle.engines.base import Params, TokenId
 from oracle.errors import BadSettings, EngineCrashed, FleetUnavailable, JobQuarantined
@@ -18,6 +22,7 @@ from oracle.fleet.engine import version_of
 from oracle.fleet.leader import Leader
 from oracle.fleet.tables import prepare
 
+ROOT = Path(__file__).resolve().parents[2]
 PARAMS = Params(max_tokens=16)
 HELLO = [TokenId(byte) for byte in b"hello"]
 RIGHT = FakeEngine().generate(HELLO, PARAMS)
@@ -221,6 +226,25 @@ def test_connections__none_left__is_said_and_the_leader_keeps_its_own(roles):
         board.offers()
     assert leader.epoch == 1
     leader.close()
+
+
+def test_roles__of_our_compose_file__are_made_by_its_script(url, tmp_path):
+    """With passwords that no shell and no SQL takes apart."""
+    for role in ("node", "worker"):
+        rows(url, f"DROP ROLE IF EXISTS didyma_{role}")
+        (tmp_path / f"fleet_{role}_password").write_text('it\'s $HOME; \\ "x"')
+    script = (ROOT / "operations/postgres/roles.sh").read_text().replace("/run/secrets", str(tmp_path))
+    told = psycopg.conninfo.conninfo_to_dict(url)
+    server = {"PGHOST": told["host"], "PGPORT": told["port"], "PATH": f"{binaries()}:{os.environ['PATH']}"}
+    environment = server | {"POSTGRES_USER": told["user"], "POSTGRES_DB": told["dbname"]}
+    subprocess.run(["sh", "-c", script], check=True, env=environment)
+    prepare(url, ["didyma_node"], ["didyma_worker"])
+    with Board(psycopg.conninfo.make_conninfo(url, user="didyma_worker")) as board:
+        assert board.offers() == []
+    for role in ("node", "worker"):
+        rows(url, f"DROP OWNED BY didyma_{role}")
+        rows(url, f"DROP ROLE didyma_{role}")
+    rows(url, "GRANT ALL ON DATABASE postgres TO PUBLIC")
 
 
 def test_prepare__role_that_is_not_there__is_named(url):

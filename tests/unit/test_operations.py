@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 from eth_account import Account
+from typer.main import get_command
 
 from oracle import ENVIRONMENT_PREFIX
 from oracle.api.guard import ALIVE
 from oracle.api.server import MOST_CONNECTIONS
 from oracle.chain.keys import load_keystore
+from oracle.cli import app as cli
 from oracle.errors import InsecureKeyFile
 from oracle.node.metrics import Metrics
 from oracle.node.settings import OUTSIDE, Settings
@@ -77,7 +79,9 @@ def test_grafana__dashboard__is_what_its_tool_writes_and_asks_for_metrics_that_e
     assert {name for query in queries for name in named_in(query)} <= metric_names()
 
 
-@pytest.mark.parametrize("file", ["Dockerfile", "compose.yaml", "didyma.service", "kubernetes/node.yaml"])
+@pytest.mark.parametrize(
+    "file", ["Dockerfile", "compose.yaml", "compose.fleet.yaml", "didyma.service", "kubernetes/node.yaml"]
+)
 def test_environment__every_name__is_a_setting(file):
     text = (OPERATIONS / file).read_text()
     names = set(re.findall(rf"\b{ENVIRONMENT_PREFIX}\w+", text))
@@ -160,6 +164,52 @@ def test_compose__secrets_from_files__name_no_owner_or_mode_which_compose_would_
     secrets = [each for service in services for each in service["secrets"]]
     assert len(secrets) == len(services)
     assert not [each for each in secrets if {"uid", "gid", "mode"} & set(each)]
+
+
+def test_fleet__compose__every_service_is_locked_up_and_the_database_is_reached_from_inside_alone():
+    fleet = yaml.safe_load((OPERATIONS / "compose.fleet.yaml").read_text())
+    added = {name: each for name, each in fleet["services"].items() if name != "node"}
+    assert set(added) == {"postgres", "prepare", "worker"}
+    for service in added.values():
+        assert (service["read_only"], service["cap_drop"], service["networks"]) == (True, ["ALL"], ["fleet"])
+        assert "ports" not in service
+    assert fleet["networks"]["fleet"]["internal"]
+    told = {
+        each if isinstance(each, str) else each["source"] for s in fleet["services"].values() for each in s["secrets"]
+    }
+    assert told == set(fleet["secrets"])
+    assert added["worker"]["secrets"] == ["fleet_worker_url"], "a worker knows no other role's password"
+
+
+def test_fleet__autoscaler__follows_a_metric_that_exists():
+    workers, scaler, policy = yaml.safe_load_all((OPERATIONS / "kubernetes/fleet.yaml").read_text())
+    (asked,) = scaler["spec"]["metrics"]
+    assert asked["external"]["metric"]["name"] in metric_names()
+    assert scaler["spec"]["scaleTargetRef"]["name"] == workers["metadata"]["name"]
+    assert policy["spec"]["podSelector"] == workers["spec"]["selector"]
+    pod = workers["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    grace = int(container["args"][container["args"].index("--grace") + 1])
+    assert pod["terminationGracePeriodSeconds"] > grace
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        yaml.safe_load((OPERATIONS / "compose.fleet.yaml").read_text())["services"]["prepare"]["command"],
+        yaml.safe_load((OPERATIONS / "compose.fleet.yaml").read_text())["services"]["worker"]["command"],
+        next(yaml.safe_load_all((OPERATIONS / "kubernetes/fleet.yaml").read_text()))["spec"]["template"]["spec"][
+            "containers"
+        ][0]["args"],
+    ],
+    ids=["prepare", "worker", "worker in a cluster"],
+)
+def test_fleet__commands__are_ours(words):
+    group, command, *rest = words
+    options = {name for each in get_command(cli).commands[group].commands[command].params for name in each.opts}
+    assert {word for word in rest if word.startswith("-")} <= options
 
 
 def test_scrape__its_job__is_the_one_that_node_gone_asks_for():
