@@ -1,16 +1,23 @@
 """The site: every link of the pages is one there, it asks nobody for anything, and machines find an index."""
 
+import functools
+import http.server
 import re
+import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import sync_playwright
 from rig.pictures import HEIGHT, MOST_BYTES, PICTURES, WIDTH, size_of
 
 from tools import site
 
 ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium")
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +70,45 @@ def test_llms_txt__every_page__has_a_line_that_says_what_it_is_about(built):
     assert all((built / entry[2]).is_file() for entry in entries)
     assert {"start.html", "dapps.html", "operators.html"} <= {entry[2] for entry in entries}
     assert (built / "llms-full.txt").read_text().count("\n# ") > 15
+
+
+@pytest.fixture
+def served(built) -> Iterator[str]:
+    """The site's address: its search works over HTTP alone."""
+    handler = functools.partial(Quiet, directory=str(built))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_site__in_a_browser__shows_its_pictures_fits_a_phone_and_asks_nobody_else(served):
+    if CHROMIUM is None:
+        pytest.skip("no Chromium: install Debian's package chromium to look at the site")
+    said, asked = [], []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.on("console", lambda line: said.append(line.text) if line.type in ("error", "warning") else None)
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        for name in ("start", "operators", "dapps"):
+            page.goto(f"{served}/{name}.html", wait_until="networkidle")
+            assert page.locator("h1").first.is_visible()
+            broken = "[...document.images].filter((i) => !(i.complete && i.naturalWidth)).map((i) => i.src)"
+            assert page.evaluate(broken) == [], name
+            assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), name
+        page.set_viewport_size({"width": WIDTH, "height": HEIGHT})
+        page.get_by_role("textbox", name="Search").fill("BadArgument")
+        page.locator(".md-search-result__item a").first.wait_for()
+        browser.close()
+    assert said == []
+    assert {url for url in asked if not url.startswith(served)} == set()
 
 
 def test_pictures__that_pages_show__are_small_and_those_that_make_pictures_takes():
