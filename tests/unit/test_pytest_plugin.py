@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 
 import pytest
 from rig.anvil import ROOT
@@ -18,13 +19,17 @@ def run(tmp_path):
     (tmp_path / "test_it.py").write_text(TEST)
 
     def run(*words, **environment):
-        command = [sys.executable, "-m", "pytest", "-rs", "-p", "no:ape_test", *words]
+        command = [sys.executable, "-m", "pytest", "-rs", "-p", "pytest_didyma", *words]
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DIDYMA_")}
-        more = {"PYTHONPATH": str(ROOT), **environment}
+        more = {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
         done = subprocess.run(command, cwd=tmp_path, env=clean | more, capture_output=True, text=True, check=False)
         return done.stdout
 
     return run
+
+
+def test_plugin__of_the_installed_package__is_loaded_by_any_pytest():
+    assert entry_points(group="pytest11")["didyma"].value == "pytest_didyma"
 
 
 def test_fixture__without_the_option__is_skipped_and_says_how(run):
