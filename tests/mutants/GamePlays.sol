@@ -9,6 +9,7 @@ contract GamePlays is Plays {
     function setUp() external {
         _life(0);
         _refusals();
+        _borders();
         for (uint256 i = 1; i < 16; ++i) {
             _life(i);
         }
@@ -27,6 +28,22 @@ contract GamePlays is Plays {
         ];
         for (uint256 i; i < games.length; ++i) {
             _named("GameRefusals.t.sol:GameRefusals", games[i]);
+        }
+    }
+
+    function _borders() private {
+        string[8] memory borders = [
+            "challenge__each_open_one__raises_the_price_by_a_sixteenth_up_to_the_ceiling",
+            "challenge__positions_and_time_at_their_borders__are_taken_and_beyond_refused",
+            "moves__until_the_last_second_of_a_clock__are_taken_and_a_second_later_refused",
+            "timeout__challenger_is_late__pays_the_node_for_its_openings_and_burns_the_rest",
+            "timeout__node_is_late__pays_the_winner_and_eight_on_the_way_and_burns_the_rest",
+            "settle__others_were_elsewhere__what_nobody_takes_is_burnt",
+            "refute__without_a_hash__waits_sixteen_blocks_for_an_older_one",
+            "refute__hash_of_sixteen_blocks__is_paid_at_once"
+        ];
+        for (uint256 i; i < borders.length; ++i) {
+            _named("GameBorders.t.sol:GameBorders", borders[i]);
         }
     }
 }

@@ -41,7 +41,7 @@ PLAYED = {
         *("Callbacks.t", "Coalition.t", "Handler", "Oracle.t", "Refusals.t", "Requests.t", "Turns.t", "Twins.t"),
         "World",
     ),
-    "GamePlays": (*PLAYERS, "GameRefusals.t"),
+    "GamePlays": (*PLAYERS, "GameBorders.t", "GameRefusals.t"),
 }
 FIRST = {
     "Credits.sol": "Refusals.t.sol:Refusals",
