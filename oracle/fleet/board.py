@@ -35,7 +35,9 @@ BEAT_SECONDS = 1.0
 MOST_LOSSES = 2
 """A job that has lost so many workers is given to no more."""
 LOOK_SECONDS = 0.5
-"""Between two looks at whether a job is still wanted, and at its reply, should the database's word have been missed."""
+"""Between two looks at whether a job is still wanted."""
+UNTOLD_SECONDS = 2.0
+"""Between two looks at its reply, should the database's word have been missed."""
 MOST_TOGETHER, MOST_SHOWN, MOST_OFFERS = 1024, 1000, 10_000
 """What is believed of one worker: jobs at a time, characters of what it shows; and how many workers are looked at."""
 FORGET_SECONDS = 3600.0
@@ -115,13 +117,18 @@ class Board:
         job = self._post(queue, message, rank)
         deadline = time.monotonic() + limit_seconds
         try:
+            looked = time.monotonic()
             while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
-                reply = self._collect(job)
-                if reply is not None:
-                    return reply
                 with self._changed:
-                    self._changed.wait_for(lambda: job in self._replied or self._is_closing.is_set(), LOOK_SECONDS)
+                    is_told = self._changed.wait_for(
+                        lambda: job in self._replied or self._is_closing.is_set(), LOOK_SECONDS
+                    )
                     self._replied.discard(job)
+                if is_told or time.monotonic() - looked >= UNTOLD_SECONDS:
+                    looked = time.monotonic()
+                    reply = self._collect(job)
+                    if reply is not None:
+                        return reply
             self._withdraw(job)
             return None
         finally:
@@ -253,18 +260,29 @@ class Board:
             REPLIES,
         )
 
-    def offer(self, worker: str, offers: Sequence[Offer]) -> None:
-        """What `worker` does for others, from now on for LEASE_SECONDS."""
+    def offer(self, worker: str, offers: Sequence[Offer]) -> int:
+        """What `worker` does for others, from now on for LEASE_SECONDS. Returns how many jobs all workers of the queue
+        with the least room could take now."""
+        free = []
         for offer in offers:
-            self._rows(
-                "INSERT INTO didyma_workers (worker, queue, together, shown, saturated) VALUES (%s, %s, %s, %s, %s)"
-                " ON CONFLICT (worker, queue) DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated",
+            rows = self._rows(
+                "WITH told AS (INSERT INTO didyma_workers (worker, queue, together, shown, saturated)"
+                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (worker, queue)"
+                " DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated)"
+                " SELECT (SELECT coalesce(sum(together), 0) FROM didyma_workers WHERE queue = %s"
+                " AND beat > clock_timestamp() - make_interval(secs => %s))"
+                " - (SELECT count(*) FROM procrastinate_jobs WHERE queue_name = %s AND status = 'doing')",
                 worker,
                 offer.queue,
                 offer.together,
                 offer.shown,
                 offer.saturated,
+                offer.queue,
+                LEASE_SECONDS,
+                offer.queue,
             )
+            free.append(int(rows[0][0]))
+        return max(0, min(free, default=0))
 
     def leave(self, worker: str) -> None:
         self._rows("DELETE FROM didyma_workers WHERE worker = %s", worker)

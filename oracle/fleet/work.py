@@ -13,13 +13,14 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
-from procrastinate import App, JobContext, PsycopgConnector
+from procrastinate import App, JobContext
 from procrastinate.exceptions import ConnectorException
 
 from oracle.engines.base import Engine, Job, as_job
 from oracle.engines.worker_main import perform
 from oracle.errors import EngineCrashed, FleetUnavailable, OracleError
 from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, WIRE, Board, Message, Offer
+from oracle.fleet.wakes import SparingConnector
 
 log = structlog.get_logger(__name__)
 
@@ -36,6 +37,8 @@ class FleetWorker:
         self._threads = ThreadPoolExecutor(self._places + 2, thread_name_prefix="fleet")
         self._in_hand: dict[int, threading.Event] = {}
         """Jobs, and whether they are to stop."""
+        self._free = 0
+        """About how many jobs the workers of its busiest queue could take now."""
         self.done = 0
         self._broken: OracleError | None = None
 
@@ -49,7 +52,7 @@ class FleetWorker:
         shown = {
             queue: await loop.run_in_executor(self._threads, engine.prove) for queue, engine in self._engines.items()
         }
-        app = App(connector=PsycopgConnector(conninfo=self._url, min_size=1, max_size=4))
+        app = App(connector=SparingConnector(self._url, lambda: self._free, connections=4))
         app.task(name=TASK, pass_context=True)(self._compute)
         try:
             with self._board:
@@ -72,9 +75,9 @@ class FleetWorker:
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=grace_seconds,
                 delete_jobs="always",
-                fetch_job_polling_interval=BEAT_SECONDS,  # should its listener have lost the database
-                update_heartbeat_interval=BEAT_SECONDS,
-                stalled_worker_timeout=2 * LEASE_SECONDS,
+                fetch_job_polling_interval=2 * BEAT_SECONDS,  # should nobody have been told of a job
+                update_heartbeat_interval=LEASE_SECONDS,  # jobs have leases of their own
+                stalled_worker_timeout=6 * LEASE_SECONDS,
             )
         )
         stopped = asyncio.create_task(stop.wait())
@@ -138,9 +141,10 @@ class FleetWorker:
         loop = asyncio.get_running_loop()
         while not stop.is_set() and self._broken is None:
             offers = [Offer(q, engine.together, shown[q], engine.saturated) for q, engine in self._engines.items()]
-            await loop.run_in_executor(self._threads, self._board.offer, self.name, offers)
-            unwanted = await loop.run_in_executor(self._threads, self._board.renew, [*self._in_hand], self.name)
-            for job in unwanted & self._in_hand.keys():
-                self._in_hand[job].set()
+            self._free = await loop.run_in_executor(self._threads, self._board.offer, self.name, offers)
+            if self._in_hand:
+                unwanted = await loop.run_in_executor(self._threads, self._board.renew, [*self._in_hand], self.name)
+                for job in unwanted & self._in_hand.keys():
+                    self._in_hand[job].set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)

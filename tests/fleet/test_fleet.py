@@ -11,7 +11,7 @@ from rig.fake_engine import FakeEngine
 
 from oracle.engines.base import GUEST, Job, Params, TokenId, as_job
 from oracle.errors import EngineCrashed, FleetUnavailable, JobCancelled, JobQuarantined, ProofFailed
-from oracle.fleet.board import LEASE_SECONDS, TASK, Board, Offer
+from oracle.fleet.board import LEASE_SECONDS, TASK, WIRE, Board, Offer
 from oracle.fleet.engine import Depth, queue_of, rank
 from oracle.fleet.tables import prepare
 from oracle.fleet.work import FleetWorker
@@ -264,7 +264,8 @@ def test_prepare__twice__keeps_what_is_there(url, board):
 
 def stuck(url, board, worker):
     """A job that procrastinate has given to `worker`, who does nothing about it; returns its number."""
-    job = board._post(QUEUE, {"op": "tokenize", "prompt": b"hello".hex()}, 0)
+    message = {"op": "tokenize", "prompt": b"hello".hex(), "priority": 0, "anew": False, "wire": WIRE}
+    job = board._post(QUEUE, message, 0)
     rows(url, "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE id = %s", worker, job)
     assert rows(url, "SELECT task_name FROM procrastinate_jobs WHERE id = %s", job) == [(TASK,)]
     return job
