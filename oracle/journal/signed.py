@@ -8,6 +8,9 @@ from oracle.errors import BadRecord
 from oracle.journal.journal import Tx
 from oracle.journal.outbox import Attempt, Intent, IntentRow, Outbox
 
+RECORD = 1
+"""Of what `to_json` writes. Daemons of different versions may run while one is changed for the other."""
+
 
 @dataclass(frozen=True)
 class Signed:
@@ -25,6 +28,7 @@ class Signed:
         """Plain data; bytes in hexadecimal, amounts as decimal text."""
         attempt, intent = self.attempt, self.intent
         return {
+            "record": RECORD,
             "key": self.key,
             "planned_at": self.planned_at,
             "nonce": attempt.nonce,
@@ -52,6 +56,12 @@ class Signed:
     @classmethod
     def from_json(cls, signer: str, found: Any) -> "Signed":
         """Raises BadRecord for what `to_json` never writes. Whether the key has signed it is for the caller to see."""
+        version = found.get("record") if isinstance(found, dict) else None
+        if isinstance(version, int) and version != RECORD:
+            raise BadRecord(
+                f"a daemon of another version signed with this key: its records are of version {version}, this one's "
+                f"of {RECORD}. Upgrade the older of the two"
+            )
         try:
             return cls(
                 signer=signer,

@@ -282,6 +282,14 @@ def test_follower__told_nonsense__stops_and_says_so(part, url, entry):
         look(two)
 
 
+def test_follower__told_by_a_daemon_of_another_version__stops_and_names_both(part, url):
+    two, journal = part("two", 1)
+    insert(url, signed().to_json() | {"record": 2})
+    with pytest.raises(BadRecord, match="its records are of version 2, this one's of 1"):
+        look(two)
+    assert known(journal) == []
+
+
 def test_follower__another_transaction_for_a_nonce_or_a_gap__stops(part, url):
     two, journal = part("two", 1)
     tell(two, signed(4))
