@@ -1,7 +1,7 @@
 """What callers of the client give it. What no type of the contracts holds is refused by name; the chain is not asked.
 
 js/src/given.ts does the same in the same words; tests/vectors/clients.json holds both to it. What a type can hold and a
-contract refuses stays the contract's to refuse.
+contract refuses, only the contract refuses.
 """
 
 import math
