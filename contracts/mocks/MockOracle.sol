@@ -8,11 +8,11 @@ import {MockRequests} from "./MockRequests.sol";
 
 /// @title An oracle for the unit tests of dapps: no nodes, the test says what the model answered.
 /// @notice Give its address to an `OracleConsumer` as the oracle. What a requester may do is as in `IOracle`; the functions
-/// here are what nodes, challengers and time would do. Whoever calls them is the node, and earns what node and finalizer
-/// would. Not for production.
+/// here are what nodes, challengers and time would do. Whoever answers is the node and earns the fee; whoever makes an
+/// answer final earns what the callback pays. Not for production.
 contract MockOracle is MockRequests {
-    /// @notice Prices in wei, as in `IServices.Terms`. Rules are those of `didyma dev` until `setRules`, but deadlines may be a
-    /// day away.
+    /// @notice Prices in wei, as in `IServices.Terms`. Rules are much like those of `didyma dev` until `setRules`: prompts of
+    /// 1,024 bytes and 64 tokens, turns and windows of 20 s, deadlines a day away, TEEs.
     constructor(uint64 basePriceWei_, uint64 bytePriceWei_, uint64 tokenPriceWei_)
         MockRequests(basePriceWei_, bytePriceWei_, tokenPriceWei_)
     {}

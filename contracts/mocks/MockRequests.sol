@@ -65,6 +65,10 @@ abstract contract MockRequests is ICredits {
     Rules internal _rules;
     mapping(RequestId requestId => uint256) internal _state;
     mapping(RequestId requestId => IOracle.Item) internal _items;
+
+    /// @dev Who gave the newest answer, and is paid for it.
+    mapping(RequestId requestId => address) internal _answerer;
+
     bool private transient _entered;
 
     /// @notice As the oracle's, of OpenZeppelin.
@@ -82,7 +86,7 @@ abstract contract MockRequests is ICredits {
         _entered = true;
     }
 
-    /// @dev Prices in wei; rules are those of `didyma dev`, but for the deadline, which may be a day away.
+    /// @dev Prices in wei; rules as `MockOracle` says.
     constructor(uint64 basePriceWei_, uint64 bytePriceWei_, uint64 tokenPriceWei_) {
         basePriceWei = basePriceWei_;
         bytePriceWei = bytePriceWei_;
@@ -278,9 +282,11 @@ abstract contract MockRequests is ICredits {
         Rules storage rules = _rules;
         if (rules.maxTokens == 0) revert IServices.UnknownService(service);
         if (promptBytes == 0) revert IOracle.EmptyPrompt();
-        uint256 most = rules.maxPromptBytes;
-        if (params.isPrivate) most += Prompts.SEAL_BYTES;
-        if (promptBytes > most) revert IOracle.PromptTooLong(promptBytes, most);
+        if (promptBytes > rules.maxPromptBytes) {
+            uint256 most = rules.maxPromptBytes;
+            if (params.isPrivate) most += Prompts.SEAL_BYTES;
+            if (promptBytes > most) revert IOracle.PromptTooLong(promptBytes, most);
+        }
         if (params.maxTokens == 0 || params.maxTokens > rules.maxTokens) {
             revert IOracle.TokensOutOfRange(params.maxTokens, rules.maxTokens);
         }
@@ -391,6 +397,7 @@ abstract contract MockRequests is ICredits {
         });
         item.answer = ans;
         item.output = output;
+        _answerer[requestId] = msg.sender;
         _state[requestId] = _answeredState(ans, IOracle.Status.Answered);
         emit IOracle.AnswerPosted(requestId, msg.sender, ans, output);
     }
@@ -406,7 +413,8 @@ abstract contract MockRequests is ICredits {
         uint256 unusedWei = tokenPriceWei * (_maxTokens(item) - RequestLib.tokenCountIn(item.answer.head));
         uint256 paidWei = uint96(item.request.money) - unusedWei;
         credit[_payer(item)] += unusedWei;
-        credit[msg.sender] += paidWei + _callbackWei(item);
+        credit[_answerer[requestId]] += paidWei;
+        credit[msg.sender] += _callbackWei(item);
         emit IOracle.RequestFinalized(requestId, msg.sender, paidWei);
     }
 

@@ -138,9 +138,12 @@ def test_post__window_open__nothing_is_heard_until_it_has_passed(world, mock, da
         mock.finalize([item], sender=people.watcher)
     assert bytes(dapp.answerHash(asked)) == bytes(32)
     world.pass_time(21)
+    escrow = mock.balance
     mock.finalize([item], sender=people.watcher)
     assert (mock.statusOf(asked), mock.isFinal(asked, found.answer)) == (FINAL, True)
     assert bytes(dapp.answerHash(asked)) == keccak(b"Hi")
+    assert mock.credit(people.watcher) == (60_000 + mock.CALLBACK_OVERHEAD_GAS()) * GWEI
+    assert mock.credit(people.stranger) == escrow - mock.credit(dapp) - mock.credit(people.watcher) > 0
 
 
 def test_rule__rejected__another_answers_and_that_answer_is_heard(mock, dapp, people, asked):
