@@ -7,6 +7,7 @@ import os
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from oracle.engines.devices import Devices
 from oracle.engines.servers import EngineServer
 from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
@@ -43,8 +44,9 @@ def llama_setup(
     """A worker that serves `manifest` from `path` with llama.cpp.
 
     tolerance: fixed point, 16 fraction bits of a logit, from the service's terms.
-    gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
+    gpu: as `Devices.parse` reads it; None for the CPU. llama.cpp divides its layers among several by itself.
     model_fd: what workers inherit; `path` is then its name in them (`MeasuredModel.passed_path`).
+    Raises BadSettings.
     """
     arguments = {
         "manifest": manifest.to_json(),
@@ -52,8 +54,8 @@ def llama_setup(
         "tolerance": tolerance,
         "settings": asdict(settings),
     }
-    file = path if model_fd is None else None
-    return WorkerSetup("oracle.engines.llama:load", arguments, model_file=file, model_fd=model_fd, gpu=gpu)
+    file, visible = path if model_fd is None else None, Devices.parse(gpu).visible
+    return WorkerSetup("oracle.engines.llama:load", arguments, model_file=file, model_fd=model_fd, gpu=visible)
 
 
 def remote_setup(

@@ -8,10 +8,13 @@ read, hence the warning. A GPU needs device files, which widen the box.
 """
 
 import ctypes
+import fcntl
 import functools
 import os
 import resource
 import shutil
+import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -29,6 +32,7 @@ STDERR_BYTES = 1 << 20  # a worker writes nothing but its last words
 OPEN_FILES = 256
 PR_SET_DUMPABLE, PR_SET_NO_NEW_PRIVS = 4, 38  # linux/prctl.h
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1  # linux/sockios.h, linux/if.h
 BOX = ("--unshare-all", "--cap-drop", "ALL")
 FRESH = ("--proc", "/proc", "--dev", "/dev", "--tmpfs", "/tmp")
 """What a box has of its own. Where parts of /proc are hidden, as in containers, no fresh one may be mounted."""
@@ -122,5 +126,14 @@ def confine(confinement: Confinement) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
     if confinement.memory_bytes is not None:
         resource.setrlimit(resource.RLIMIT_AS, (confinement.memory_bytes, confinement.memory_bytes))
-    if confinement.unshare_network and libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-        print(f"no network namespace: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
+    if confinement.unshare_network:
+        if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+            print(f"no network namespace: {os.strerror(ctypes.get_errno())}", file=sys.stderr)
+        else:
+            _raise_loopback()
+
+
+def _raise_loopback() -> None:
+    """In a network of its own, as bubblewrap does: processes that a worker starts reach each other, and nobody else."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", IFF_UP))  # struct ifreq

@@ -22,6 +22,7 @@ from pydantic_settings import (
 
 from oracle import ENVIRONMENT_PREFIX
 from oracle.chain.units import address_of
+from oracle.engines.devices import Devices
 from oracle.engines.servers import EngineServer
 from oracle.errors import BadSettings
 from oracle.ids import ModelId, ServiceId
@@ -143,7 +144,7 @@ class Settings(BaseSettings):
 
     # -- engine
     gpus: Annotated[list[str], NoDecode, Items] = Field(default_factory=list)
-    """One worker for each; none for the CPU."""
+    """One worker for each; none for the CPU. Several joined by `+` hold one model together, each a share: `0+1`."""
     gpu_layers: Annotated[int, Field(ge=-1, le=10_000)] = 0
     """Layers that llama.cpp keeps in a GPU's memory; -1 for all."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
@@ -222,6 +223,9 @@ class Settings(BaseSettings):
             raise ValueError("prompts_port needs tee: nobody else can read private prompts")
         if self.api_token is not None and not re.fullmatch(r"[!-~]{16,}", self.api_token.get_secret_value()):
             raise ValueError("api_token must have at least 16 characters, all visible ones of ASCII")  # it is a header
+        joins_devices = any(each.count > 1 for each in self.devices)
+        if self.tee != "none" and joins_devices:
+            raise ValueError("gpus: joined devices exclude tee: nothing says who can read what they send each other")
         if len(self.servers) < len(self.engine_servers):
             raise ValueError("engine_servers names a model twice")
         return self
@@ -238,6 +242,14 @@ class Settings(BaseSettings):
             return ip_address(self.api_host).is_loopback
         except ValueError:
             return self.api_host == "localhost"
+
+    @property
+    def devices(self) -> list[Devices]:
+        """Of `gpus`, by worker."""
+        try:
+            return [Devices.parse(text) for text in self.gpus]
+        except BadSettings as error:
+            raise ValueError(str(error)) from None
 
     @property
     def service_ids(self) -> list[ServiceId]:

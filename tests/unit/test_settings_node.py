@@ -44,6 +44,8 @@ def config(tmp_path, monkeypatch):
         ('signer_url = "http://127.0.0.1:8550"', "signer_url"),
         ('dispute_keystore = "d.json"', "dispute_keystore"),
         ("watch_percent = 101", "watch_percent"),
+        ('gpus = ["0", "1+"]', "gpus: '1\\+' leaves a device without a name"),
+        ('tee = "dev"\ngpus = ["0+1"]', "gpus: joined devices exclude tee"),
         ('log_format = "xml"', "log_format"),
         ("poll_seconds = [", "didyma.toml"),
     ],

@@ -1,4 +1,6 @@
-"""What computes: C kernels on the CPU, torch where they were not built, or torch with Triton kernels on a GPU."""
+"""What computes: C kernels on the CPU, torch where they were not built, torch with Triton kernels on a GPU, or torch on
+several devices that hold a model together.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,11 +26,21 @@ class Device:
     """The C kernels, if they were built."""
 
     @classmethod
-    def named(cls, name: str, threads: int | None = None) -> "Device":
-        """name: "cpu" or, as torch names them, a GPU; threads: of the CPU, all of them if None."""
+    def named(cls, name: str, threads: int | None = None, count: int = 1) -> "Device":
+        """name: "cpu" or, as torch names them, a GPU; threads: of the CPU, all of them if None.
+
+        count: GPUs, or processes on the CPU, that hold a model together. Of more than one, this process has the first
+        and starts the others, and has one such device at a time. Raises DeviceLost.
+        """
         threads = cpu_kernels.default_threads() if threads is None else threads
         built = cpu_kernels.available()
         kernels = cpu_kernels.Kernels(cpu_kernels.best_variant(), threads) if built else None
+        if count > 1:
+            from oracle.engines.exact.group import Group  # noqa: PLC0415  these load torch as well
+            from oracle.engines.exact.shared_forward import SharedForward  # noqa: PLC0415
+
+            group = Group(name, count, threads)
+            return cls(f"{count} devices ({name})", lambda weights: SharedForward(weights, group), kernels)
         if name == "cpu" and built:
             return cls(name, lambda weights: CpuForward(weights, threads), kernels)
         from oracle.engines.exact.torch_forward import TorchForward  # noqa: PLC0415  torch takes a second and 200 MB

@@ -361,7 +361,7 @@ class Reader:
 def load(arguments: dict[str, Any], on_progress: OnProgress) -> ExactEngine:
     """In a worker: the engine that `worker_setup.exact_setup` describes."""
     manifest = Manifest.from_json(arguments["manifest"])
-    device = Device.named(arguments["device"], arguments["threads"])
+    device = Device.named(arguments["device"], arguments["threads"], arguments["devices"])
     file = ModelFile.of(manifest, arguments["path"])
     options = {name: arguments[name] for name in ("for_game", "cache_bytes") if name in arguments}
     return ExactEngine(file, manifest, device, on_progress, **options)

@@ -7,9 +7,9 @@ lie on the device as small integers with integer scales; on a GPU, Triton kernel
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -46,6 +46,8 @@ AT_ONCE = 1 << 24  # numbers of an intermediate tensor
 EXACT = 1 << 53
 SPLIT_BITS = 18  # of weights whose sums could reach 2^53; see `_product`
 VALUE_SPLIT_BITS = 13
+SPREAD_SUMS = ("attn_output", "down")
+"""Operators whose sums run over numbers that are spread over the devices which share a model."""
 
 
 @dataclass
@@ -84,13 +86,15 @@ class Quants:
 
     def __init__(self, matrix: Matrix, device: str) -> None:
         self.rows, self.columns = matrix.rows, matrix.columns
-        self.split = not _fits_float64(matrix)
+        self.split = not self.is_empty and not _fits_float64(matrix)
         """Whether one float64 sum could be inexact."""
         self.bits = matrix.bits
         self.half: Tensor | None = None
         """(rows, columns), for F16."""
         self.whole: Tensor | None = None
         """(rows, columns), int32, for BF16 and F32."""
+        if self.is_empty:
+            return
         if matrix.kind == F16:
             self.half = _tensor(np.ascontiguousarray(matrix.raw).view(np.float16), device)
             return
@@ -104,6 +108,11 @@ class Quants:
         """(rows, columns / 32, or / 16 for Q2_K, Q3_K and Q6_K), int32 where they fit."""
         self.minimum = None if minimum is None else _tensor(minimum, device)
         """(rows, columns / 32, or / 16 for Q2_K), where a type has minima; int32 where they fit."""
+
+    @property
+    def is_empty(self) -> bool:
+        """As a device's share of a matrix may be."""
+        return not self.rows * self.columns
 
     def weights(self, first: int, count: int) -> Tensor:
         """(count, columns), float64, exact."""
@@ -155,13 +164,45 @@ class _Layer:
     biases: dict[str, Tensor]
 
 
+class Peers(Protocol):
+    """Devices that compute one model together (`shared_forward.py`): each calls the same, in the same order."""
+
+    def largest(self, values: Tensor) -> Tensor:
+        """Each number's largest over all devices. May change `values`."""
+
+    def total(self, values: Tensor) -> Tensor:
+        """Each number's sum over all devices. May change `values`."""
+
+
+class Alone:
+    """`Peers` of a device that has the whole model."""
+
+    def largest(self, values: Tensor) -> Tensor:
+        return values
+
+    def total(self, values: Tensor) -> Tensor:
+        return values
+
+
 class TorchForward:
     """Forward by torch on `device`. Not thread-safe."""
 
-    def __init__(self, weights: Weights, device: str, kernels: bool | None = None) -> None:
-        """kernels: whether to multiply by the Triton kernels; on GPUs unless said otherwise."""
+    def __init__(
+        self,
+        weights: Weights,
+        device: str,
+        kernels: bool | None = None,
+        *,
+        peers: Peers | None = None,
+        layers: Iterable[Layer] | None = None,
+    ) -> None:
+        """kernels: whether to multiply by the Triton kernels; on GPUs unless said otherwise.
+
+        peers: where `weights` are a share of a model (`shares.py`). layers: in place of those of `weights`.
+        """
         a = weights.architecture
-        self.weights, self.architecture, self._device = weights, a, device
+        self.architecture, self._device, self._embedding = a, device, weights.embedding
+        self._peers: Peers = peers or Alone()
         self._triton: Any = None
         # cuBLAS can emulate float64 with fewer bits; it reads this when it is first used.
         os.environ["CUBLAS_EMULATE_DOUBLE_PRECISION"] = "0"
@@ -177,7 +218,7 @@ class TorchForward:
         self._score_scale = ops.score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
-        self._layers = [self._load(layer) for layer in weights.layers]
+        self._layers = [self._load(layer) for layer in (weights.layers if layers is None else layers)]
         self._output_norm = _Norm.of(weights.output_norm, device)
         self._counts: dict[str, Tensor] = {}
         self._output = Quants(weights.output, device)
@@ -198,12 +239,18 @@ class TorchForward:
             torch.zeros(*shape, a.head_width, dtype=torch.int32, device=self._device),
         )
 
-    @torch.no_grad()
     def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
+        return [logits.cpu().numpy() for logits in self.through(self.embedded(chunks), chunks)]
+
+    def embedded(self, chunks: Sequence[Chunk]) -> Tensor:
+        """The residual stream before the first layer, (tokens of all chunks, width)."""
         tokens = [token for chunk in chunks for token in chunk.tokens]
-        embedding = self.weights.embedding
-        rows = ops.embed(embedding.of(embedding.raw[np.asarray(tokens)]), embedding.bits)
-        residual = _tensor(rows, self._device)
+        rows = ops.embed(self._embedding.of(self._embedding.raw[np.asarray(tokens)]), self._embedding.bits)
+        return _tensor(rows, self._device)
+
+    @torch.no_grad()
+    def through(self, residual: Tensor, chunks: Sequence[Chunk]) -> list[Tensor]:
+        """Logits of each chunk, (rows, tokens whose logits this device has), int32. Extends the caches."""
         for index in range(len(self._layers)):
             residual = self._layer(index, residual, chunks)
         results = []
@@ -214,7 +261,7 @@ class TorchForward:
             end += len(chunk.tokens)
             row = self._norm(residual[end - chunk.rows : end], self._output_norm, "output_norm")
             logits = self._linear(row, self._output, NORMED_BITS, RESIDUAL_BITS, "logits")
-            results.append(logits.to(torch.int32).cpu().numpy())
+            results.append(logits.to(torch.int32))
         return results
 
     @property
@@ -257,32 +304,46 @@ class TorchForward:
             key = self._head_rows("k", k[part], norms.get("k_norm"), cache.length)
             cache.keys[index, :, new] = key.mantissa.transpose(0, 1).to(torch.int16)
             cache.key_shift[index, :, new] = key.shift.T
-            cache.values[index, :, new] = value[part].reshape(-1, a.kv_heads, a.head_width).transpose(0, 1).int()
+            cache.values[index, :, new] = (
+                value[part].reshape(len(chunk.tokens), a.kv_heads, a.head_width).transpose(0, 1).int()
+            )
             parts.append(self._attention(index, query, cache, new.stop))
             first = part.stop
-        row = _quantize(torch.cat(parts))
+        row = self._quantize_spread(torch.cat(parts))
         attended = self._linear(row, m["attn_output"], INNER_BITS, RESIDUAL_BITS, "attn_output")
         residual = self._limited("attn_residual", residual + attended)
         row = self._norm(residual, norms["ffn_norm"], "ffn_norm")
         gate = self._linear(row, m["ffn_gate"], NORMED_BITS, INNER_BITS, "gate")
         up = self._linear(row, m["ffn_up"], NORMED_BITS, INNER_BITS, "up")
-        row = _quantize(self._limited("act", self._gated(gate, up)))
+        row = self._quantize_spread(self._limited("act", self._gated(gate, up)))
         return self._limited("residual", residual + self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS, "down"))
 
     def _linear(self, row: _Row, w: Quants, bits: int, to_bits: int, name: str, bias: Tensor | None = None) -> Tensor:
-        if self._triton is not None and w.half is None and w.whole is None:
-            sums = self._triton.product(row.mantissa, w.q, w.scale, w.minimum)
-        else:
-            sums = _product(row.mantissa, w)
+        sums = self._product(row.mantissa, w)
+        if name in SPREAD_SUMS:
+            sums = self._peers.total(sums)
         y = _shift(sums, w.bits + bits - row.shift[:, None] - to_bits)
         return self._limited(name, y if bias is None else y + bias)
+
+    def _product(self, mantissa: Tensor, w: Quants) -> Tensor:
+        if w.is_empty:
+            return mantissa.new_zeros(len(mantissa), w.rows)
+        if self._triton is not None and w.half is None and w.whole is None:
+            sums: Tensor = self._triton.product(mantissa, w.q, w.scale, w.minimum)
+            return sums
+        return _product(mantissa, w)
+
+    def _quantize_spread(self, x: Tensor) -> _Row:
+        """Of rows that are spread over devices: by one shift each, that of the whole row."""
+        largest = x.abs().amax(-1) if x.shape[-1] else x.new_zeros(len(x))
+        return _quantize(x, self._peers.largest(largest))
 
     def _norm(self, x: Tensor, norm: _Norm, name: str) -> _Row:
         return _quantize(self._limited(name, _normalize(x, norm, self._epsilon, NORMED_BITS)))
 
     def _head_rows(self, name: str, x: Tensor, norm: _Norm | None, start: int) -> _Row:
         a = self.architecture
-        heads = x.reshape(len(x), -1, a.head_width)
+        heads = x.reshape(len(x), x.shape[1] // a.head_width, a.head_width)
         if norm is not None:
             heads = self._limited(name + "_norm", _normalize(heads, norm, self._head_epsilon, INNER_BITS))
         c, s = (_tensor(table, self._device)[:, None] for table in self._rotations(start, len(x)))
@@ -298,6 +359,8 @@ class TorchForward:
     def _attention(self, index: int, query: _Row, cache: TorchCache, length: int) -> Tensor:
         """(T, heads * width), some key heads at a time."""
         a, count = self.architecture, len(query.shift)
+        if not a.kv_heads:
+            return query.mantissa.new_zeros(count, 0)
         seen = torch.arange(length, device=self._device) <= torch.arange(
             length - count, length, device=self._device
         ).unsqueeze(1)
@@ -406,8 +469,9 @@ def _root(value: Tensor) -> Tensor:
     return r + ((r + 1) * (r + 1) <= value).long()
 
 
-def _quantize(x: Tensor) -> _Row:
-    s = (_bit_length(x.abs().amax(-1)) - MANTISSA_BITS).clamp(min=0)
+def _quantize(x: Tensor, largest: Tensor | None = None) -> _Row:
+    """largest: (...), the rows' largest magnitudes, where they are known."""
+    s = (_bit_length(x.abs().amax(-1) if largest is None else largest) - MANTISSA_BITS).clamp(min=0)
     return _Row(_shift(x, s[..., None]).clamp(-LARGEST_MANTISSA, LARGEST_MANTISSA), s)
 
 

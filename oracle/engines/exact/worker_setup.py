@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from oracle.engines.devices import Devices
 from oracle.engines.worker import WorkerSetup
 from oracle.models.manifest import Manifest
 
@@ -20,16 +21,19 @@ def exact_setup(
 ) -> WorkerSetup:
     """A worker that serves `manifest` from `path` in integers.
 
-    threads: None for as many as there are processors. gpu: CUDA_VISIBLE_DEVICES for it; None for the CPU.
+    threads: None for as many as there are processors. gpu: as `Devices.parse` reads it; None for the CPU.
     for_game: as `ExactEngine` has it.
     cache_bytes: most memory for keys and values; None for the engine's own limit.
     model_fd: what workers inherit; `path` is then its name in them (`MeasuredModel.passed_path`).
+    Raises BadSettings.
     """
+    devices = Devices.parse(gpu)
     arguments = {
         "manifest": manifest.to_json(),
         "path": str(path.resolve() if model_fd is None else path),
         "threads": threads,
-        "device": "cpu" if gpu is None else "cuda",
+        "device": devices.kind,
+        "devices": devices.count,
         "for_game": for_game,
     }
     if cache_bytes is not None:
@@ -40,6 +44,6 @@ def exact_setup(
         arguments,
         model_file=file,
         model_fd=model_fd,
-        gpu=gpu,
+        gpu=devices.visible,
         together=TOGETHER,
     )
