@@ -326,6 +326,13 @@ def test_worker__asks_the_server_through_its_parent__answers_as_here(tiny, here,
         made = worker.generate(prompt, GREEDY)
         assert made == here.generate(prompt, GREEDY)
         assert worker.check(prompt, made.tokens, GREEDY).correct
+        root = vocabulary_tree(entries_of(reader.read(tiny[0]))).root
+        for kind in (choice_type([[100], [101, 102]], root), pattern_type(words_table([b"yes", b"no"]), root)):
+            asking = typed_prompt(kind, text_prompt(b"Is it?"))
+            params, prompt = Params(8, answer_type=heading(asking)), worker.tokenize(asking)
+            made = worker.generate(prompt, params)
+            assert made == here.generate(prompt, params)
+            assert worker.check(prompt, made.tokens, params, made.text).correct
         assert worker.trouble is None
     finally:
         worker.close()
