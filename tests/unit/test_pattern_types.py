@@ -7,7 +7,7 @@ from enum import Enum, StrEnum
 from typing import Annotated, Literal
 
 import pytest
-from pydantic import BaseModel, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PastDate, StringConstraints, field_validator
 from typer.testing import CliRunner
 
 from oracle.cli import app
@@ -63,6 +63,7 @@ MIXED = {
         (date, {b"2024-02-29": date(2024, 2, 29)}),
         (bool, {b"true": True, b"false": False}),
         (Literal["yes", "no"], {b'"yes"': "yes"}),
+        (Annotated[str, StringConstraints(max_length=5, strip_whitespace=True)], {b'" a"': "a", b'"  "': ""}),
         (
             Review,
             {
@@ -89,6 +90,15 @@ class Optional(BaseModel):
     stars: int = Field(default=3, ge=1, le=5)
 
 
+class Booking(BaseModel):
+    day: date = Field(le=date(2026, 12, 31))
+
+
+class Trimmed(BaseModel):
+    model_config = ConfigDict(str_strip_whitespace=True)
+    said: str = Field(min_length=2, max_length=5)
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
@@ -102,6 +112,11 @@ class Optional(BaseModel):
         (int | None, "keyword 'anyOf'"),
         (object(), "no JSON schema can be made"),
         (Annotated[str, Field(max_length=5, pattern="a")], "keyword 'pattern'"),
+        (Annotated[date, Field(ge=date(2026, 1, 1), lt=date(2027, 1, 1))], "keyword 'ge'"),
+        (Booking, "property 'day': the keyword 'le'"),
+        (PastDate, "keyword 'now_op'"),
+        (Annotated[str, StringConstraints(min_length=1, max_length=5, strip_whitespace=True)], "'strip_whitespace'"),
+        (Trimmed, "property 'said': the keyword 'strip_whitespace'"),
     ],
 )
 def test_of__type_that_contracts_do_not_read__is_refused(kind, why):

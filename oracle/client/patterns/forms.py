@@ -1,7 +1,7 @@
 """Forms that `Answers.sol` reads, from integers to what a schema says; and what an answer of a form is in Python."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any, Generic, TypeVar
@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 from eth_utils.address import to_checksum_address
 from pydantic import TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core.core_schema import DateSchema, StringSchema
 
 from oracle.client.patterns import regex as regular
 from oracle.client.patterns.expressions import Bytes, Either, Expression, Repeat, Row, integers, literal, numbers_of
@@ -70,10 +72,25 @@ def of(kind: Any) -> Form[Any]:
         return dates()
     try:
         adapter = TypeAdapter[Any](kind)
-        found = adapter.json_schema()
+        found = adapter.json_schema(schema_generator=_Outspoken)
     except (PydanticUserError, TypeError, ValueError, NameError) as error:
         raise BadType(f"no JSON schema can be made of {kind!r}: {error}") from None
     return Form(schema(found).expression, lambda text: _validated(adapter, text))
+
+
+class _Outspoken(GenerateJsonSchema):
+    """Says what JSON schema has no keyword for by pydantic's own name, so that it is refused and not dropped."""
+
+    def date_schema(self, schema: DateSchema) -> JsonSchemaValue:
+        said: Mapping[str, object] = schema
+        bounds = {name: str(said[name]) for name in ("ge", "gt", "le", "lt", "now_op") if name in said}
+        return super().date_schema(schema) | bounds
+
+    def str_schema(self, schema: StringSchema) -> JsonSchemaValue:
+        """A string is counted after spaces are cut off, so one that is long enough may be too short."""
+        found = super().str_schema(schema)
+        is_cut = schema.get("strip_whitespace", self._config.str_strip_whitespace)
+        return found | ({"strip_whitespace": True} if is_cut and found.get("minLength") else {})
 
 
 def _validated(adapter: TypeAdapter[Any], text: bytes) -> Any:
