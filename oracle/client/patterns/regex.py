@@ -181,12 +181,20 @@ class _Reader:
         return [self._code(letter)]
 
     def _set(self) -> list[Range]:
+        """Without what Python reads letter by letter, and warns that it may not for ever."""
         is_inverted = self._takes("^")
+        if self._next() == "[":
+            raise self._refused("a set in a set, or a class by its name: write \\[ for the letter")
         found, is_first = list[Range](), True
         while is_first or self._next() != "]":
+            two = self._text[self._at : self._at + 2]
+            if not is_first and two in ("--", "&&", "~~", "||"):
+                raise self._refused(f"sets that are put together by {two}: write \\{two[0]} for the letter")
             is_first = False
             low = self._member()
             if self._next() == "-" and self._text[self._at + 1 : self._at + 2] not in ("]", ""):
+                if self._takes("--"):
+                    raise self._refused("sets that are put together by --: write \\- for the letter")
                 self._at += 1
                 high = self._member()
                 if not _is_one(low) or not _is_one(high) or low[0][0] > high[0][0]:
