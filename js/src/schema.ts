@@ -103,7 +103,7 @@ function object(schema: Schema, where: string, definitions: Schema): Expression 
 
 function string(schema: Schema, where: string): Expression {
   if (!has(schema, "maxLength")) throw new Refused(`${where} is a string without maxLength`);
-  const least = whole(schema["minLength"] ?? 0, `${where}: minLength`);
+  const least = has(schema, "minLength") ? whole(schema["minLength"], `${where}: minLength`) : 0;
   const most = whole(schema["maxLength"], `${where}: maxLength`);
   if (least < 0 || least > most || most > MOST_LENGTH) {
     throw new Refused(`${where}: minLength ${least} and maxLength ${most} must be rising, from 0 to 8,192`);

@@ -118,10 +118,12 @@ def types(draw: random.Random) -> Iterator[dict[str, Any]]:
 def patterns(draw: random.Random) -> Iterator[dict[str, Any]]:
     """JSON schemas, and what becomes of them for a vocabulary; null where they are refused."""
     text, flag = {"type": "string", "maxLength": 9}, {"type": "boolean"}
+    large = {"type": "string", "minLength": 600, "maxLength": 600}  # as any text too many states, as ASCII not
     schemas: list[Any] = [
         {"enum": ["yes", "no", "né ☕", 7, -1, True, None]},
         {"type": "string", "minLength": 2, "maxLength": 30, "title": "said"},
         {"type": "string", "maxLength": 0},
+        large,
         {"type": "null"},
         _object(label={"enum": ["spam", "ham"]}, score={"type": "integer", "minimum": -9, "maximum": 9}, why=text),
         {**_object(a={"$ref": "#/$defs/A"}, b=flag), "$defs": {"A": {"const": "x"}}, "additionalProperties": False},
@@ -138,6 +140,7 @@ def patterns(draw: random.Random) -> Iterator[dict[str, Any]]:
         {"type": "string"},
         {"type": "string", "maxLength": 3, "pattern": "a"},
         {"type": "string", "maxLength": 8000},
+        {"type": "string", "minLength": None, "maxLength": 3},
         {"type": ["string", "null"]},
         {"oneOf": [flag, flag]},
         _object(a=_object(b=flag)),
@@ -152,6 +155,7 @@ def patterns(draw: random.Random) -> Iterator[dict[str, Any]]:
     ]
     for schema in [*schemas, *refused]:
         root, unspelled = draw.randbytes(32), draw.choice([b"", b"\xc3\xe2\xf0"])
+        unspelled = bytes(range(0x80, 0x100)) if schema is large else unspelled
         case = {"schema": schema, "root": hexed(root), "unspelled": hexed(unspelled)}
         try:
             made = pattern(forms.schema(schema), root, ANY_BYTE - {*unspelled})

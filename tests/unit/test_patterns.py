@@ -231,6 +231,15 @@ def test_pattern__bytes_that_the_model_lacks__are_dropped_and_told():
         pattern(forms.regex("café"), ROOT, frozenset(range(0x80)))
 
 
+def test_pattern__text_too_long_with_bytes_that_the_model_lacks__is_made_without_them():
+    """A letter of ASCII is one state, any of UTF-8 eight."""
+    with pytest.raises(BadType, match=r"takes more than 4,096 states$"):
+        regex(".{1000}")
+    plain = pattern(forms.regex(".{1000}"), ROOT, frozenset(range(0x80)))
+    assert (plain.shortest, plain.longest, plain.states) == (1000, 1000, 1001)
+    assert plain.dropped == bytes([*range(0x80, 0xC0), *range(0xC2, 0xF5)])
+
+
 # FORMS
 
 

@@ -51,11 +51,6 @@ class Automaton:
                 found[state] = max(found[state], found[target] + 1)
         return found[0]
 
-    @property
-    def bytes_used(self) -> frozenset[int]:
-        """All that lead anywhere."""
-        return frozenset(byte for row in self.rows for low, high, _ in row for byte in range(low, high + 1))
-
 
 def automaton(expression: Expression, spelled: Set[int] = ANY_BYTE) -> Automaton:
     """spelled: the bytes that answers may have. Raises BadType where there is no answer, or too much to count."""

@@ -46,6 +46,14 @@ LENGTHS = ((0, 0x7F), (0x80, 0x7FF), (0x800, 0xD7FF), (0xE000, 0xFFFF), (0x10000
 DIGIT, NONZERO = Bytes(((0x30, 0x39),)), Bytes(((0x31, 0x39),))
 
 
+def bytes_of(expression: Expression) -> frozenset[int]:
+    """All that it names."""
+    if isinstance(expression, Bytes):
+        return frozenset(byte for low, high in expression.ranges for byte in range(low, high + 1))
+    parts = (expression.part,) if isinstance(expression, Repeat) else expression.parts
+    return frozenset[int]().union(*map(bytes_of, parts))
+
+
 def literal(text: bytes) -> Row:
     """Just this."""
     return Row(tuple(Bytes(((byte, byte),)) for byte in text))

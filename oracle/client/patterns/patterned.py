@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from oracle.client.patterns.automaton import ANY_BYTE, automaton
+from oracle.client.patterns.expressions import bytes_of
 from oracle.client.patterns.forms import Form
 from oracle.client.patterns.table import table
 from oracle.engines.answer_types import MOST_TEXT, Pattern, is_typed, pattern_type, typed_prompt
@@ -74,15 +75,12 @@ class Patterned(Generic[T]):
 
 def pattern(form: Form[T], root: bytes, spelled: Set[int] = ANY_BYTE) -> Patterned[T]:
     """root: of the model's vocabulary. spelled: the bytes of its tokens of one byte. Raises BadType."""
-    made, missing = automaton(form.expression), b""
-    if made.bytes_used - spelled:
-        missing = bytes(sorted(made.bytes_used - spelled))
-        try:
-            made = automaton(form.expression, spelled)
-        except BadType as error:
-            raise BadType(
-                f"{error}, without bytes that no token of the model spells alone: {missing.hex(' ')}"
-            ) from None
+    missing = bytes(sorted(bytes_of(form.expression) - spelled))
+    try:
+        made = automaton(form.expression, spelled)
+    except BadType as error:
+        without = f", without bytes that no token of the model spells alone: {missing.hex(' ')}"
+        raise BadType(f"{error}{without if missing else ''}") from None
     shortest = made.needs[0]
     if made.longest == 0:
         raise BadType("the only answer is an empty one")
