@@ -13,7 +13,7 @@ from oracle.client.patterns import forms
 from oracle.client.patterns.automaton import Automaton, automaton
 from oracle.client.patterns.expressions import characters
 from oracle.client.patterns.patterned import Patterned, pattern
-from oracle.client.patterns.table import painted
+from oracle.client.patterns.table import MOST_KEPT, _strokes, painted
 from oracle.engines.answer_types import Pattern, type_of
 from oracle.errors import BadType, NotOfType
 
@@ -238,6 +238,13 @@ def test_pattern__text_too_long_with_bytes_that_the_model_lacks__is_made_without
     plain = pattern(forms.regex(".{1000}"), ROOT, frozenset(range(0x80)))
     assert (plain.shortest, plain.longest, plain.states) == (1000, 1000, 1001)
     assert plain.dropped == bytes([*range(0x80, 0xC0), *range(0xC2, 0xF5)])
+
+
+def test_painted__any_number_of_rows__keeps_a_bounded_number_of_their_strokes():
+    """A node compiles schemas of strangers for years."""
+    for number in range(2 * MOST_KEPT):
+        painted([(3 * at, 3 * at + 1 + (number >> at & 1), at) for at in range(11)])
+    assert _strokes.cache_info().currsize <= MOST_KEPT
 
 
 # FORMS

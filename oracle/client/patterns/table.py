@@ -5,7 +5,7 @@ shape where each range leads to the same state, or equally far on.
 """
 
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 
 from oracle.client.patterns.automaton import Automaton
 from oracle.engines.answer_types import HEAD, MOST_RANGES, OFFSET, RELATIVE
@@ -14,6 +14,8 @@ from oracle.errors import BadType
 NOWHERE = RELATIVE - 1
 """A state that no table has."""
 MOST_SHAPES, MOST_PLACE = 255, (1 << 16) - 1
+MOST_KEPT = 512
+"""Rows whose strokes are kept, as a node compiles schemas of strangers for years."""
 PARTNERS = 6
 """Rows that are tried together with another to find a shape for both."""
 
@@ -58,7 +60,7 @@ def painted(row: Sequence[tuple[int, int, int]]) -> Painted:
     return tuple((parts[first][0], parts[last][1], parts[first][2]) for first, last in strokes)
 
 
-@cache
+@lru_cache(MOST_KEPT)
 def _strokes(pattern: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     """The fewest strokes, upper ones first, that paint parts in their colours; -1 is bare where no stroke covers it."""
     gap = -1
