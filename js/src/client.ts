@@ -29,7 +29,7 @@ import { type Decided, decide } from "./answers.js";
 import { Refused, refusals, TimedOut, TransactionFailed } from "./errors.js";
 import { oracleAbi } from "./generated/abi.js";
 import { addressOf, paramsOf, promptOf, requestOf, serviceOf, textOf, whole } from "./given.js";
-import { type Choice, textPrompt, typedPrompt } from "./prompts.js";
+import { type Choice, leastTokensOf, textPrompt, typedPrompt } from "./prompts.js";
 import { type Answer, callbackGasOf, type Params, paramsAt, type Request, requestIdOf, type Wishes } from "./requests.js";
 import { panelTokensRoot, type Tokens, tokensRoot } from "./tokens.js";
 
@@ -138,9 +138,15 @@ export class OracleClient {
     return { feeWei, callbackWei, forfeitWei, totalWei: feeWei + callbackWei };
   }
 
-  /** Sends a request and pays exactly what it costs. prompt: as `textPrompt` and others make it. */
+  /**
+   * Sends a request and pays exactly what it costs. prompt: as `textPrompt` and others make it. Throws Refused for a typed
+   * one, not sealed, whose answer may need more than `maxTokens`.
+   */
   async ask(service: Hex, prompt: Uint8Array, params: Params): Promise<Asked> {
-    const { totalWei } = await this.quote(service, promptOf(prompt).length, params);
+    const size = promptOf(prompt).length;
+    const least = paramsOf(params).isPrivate ? 0 : leastTokensOf(prompt);
+    if (params.maxTokens < least) throw new Refused(`maxTokens ${params.maxTokens}: an answer of this type may need ${least}`);
+    const { totalWei } = await this.quote(service, size, params);
     const receipt = await this.send("request", [service, bytesToHex(prompt), params], totalWei);
     return { requestId: this.requestIn(receipt), receipt };
   }
@@ -160,9 +166,6 @@ export class OracleClient {
   ): Promise<Asked> {
     if (textOf(text).trim() === "") throw new Refused("the prompt is empty: ask something");
     const maxTokens = wishes.maxTokens ?? choice.leastTokens;
-    if (maxTokens < choice.leastTokens) {
-      throw new Refused(`maxTokens ${maxTokens}: the longest choice needs ${choice.leastTokens}`);
-    }
     return this.ask(service, typedPrompt(choice.type, textPrompt(text)), await this.params({ ...wishes, maxTokens }));
   }
 

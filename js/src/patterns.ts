@@ -23,7 +23,8 @@ export interface Vocabulary {
 
 /** A schema of zod's, or of another library that describes itself. */
 export interface SelfDescribing<Value> {
-  toJSONSchema(): unknown;
+  /** What `parse` takes, where that is not what it gives. */
+  toJSONSchema(of: { readonly io: "input" }): unknown;
   parse(value: unknown): Value;
 }
 
@@ -45,9 +46,10 @@ export interface Pattern<Value> {
 export function pattern<Value>(schema: SelfDescribing<Value>, vocabulary: Vocabulary): Pattern<Value>;
 export function pattern(schema: Readonly<Record<string, unknown>>, vocabulary: Vocabulary): Pattern<unknown>;
 export function pattern(schema: SelfDescribing<unknown> | Readonly<Record<string, unknown>>, vocabulary: Vocabulary): Pattern<unknown> {
-  const described = isSelfDescribing(schema);
+  const described = isSelfDescribing(schema) ? schema : null;
+  const said = described === null ? schema : refusing("no JSON schema describes it", () => described.toJSONSchema({ io: "input" }));
   const missing = new Set(hexOf("unspelled", vocabulary.unspelled ?? "0x"));
-  const { table, shortest, longest } = compiled(expressionOf(described ? schema.toJSONSchema() : schema), (byte) => !missing.has(byte));
+  const { table, shortest, longest } = compiled(expressionOf(said), (byte) => !missing.has(byte));
   if (shortest > MOST_TEXT) throw new Refused(`the shortest answer has ${shortest} bytes, and answers have 8,192 at most`);
   const root = hexOf("root", vocabulary.root).slice(0, ROOT_BYTES);
   const header = [root, Uint8Array.of(PATTERN), number(table.length, LENGTH_BYTES, "a type's length")];
@@ -61,9 +63,19 @@ export function pattern(schema: SelfDescribing<unknown> | Readonly<Record<string
         throw new Refused(`${output.slice(0, 82)} is no answer of the type that was asked for`);
       }
       const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(data));
-      return described ? schema.parse(value) : value;
+      if (described === null) return value;
+      return refusing(`${output.slice(0, 82)} is of the form that was asked for, and means nothing`, () => described.parse(value));
     },
   };
+}
+
+/** What a library says. Throws Refused with its reason where it does not. */
+function refusing<Value>(what: string, say: () => Value): Value {
+  try {
+    return say();
+  } catch (error) {
+    throw new Refused(`${what}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 function isSelfDescribing(schema: object): schema is SelfDescribing<unknown> {

@@ -60,6 +60,24 @@ export function choiceType(rows: readonly (readonly number[])[], root: Hex): Hex
   return bytesToHex(concatBytes([...header, body]));
 }
 
+/**
+ * The least `maxTokens` of a request with this prompt: of a typed one what the type says that an answer may need, of others 0.
+ * Throws Refused for a type that nothing but an empty output answers.
+ */
+export function leastTokensOf(prompt: Uint8Array): number {
+  if (prompt[0] !== PromptKind.TYPED) return 0;
+  const end = 1 + HEADER_BYTES + numberIn(prompt, 1 + ROOT_BYTES + 1, LENGTH_BYTES);
+  const type = prompt.slice(1, end);
+  if (type.length < HEADER_BYTES || end > prompt.length) throw new Refused("the type is longer than the prompt");
+  if (type[ROOT_BYTES] !== PATTERN) return longestOf(rowsOf(bytesToHex(type))) + 1;
+  const table = type.slice(HEADER_BYTES);
+  const states = numberIn(table, 0, 2);
+  if (table.length < 3 || states === 0 || table.length < 3 + 3 * states + 2 * (table[2] ?? 0)) {
+    throw new Refused("a pattern is how many states and shapes it has, and these, and the shapes' rows");
+  }
+  return numberIn(table, 4, 2) + 1;
+}
+
 /** What a question may be answered with: its type, and what each choice means to the dapp. */
 export interface Choice<Label extends string> {
   readonly type: Hex;
@@ -84,7 +102,11 @@ export function choice<const Label extends string>(type: Hex, labels: readonly L
     throw new Refused(`the type has ${rows.length} choices, and there are ${names.length} labels`);
   }
   if (new Set(names).size !== names.length) throw new Refused("two labels are the same");
-  return { type, labels: names, leastTokens: Math.max(...rows.map((row) => row.length)) + 1 };
+  return { type, labels: names, leastTokens: longestOf(rows) + 1 };
+}
+
+function longestOf(rows: readonly (readonly number[])[]): number {
+  return Math.max(...rows.map((row) => row.length));
 }
 
 function rowsOf(type: Hex): number[][] {

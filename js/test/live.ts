@@ -27,9 +27,11 @@ import {
   type Deployment,
   OracleClient,
   type Params,
+  pattern,
   Refused,
   textPrompt,
   TimedOut,
+  typedPrompt,
 } from "../src/index.js";
 
 interface Live {
@@ -144,6 +146,15 @@ test("ask__answered__is_followed_to_the_end_and_paid_for_by_the_token", async ()
   const found = await refusal(client.withdraw(account.address, 1n));
   assert.ok(found.is("InsufficientCredit"));
   assert.equal(found.args.amountWei, 1n);
+});
+
+test("ask__type_that_needs_more_tokens__is_refused_and_nothing_sent", async () => {
+  const { type, leastTokens } = pattern({ type: "integer", minimum: 10, maximum: 20 }, { root: "0x01020304" });
+  const prompt = typedPrompt(type, textPrompt("How many?"));
+  const before = await client.chain.getTransactionCount({ address: account.address });
+  await assert.rejects(client.ask(service, prompt, await client.params({ maxTokens: leastTokens - 1 })), Refused);
+  await assert.rejects(client.ask(service, prompt.slice(0, 12), await client.params({ maxTokens: 99 })), Refused);
+  assert.equal(await client.chain.getTransactionCount({ address: account.address }), before);
 });
 
 test("askChoice__verdict_and_margin__is_the_label_or_unknown", async () => {

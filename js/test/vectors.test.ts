@@ -34,6 +34,7 @@ import {
   verdictOf,
   type Wishes,
 } from "../src/index.js";
+import { leastTokensOf } from "../src/prompts.js";
 import { callbackGasOf } from "../src/requests.js";
 
 type Json = any;
@@ -90,6 +91,7 @@ test("pattern__any_schema__is_the_same_type_or_refused_by_both", () => {
     }
     const made = pattern(schema, { root: of, unspelled });
     assert.deepEqual([made.type, made.leastTokens, made.mostTokens], [type, least, most], JSON.stringify(schema));
+    assert.equal(leastTokensOf(typedPrompt(type, textPrompt("?"))), least);
   }
   assert.ok(each.filter(({ type }) => type === null).length > 10);
 });
@@ -113,6 +115,34 @@ test("pattern__zod_schema_that_contracts_do_not_read__is_refused", () => {
   for (const schema of [...wrong, z.object({ 1: z.boolean() }), z.union([z.boolean(), z.null()])] as SelfDescribing<unknown>[]) {
     assert.throws(() => pattern(schema, { root: "0x01020304" }), Refused);
   }
+});
+
+test("pattern__what_a_library_cannot_say__is_refused", () => {
+  const wrong: SelfDescribing<unknown>[] = [z.date(), z.bigint(), z.literal(1n), z.undefined(), z.stringbool()];
+  for (const schema of wrong) assert.throws(() => pattern(schema, { root: "0x01020304" }), Refused);
+});
+
+test("pattern__schema_that_makes_another_value_of_an_answer__is_made_for_what_it_takes", () => {
+  const length = pattern(z.string().max(3).transform((said) => said.length), { root: "0x01020304" });
+  assert.equal(length.read(stringToHex('"né"')), 2);
+});
+
+test("pattern__answer_that_its_schema_rejects__is_refused_with_the_reason", () => {
+  const odd = z.int().min(0).max(9).refine((value) => value % 2 === 1, "it is even");
+  assert.equal(pattern(odd, { root: "0x01020304" }).read(stringToHex("3")), 3);
+  assert.throws(() => pattern(odd, { root: "0x01020304" }).read(stringToHex("4")), (error) => error instanceof Refused && /means nothing.*it is even/s.test(error.message));
+});
+
+test("leastTokensOf__typed_prompts_without_a_whole_type__are_refused", () => {
+  const digit = typedPrompt(pattern({ type: "integer", minimum: 0, maximum: 9 }, { root: "0x01020304" }).type, textPrompt("?"));
+  for (const length of [1, 5, 8, 9, 12, 20]) assert.throws(() => leastTokensOf(digit.slice(0, length)), Refused);
+  for (const table of ["000000", "000100", "000101010000"] as const) {
+    assert.throws(() => leastTokensOf(typedPrompt(`0x0102030402${"00000" + String(table.length / 2)}${table}`, textPrompt("?"))), Refused);
+  }
+  assert.throws(() => leastTokensOf(typedPrompt("0x0102030403000000", textPrompt("?"))), Refused);
+  assert.equal(leastTokensOf(typedPrompt(choiceType([[5], [6, 7]], "0x01020304"), textPrompt("?"))), 3);
+  assert.equal(leastTokensOf(textPrompt("?")), 0);
+  assert.equal(leastTokensOf(new Uint8Array()), 0);
 });
 
 test("verdict__any_output__is_read_the_same", () => {

@@ -43,7 +43,7 @@ def node(*words: object, **environment: str) -> str:
 
 
 def test_js__shared_vectors__are_met(built):
-    assert "pass 16\n" in node(built / "vectors.test.js")
+    assert "pass 20\n" in node(built / "vectors.test.js")
 
 
 def test_vectors__clients__are_what_the_python_side_writes():
