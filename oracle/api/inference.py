@@ -12,7 +12,7 @@ import json
 import math
 import secrets
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -85,6 +85,8 @@ class Inference:
     def __init__(self, node: Node, guests: Guests, callers: Callers) -> None:
         self._node, self._guests, self.callers = node, guests, callers
         self._in_hand: Counter[str] = Counter()
+        self._typing: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By caller: whose schemas take long keeps nobody else waiting but for one of them."""
 
     def offers(self) -> dict[str, Offer]:
         """What is served, by every name that a caller may use; a name that two models share names neither."""
@@ -116,7 +118,7 @@ class Inference:
         params = _params(asked.max_tokens, asked.temperature, asked.seed)
         return Question(offer, prompt, params, likeliest=asked.logprobs)
 
-    async def chat(self, asked: ChatAsked) -> Question:
+    async def chat(self, asked: ChatAsked, caller: Caller) -> Question:
         offer = self.offer(asked.model)
         turns = list(asked.messages)
         system = b"\n\n".join(turn.words for turn in turns if turn.role in ("system", "developer"))
@@ -124,7 +126,8 @@ class Inference:
         if [turn.role for turn in turns] != ["user", "assistant"] * (len(turns) // 2) + ["user"]:
             raise ApiError(400, "invalid_request_error", "turns go user, assistant, ..., user", "messages")
         prompt = _said(lambda: _asking(offer, [turn.words for turn in turns], system))
-        kind = await self._kind(offer, asked.response_format)
+        async with self._typing[caller.name]:
+            kind = await self._kind(offer, asked.response_format)
         if kind is not None and asked.logprobs:
             message = "a choice has a margin in place of log-probabilities, and a pattern has none"
             raise ApiError(400, "invalid_request_error", message, "logprobs")
@@ -227,7 +230,7 @@ def create_inference_app(node: Node) -> FastAPI:
     async def chat(request: Request) -> Any:
         with contextlib.ExitStack() as held:
             asked, caller = await body(request, ChatAsked, held)
-            question = await inference.chat(asked)
+            question = await inference.chat(asked, caller)
             usage = asked.stream_options is not None and asked.stream_options.include_usage
             form = _Form(question, asked.model, chat=True, with_usage=usage)
             return await _replied(request, inference.pieces(question, caller), form, held if asked.stream else None)

@@ -77,7 +77,7 @@ class Guests:
         self._workshop, self._store, self._contracts = workshop, store, contracts
         self._offers: dict[ServiceId, Offer] = {}
         self._readers: dict[ModelId, Reader] = {}
-        self._reading = asyncio.Lock()
+        self._reading, self._compiling = asyncio.Lock(), asyncio.Lock()
 
     def offer(self, service: ServiceRecord) -> Offer | None:
         """None for services that the exact engine does not answer: a piece of those would cost a whole prompt.
@@ -93,21 +93,21 @@ class Guests:
 
     async def choices(self, offer: Offer, words: Sequence[str]) -> Choices[str]:
         """The choice of these words. Raises BadType, BadModelFile."""
-        async with self._reading:
-            return (await self._reader(offer.manifest)).choices(words)
+        return (await self._reader(offer.manifest)).choices(words)
 
     async def pattern(self, offer: Offer, schema: Any) -> Patterned[Any]:
-        """What a JSON schema allows. Raises BadType, BadModelFile. One is compiled at a time, beside all else."""
-        async with self._reading:
-            reader = await self._reader(offer.manifest)
+        """What a JSON schema allows. Raises BadType, BadModelFile. One is compiled at a time, for seconds at worst."""
+        reader = await self._reader(offer.manifest)
+        async with self._compiling:
             return await asyncio.to_thread(lambda: reader.pattern(forms.schema(schema)))
 
     async def _reader(self, manifest: Manifest) -> Reader:
         """A model's vocabulary is read once, which takes seconds, and in a thread that nothing else uses."""
-        if manifest.model_id not in self._readers:
-            file = self._store.file_path(manifest.file_sha256)
-            self._readers[manifest.model_id] = await asyncio.to_thread(lambda: Reader.of(manifest, file))
-        return self._readers[manifest.model_id]
+        async with self._reading:
+            if manifest.model_id not in self._readers:
+                file = self._store.file_path(manifest.file_sha256)
+                self._readers[manifest.model_id] = await asyncio.to_thread(lambda: Reader.of(manifest, file))
+            return self._readers[manifest.model_id]
 
     async def tokenize(self, service: ServiceId, prompt: bytes) -> list[TokenId]:
         """The prompt's tokens, with the wrapper's. Raises PromptTooLong, NotServed, EngineCrashed."""

@@ -8,6 +8,8 @@ import math
 from collections.abc import AsyncIterator, Iterator
 from fractions import Fraction
 from functools import partial
+from random import Random
+from string import ascii_letters
 
 import httpx
 import openai
@@ -350,6 +352,26 @@ async def test_bad_call__any__says_which_parameter_and_computes_nothing(url, bod
         reply = await http.post(f"{url}/chat/completions", content=body, headers=headers)
     assert reply.status_code == status, reply.text
     assert said in reply.json()["error"]["message"]
+
+
+async def test_schemas__of_one_caller_take_long__another_waits_for_one_of_them(url):
+    """All are refused, some after half a second."""
+    words = ["".join(Random(number).choices(ascii_letters, k=15)) for number in range(150)]
+    answered, first = list[str](), asyncio.Event()
+
+    async def ask(http: httpx.AsyncClient, token: str, schema: object) -> None:
+        headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
+        reply = await http.post(f"{url}/chat/completions", content=_schema(schema), headers=headers, timeout=60)
+        assert reply.status_code == 400, reply.text
+        answered.append(token)
+        first.set()
+
+    async with httpx.AsyncClient() as http, asyncio.TaskGroup() as asking:
+        for number in range(4):
+            asking.create_task(ask(http, TOKEN, {"enum": words, "title": str(number)}))
+        await first.wait()
+        asking.create_task(ask(http, POOR, {"type": "array"}))
+    assert answered.index(POOR) <= 2
 
 
 @pytest.mark.parametrize("given", [None, "Bearer wrong", TOKEN, f"bearer {TOKEN}", f"Bearer {TOKEN[:-1]}"])
