@@ -372,17 +372,23 @@ def fixed(row: npt.NDArray[np.float32]) -> Logits:
 
 
 def _picked(params: Params, position: int, course: Course | None, row: Row) -> tuple[int, int]:
-    """A token; where a pattern answers its logit too, which is unknown if no token that is allowed was told of."""
+    """A token; where a pattern answers its logit too, which is unknown if no token that is allowed was told of. Where
+    nothing else may come it makes no difference."""
     if course is None:
         return pick(row.logits, params, position), 0
     token = course.pick(row.logits)
-    return token, int(row.logits[token])
+    is_only = token != int(row.logits.argmax()) and course.only is not None
+    return token, 0 if is_only else int(row.logits[token])
 
 
 def _short(row: Row, params: Params, position: int, tolerance: int, course: Course | None) -> Logits:
     """As `shortfalls`; where a pattern answers, among what it allows, and without temperature and cutoff."""
     if course is None:
         return shortfalls(row.logits, params, position, tolerance, row.rivals)
+    if course.only is not None:  # whatever its logit
+        short: Logits = np.full_like(row.logits, HOPELESS)
+        short[course.only] = 0
+        return short
     greedy = replace(params, temperature=0, cutoff=0)
     return shortfalls(course.masked(row.logits), greedy, position, tolerance, course.masked(row.rivals))
 

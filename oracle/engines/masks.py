@@ -258,6 +258,15 @@ class Course:
     def may_stop(self) -> bool:
         return not self.ended and (self._table.need(self.state) == 0 or not self.tokens.size)
 
+    @property
+    def only(self) -> int | None:
+        """What must come next, where nothing else may; None where several may, or nothing."""
+        if self.ended or self.tokens.size > 1:
+            return None
+        if not self.tokens.size:
+            return self.pattern.stop
+        return None if self.may_stop else int(self.tokens[0])
+
     def allows(self, token: int) -> bool:
         """Of any number."""
         if token == self.pattern.stop:

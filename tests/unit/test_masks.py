@@ -83,6 +83,7 @@ def test_course__any_table__allows_what_the_plain_version_does(vocabularies, nam
             assert now(course) == able
             tried = [*rng.sample(range(-1, len(pieces) + 1), 12), *stops, *able[:5]]
             assert all(course.allows(token) == (token in able) for token in tried)
+            assert course.only == (able[0] if len(able) == 1 else None)
             assert course.pick(row) == max(able, key=lambda token: (row[token], -token))
             masked = course.masked(row.astype(np.int64))
             assert np.flatnonzero(masked > LOWEST).tolist() == able
@@ -94,6 +95,7 @@ def test_course__any_table__allows_what_the_plain_version_does(vocabularies, nam
         assert len(output) <= kind.limit
         seen["stopped"] += len(output) < kind.limit
         assert now(course) == []
+        assert course.only is None
     assert min(seen.values()) > tables // 8, seen
 
 

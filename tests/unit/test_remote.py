@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import gguf
 import pytest
-from exact.plain_patterns import digits_table, table_of, words_table
+from exact.plain_patterns import digits_table, table_of, true_table, words_table
 from rig import tiny_gguf
 from rig.model_server import Behaviour, ModelServer
 from rig.tiny_gguf import CONTEXT_LENGTH, END
@@ -288,6 +288,23 @@ def test_pattern__on_a_server__as_in_this_process(tiny, here, server, kind):
                 lie = [*made.tokens[:step], TokenId(other), made.tokens[-1]]
                 assert there.check(prompt, lie, params) == here.check(prompt, lie, params)
             course = course.then(token)
+
+
+@ALL_KINDS
+def test_pattern__token_that_alone_may_come__no_more_of_its_row_is_asked_for(tiny, here, server, kind):
+    """None of both is likely: a byte that begins no letter, and the end after it."""
+    root = vocabulary_tree(entries_of(reader.read(tiny[0]))).root
+    asking = typed_prompt(pattern_type(true_table([[(0x80, 0x80, 1)], []], [1]), root), text_prompt(b"Is it?"))
+    there, params, prompt = engine_of(tiny, kind, server), Params(8, answer_type=heading(asking)), here.tokenize(asking)
+    made = there.generate(prompt, params)
+    assert (made.text, len(made.tokens)) == (b"\x80", 2)
+    assert there.check(prompt, made.tokens, params).correct
+    assert there.recover(prompt, made.text, 2, made.root, params) == list(made.tokens)
+    widths = {
+        body.get("logprobs") or body.get("top_logprobs_num") or body.get("n_probs")
+        for _, body in server.behaviour.asked
+    }
+    assert max(widths - {None}) == 32
 
 
 @ALL_KINDS
