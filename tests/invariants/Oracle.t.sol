@@ -33,30 +33,40 @@ contract OracleInvariants is Test {
         targetSelector(FuzzSelector({addr: address(handler), selectors: deeds}));
     }
 
-    function invariant_balance_covers_exactly_what_is_owed() external view {
+    /// @dev One function for all: each such function is a campaign, and from one seed all campaigns make the same calls.
+    function invariant_balances_draws_answers_and_locks_are_as_promised() external view {
+        _balanceCoversExactlyWhatIsOwed();
+        _requestDrawsWhomItDrewWhenItWasMade();
+        _drawIsTheListOfActiveSeats();
+        _finalAnswerNeverChanges();
+        _honestNodeIsNeverSlashed();
+        _locksAreOpenAnswersAndPanelDuties();
+    }
+
+    function _balanceCoversExactlyWhatIsOwed() internal view {
         (uint256 oracleWei, uint256 panelWei) = handler.balances();
-        assertEq(oracleWei, handler.owedWei());
-        assertEq(panelWei, handler.panelOwedWei());
+        assertEq(oracleWei, handler.owedWei(), "the balance covers exactly what is owed");
+        assertEq(panelWei, handler.panelOwedWei(), "the panel's balance covers exactly what is owed");
     }
 
-    function invariant_a_request_draws_whom_it_drew_when_it_was_made() external view {
-        assertTrue(handler.drawsStand());
+    function _requestDrawsWhomItDrewWhenItWasMade() internal view {
+        assertTrue(handler.drawsStand(), "a request draws whom it drew when it was made");
     }
 
-    function invariant_the_draw_is_the_list_of_active_seats() external view {
-        assertTrue(handler.drawIsExact());
+    function _drawIsTheListOfActiveSeats() internal view {
+        assertTrue(handler.drawIsExact(), "the draw is the list of active seats");
     }
 
-    function invariant_a_final_answer_never_changes() external view {
-        assertTrue(handler.finalAnswersStand());
+    function _finalAnswerNeverChanges() internal view {
+        assertTrue(handler.finalAnswersStand(), "a final answer never changes");
     }
 
-    function invariant_an_honest_node_is_never_slashed() external view {
-        assertEq(handler.honestLossWei(), 0);
+    function _honestNodeIsNeverSlashed() internal view {
+        assertEq(handler.honestLossWei(), 0, "an honest node is never slashed");
     }
 
-    function invariant_locks_are_open_answers_and_panel_duties() external view {
-        assertEq(handler.unexplainedLocks(), 0);
+    function _locksAreOpenAnswersAndPanelDuties() internal view {
+        assertEq(handler.unexplainedLocks(), 0, "locks are open answers and panel duties");
     }
 
     /// @dev The handler can reach what the invariants are about; the fuzzer does the rest.

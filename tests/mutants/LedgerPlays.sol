@@ -14,13 +14,13 @@ contract PanelLives is OracleInvariants {
     function live(uint256 seed) external {
         for (uint256 n; n < DEEDS; ++n) {
             _deed(uint256(keccak256(abi.encode(seed, n))));
-            this.invariant_balance_covers_exactly_what_is_owed();
+            _balanceCoversExactlyWhatIsOwed();
             if (n % 10 > 0) continue;
-            this.invariant_a_request_draws_whom_it_drew_when_it_was_made();
-            this.invariant_the_draw_is_the_list_of_active_seats();
-            this.invariant_a_final_answer_never_changes();
-            this.invariant_an_honest_node_is_never_slashed();
-            this.invariant_locks_are_open_answers_and_panel_duties();
+            _requestDrawsWhomItDrewWhenItWasMade();
+            _drawIsTheListOfActiveSeats();
+            _finalAnswerNeverChanges();
+            _honestNodeIsNeverSlashed();
+            _locksAreOpenAnswersAndPanelDuties();
         }
         this.afterInvariant();
     }
