@@ -3,6 +3,7 @@ pragma solidity ^0.8.30;
 
 import {BURN, ICredits} from "../../contracts/interfaces/ICredits.sol";
 import {ModelId, ServiceId} from "../../contracts/interfaces/Ids.sol";
+import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {MockArbiter} from "../../contracts/mocks/MockArbiter.sol";
@@ -92,6 +93,19 @@ contract Refusals is World {
         _refused(t, abi.encodeWithSelector(IServices.NoRoom.selector, 1, 0));
         (t.maxPromptBytes, t.maxTokens) = (0, 1);
         _refused(t, abi.encodeWithSelector(IServices.NoRoom.selector, 0, 1));
+    }
+
+    /// @dev The greatest fee has 96 bits.
+    function test_quote__fee_at_its_border__is_told_and_beyond_refused() external {
+        IServices.Terms memory t = terms;
+        (t.basePriceWei, t.bytePriceWei, t.tokenPriceWei) = (type(uint64).max, type(uint64).max, type(uint32).max);
+        (t.maxPromptBytes, t.maxTokens) = (type(uint32).max, 2);
+        ServiceId dear = oracle.createService(t);
+        (uint256 feeWei,,) = oracle.quote(dear, type(uint32).max, _params(1, 0));
+        assertEq(feeWei, type(uint96).max);
+        feeWei += type(uint32).max;
+        vm.expectRevert(abi.encodeWithSelector(IOracle.WrongFee.selector, feeWei, type(uint96).max));
+        oracle.quote(dear, type(uint32).max, _params(2, 0));
     }
 
     function test_createService__unknown_model_or_known_terms__are_refused() external {
@@ -391,10 +405,13 @@ contract Refusals is World {
         uint16 seat = _active(SEAT_WEI);
         vm.startPrank(address(arbiter));
         oracle.lockSeat(another, seat);
+        oracle.lockSeat(another, seat);
         vm.recordLogs();
         oracle.unlockSeat(another, seat, 0);
-        vm.stopPrank();
         assertEq(vm.getRecordedLogs().length, 0);
+        oracle.unlockSeat(another, seat, 1);
+        vm.stopPrank();
+        assertEq(oracle.burnable(), 1);
         assertEq(oracle.seatOf(another, seat).locks, 0);
     }
 

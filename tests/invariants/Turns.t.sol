@@ -41,9 +41,13 @@ contract Turns is World {
         skip(count * BLOCK_SECONDS);
     }
 
-    function _ask(bytes memory prompt) private returns (IOracle.Request memory req) {
-        IOracle.Params memory params = _params(8, 0);
-        (uint256 feeWei,,) = oracle.quote(service, prompt.length, params);
+    function _ask(bytes memory prompt) private returns (IOracle.Request memory) {
+        return _ask(prompt, _params(8, 0));
+    }
+
+    function _ask(bytes memory prompt, IOracle.Params memory params) private returns (IOracle.Request memory req) {
+        (uint256 feeWei,, uint256 forfeitWei) = oracle.quote(service, prompt.length, params);
+        assertEq(forfeitWei, 0.0005 ether, "half the base price");
         (askedIn, askedAt) = (vm.getBlockNumber(), vm.getBlockTimestamp());
         vm.recordLogs();
         vm.prank(payer);
@@ -112,12 +116,12 @@ contract Turns is World {
     function test_refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much()
         external
     {
-        _refunded(50, 59, 0.0005 ether);
+        _refunded(100, 59, 0.0005 ether);
     }
 
     /// @dev With one second more, a whole turn may have had no block.
     function test_refund__chain_may_have_stood_still_for_a_turn__nobody_loses_anything() external {
-        _refunded(50, 60, 0);
+        _refunded(100, 60, 0);
     }
 
     function _refunded(uint256 count, uint256 more, uint256 finesWei) private {
@@ -162,12 +166,102 @@ contract Turns is World {
         _answer(req);
     }
 
+    /// @dev After the deadline of the request that was made last. Returns the turns that were missed.
+    function _refund(IOracle.Request memory req) private returns (uint256[] memory turns) {
+        vm.roll(askedIn + 53);
+        vm.warp(askedAt + terms.lifetimeSeconds + 1);
+        vm.recordLogs();
+        oracle.refund(req);
+        Vm.Log[] memory logs = vm.getRecordedLogs();
+        turns = new uint256[](logs.length);
+        uint256 count;
+        for (uint256 i; i < logs.length; ++i) {
+            if (logs[i].topics[0] != IOracle.TurnMissed.selector) continue;
+            (turns[count++],,) = abi.decode(logs[i].data, (uint32, uint16, uint256));
+        }
+        assembly ("memory-safe") {
+            mstore(turns, count)
+        }
+    }
+
+    function test_refund__deadline_in_the_second_turn__costs_the_first() external {
+        IOracle.Params memory params = _params(8, 0);
+        params.deadline = uint48(vm.getBlockTimestamp() + 119);
+        assertEq(_refund(_ask("Hello", params)).length, 1);
+        assertEq(_seatWei(), 299.9998 ether);
+    }
+
+    /// @dev It is sealed to some keys: others cannot answer it.
+    function test_refund__private_prompt__nobody_loses_anything() external {
+        IOracle.Params memory params = _params(8, 0);
+        params.isPrivate = true;
+        assertEq(_refund(_ask("Hello", params)).length, 0);
+        assertEq(_seatWei(), 300 ether);
+    }
+
+    function test_refund__seat_leaves__is_not_fined() external {
+        IOracle.Request memory req = _ask("Hello");
+        vm.prank(owner);
+        oracle.announceExit(service, 0);
+        assertEq(_refund(req).length, 0);
+        assertEq(_seatWei(), 300 ether);
+    }
+
+    function test_refund__asked_in_the_second_the_seat_was_activated__its_first_turn_counts() external {
+        ++terms.maxTokens;
+        service = oracle.createService(terms);
+        vm.deal(owner, 300 ether);
+        vm.prank(owner);
+        oracle.join{value: 300 ether}(service, operator);
+        skip(terms.lifetimeSeconds);
+        oracle.activate(service, 0);
+        assertEq(_refund(_ask("Hello"))[0], 0);
+    }
+
     /* A SEAT WITHOUT A FREE BOND */
 
-    /// @dev Two answers hold the seat's bonds; what is left to it is half of one.
-    function _short() private returns (IOracle.Item[] memory first) {
-        vm.prank(owner);
-        oracle.withdrawFromSeat(service, 0, 297.5 ether);
+    /// @dev The arbiter fines what the seat has beyond `leftWei`.
+    function _leave(uint256 leftWei) private {
+        uint72 fineWei = uint72(_seatWei() - leftWei);
+        vm.startPrank(address(arbiter));
+        oracle.lockSeat(service, 0);
+        oracle.unlockSeat(service, 0, fineWei);
+        vm.stopPrank();
+    }
+
+    function _is(IServices.SeatStatus status, uint256 places) private view {
+        assertEq(uint8(oracle.seatOf(service, 0).status), uint8(status));
+        assertEq(oracle.placesOf(service), places);
+    }
+
+    function test_refund__fine_takes_of_the_last_bond__seat_leaves_the_draw() external {
+        _leave(1 ether);
+        _is(IServices.SeatStatus.Active, 1);
+        assertEq(_refund(_ask("Hello")).length, 1);
+        assertEq(_seatWei(), 0.9998 ether);
+        _is(IServices.SeatStatus.Suspended, 0);
+    }
+
+    function test_rule__last_bond_is_slashed__seat_leaves_the_draw() external {
+        _leave(2 ether);
+        IOracle.Request[2] memory reqs = [_ask("first"), _ask("second")];
+        _blocks(3);
+        IOracle.Answer[2] memory answers = [_answer(reqs[0]), _answer(reqs[1])];
+        for (uint256 i; i < 2; ++i) {
+            _is(IServices.SeatStatus.Active, 1);
+            vm.prank(address(arbiter));
+            oracle.dispute(reqs[i], answers[i]);
+            vm.expectRevert(abi.encodeWithSelector(IServices.NotDrained.selector, service, 0, 0, 2 - i));
+            oracle.suspend(service, 0);
+            vm.deal(address(arbiter), 0.2 ether);
+            _rule(reqs[i], answers[i], IOracle.Ruling.Rejected, 1 ether, 0);
+        }
+        _is(IServices.SeatStatus.Suspended, 0);
+    }
+
+    /// @dev Two answers hold the seat's bonds; `leftWei` are left to it.
+    function _short(uint256 leftWei) private returns (IOracle.Item[] memory first) {
+        _leave(2 ether + leftWei);
         first = new IOracle.Item[](1);
         first[0].request = _ask("first");
         IOracle.Request memory second = _ask("second");
@@ -176,52 +270,69 @@ contract Turns is World {
         _answer(second);
     }
 
-    /// @dev After the deadline of the request that was made last.
-    function _refund(IOracle.Request memory req) private returns (Vm.Log[] memory logs) {
-        vm.roll(askedIn + 53);
-        vm.warp(askedAt + terms.lifetimeSeconds + 1);
-        vm.recordLogs();
-        oracle.refund(req);
-        return vm.getRecordedLogs();
-    }
-
-    function test_refund__no_bond_is_free__the_seat_loses_nothing() external {
-        _short();
-        _refund(_ask("third"));
+    function test_refund__no_bond_is_free__nothing_is_answered_nor_fined() external {
+        _short(0.5 ether);
+        IOracle.Request memory req = _ask("third");
+        _blocks(3);
+        bytes32 seed = blockhash(askedIn + 2);
+        vm.expectRevert(
+            abi.encodeWithSelector(
+                IServices.InsufficientSeatBalance.selector, service, 0, uint256(0.5 ether), uint256(1 ether)
+            )
+        );
+        vm.prank(operator);
+        oracle.answer(req, "yes", 2, 0, seed);
+        assertEq(_refund(req).length, 0);
         assertEq(_seatWei(), 0.5 ether);
-        assertEq(oracle.credit(BURN), 0);
     }
 
     /// @dev Short until the end of the turn, counted from 1970, in which it got a bond back: the first turn fined is the first
-    /// that begins then or later.
-    function test_refund__bond_came_back_meanwhile__turns_that_began_before_cost_nothing() external {
+    /// that begins then or later. A seat that was never short is fined for all.
+    function test_refund__bond_came_back_meanwhile__turns_before_cost_nothing() external {
         uint256 start = vm.snapshotState();
-        for (uint256 way; way < 2; ++way) {
-            assertEq(_firstFined(0, way == 0), 3, "begins as that turn ends");
+        for (uint256 way; way < 4; ++way) {
+            assertEq(_firstFined(0.9995 ether, 0, way), 3, "begins as that turn ends");
             vm.revertToState(start);
-            assertEq(_firstFined(59, way == 0), 4, "began a second before");
+            assertEq(_firstFined(0.9995 ether, 59, way), 4, "began a second before");
+            vm.revertToState(start);
+            assertEq(_firstFined(1 ether, 0, way), 0, "never short");
             vm.revertToState(start);
         }
     }
 
-    /// @param second of a turn, counted from 1970, in which a request is made. @param ends whether an answer's end brings the
-    /// bond back, 168 seconds later, or a deposit.
-    function _firstFined(uint256 second, bool ends) private returns (uint256 turn) {
-        IOracle.Item[] memory first = _short();
+    /// @param second of a turn, counted from 1970, in which a request is made. @param way in which a bond becomes free 168
+    /// seconds later: an answer's end, a deposit, a request that is cancelled and paid for, an annulled answer.
+    function _firstFined(uint256 leftWei, uint256 second, uint256 way) private returns (uint256) {
+        IOracle.Item memory first = _short(leftWei)[0];
+        if (way == 3) {
+            vm.prank(address(arbiter));
+            oracle.dispute(first.request, first.answer);
+        }
         skip(60 - vm.getBlockTimestamp() % 60 + second);
+        IOracle.Request memory cancelled = _ask("cancelled");
         IOracle.Request memory req = _ask("third");
+        vm.roll(askedIn + 14);
         vm.warp(askedAt + 168);
-        if (ends) oracle.finalize(first);
-        else _topUp();
+        _bringBack(first, cancelled, way);
         uint256 seatWei = _seatWei();
-        Vm.Log[] memory logs = _refund(req);
-        (turn,,) = abi.decode(_event(logs, IOracle.TurnMissed.selector), (uint32, uint16, uint256));
+        uint256[] memory turns = _refund(req);
         assertEq(_seatWei(), seatWei - 0.0005 ether);
+        return turns[0];
     }
 
-    function _topUp() private {
-        vm.prank(payer);
-        oracle.topUp{value: 1 ether}(service, 0);
+    function _bringBack(IOracle.Item memory first, IOracle.Request memory cancelled, uint256 way) private {
+        if (way == 0) {
+            IOracle.Item[] memory items = new IOracle.Item[](1);
+            items[0] = first;
+            oracle.finalize(items);
+        } else if (way < 3) {
+            vm.prank(payer);
+            if (way == 1) oracle.topUp{value: 1 ether}(service, 0);
+            else oracle.cancel(cancelled);
+        } else {
+            vm.deal(address(arbiter), 0.2 ether);
+            _rule(first.request, first.answer, IOracle.Ruling.Annulled, 0, 0);
+        }
     }
 
     /* RULINGS */

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {BURN} from "../../contracts/interfaces/ICredits.sol";
+import {IOracle} from "../../contracts/interfaces/IOracle.sol";
+import {IPanelArbiter} from "../../contracts/interfaces/IPanelArbiter.sol";
+import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {Coalition} from "./Coalition.t.sol";
 import {OracleInvariants} from "./Oracle.t.sol";
 import {Plays} from "./Plays.sol";
 import {RequestProperties} from "./Requests.t.sol";
 import {Twins} from "./Twins.t.sol";
+import {World} from "./World.sol";
 
 /// @title Lives of the panel's service: random deeds, each followed by all that must hold, up to the end of everything.
 contract PanelLives is OracleInvariants {
@@ -47,12 +52,165 @@ contract PanelLives is OracleInvariants {
     }
 }
 
+/// @title One case of three members: until when they vote, and what each end pays.
+/// @dev Tests in Python hold the same on Anvil; here a run over changes repeats it in milliseconds.
+contract Votes is World {
+    uint256 private constant BOND = 0.1 ether;
+
+    IOracle.Request private req;
+    IOracle.Answer private ans;
+    IPanelArbiter.CaseId private caseId;
+    uint16[] private members;
+    uint48 private commitEndsAt;
+    address private challenger = makeAddr("challenger");
+    address private payer = makeAddr("payer");
+
+    function setUp() external {
+        _deploy();
+        vm.deal(payer, 1 ether);
+        vm.deal(challenger, 1 ether);
+        IOracle.Params memory params = _params(8, 0);
+        (uint256 feeWei,,) = oracle.quote(service, 5, params);
+        uint256 askedIn = vm.getBlockNumber();
+        vm.recordLogs();
+        vm.prank(payer);
+        oracle.request{value: feeWei}(service, "Hello", params);
+        (req,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.RequestPosted.selector), (IOracle.Request, bytes));
+        vm.roll(askedIn + 3);
+        (, uint16 seat, address operator) = lens.turnOf(req);
+        vm.prank(operator);
+        oracle.answer(req, "yes", 2, 0, blockhash(askedIn + 2));
+        (ans,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
+        this.expectBond(BOND - 1);
+        this.expectBond(BOND + 1);
+        vm.prank(challenger);
+        caseId = panel.challenge{value: BOND}(req, ans);
+        vm.roll(vm.getBlockNumber() + 2);
+        vm.expectRevert(
+            abi.encodeWithSelector(IPanelArbiter.NotYetDrawable.selector, caseId, uint48(vm.getBlockNumber()))
+        );
+        panel.draw(req, ans);
+        vm.roll(vm.getBlockNumber() + 1);
+        panel.draw(req, ans);
+        members = panel.caseOf(caseId).members;
+        commitEndsAt = panel.caseOf(caseId).commitEndsAt;
+        assertEq(members.length, 3);
+        assertEq(commitEndsAt, vm.getBlockTimestamp() + 100);
+        for (uint256 i; i < 3; ++i) {
+            assertNotEq(oracle.seatOf(service, members[i]).owner, oracle.seatOf(service, seat).owner);
+            assertEq(oracle.seatOf(service, members[i]).locks, 1);
+        }
+    }
+
+    function expectBond(uint256 givenWei) external {
+        vm.expectRevert(abi.encodeWithSelector(IPanelArbiter.WrongChallengeBond.selector, BOND, givenWei));
+        vm.prank(challenger);
+        panel.challenge{value: givenWei}(req, ans);
+    }
+
+    function _commit(uint256 i, IPanelArbiter.Vote vote) private {
+        bytes32 commitment = panel.commitmentOf(caseId, members[i], vote, "salt");
+        address operator = oracle.operatorOf(service, members[i]);
+        vm.prank(operator);
+        panel.commit(caseId, members[i], commitment);
+    }
+
+    function _reveal(uint256 i, IPanelArbiter.Vote vote) private {
+        panel.reveal(caseId, members[i], vote, "salt");
+    }
+
+    /// @dev Votes in the last seconds of their time.
+    function _voted(IPanelArbiter.Vote[3] memory votes) private {
+        vm.warp(commitEndsAt + 1);
+        address operator = oracle.operatorOf(service, members[0]);
+        vm.expectRevert(abi.encodeWithSelector(IPanelArbiter.CommitClosed.selector, caseId, commitEndsAt));
+        vm.prank(operator);
+        panel.commit(caseId, members[0], "x");
+        vm.warp(commitEndsAt);
+        vm.expectRevert(abi.encodeWithSelector(IPanelArbiter.NotMember.selector, caseId, members[0], challenger));
+        vm.prank(challenger);
+        panel.commit(caseId, members[0], "x");
+        uint16 another = _outsider();
+        operator = oracle.operatorOf(service, another);
+        vm.expectRevert(abi.encodeWithSelector(IPanelArbiter.NotMember.selector, caseId, another, operator));
+        vm.prank(operator);
+        panel.commit(caseId, another, "x");
+        bool all = true;
+        for (uint256 i; i < 3; ++i) {
+            if (votes[i] != IPanelArbiter.Vote.None) _commit(i, votes[i]);
+            else all = false;
+        }
+        uint48 closesAt = commitEndsAt + 100;
+        bytes memory closed =
+            abi.encodeWithSelector(IPanelArbiter.RevealNotOpen.selector, caseId, commitEndsAt + 1, closesAt);
+        vm.expectRevert(closed);
+        panel.reveal(caseId, members[0], votes[0], "salt");
+        vm.warp(closesAt + 1);
+        vm.expectRevert(closed);
+        panel.reveal(caseId, members[0], votes[0], "salt");
+        vm.warp(commitEndsAt + 1);
+        _reveal(0, votes[0]);
+        vm.warp(closesAt);
+        for (uint256 i = 1; i < 3; ++i) {
+            if (votes[i] != IPanelArbiter.Vote.None) _reveal(i, votes[i]);
+        }
+        if (!all) {
+            vm.expectRevert(abi.encodeWithSelector(IPanelArbiter.VotesOutstanding.selector, caseId, closesAt));
+            panel.decide(req, ans);
+            vm.warp(closesAt + 1);
+        }
+        panel.decide(req, ans);
+        for (uint256 i; i < 3; ++i) {
+            IServices.Seat memory seat = oracle.seatOf(service, members[i]);
+            bool voted = votes[i] != IPanelArbiter.Vote.None;
+            assertEq(seat.locks, 0);
+            assertEq(seat.balanceWei, voted ? 10 ether : 9.99 ether);
+            assertEq(oracle.credit(seat.owner), voted ? 0.01 ether : 0);
+        }
+        assertEq(address(panel).balance, 0);
+    }
+
+    /// @dev A seat that is on no panel.
+    function _outsider() private view returns (uint16 seat) {
+        while (seat == members[0] || seat == members[1] || seat == members[2]) ++seat;
+    }
+
+    function _ended(uint256 challengerWei, uint256 burntWei, uint256 lostWei, IOracle.Status status) private view {
+        assertEq(oracle.credit(challenger), challengerWei);
+        assertEq(oracle.credit(BURN), burntWei);
+        uint256 seatWei = oracle.seatOf(service, lens.unpackAnswer(ans).seat).balanceWei;
+        assertEq(seatWei, (status == IOracle.Status.Answered ? 9 ether : 10 ether) - lostWei);
+        assertEq(uint8(oracle.statusOf(lens.idOf(req))), uint8(status));
+    }
+
+    function test_decide__two_of_three_against__rejects() external {
+        _voted([IPanelArbiter.Vote.Wrong, IPanelArbiter.Vote.Right, IPanelArbiter.Vote.Wrong]);
+        _ended(BOND + 0.5 ether - 0.03 ether, 0.5 ether, 1 ether, IOracle.Status.Open);
+    }
+
+    function test_decide__two_of_three_for__upholds() external {
+        _voted([IPanelArbiter.Vote.Right, IPanelArbiter.Vote.Right, IPanelArbiter.Vote.Wrong]);
+        _ended(0, BOND - 0.03 ether, 0, IOracle.Status.Answered);
+    }
+
+    function test_decide__tie_with_one_absent__annuls() external {
+        _voted([IPanelArbiter.Vote.Right, IPanelArbiter.Vote.None, IPanelArbiter.Vote.Wrong]);
+        _ended(BOND - 0.01 ether, 0.01 ether, 0.01 ether, IOracle.Status.Open);
+    }
+
+    function test_decide__one_alone_against__rejects() external {
+        _voted([IPanelArbiter.Vote.Wrong, IPanelArbiter.Vote.None, IPanelArbiter.Vote.None]);
+        _ended(BOND + 0.5 ether - 0.01 ether, 0.52 ether, 1 ether, IOracle.Status.Open);
+    }
+}
+
 /// @title What is played on the oracle's ledger and on panels.
 contract LedgerPlays is Plays {
     function setUp() external {
         _refusals();
         _turns();
         _callbacks();
+        _votes();
         _requests();
         _test(
             "Oracle.t.sol:OracleInvariants",
@@ -100,6 +258,15 @@ contract LedgerPlays is Plays {
             requests,
             abi.encodeCall(RequestProperties.testFuzz_request__any_parameters__unpack_as_given, (1, 0, 0, far, 0, 1))
         );
+        for (uint48 i; i < 2; ++i) {
+            uint48 deadline = 1_800_000_600 + i * 600; // the first that is taken, and the last
+            _test(
+                requests,
+                abi.encodeCall(
+                    RequestProperties.testFuzz_request__any_parameters__unpack_as_given, (1, 0, 0, deadline, 0, 1)
+                )
+            );
+        }
         _test(requests, abi.encodeCall(RequestProperties.testFuzz_request__any_other_payment__is_refused, (12)));
         _test(requests, abi.encodeCall(RequestProperties.testFuzz_request__any_other_payment__is_refused, (1 ether)));
         for (uint256 word; word < 5; ++word) {
@@ -133,12 +300,18 @@ contract LedgerPlays is Plays {
     }
 
     function _turns() private {
-        string[11] memory names = [
+        string[17] memory names = [
             "answer__anybody_but_the_operator__is_refused",
             "answer__as_many_open_as_a_byte_counts__the_next_waits_for_one_to_end",
             "refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much",
-            "refund__no_bond_is_free__the_seat_loses_nothing",
-            "refund__bond_came_back_meanwhile__turns_that_began_before_cost_nothing",
+            "refund__deadline_in_the_second_turn__costs_the_first",
+            "refund__private_prompt__nobody_loses_anything",
+            "refund__seat_leaves__is_not_fined",
+            "refund__asked_in_the_second_the_seat_was_activated__its_first_turn_counts",
+            "refund__fine_takes_of_the_last_bond__seat_leaves_the_draw",
+            "rule__last_bond_is_slashed__seat_leaves_the_draw",
+            "refund__no_bond_is_free__nothing_is_answered_nor_fined",
+            "refund__bond_came_back_meanwhile__turns_before_cost_nothing",
             "refund__chain_may_have_stood_still_for_a_turn__nobody_loses_anything",
             "answer__its_own_turns_were_missed__costs_the_bond_alone",
             "answer__last_second__is_taken_and_a_second_later_refused",
@@ -148,6 +321,18 @@ contract LedgerPlays is Plays {
         ];
         for (uint256 i; i < names.length; ++i) {
             _named("Turns.t.sol:Turns", names[i]);
+        }
+    }
+
+    function _votes() private {
+        string[4] memory ends = [
+            "two_of_three_against__rejects",
+            "two_of_three_for__upholds",
+            "tie_with_one_absent__annuls",
+            "one_alone_against__rejects"
+        ];
+        for (uint256 i; i < ends.length; ++i) {
+            _named("LedgerPlays.t.sol:Votes", string.concat("decide__", ends[i]));
         }
     }
 
@@ -165,9 +350,10 @@ contract LedgerPlays is Plays {
     }
 
     function _refusals() private {
-        string[19] memory ledger = [
+        string[20] memory ledger = [
             "createService__times_at_their_borders__are_taken_and_beyond_refused",
             "createService__sums_at_their_borders__are_taken_and_beyond_refused",
+            "quote__fee_at_its_border__is_told_and_beyond_refused",
             "createService__unknown_model_or_known_terms__are_refused",
             "createService__without_attester__asks_none",
             "createService__panel_at_its_borders__is_taken_and_beyond_refused",
