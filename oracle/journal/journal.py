@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,35 @@ log = structlog.get_logger()
 
 KEYS_AT_ONCE = 500
 """Most keys in one query; SQLite takes some thousands."""
+
+# Statements are made once: to build and compile one costs ten times what SQLite needs to run it.
+given = sa.bindparam
+_TOP = sa.select(blocks).order_by(blocks.c.number.desc()).limit(1)
+_TOP_AT_OR_BELOW = _TOP.where(blocks.c.number <= given("most"))
+_ADD_BLOCK = sa.insert(blocks)
+_PRUNE_BLOCKS = sa.delete(blocks).where(
+    blocks.c.number < given("below"), blocks.c.number != sa.select(sa.func.max(blocks.c.number)).scalar_subquery()
+)
+_PRUNE_UNDO = sa.delete(undo).where(undo.c.block < given("below"))
+_JOB = sa.select(jobs).where(jobs.c.key == given("of"))
+_JOBS_OF = sa.select(jobs).where(jobs.c.key.in_(given("keys", expanding=True)))
+_JOBS_BELOW = sa.select(jobs).where(jobs.c.key >= given("first"), jobs.c.key < given("end")).order_by(jobs.c.key)
+_ADD_JOB, _CHANGE_JOB = sa.insert(jobs), sa.update(jobs).where(jobs.c.key == given("of"))
+_DELETE_JOB = sa.delete(jobs).where(jobs.c.key == given("of"))
+_DELETE_JOBS = sa.delete(jobs).where(jobs.c.key.in_(given("keys", expanding=True)))
+_ADD_UNDO = sa.insert(undo)
+_VALUE = sa.select(meta.c.value).where(meta.c.name == given("of"))
+
+
+@cache
+def _jobs(of_kind: bool, in_states: bool, limited: bool) -> sa.Select[Any]:
+    """Jobs in order."""
+    query = sa.select(jobs).order_by(jobs.c.id)
+    if of_kind:
+        query = query.where(jobs.c.kind == given("of_kind"))
+    if in_states:
+        query = query.where(jobs.c.state.in_(given("states", expanding=True)))
+    return query.limit(given("most", type_=sa.Integer)) if limited else query
 
 
 @dataclass(frozen=True)
@@ -71,35 +101,29 @@ class Tx:
 
     def cursor(self) -> BlockRef | None:
         """The highest applied block."""
-        return self._block_where(sa.true())
+        return _block(self.connection.execute(_TOP).one_or_none())
 
     def block_at_or_below(self, number: int) -> BlockRef | None:
         """The highest applied block that is still kept and not above `number`."""
-        return self._block_where(blocks.c.number <= number)
-
-    def _block_where(self, condition: sa.ColumnElement[bool]) -> BlockRef | None:
-        query = sa.select(blocks).where(condition).order_by(blocks.c.number.desc()).limit(1)
-        row = self.connection.execute(query).one_or_none()
-        return None if row is None else BlockRef(row.number, row.hash, row.timestamp)
+        return _block(self.connection.execute(_TOP_AT_OR_BELOW, {"most": number}).one_or_none())
 
     def add_block(self, block: BlockRef) -> None:
         """Makes `block` the cursor."""
         values = {"number": block.number, "hash": block.hash, "timestamp": block.timestamp}
-        self.connection.execute(sa.insert(blocks).values(**values))
+        self.connection.execute(_ADD_BLOCK, values)
 
     def prune(self, below: int) -> None:
         """Forgets blocks and undo records below `below`, keeping the cursor. What remains can still be rolled back."""
-        top = sa.select(sa.func.max(blocks.c.number)).scalar_subquery()
-        self.connection.execute(sa.delete(blocks).where(blocks.c.number < below, blocks.c.number != top))
-        self.connection.execute(sa.delete(undo).where(undo.c.block < below))
+        self.connection.execute(_PRUNE_BLOCKS, {"below": below})
+        self.connection.execute(_PRUNE_UNDO, {"below": below})
 
     def rollback(self, to: int) -> list[str]:
         """Takes every change made by blocks above `to` back. Returns the keys of the jobs concerned."""
         records = self.connection.execute(sa.select(undo).where(undo.c.block > to).order_by(undo.c.id.desc())).all()
         for record in records:
-            self.connection.execute(sa.delete(jobs).where(jobs.c.key == record.key))
+            self.connection.execute(_DELETE_JOB, {"of": record.key})
             if record.previous is not None:
-                self.connection.execute(sa.insert(jobs).values(**record.previous))
+                self.connection.execute(_ADD_JOB, record.previous)
         self.connection.execute(sa.delete(undo).where(undo.c.block > to))
         self.connection.execute(sa.delete(blocks).where(blocks.c.number > to))
         keys = {record.key for record in records}
@@ -115,20 +139,20 @@ class Tx:
         own progress, which a later `rollback` of the same job loses (it can be computed again).
         """
         self._changed.add(key)
-        row = self.connection.execute(sa.select(jobs).where(jobs.c.key == key)).one_or_none()
+        row = self.connection.execute(_JOB, {"of": key}).one_or_none()
         if block is not None:
             previous = None if row is None else dict(row._mapping)
-            self.connection.execute(sa.insert(undo).values(block=block, key=key, previous=previous))
+            self.connection.execute(_ADD_UNDO, {"block": block, "key": key, "previous": previous})
         values = {"kind": kind, "state": state, "payload": dict(payload)}
         if row is None:
-            self.connection.execute(sa.insert(jobs).values(key=key, block=block, updated_block=block, **values))
+            self.connection.execute(_ADD_JOB, {**values, "key": key, "block": block, "updated_block": block})
         else:
             updated = row.updated_block if block is None else block
-            self.connection.execute(sa.update(jobs).where(jobs.c.key == key).values(updated_block=updated, **values))
+            self.connection.execute(_CHANGE_JOB, {**values, "of": key, "updated_block": updated})
 
     def job(self, key: str) -> Job | None:
         """The job of that key."""
-        row = self.connection.execute(sa.select(jobs).where(jobs.c.key == key)).one_or_none()
+        row = self.connection.execute(_JOB, {"of": key}).one_or_none()
         return None if row is None else _job(row)
 
     def jobs_of(self, keys: Collection[str]) -> list[Job]:
@@ -136,8 +160,8 @@ class Tx:
         found: list[Job] = []
         ordered = sorted(keys)
         for start in range(0, len(ordered), KEYS_AT_ONCE):
-            query = sa.select(jobs).where(jobs.c.key.in_(ordered[start : start + KEYS_AT_ONCE]))
-            found += [_job(row) for row in self.connection.execute(query)]
+            few = {"keys": ordered[start : start + KEYS_AT_ONCE]}
+            found += [_job(row) for row in self.connection.execute(_JOBS_OF, few)]
         return sorted(found, key=lambda job: job.id)
 
     def delete_jobs(self, keys: Collection[str]) -> None:
@@ -145,34 +169,36 @@ class Tx:
         self._changed |= set(keys)
         ordered = sorted(keys)
         for start in range(0, len(ordered), KEYS_AT_ONCE):
-            self.connection.execute(sa.delete(jobs).where(jobs.c.key.in_(ordered[start : start + KEYS_AT_ONCE])))
+            self.connection.execute(_DELETE_JOBS, {"keys": ordered[start : start + KEYS_AT_ONCE]})
 
     def jobs(
         self, kind: str | None = None, states: Collection[str] | None = None, limit: int | None = None
     ) -> list[Job]:
         """Jobs of a kind and in certain states, oldest first."""
-        query = sa.select(jobs).order_by(jobs.c.id).limit(limit)
-        if kind is not None:
-            query = query.where(jobs.c.kind == kind)
-        if states is not None:
-            query = query.where(jobs.c.state.in_(states))
-        return [_job(row) for row in self.connection.execute(query)]
+        query = _jobs(kind is not None, states is not None, limit is not None)
+        wanted = {"of_kind": kind, "states": None if states is None else list(states), "most": limit}
+        wanted = {name: value for name, value in wanted.items() if value is not None}
+        return [_job(row) for row in self.connection.execute(query, wanted)]
 
     def jobs_below(self, prefix: str) -> list[Job]:
         """Jobs whose keys begin so, by key. prefix: ends with a colon."""
-        query = sa.select(jobs).where(jobs.c.key >= prefix, jobs.c.key < prefix[:-1] + ";").order_by(jobs.c.key)
-        return [_job(row) for row in self.connection.execute(query)]
+        span = {"first": prefix, "end": prefix[:-1] + ";"}
+        return [_job(row) for row in self.connection.execute(_JOBS_BELOW, span)]
 
     # -- meta ----------------------------------------------------------------------------------------------------
 
     def get(self, name: str) -> str | None:
         """A named value."""
-        return self.connection.execute(sa.select(meta.c.value).where(meta.c.name == name)).scalar_one_or_none()
+        return self.connection.execute(_VALUE, {"of": name}).scalar_one_or_none()
 
     def set(self, name: str, value: str) -> None:
         """Stores a named value."""
         self.connection.execute(sa.delete(meta).where(meta.c.name == name))
         self.connection.execute(sa.insert(meta).values(name=name, value=value))
+
+
+def _block(row: sa.Row[Any] | None) -> BlockRef | None:
+    return None if row is None else BlockRef(row.number, row.hash, row.timestamp)
 
 
 def _job(row: sa.Row[Any]) -> Job:

@@ -22,11 +22,52 @@ import sqlalchemy as sa
 from eth_utils.crypto import keccak
 
 from oracle.errors import ConflictingAnswer, JournalCorrupt
-from oracle.journal.journal import KEYS_AT_ONCE, Tx
+from oracle.journal.journal import KEYS_AT_ONCE, Tx, given
 from oracle.journal.schema import attempts, intents, nonces
 
 LIVE: Final = ("planned", "sent", "mined", "replacing")
 """States from which an intent may still have an effect."""
+
+# Statements are made once, as the journal's.
+_INTENT = sa.select(intents).where(intents.c.key == given("of"))
+_ADD_INTENT, _CHANGE_INTENT = sa.insert(intents), sa.update(intents).where(intents.c.key == given("of"))
+_HASTEN = _CHANGE_INTENT.where(intents.c.state == "planned", intents.c.deadline > given("most"))
+_OWN_INTENTS = (intents.c.signer == given("by"), intents.c.state.in_(given("states", expanding=True)))
+_IN_ORDER = (intents.c.urgent.desc(), intents.c.deadline.is_(None), intents.c.deadline, intents.c.planned_at)
+_INTENTS = sa.select(intents).where(*_OWN_INTENTS).order_by(*_IN_ORDER)
+_KEYS = sa.select(intents.c.key).where(*_OWN_INTENTS).order_by(*_IN_ORDER)
+_AN_URGENT_ONE = sa.select(intents.c.key).where(*_OWN_INTENTS, intents.c.urgent).limit(1)
+_DEADLINES = sa.select(intents.c.key, intents.c.deadline).where(*_OWN_INTENTS)
+_BOUND = _DEADLINES.where(intents.c.deadline.is_not(None), sa.not_(intents.c.urgent))
+_STATES = sa.select(intents.c.key, intents.c.state).where(intents.c.key.in_(given("keys", expanding=True)))
+
+_OWN = nonces.c.signer == given("by")
+_NONCES = (
+    sa.select(nonces)
+    .where(_OWN, nonces.c.state.in_(given("states", expanding=True)), nonces.c.nonce >= given("least"))
+    .order_by(nonces.c.nonce)
+)
+_MINED_IN = sa.case((intents.c.nonce == nonces.c.nonce, intents.c.mined_block), else_=None)
+_MINED = (
+    sa.select(nonces)
+    .join(intents, intents.c.key == nonces.c.key, isouter=True)
+    .where(_OWN, nonces.c.state == "mined")
+    .where(_MINED_IN.is_(None) | (given("most") >= _MINED_IN))
+    .order_by(nonces.c.nonce)
+)
+_LOWEST = sa.select(nonces).where(_OWN).order_by(nonces.c.nonce).limit(1)
+_HIGHEST = sa.select(nonces).where(_OWN).order_by(nonces.c.nonce.desc()).limit(1)
+_HIGHEST_FINAL = _HIGHEST.where(nonces.c.state == "final")
+_NONCE = sa.select(nonces).where(_OWN, nonces.c.nonce == given("of"))
+_ADD_NONCE, _CHANGE_NONCE = sa.insert(nonces), sa.update(nonces).where(_OWN, nonces.c.nonce == given("of"))
+_SET_COST = _CHANGE_NONCE.values(paid_at=sa.func.coalesce(nonces.c.paid_at, given("now")))
+
+_ATTEMPTS = (
+    sa.select(attempts)
+    .where(attempts.c.signer == given("by"), attempts.c.nonce == given("of"))
+    .order_by(sa.literal_column("rowid"))
+)
+_ADD_ATTEMPT, _CHANGE_ATTEMPT = sa.insert(attempts), sa.update(attempts).where(attempts.c.hash == given("of"))
 
 
 @dataclass(frozen=True)
@@ -136,14 +177,14 @@ class Outbox:
             "reason": "",
         }
         if known is None:
-            self._db.execute(sa.insert(intents).values(key=intent.key, **values))
+            self._db.execute(_ADD_INTENT, {"key": intent.key, **values})
         else:
-            self._db.execute(sa.update(intents).where(intents.c.key == intent.key).values(**values))
+            self._db.execute(_CHANGE_INTENT, {"of": intent.key, **values})
         return self.require(intent.key)
 
     def intent(self, key: str) -> IntentRow | None:
         """The intent of that key, whichever signer it belongs to."""
-        row = self._db.execute(sa.select(intents).where(intents.c.key == key)).one_or_none()
+        row = self._db.execute(_INTENT, {"of": key}).one_or_none()
         return None if row is None else _intent(row)
 
     def require(self, key: str) -> IntentRow:
@@ -155,57 +196,39 @@ class Outbox:
 
     def intents(self, *states: str) -> list[IntentRow]:
         """This signer's intents in those states: urgent ones first, then by deadline, then as planned."""
-        return [_intent(row) for row in self._db.execute(self._in_order(sa.select(intents), states))]
+        return [_intent(row) for row in self._db.execute(_INTENTS, self._in(states))]
 
     def keys(self, *states: str) -> list[str]:
         """Keys of this signer's intents in those states, in the same order."""
-        return list(self._db.execute(self._in_order(sa.select(intents.c.key), states)).scalars())
+        return list(self._db.execute(_KEYS, self._in(states)).scalars())
 
-    def _in_order(self, query: sa.Select[Any], states: Collection[str]) -> sa.Select[Any]:
-        return query.where(intents.c.signer == self._signer, intents.c.state.in_(states)).order_by(
-            intents.c.urgent.desc(), intents.c.deadline.is_(None), intents.c.deadline, intents.c.planned_at
-        )
+    def _in(self, states: Collection[str]) -> dict[str, Any]:
+        return {"by": self._signer, "states": list(states)}
 
     def has_urgent(self, *states: str) -> bool:
         """Whether any of this signer's intents in those states is urgent."""
-        query = self._in_order(sa.select(intents.c.key), states).where(intents.c.urgent).limit(1)
-        return self._db.execute(query).one_or_none() is not None
+        return self._db.execute(_AN_URGENT_ONE, self._in(states)).one_or_none() is not None
 
     def bound(self, *states: str) -> dict[str, int]:
         """Deadlines of this signer's intents in those states that have one and are not urgent."""
-        query = sa.select(intents.c.key, intents.c.deadline).where(
-            intents.c.signer == self._signer,
-            intents.c.state.in_(states),
-            intents.c.deadline.is_not(None),
-            sa.not_(intents.c.urgent),
-        )
-        return {row.key: row.deadline for row in self._db.execute(query)}
+        return {row.key: row.deadline for row in self._db.execute(_BOUND, self._in(states))}
 
     def deadlines(self, *states: str) -> list[tuple[str, int | None]]:
         """Key and deadline of this signer's intents in those states."""
-        query = sa.select(intents.c.key, intents.c.deadline).where(
-            intents.c.signer == self._signer, intents.c.state.in_(states)
-        )
-        return [(row.key, row.deadline) for row in self._db.execute(query)]
+        return [(row.key, row.deadline) for row in self._db.execute(_DEADLINES, self._in(states))]
 
     def states(self, keys: Collection[str]) -> dict[str, str]:
         """States of the intents of those keys, whichever signer they belong to; none of a key that has no intent."""
         found: dict[str, str] = {}
         ordered = sorted(keys)
         for start in range(0, len(ordered), KEYS_AT_ONCE):
-            few = intents.c.key.in_(ordered[start : start + KEYS_AT_ONCE])
-            found |= {
-                row.key: row.state for row in self._db.execute(sa.select(intents.c.key, intents.c.state).where(few))
-            }
+            few = {"keys": ordered[start : start + KEYS_AT_ONCE]}
+            found |= {row.key: row.state for row in self._db.execute(_STATES, few)}
         return found
 
     def hasten(self, key: str, deadline: int) -> None:
         """Gives an intent that is not signed yet an earlier deadline."""
-        self._db.execute(
-            sa.update(intents)
-            .where(intents.c.key == key, intents.c.state == "planned", intents.c.deadline > deadline)
-            .values(deadline=deadline)
-        )
+        self._db.execute(_HASTEN, {"of": key, "most": deadline, "deadline": deadline})
 
     def drop(self, key: str, reason: str) -> None:
         """Declares an intent useless. A planned one is abandoned; a sent one loses its nonce to a self-transfer."""
@@ -217,52 +240,39 @@ class Outbox:
 
     def set_intent(self, key: str, state: str, **values: Any) -> None:
         """Moves an intent on."""
-        self._db.execute(sa.update(intents).where(intents.c.key == key).values(state=state, **values))
+        self._db.execute(_CHANGE_INTENT, {"of": key, "state": state, **values})
 
     # -- nonces --------------------------------------------------------------------------------------------------
 
     def nonces(self, *states: str, at_least: int = 0) -> list[NonceRow]:
         """Nonce rows in those states, lowest first."""
-        query = (
-            sa.select(nonces)
-            .where(nonces.c.signer == self._signer, nonces.c.state.in_(states), nonces.c.nonce >= at_least)
-            .order_by(nonces.c.nonce)
-        )
-        return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(query)]
+        wanted = {**self._in(states), "least": at_least}
+        return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(_NONCES, wanted)]
 
     def mined(self, at_or_below: int) -> list[NonceRow]:
         """Mined nonces, lowest first: those whose transaction is in a block not above that, as far as is known."""
-        block = sa.case((intents.c.nonce == nonces.c.nonce, intents.c.mined_block), else_=None)
-        query = (
-            sa.select(nonces)
-            .join(intents, intents.c.key == nonces.c.key, isouter=True)
-            .where(nonces.c.signer == self._signer, nonces.c.state == "mined")
-            .where(block.is_(None) | (block <= at_or_below))
-            .order_by(nonces.c.nonce)
-        )
-        return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(query)]
+        wanted = {"by": self._signer, "most": at_or_below}
+        return [NonceRow(row.nonce, row.key, row.state, row.seen_at) for row in self._db.execute(_MINED, wanted)]
 
     def nonce_range(self) -> tuple[int, int] | None:
         """Lowest and highest nonce ever used; None before the first."""
-        low = self._nonce(sa.true(), nonces.c.nonce)
-        high = self._nonce(sa.true(), nonces.c.nonce.desc())
+        low, high = self._nonce(_LOWEST), self._nonce(_HIGHEST)
         return None if low is None or high is None else (low.nonce, high.nonce)
 
     def highest_final(self) -> NonceRow | None:
         """The highest nonce that is final."""
-        return self._nonce(nonces.c.state == "final", nonces.c.nonce.desc())
+        return self._nonce(_HIGHEST_FINAL)
 
     def lowest(self) -> NonceRow | None:
         """The lowest nonce ever used."""
-        return self._nonce(sa.true(), nonces.c.nonce)
+        return self._nonce(_LOWEST)
 
     def nonce(self, number: int) -> NonceRow | None:
         """The row of that nonce, if it is in use."""
-        return self._nonce(nonces.c.nonce == number, nonces.c.nonce)
+        return self._nonce(_NONCE, of=number)
 
-    def _nonce(self, condition: sa.ColumnElement[bool], order: sa.ColumnElement[Any]) -> NonceRow | None:
-        query = sa.select(nonces).where(nonces.c.signer == self._signer, condition).order_by(order).limit(1)
-        row = self._db.execute(query).one_or_none()
+    def _nonce(self, query: sa.Select[Any], **wanted: int) -> NonceRow | None:
+        row = self._db.execute(query, {"by": self._signer, **wanted}).one_or_none()
         return None if row is None else NonceRow(row.nonce, row.key, row.state, row.seen_at)
 
     def add_nonce(self, nonce: int, key: str | None, seen_at: int) -> None:
@@ -271,41 +281,33 @@ class Outbox:
         if used is not None and nonce not in (used[0] - 1, used[1] + 1):
             raise ValueError(f"nonce {nonce} does not adjoin {used[0]}..{used[1]}")
         row = {"signer": self._signer, "nonce": nonce, "key": key, "state": "open", "seen_at": seen_at}
-        self._db.execute(sa.insert(nonces).values(**row))
+        self._db.execute(_ADD_NONCE, row)
 
     def set_nonce(self, nonce: int, state: str, seen_at: int) -> None:
         """Moves a nonce on."""
-        where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
-        self._db.execute(sa.update(nonces).where(*where).values(state=state, seen_at=seen_at))
+        self._db.execute(_CHANGE_NONCE, {"by": self._signer, "of": nonce, "state": state, "seen_at": seen_at})
 
     def set_cost(self, nonce: int, gas_used: int, fee_wei: int, seen_at: int) -> None:
         """Notes what the transaction of a nonce cost. seen_at: Unix seconds of the head; the first one stays."""
-        where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
-        paid_at = sa.func.coalesce(nonces.c.paid_at, seen_at)
-        values = {"gas_used": gas_used, "fee_wei": fee_wei, "paid_at": paid_at}
-        self._db.execute(sa.update(nonces).where(*where).values(**values))
+        cost = {"gas_used": gas_used, "fee_wei": fee_wei, "now": seen_at}
+        self._db.execute(_SET_COST, {"by": self._signer, "of": nonce, **cost})
 
     def forget_cost(self, nonce: int) -> None:
         """Takes `set_cost` back: a reorganisation threw the transaction out."""
-        where = (nonces.c.signer == self._signer, nonces.c.nonce == nonce)
-        self._db.execute(sa.update(nonces).where(*where).values(gas_used=None, fee_wei=None, paid_at=None))
+        nothing = {"gas_used": None, "fee_wei": None, "paid_at": None}
+        self._db.execute(_CHANGE_NONCE, {"by": self._signer, "of": nonce, **nothing})
 
     # -- attempts ------------------------------------------------------------------------------------------------
 
     def add_attempt(self, attempt: Attempt) -> None:
         """Writes a signed transaction down."""
         values = {name: getattr(attempt, name) for name in Attempt.__dataclass_fields__}
-        self._db.execute(sa.insert(attempts).values(signer=self._signer, **values))
+        self._db.execute(_ADD_ATTEMPT, {"signer": self._signer, **values})
 
     def attempts(self, nonce: int) -> list[Attempt]:
         """All transactions signed for a nonce, oldest first. Raises JournalCorrupt if bytes do not match their hash."""
-        query = (
-            sa.select(attempts)
-            .where(attempts.c.signer == self._signer, attempts.c.nonce == nonce)
-            .order_by(sa.literal_column("rowid"))
-        )
         found = []
-        for row in self._db.execute(query):
+        for row in self._db.execute(_ATTEMPTS, {"by": self._signer, "of": nonce}):
             if keccak(row.raw) != row.hash:
                 raise JournalCorrupt(f"the transaction stored for nonce {nonce} is damaged")
             found.append(Attempt(**{name: getattr(row, name) for name in Attempt.__dataclass_fields__}))
@@ -313,11 +315,11 @@ class Outbox:
 
     def set_outcome(self, tx_hash: bytes, outcome: str) -> None:
         """Notes what the endpoints said."""
-        self._db.execute(sa.update(attempts).where(attempts.c.hash == tx_hash).values(outcome=outcome))
+        self._db.execute(_CHANGE_ATTEMPT, {"of": tx_hash, "outcome": outcome})
 
     def restart(self, tx_hash: bytes, block: int) -> None:
         """Lets an attempt that a reorg threw out of the chain count as new."""
-        self._db.execute(sa.update(attempts).where(attempts.c.hash == tx_hash).values(block=block, outcome=""))
+        self._db.execute(_CHANGE_ATTEMPT, {"of": tx_hash, "block": block, "outcome": ""})
 
 
 def _intent(row: sa.Row[Any]) -> IntentRow:
