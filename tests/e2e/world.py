@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,11 @@ class World:
     deployment: Deployment
     service: bytes
     client: OracleClient = field(repr=False)
+
+    @cached_property
+    def contracts(self) -> Contracts:
+        """Made once: daemons that start again and again need them each time."""
+        return Contracts.at(self.deployment)
 
     def settings(self, folder: Path, **changes: Any) -> Settings:
         """A node's settings: confirmations 1, final after 8, no API."""
@@ -203,7 +209,7 @@ async def make_node(
     signer = None if account is None else LocalSigner(account)
     return Node(
         settings,
-        Contracts.at(world.deployment),
+        world.contracts,
         rpc or Rpc(settings.rpc_urls, CHAIN_ID, timeout_seconds=5, sleep=_no_sleep, clock=lambda: 0.0),
         open_journal(settings, world.deployment),
         operator=signer,

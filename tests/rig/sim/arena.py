@@ -98,10 +98,6 @@ class SimWorld(World):
         assert isinstance(self.chain, Local)
         return self.chain.sim
 
-    @cached_property
-    def contracts(self) -> Contracts:
-        return Contracts.at(self.deployment)
-
     def view(self, contract: Binding, function: str, *arguments: Any) -> Any:
         """What a contract says at the head, of its storage alone and not of the time."""
         changed_at = next(block.hash for block in reversed(self.sim.blocks) if block.mined)

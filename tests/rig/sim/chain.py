@@ -98,6 +98,8 @@ class Block:
 
 
 MOST_KEPT_CALLS = 1_000
+ESTIMATE_PARTS = 66
+"""An estimate is at most one in so many too high, as geth's."""
 
 
 class SimChain:
@@ -168,9 +170,10 @@ class SimChain:
         if self.call(block, tx_of(best.gas_used)).succeeded:
             return best.gas_used, best
         low, high = best.gas_used, MOST_TRANSACTION_GAS
-        guess = (best.gas_used + best.gas_used // 4 + 2_300) * 64 // 63
-        while low + 1 < high and (high == MOST_TRANSACTION_GAS or (high - low) * 200 > high):
-            middle = min(guess, high - 1) if high == MOST_TRANSACTION_GAS and guess > low else (low + high) // 2
+        guesses = [(best.gas_used + more + 2_300) * 64 // 63 for more in (best.gas_used // 4, 0)]
+        while low + 1 < high and (high - low) * ESTIMATE_PARTS > high:
+            guess = guesses.pop() if guesses else 0
+            middle = guess if low < guess < high else (low + high) // 2
             if self.call(block, tx_of(middle)).succeeded:
                 high = middle
             else:

@@ -7,7 +7,6 @@ and every block there ever was. The journal is asked only for what it still has 
 import re
 from collections import Counter, defaultdict
 
-from oracle.chain.contracts import Contracts
 from oracle.chain.reader import DOUBT_BLOCKS
 from oracle.chain.requests import Ruling
 from oracle.journal.outbox import LIVE, Outbox
@@ -40,7 +39,7 @@ class Checks:
         """By hash: what the daemon handed out."""
         self.seats: dict[tuple[int, int], int] = {}
         """By request and turn: the seat that answered."""
-        self._oracle = Contracts.at(play.earth.deployment).oracle
+        self._oracle = play.earth.contracts.oracle
         self._endpoints = list(play.endpoints)
         self._heard = [0] * len(play.endpoints)
         self._blocks = len(play.sim.made)

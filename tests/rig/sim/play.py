@@ -15,7 +15,6 @@ from typing import Any
 
 from e2e.world import ACCOUNTS, NODES, is_busy, make_node, seated, world
 
-from oracle.chain.contracts import Contracts
 from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict
 from oracle.engines.exact.engine import ExactEngine
 from oracle.errors import EngineCrashed, Transient
@@ -277,7 +276,7 @@ class Play:
                 endpoint.script("*", "lag", left, MANY)
             rpc = connected([endpoint])
             try:
-                await make_follower(settings, Contracts.at(self.earth.deployment), rpc, journal).poll()
+                await make_follower(settings, self.earth.contracts, rpc, journal).poll()
                 with journal.read() as tx:
                     assert tx.cursor() == cursor, "the daemon has not read the chain"
                     return kept, ledger.digest(tx)
