@@ -6,7 +6,6 @@ Added here: CLZ (EIP-7939), the precompile for P-256 (EIP-7951), the new price o
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, ClassVar
 
 from cryptography.exceptions import InvalidSignature
@@ -16,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from eth.abc import ComputationAPI
 from eth.exceptions import OutOfGas, VMError
 from eth.precompiles.modexp import extract_lengths, modexp
-from eth.vm.code_stream import CodeStream
 from eth.vm.execution_context import ExecutionContext
 from eth.vm.forks.prague.computation import PRAGUE_PRECOMPILES, PragueComputation
 from eth.vm.forks.prague.opcodes import PRAGUE_OPCODES
@@ -24,6 +22,7 @@ from eth.vm.forks.prague.state import PragueState, PragueTransactionExecutor
 from eth.vm.opcode import as_opcode
 
 from rig.sim import deep_calls
+from rig.sim.instructions import Code
 from rig.sim.state import State
 
 MOST_TRANSACTION_GAS = 1 << 24
@@ -32,7 +31,6 @@ TOKEN_GAS, FLOOR_TOKEN_GAS, TOKENS_OF_A_BYTE = 4, 10, 4
 P256_GAS = 6_900
 P256_ADDRESS = (0x100).to_bytes(20, "big")
 MODEXP_ADDRESS = (5).to_bytes(20, "big")
-JUMPDEST, PUSH1, PUSH32 = 0x5B, 0x60, 0x7F
 
 
 @dataclass(frozen=True)
@@ -178,29 +176,6 @@ def _modexp_gas(data: bytes) -> int:
     return max(500, complexity * max(rounds, 1))
 
 
-class Code(CodeStream):
-    """A contract's code, whose jump targets are found once for all calls."""
-
-    __slots__ = ("_targets",)
-
-    def __init__(self, code: bytes) -> None:
-        super().__init__(code)
-        self._targets = _targets(code)
-
-    def is_valid_opcode(self, position: int) -> bool:
-        return position in self._targets
-
-
-@lru_cache(maxsize=256)
-def _targets(code: bytes) -> frozenset[int]:
-    found, at = [], 0
-    while at < len(code):
-        if code[at] == JUMPDEST:
-            found.append(at)
-        at += code[at] - PUSH1 + 2 if PUSH1 <= code[at] <= PUSH32 else 1
-    return frozenset(found)
-
-
 class OsakaComputation(PragueComputation):
     opcodes: ClassVar = {**PRAGUE_OPCODES, 0x1E: as_opcode(_clz, "CLZ", 5)}
     _precompiles: ClassVar = {
@@ -211,7 +186,7 @@ class OsakaComputation(PragueComputation):
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
-        self.code = Code(self.msg.code)
+        self.code = Code(self.msg.code, self)
 
 
 class OsakaExecutor(PragueTransactionExecutor):
