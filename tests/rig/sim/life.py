@@ -10,7 +10,6 @@ import random
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from e2e.world import TURN
@@ -28,7 +27,7 @@ from oracle.errors import ForeignTransaction
 from oracle.journal.crashpoints import DAEMON_POINTS, POINTS
 from rig.sim.checks import Checks
 from rig.sim.deaths import Deaths
-from rig.sim.play import FINALITY, Earth, Play
+from rig.sim.play import FINALITY, Earth, Play, scratch
 from rig.sim.strangers import HONEST, LYING, Strangers
 
 RUNS, ROUNDS = int(os.environ.get("SIM_RUNS", "4")), int(os.environ.get("SIM_ROUNDS", "1"))
@@ -83,7 +82,7 @@ class Life(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.earth.chain.rpc("evm_revert", "0x0")
-        self._folder = TemporaryDirectory()
+        self._folder = scratch()
         self.fates.forget()
         self.play = Play(self.earth, Path(self._folder.name), self.fates)
         self.play.sim.random.seed(0)
@@ -426,7 +425,7 @@ class Life(RuleBasedStateMachine):
     def twin(self) -> None:
         """Another daemon with the same key, on another machine. One stops, and its operator takes the other."""
         self.calm()
-        with TemporaryDirectory() as folder:
+        with scratch() as folder:
             twin = Play(self.earth, Path(folder), self.fates)
             self.checks.hear(twin)
             try:
