@@ -82,6 +82,8 @@ class WorkerSetup:
     a closed number may come to mean another file."""
     gpu: str | None = None
     """CUDA_VISIBLE_DEVICES of the worker; None for no GPU. One worker per GPU."""
+    kernel_cache: Path | None = None
+    """Where kernels compiled for a GPU are kept, unless the operator names another folder; None for nowhere."""
     memory_bytes: int | None = None
     """Limit of the worker's address space; leave None with a GPU."""
     python_path: tuple[Path, ...] = ()
@@ -122,12 +124,13 @@ class WorkerProcess:
         self.is_buried = False
         self.saturated = 0
         bwrap = worker_sandbox.bubblewrap()
+        kernels = worker_sandbox.kernel_cache(setup.gpu, setup.kernel_cache)
         ours, theirs = socket.socketpair()
         self._stderr = os.memfd_create("stderr")
         with theirs:
             self._popen = subprocess.Popen(
-                worker_sandbox.command(bwrap, theirs.fileno(), setup.model_file, setup.gpu, setup.python_path),
-                env=worker_sandbox.environment(setup.gpu, setup.python_path),
+                worker_sandbox.command(bwrap, theirs.fileno(), setup.model_file, setup.gpu, setup.python_path, kernels),
+                env=worker_sandbox.environment(setup.gpu, setup.python_path, kernels),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

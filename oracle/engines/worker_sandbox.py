@@ -44,6 +44,14 @@ KERNEL_CACHE = "TRITON_CACHE_DIR"
 """Names the one folder that workers on GPUs may write to: kernels that were compiled are kept there between starts."""
 
 
+def kernel_cache(gpu: str | None, default: Path | None) -> Path | None:
+    """The folder of a worker on `gpu`: the one that the operator named, else the default; None without a GPU."""
+    if gpu is None:
+        return None
+    named = os.environ.get(KERNEL_CACHE)
+    return Path(named) if named else default
+
+
 @dataclass(frozen=True)
 class Confinement:
     """What the worker does to itself before it loads anything."""
@@ -54,13 +62,14 @@ class Confinement:
     """Limit of its address space, the mapped model included; None for a GPU, whose driver reserves far more."""
 
 
-def environment(gpu: str | None, python_path: Sequence[Path]) -> dict[str, str]:
+def environment(gpu: str | None, python_path: Sequence[Path], kernels: Path | None = None) -> dict[str, str]:
     """The worker's whole environment: nothing of the node's own settings, which may hold credentials.
 
-    gpu: CUDA_VISIBLE_DEVICES; None hides every GPU.
+    gpu: CUDA_VISIBLE_DEVICES; None hides every GPU. kernels: `kernel_cache`.
     """
-    names = PASSED_ON if gpu is None else (*PASSED_ON, KERNEL_CACHE)
-    passed = {name: os.environ[name] for name in names if name in os.environ}
+    passed = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+    if kernels is not None:
+        passed[KERNEL_CACHE] = str(kernels)
     own = {
         "HOME": "/nonexistent",
         "PYTHONPATH": os.pathsep.join(str(path) for path in (PACKAGE_ROOT, *python_path)),
@@ -85,9 +94,16 @@ def bubblewrap() -> str | None:
 
 
 def command(
-    bwrap: str | None, socket_fd: int, model_file: Path | None, gpu: str | None, python_path: Sequence[Path]
+    bwrap: str | None,
+    socket_fd: int,
+    model_file: Path | None,
+    gpu: str | None,
+    python_path: Sequence[Path],
+    kernels: Path | None = None,
 ) -> list[str]:
-    """The command line of a worker that talks on `socket_fd`."""
+    """The command line of a worker that talks on `socket_fd`. Makes the folder `kernels`, for this user alone."""
+    if kernels is not None:
+        kernels.mkdir(mode=0o700, parents=True, exist_ok=True)
     worker = [sys.executable, "-P", "-s", "-m", "oracle.engines.worker_main", str(socket_fd)]
     if bwrap is None:
         return worker
@@ -104,10 +120,8 @@ def command(
     if gpu:
         for device in sorted(Path("/dev").glob("nvidia*")):
             box += ["--dev-bind", str(device), str(device)]
-        if KERNEL_CACHE in os.environ:
-            cache = Path(os.environ[KERNEL_CACHE])
-            cache.mkdir(parents=True, exist_ok=True)
-            box += ["--bind", str(cache), str(cache)]
+        if kernels is not None:
+            box += ["--bind", str(kernels), str(kernels)]
     return [*box, "--remount-ro", "/", "--chdir", "/", "--", *worker]
 
 

@@ -112,6 +112,8 @@ def llama_engines(
             )
             for gpu in gpus
         ]
+        if settings.tee == "none":  # what is loaded from there is in no measurement
+            setups = [replace(setup, kernel_cache=settings.data_dir / "kernels") for setup in setups]
         return WorkerPool(setups, Limits(job=job_seconds), on_progress)
 
     return make

@@ -266,14 +266,21 @@ def test_environment__one_gpu_named__the_worker_sees_that_one_alone():
     assert worker_sandbox.environment(None, ())["CUDA_VISIBLE_DEVICES"] == ""
 
 
-def test_kernel_cache__operator_names_a_folder__only_workers_on_gpus_may_write_to_it(tmp_path, monkeypatch):
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / "kept"))
+@pytest.mark.parametrize("named", [None, "named"])
+def test_kernel_cache__one_that_the_operator_names_or_the_default__only_workers_on_gpus_may_write_to_it(
+    tmp_path, monkeypatch, named
+):
+    monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
+    if named:
+        monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path / named))
+    kept = tmp_path / (named or "default")
     for gpu in ("0", None):
-        assert worker_sandbox.environment(gpu, ()).get("TRITON_CACHE_DIR") == (gpu and str(tmp_path / "kept"))
-        line = worker_sandbox.command("/usr/bin/bwrap", 7, None, gpu, ())
+        kernels = worker_sandbox.kernel_cache(gpu, tmp_path / "default")
+        assert worker_sandbox.environment(gpu, (), kernels).get("TRITON_CACHE_DIR") == (gpu and str(kept))
+        line = worker_sandbox.command("/usr/bin/bwrap", 7, None, gpu, (), kernels)
         writable = [line[i + 1] for i, word in enumerate(line) if word == "--bind"]
-        assert writable == ([str(tmp_path / "kept")] if gpu else [])
-    assert (tmp_path / "kept").is_dir()
+        assert writable == ([str(kept)] if gpu else [])
+    assert kept.stat().st_mode & 0o777 == 0o700
 
 
 def test_start__bad_model_file__refused_by_name(start):
