@@ -140,9 +140,9 @@ def gpu_decoding(path: Path, device: str = "cuda") -> Figures:
     """Share of the device's copy bandwidth that decoding reaches, counting each weight's bytes in the file once."""
     import torch  # noqa: PLC0415  it would count as the engine's memory
 
-    from oracle.engines.exact.torch_forward import TorchForward  # noqa: PLC0415
+    from oracle.engines.exact.triton_forward import TritonForward, captured  # noqa: PLC0415
 
-    model = TorchForward(load(path), device)
+    model = TritonForward(load(path), device, captured)
     cache = model.cache(CONTEXT)
     model.run([Chunk(list(range(PROMPT)), cache, 1)])
 

@@ -2,9 +2,9 @@
 
     python tools/compile_triton.py
 
-Each kernel is compiled as `triton_kernels.product` launches it for each layout of scales and minima that a tensor type
-has, for compute capability 8.0 (A100), 9.0 (H100) and 10.0 (B200). Prints registers a thread, bytes of shared memory a
-block and bytes of spilled registers a thread. Fails if one does not compile, or spills.
+Each kernel is compiled as `triton_forward.TritonForward` launches it, for every tensor type, one token and many, and
+heads of 128 numbers, for compute capability 8.0 (A100), 9.0 (H100) and 10.0 (B200). Prints registers a thread, bytes of
+shared memory a block and bytes of spilled registers a thread. Fails if one does not compile, or spills.
 """
 
 # mypy: disable-error-code="import-not-found,import-untyped"
@@ -25,36 +25,38 @@ from triton.compiler import ASTSource
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from oracle.engines.exact import self_test, triton_kernels
-from oracle.engines.exact.quants import F16, FLOATS, MATRIX_TYPES
-from oracle.engines.exact.torch_forward import Quants
+from oracle.engines.exact import self_test
+from oracle.engines.exact.quants import MATRIX_TYPES
+from oracle.engines.exact.triton_forward import TritonForward
+from oracle.engines.exact.triton_products import FEW
 
 CAPABILITIES = (80, 90, 100)
+HEAD_WIDTH = 128
+ALIGNED = [["tt.divisibility", 16]]  # as every tensor's memory is
 CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 RESOURCES = re.compile(r"REG:(\d+) STACK:(\d+) SHARED:(\d+) LOCAL:(\d+)")
-TYPES = {torch.int8: "*i8", torch.int16: "*i16", torch.int32: "*i32", torch.int64: "*i64"}
+TYPES = {torch.uint8: "*u8", torch.int16: "*i16", torch.int32: "*i32", torch.int64: "*i64"}
 
 
 def sources() -> Iterator[tuple[str, Any]]:
     """Name and source of every launch whose types or constants differ."""
     seen = set()
-    for kind, name in MATRIX_TYPES.items():
-        if kind == F16 or kind in FLOATS:  # multiplied by torch
-            continue
-        w = Quants(self_test.matrix("some", kind, 16, 512), "cpu")
-        for tokens in (1, triton_kernels.FEW + 1):
-            x, out = torch.zeros(tokens, 512, dtype=torch.int64), torch.zeros(tokens, 16, dtype=torch.int64)
-            kernel, _, arguments = triton_kernels.launch(x, w.q, w.scale, w.minimum, out)
-            types, constants = {}, {}
-            for parameter, value in zip(kernel.params, arguments, strict=True):
-                if parameter.is_constexpr or value is None:
+    for family in self_test.KNOWN:
+        model = TritonForward(self_test.model(family, HEAD_WIDTH), "cpu")
+        for kernel, _, arguments in (*model.launches(1), *model.launches(FEW + 1)):
+            types, constants, attributes = {}, {}, {}
+            for index, (parameter, value) in enumerate(zip(kernel.params, arguments, strict=True)):
+                if parameter.is_constexpr:
                     types[parameter.name], constants[parameter.name] = "constexpr", value
+                elif isinstance(value, torch.Tensor):
+                    types[parameter.name], attributes[(index,)] = TYPES[value.dtype], ALIGNED
                 else:
-                    types[parameter.name] = TYPES[value.dtype] if isinstance(value, torch.Tensor) else "i32"
+                    types[parameter.name] = "i32"
             key = kernel.__name__, *types.values(), *constants.values()
             if key not in seen:
                 seen.add(key)
-                yield f"{kernel.__name__} {name}", ASTSource(kernel, types, constants)
+                what = MATRIX_TYPES[constants["kind"]] if "kind" in constants else family
+                yield f"{kernel.__name__} {what}", ASTSource(kernel, types, constants, attributes)
 
 
 def used(source: Any, capability: int) -> tuple[int, int, int]:
@@ -75,7 +77,7 @@ def main() -> None:
     for name, source in sources():
         for capability in CAPABILITIES:
             registers, shared, local = used(source, capability)
-            print(f"{name:14} sm_{capability:<4} {registers:4} registers {shared:6} bytes shared {local:4} spilled")
+            print(f"{name:22} sm_{capability:<4} {registers:4} registers {shared:6} bytes shared {local:4} spilled")
             if local:
                 spilled.append(f"{name} for sm_{capability}")
     if spilled:

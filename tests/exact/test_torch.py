@@ -1,8 +1,9 @@
-"""The torch engine against the reference, bit for bit: on the CPU here, on a GPU where there is one."""
+"""The torch engine against the reference, bit for bit: on the CPU here, on a GPU where there is one.
+
+What a node runs on a GPU is tested in `test_triton.py`.
+"""
 
 import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,12 +11,12 @@ import pytest
 import torch
 from exact.random_model import SHAPES, write
 
-from oracle.engines.exact import self_test, torch_forward
-from oracle.engines.exact.cpu import CpuForward
+from oracle.engines.exact import self_test, torch_matrices
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.quants import F16, FLOATS, MATRIX_TYPES, Q8_0, integers
-from oracle.engines.exact.torch_forward import Quants, TorchForward, unpacked
+from oracle.engines.exact.torch_forward import TorchForward
+from oracle.engines.exact.torch_matrices import Quants, unpacked
 from oracle.engines.exact.weights import load
 from oracle.errors import WrongNumbers
 
@@ -47,7 +48,7 @@ def test_product__sums_beyond_float64__are_exact(kind, device):
     x[0] = 32767
     w = Quants(matrix, device)
     assert w.split or kind not in (F16, Q8_0)
-    got = torch_forward._product(torch.from_numpy(x).to(device), w)
+    got = torch_matrices.product(torch.from_numpy(x).to(device), w)
     assert (got.cpu().numpy() == x @ matrix.integers().T).all()
 
 
@@ -71,23 +72,9 @@ def test_forward__every_family_and_kind__same_logits(tmp_path, name, device):
     assert alone.saturated == reference.saturated
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-@pytest.mark.parametrize("batch", [1, 2, 7, 64, 512])
-def test_forward__gpu_in_any_batch__the_cpu_s_logits(batch):
-    weights = self_test.model("qwen3")
-    tokens = np.random.default_rng(3).integers(0, weights.architecture.vocabulary, 512).tolist()
-    cpu, gpu = CpuForward(weights, 1), TorchForward(weights, "cuda")
-    (want,) = cpu.run([Chunk(tokens, cpu.cache(512), 512)])
-    cache = gpu.cache(512)
-    for first in range(0, 512, batch):
-        part = tokens[first : first + batch]
-        assert (gpu.run([Chunk(part, cache, len(part))])[0] == want[first : first + batch]).all()
-
-
 @DEVICES
 def test_float64__sums_just_below_2_53__are_proven_exact(device):
-    torch_forward.prove_float64(device)
+    torch_matrices.prove_float64(device)
 
 
 @pytest.mark.parametrize("bits", [24, 45, 52])
@@ -117,46 +104,3 @@ def test_device__without_kernels__torch_gives_the_known_answer(monkeypatch):
     with_kernels = device.draws(bytes(32), 5, 100)
     monkeypatch.undo()
     assert (Device.named("cpu").draws(bytes(32), 5, 100) == with_kernels).all()
-
-
-INTERPRETED = """
-import numpy as np, torch
-from oracle.engines.exact import self_test, triton_kernels
-from oracle.engines.exact.torch_forward import Quants
-for kind in (8, 2, 3, 6, 7, 10, 11, 12, 13, 14, 20, 23):
-    matrix = self_test.matrix("some", kind, 70, 512)
-    w = Quants(matrix, "cpu")
-    for tokens in (0, 1, 5, 40) if kind in (8, 10, 12) else (5,):  # others' scales lie as one of these types'
-        x = np.random.default_rng(tokens).integers(-32767, 32768, (tokens, 512))
-        x[:1] = 32767
-        got = triton_kernels.product(torch.from_numpy(x), w.q, w.scale, w.minimum)
-        assert (got.numpy() == x @ matrix.integers().T).all(), (kind, tokens)
-print("equal")
-"""
-
-
-def test_triton_kernels__interpreted__are_exact():
-    pytest.importorskip("triton", reason="Triton is not installed; make install does it")
-    run = subprocess.run(
-        [sys.executable, "-c", INTERPRETED],
-        env={**os.environ, "TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert run.stdout.strip() == "equal", run.stderr[-2000:]
-
-
-def test_triton_kernels__compiled_without_a_gpu__all_layouts_and_within_a_multiprocessor(monkeypatch, tmp_path):
-    pytest.importorskip("triton", reason="Triton is not installed; make install does it")
-    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    from tools.compile_triton import sources, used  # noqa: PLC0415  it imports Triton
-
-    found = dict(sources())
-    kinds = ("Q8_0", "Q4_1", "Q2_K", "Q3_K")  # a scale; and a minimum; two of both; two scales
-    assert set(found) == {f"{kernel} {kind}" for kernel in ("_vector", "_tile") for kind in kinds}
-    registers, shared, spilled = used(found["_vector Q8_0"], 90)
-    assert 16 <= registers <= 255
-    assert 0 < shared <= 164 << 10
-    assert spilled == 0

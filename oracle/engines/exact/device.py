@@ -1,5 +1,5 @@
-"""What computes: C kernels on the CPU, torch where they were not built, torch with Triton kernels on a GPU, or torch on
-several devices that hold a model together.
+"""What computes: C kernels on the CPU, torch where they were not built, Triton kernels on a GPU, or torch on several
+devices that hold a model together.
 """
 
 from collections.abc import Callable
@@ -43,6 +43,10 @@ class Device:
             return cls(f"{count} devices ({name})", lambda weights: SharedForward(weights, group), kernels)
         if name == "cpu" and built:
             return cls(name, lambda weights: CpuForward(weights, threads), kernels)
+        if name.startswith("cuda"):
+            from oracle.engines.exact.triton_forward import TritonForward, captured  # noqa: PLC0415  absent elsewhere
+
+            return cls(name, lambda weights: TritonForward(weights, name, captured), kernels)
         from oracle.engines.exact.torch_forward import TorchForward  # noqa: PLC0415  torch takes a second and 200 MB
 
         return cls(name, lambda weights: TorchForward(weights, name), kernels)

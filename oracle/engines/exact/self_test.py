@@ -70,9 +70,9 @@ def digest(forward: Forward) -> str:
     return hashed.hexdigest()
 
 
-def model(family: str) -> Weights:
+def model(family: str, head_width: int = HEAD_WIDTH) -> Weights:
     norms = family == "qwen3"
-    queries, keys = HEADS * HEAD_WIDTH, KV_HEADS * HEAD_WIDTH
+    queries, keys = HEADS * head_width, KV_HEADS * head_width
     layers = tuple(
         Layer(
             attn_norm=norm(f"{family} {kind} 0", WIDTH),
@@ -82,8 +82,8 @@ def model(family: str) -> Weights:
             q_bias=None if norms else vector("qb", queries, INNER_BITS),
             k_bias=None if norms else vector("kb", keys, INNER_BITS),
             v_bias=None if norms else vector("vb", keys, INNER_BITS),
-            q_norm=norm("qn", HEAD_WIDTH) if norms else None,
-            k_norm=norm("kn", HEAD_WIDTH) if norms else None,
+            q_norm=norm("qn", head_width) if norms else None,
+            k_norm=norm("kn", head_width) if norms else None,
             attn_output=matrix(f"{family} {kind} o", F16, WIDTH, queries),
             ffn_norm=norm(f"{family} {kind} 1", WIDTH),
             ffn_gate=matrix(f"{family} {kind} gate", kind, HIDDEN, WIDTH),
@@ -100,8 +100,8 @@ def model(family: str) -> Weights:
             hidden=HIDDEN,
             heads=HEADS,
             kv_heads=KV_HEADS,
-            head_width=HEAD_WIDTH,
-            rope_width=HEAD_WIDTH,
+            head_width=head_width,
+            rope_width=head_width,
             rope_base=Fraction(10_000),
             rope_divisor=Fraction(1),
             epsilon=Fraction(1, 100_000),

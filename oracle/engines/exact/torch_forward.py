@@ -1,12 +1,10 @@
-"""The forward pass on torch: on GPUs, and on CPUs without the C kernels. `model.Reference` again, bit for bit.
+"""The forward pass on torch: on CPUs without the C kernels, on devices that share a model, and as the plain version of
+`triton_forward.py`. `model.Reference` again, bit for bit.
 
-Integers are int64 tensors. A product of two integer matrices is taken in float64 wherever a bound below 2^53 proves
-that exact: then every partial sum is an integer that float64 holds, in whatever order it is added. Quantized matrices
-lie on the device as small integers with integer scales; on a GPU, Triton kernels multiply them (`triton_kernels.py`).
+Integers are int64 tensors, and products are those of `torch_matrices.py`; on GPUs that share a model, those of
+`triton_products.py`.
 """
 
-import os
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,8 +14,8 @@ import torch
 from torch import Tensor
 
 from oracle.engines.exact import operators as ops
-from oracle.engines.exact import powers, quants
-from oracle.engines.exact.architecture import epsilon_units
+from oracle.engines.exact import powers
+from oracle.engines.exact.architecture import Architecture, epsilon_units
 from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
@@ -32,19 +30,13 @@ from oracle.engines.exact.constants import (
     RESIDUAL_BITS,
     SCALE_BITS,
     SHARE_BITS,
-    WEIGHT_BITS,
 )
-from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import LIMITS, Chunk, Logits, Saturated
 from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, SPARE_FROM, UNIT_BITS
-from oracle.engines.exact.quants import F16, FLOATS, LARGEST_FACTOR, Bytes, halves, scales
 from oracle.engines.exact.rotations import Rotations
-from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights, row_weight
-from oracle.errors import WrongNumbers
+from oracle.engines.exact.torch_matrices import AT_ONCE, Quants, keep_kernels, pin_float64, product, to_device
+from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights
 
-AT_ONCE = 1 << 24  # numbers of an intermediate tensor
-EXACT = 1 << 53
-SPLIT_BITS = 18  # of weights whose sums could reach 2^53; see `_product`
 VALUE_SPLIT_BITS = 13
 SPREAD_SUMS = ("attn_output", "down")
 """Operators whose sums run over numbers that are spread over the devices which share a model."""
@@ -60,6 +52,17 @@ class TorchCache:
     """(layers, kv heads, capacity, width), int32."""
     length: int = 0
 
+    @classmethod
+    def empty(cls, a: Architecture, capacity: int, device: str) -> "TorchCache":
+        if not 0 < capacity <= MAX_CONTEXT:
+            raise ValueError(f"no context of {capacity} tokens")
+        shape = a.layers, a.kv_heads, capacity
+        return cls(
+            torch.zeros(*shape, a.head_width, dtype=torch.int16, device=device),
+            torch.zeros(shape, dtype=torch.int64, device=device),
+            torch.zeros(*shape, a.head_width, dtype=torch.int32, device=device),
+        )
+
     def truncate(self, length: int) -> None:
         self.length = min(self.length, length)
 
@@ -73,78 +76,17 @@ class TorchCache:
         self.length = end
 
 
+def position_bytes(a: Architecture) -> int:
+    """Of a `TorchCache`."""
+    return a.layers * a.kv_heads * (6 * a.head_width + 8)
+
+
 @dataclass(frozen=True)
 class _Row:
     mantissa: Tensor
     """(..., N), int64."""
     shift: Tensor
     """(...)."""
-
-
-class Quants:
-    """A matrix on the device: weight = scale * q - minimum, in units of 2^-24."""
-
-    def __init__(self, matrix: Matrix, device: str) -> None:
-        self.rows, self.columns = matrix.rows, matrix.columns
-        self.split = not self.is_empty and not _fits_float64(matrix)
-        """Whether one float64 sum could be inexact."""
-        self.bits = matrix.bits
-        self.half: Tensor | None = None
-        """(rows, columns), for F16."""
-        self.whole: Tensor | None = None
-        """(rows, columns), int32, for BF16 and F32."""
-        if self.is_empty:
-            return
-        if matrix.kind == F16:
-            self.half = _tensor(np.ascontiguousarray(matrix.raw).view(np.float16), device)
-            return
-        if matrix.kind in FLOATS:
-            self.whole = _tensor(_rounded(matrix), device)
-            return
-        q, scale, minimum = unpacked(matrix.kind, matrix.raw)
-        self.q = _tensor(q, device)
-        """(rows, columns), int8."""
-        self.scale = _tensor(scale, device)
-        """(rows, columns / 32, or / 16 for Q2_K, Q3_K and Q6_K), int32 where they fit."""
-        self.minimum = None if minimum is None else _tensor(minimum, device)
-        """(rows, columns / 32, or / 16 for Q2_K), where a type has minima; int32 where they fit."""
-
-    @property
-    def is_empty(self) -> bool:
-        """As a device's share of a matrix may be."""
-        return not self.rows * self.columns
-
-    def weights(self, first: int, count: int) -> Tensor:
-        """(count, columns), float64, exact."""
-        part = slice(first, first + count)
-        if self.half is not None:
-            return self.half[part].double() * 2.0**WEIGHT_BITS
-        if self.whole is not None:
-            return self.whole[part].double()
-        scale = self.scale[part].double()
-        q = self.q[part].double().reshape(*scale.shape, -1) * scale[..., None]
-        q = q.reshape(len(q), self.columns)
-        if self.minimum is not None:
-            minimum = self.minimum[part].double()
-            q = (q.reshape(*minimum.shape, -1) - minimum[..., None]).reshape(q.shape)
-        return q
-
-
-def _rounded(matrix: Matrix) -> np.ndarray[Any, Any]:
-    step = max(1, AT_ONCE // matrix.columns)
-    return np.concatenate([matrix.integers(first, step).astype(np.int32) for first in range(0, matrix.rows, step)])
-
-
-def unpacked(kind: int, raw: Bytes) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any], np.ndarray[Any, Any] | None]:
-    """q, scale and minimum of `Quants`, as `quants.integers` has them; scales in int32 unless too large."""
-    q, scale, minimum = quants.parts(kind, raw)
-    rows = len(raw)
-    least = None if minimum is None else _narrow(minimum.reshape(rows, -1))
-    return np.ascontiguousarray(q.reshape(rows, -1), np.int8), _narrow(scale.reshape(rows, -1)), least
-
-
-def _narrow(scale: Integers) -> np.ndarray[Any, Any]:
-    return scale.astype(np.int32) if np.abs(scale).max(initial=0) <= INT32 else scale
 
 
 @dataclass(frozen=True)
@@ -154,12 +96,13 @@ class _Norm:
 
     @classmethod
     def of(cls, norm: Norm, device: str) -> "_Norm":
-        return cls(_tensor(norm.weight, device), norm.bits)
+        return cls(to_device(norm.weight, device), norm.bits)
 
 
 @dataclass(frozen=True)
 class _Layer:
-    matrices: dict[str, Quants]
+    matrices: dict[str, Any]
+    """As `TorchForward._matrix` makes them."""
     norms: dict[str, _Norm]
     biases: dict[str, Tensor]
 
@@ -204,16 +147,13 @@ class TorchForward:
         self.architecture, self._device, self._embedding = a, device, weights.embedding
         self._peers: Peers = peers or Alone()
         self._triton: Any = None
-        # cuBLAS can emulate float64 with fewer bits; it reads this when it is first used.
-        os.environ["CUBLAS_EMULATE_DOUBLE_PRECISION"] = "0"
-        prove_float64(device)
+        pin_float64(device)
         if device.startswith("cuda") if kernels is None else kernels:
-            # A worker has no home. Unless the operator names a folder that is kept, compile in a private one.
-            os.environ.setdefault("TRITON_CACHE_DIR", tempfile.mkdtemp(prefix="didyma-triton-"))
-            from oracle.engines.exact import triton_kernels  # noqa: PLC0415  absent where there is no GPU
+            keep_kernels()
+            from oracle.engines.exact import triton_products  # noqa: PLC0415  absent where there is no GPU
 
-            self._triton = triton_kernels
-        self._powers = _tensor(powers.table(), device)
+            self._triton = triton_products
+        self._powers = to_device(powers.table(), device)
         self._rotations = Rotations(a, weights.rope_factors)
         self._score_scale = ops.score_scale(a.head_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
@@ -221,23 +161,14 @@ class TorchForward:
         self._layers = [self._load(layer) for layer in (weights.layers if layers is None else layers)]
         self._output_norm = _Norm.of(weights.output_norm, device)
         self._counts: dict[str, Tensor] = {}
-        self._output = Quants(weights.output, device)
+        self._output = self._matrix(weights.output)
 
     @property
     def position_bytes(self) -> int:
-        a = self.architecture
-        return a.layers * a.kv_heads * (6 * a.head_width + 8)
+        return position_bytes(self.architecture)
 
     def cache(self, capacity: int) -> TorchCache:
-        if not 0 < capacity <= MAX_CONTEXT:
-            raise ValueError(f"no context of {capacity} tokens")
-        a = self.architecture
-        shape = a.layers, a.kv_heads, capacity
-        return TorchCache(
-            torch.zeros(*shape, a.head_width, dtype=torch.int16, device=self._device),
-            torch.zeros(shape, dtype=torch.int64, device=self._device),
-            torch.zeros(*shape, a.head_width, dtype=torch.int32, device=self._device),
-        )
+        return TorchCache.empty(self.architecture, capacity, self._device)
 
     def run(self, chunks: Sequence[Chunk]) -> list[Logits]:
         return [logits.cpu().numpy() for logits in self.through(self.embedded(chunks), chunks)]
@@ -246,7 +177,7 @@ class TorchForward:
         """The residual stream before the first layer, (tokens of all chunks, width)."""
         tokens = [token for chunk in chunks for token in chunk.tokens]
         rows = ops.embed(self._embedding.of(self._embedding.raw[np.asarray(tokens)]), self._embedding.bits)
-        return _tensor(rows, self._device)
+        return to_device(rows, self._device)
 
     @torch.no_grad()
     def through(self, residual: Tensor, chunks: Sequence[Chunk]) -> list[Tensor]:
@@ -268,15 +199,19 @@ class TorchForward:
     def saturated(self) -> Saturated:
         return Saturated({name: int(count) for name, count in self._counts.items() if count})
 
+    def _matrix(self, matrix: Matrix) -> Any:
+        """`Quants`, or `triton_products.RawMatrix`."""
+        return Quants(matrix, self._device) if self._triton is None else self._triton.RawMatrix(matrix, self._device)
+
     def _load(self, layer: Layer) -> _Layer:
         loaded = _Layer({}, {}, {})
         for name, value in vars(layer).items():
             if isinstance(value, Matrix):
-                loaded.matrices[name] = Quants(value, self._device)
+                loaded.matrices[name] = self._matrix(value)
             elif isinstance(value, Norm):
                 loaded.norms[name] = _Norm.of(value, self._device)
             elif value is not None:
-                loaded.biases[name] = _tensor(value, self._device)
+                loaded.biases[name] = to_device(value, self._device)
         return loaded
 
     def _limited(self, name: str, value: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -318,20 +253,18 @@ class TorchForward:
         row = self._quantize_spread(self._limited("act", self._gated(gate, up)))
         return self._limited("residual", residual + self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS, "down"))
 
-    def _linear(self, row: _Row, w: Quants, bits: int, to_bits: int, name: str, bias: Tensor | None = None) -> Tensor:
+    def _linear(self, row: _Row, w: Any, bits: int, to_bits: int, name: str, bias: Tensor | None = None) -> Tensor:
         sums = self._product(row.mantissa, w)
         if name in SPREAD_SUMS:
             sums = self._peers.total(sums)
         y = _shift(sums, w.bits + bits - row.shift[:, None] - to_bits)
         return self._limited(name, y if bias is None else y + bias)
 
-    def _product(self, mantissa: Tensor, w: Quants) -> Tensor:
+    def _product(self, mantissa: Tensor, w: Any) -> Tensor:
         if w.is_empty:
             return mantissa.new_zeros(len(mantissa), w.rows)
-        if self._triton is not None and w.half is None and w.whole is None:
-            sums: Tensor = self._triton.product(mantissa, w.q, w.scale, w.minimum)
-            return sums
-        return _product(mantissa, w)
+        sums: Tensor = (product if self._triton is None else self._triton.product)(mantissa, w)
+        return sums
 
     def _quantize_spread(self, x: Tensor) -> _Row:
         """Of rows that are spread over devices: by one shift each, that of the whole row."""
@@ -346,7 +279,7 @@ class TorchForward:
         heads = x.reshape(len(x), x.shape[1] // a.head_width, a.head_width)
         if norm is not None:
             heads = self._limited(name + "_norm", _normalize(heads, norm, self._head_epsilon, INNER_BITS))
-        c, s = (_tensor(table, self._device)[:, None] for table in self._rotations(start, len(x)))
+        c, s = (to_device(table, self._device)[:, None] for table in self._rotations(start, len(x)))
         pairs = a.rope_width // 2
         first = slice(0, 2 * pairs, 2) if a.interleaved else slice(0, pairs)
         second = slice(1, 2 * pairs, 2) if a.interleaved else slice(pairs, 2 * pairs)
@@ -396,55 +329,6 @@ class TorchForward:
         sigma = _divide(torch.where(gate >= 0, one, e) << SCALE_BITS, one + e)
         silu = _shift(gate * sigma, SCALE_BITS)
         return _shift(silu * up, 2 * INNER_BITS - ACT_BITS)
-
-
-def prove_float64(device: str) -> None:
-    """Raises WrongNumbers unless a product whose sums are just below 2^53 is exact on `device`.
-
-    As large on a GPU as a layer's, since libraries choose how to multiply by size.
-    """
-    size = 4096 if device.startswith("cuda") else 256
-    x = np.random.default_rng(53).integers(LARGEST_MANTISSA - 500, LARGEST_MANTISSA + 1, (size, size))
-    w = (EXACT - 1) // (size * LARGEST_MANTISSA) - np.arange(size)  # of every row; column k has k more taken off
-    found = _tensor(x, device).double() @ _tensor(w[:, None] - np.arange(size), device).double()
-    right = (x @ w)[:, None] - x.sum(axis=1)[:, None] * np.arange(size)
-    if not np.array_equal(found.long().cpu().numpy(), right):
-        raise WrongNumbers(f"{device} multiplies float64 inexactly; is its emulation on?")
-
-
-def _tensor(array: np.ndarray[Any, Any], device: str) -> Tensor:
-    writable = array if array.flags.writeable and array.flags.c_contiguous else np.array(array)
-    return torch.from_numpy(writable).to(device)
-
-
-def _fits_float64(matrix: Matrix) -> bool:
-    """Whether no sum of a product reaches 2^53: by the largest scale if that proves it, else by the rows themselves."""
-    if matrix.kind in FLOATS:
-        return LARGEST_MANTISSA * row_weight(matrix) < EXACT
-    largest = (scales(matrix.kind, matrix.raw) & 0x7FFF).max()
-    factor = int(halves(np.array([largest], "<u2").view(np.uint8))[0])
-    if LARGEST_MANTISSA * factor * LARGEST_FACTOR[matrix.kind] * matrix.columns < EXACT:
-        return True
-    return LARGEST_MANTISSA * row_weight(matrix) < EXACT
-
-
-def _product(mantissa: Tensor, w: Quants) -> Tensor:
-    """Exact (T, rows) in int64.
-
-    Where sums could reach 2^53, weights are taken apart as high * 2^18 + low: |low| <= 2^17 and at most 2^20 columns
-    keep the low sums below 2^52, and magnitudes that sum to 2^48 keep the high ones below 2^46.
-    """
-    x, step = mantissa.double(), max(1, AT_ONCE // w.columns)
-    parts = []
-    for first in range(0, w.rows, step):
-        weights = w.weights(first, step)
-        if not w.split:
-            parts.append((x @ weights.T).long())
-            continue
-        high = torch.floor(weights / 2.0**SPLIT_BITS + 0.5)
-        low = weights - high * 2.0**SPLIT_BITS
-        parts.append(((x @ high.T).long() << SPLIT_BITS) + (x @ low.T).long())
-    return torch.cat(parts, -1)
 
 
 def _shift(value: Tensor, by: Tensor | int) -> Tensor:
