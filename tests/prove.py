@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from disputes.search import best_lines, broken, every_line  # noqa: E402
 from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
-from invariants.faults import found, lives  # noqa: E402
+from invariants.faults import forge, found, lives  # noqa: E402
 from mutants import run as mutation  # noqa: E402
 from sim import faults as daemon_faults  # noqa: E402
 
@@ -36,6 +36,7 @@ BATCHES = 60
 TYPED = 10_000
 CLAIMS = 100_000  # of each vocabulary
 LIVES = 200
+TWINS = 20  # runs of forge, each with 64 seeds of 40 calls
 SOAK_SECONDS = 3_600
 SIEGE_PACE = 1.0  # seconds to a block, of twelve on the chain
 
@@ -115,6 +116,16 @@ def adversary(seed: int) -> str:
     return f"{LIVES} lives, {sum(counts.values())} endings of {len(counts)} kinds, every promise kept"
 
 
+def mock(seed: int) -> str:
+    """The same calls on `MockOracle` and on the oracle."""
+    tests = ("test", "--match-path", "tests/invariants/Twins.t.sol", "--match-test", "any_calls")
+    for run in range(TWINS):
+        played = forge(ROOT, *tests, "--fuzz-seed", hex(seed + (run << 64)))
+        if played.returncode != 0 or "(runs: 64," not in played.stdout:
+            raise AssertionError(played.stdout + played.stderr)
+    return f"{TWINS * 64 * 40} calls on mock and oracle, equal results, errors, events and balances"
+
+
 def faults(seed: int) -> str:
     """What the adversary finds where a fault is put back, in as many lives as CI plays."""
     told = []
@@ -169,6 +180,7 @@ def put_back(seed: int) -> str:
 PARTS: dict[str, Callable[[int], str]] = {
     "search": search,
     "adversary": adversary,
+    "mock": mock,
     "faults": faults,
     "mutants": mutants,
     "daemon": daemon,

@@ -84,6 +84,7 @@ contract History {
 
 /// @title The mock and the oracle, given the same calls: equal results, errors, events, states and balances.
 contract Twins is World {
+    uint256 private constant STEPS = 40;
     uint72 private constant SEAT_WEI = 3_000 ether;
     address private constant HISTORY = 0x0000F90827F1C53a10cb7A02335B175320002935;
 
@@ -96,7 +97,6 @@ contract Twins is World {
 
     IOracle.Item[] private _items;
     uint256 private _random;
-    uint256 private _steps = vm.envOr("DIDYMA_TWINS", uint256(40));
 
     /// @dev How often each ending was reached.
     mapping(bytes32 topic => uint256) private _seen;
@@ -120,7 +120,7 @@ contract Twins is World {
     /// forge-config: default.fuzz.runs = 64
     function testFuzz_mock__any_calls__does_what_the_oracle_does(uint256 seed) external {
         _random = seed;
-        for (uint256 i; i < _steps; ++i) {
+        for (uint256 i; i < STEPS; ++i) {
             _step();
             _compare();
         }
