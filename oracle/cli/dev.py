@@ -11,6 +11,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +32,6 @@ from oracle.errors import Refused, RpcUnavailable
 from oracle.ids import ServiceId
 from oracle.models.files import at_home
 from oracle.models.shipped import SHIPPED_MODEL
-from oracle.node.settings import load
 
 NODES = 5
 LIAR_SEATS = 3  # of 7: about every second question goes to the liar first
@@ -258,11 +258,12 @@ def _start(
     for plan in plans:
         folder, is_tee = run / f"node-{plan.number}", mode is devnet.Mode.TEE
         config = devnet.write_node(folder, plan, network.rpc_url, [service], network.models, tee=is_tee)
-        settings, log = load(config), run / f"node-{plan.number}.log"
+        log = run / f"node-{plan.number}.log"
+        settings = tomllib.loads(config.read_text())  # alone: this shell's environment is for dapps, and not the nodes'
         process = devnet.start_node(config, log, LIAR if plan.name == "the liar" else devnet.NODE)
-        nodes.append(NodeProcess(plan.name, process, settings.api_port, log))
-        if settings.prompts_port:
-            mailboxes.append(settings.prompts_port)
+        nodes.append(NodeProcess(plan.name, process, settings["api_port"], log))
+        if settings["prompts_port"]:
+            mailboxes.append(settings["prompts_port"])
     return nodes, mailboxes
 
 

@@ -14,13 +14,16 @@ from pathlib import Path
 
 from rig.anvil import ROOT, free_port
 from rig.child import alive
+from typer.testing import CliRunner
 
+from oracle.cli import app
 from oracle.cli.connection import Network
 from oracle.client import OracleClient, devnet
 from oracle.ids import RequestId
 
 READY_SECONDS = 300
 DIDYMA = [sys.executable, "-m", "oracle.cli"]
+ELSEWHERE = {"DIDYMA_ORACLE": "0x" + "11" * 20, "DIDYMA_SERVICE": "0x" + "22" * 32, "DIDYMA_API_PORT": "1"}
 
 
 @dataclass
@@ -50,13 +53,19 @@ def didyma(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[
     return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, env=environment(), timeout=180)
 
 
+def said_by(*words: str) -> subprocess.CompletedProcess[str]:
+    """The same within this process, which has read the modules already: for what a command says, not how it starts."""
+    done = CliRunner().invoke(app, list(words))
+    return subprocess.CompletedProcess(words, done.exit_code, done.stdout, done.stderr)
+
+
 @contextmanager
 def started(folder: Path, *options: str) -> Iterator[Dev]:
-    """`didyma dev`, ready; whoever asks for it ends it."""
+    """`didyma dev`, ready; whoever asks for it ends it. Its shell has exported a dapp's variables, of elsewhere."""
     log = folder.with_suffix(".log")
     command = [*DIDYMA, "dev", "--folder", str(folder), "--port", str(free_port()), *options]
     with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment())
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment() | ELSEWHERE)
     try:
         end = time.monotonic() + READY_SECONDS
         while "Stop:" not in log.read_text():

@@ -7,10 +7,11 @@ import subprocess
 import time
 
 import pytest
-from e2e.network import DIDYMA, Dev, descendants, dev, didyma, environment, first_answer, started
+from e2e.network import DIDYMA, READY_SECONDS, descendants, dev, didyma, environment, first_answer
 from rig.anvil import free_port
 from rig.child import alive
 
+from oracle.cli.dev import LIAR_SEATS, NODES
 from oracle.client import devnet
 from oracle.demo.cast import BRIBED
 
@@ -29,34 +30,17 @@ def test_dev__stopped_before_it_is_ready__leaves_no_process(tmp_path, seconds):
     assert "Traceback" not in said or is_starting
 
 
-def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_read(tmp_path):
-    with started(tmp_path / "dev", "--liar") as running:
-        client = running.client()
-        service = client.services()[0]
-        assert BRIBED in running.hint("Be lied to")
-        taken = client.prompt(service, BRIBED.encode())
-        asked = [client.ask(service, taken, client.params(24, deadline_seconds=500 + n))[0] for n in range(8)]
-        end, disputed = time.monotonic() + 240, []
-        while not disputed:
-            assert time.monotonic() < end
-            events = client.oracle.events.AnswerDisputed().get_logs(from_block=client.deployment.block)
-            disputed = [event["args"]["requestId"] for event in events if event["args"]["requestId"] in asked]
-            time.sleep(1)
-        shown = running.hint("See it lose")
-        shown[shown.index("0xREQUEST")] = f"{disputed[0]:#066x}"
-        told = didyma(*shown, cwd=tmp_path)
-        assert told.returncode == 0, told.stderr
-        assert f"{disputed[0]:#066x}" in told.stdout
-        assert "disput" in told.stdout
-        killed(running)
-
-
-def killed(running: Dev) -> None:
-    """Nothing could end its chain and its nodes: they end nevertheless."""
-    family = descendants(running.process.pid)
-    assert len(family) >= 6
-    running.process.kill()
-    running.process.wait()
+def test_dev__killed__its_chain_and_its_nodes_end_all_the_same(tmp_path):
+    command = [*DIDYMA, "dev", "--folder", str(tmp_path), "--port", str(free_port())]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
+    end = time.monotonic() + READY_SECONDS
+    while len(family := descendants(process.pid)) < 1 + 1 + NODES:
+        assert process.poll() is None, (tmp_path / "log").read_text()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    process.kill()
+    process.wait()
     end = time.monotonic() + 60
     while left := [pid for pid in family if alive(pid)]:
         assert time.monotonic() < end, left
@@ -68,7 +52,7 @@ def killed(running: Dev) -> None:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with dev(tmp_path_factory.mktemp("game") / "my net") as network:
+    with dev(tmp_path_factory.mktemp("game") / "my net", "--liar") as network:
         yield network
 
 
@@ -81,13 +65,13 @@ def test_u5_dev__its_output__has_accounts_pages_and_hints(running):
     assert "public" in running.output
     for index in range(10):
         assert devnet.account(index).address in running.output
-    pages = re.findall(r"^node \d +(http://127.0.0.1:\d+/)$", running.output, re.MULTILINE)
-    assert len(pages) == 5
+    pages = re.findall(r"^(?:node \d|the liar) +(http://127.0.0.1:\d+/)$", running.output, re.MULTILINE)
+    assert len(pages) == NODES
     assert str(running.folder / "deployment.json") in running.hint("Ask it")
     where = ["--deployment", str(running.folder / "deployment.json")]
     service = re.search(r"^service +(0x\w{64})$", running.output, re.MULTILINE).group(1)
     shown = json.loads(didyma("service", "show", service, "--json", *where).stdout)
-    assert (shown["service"], len(shown["seats"])) == (service, 5)
+    assert (shown["service"], len(shown["seats"])) == (service, NODES - 1 + LIAR_SEATS)
     assert json.loads(didyma("tee", "status", "--json", *where).stdout)["is_dev"] is True
     asked = didyma(*running.hint("Ask it"), "--json")
     told = json.loads(asked.stdout)
@@ -96,3 +80,23 @@ def test_u5_dev__its_output__has_accounts_pages_and_hints(running):
     second = didyma("dev", "--folder", str(running.folder), "--port", str(free_port()))
     assert second.returncode == 1
     assert "--folder" in second.stderr
+
+
+def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_read(running, tmp_path):
+    client = running.client()
+    service = client.services()[0]
+    assert BRIBED in running.hint("Be lied to")
+    taken = client.prompt(service, BRIBED.encode())
+    asked = [client.ask(service, taken, client.params(24, deadline_seconds=500 + n))[0] for n in range(8)]
+    end, disputed = time.monotonic() + 240, []
+    while not disputed:
+        assert time.monotonic() < end
+        events = client.oracle.events.AnswerDisputed().get_logs(from_block=client.deployment.block)
+        disputed = [event["args"]["requestId"] for event in events if event["args"]["requestId"] in asked]
+        time.sleep(1)
+    shown = running.hint("See it lose")
+    shown[shown.index("0xREQUEST")] = f"{disputed[0]:#066x}"
+    told = didyma(*shown, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert f"{disputed[0]:#066x}" in told.stdout
+    assert "disput" in told.stdout

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.network import Dev, dev, didyma, first_answer
+from e2e.network import Dev, dev, didyma, first_answer, said_by
 from rig.samples import BY_APE, Sample, compiled, samples
 
 from oracle.client import devnet
@@ -48,12 +48,12 @@ def test_choice__asked_shown_and_verified__is_a_word_with_its_margin(network, tm
     told = json.loads(asked.stdout)
     assert told["answer"] == "negative"
     assert told["margin"] > 1.5
-    shown = didyma("request", "show", told["request"], *where, cwd=tmp_path)
+    shown = said_by("request", "show", told["request"], *where)
     assert f"choice 1 of 2, margin {told['margin']:.4f} logits" in shown.stdout, shown.stderr
     assert f"2 choices, '{REVIEW}'" in shown.stdout
     found = didyma("verify", told["request"], *where, *store, cwd=tmp_path)
     assert f"'negative', choice 1 of 2, margin {told['margin']:.4f} logits" in found.stdout, found.stderr
-    as_json = didyma("request", "show", told["request"], "--json", *where, cwd=tmp_path)
+    as_json = said_by("request", "show", told["request"], "--json", *where)
     (answer,) = json.loads(as_json.stdout)["answers"]
     assert (answer["choice"]["choice"], answer["choice"]["margin"]) == (1, told["margin"])
 
@@ -76,11 +76,11 @@ NOT_FITTING = {
 
 @pytest.mark.parametrize("name", NOT_FITTING)
 @pytest.mark.parametrize("command", ["ask", "quote"])
-def test_choice__that_would_not_fit__is_refused_in_one_line(network, tmp_path, command, name):
+def test_choice__that_would_not_fit__is_refused_in_one_line(network, command, name):
     more, says = NOT_FITTING[name]
     where = ["--deployment", str(network.folder / "deployment.json")]
     words = "~" * 507 if name == "no room in the context" else REVIEW
-    done = didyma(command, words, *CHOICES, *more, *where, cwd=tmp_path)
+    done = said_by(command, words, *CHOICES, *more, *where)
     assert done.returncode == 1, done.stdout
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -153,7 +153,7 @@ def members_of(lines: str) -> Sample:
     return Sample(Path("Members.sol"), 1, "solidity", code)
 
 
-def test_council__of_three_services__has_a_member_for_each(network, tmp_path):
+def test_council__of_three_services__has_a_member_for_each(network):
     """The last test here: the network then has several services."""
     client = network.client()
     (first,) = client.services()
@@ -167,7 +167,7 @@ def test_council__of_three_services__has_a_member_for_each(network, tmp_path):
     where = ["--deployment", str(network.folder / "deployment.json"), "--store", str(network.folder / "models")]
 
     def council(*more: str) -> Any:
-        return didyma("type", "council", "positive", "negative", *named, *more, *where, cwd=tmp_path)
+        return said_by("type", "council", "positive", "negative", *named, *more, *where)
 
     done = council("--margin", "1.5")
     assert done.stdout.splitlines() == [
