@@ -39,7 +39,7 @@ forge-tests: contracts-built
 
 # What deploys with Ape comes after Ape's own tests, not beside them.
 BY_APE := tests/e2e/test_deploy_script.py
-PYTEST := $(PY) -m pytest -p no:ape_test
+PYTEST := $(PY) -m pytest -p no:ape_test --durations=12 --durations-min=4
 
 ape-tests: ape-built
 	ape test tests/contracts
