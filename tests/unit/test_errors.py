@@ -8,7 +8,7 @@ from oracle.engines.worker import REFUSALS
 
 PACKAGE = Path(errors.__file__).parent
 TREE = {name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__}
-PARENT = ("worker.py", "worker_process.py", "worker_pool.py", "judging.py", "choice.py", "servers.py")
+PARENT = ("worker.py", "worker_process.py", "worker_pool.py", "judging.py", "choice.py", "servers.py", "devices.py")
 """Files of `engines` that run in the daemon alone."""
 
 

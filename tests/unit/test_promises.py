@@ -68,7 +68,7 @@ def test_node__chain_that_cannot_keep_the_terms__has_the_service_in_trouble_and_
     assert node._broken(served) is None
     why = node._broken(broken)
     assert "forgets their seeds after 10 s" in str(why)
-    node._note_broken({broken.id: str(why)})
+    node.status.note_broken({broken.id: str(why)})
     node.workshop = SimpleNamespace(proofs={}, troubles={}, proven_at={})
     node.vigil = SimpleNamespace(troubles=lambda proven_at: {})
     assert node.service_troubles() == [(broken.id, Trouble("chain", str(why)))]
