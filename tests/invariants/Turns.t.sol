@@ -26,14 +26,19 @@ contract Turns is World {
         _deploy();
         arbiter = new MockArbiter(1000);
         (terms.arbiter, terms.arbiterTerms, terms.minOwners, terms.missPenaltyWei) = (arbiter, "", 1, 0.0002 ether);
+        _open();
+        vm.deal(payer, 100 ether);
+        _blocks(1);
+    }
+
+    /// @dev A service after `terms`, with one seat that is active from this second on.
+    function _open() private {
         service = oracle.createService(terms);
         vm.deal(owner, 300 ether);
         vm.prank(owner);
         oracle.join{value: 300 ether}(service, operator);
         skip(terms.lifetimeSeconds);
         oracle.activate(service, 0);
-        vm.deal(payer, 100 ether);
-        _blocks(1);
     }
 
     function _blocks(uint256 count) private {
@@ -209,12 +214,7 @@ contract Turns is World {
 
     function test_refund__asked_in_the_second_the_seat_was_activated__its_first_turn_counts() external {
         ++terms.maxTokens;
-        service = oracle.createService(terms);
-        vm.deal(owner, 300 ether);
-        vm.prank(owner);
-        oracle.join{value: 300 ether}(service, operator);
-        skip(terms.lifetimeSeconds);
-        oracle.activate(service, 0);
+        _open();
         assertEq(_refund(_ask("Hello"))[0], 0);
     }
 
