@@ -1,12 +1,13 @@
 """`make bench-fleet`: 160 workers that compute nothing, on a real Postgres, of which a tenth vanishes every minute, and
-two daemons with one key, of which the leading one vanishes too; writes bench.json and pictures in docs/.
+two daemons with one key, of which the leading one then vanishes a few times; writes bench.json and pictures in docs/.
 
     python -m bench.fleet --minutes 10
 
 What is real: Postgres (Debian's, on this machine, without fsync), the protocol, leases, the sweep, who leads, and what
 is written down before it is sent. Workers are many in a few processes; one that is killed takes its workers with it,
 and says nothing. Jobs are turns that come due at a steady rate; a worker sleeps over each for a time that follows from
-the turn, so what an answer took beyond it is the fleet's doing, both ways. In place of a chain, turns are counted.
+the turn, so what an answer took beyond it is the fleet's doing, both ways. In place of a chain, turns are counted. Who
+comes in place of those that vanished was started before: on machines of their own they would not take this one's time.
 """
 
 import argparse
@@ -62,13 +63,15 @@ class Load:
     """What comes, and what befalls it. Times in seconds."""
 
     seconds: float
+    """While workers vanish; then `leaders` do."""
     workers: int = 160
     processes: int = 20
     turns_a_second: float = 10.0
     shortest: float = 4.0
     longest: float = 12.0
     kill_every: float = 60.0
-    leader_every: float = 150.0
+    leaders: int = 3
+    leader_every: float = 45.0
     seed: int = 1
 
     def takes(self, turn: int) -> float:
@@ -77,15 +80,20 @@ class Load:
         return self.shortest + (self.longest - self.shortest) * share
 
     @property
+    def all_seconds(self) -> float:
+        return self.seconds + self.leaders * self.leader_every
+
+    @property
     def turns(self) -> int:
-        return int(self.seconds * self.turns_a_second)
+        return int(self.all_seconds * self.turns_a_second)
 
 
 @dataclass
 class Outcome:
     """What was measured. Times in seconds since the first turn was due."""
 
-    minutes: float = 0
+    seconds: float = 0
+    """Until the first leader vanished."""
     turns: int = 0
     signed: Counter[int] = field(default_factory=Counter)
     """How often each turn was signed for."""
@@ -106,12 +114,13 @@ class Outcome:
     def twice(self) -> int:
         return sum(count > 1 for count in self.signed.values())
 
-    def delay(self, percent: float) -> float:
-        return quantile([delay for _, delay in self.delays], percent)
+    def delay(self, percent: float, after: bool = False) -> float:
+        """While workers vanished, or after."""
+        return quantile([delay for at, delay in self.delays if (at >= self.seconds) == after], percent)
 
     def figures(self) -> Figures:
         return {
-            "fleet_minutes": self.minutes,
+            "fleet_minutes": self.seconds / 60,
             "fleet_jobs": self.turns,
             "fleet_jobs_lost": self.lost,
             "fleet_signed_twice": self.twice,
@@ -123,6 +132,7 @@ class Outcome:
             "fleet_dispatch_p99_ms": 1000 * self.delay(99),
             "fleet_longest_delay_s": self.delay(100),
             "fleet_takeover_s": max(self.takeovers, default=math.nan),
+            "fleet_takeover_dispatch_p95_ms": 1000 * self.delay(95, after=True),
         }
 
 
@@ -233,11 +243,13 @@ class Play:
     def __init__(self, load: Load, folder: Path) -> None:
         self._load, self._folder = load, folder
         self._chance = random.Random(load.seed)
-        self._workers: list[subprocess.Popen[bytes]] = []
+        self._workers: list[subprocess.Popen[str]] = []
         self._daemons: list[subprocess.Popen[str]] = []
+        self._spare_workers: list[subprocess.Popen[str]] = []
+        self._spare_daemons: list[subprocess.Popen[str]] = []
         self._heard: list[tuple[int, dict[str, Any]]] = []
         self._began = 0.0
-        self.outcome = Outcome(load.seconds / 60, load.turns)
+        self.outcome = Outcome(load.seconds, load.turns)
 
     def run(self) -> Outcome:
         server = Postgres()
@@ -245,44 +257,49 @@ class Play:
             prepare(server.url)
             return self._run(server.url)
         finally:
-            everybody: list[subprocess.Popen[Any]] = [*self._workers, *self._daemons]
-            for process in everybody:
+            for process in (*self._workers, *self._daemons, *self._spare_workers, *self._spare_daemons):
                 process.kill()
                 process.wait()
             server.remove()
 
     def _run(self, url: str) -> Outcome:
-        for _ in range(self._load.processes):
-            self._workers.append(self._worker(url))
-        with Board(url) as board:
-            while len(board.offers(QUEUE)) < self._load.workers:
+        load = self._load
+        kills = at_each(load.kill_every, load.seconds)
+        each = load.workers // load.processes
+        for _ in range(load.processes + len(kills) * self._lost_at_once):
+            self._spare_workers.append(waiting("work", url, str(each)))
+        for _ in range(load.processes):
+            self._workers.append(begun(self._spare_workers.pop()))
+        with Board(url, asks=False) as board:
+            while len(board.offers(QUEUE)) < load.workers:
                 time.sleep(0.2)
         self._began = time.time() + 5
+        told = json.dumps([vars(load), self._began])
+        for _ in range(2 + load.leaders):
+            self._spare_daemons.append(waiting("daemon", url, told))
         for _ in range(2):
-            self._daemons.append(self._daemon(url))
-        kills = at_each(self._load.kill_every, self._load.seconds)
-        leaders = at_each(self._load.leader_every, self._load.seconds)
-        end = self._began + self._load.seconds
+            self._daemons.append(self._daemon())
+        leaders = [load.seconds + load.leader_every * count for count in range(load.leaders)]
+        end = self._began + load.all_seconds
         while time.time() < end:
             if kills and time.time() - self._began >= kills[0]:
                 kills.pop(0)
-                self._kill_workers(url)
+                self._kill_workers()
             if leaders and time.time() - self._began >= leaders[0]:
                 leaders.pop(0)
-                self._kill_leader(url, frozen=len(leaders) % 2 == 1)
+                self._kill_leader(frozen=len(leaders) % 2 == 1)
             time.sleep(0.05)
         while len(self._signed()) < self._load.turns and time.time() < end + SETTLE_SECONDS:
             time.sleep(0.2)
         return self._count(url)
 
-    def _worker(self, url: str) -> "subprocess.Popen[bytes]":
-        count = self._load.workers // self._load.processes
-        command = [*SELF, "--part", "work", url, str(count)]
-        return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    @property
+    def _lost_at_once(self) -> int:
+        """Processes."""
+        return max(1, self._load.processes // 10)
 
-    def _daemon(self, url: str) -> "subprocess.Popen[str]":
-        told = json.dumps([vars(self._load), self._began])
-        process = subprocess.Popen([*SELF, "--part", "daemon", url, told], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    def _daemon(self) -> "subprocess.Popen[str]":
+        process = begun(self._spare_daemons.pop())
         threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         return process
 
@@ -295,15 +312,15 @@ class Play:
     def _signed(self) -> set[int]:
         return {told["turn"] for _, told in self._heard if told["event"] == "signed"}
 
-    def _kill_workers(self, url: str) -> None:
+    def _kill_workers(self) -> None:
         """A tenth of them, without a word; as many others come."""
-        for at in self._chance.sample(range(len(self._workers)), max(1, len(self._workers) // 10)):
+        for at in self._chance.sample(range(len(self._workers)), self._lost_at_once):
             self._workers[at].kill()
             self._workers[at].wait()
-            self._workers[at] = self._worker(url)
+            self._workers[at] = begun(self._spare_workers.pop())
             self.outcome.killed += self._load.workers // self._load.processes
 
-    def _kill_leader(self, url: str, *, frozen: bool) -> None:
+    def _kill_leader(self, *, frozen: bool) -> None:
         """By turns dead, and frozen until another leads."""
         leads = [(pid, told) for pid, told in [*self._heard] if told["event"] == "leads"]
         assert leads, "nobody leads"
@@ -323,7 +340,7 @@ class Play:
                 os.kill(leader.pid, signal.SIGCONT)
             else:
                 leader.wait()
-                self._daemons[self._daemons.index(leader)] = self._daemon(url)
+                self._daemons[self._daemons.index(leader)] = self._daemon()
 
         threading.Thread(target=wait).start()
 
@@ -341,7 +358,17 @@ class Play:
         return found
 
 
-SELF = [sys.executable, "-m", "bench.fleet"]
+def waiting(part: str, *told: str) -> "subprocess.Popen[str]":
+    """A process that has started, and begins its part when it is told to."""
+    command = [sys.executable, "-m", "bench.fleet", "--part", part, *told]
+    to = subprocess.PIPE if part == "daemon" else subprocess.DEVNULL
+    return subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=to, stderr=subprocess.DEVNULL, text=True)
+
+
+def begun(process: "subprocess.Popen[str]") -> "subprocess.Popen[str]":
+    assert process.stdin is not None
+    process.stdin.close()
+    return process
 
 
 def at_each(every: float, until: float) -> list[float]:
@@ -393,6 +420,7 @@ def main() -> None:
             (DOCS / name).write_text(drawn)
         return
     part, url, told = given.part
+    sys.stdin.read()
     if part == "work":
         asyncio.run(work(url, int(told)))
     load, began = json.loads(told)

@@ -8,6 +8,7 @@ the job (procrastinate's issue 1518). The first reply stands. Jobs are pure func
 
 import contextlib
 import json
+import random
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from procrastinate import App, SyncPsycopgConnector
 from oracle.engines.worker_wire import MAX_MESSAGE_BYTES
 from oracle.errors import FleetUnavailable
 from oracle.fleet.session import CONNECT_SECONDS, PATIENCE, bounded, connect, told
+from oracle.fleet.wakes import channel, told_of
 
 TASK = "didyma.compute"
 WIRE = 1
@@ -75,9 +77,10 @@ class Board:
             open=False,
         )
         self._app = App(connector=SyncPsycopgConnector())
-        self._replied: set[int] = set()
-        self._waited_for: set[int] = set()
-        self._changed = threading.Condition()
+        self._waited_for: dict[int, threading.Event] = {}
+        """Jobs, and whether the database has told of their reply."""
+        self._free: dict[str, int] = {}
+        self._chance = random.Random()
         self._is_closing = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="fleet", daemon=True)
 
@@ -99,8 +102,8 @@ class Board:
 
     def close(self) -> None:
         self._is_closing.set()
-        with self._changed:
-            self._changed.notify_all()
+        for event in [*self._waited_for.values()]:
+            event.set()
         if self._listener.ident is not None:
             self._listener.join(10)
         self._pool.close()
@@ -115,15 +118,13 @@ class Board:
         rank: the larger, the sooner.
         """
         job = self._post(queue, message, rank)
+        replied = self._waited_for[job]
         deadline = time.monotonic() + limit_seconds
         try:
             looked = time.monotonic()
             while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
-                with self._changed:
-                    is_told = self._changed.wait_for(
-                        lambda: job in self._replied or self._is_closing.is_set(), LOOK_SECONDS
-                    )
-                    self._replied.discard(job)
+                is_told = replied.wait(LOOK_SECONDS)
+                replied.clear()
                 if is_told or time.monotonic() - looked >= UNTOLD_SECONDS:
                     looked = time.monotonic()
                     reply = self._collect(job)
@@ -132,17 +133,23 @@ class Board:
             self._withdraw(job)
             return None
         finally:
-            with self._changed:
-                self._waited_for.discard(job)
-                self._replied.discard(job)
+            self._waited_for.pop(job, None)
 
     def _post(self, queue: str, message: Message, rank: int) -> int:
         with told():
             task = self._app.configure_task(TASK, queue=queue, priority=rank, allow_unknown=True)
             job: int = task.defer(message=message)
-        with self._changed:
-            self._waited_for.add(job)
+        self._waited_for[job] = threading.Event()
+        with contextlib.suppress(FleetUnavailable):  # then somebody finds the job who was not told
+            self._tell(queue)
         return job
+
+    def _tell(self, queue: str) -> None:
+        """A few free workers that there is a job."""
+        free = self._free.get(queue, 0)
+        self._free[queue] = free - 1
+        channels = [channel(queue, slot) for slot in told_of(free, self._chance)]
+        self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", channels)
 
     def _collect(self, job: int) -> Message | None:
         """As text, and read here: a database may hold anything."""
@@ -180,6 +187,14 @@ class Board:
         )
         return [Offer(*row) for row in rows]
 
+    def free(self, queue: str, offers: Sequence[Offer]) -> int:
+        """About how many jobs those who make these offers could take now. So many are told of the next ones."""
+        ((doing,),) = self._rows(
+            "SELECT count(*) FROM procrastinate_jobs WHERE queue_name = %s AND status = 'doing'", queue
+        )
+        self._free[queue] = sum(offer.together for offer in offers) - doing
+        return self._free[queue]
+
     def waiting(self) -> dict[str, int]:
         """By queue: jobs that nobody has taken."""
         rows = self._rows(
@@ -191,11 +206,11 @@ class Board:
 
     def sweep(self, lease_seconds: float = LEASE_SECONDS) -> list[int]:
         """Gives jobs that have lost their worker to others; returns them. Forgets what nobody asks for any more."""
-        moved = []
+        moved: dict[int, str] = {}
         with told(), self._pool.connection() as connection, bounded(connection), connection.transaction():
             lost = connection.execute(
                 """
-                SELECT job.id, job.attempts, work.reply IS NOT NULL
+                SELECT job.id, job.attempts, work.reply IS NOT NULL, job.queue_name
                 FROM procrastinate_jobs job LEFT JOIN didyma_work work ON work.job = job.id
                 WHERE job.status = 'doing' AND job.task_name = %s AND coalesce(
                     work.beat,
@@ -205,11 +220,11 @@ class Board:
                 """,
                 (TASK, lease_seconds),
             ).fetchall()
-            for job, attempts, is_done in lost:
+            for job, attempts, is_done, queue in lost:
                 if not is_done and attempts + 1 < MOST_LOSSES:
                     connection.execute("DELETE FROM didyma_work WHERE job = %s", (job,))
                     connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", (job,))
-                    moved.append(job)
+                    moved[job] = queue
                     continue
                 if not is_done:
                     reply = {"error": "JobQuarantined", "message": f"{MOST_LOSSES} workers vanished over this job"}
@@ -225,7 +240,9 @@ class Board:
                     f"DELETE FROM {table} WHERE beat < clock_timestamp() - make_interval(secs => %s)",
                     (FORGET_SECONDS,),
                 )
-        return moved
+        for queue in moved.values():
+            self._tell(queue)
+        return [*moved]
 
     # -- whoever computes
 
@@ -260,29 +277,18 @@ class Board:
             REPLIES,
         )
 
-    def offer(self, worker: str, offers: Sequence[Offer]) -> int:
-        """What `worker` does for others, from now on for LEASE_SECONDS. Returns how many jobs all workers of the queue
-        with the least room could take now."""
-        free = []
+    def offer(self, worker: str, offers: Sequence[Offer]) -> None:
+        """What `worker` does for others, from now on for LEASE_SECONDS."""
         for offer in offers:
-            rows = self._rows(
-                "WITH told AS (INSERT INTO didyma_workers (worker, queue, together, shown, saturated)"
-                " VALUES (%s, %s, %s, %s, %s) ON CONFLICT (worker, queue)"
-                " DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated)"
-                " SELECT (SELECT coalesce(sum(together), 0) FROM didyma_workers WHERE queue = %s"
-                " AND beat > clock_timestamp() - make_interval(secs => %s))"
-                " - (SELECT count(*) FROM procrastinate_jobs WHERE queue_name = %s AND status = 'doing')",
+            self._rows(
+                "INSERT INTO didyma_workers (worker, queue, together, shown, saturated) VALUES (%s, %s, %s, %s, %s)"
+                " ON CONFLICT (worker, queue) DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated",
                 worker,
                 offer.queue,
                 offer.together,
                 offer.shown,
                 offer.saturated,
-                offer.queue,
-                LEASE_SECONDS,
-                offer.queue,
             )
-            free.append(int(rows[0][0]))
-        return max(0, min(free, default=0))
 
     def leave(self, worker: str) -> None:
         self._rows("DELETE FROM didyma_workers WHERE worker = %s", worker)
@@ -314,8 +320,6 @@ class Board:
     def _note(self, told: str) -> None:
         if not told.isdecimal():
             return  # of somebody else's making
-        job = int(told)
-        with self._changed:
-            if job in self._waited_for:
-                self._replied.add(job)
-                self._changed.notify_all()
+        event = self._waited_for.get(int(told))
+        if event is not None:
+            event.set()

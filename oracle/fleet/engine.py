@@ -149,6 +149,7 @@ class FleetEngine(Calls):
         try:
             self._waiting = self._board.waiting().get(self._queue, 0)
             self._offers = self._board.offers(self._queue)
+            self._board.free(self._queue, self._offers)
             self._trouble = None if self._offers else Trouble("crashed", self._nobody())
         except errors.FleetUnavailable as error:
             self._offers, self._trouble = [], Trouble("crashed", str(error))

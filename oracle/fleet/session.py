@@ -8,6 +8,7 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from oracle.errors import FleetUnavailable
 CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 4.0
 """A session in which a statement takes longer is given up: its database, or the way there, stands still."""
+_LOOK_SECONDS = 0.25
 PATIENCE: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
     "tcp_user_timeout": 5000,  # milliseconds
@@ -38,16 +40,45 @@ def connect(url: str) -> psycopg.Connection[Any]:
         return psycopg.connect(url, autocommit=True, **PATIENCE)
 
 
-@contextlib.contextmanager
-def bounded(connection: psycopg.Connection[Any]) -> Iterator[None]:
+class _Watch:
+    """One thread that cuts connections whose statement takes too long."""
+
+    def __init__(self) -> None:
+        self._changing = threading.Lock()
+        self._due: dict[object, tuple[float, psycopg.Connection[Any]]] = {}
+        self._thread: threading.Thread | None = None
+
+    @contextlib.contextmanager
+    def over(self, connection: psycopg.Connection[Any]) -> Iterator[None]:
+        statement = object()
+        with self._changing:
+            self._due[statement] = time.monotonic() + STATEMENT_SECONDS, connection
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._look, name="database watch", daemon=True)
+                self._thread.start()
+        try:
+            yield
+        finally:
+            with self._changing:
+                self._due.pop(statement, None)
+
+    def _look(self) -> None:
+        while True:
+            time.sleep(_LOOK_SECONDS)
+            with self._changing:
+                now = time.monotonic()
+                for statement, (due, connection) in [*self._due.items()]:
+                    if now >= due:
+                        del self._due[statement]
+                        _cut(connection)
+
+
+_watch = _Watch()
+
+
+def bounded(connection: psycopg.Connection[Any]) -> contextlib.AbstractContextManager[None]:
     """Cuts the connection if what is done with it takes too long: it then raises psycopg.OperationalError."""
-    timer = threading.Timer(STATEMENT_SECONDS, _cut, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    return _watch.over(connection)
 
 
 def _cut(connection: psycopg.Connection[Any]) -> None:

@@ -1,38 +1,46 @@
-"""Who is woken by a new job: a few of the workers that are free, not all of them.
+"""Who is told of a new job: a few of the workers that are free, not all of them.
 
-procrastinate tells every worker of every job, and each that is free asks the database for it. With a hundred free
-workers that is a hundred questions a job, of which one has an answer. Here each worker passes such a notice on by
-chance, so that a few do; should none, the job is found by whoever asks next of its own accord.
+procrastinate tells every worker of every job, and each that is free asks the database for it. With a hundred workers a
+hundred processes wake for a job, of which one gets it. Here a queue has SLOTS channels; each worker listens on one of
+them, drawn when it starts, and whoever posts a job tells so many channels that a few free workers hear of it. Should
+none, the job is found by whoever asks next of its own accord.
 """
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from procrastinate import PsycopgConnector
 from procrastinate.connector import Notify
 
 AWAKE = 6
-"""Free workers that a new job wakes, on average: all miss it once in 400 times."""
+"""Free workers that a new job wakes, on average."""
+SLOTS = 32
+_NEW_JOB = '{"type": "job_inserted", "job_id": 0}'
+"""As procrastinate's own trigger tells it; its workers do not look at the number."""
 
 
 class SparingConnector(PsycopgConnector):
-    """A connector that leaves notices of new jobs out."""
+    """A worker's connector, which hears of some new jobs only."""
 
-    def __init__(self, url: str, free: Callable[[], int], *, connections: int) -> None:
-        """free: about how many jobs all workers together could take now."""
+    def __init__(self, url: str, queues: Iterable[str], *, connections: int) -> None:
         super().__init__(conninfo=url, min_size=1, max_size=connections)
-        self._free = free
+        slot = random.randrange(SLOTS)
+        self._channels = [channel(queue, slot) for queue in queues]
 
     async def listen_notify(self, on_notification: Notify, channels: Iterable[str]) -> None:
-        """As procrastinate calls it."""
+        """As procrastinate calls it. channels: its own, of which nobody is told."""
 
-        async def some(*, channel: str, payload: str) -> None:
-            if "job_inserted" not in payload or wakes(self._free(), random.random()):
-                await on_notification(channel=channel, payload=payload)
+        async def new_job(*, channel: str, payload: str) -> None:
+            await on_notification(channel=channel, payload=_NEW_JOB)
 
-        await super().listen_notify(some, channels)
+        await super().listen_notify(new_job, self._channels)
 
 
-def wakes(free: int, chance: float) -> bool:
-    """Whether this worker looks for a new job. chance: from 0 to 1, another one for each worker and job."""
-    return chance * free < AWAKE
+def channel(queue: str, slot: int) -> str:
+    """Of Postgres, which cuts names at 63 bytes."""
+    return f"didyma-{queue}/{slot}"
+
+
+def told_of(free: int, chance: random.Random) -> list[int]:
+    """The slots that are told of a new job. free: about how many jobs all workers of its queue could take now."""
+    return chance.sample(range(SLOTS), SLOTS if free <= AWAKE else -(-SLOTS * AWAKE // free))

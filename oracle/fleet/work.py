@@ -7,7 +7,7 @@ of its own, made when it starts: two that ran on one machine one after the other
 import asyncio
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -22,6 +22,8 @@ from oracle.errors import EngineCrashed, FleetUnavailable, OracleError
 from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, WIRE, Board, Message, Offer
 from oracle.fleet.wakes import SparingConnector
 
+POLL_SECONDS = 2.0
+"""Between two looks for a job of a free worker that nobody tells of one."""
 log = structlog.get_logger(__name__)
 
 
@@ -37,8 +39,6 @@ class FleetWorker:
         self._threads = ThreadPoolExecutor(self._places + 2, thread_name_prefix="fleet")
         self._in_hand: dict[int, threading.Event] = {}
         """Jobs, and whether they are to stop."""
-        self._free = 0
-        """About how many jobs the workers of its busiest queue could take now."""
         self.done = 0
         self._broken: OracleError | None = None
 
@@ -52,7 +52,7 @@ class FleetWorker:
         shown = {
             queue: await loop.run_in_executor(self._threads, engine.prove) for queue, engine in self._engines.items()
         }
-        app = App(connector=SparingConnector(self._url, lambda: self._free, connections=4))
+        app = App(connector=SparingConnector(self._url, self._engines, connections=4))
         app.task(name=TASK, pass_context=True)(self._compute)
         try:
             with self._board:
@@ -75,7 +75,7 @@ class FleetWorker:
                 install_signal_handlers=False,
                 shutdown_graceful_timeout=grace_seconds,
                 delete_jobs="always",
-                fetch_job_polling_interval=2 * BEAT_SECONDS,  # should nobody have been told of a job
+                fetch_job_polling_interval=POLL_SECONDS,  # should nobody have been told of a job
                 update_heartbeat_interval=LEASE_SECONDS,  # jobs have leases of their own
                 stalled_worker_timeout=6 * LEASE_SECONDS,
             )
@@ -141,10 +141,13 @@ class FleetWorker:
         loop = asyncio.get_running_loop()
         while not stop.is_set() and self._broken is None:
             offers = [Offer(q, engine.together, shown[q], engine.saturated) for q, engine in self._engines.items()]
-            self._free = await loop.run_in_executor(self._threads, self._board.offer, self.name, offers)
-            if self._in_hand:
-                unwanted = await loop.run_in_executor(self._threads, self._board.renew, [*self._in_hand], self.name)
-                for job in unwanted & self._in_hand.keys():
-                    self._in_hand[job].set()
+            unwanted = await loop.run_in_executor(self._threads, self._renew, offers, [*self._in_hand])
+            for job in unwanted & self._in_hand.keys():
+                self._in_hand[job].set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
+
+    def _renew(self, offers: Sequence[Offer], jobs: Sequence[int]) -> set[int]:
+        """Says what this worker does, and that it still does `jobs`; returns those that nobody wants any more."""
+        self._board.offer(self.name, offers)
+        return self._board.renew(jobs, self.name) if jobs else set()

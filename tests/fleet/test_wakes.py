@@ -2,40 +2,56 @@
 
 import random
 
+import psycopg
+from fleet.conftest import QUEUE, proven
 from rig.fake_engine import FakeEngine
 
 from oracle.engines.base import Params, TokenId
-from oracle.fleet import wakes
+from oracle.fleet import board as boards
 from oracle.fleet.board import Offer
-from oracle.fleet.wakes import AWAKE
+from oracle.fleet.wakes import AWAKE, SLOTS, channel, told_of
 
 HELLO = [TokenId(byte) for byte in b"hello"]
 
 
-def test_wakes__hundred_free__a_few_look():
+def test_told_of__hundred_and_sixty_free__a_few_hear_of_a_job():
     chance = random.Random(1)
-    woken = [sum(wakes.wakes(100, chance.random()) for _ in range(100)) for _ in range(1000)]
-    assert abs(sum(woken) / 1000 - AWAKE) < 0.2
+    listening = [chance.randrange(SLOTS) for _ in range(160)]
+    woken = [sum(slot in slots for slot in listening) for slots in (told_of(160, chance) for _ in range(1000))]
+    assert AWAKE <= sum(woken) / 1000 < 2 * AWAKE
     assert woken.count(0) < 10
 
 
-def test_wakes__few_free_or_nobody_knows__all_look():
-    assert all(wakes.wakes(free, 0.999) for free in (-1, 0, 1, AWAKE))
+def test_told_of__few_free_or_nobody_knows__everybody_hears_of_a_job():
+    assert all(sorted(told_of(free, random.Random(1))) == [*range(SLOTS)] for free in (-1, 0, 1, AWAKE))
 
 
-def test_offer__of_a_queue__tells_how_many_jobs_its_workers_could_take(board, url):
-    assert board.offer("one", [Offer("q", 3, "")]) == 0, "it counts who was there before it"
-    assert board.offer("two", [Offer("q", 2, ""), Offer("r", 9, "")]) == 0
-    assert board.offer("one", [Offer("q", 3, "")]) == 5
+def test_channel__of_the_longest_name_of_a_queue__is_a_name_that_postgres_does_not_cut():
+    assert len(channel(QUEUE, SLOTS - 1).encode()) < 64
+
+
+def test_free__workers_of_which_some_compute__are_the_places_left(board):
+    board.offer("one", [Offer("q", 3, "")])
+    board.offer("two", [Offer("q", 2, ""), Offer("r", 9, "")])
+    assert board.free("q", board.offers("q")) == 5
     board._post("q", {}, 0)
     board._rows("UPDATE procrastinate_jobs SET status = 'doing'")
-    assert board.offer("two", [Offer("q", 2, ""), Offer("r", 9, "")]) == 4
+    assert board.free("q", board.offers("q")) == 4
+
+
+def test_post__many_free__tells_fewer_slots_than_there_are(board, url):
+    board.offer("one", [Offer("q", 160, "")])
+    board.free("q", board.offers("q"))
+    with psycopg.connect(url, autocommit=True) as ear:
+        for slot in range(SLOTS):
+            ear.execute(psycopg.sql.SQL("LISTEN {}").format(psycopg.sql.Identifier(channel("q", slot))))
+        board._post("q", {}, 0)
+        heard = {notice.channel for notice in ear.notifies(timeout=0.5)}
+    assert len(heard) == 2
 
 
 def test_job__of_which_nobody_is_told__is_found_all_the_same(fleet, inside, monkeypatch):
-    from fleet.conftest import proven  # noqa: PLC0415
-
-    monkeypatch.setattr(wakes, "wakes", lambda _free, _chance: False)
+    monkeypatch.setattr(boards, "told_of", lambda _free, _chance: [])
     inside()
     engine = proven(fleet())
     assert engine.generate(HELLO, Params(max_tokens=16)) == FakeEngine().generate(HELLO, Params(max_tokens=16))
