@@ -1,6 +1,7 @@
 """Model files that the exact engine must refuse: with the reason, and before memory is spent."""
 
 import resource
+import struct
 
 import gguf
 import numpy as np
@@ -8,8 +9,10 @@ import pytest
 from exact.random_model import Kind, Shape, write
 
 from oracle.disputes import exactness
+from oracle.engines.exact import weights
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
+from oracle.models.gguf import read
 
 
 def altered(path, name, change):
@@ -73,6 +76,31 @@ def test_load__row_that_could_leave_int64__is_refused(tmp_path):
         data[0] = np.tile(np.array([0xFF, 0x7B] + [127] * 32, np.uint8), len(data[0]) // 34)
 
     refused(altered(path, "blk.0.ffn_down.weight", change), "64 bits")
+
+
+@pytest.mark.parametrize("row", [0, 30, 63])
+@pytest.mark.parametrize("value", [np.nan, -np.nan, np.inf, -np.inf, 128.0, -128.0, 3e38])
+@pytest.mark.parametrize("kind", [Kind.F32, Kind.BF16])
+def test_load__matrix_of_floats_with_one_that_has_no_integer__is_refused(tmp_path, monkeypatch, kind, value, row):
+    """Before, one that is no number loaded, and each processor made another integer of it."""
+    monkeypatch.setattr(weights, "CHUNK", 64 * 8)  # so that finite rows are looked at before it and after
+    path = write(tmp_path / "m.gguf", Shape(kind=kind))
+    tensor = read(path).tensors["blk.1.attn_q.weight"]
+    each = tensor.size // 64 // 64
+    with path.open("r+b") as file:
+        file.seek(tensor.start + (row * 64 + 5) * each)
+        file.write(struct.pack("<f", value)[-each:])
+    refused(path, "blk.1.attn_q.weight", "128")
+
+
+def test_load__largest_float_that_has_an_integer__loads(tmp_path):
+    path = write(tmp_path / "m.gguf", Shape(kind=Kind.F32))
+    tensor = read(path).tensors["blk.1.attn_q.weight"]
+    with path.open("r+b") as file:
+        file.seek(tensor.start)
+        file.write(struct.pack("<f", np.nextafter(np.float32(128), np.float32(0))))
+    matrix = load(path).layers[1].attn_q
+    assert (matrix.bits, matrix.integers(0, 1)[0, 0]) == (24, (1 << 31) - (1 << 7))
 
 
 @pytest.mark.parametrize(

@@ -252,9 +252,10 @@ def largest_float(name: str, kind: int, raw: Bytes) -> float:
     """The largest magnitude of a matrix of floats; 0 for others. Raises BadModelFile where it has no room."""
     largest = 0.0
     for first in range(0, len(raw) if kind in FLOATS else 0, step := max(1, CHUNK // raw.shape[1])):
-        largest = max(largest, float(np.abs(floats(kind, raw[first : first + step])).max(initial=0.0)))
-        if not largest < 1 << (31 - WEIGHT_BITS):
+        found = float(np.abs(floats(kind, raw[first : first + step])).max(initial=0.0))
+        if not found < 1 << (31 - WEIGHT_BITS):  # so also where it is no number, which `max` might drop
             raise BadModelFile(f"{name} holds weights of {2 ** (31 - WEIGHT_BITS)} and more, or that are not numbers")
+        largest = max(largest, found)
     return largest
 
 
