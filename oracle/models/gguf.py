@@ -8,6 +8,7 @@ Weights themselves are not looked at. The format: github.com/ggml-org/ggml/blob/
 
 import mmap
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,14 +26,26 @@ MAX_BLOCKS = 512  # layers; llama.cpp's arrays end there
 MAX_VOCABULARY = 1 << 20
 MAX_ARRAY = 1 << 22  # merges are some three times the vocabulary
 NO_TOKEN = 0xFFFFFFFF  # in place of a token id: there is no such token
-READ_ARRAYS = frozenset(f"tokenizer.ggml.{name}" for name in ("tokens", "scores", "token_type", "merges"))
-"""All others are passed over, so that memory goes with what somebody reads."""
 DEFAULT_ALIGNMENT = 32
 MAX_ALIGNMENT = 1 << 12
 
 # Value types 0 to 12, in the order of the format; 8 is a string, 9 an array.
 SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "B", 10: "Q", 11: "q", 12: "d"}
 BOOL, STRING, ARRAY = 7, 8, 9
+VALUE_TYPES = [
+    "uint8", "int8", "uint16", "int16", "uint32", "int32", "float32", "bool", "string", "array", "uint64", "int64",
+    "float64",
+]  # fmt: skip
+READ_ARRAYS = {
+    "tokenizer.ggml.tokens": (STRING,),
+    "tokenizer.ggml.scores": (6,),
+    "tokenizer.ggml.token_type": (4, 5),
+    "tokenizer.ggml.merges": (STRING,),
+}
+"""Of what values; llama.cpp reads these without asking. All other arrays are passed over, so that memory goes with what
+somebody reads."""
+FLAGS = ("tokenizer.ggml.add_space_prefix",)
+"""Keys that somebody reads as true or false."""
 
 # Tensor type -> (numbers in a block, bytes of a block); from ggml.h and ggml-common.h, those that occur in files.
 BLOCKS = {
@@ -94,9 +107,10 @@ class Gguf:
 
     def number(self, name: str) -> int:
         """An architecture number, such as "block_count". Raises BadModelFile if there is none."""
-        value = self.metadata.get(f"{self.architecture}.{name}")
+        key = f"{self.architecture}.{name}"
+        value = self.metadata.get(key)
         if type(value) is not int:
-            raise BadModelFile(f"the file has no integer {self.architecture}.{name}")
+            raise BadModelFile(f"{key} is {value!r}, no integer" if key in self.metadata else f"the file has no {key}")
         return value
 
     @property
@@ -144,20 +158,23 @@ class _Cursor:
             raise BadModelFile(f"a name is empty, longer than {at_most} bytes or not printable ASCII")
         return raw.decode()
 
-    def value(self, kind: int, *, whole: bool) -> Any:
-        """whole: whether an array's values are wanted."""
+    def value(self, kind: int, wanted: Sequence[int]) -> Any:
+        """wanted: of which types an array's values must be; none if they are not read."""
         if kind == STRING:
             return _text(self.string())
         if kind == ARRAY:
-            return self.array(whole)
+            return self.array(wanted)
         if kind not in SCALARS:
             raise BadModelFile(f"there is no value type {kind}")
         return _boolean(self.number("B")) if kind == BOOL else self.number(SCALARS[kind])
 
-    def array(self, whole: bool) -> list[Any] | Unread:
-        kind, count = self.number("I"), self.number("Q")
+    def array(self, wanted: Sequence[int]) -> list[Any] | Unread:
+        kind, count, whole = self.number("I"), self.number("Q"), bool(wanted)
         if count > MAX_ARRAY:
             raise BadModelFile(f"an array of {count} values")
+        if whole and kind not in wanted:
+            found = VALUE_TYPES[kind] if kind < len(VALUE_TYPES) else f"type {kind}"
+            raise BadModelFile(f"an array of {found} instead of {VALUE_TYPES[wanted[0]]}")
         if kind == STRING:
             if count > (self.end - self.at) // 8:
                 raise BadModelFile("an array is longer than the file")
@@ -198,7 +215,10 @@ def _parse(data: mmap.mmap) -> Gguf:
         if key in keys:
             raise BadModelFile(f"the key {key} occurs twice")
         keys.add(key)
-        value = cursor.value(cursor.number("I"), whole=key in READ_ARRAYS)
+        try:
+            value = cursor.value(cursor.number("I"), READ_ARRAYS.get(key, ()))
+        except BadModelFile as error:
+            raise BadModelFile(f"{key}: {error}") from error
         if not (value == NO_TOKEN and _names_token(key)):
             metadata[key] = value
     return Gguf(metadata, _tensors(cursor, tensor_count, _alignment(metadata)))
@@ -263,6 +283,9 @@ def _check_meaning(gguf: Gguf) -> None:
         beside = gguf.metadata.get(f"tokenizer.ggml.{name}", tokens)
         if not isinstance(beside, list) or len(beside) != len(tokens):
             raise BadModelFile(f"tokenizer.ggml.{name} does not go with the vocabulary")
+    for key in FLAGS:
+        if type(gguf.metadata.get(key, True)) is not bool:
+            raise BadModelFile(f"{key} is {gguf.metadata[key]!r}, neither true nor false")
     for key, value in gguf.metadata.items():
         if _names_token(key) and not (type(value) is int and 0 <= value < len(tokens)):
             raise BadModelFile(f"{key} is {value!r}, not in the vocabulary")

@@ -63,6 +63,11 @@ def without_key(name):
     return [raw for each, raw in KEYS.items() if each != name]
 
 
+def of_vocabulary(name, kind, *values):
+    """A file with an array more."""
+    return build(with_key("more", key(f"tokenizer.ggml.{name}", ARRAY, array(kind, *values))))
+
+
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "model.gguf"
@@ -108,8 +113,19 @@ BAD_FILES = {
     "no vocabulary": build(without_key("tokens")),
     "an empty vocabulary": build(with_key("tokens", key("tokenizer.ggml.tokens", ARRAY, array(STRING)))),
     "a vocabulary of numbers": build(with_key("tokens", key("tokenizer.ggml.tokens", ARRAY, array(U32, u32(1))))),
-    "a score too many": build(with_key("s", key("tokenizer.ggml.scores", ARRAY, array(F32, *[bytes(4)] * 3)))),
+    "a score too many": of_vocabulary("scores", F32, *[bytes(4)] * 3),
     "token types that are a number": build(with_key("s", key("tokenizer.ggml.token_type", U32, u32(2)))),
+    "scores that are whole numbers": of_vocabulary("scores", I32, u32(1), u32(2)),
+    "scores of eight bytes": of_vocabulary("scores", 12, bytes(8), bytes(8)),
+    "scores that are texts": of_vocabulary("scores", STRING, text(""), text("")),
+    "token types of a byte each": of_vocabulary("token_type", 0, b"\1", b"\1"),
+    "token types that are floats": of_vocabulary("token_type", F32, *[u32(1)] * 2),
+    "merges that are numbers": of_vocabulary("merges", U32, u32(1)),
+    "scores of a type that is none": of_vocabulary("scores", 99, u32(1), u32(2)),
+    "a space before texts that is a number": build(with_key("p", key("tokenizer.ggml.add_space_prefix", U32, u32(0)))),
+    "a space before texts that is a text": build(
+        with_key("p", key("tokenizer.ggml.add_space_prefix", STRING, text("no")))
+    ),
     "an end token outside the vocabulary": build(with_key("e", key("tokenizer.ggml.eos_token_id", U32, u32(2)))),
     "a start token below 0": build(
         with_key("e", key("tokenizer.ggml.bos_token_id", I32, struct.pack("<i", -1)))
@@ -141,6 +157,40 @@ def test_read__bad_file__bad_model_file(path, data):
     path.write_bytes(data)
     with pytest.raises(BadModelFile):
         read(path)
+
+
+NAMED = {
+    "a boolean of 2": "^x: ",
+    "a text that is not UTF-8": "^x: ",
+    "an array in an array": "^x: ",
+    "an unknown value type": "^x: ",
+    "a context that is a text": "llama.context_length is '64', no integer",
+    "a context length that is an array": "llama.context_length is an array of 1, no integer",
+    "no context length": "the file has no llama.context_length",
+    "minus one layers": "block_count is -1",
+    "scores that are whole numbers": "^tokenizer.ggml.scores: an array of int32 instead of float32",
+    "scores of a type that is none": "^tokenizer.ggml.scores: an array of type 99 instead of float32",
+    "token types of a byte each": "^tokenizer.ggml.token_type: an array of uint8 instead of uint32",
+    "merges that are numbers": "^tokenizer.ggml.merges: an array of uint32 instead of string",
+    "a space before texts that is a number": "^tokenizer.ggml.add_space_prefix is 0, neither",
+}
+
+
+@pytest.mark.parametrize(("name", "reason"), NAMED.items(), ids=NAMED)
+def test_read__bad_value__is_refused_by_the_key_s_name(path, name, reason):
+    path.write_bytes(BAD_FILES[name])
+    with pytest.raises(BadModelFile, match=reason):
+        read(path)
+
+
+@pytest.mark.parametrize("kind", [U32, I32])
+def test_read__scores_and_token_types_of_the_types_that_writers_use__are_read(path, kind):
+    scores = key("tokenizer.ggml.scores", ARRAY, array(F32, *[struct.pack("<f", 0.5)] * 2))
+    types = key("tokenizer.ggml.token_type", ARRAY, array(kind, u32(1), u32(3)))
+    path.write_bytes(build([*KEYS.values(), scores, types]))
+    metadata = read(path).metadata
+    assert metadata["tokenizer.ggml.scores"] == [0.5, 0.5]
+    assert metadata["tokenizer.ggml.token_type"] == [1, 3]
 
 
 @pytest.mark.parametrize("make", ["absent", "folder"])

@@ -59,7 +59,8 @@ class Tokenizer:
         """Each token's type, corrected as llama.cpp does."""
         ids = {text: token for token, text in enumerate(texts)}
         if len(ids) != len(texts):
-            raise BadModelFile("two tokens have the same text")
+            again = next(token for token, text in enumerate(texts) if ids[text] != token)
+            raise BadModelFile(f"tokens {again} and {ids[texts[again]]} have the same text, {texts[again]!r}")
         if not of_any_family and any(text in ids for text in UNREAD_TOKENS):
             raise BadModelFile("a vocabulary of a family that is not read")
         spelling = {text: token for text, token in ids.items() if types[token] not in (CONTROL, UNKNOWN)}
