@@ -1,6 +1,8 @@
 """Tokenizers from the GGUF give what llama.cpp gives, on texts made to confuse them; and control tokens in a text stay
 text."""
 
+from itertools import pairwise
+
 import gguf
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from rig.tiny_gguf import vocabulary
 from models.language import Writer
 from models.tokenizer import LETTERS, learn
 from oracle.engines.exact.cutter import ALIKE, CUTTERS
-from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.tokenizer import BYTE_LETTERS, Tokenizer
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.prompts import MAX_TEXT_BYTES
 from oracle.errors import BadModelFile, PromptTooLong
@@ -38,11 +40,17 @@ WORDS = [
     "½",
     "²",
     "Ⅷ",
+    "fooBarBAZ",
+    "McDONALDéÉAB",
+    "ÉÉ",
+    "ßAB",
 ]
 SPACES = [" ", "  ", "   ", "\n", "\r\n", "\t", "\u00a0", "\u2003", "\u3000", "\v"]
 SIGNS = [
     "!",
     "...",
+    "/",
+    "//\n/",
     "$",
     "+",
     "^",
@@ -217,12 +225,28 @@ def test_encode__text_of_control_tokens__stays_text(both, text):
 SOME = ["".join(part) for part in zip(WORDS * 3, SPACES * 5, SIGNS * 3, SCRIPTS * 3, strict=False)]
 
 
+CUTS = [
+    *("Zyzzyva", " Zyzzyva Zyzzyvas 1234567 ²½Ⅷ12", "a  1 b\r\n\n 22  3", "x'S 'Ll 'LL it'S'd", "!!\n\n x", "  \n  a"),
+    *(
+        "q!\nq?\r\nq-/q",
+        "\t\tq .\n",
+        "don't.Do 3.14 (x) A1b2 e\u0301e",
+        "fooBARbaz ÉcoleÀB",
+        "word//\n/word /a",
+        "a, b;c  $5 + 6=7 _x_ #tag",
+    ),
+]
+"""What cutters cut at different places."""
+
+
 @pytest.fixture(scope="module")
 def learned():
-    """A vocabulary of byte pairs, and a word in it that no merges make."""
-    merges = learn([" ".join(WORDS + SCRIPTS)] * 40, 300).merges
-    spelled = list(dict.fromkeys([*LETTERS, *(a + b for a, b in merges)]))
-    return [f"{a} {b}" for a, b in merges], [*CONTROL, *spelled, "Zyzzyva"]
+    """A vocabulary in which any two neighbours of these texts merge unless they are cut apart, and a word in it that no
+    merges make."""
+    spelled = ([BYTE_LETTERS[byte].decode() for byte in text.encode()] for text in [*CUTS, *SOME])
+    pairs = list(dict.fromkeys(pair for letters in spelled for pair in pairwise(letters)))
+    texts = dict.fromkeys([*LETTERS, *(a + b for a, b in pairs)])
+    return [f"{a} {b}" for a, b in pairs], [*CONTROL, *texts, "Zyzzyva"]
 
 
 @pytest.mark.parametrize("pre", CUTTERS)
@@ -238,7 +262,7 @@ def test_encode__every_name_of_a_cutter__as_llama_cpp(tmp_path, learned, pre):
 
     path = header(tmp_path / "v.gguf", write)
     ours, theirs = Tokenizer(read(path)), NativeModel(path, vocabulary_only=True)
-    for text in [*SOME, "Zyzzyva", " Zyzzyva Zyzzyvas 1234567 ²½Ⅷ"]:
+    for text in [*SOME, *CUTS]:
         assert ours.encode(text.encode()) == theirs.tokenize(text.encode(), special=False), text
 
 

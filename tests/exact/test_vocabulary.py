@@ -145,7 +145,8 @@ STAIRS = ["".join(LETTERS[:count]) for count in range(2, 40)]
     ("header", "reason"),
     [
         (small(["a", "b"], []), "no token spells '\\?'"),
-        (small(["?", "a"], [], pre="default"), "'default' does not cut a text from the left alone"),
+        (small(["?", "a"], [], pre="default"), "the referee does not cut texts as 'default'"),
+        (small(["?", "a"], [], pre="tekken"), "the referee does not cut texts as 'tekken'"),
         (small(["?", *RUNS], [f"{run} {run}" for run in RUNS[:-1]]), "spells 2048 bytes"),
         (small(["?", *LETTERS, *STAIRS], [f"{stair[:-1]} {stair[-1]}" for stair in STAIRS]), "merged 39 deep"),
         (small(["?", "a", "b", "ab", "abb"], ["a b", "ab b"], token_type=[1, 1, 1, 5, 1]), "is made of what is not"),

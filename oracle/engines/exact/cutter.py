@@ -13,7 +13,7 @@ from oracle.engines.exact.unicode_classes import is_letter, is_number, is_punctu
 Cutter = Callable[[Sequence[int]], list[int]]
 
 NOTHING = -1  # "the code point" beyond the end: in no class
-APOSTROPHE, SPACE, RETURN, NEWLINE = ord("'"), ord(" "), ord("\r"), ord("\n")
+APOSTROPHE, SPACE, RETURN, NEWLINE, SLASH = map(ord, "' \r\n/")
 SUFFIXES = {tuple(map(ord, text)) for text in ("s", "t", "m", "d", "re", "ve", "ll")}
 OPERATORS = frozenset(map(ord, "$+<=>^~|"))
 
@@ -59,22 +59,51 @@ def _modern_end(text: Sequence[int], at: int, digits: int) -> int:
     r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,digits}| ?[^\s\p{L}\p{N}]+[\r\n]*
     |\s*[\r\n]+|\s+(?!\S)|\s+
     """
-    code = text[at]
     if suffix := _suffix(text, at, any_case=True):
         return at + suffix
-    start = at if is_letter(code) or code in (RETURN, NEWLINE) or is_number(code) else at + 1
+    start = _word_start(text, at)
     if start < len(text) and is_letter(text[start]):
         return _run(text, start, is_letter)
-    if is_number(code):
+    if is_number(text[at]):
         return min(_run(text, at, is_number), at + digits)
-    start = at + (code == SPACE)
+    return _signs_end(text, at, (RETURN, NEWLINE))
+
+
+def _word_start(text: Sequence[int], at: int) -> int:
+    r"""Behind [^\r\n\p{L}\p{N}]?"""
+    code = text[at]
+    return at if is_letter(code) or code in (RETURN, NEWLINE) or is_number(code) else at + 1
+
+
+def _signs_end(text: Sequence[int], at: int, after: Sequence[int]) -> int:
+    r"""?[^\s\p{L}\p{N}]+[after]*|\s*[\r\n]+|\s+(?!\S)|\s+"""
+    start = at + (text[at] == SPACE)
     if start < len(text) and _is_other(text[start]):
-        return _run(text, _run(text, start, _is_other), (RETURN, NEWLINE).__contains__)
-    end = _run(text, at, is_space)
-    for last in range(end, at, -1):
+        return _run(text, _run(text, start, _is_other), after.__contains__)
+    for last in range(_run(text, at, is_space), at, -1):
         if text[last - 1] in (RETURN, NEWLINE):
             return last
     return _spaces_end(text, at)
+
+
+def _tekken_end(text: Sequence[int], at: int) -> int:
+    r"""[^\r\n\p{L}\p{N}]?U*L+|[^\r\n\p{L}\p{N}]?U+L*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+
+
+    U: letters but a to z; L: letters but A to Z.
+    """
+    start = _word_start(text, at)
+    if start < len(text) and is_letter(text[start]):
+        end = _run(text, start, lambda code: is_letter(code) and not ord("a") <= code <= ord("z"))
+        if end == len(text) or not is_letter(text[end]):  # then L+ takes of U*
+            lower = (place for place in range(end - 1, start - 1, -1) if _is_lower(text[place]))
+            end = next(lower, end)
+        return _run(text, end, _is_lower)
+    return at + 1 if is_number(text[at]) else _signs_end(text, at, (RETURN, NEWLINE, SLASH))
+
+
+def _is_lower(code: int) -> bool:
+    """A letter, but not A to Z."""
+    return is_letter(code) and not ord("A") <= code <= ord("Z")
 
 
 def _cut(text: Sequence[int], end_of: Callable[[Sequence[int], int], int]) -> list[int]:
@@ -104,6 +133,10 @@ def llama3(text: Sequence[int]) -> list[int]:
 
 def qwen2(text: Sequence[int]) -> list[int]:
     return _cut(text, _qwen2_end)
+
+
+def tekken(text: Sequence[int]) -> list[int]:
+    return _cut(text, _tekken_end)
 
 
 def _within(text: Sequence[int], lengths: Sequence[int], cutter: Cutter) -> list[int]:
@@ -164,10 +197,11 @@ def default(text: Sequence[int]) -> list[int]:
 ALIKE: dict[str, tuple[Cutter, str]] = {
     "default": (default, ""),
     "gpt-2": (gpt2, "a.x-4.0 exaone4 gigachat granite-docling jais mellum mpt olmo phi-2 trillion"),
-    "llama-bpe": (llama3, "llama3 llama-v3 falcon3 falcon-h1 lfm2 midm-2.0 pixtral"),
-    "smaug-bpe": (llama3, "dbrx"),
-    "qwen2": (qwen2, "deepseek-r1-qwen hunyuan kormo megrez solar-open stablelm2"),
-    "smollm": (smollm, "codeshell command-r exaone minerva-7b refact starcoder"),
+    "llama-bpe": (llama3, "llama3 llama-v3 falcon3 falcon-h1 glm4 jina-v5-nano lfm2 midm-2.0 pixtral"),
+    "smaug-bpe": (llama3, "chatglm-bpe dbrx"),
+    "qwen2": (qwen2, "deepseek-r1-qwen f2llmv2 grok-2 hunyuan kormo megrez solar-open stablelm2"),
+    "smollm": (smollm, "codeshell command-r exaone mellum2 minerva-7b refact starcoder"),
+    "tekken": (tekken, ""),
 }
 """A name of `tokenizer.ggml.pre`, how its texts are cut, and the names that llama.cpp treats alike."""
 
@@ -188,5 +222,5 @@ ENDS = {name: _ENDS[cutter] for name, cutter in CUTTERS.items() if cutter in _EN
 CUTTER_NUMBERS = {name: 1 + list(_ENDS).index(CUTTERS[name]) for name in ENDS}
 """As `Cutter` in Solidity numbers them: gpt-2, llama-bpe, qwen2, smollm."""
 
-WHOLE_WORDS = frozenset(["llama-bpe", *ALIKE["llama-bpe"][1].split()])
+WHOLE_WORDS = frozenset(["llama-bpe", *ALIKE["llama-bpe"][1].split(), "tekken"])
 """Those that take a piece which is a token as it is, whatever its merges would give."""

@@ -280,7 +280,7 @@ def table(header: Gguf) -> Vocabulary:
     kind = Kind.SENTENCEPIECE if header.metadata["tokenizer.ggml.model"] == "llama" else Kind.BYTES
     cutter = str(header.metadata.get("tokenizer.ggml.pre", "default")) if kind == Kind.BYTES else ""
     if kind == Kind.BYTES and cutter not in ENDS:
-        raise _refused(f"{cutter!r} does not cut a text from the left alone")
+        raise _refused(f"the referee does not cut texts as {cutter!r}")
     spelled, types = tokenizer.pieces, tokenizer.types
     normal = [token for token, type_ in enumerate(types) if type_ == NORMAL and spelled[token]]
     bytes_of = {token: spelled[token] for token, type_ in enumerate(types) if type_ == BYTE}
