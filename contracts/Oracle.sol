@@ -379,7 +379,7 @@ contract Oracle is Turns {
         if (block.timestamp > closedAt) revert RetryClosed(req.id(), closedAt);
     }
 
-    /// @dev A service's leave time is longer than its longest dispute, after which an answer may become final.
+    /// @dev A service's leave time is longer than its longest dispute with one game, after which an answer may become final.
     function _retryClosesAt(Request calldata req, Answer calldata ans) private view returns (uint256) {
         return ans.closesAt() + _services[req.service].leaveSeconds + RETRY_SECONDS;
     }

@@ -5,11 +5,16 @@
 Exact arithmetic: seats are drawn without replacement, one an owner.
 """
 
+import json
 from fractions import Fraction
 from math import comb
+from pathlib import Path
 
 from oracle.chain.units import ETHER
 from oracle.client.devnet import GAME, PANEL
+
+GWEI = 10**9
+REWARD = Fraction(3, 10)
 
 
 def panel_captured(owners: int, dishonest: int, size: int) -> Fraction:
@@ -61,7 +66,7 @@ def tables() -> str:
         f"| members | tie a case by absence | {PANEL.absence_penalty_wei / ETHER:.2f} each "
         f"| {fees / 3:.2f} (half of two fees) to each side | {PANEL.absence_penalty_wei / ETHER / (fees / 3):.1f} |",
     ]
-    lines += ["", *queue(), "", *delay()]
+    lines += ["", *queue(), "", *delay(), "", *showing()]
     return "\n".join(lines)
 
 
@@ -87,6 +92,30 @@ def delay() -> list[str]:
     for games in (1, 2, 16, 64, 500):
         lost = sum(GAME.price_wei(n) for n in range(games)) / ETHER
         lines.append(f"| {games} | {lost:.2f} | {GAME.delay_seconds(games):,} |")
+    return lines
+
+
+def showing() -> list[str]:
+    """What it costs to show a lie, and the price of gas at which that is the whole reward."""
+    gas = json.loads((Path(__file__).resolve().parents[1] / "gas.json").read_text())
+    game = gas["dispute_8b_challenge"] + 4 * gas["dispute_8b_pick"]
+    choice = gas["dispute_8b_challenge"] + gas["dispute_8b_pick"]
+    ways = {
+        "a refutation: a token that is not what the text says": gas["refute_post"] + gas["refute"],
+        "a game about a number of an 8B model, the dearest": game + gas["dispute_8b_largest"],
+        "a game about the choice of a pattern, at the limits of types": choice + gas["prove_pattern_worst"],
+        "a refutation of a pattern, at the limits of types": gas["refute_post"] + gas["refute_pattern_worst"],
+        "a refutation of a text cut otherwise, the longest piece": gas["refute_post"] + gas["refute_cut_worst"],
+        "a game about the dearest number that a model may have": game + gas["referee_linear_iq4_xs_65536"],
+    }
+    lines = [
+        "| a lie is shown by | gas of whoever shows it, M | the reward pays it up to, gwei | S that pays it at 10 gwei |",
+        "|---|---|---|---|",
+    ]
+    for way, units in ways.items():
+        most = ETHER * REWARD / units / GWEI
+        least = units * 10 * GWEI / REWARD / ETHER
+        lines.append(f"| {way} | {units / 1e6:.2f} | {float(most):,.0f} | {float(least):.2f} |")
     return lines
 
 

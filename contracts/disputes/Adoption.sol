@@ -9,8 +9,9 @@ import {IServices} from "../interfaces/IServices.sol";
 import {GameServices} from "./GameServices.sol";
 
 /// @title Which services the dispute game judges.
-/// @notice Refuses terms under which an honest party would lose money or run out of time. Its code runs on the game's
-/// storage, once for each service; it stores nothing of its own.
+/// @notice Refuses terms under which an honest party would run out of time, a node would not be repaid for a game, or a
+/// proof would earn less than a challenge risks. What a proof costs, only the price of gas says: docs/economics.md. Its code
+/// runs on the game's storage, once for each service; it stores nothing of its own.
 contract Adoption is GameServices {
     uint256 private constant MAX_CEILING_PERCENT = 200;
     uint256 private constant MAX_CLOCK_SECONDS = 30 days;
