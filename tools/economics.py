@@ -109,7 +109,7 @@ def showing() -> list[str]:
         "a game about the dearest number that a model may have": game + gas["referee_linear_iq4_xs_65536"],
     }
     lines = [
-        "| a lie is shown by | gas of whoever shows it, M | the reward pays it up to, gwei | S that pays it at 10 gwei |",
+        "| a lie is shown by | gas for whoever shows it, M | reward pays it up to, gwei | S that pays it at 10 gwei |",
         "|---|---|---|---|",
     ]
     for way, units in ways.items():
