@@ -181,7 +181,7 @@ export class OracleClient {
   /** What has happened to a request, in order. fromBlock: the deployment's if not given. */
   async steps(requestId: bigint, fromBlock = BigInt(this.deployment.block)): Promise<Step[]> {
     const topic = toHex(requestOf(requestId), { size: 32 });
-    const toBlock = await this.chain.getBlockNumber();
+    const toBlock = await this.chain.getBlockNumber({ cacheTime: 0 }); // viem's own would miss what was just asked
     const logs = await this.logs([null, topic], fromBlock, toBlock);
     return logs.map((log) => this.event(log)).filter((step): step is Step => step?.args["requestId"] === requestId);
   }
@@ -302,7 +302,7 @@ export class OracleClient {
   }
 
   private get sender(): Writer {
-    if (this.wallet === null) throw new Refused("this client has no wallet: give it one to send anything");
+    if (this.wallet?.account === undefined) throw new Refused("this client has no wallet with an account: give it one to send");
     return this.wallet;
   }
 

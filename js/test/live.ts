@@ -232,9 +232,19 @@ test("life__unknown_request__is_refused", async () => {
   assert.throws(() => client.requestIn(receipt), Refused);
 });
 
+test("life__by_a_client_that_keeps_block_numbers_for_a_while__knows_what_was_just_asked", async () => {
+  const keeping = await OracleClient.at(createPublicClient({ transport }), deployment, wallet);
+  for (let asked = 0; asked < 2; asked += 1) {
+    const { requestId } = await keeping.askText(service, `Question ${asked}?`, wishes);
+    assert.equal((await keeping.life(requestId)).isFinal, false);
+  }
+});
+
 test("at__another_chain_or_no_contract__is_refused", async () => {
   await assert.rejects(OracleClient.at(chain, { ...deployment, chain_id: 1 }), Refused);
   await assert.rejects(OracleClient.at(chain, { ...deployment, oracle: account.address }), Refused);
   const reader = await OracleClient.at(chain, deployment);
   await assert.rejects(reader.withdraw(), Refused);
+  const keyless = createWalletClient({ transport }) as unknown as typeof wallet;
+  await assert.rejects((await OracleClient.at(chain, deployment, keyless)).withdraw(), Refused);
 });
