@@ -88,7 +88,7 @@ def dev(
             signal.signal(number, signal.default_int_handler)
     with reported(), contextlib.ExitStack() as stack:
         started = time.monotonic()
-        _possible(mode, liar, model, fork)
+        _possible(mode, liar, model, fork, command or ())
         port = _port(port, of_its_own=bool(command))
         own = Path(tempfile.mkdtemp(prefix="didyma-dev-")) if command and folder is None else None
         folder = at_home(own or folder or DEV_FOLDER).resolve()
@@ -138,8 +138,10 @@ def dev(
 # BEFORE ANYTHING STARTS
 
 
-def _possible(mode: devnet.Mode, liar: bool, model: Path, fork: str | None) -> None:
+def _possible(mode: devnet.Mode, liar: bool, model: Path, fork: str | None, command: Sequence[str]) -> None:
     """Raises Refused, BadModelFile, RpcUnavailable for what could not work."""
+    if command and shutil.which(command[0]) is None:
+        raise Refused(f"{command[0]} cannot be started: it is no command on the PATH, and no program in this folder")
     devnet.read_description(model)
     if fork is not None:
         connect(fork).eth.chain_id  # noqa: B018

@@ -159,6 +159,11 @@ def test_dev__nobody_answers_at_the_fork__is_refused_before_anything_starts(tmp_
     assert not (tmp_path / "dev").exists()
 
 
+def test_dev__command_that_there_is_none_of__is_refused_before_anything_starts(tmp_path):
+    assert "no-such-command cannot be started" in refused("--folder", tmp_path / "dev", "--", "no-such-command", "x")
+    assert not (tmp_path / "dev").exists()
+
+
 def test_run__command__finds_the_network_in_its_environment_and_its_status_is_ours(tmp_path, monkeypatch):
     address = "0x" + "11" * 20
     network = Network(Deployment(31337, 0, *[address] * 5), "http://127.0.0.1:1", None, ServiceId(b"\x07" * 32))
