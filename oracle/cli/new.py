@@ -1,6 +1,7 @@
 """`didyma new`: a project that asks the oracle, with tests and a script, for Foundry, Hardhat or Ape."""
 
 import re
+import shlex
 from enum import Enum
 from importlib import resources
 from importlib.metadata import version as version_of
@@ -54,7 +55,7 @@ def new(
             raise Refused(f"{folder} is there already: choose another name")
         write(folder, kind)
         console.print(f"made {folder}: read {folder / 'README.md'}, then", markup=False)
-        for step in (f"cd {folder}", *kind.first_steps):
+        for step in (f"cd {shlex.quote(str(folder))}", *kind.first_steps):
             console.print(f"  {step}", markup=False)
         if kind is Kind.FOUNDRY:
             console.print("the compiler finds the contracts by: didyma/=node_modules/didyma/", markup=False)

@@ -107,3 +107,17 @@ def test_changelog__releases__are_each_dated_and_newest_first():
     assert all(re.fullmatch(r"\d+\.\d+\.\d+, \d{4}-\d\d-\d\d", release) for release in releases)
     assert releases == sorted(releases, reverse=True)
     assert len(releases) >= 2
+
+
+PACKAGES = (*ROOT.glob("js/*.md"), *ROOT.glob("js/src/*.ts"), *ROOT.glob("oracle/cli/templates/*/*"))
+"""What dapp developers read of ours that is no page."""
+
+
+def test_packages__wherever_an_installation_is_told__are_files_of_this_version_and_no_registry_s():
+    """Nobody of ours holds the name in a registry: whoever takes it there would be installed."""
+    pages = (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *PACKAGES)
+    texts = {path: path.read_text() for path in pages if path.is_file() and path.name != "CHANGELOG.md"}
+    named = [name for text in texts.values() for name in re.findall(r"didyma-(\{version\}|\d[\d.]*\d)", text)]
+    assert set(named) == {"{version}", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]}
+    bare = r"(?:pip|npm) install [^`\n#]*?(?<![\w/@-])didyma(?![\w-])|^didyma[=<>~@]"
+    assert [(path, found) for path, text in texts.items() for found in re.findall(bare, text, re.MULTILINE)] == []

@@ -1,4 +1,4 @@
-/** The critic on the whole oracle: nodes, the shipped model and the challenge window. It needs `pip install didyma`. */
+/** The critic on the whole oracle: nodes, the shipped model and the challenge window. They need didyma's wheel. */
 
 import assert from "node:assert/strict";
 import { after, test } from "node:test";
