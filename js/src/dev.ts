@@ -2,13 +2,13 @@
 
 import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Address, createTestClient, type Hex, http } from "viem";
 
 import type { Deployment } from "./client.js";
 import { DidymaError } from "./errors.js";
+import { serviceOf } from "./given.js";
 
 /** `didyma dev` did not get ready; the message has its last words. */
 export class NotReady extends DidymaError {
@@ -46,24 +46,30 @@ export interface DevOptions {
 
 const POLL_MILLIS = 200;
 const LAST_BYTES = 4000;
+const NO_SUCH_COMMAND = 127; // as shells say it
+/** For sh: runs a command, and kills its process group once this process is gone, however it ended. */
+const TIED = 'exec 3<&0 </dev/null; (read -r _ <&3; kill -9 0) & exec "$@" 3<&-';
 
 /**
  * The network around this process, as `didyma dev -- COMMAND` tells of it; else one that is started on a free port, in a
  * folder of its own. Throws NotReady.
  */
 export async function startDev({ command = "didyma", options = [], timeoutSeconds = 300 }: DevOptions = {}): Promise<DevNetwork> {
-  const around = process.env["DIDYMA_DEPLOYMENT"];
-  if (around !== undefined && process.env["DIDYMA_SERVICE"] !== undefined) return networkOf(around, async () => {});
+  const { DIDYMA_DEPLOYMENT: around, DIDYMA_SERVICE: service, DIDYMA_RPC_URLS: urls } = process.env;
+  if (around !== undefined && service !== undefined) {
+    return networkOf(around, async () => {}, urls === undefined ? { service } : { service, rpc_url: urls });
+  }
   const folder = mkdtempSync(join(tmpdir(), "didyma-dev-"));
-  const words = ["dev", "--folder", folder, "--port", String(await freePort()), ...options];
-  const process_ = spawn(command, words, { stdio: ["ignore", "pipe", "pipe"] });
-  const kill = (): void => void process_.kill("SIGINT");
+  const words = [command, "dev", "--folder", folder, "--port", "0", ...options];
+  // Its own group: Ctrl-C is for this process, which then ends it.
+  const child = spawn("/bin/sh", ["-c", TIED, "sh", ...words], { stdio: ["pipe", "pipe", "pipe"], detached: true });
+  const kill = (): void => void child.kill("SIGINT");
   process.once("exit", kill);
-  const said = listening(process_);
+  const said = listening(child);
   const stop = async (): Promise<void> => {
     process.off("exit", kill);
-    if (process_.exitCode === null && process_.signalCode === null && process_.pid !== undefined) {
-      const ended = new Promise((resolve) => process_.once("exit", resolve));
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) {
+      const ended = new Promise((resolve) => child.once("exit", resolve));
       kill();
       await ended;
     }
@@ -71,7 +77,7 @@ export async function startDev({ command = "didyma", options = [], timeoutSecond
   };
   const file = join(folder, "deployment.json");
   for (let waited = 0; !existsSync(file); waited += POLL_MILLIS) {
-    const failed = said.failure ?? (process_.exitCode === null ? null : `it ended with status ${process_.exitCode}`);
+    const failed = whyEnded(child, command);
     if (failed !== null || waited >= timeoutSeconds * 1000) {
       await stop();
       throw new NotReady(`${command} dev is not ready: ${failed ?? `waited ${timeoutSeconds} s`}. It said:\n${said.text}`);
@@ -81,42 +87,57 @@ export async function startDev({ command = "didyma", options = [], timeoutSecond
   return networkOf(file, stop);
 }
 
-function networkOf(file: string, stop: () => Promise<void>): DevNetwork {
-  const deployment = JSON.parse(readFileSync(file, "utf8")) as DevDeployment;
-  const rpcUrl = deployment.rpc_url;
+/** Where a network is, beside its contracts. */
+interface Place {
+  readonly rpc_url?: string;
+  readonly service?: string;
+}
+
+/** The network that a deployment file tells of. place: what is known better. Throws NotReady, BadArgument. */
+function networkOf(file: string, stop: () => Promise<void>, place: Place = {}): DevNetwork {
+  const found = { ...read(file), ...place };
+  if (found.rpc_url === undefined || found.service === undefined) {
+    throw new NotReady(`${file} names no endpoint or no service: set DIDYMA_RPC_URLS and DIDYMA_SERVICE`);
+  }
+  const service = serviceOf(found.service);
+  const rpcUrl = found.rpc_url.trim().split(/[\s,]+/)[0] ?? "";
   const passTime = async (seconds: number): Promise<void> => {
     const chain = createTestClient({ mode: "anvil", transport: http(rpcUrl) });
     await chain.increaseTime({ seconds });
     await chain.mine({ blocks: 1 });
   };
-  return { deployment, rpcUrl, service: deployment.service, passTime, stop };
+  return { deployment: { ...found, rpc_url: rpcUrl, service }, rpcUrl, service, passTime, stop };
+}
+
+function read(file: string): Omit<DevDeployment, keyof Place> & Place {
+  try {
+    return JSON.parse(readFileSync(file, "utf8"));
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new NotReady(`DIDYMA_DEPLOYMENT names no deployment (${why}): if its network has ended, unset the variable`);
+  }
+}
+
+/** Null while it runs. */
+function whyEnded(child: ChildProcess, command: string): string | null {
+  if (child.exitCode === null) return child.signalCode === null ? null : `it was ended by ${child.signalCode}`;
+  const hint = child.exitCode === NO_SUCH_COMMAND ? `: is ${command} on the PATH? The wheel brings it` : "";
+  return `it ended with status ${child.exitCode}${hint}`;
 }
 
 interface Said {
   text: string;
-  failure: string | null;
 }
 
 function listening(child: ChildProcess): Said {
-  const said: Said = { text: "", failure: null };
+  const said: Said = { text: "" };
   for (const stream of [child.stdout, child.stderr]) {
     stream?.on("data", (chunk: Buffer) => {
       said.text = (said.text + chunk.toString()).slice(-LAST_BYTES);
     });
   }
   child.once("error", (error) => {
-    said.failure = `${error.message}: \`pip install didyma\` brings it`;
+    said.text += error.message;
   });
   return said;
-}
-
-async function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", () => {
-      const found = server.address();
-      server.close(() => (found === null || typeof found === "string" ? reject(new Error("no port")) : resolve(found.port)));
-    });
-  });
 }

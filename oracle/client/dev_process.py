@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from web3 import Web3
 
@@ -15,6 +16,7 @@ from oracle.chain.connect import connect
 from oracle.chain.deployment import Deployment
 from oracle.client import devnet, devnodes
 from oracle.client.client import OracleClient
+from oracle.client.given import service_of
 from oracle.errors import Refused, printable
 from oracle.ids import ServiceId
 
@@ -34,10 +36,17 @@ class DevNetwork:
     """The one that it opened, of the model that it was given."""
 
     @classmethod
-    def of(cls, file: Path) -> "DevNetwork":
-        """The network that a deployment file tells of."""
-        fields = json.loads(file.read_text())
-        return cls(file, fields["rpc_url"], ServiceId(bytes.fromhex(fields["service"][2:])))
+    def of(cls, file: Path, place: Mapping[str, str] = MappingProxyType({})) -> "DevNetwork":
+        """The network that a deployment file tells of. place: what is known better. Raises Refused, BadArgument."""
+        try:
+            fields = {**json.loads(file.read_text()), **place}
+        except (OSError, ValueError, TypeError) as error:
+            what = f"DIDYMA_DEPLOYMENT names no deployment ({error}): if its network has ended, unset the variable"
+            raise Refused(what) from None
+        urls, service = str(fields.get("rpc_url", "")).replace(",", " ").split(), fields.get("service")
+        if not urls or service is None:
+            raise Refused(f"{file} names no endpoint or no service: set DIDYMA_RPC_URLS and DIDYMA_SERVICE")
+        return cls(file, urls[0], service_of(_bytes_of(service)))
 
     @property
     def deployment(self) -> Deployment:
@@ -59,7 +68,18 @@ class DevNetwork:
 def found(environment: Mapping[str, str]) -> DevNetwork | None:
     """The network around this process, as `didyma dev -- COMMAND` tells of it."""
     file = environment.get("DIDYMA_DEPLOYMENT")
-    return None if file is None or "DIDYMA_SERVICE" not in environment else DevNetwork.of(Path(file))
+    if file is None or "DIDYMA_SERVICE" not in environment:
+        return None
+    names = {"service": "DIDYMA_SERVICE", "rpc_url": "DIDYMA_RPC_URLS"}
+    return DevNetwork.of(Path(file), {field: environment[name] for field, name in names.items() if name in environment})
+
+
+def _bytes_of(text: object) -> bytes:
+    """What is written in hexadecimal; nothing where it is not."""
+    try:
+        return bytes.fromhex(str(text).removeprefix("0x"))
+    except ValueError:
+        return b""
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from e2e.network import DIDYMA, READY_SECONDS, descendants, dev, didyma, environment, first_answer
+from e2e.network import DIDYMA, descendants, didyma, environment, first_answer, started
 from rig.anvil import free_port
 from rig.child import alive
 
@@ -30,29 +30,12 @@ def test_dev__stopped_before_it_is_ready__leaves_no_process(tmp_path, seconds):
     assert "Traceback" not in said or is_starting
 
 
-def test_dev__killed__its_chain_and_its_nodes_end_all_the_same(tmp_path):
-    command = [*DIDYMA, "dev", "--folder", str(tmp_path), "--port", str(free_port())]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, env=environment(), stdout=log, stderr=log)
-    end = time.monotonic() + READY_SECONDS
-    while len(family := descendants(process.pid)) < 1 + 1 + NODES:
-        assert process.poll() is None, (tmp_path / "log").read_text()
-        assert time.monotonic() < end
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    end = time.monotonic() + 60
-    while left := [pid for pid in family if alive(pid)]:
-        assert time.monotonic() < end, left
-        time.sleep(0.1)
-
-
 # One network, and what only asks it.
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with dev(tmp_path_factory.mktemp("game") / "my net", "--liar") as network:
+    with started(tmp_path_factory.mktemp("game") / "my net", "--liar") as network:
         yield network
 
 
@@ -100,3 +83,15 @@ def test_u10_dev__one_node_is_bribed__its_lie_is_disputed_and_the_story_can_be_r
     assert told.returncode == 0, told.stderr
     assert f"{disputed[0]:#066x}" in told.stdout
     assert "disput" in told.stdout
+
+
+def test_dev__killed__its_chain_and_its_nodes_end_all_the_same(running):
+    """The last test here."""
+    family = descendants(running.process.pid)
+    assert len(family) > 1 + NODES
+    running.process.kill()
+    running.process.wait()
+    end = time.monotonic() + 60
+    while left := [pid for pid in family if alive(pid)]:
+        assert time.monotonic() < end, left
+        time.sleep(0.1)

@@ -46,6 +46,10 @@ def test_js__shared_vectors__are_met(built):
     assert "pass 20\n" in node(built / "vectors.test.js")
 
 
+def test_js__start_dev__around_started_killed_and_failing(built):
+    assert "pass 8\n" in node(built / "dev.test.js")
+
+
 def test_vectors__clients__are_what_the_python_side_writes():
     from unit import make_client_vectors  # noqa: PLC0415
 

@@ -9,6 +9,10 @@ from importlib.metadata import entry_points
 import pytest
 from rig.anvil import ROOT
 
+from oracle.client import dev_process
+from oracle.errors import BadArgument, Refused
+
+SERVICE = "0x" + "07" * 32
 TEST = (
     "def test_network__its_fixture__tells_of_it(didyma):\n    assert (didyma.rpc_url, didyma.service[0]) == ('u', 7)\n"
 )
@@ -39,6 +43,48 @@ def test_fixture__without_the_option__is_skipped_and_says_how(run):
 
 
 def test_fixture__under_didyma_dev__is_the_network_around(run, tmp_path):
-    (tmp_path / "deployment.json").write_text(json.dumps({"rpc_url": "u", "service": "0x07"}))
-    said = run("--didyma", DIDYMA_DEPLOYMENT=str(tmp_path / "deployment.json"), DIDYMA_SERVICE="0x07")
+    (tmp_path / "deployment.json").write_text(json.dumps({"rpc_url": "u", "service": SERVICE}))
+    said = run("--didyma", DIDYMA_DEPLOYMENT=str(tmp_path / "deployment.json"), DIDYMA_SERVICE=SERVICE)
     assert "1 passed" in said
+
+
+# THE NETWORK AROUND
+
+
+@pytest.fixture
+def around(tmp_path):
+    """What is found where a shell has these variables."""
+    file = tmp_path / "deployment.json"
+
+    def find(content: str | None, **variables: str) -> dev_process.DevNetwork | None:
+        if content is not None:
+            file.write_text(content)
+        return dev_process.found({"DIDYMA_DEPLOYMENT": str(file), **variables})
+
+    return find
+
+
+def test_found__no_service_is_named__is_none(around):
+    assert around(None) is None
+
+
+def test_found__deployment_of_another_chain__is_where_the_variables_say(around):
+    network = around('{"chain_id": 7}', DIDYMA_SERVICE=SERVICE, DIDYMA_RPC_URLS="http://one, http://two")
+    assert (network.rpc_url, network.service) == ("http://one", b"\x07" * 32)
+
+
+@pytest.mark.parametrize("content", [None, "", "[]", "7", "\x00"])
+def test_found__network_that_has_ended__is_refused_and_says_what_to_do(around, content):
+    with pytest.raises(Refused, match="unset the variable"):
+        around(content, DIDYMA_SERVICE=SERVICE)
+
+
+def test_found__no_endpoint_anywhere__is_refused_by_the_variable_s_name(around):
+    with pytest.raises(Refused, match="set DIDYMA_RPC_URLS"):
+        around("{}", DIDYMA_SERVICE=SERVICE)
+
+
+@pytest.mark.parametrize("service", ["", "0x07", "seven"])
+def test_found__malformed_service__is_a_bad_argument(around, service):
+    with pytest.raises(BadArgument, match="32 bytes"):
+        around('{"rpc_url": "u"}', DIDYMA_SERVICE=service)
