@@ -22,6 +22,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+import newcomers  # noqa: E402
 from disputes.search import best_lines, broken, every_line  # noqa: E402
 from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
 from invariants.faults import forge, found, lives  # noqa: E402
@@ -126,6 +127,16 @@ def mock(seed: int) -> str:
     return f"{TWINS * 64 * 40} calls on mock and oracle, equal results, errors, events and balances"
 
 
+def first_projects(_: int) -> str:
+    """Projects by `didyma new` and by hand, with packages from the registries."""
+    count = 0
+    with tempfile.TemporaryDirectory(prefix="didyma newcomer ") as folder:
+        for what, done in newcomers.made(Path(folder)):
+            print(f"{what}: {done.command} ({done.seconds:.1f} s, {done.cpu_seconds:.1f} of the processor)", flush=True)
+            count += 1
+    return f"{count} commands of six projects, each answered by the whole oracle"
+
+
 def faults(seed: int) -> str:
     """What the adversary finds where a fault is put back, in as many lives as CI plays."""
     told = []
@@ -181,6 +192,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "search": search,
     "adversary": adversary,
     "mock": mock,
+    "newcomers": first_projects,
     "faults": faults,
     "mutants": mutants,
     "daemon": daemon,
