@@ -12,7 +12,7 @@ from oracle.disputes.game import Stage
 from oracle.disputes.passes import Pass
 
 PROMPT = [9, 4, 11, 7]
-SHAPE = Shape(family="qwen3", layers=3, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
+SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wro
             court.chain.rpc("evm_revert", snapshot)
             snapshot = court.chain.rpc("evm_snapshot")
             played += 1
-    assert played == 1 + 3 * 59 + 12
+    assert played == 1 + 2 * 59 + 12
 
 
 def test_play__whole_game__takes_each_side_one_prefill_and_one_layer(fresh, wrong):

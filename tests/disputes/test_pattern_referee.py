@@ -34,7 +34,7 @@ from oracle.models.manifest import Manifest
 
 SHIPPED = ROOT / "oracle" / "models" / "shipped" / "didyma-tiny.gguf"
 SEED = int(os.environ.get("DIDYMA_SEED", "15"))
-CLAIMS = int(os.environ.get("DIDYMA_TYPED_CLAIMS", "3000"))
+CLAIMS = int(os.environ.get("DIDYMA_TYPED_CLAIMS", "2000"))
 """Wrong answers of each of two vocabularies; `make prove` makes 100,000."""
 EVERY_TABLE, EVERY_TOKEN, EVERY_LIMIT = 100, 6, 4
 """Of the search through all answers: tables, tokens of the vocabulary, and output tokens."""
