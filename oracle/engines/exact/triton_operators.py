@@ -230,6 +230,16 @@ def key_heads(
 
 
 @triton.jit
+def _asked(mantissa, shift, caches, heads, kv_heads, width, layer, block: tl.constexpr):
+    """Of a program's token and head: its number, the query (block,) int32 and its shift, and as `_cached` has it."""
+    token, head = tl.program_id(0), tl.program_id(1)
+    keys, shifts, values, position = _cached(caches, token, layer, kv_heads, head // (heads // kv_heads), width)
+    at, j = token * heads + head, tl.arange(0, block)
+    query = tl.load(mantissa + at.to(tl.int64) * width + j, mask=j < width, other=0).to(tl.int32)
+    return at, query, tl.load(shift + at), keys, shifts, values, position
+
+
+@triton.jit
 def _scores(query, s, keys, shifts, u, seen, width, score_scale, block: tl.constexpr):
     """(positions,) before they are limited. query: (block,), int32."""
     j = tl.arange(0, block)
@@ -246,11 +256,9 @@ def largest_scores(
     splits: tl.constexpr, positions: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Raises largest (T, heads) to a head's largest score over the positions up to its token's."""
-    token, head = tl.program_id(0), tl.program_id(1)
-    keys, shifts, _, position = _cached(caches, token, layer, kv_heads, head // (heads // kv_heads), width)
-    at, j = token * heads + head, tl.arange(0, block)
-    query = tl.load(mantissa + at.to(tl.int64) * width + j, mask=j < width, other=0).to(tl.int32)
-    s = tl.load(shift + at)
+    at, query, s, keys, shifts, _, position = _asked(
+        mantissa, shift, caches, heads, kv_heads, width, layer, block
+    )  # fmt: skip
     found, stopped = tl.full((positions,), -INT32, tl.int64), tl.zeros((positions,), tl.int64)
     for first in range(tl.program_id(2) * positions, position + 1, splits * positions):
         u = first + tl.arange(0, positions).to(tl.int64)
@@ -271,11 +279,10 @@ def mixed_values(
     splits: tl.constexpr, positions: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Adds a head's shares to total (T, heads), and its values times shares to mixed (T, heads, width)."""
-    token, head = tl.program_id(0), tl.program_id(1)
-    keys, shifts, values, position = _cached(caches, token, layer, kv_heads, head // (heads // kv_heads), width)
-    at, j = token * heads + head, tl.arange(0, block)
-    query = tl.load(mantissa + at.to(tl.int64) * width + j, mask=j < width, other=0).to(tl.int32)
-    s, most = tl.load(shift + at), tl.load(largest + at)
+    at, query, s, keys, shifts, values, position = _asked(
+        mantissa, shift, caches, heads, kv_heads, width, layer, block
+    )  # fmt: skip
+    j, most = tl.arange(0, block), tl.load(largest + at)
     shares, sums = tl.zeros((positions,), tl.int64), tl.zeros((block,), tl.int64)
     for first in range(tl.program_id(2) * positions, position + 1, splits * positions):
         u = first + tl.arange(0, positions).to(tl.int64)
