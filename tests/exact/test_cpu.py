@@ -202,6 +202,24 @@ def test_linear__extreme_weights_and_activations__as_the_reference(kind, variant
         assert kernels.saturated["sum"] == (np.abs(want) == LARGEST_RESIDUAL).sum()
 
 
+@EVERY_VARIANT
+@EVERY_KIND
+def test_linear__any_number_of_tokens__no_row_beside_them_counts(kind, variant):
+    """Some are multiplied together with rows that nobody asked for."""
+    columns, rows_of = 256, 21
+    matrix = extreme(kind, rows_of, columns, 7)
+    rng = np.random.default_rng(kind)
+    kernels, packed = Kernels(variant, 1), Packed(matrix, 1)
+    x = rng.integers(-(2**31) + 1, 2**31, (17, columns))
+    rows, down = kernels.quantize(x.astype(np.int32), Rows(17, columns)), matrix.bits + 2
+    want = ops.linear(ops.quantize(x), matrix.integers(), 18, 16, None, INT32, matrix.bits)
+    for count in range(1, 18):
+        kernels.saturated.clear()
+        got = kernels.linear(packed, rows, count, down, None, np.empty((count, rows_of), np.int32), ("y",))
+        assert (got == want[:count]).all()
+        assert kernels.saturated["y"] == (np.abs(want[:count]) == INT32).sum()
+
+
 ONE_WEIGHT = {F16: {}, Q8_0: {2: 127}, Q4_0: {2: 0x89}, Q4_K: {4: 1, 16: 1}, Q6_K: {0: 1, 192: 1}, Q4_1: {4: 1}}
 """Bytes of a block that make its first weight the scale, for Q8_0 127 times that, and leave the others 0."""
 

@@ -22,8 +22,12 @@ from oracle.engines.exact.operators import UNIT_BITS
 from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
-INTERFACES = 2, 3  # kernels.c has the last number; those of the one before lack tiles and nothing else
-GROUP, HALF, DEPTH = 16, 16, 64  # kernels.h
+INTERFACES = (
+    2,
+    3,
+    4,
+)  # kernels.c has the last number; those before want less room of their callers, the first has no tiles
+GROUP, HALF, TILE, DEPTH = 16, 16, 8, 64  # kernels.h
 ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # attention.c, `enum count`
 Saturated = Counter[str]  # as `model.Saturated`
 CHOICE = "DIDYMA_KERNELS"
@@ -191,6 +195,7 @@ class Rows:
 
     def __init__(self, capacity: int, columns: int) -> None:
         stride = -(-columns // 32) * 32
+        capacity = -(-capacity // TILE) * TILE
         self.x = np.zeros((capacity, stride), np.int16)
         self._sums = np.zeros((capacity, stride // HALF), np.int32)
         self.shift = np.zeros(capacity, np.int32)

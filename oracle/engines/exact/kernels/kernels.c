@@ -20,7 +20,7 @@
 #endif
 
 /* `cpu_kernels.py` has the same number; it grows when a function here changes. */
-EXPORT const int didyma_interface = 3;
+EXPORT const int didyma_interface = 4;
 
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
 
@@ -139,9 +139,8 @@ static void finish_group(const Linear *l, int64_t g, int64_t first, int64_t toke
 /* All rows of group g. */
 static void linear_group(const Linear *l, int64_t g, int64_t limited[2]) {
     const uint8_t *group = l->w->data + g * group_bytes(l->w->kind, l->w->columns);
-    for (int64_t first = 0, tokens; first < l->tokens; first += tokens) {
-        int64_t acc[TILE][GROUP], left = l->tokens - first;
-        tokens = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    for (int64_t first = 0; first < l->tokens; first += TILE) {
+        int64_t acc[TILE][GROUP], tokens = l->tokens - first < TILE ? l->tokens - first : TILE;
         l->variant->dot(l->w, group, l->rows, first, (int)tokens, acc);
         finish_group(l, g, first, tokens, acc, limited);
     }

@@ -51,7 +51,7 @@ typedef struct {
     uint8_t *data;
 } Matrix;
 
-/* Rows of quantized activations. */
+/* Rows of quantized activations; there is room for tokens up to a multiple of TILE. */
 typedef struct {
     int64_t stride; /* columns rounded up to a multiple of 32; what is beyond the columns holds 0 */
     int16_t *x;     /* (tokens, stride): mantissas */
@@ -81,7 +81,8 @@ typedef struct {
 /* The operators of one instruction set. */
 typedef struct {
     const char *name;
-    /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; 1, 2, 4 or 8 tokens. */
+    /* acc[t][lane] = exact products of a packed group with rows first, ..., first + tokens - 1; 1 to TILE tokens. May read
+     * as many rows as TILE, and then fills up acc. */
     void (*dot)(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
                 int64_t acc[TILE][GROUP]);
     /* Rows of a product from `acc`: operators.h. */

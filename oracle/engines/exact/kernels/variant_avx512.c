@@ -107,22 +107,33 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
         }
 }
 
-/* Types that most files have. Each number of tokens is code of its own, which takes seconds to compile. */
+/* Types that most files have. Each number of tokens is code of its own, which takes seconds to compile; where there is
+ * none for a number, more are multiplied, and what comes of those is of no use. */
 INLINE int is_frequent(int64_t kind) {
     return kind == F16 || kind == Q4_0 || kind == Q8_0 || kind == Q4_K || kind == Q6_K;
 }
 
+/* So many tokens take less time one, two and four at a time than eight do. What is read of a float is little beside what a
+ * token costs; of other types it is as much as two tokens or more. */
+INLINE int eight_above(int64_t kind) { return is_float(kind) ? 6 : is_frequent(kind) ? 4 : 1; }
+
 #define TOKENS(kind)                                                                                                  \
     case kind:                                                                                                        \
-        if (tokens == 8) {                                                                                            \
+        if (tokens > eight_above(kind)) {                                                                             \
             dot512(kind, 8, w, group, rows, first, acc);                                                              \
-        } else if (tokens == 4 && is_frequent(kind)) {                                                                \
-            dot512(kind, 4, w, group, rows, first, acc);                                                              \
-        } else if (tokens == 2 && is_frequent(kind)) {                                                                \
-            dot512(kind, 2, w, group, rows, first, acc);                                                              \
-        } else {                                                                                                      \
-            for (int t = 0; t < tokens; t++) dot512(kind, 1, w, group, rows, first + t, acc + t);                     \
+            return;                                                                                                   \
         }                                                                                                             \
+        for (int t = 0; t < tokens;)                                                                                  \
+            if (tokens - t > 2 && is_frequent(kind)) {                                                                \
+                dot512(kind, 4, w, group, rows, first + t, acc + t);                                                  \
+                t += 4;                                                                                               \
+            } else if (tokens - t == 2 && is_frequent(kind)) {                                                        \
+                dot512(kind, 2, w, group, rows, first + t, acc + t);                                                  \
+                t += 2;                                                                                               \
+            } else {                                                                                                  \
+                dot512(kind, 1, w, group, rows, first + t, acc + t);                                                  \
+                t++;                                                                                                  \
+            }                                                                                                         \
         return;
 
 static void dot(const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first, int tokens,
