@@ -5,7 +5,9 @@ import re
 import shlex
 
 import pytest
+import yaml
 from rig.anvil import ROOT
+from rig.samples import blocks
 from typer.testing import CliRunner
 
 from oracle.chain import sources
@@ -77,3 +79,11 @@ def test_hardhat__node_that_the_project_asks_for__is_the_oldest_that_hardhat_tak
     assert json.loads((tmp_path / "my-dapp/package.json").read_text())["engines"]["node"] == f">={version}"
     for page in (tmp_path / "my-dapp/README.md", ROOT / "docs/by-hand.md"):
         assert f"needs Node {version}" in page.read_text()
+
+
+def test_ape__chain_of_its_tests__is_never_one_that_somebody_runs(tmp_path):
+    """Ape takes what listens on 8545 unless it is told otherwise, and takes its blocks back after each test."""
+    new(tmp_path / "my-dapp", "--kind", "ape")
+    made = yaml.safe_load((tmp_path / "my-dapp/ape-config.yaml").read_text())
+    (page,) = [block.code for block in blocks(ROOT / "docs/by-hand.md") if block.language == "yaml"]
+    assert [config["foundry"] for config in (made, yaml.safe_load(page))] == [{"host": "auto"}] * 2
