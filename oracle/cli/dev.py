@@ -34,7 +34,8 @@ from oracle.models.files import at_home
 from oracle.models.shipped import SHIPPED_MODEL
 
 NODES = 5
-LIAR_SEATS = 3  # of 7: about every second question goes to the liar first
+MOST_NODES = devnet.FIRST_OPERATOR - devnet.FIRST_OWNER
+LIAR_SEATS = 3  # of 7, if there are five nodes: about every second question goes to the liar first
 READY_SECONDS = 300.0
 PORT = 8545
 CHAIN_NAME = "chain.bin"
@@ -69,6 +70,7 @@ def dev(
     model: Annotated[
         Path, typer.Option(help="JSON description of the model; the model's file lies beside it.")
     ] = SHIPPED_MODEL,
+    nodes: Annotated[int, typer.Option(min=2, max=MOST_NODES, help="Nodes, a seat each. Panels need five.")] = NODES,
     block_time: Annotated[int, typer.Option(min=1, max=60, help="Seconds between blocks.")] = 1,
     fork: Annotated[
         str | None,
@@ -88,7 +90,7 @@ def dev(
             signal.signal(number, signal.default_int_handler)
     with reported(), contextlib.ExitStack() as stack:
         started = time.monotonic()
-        _possible(mode, liar, model, fork, command or ())
+        _possible(mode, liar, nodes, model, fork, command or ())
         port = _port(port, of_its_own=bool(command))
         own = Path(tempfile.mkdtemp(prefix="didyma-dev-")) if command and folder is None else None
         folder = at_home(own or folder or DEV_FOLDER).resolve()
@@ -108,27 +110,27 @@ def dev(
             terms = devnet.dev_terms(deployment, manifest, mode)
             service = ServiceId(terms.service_id())
             network = Network(deployment, f"http://127.0.0.1:{port}", folder / "models", service)
-            plans = [devnet.NodePlan(f"node {number}", number) for number in range(NODES)]
+            plans = [devnet.NodePlan(f"node {number}", number) for number in range(nodes)]
             if liar:
-                plans[-1] = devnet.NodePlan("the liar", NODES - 1, LIAR_SEATS)
+                plans[-1] = devnet.NodePlan("the liar", nodes - 1, LIAR_SEATS)
             if not client.oracle.functions.placesOf(service).call():
                 devnet.open_service(client, manifest, terms)
                 devnet.take_seats(w3, deployment, service, plans, terms)
             devnet.mine_every(w3, block_time)
             say("starting the nodes")
-            nodes, mailboxes = _start(stack, run, plans, network, service, mode)
-            admission = _admission(client, service, len(nodes)) if mode is devnet.Mode.TEE else lambda: ""
-            devnodes.await_ready(nodes, READY_SECONDS, say, admission)
+            daemons, mailboxes = _start(stack, run, plans, network, service, mode)
+            admission = _admission(client, service, nodes) if mode is devnet.Mode.TEE else lambda: ""
+            devnodes.await_ready(daemons, READY_SECONDS, say, admission)
         network.save(folder / DEPLOYMENT_NAME)
         stack.callback((folder / DEPLOYMENT_NAME).unlink, missing_ok=True)
         seconds = time.monotonic() - started
         if command:
             status = _run(command, network, folder / DEPLOYMENT_NAME)
         else:
-            _print_network(network, folder, run, service, nodes, mailboxes)
-            _print_hints(folder, mode, liar, seconds)
+            _print_network(network, folder, run, service, daemons, mailboxes)
+            _print_hints(folder, mode, liar, nodes, seconds)
             with contextlib.suppress(KeyboardInterrupt):
-                _watch(nodes, w3)
+                _watch(daemons, w3)
             console.print("stopping")
     if own is not None:  # what fails before this line leaves its logs
         shutil.rmtree(own, ignore_errors=True)
@@ -138,13 +140,15 @@ def dev(
 # BEFORE ANYTHING STARTS
 
 
-def _possible(mode: devnet.Mode, liar: bool, model: Path, fork: str | None, command: Sequence[str]) -> None:
+def _possible(mode: devnet.Mode, liar: bool, nodes: int, model: Path, fork: str | None, command: Sequence[str]) -> None:
     """Raises Refused, BadModelFile, RpcUnavailable for what could not work."""
     if command and shutil.which(command[0]) is None:
         raise Refused(f"{command[0]} cannot be started: it is no command on the PATH, and no program in this folder")
     devnet.read_description(model)
     if fork is not None:
         connect(fork).eth.chain_id  # noqa: B018
+    if nodes < NODES and not mode.plays:
+        raise Refused(f"--nodes {nodes}: a panel needs {NODES}, or nobody would be left to judge an answer")
     if mode is devnet.Mode.PANEL and importlib.util.find_spec("llama_cpp") is None:
         raise Refused("--mode panel needs llama.cpp: install didyma[llamacpp], or use another mode")
     if liar and mode is devnet.Mode.TEE:
@@ -326,7 +330,7 @@ def _print_network(
         line("prompts at", " ".join(f"http://127.0.0.1:{port}" for port in mailboxes))
 
 
-def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, seconds: float) -> None:
+def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, nodes: int, seconds: float) -> None:
     """What to type next; every line works as it stands, from any folder."""
     is_default = folder == Path(os.path.expanduser(DEV_FOLDER)).resolve()
     where = "" if is_default else f" --deployment {shlex.quote(str(folder / DEPLOYMENT_NAME))}"
@@ -343,7 +347,8 @@ def _print_hints(folder: Path, mode: devnet.Mode, liar: bool, seconds: float) ->
     if liar:
         hint("Be lied to:", f'ask "{BRIBED}"')
         console.print(
-            f"{'':<12} The liar answers `positive` if it is asked first: 3 times in 7. A watcher then disputes."
+            f"{'':<12} The liar answers `positive` if it is asked first: {LIAR_SEATS} times in "
+            f"{nodes - 1 + LIAR_SEATS}. A watcher then disputes."
         )
         console.print(f"{'':<12} If an honest node was asked, ask again.")
         hint("See it lose:", "request show 0xREQUEST")

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from e2e.network import DIDYMA, descendants, didyma, environment, first_answer, started
+from e2e.stranger import hurried
 from rig.anvil import free_port
 from rig.child import alive
 
@@ -40,7 +41,8 @@ def running(tmp_path_factory):
 
 
 def test_u4_dev__says_ready__first_answer_is_within_one_turn(running, tmp_path):
-    assert "AnswerAttested" not in first_answer(running, tmp_path)
+    with hurried(running.network):
+        assert "AnswerAttested" not in first_answer(running, tmp_path)
 
 
 def test_u5_dev__its_output__has_accounts_pages_and_hints(running):
@@ -56,7 +58,8 @@ def test_u5_dev__its_output__has_accounts_pages_and_hints(running):
     shown = json.loads(didyma("service", "show", service, "--json", *where).stdout)
     assert (shown["service"], len(shown["seats"])) == (service, NODES - 1 + LIAR_SEATS)
     assert json.loads(didyma("tee", "status", "--json", *where).stdout)["is_dev"] is True
-    asked = didyma(*running.hint("Ask it"), "--json")
+    with hurried(running.network):
+        asked = didyma(*running.hint("Ask it"), "--json")
     told = json.loads(asked.stdout)
     assert (told["final"], told["answer"], told["attested"]) == (True, "negative", False)
     assert [step["name"] for step in told["steps"]] == ["RequestPosted", "AnswerPosted", "RequestFinalized"]

@@ -26,7 +26,7 @@ AT_ONCE = ["RequestPosted", "AnswerPosted", "AnswerAttested", "RequestFinalized"
 
 @pytest.fixture(scope="module")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dev]:
-    with dev(tmp_path_factory.mktemp("tee") / "my net", "--mode", "tee") as running:
+    with dev(tmp_path_factory.mktemp("tee") / "my net", "--mode", "tee", "--nodes", "2") as running:
         yield running
 
 

@@ -42,7 +42,7 @@ def network(stranger: Stranger, running: ExitStack) -> DevNetwork:
     other = running.enter_context(anvil(mining=True))
     other.rpc("anvil_setCode", THEIRS, "0xfe")
     other.mine(3)
-    options = ("--fork", other.url, "--state", str(stranger.folder / "state"))
+    options = ("--nodes", "2", "--fork", other.url, "--state", str(stranger.folder / "state"))
     found = running.enter_context(dev_process.running(stranger.folder / "network", *options))
     running.enter_context(hurried(found))
     return found
@@ -154,8 +154,8 @@ def test_dev__kept__goes_on_by_start_dev_with_another_block_time_and_leaves_noth
     assert processes_about(stranger.folder) == []
     install(project := stranger.folder / "starter")
     (project / "again.mjs").write_text(AGAIN)
-    state = str(stranger.folder / "state")
-    said = stranger.run("node", "again.mjs", hex(asked), "--state", state, "--block-time", "3", cwd=project)
+    options = ("--nodes", "2", "--state", str(stranger.folder / "state"), "--block-time", "3")
+    said = stranger.run("node", "again.mjs", hex(asked), *options, cwd=project)
     heard = json.loads(said)
     assert (heard["isFinal"], heard["answer"]) == (True, "negative")
     assert heard["seconds"] >= 3

@@ -139,6 +139,11 @@ def test_dev__liar_in_a_tee__is_refused(tmp_path):
     assert "final at once" in refused("--liar", "--mode", "tee", "--folder", tmp_path)
 
 
+@pytest.mark.parametrize("mode", ["panel", "exact"])
+def test_dev__panel_of_too_few_nodes__is_refused(tmp_path, mode):
+    assert "a panel needs 5" in refused("--nodes", 4, "--mode", mode, "--folder", tmp_path)
+
+
 def test_dev__panel_without_llama_cpp__is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "llama_cpp" else name)
     assert "didyma[llamacpp]" in refused("--mode", "panel", "--folder", tmp_path)

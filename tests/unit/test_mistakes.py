@@ -444,6 +444,7 @@ WORDS = {
     "platform": ["0x12"],
     "port": ["-1", "65536", "http"],
     "block_time": ["0", "61"],
+    "nodes": ["1", "11", "many"],
     "mode": ["magic"],
     "kind": ["truffle"],
     "at": ["-1", "now"],
