@@ -22,8 +22,9 @@ contract Seats is ServiceStore {
     /// @notice Most turns that can pass in one request: bounds the work of charging for missed ones.
     uint32 public constant MAX_TURNS = 32;
 
-    /// @notice Most seats of a service: bounds the work of drawing a panel.
-    uint16 public constant MAX_SEATS = 1024;
+    /// @notice Most seats of a service: a panel's draw, which may look at all of them, must fit one transaction, however often
+    /// seats were moved.
+    uint16 public constant MAX_SEATS = 512;
 
     /// @notice Longest challenge window.
     uint32 public constant MAX_WINDOW = 30 days;

@@ -175,6 +175,7 @@ contract DisputeGame is Games {
             revert WrongStage(gameId, stage);
         }
         _games[gameId].disputed = node;
+        if (g.turn.positions != 0 && g.turn.stage != Stage.Nodes) _arrive(gameId, g);
         _next(gameId, g);
         emit Picked(gameId, g.caseId, stage, child, node);
     }
@@ -189,7 +190,9 @@ contract DisputeGame is Games {
         // Nothing is computed yet as long as the answer's tokens are being read.
         if (g.turn.positions == 0) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
-        _win(gameId, g, req, ans);
+        // What a proof shows is about the place, not about one of the games that stand there.
+        (GameId winner, Game memory oldest) = _oldest(gameId, g);
+        _win(winner, oldest, req, ans);
     }
 
     /// @inheritdoc IDisputeGame

@@ -82,6 +82,23 @@ abstract contract Games is IDisputeGame, GameServices {
         g.turn.deadline = _deadline(openedAt, g.turn.challengerSeconds, _serviceOf(g).terms.moveSeconds);
     }
 
+    /// @dev Notes that a game has come to a place where a proof may end it.
+    function _arrive(GameId gameId, Game memory g) internal {
+        Opening storage opening = _openings[_place(g)];
+        uint24 number = _games[gameId].number;
+        if (opening.first == 0 || number < opening.first) opening.first = number;
+    }
+
+    /// @dev The game that a proof wins: of those that stand where it was given, in time, the oldest. Whoever copies a
+    /// challenger's moves and its proof has a younger one.
+    function _oldest(GameId gameId, Game memory g) internal view returns (GameId, Game memory) {
+        bytes32 here = _place(g);
+        GameId first = _gameId(g.caseId, _openings[here].first);
+        Game memory older = _current(first);
+        bool stands = _place(older) == here && block.timestamp <= older.turn.deadline;
+        return stands ? (first, older) : (gameId, g);
+    }
+
     /* CLOCKS */
 
     /// @dev A game in which it is this side's move, in time.

@@ -23,6 +23,9 @@ contract PanelArbiter is IPanelArbiter {
     /// @dev How long a service must expect `draw` to wait for somebody to call it.
     uint32 public constant DRAW_SECONDS = 1 hours;
 
+    /// @notice Most members of a panel: drawing and deciding must fit one transaction each.
+    uint8 public constant MAX_PANEL = 63;
+
     /// @notice Longest time to commit, and to reveal.
     uint32 public constant MAX_VOTING = 7 days;
 
@@ -51,6 +54,7 @@ contract PanelArbiter is IPanelArbiter {
         PanelTerms memory panel = abi.decode(terms.arbiterTerms, (PanelTerms));
         uint256 feesWei = uint256(panel.voteFeeWei) * panel.panelSize;
         if (panel.panelSize % 2 == 0) revert EvenPanel(panel.panelSize);
+        if (panel.panelSize > MAX_PANEL) revert PanelTooLarge(panel.panelSize, MAX_PANEL);
         if (panel.voteFeeWei == 0) revert NoVoteFee();
         if (panel.absencePenaltyWei == 0) revert NoAbsencePenalty();
         uint256 leastOwners = uint256(panel.panelSize) + 2;

@@ -87,6 +87,9 @@ interface IPanelArbiter is IArbiter {
     /// @notice Thrown when terms call for a panel of an even number of members, or of none.
     /// @dev Choose an odd number.
     error EvenPanel(uint256 panelSize);
+    /// @notice Thrown when a panel would be too large to be drawn, or decided, in one transaction.
+    /// @dev Choose a smaller one, up to the most given.
+    error PanelTooLarge(uint256 panelSize, uint256 mostMembers);
     /// @notice Thrown when terms pay nothing for a vote.
     /// @dev Set a fee that covers the gas of two transactions.
     error NoVoteFee();

@@ -50,6 +50,7 @@ ADVICE = {
     "NoRoom": "set `max_prompt_bytes` and `max_tokens`",
     "NoOwners": "set `min_owners` to one at least",
     "EvenPanel": "choose an odd `panel_size`",
+    "PanelTooLarge": "choose a `panel_size` of 63 at most",
     "NoVoteFee": "set `vote_fee_wei`",
     "NoAbsencePenalty": "set `absence_penalty_wei`",
     "TooFewOwners": "raise `min_owners` to `panel_size` and two more",

@@ -89,6 +89,7 @@ WEEK = 7 * DAY
     ("panel_changes", "changes", "error", "arguments"),
     [
         ({"panelSize": 4}, {"minOwners": 6}, "EvenPanel", {"panelSize": 4}),
+        ({"panelSize": 65}, {"minOwners": 67}, "PanelTooLarge", {"panelSize": 65, "mostMembers": 63}),
         ({"voteFeeWei": 0}, {}, "NoVoteFee", {}),
         ({"absencePenaltyWei": 0}, {}, "NoAbsencePenalty", {}),
         ({}, {"minOwners": 4}, "TooFewOwners", {"minOwners": 4, "leastOwners": 5}),
@@ -184,9 +185,9 @@ def test_join__more_than_a_balance_holds__reverts(world, oracle, people):
 def test_join__service_full__reverts(world, oracle, people):
     slot = _rules_slot(world, oracle) + 1
     word = int.from_bytes(networks.provider.get_storage(oracle.address, slot), "big")
-    full = word & ~(0xFFFF << 232) | 1024 << 232
+    full = word & ~(0xFFFF << 232) | 512 << 232
     networks.provider.make_request("anvil_setStorageAt", [oracle.address, hex(slot), f"0x{full:064x}"])
-    assert oracle.counts(world.service)[0] == 1024
+    assert oracle.counts(world.service)[0] == 512
     with reverts(oracle.ServiceFull, service=world.service):
         oracle.join(world.service, people.stranger, value=2 * ETHER, sender=people.stranger)
 

@@ -118,6 +118,8 @@ class Answer:
     games: list[Game] = field(default_factory=list)
     openings: dict[Place, tuple[Any, ...]] = field(default_factory=dict)
     opened_at: dict[Place, int] = field(default_factory=dict)
+    first: dict[Place, int] = field(default_factory=dict)
+    """Of places where a proof may end a game: the number of the oldest that came there."""
     open: int = 0
     won: int = 0
     shares: int = 0
@@ -276,6 +278,9 @@ class Rules:
             level, index = state.level - down, state.index << down | child
             state = replace(state, level=level, index=index, stage=Stage.NODES if level else Stage.VALUES)
         self._next(game, replace(state, disputed=node), now)
+        if state.positions and state.stage is not Stage.NODES:
+            first, here = self.answers[game[0]].first, place(state)
+            first[here] = min(first.get(here, game[1]), game[1])
 
     def prove(self, game: GameId, claim: Claim, values: Any, proof: Any, now: int) -> None:
         """The referee looks first; whose move it is, the game says when it hears of the proof."""
@@ -308,7 +313,11 @@ class Rules:
         state = self._moves(game, now, node=False)
         if not state.positions:
             raise Refused("WrongStage")
-        self._win(game, state)
+        # The oldest game that stands there wins: whoever copies a challenger's moves and its proof has a younger one.
+        first = (game[0], self.answers[game[0]].first.get(place(state), game[1]))
+        older = self.game(first)
+        stands = place(older) == place(state) and now <= older.deadline
+        self._win(*((first, older) if stands else (game, state)))
 
     # REFUTATIONS. Time is counted in blocks.
 

@@ -265,6 +265,46 @@ def test_openings__of_one_game__serve_another_on_the_same_path_and_its_share_is_
     assert shares == [ETHER // 5 // 8, ETHER // 5 // 8]
 
 
+@pytest.mark.parametrize("lie", [(2, "down", 2, 5), None], ids=["a number", "a choice"])
+@pytest.mark.parametrize("in_time", [True, False])
+def test_copier__of_all_moves_and_the_proof__gets_a_share_and_the_older_game_wins(fresh, wrong, lie, in_time):
+    """All that the node has opened serves the copier as well: it needs no more than the block before the proof's. If
+    the older game's clock has run out, the younger wins."""
+    party, duel = Party(fresh, wrong, lie), Duel(fresh, wrong)
+    honest, copier = fresh.people[4:6]
+    assert duel.challenge(honest, 8) == ""
+    (older,) = duel.ids
+    brought_to_proof(duel, party, older)
+    fresh.pass_time(60)
+    assert duel.challenge(copier, 8) == ""
+    younger = list(duel.ids)[-1]
+    brought_to_proof(duel, party, younger)
+    assert duel.rules.stored(younger).openings == 0
+    if not in_time:
+        pass_to(duel, duel.rules.game(older).deadline + 1)
+    assert party.attacked(duel, younger) == ""
+    winner, other = (older, younger) if in_time else (younger, older)
+    assert duel.rules.answers[0].won == winner[1]
+    assert duel.settle(other, fresh.people[9]) == ""
+    got = {game: duel.rules.credit[who] for game, who in ((older, honest), (younger, copier))}
+    earned = {game: wei - duel.rules.stored(game).bond_wei for game, wei in got.items()}
+    assert earned == {winner: ETHER * 3 // 10, other: ETHER // 5 // 8}
+
+
+def brought_to_proof(duel, party, game):
+    """Both sides move until the challenger's next move is its proof."""
+    while True:
+        state = duel.rules.game(game)
+        if state.node_to_move:
+            assert party.defended(duel, game) == ""
+            continue
+        openings, view = duel.court.openings(), party.honest[state.positions]
+        move = attack(duel.court.state(duel.ids[game]), openings, view, party.answered.claim)
+        if move.function != "pick":
+            return
+        assert party.attacked(duel, game) == ""
+
+
 @pytest.mark.parametrize("moves", range(5))
 def test_liar__silent_after_any_move__loses_by_the_clock_to_the_second(fresh, wrong, moves):
     """At the deadline itself the clock still runs; a second later it has run out."""

@@ -7,7 +7,7 @@ import {World} from "./World.sol";
 /// @title As many seats as a service can have are taken and given up: requests are answered as if they had never been.
 contract Draw is World {
     uint256 private constant REQUESTS = 40;
-    uint16 private constant MAX_SEATS = 1_024;
+    uint16 private constant MAX_SEATS = 512;
 
     address private crowd = makeAddr("crowd");
     address private payer = makeAddr("payer");

@@ -129,6 +129,8 @@ contract Refusals is World {
         IPanelArbiter.PanelTerms memory p = panelTerms;
         p.panelSize = 2;
         _panelRefused(p, abi.encodeWithSelector(IPanelArbiter.EvenPanel.selector, 2));
+        p.panelSize = 65;
+        _panelRefused(p, abi.encodeWithSelector(IPanelArbiter.PanelTooLarge.selector, 65, 63));
         p.panelSize = 5;
         _panelRefused(p, abi.encodeWithSelector(IPanelArbiter.TooFewOwners.selector, 5, 7));
         p = panelTerms;
