@@ -118,6 +118,11 @@ class Gguf:
         tokens: list[bytes] = self.metadata["tokenizer.ggml.tokens"]
         return tokens
 
+    @property
+    def texts(self) -> list[bytes]:
+        """The vocabulary, with llama.cpp's names for empty tokens."""
+        return [text or b"[EMPTY_%d]" % token for token, text in enumerate(self.vocabulary)]
+
 
 def read(path: Path) -> Gguf:
     """Reads and checks the header of a whole file. Raises BadModelFile."""
@@ -279,6 +284,7 @@ def _check_meaning(gguf: Gguf) -> None:
     tokens = gguf.metadata.get("tokenizer.ggml.tokens")
     if not isinstance(tokens, list) or not 0 < len(tokens) <= MAX_VOCABULARY or type(tokens[0]) is not bytes:
         raise BadModelFile("the file has no vocabulary")
+    _check_texts(gguf.texts)
     for name in ("scores", "token_type"):
         beside = gguf.metadata.get(f"tokenizer.ggml.{name}", tokens)
         if not isinstance(beside, list) or len(beside) != len(tokens):
@@ -289,6 +295,14 @@ def _check_meaning(gguf: Gguf) -> None:
     for key, value in gguf.metadata.items():
         if _names_token(key) and not (type(value) is int and 0 <= value < len(tokens)):
             raise BadModelFile(f"{key} is {value!r}, not in the vocabulary")
+
+
+def _check_texts(texts: Sequence[bytes]) -> None:
+    """No text is two tokens': llama.cpp would abort."""
+    last = {text: token for token, text in enumerate(texts)}
+    if len(last) < len(texts):
+        first = next(token for token, text in enumerate(texts) if last[text] != token)
+        raise BadModelFile(f"tokens {first} and {last[texts[first]]} have the same text, {texts[first]!r}")
 
 
 def _names_token(key: str) -> bool:

@@ -112,6 +112,12 @@ BAD_FILES = {
     "minus one layers": build(with_key("block_count", key("llama.block_count", I32, struct.pack("<i", -1)))),
     "no vocabulary": build(without_key("tokens")),
     "an empty vocabulary": build(with_key("tokens", key("tokenizer.ggml.tokens", ARRAY, array(STRING)))),
+    "a token twice": build(
+        with_key("tokens", key("tokenizer.ggml.tokens", ARRAY, array(STRING, text("a"), text("a"))))
+    ),
+    "a token called as an empty one": build(
+        with_key("tokens", key("tokenizer.ggml.tokens", ARRAY, array(STRING, text("[EMPTY_1]"), text(""))))
+    ),
     "a vocabulary of numbers": build(with_key("tokens", key("tokenizer.ggml.tokens", ARRAY, array(U32, u32(1))))),
     "a score too many": of_vocabulary("scores", F32, *[bytes(4)] * 3),
     "token types that are a number": build(with_key("s", key("tokenizer.ggml.token_type", U32, u32(2)))),
@@ -168,6 +174,8 @@ NAMED = {
     "a context length that is an array": "llama.context_length is an array of 1, no integer",
     "no context length": "the file has no llama.context_length",
     "minus one layers": "block_count is -1",
+    "a token twice": "tokens 0 and 1 have the same text, b'a'",
+    "a token called as an empty one": "tokens 0 and 1 have the same text",
     "scores that are whole numbers": "^tokenizer.ggml.scores: an array of int32 instead of float32",
     "scores of a type that is none": "^tokenizer.ggml.scores: an array of type 99 instead of float32",
     "token types of a byte each": "^tokenizer.ggml.token_type: an array of uint8 instead of uint32",

@@ -54,13 +54,10 @@ class Tokenizer:
         name = str(header.metadata.get("general.name", "")).lower()
         if not of_any_family and any(part in name for part in UNREAD_NAMES):
             raise BadModelFile(f"the tokenizer of {name!r} is not read")
-        texts = _texts(header)
+        texts = header.texts
         self.types = types = _types(header, texts)
         """Each token's type, corrected as llama.cpp does."""
         ids = {text: token for token, text in enumerate(texts)}
-        if len(ids) != len(texts):
-            again = next(token for token, text in enumerate(texts) if ids[text] != token)
-            raise BadModelFile(f"tokens {again} and {ids[texts[again]]} have the same text, {texts[again]!r}")
         if not of_any_family and any(text in ids for text in UNREAD_TOKENS):
             raise BadModelFile("a vocabulary of a family that is not read")
         spelling = {text: token for text, token in ids.items() if types[token] not in (CONTROL, UNKNOWN)}
@@ -104,7 +101,7 @@ class Tokenizer:
 def token_pieces(header: Gguf) -> list[bytes]:
     """What each token spells, also of vocabularies whose texts are not cut here. Raises BadModelFile."""
     decode = _plain_piece if _kind(header) == "llama" else _byte_level_piece
-    texts = _texts(header)
+    texts = header.texts
     return [decode(text, kind) for text, kind in zip(texts, _types(header, texts), strict=True)]
 
 
@@ -114,11 +111,6 @@ def _kind(header: Gguf) -> str:
     if model not in ("llama", "gpt2"):
         raise BadModelFile(f"tokenizers of kind {model!r} are not read (llama and gpt2 are)")
     return str(model)
-
-
-def _texts(header: Gguf) -> list[bytes]:
-    """Each token's, as the file writes it."""
-    return [text or f"[EMPTY_{token}]".encode() for token, text in enumerate(header.vocabulary)]
 
 
 def _split(part: bytes | int, spelled: bytes, token: int) -> list[bytes | int]:
