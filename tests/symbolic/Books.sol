@@ -31,6 +31,10 @@ contract Books is Oracle {
         _seats[service][seat] = state;
     }
 
+    function setActive(ServiceId service, address owner, uint256 seatCount) external {
+        _activeSeats[service][owner] = seatCount;
+    }
+
     function setOpen(Request calldata req, uint48 startsAt, uint48 startsBlock) external {
         _state[req.id()] = RequestLib.packOpen(Round({firstTurn: 0, startsAt: startsAt}), startsBlock);
     }

@@ -8,8 +8,8 @@ import {ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {Books} from "./Books.sol";
 
 /// @title What accounts and seats hold, summed over whoever can be paid by one call.
-/// @dev Amounts, times and fields are symbols. Accounts have names of our choosing, since no code under test asks for more
-/// than whether two are the same: of every number of roles all ways to share accounts are played.
+/// @dev Amounts and fields are symbols. Accounts have names of our choosing, since no code under test asks for more than
+/// whether two are the same.
 abstract contract Ledger is Test {
     address internal constant BURN = 0x000000000000000000000000000000000000dEaD;
     ServiceId internal constant SERVICE = ServiceId.wrap(bytes32(uint256(1)));

@@ -7,65 +7,69 @@ import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
 import {Ledger} from "./Ledger.sol";
 
-/// @title A payer that takes every callback.
-contract Taker {
-    function onAnswer(uint256, bytes calldata) external {}
-}
-
 /// @title What a request escrows is what its end credits: fee, callback, bond.
+/// @dev Amounts, gas, tokens, prices, fines, statuses and histories of seats are symbols. What moves no money is fixed: the
+/// time, hashes, how many turns were missed, and which accounts are the same: none, unless a check says so.
 contract RequestConservation is Ledger {
     using RequestLib for IOracle.Request;
     using RequestLib for IOracle.Answer;
 
-    uint256 private constant NOW = 1_800_000_000;
-    uint256 private constant BLOCK = 1_000_000;
-    uint24 private constant TURN = 60;
-    uint256 private constant SEAT = 3;
+    uint256 internal constant NOW = 1_800_000_000;
+    uint256 internal constant BLOCK = 1_000_000;
+    uint256 internal constant TURN = 60;
+    address internal constant STRANGER = address(0xbee);
 
-    Taker private _taker;
-
-    function setUp() public override {
+    function setUp() public virtual override {
         super.setUp();
         vm.warp(NOW);
         vm.roll(BLOCK);
-        _taker = new Taker();
     }
 
     /* WHAT A REQUEST HOLDS */
 
-    function _callbackWei(IOracle.Request memory req) private view returns (uint256) {
-        uint256 callbackGas = uint32(req.rules >> 88);
-        uint256 priceWei = uint64(req.rules >> 120);
-        return callbackGas == 0 ? 0 : (callbackGas + books.CALLBACK_OVERHEAD_GAS()) * priceWei;
+    /// @dev Fields of `rules` and `money` that are money, or become it.
+    struct Held {
+        uint24 maxTokens;
+        uint32 callbackGas;
+        uint64 callbackGasPriceWei;
+        uint96 feeWei;
+        uint64 tokenPriceWei;
+        uint72 bondWei;
     }
 
-    function _feeWei(IOracle.Request memory req) private pure returns (uint256) {
-        return uint96(req.money);
+    function _request(Held memory held, address payer, uint256 deadline, uint16 seats)
+        internal
+        view
+        returns (IOracle.Request memory req)
+    {
+        IOracle.Params memory params;
+        (params.maxTokens, params.callbackGas, params.callbackGasPriceWei) =
+        (held.maxTokens, held.callbackGas, held.callbackGasPriceWei);
+        req.service = SERVICE;
+        req.head = RequestLib.packHead(payer, uint48(deadline), uint48(BLOCK - 100));
+        req.rules = this.packed(params, uint24(TURN), 1, seats);
+        req.money = RequestLib.packMoney(held.feeWei, held.tokenPriceWei, held.bondWei, 0);
     }
 
-    function _bondWei(IOracle.Request memory req) private pure returns (uint256) {
-        return uint72(req.money >> 160);
+    function packed(IOracle.Params calldata params, uint24 turnSeconds, uint24 windowSeconds, uint16 seats)
+        external
+        pure
+        returns (uint256)
+    {
+        return RequestLib.packRules(params, turnSeconds, windowSeconds, seats);
     }
 
-    function _withPayer(uint256 head, address payer) private pure returns (uint256) {
-        return head >> 160 << 160 | uint160(payer);
+    function _callbackWei(Held memory held) internal view returns (uint256) {
+        return held.callbackGas == 0
+            ? 0
+            : (uint256(held.callbackGas) + books.CALLBACK_OVERHEAD_GAS()) * held.callbackGasPriceWei;
     }
+}
 
-    function _withSeat(uint256 head) private pure returns (uint256) {
-        return head & ~(uint256(type(uint16).max) << 32) | SEAT << 32;
-    }
+/// @title Asking: the ether that comes with a request is what the request says it escrows.
+contract AskingConservation is RequestConservation {
+    using RequestLib for IOracle.Request;
 
-    function _withTurns(uint256 rules, uint256 turnSeconds) private pure returns (uint256) {
-        return rules & ~(uint256(type(uint24).max) << 184) | turnSeconds << 184;
-    }
-
-    function _withSeats(uint256 rules, uint256 count) private pure returns (uint256) {
-        return rules & ~(uint256(type(uint16).max) << 232) | count << 232;
-    }
-
-    /* ASKING */
-
-    /// @dev The ether that comes with a request is what the request says it escrows.
     function check_request(
         address payer,
         ServiceStore.Service memory service,
@@ -91,39 +95,40 @@ contract RequestConservation is Ledger {
             )
         });
         assertEq(uint256(books.statusOf(req.id())), uint256(IOracle.Status.Open));
-        assertEq(amountWei, _feeWei(req) + _callbackWei(req));
+        uint256 callbackWei = params.callbackGas == 0
+            ? 0
+            : (uint256(params.callbackGas) + books.CALLBACK_OVERHEAD_GAS()) * params.callbackGasPriceWei;
+        assertEq(amountWei, uint96(req.money) + callbackWei);
+    }
+}
+
+/// @title The answer stands: bond, fee and callback go to the seat, the caller and the payer, and nobody gets more.
+contract SettlingConservation is RequestConservation {
+    uint16 private constant SEAT = 3;
+
+    struct Settled {
+        Held held;
+        uint24 tokenCount;
+        ServiceStore.SeatState seat;
+        uint256[3] creditsWei;
     }
 
-    function packed(IOracle.Params calldata params, uint24 turnSeconds, uint24 windowSeconds, uint16 seats)
-        external
-        pure
-        returns (uint256)
+    /// @param alike whether payer, caller and the seat's owner are one account; else each is another.
+    function _settled(Settled memory given, bool byOperator, bool leaves, bool alike)
+        private
+        returns (uint256 creditedWei)
     {
-        return RequestLib.packRules(params, turnSeconds, windowSeconds, seats);
-    }
-
-    /* THE ANSWER STANDS */
-
-    function _settled(
-        IOracle.Request memory req,
-        IOracle.Answer memory ans,
-        ServiceStore.SeatState memory seat,
-        bool byOperator,
-        uint256[3] memory roles,
-        uint256[3] memory creditsWei,
-        bool leaves
-    ) private returns (uint256 creditedWei) {
-        req.service = SERVICE;
+        address payer = _cast(0, given.creditsWei[0]);
+        address caller = _cast(alike ? 0 : 1, given.creditsWei[1]);
+        given.seat.owner = _cast(alike ? 0 : 2, given.creditsWei[2]);
+        given.seat.money.operator = byOperator ? caller : STRANGER;
+        books.setSeat(SERVICE, SEAT, given.seat);
+        IOracle.Request memory req = _request(given.held, payer, NOW - 2, 1);
+        IOracle.Answer memory ans;
+        ans.head = RequestLib.packAnswerHead(0, SEAT, uint48(NOW - 1), given.tokenCount);
         ans.outputHash = keccak256("");
-        ans.head = _withSeat(ans.head);
-        req.rules = _withTurns(req.rules, TURN);
-        req.head = _withPayer(req.head, _cast(roles[0], creditsWei[0]));
-        address caller = _cast(roles[1], creditsWei[1]);
-        seat.owner = _cast(roles[2], creditsWei[2]);
-        seat.money.operator = byOperator ? caller : address(0xbee);
-        books.setSeat(SERVICE, SEAT, seat);
         books.setAnswered(req, ans, IOracle.Status.Answered, 0);
-        uint256 beforeWei = _creditsWei() + seat.money.balanceWei;
+        uint256 beforeWei = _creditsWei() + given.seat.money.balanceWei;
         IOracle.Item[] memory items = new IOracle.Item[](1);
         items[0] = IOracle.Item(req, ans, "");
         vm.prank(caller);
@@ -132,49 +137,52 @@ contract RequestConservation is Ledger {
         return _creditsWei() + _seatWei(SEAT) - beforeWei;
     }
 
-    /// @dev Bond, fee and callback go to the seat, the caller and the payer, and nobody gets more.
-    function check_finalize(
-        IOracle.Request memory req,
-        IOracle.Answer memory ans,
-        ServiceStore.SeatState memory seat,
-        bool byOperator,
-        uint256[3] memory roles,
-        uint256[3] memory creditsWei
-    ) external {
-        uint256 creditedWei = _settled(req, ans, seat, byOperator, roles, creditsWei, false);
-        assertEq(creditedWei, _bondWei(req) + _feeWei(req) + _callbackWei(req));
+    function _finalized(Settled memory given, bool byOperator, bool alike) private {
+        uint256 creditedWei = _settled(given, byOperator, false, alike);
+        assertEq(creditedWei, uint256(given.held.bondWei) + given.held.feeWei + _callbackWei(given.held));
+    }
+
+    function check_finalize(Settled memory given) external {
+        _finalized(given, false, false);
+    }
+
+    function check_finalizeForOneself(Settled memory given) external {
+        _finalized(given, false, true);
+    }
+
+    function check_finalizeByOperator(Settled memory given) external {
+        _finalized(given, true, false);
     }
 
     /// @dev The same, but what the callback escrowed stays.
-    function check_leaveCallbacks(
-        IOracle.Request memory req,
-        IOracle.Answer memory ans,
-        ServiceStore.SeatState memory seat,
-        bool byOperator,
-        uint256[3] memory roles,
-        uint256[3] memory creditsWei
-    ) external {
-        uint256 creditedWei = _settled(req, ans, seat, byOperator, roles, creditsWei, true);
-        assertEq(creditedWei, _bondWei(req) + _feeWei(req));
+    function check_leaveCallbacks(Settled memory given) external {
+        vm.assume(given.held.callbackGas != 0);
+        uint256 creditedWei = _settled(given, true, true, false);
+        assertEq(creditedWei, uint256(given.held.bondWei) + given.held.feeWei);
+    }
+}
+
+/// @title A payer that takes every callback.
+contract Taker {
+    function onAnswer(uint256, bytes calldata) external {}
+}
+
+/// @title A callback that was left is paid once: to whoever delivers it, or back to the payer.
+contract LeavingConservation is RequestConservation {
+    Taker private _taker;
+
+    function setUp() public override {
+        super.setUp();
+        _taker = new Taker();
     }
 
-    /* A CALLBACK THAT WAS LEFT */
-
-    /// @dev What the callback escrowed is paid once: to whoever delivers it, or back to the payer.
-    function check_left_callback(
-        IOracle.Request memory req,
-        IOracle.Answer memory ans,
-        uint32 leaveSeconds,
-        uint256[2] memory creditsWei,
-        bool[3] memory reclaims
-    ) external {
-        req.service = SERVICE;
-        req.head = _withPayer(req.head, address(_taker));
-        req.rules = req.rules & ~(uint256(type(uint32).max) << 88) | uint256(100_000) << 88;
+    /// @param closesAt of the answer: so all calls are in time, or too late, or retrying has ended.
+    function _left(Held memory held, uint48 closesAt, uint256[2] memory creditsWei, bool[3] memory reclaims) private {
+        held.callbackGas = 100_000;
+        IOracle.Request memory req = _request(held, address(_taker), NOW - 2, 1);
+        IOracle.Answer memory ans;
+        ans.head = RequestLib.packAnswerHead(0, 0, closesAt, 1);
         ans.outputHash = keccak256("");
-        ServiceStore.Service memory service;
-        service.leaveSeconds = leaveSeconds;
-        books.setService(SERVICE, service);
         books.setAnswered(req, ans, IOracle.Status.Undelivered, RequestLib.LEFT);
         _account(address(_taker), creditsWei[0]);
         address caller = _cast(1, creditsWei[1]);
@@ -193,126 +201,165 @@ contract RequestConservation is Ledger {
                 } catch {}
             }
         }
-        assertEq(_creditsWei() - beforeWei, paid == 0 ? 0 : _callbackWei(req));
+        assertEq(_creditsWei() - beforeWei, paid == 0 ? 0 : _callbackWei(held));
         assertLe(paid, 1);
     }
 
-    /* NO ANSWER */
+    function check_leftAndDelivered(Held memory held, uint256[2] memory creditsWei, bool[3] memory reclaims) external {
+        _left(held, uint48(NOW - 1), creditsWei, reclaims);
+    }
 
-    /// @dev Two seats of three turns; whichever of them is in turn, may be fined, and is suspended when it is drained.
-    function _missable(
-        IOracle.Request memory req,
-        ServiceStore.Service memory service,
-        ServiceStore.SeatState[2] memory seats,
-        uint256[3] memory roles,
-        uint256[4] memory creditsWei,
-        uint48 startsAt
-    ) private returns (address payer) {
-        vm.assume(startsAt <= NOW && NOW - startsAt < 3 * uint256(TURN));
-        req.service = SERVICE;
-        req.head = req.head & ~(uint256(type(uint48).max) << 208) | (BLOCK - 100) << 208;
-        req.rules = _withSeats(_withTurns(req.rules, TURN), 2);
-        vm.assume(service.rules.bondWei == _bondWei(req));
+    function check_leftAndReclaimed(Held memory held, uint256[2] memory creditsWei, bool[3] memory reclaims) external {
+        _left(held, uint48(NOW - 31 days), creditsWei, reclaims);
+    }
+}
+
+/// @title No answer, or a late one. Two seats; whichever of them is in turn may be fined, and is suspended when it is drained.
+contract MissingConservation is RequestConservation {
+    using RequestLib for IOracle.Request;
+
+    struct Missed {
+        Held held;
+        uint64 baseWei;
+        uint72 missPenaltyWei;
+        ServiceStore.SeatMoney[2] seats;
+        uint48[2] readyAt;
+        uint256[4] creditsWei;
+    }
+
+    /// @param turns that have passed. seatCount: 1 or 2 of the seats are drawn.
+    function _open(Missed memory given, uint256 payerRole, uint256 turns, uint16 seatCount, uint256 deadline)
+        private
+        returns (IOracle.Request memory req, address payer)
+    {
+        ServiceStore.Service memory service;
+        service.prices.baseWei = given.baseWei;
+        service.missPenaltyWei = given.missPenaltyWei;
+        service.rules.bondWei = given.held.bondWei;
+        (service.rules.seatCount, service.rules.ownerCount) = (seatCount, seatCount);
         books.setService(SERVICE, service);
-        for (uint256 i; i < 2; ++i) {
-            seats[i].owner = _cast(roles[i], creditsWei[i]);
-            books.setSeat(SERVICE, i, seats[i]);
+        for (uint16 i; i < seatCount; ++i) {
+            address owner = _cast(i, given.creditsWei[i]);
+            books.setSeat(SERVICE, i, ServiceStore.SeatState(given.seats[i], owner, given.readyAt[i], i, 0));
+            books.setActive(SERVICE, owner, 2);
         }
-        payer = _cast(roles[2], creditsWei[2]);
-        req.head = _withPayer(req.head, payer);
-        books.setOpen(req, startsAt, uint48(BLOCK - 100));
-        _account(BURN, creditsWei[3]);
+        payer = _cast(payerRole, given.creditsWei[2]);
+        _account(BURN, given.creditsWei[3]);
+        req = _request(given.held, payer, deadline, seatCount);
+        books.setOpen(req, uint48(NOW - turns * TURN - 1), uint48(BLOCK - 100));
     }
 
     function _heldWei() private view returns (uint256) {
         return _creditsWei() + _seatWei(0) + _seatWei(1);
     }
 
-    function check_refund(
-        IOracle.Request memory req,
-        ServiceStore.Service memory service,
-        ServiceStore.SeatState[2] memory seats,
-        uint256[3] memory roles,
-        uint256[4] memory creditsWei,
-        uint48 startsAt
-    ) external {
-        _missable(req, service, seats, roles, creditsWei, startsAt);
+    function _refunded(Missed memory given, uint256 turns, uint16 seatCount) private {
+        (IOracle.Request memory req,) = _open(given, 2, turns, seatCount, NOW - 1);
         uint256 beforeWei = _heldWei();
         books.refund(req);
-        assertEq(_heldWei(), beforeWei + _feeWei(req) + _callbackWei(req));
+        assertEq(_heldWei(), beforeWei + given.held.feeWei + _callbackWei(given.held));
     }
 
-    function check_cancel(
-        IOracle.Request memory req,
-        ServiceStore.Service memory service,
-        ServiceStore.SeatState[2] memory seats,
-        uint256[3] memory roles,
-        uint256[4] memory creditsWei,
-        uint48 startsAt
-    ) external {
-        address payer = _missable(req, service, seats, roles, creditsWei, startsAt);
+    function check_refund(Missed memory given) external {
+        _refunded(given, 0, 1);
+    }
+
+    function check_refundAfterOneTurn(Missed memory given) external {
+        _refunded(given, 1, 2);
+    }
+
+    function check_refundAfterTwoTurns(Missed memory given) external {
+        _refunded(given, 2, 1);
+    }
+
+    function check_cancel(Missed memory given) external {
+        _cancelled(given, 2);
+    }
+
+    function check_cancelByTheSeat(Missed memory given) external {
+        _cancelled(given, 0);
+    }
+
+    /// @param payerRole 0: the owner of the seat in turn pays.
+    function _cancelled(Missed memory given, uint256 payerRole) private {
+        (IOracle.Request memory req, address payer) = _open(given, payerRole, 1, 1, NOW + 1);
         uint256 beforeWei = _heldWei();
         vm.prank(payer);
         books.cancel(req);
-        assertEq(_heldWei(), beforeWei + _feeWei(req) + _callbackWei(req));
+        assertEq(_heldWei(), beforeWei + given.held.feeWei + _callbackWei(given.held));
     }
 
     /// @dev An answer takes its bond out of the books until its end, and nothing else; fines for turns missed are burnt.
-    function check_answer(
-        IOracle.Request memory req,
-        ServiceStore.Service memory service,
-        ServiceStore.SeatState[2] memory seats,
-        uint256[3] memory roles,
-        uint256[4] memory creditsWei,
-        uint48 startsAt,
-        uint24 tokenCount
-    ) external {
-        address caller = address(0xbee);
-        _missable(req, service, seats, roles, creditsWei, startsAt);
+    function _answered(Missed memory given, uint24 tokenCount, uint256 turns, uint16 seatCount) private {
+        given.seats[seatCount - 1].operator = STRANGER;
+        (IOracle.Request memory req,) = _open(given, 2, turns, seatCount, NOW + 1);
         uint256 beforeWei = _heldWei();
-        vm.prank(caller);
+        vm.prank(STRANGER);
         books.answer(req, "", tokenCount, 0, blockhash(BLOCK - 98));
-        assertEq(_heldWei() + _bondWei(req), beforeWei);
+        assertEq(_heldWei() + given.held.bondWei, beforeWei);
     }
 
-    /* RULINGS */
+    function check_answer(Missed memory given, uint24 tokenCount) external {
+        _answered(given, tokenCount, 0, 1);
+    }
 
-    /// @dev A bond that was ruled on, and what the arbiter brought, are paid out, burnt or given back; an upheld answer's
-    /// bond stays.
-    function check_rule(
-        IOracle.Request memory req,
-        IOracle.Answer memory ans,
-        IOracle.Ruling ruling,
-        uint72 slashWei,
-        IOracle.Payout[2] memory pays,
-        uint96 broughtWei,
-        ServiceStore.SeatState memory seat,
-        uint256[3] memory roles,
-        uint256[4] memory creditsWei
-    ) external {
-        address arbiter = address(0xa7b17e7);
-        req.service = SERVICE;
-        req.rules = _withTurns(req.rules, TURN);
+    function check_answerAfterOneTurn(Missed memory given, uint24 tokenCount) external {
+        _answered(given, tokenCount, 1, 2);
+    }
+}
+
+/// @title Rulings: a bond that was ruled on, and what the arbiter brought, are paid out, burnt or given back; an upheld
+/// answer's bond stays.
+contract RulingConservation is RequestConservation {
+    address private constant ARBITER = address(0xa7b17e7);
+    uint16 private constant SEAT = 1;
+
+    struct Ruled {
+        uint72 bondWei;
+        uint72 slashWei;
+        uint96[2] amountsWei;
+        uint96 broughtWei;
+        ServiceStore.SeatMoney seat;
+        uint256[4] creditsWei;
+    }
+
+    function _ruled(Ruled memory given, IOracle.Ruling ruling) private {
         ServiceStore.Service memory service;
-        service.arbiter = IArbiter(arbiter);
-        service.rules.bondWei = uint72(_bondWei(req));
-        service.rules.seatCount = 4;
-        service.rules.ownerCount = 4;
+        service.arbiter = IArbiter(ARBITER);
+        service.rules.bondWei = given.bondWei;
+        (service.rules.seatCount, service.rules.ownerCount) = (2, 2);
         books.setService(SERVICE, service);
-        ans.head = _withSeat(ans.head);
-        _account(BURN, creditsWei[3]); // the first role
-        pays[0].account = _cast(roles[0], creditsWei[0]);
-        pays[1].account = _cast(roles[1], creditsWei[1]);
-        seat.owner = _cast(roles[2], creditsWei[2]);
-        books.setSeat(SERVICE, SEAT, seat);
-        books.setAnswered(req, ans, IOracle.Status.Disputed, 0);
+        _account(BURN, given.creditsWei[3]); // the first role
         IOracle.Payout[] memory payouts = new IOracle.Payout[](2);
-        (payouts[0], payouts[1]) = (pays[0], pays[1]);
-        uint256 beforeWei = _creditsWei() + seat.money.balanceWei;
-        vm.deal(arbiter, broughtWei);
-        vm.prank(arbiter);
-        books.rule{value: broughtWei}(req, ans, ruling, slashWei, payouts);
-        uint256 freedWei = ruling == IOracle.Ruling.Upheld ? 0 : _bondWei(req);
-        assertEq(_creditsWei() + _seatWei(SEAT), beforeWei + broughtWei + freedWei);
+        for (uint256 i; i < 2; ++i) {
+            payouts[i] = IOracle.Payout(_cast(i + 1, given.creditsWei[i]), given.amountsWei[i]);
+        }
+        address owner = _cast(3, given.creditsWei[2]);
+        books.setSeat(SERVICE, SEAT, ServiceStore.SeatState(given.seat, owner, 0, SEAT, 0));
+        books.setActive(SERVICE, owner, 2);
+        Held memory held;
+        held.bondWei = given.bondWei;
+        IOracle.Request memory req = _request(held, STRANGER, NOW + 1, 2);
+        IOracle.Answer memory ans;
+        ans.head = RequestLib.packAnswerHead(0, SEAT, uint48(NOW), 1);
+        books.setAnswered(req, ans, IOracle.Status.Disputed, 0);
+        uint256 beforeWei = _creditsWei() + given.seat.balanceWei;
+        vm.deal(ARBITER, given.broughtWei);
+        vm.prank(ARBITER);
+        books.rule{value: given.broughtWei}(req, ans, ruling, given.slashWei, payouts);
+        uint256 freedWei = ruling == IOracle.Ruling.Upheld ? 0 : given.bondWei;
+        assertEq(_creditsWei() + _seatWei(SEAT), beforeWei + given.broughtWei + freedWei);
+    }
+
+    function check_upheld(Ruled memory given) external {
+        _ruled(given, IOracle.Ruling.Upheld);
+    }
+
+    function check_rejected(Ruled memory given) external {
+        _ruled(given, IOracle.Ruling.Rejected);
+    }
+
+    function check_annulled(Ruled memory given) external {
+        _ruled(given, IOracle.Ruling.Annulled);
     }
 }
