@@ -117,7 +117,7 @@ contract Twins is World {
         vm.etch(HISTORY, address(new History()).code);
     }
 
-    /// forge-config: default.fuzz.runs = 32
+    /// forge-config: default.fuzz.runs = 64
     function testFuzz_mock__any_calls__does_what_the_oracle_does(uint256 seed) external {
         _random = seed;
         for (uint256 i; i < STEPS; ++i) {
