@@ -17,7 +17,16 @@ from oracle.api import pages
 from oracle.api.files import FILES
 from oracle.api.guard import Guard
 from oracle.api.live import MOST_STREAMS, Live
-from oracle.api.models import CaseOut, JobsOut, Readiness, Refusal, RequestDetail, RequestOut, TransactionOut
+from oracle.api.models import (
+    CaseOut,
+    JobsOut,
+    Readiness,
+    Refusal,
+    RequestDetail,
+    RequestOut,
+    TransactionOut,
+    WorkOut,
+)
 from oracle.api.scrape import Scraper
 from oracle.api.state import State
 from oracle.errors import Transient
@@ -167,14 +176,15 @@ def _known(found: RequestDetail | None) -> RequestDetail:
 
 def current_jobs(node: Node, state: str | None, limit: int) -> JobsOut:
     """From memory."""
-    view = node.status.view
+    view, work = node.status.view, [WorkOut.of(each) for each in node.workshop.in_hand.now()]
     if view is None:
-        return JobsOut(requests=[], cases=[], engine=node.workshop.running, total_requests=0)
+        return JobsOut(requests=[], cases=[], engine=node.workshop.running, work=work, total_requests=0)
     wanted = [record for record in view.requests if state is None or record.state == state]
     return JobsOut(
         requests=[RequestOut.of(record, _judgement(node, record)) for record in wanted[:limit]],
         cases=[CaseOut.of(case) for case in list(view.cases.values())[:limit]],
         engine=node.workshop.running,
+        work=work,
         total_requests=len(wanted),
     )
 

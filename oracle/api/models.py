@@ -4,6 +4,7 @@ from pydantic import BaseModel, Field
 
 from oracle.chain.requests import Ruling
 from oracle.journal.outbox import IntentRow
+from oracle.node.in_hand import Work
 from oracle.node.records import CaseRecord, Judgement, PostedAnswer, RequestRecord
 
 
@@ -134,10 +135,27 @@ class RequestDetail(RequestOut):
     transactions: list[TransactionOut]
 
 
+class WorkOut(BaseModel):
+    """What the node computes now, and how far it is."""
+
+    key: str
+    request_id: str | None = Field(description="That it is about; null for an engine that is being prepared.")
+    doing: str
+    far: str = Field(description="In words; empty before anything is known.")
+    done: int = Field(description="Of `total`.")
+    total: int
+
+    @classmethod
+    def of(cls, work: Work) -> "WorkOut":
+        request = None if work.request is None else f"0x{work.request:064x}"
+        return cls(key=work.key, request_id=request, doing=work.doing, far=work.far, done=work.done, total=work.total)
+
+
 class JobsOut(BaseModel):
     """What the node is at."""
 
     requests: list[RequestOut]
     cases: list[CaseOut]
     engine: list[str] = Field(description="Keys of the engine jobs in hand.")
+    work: list[WorkOut] = Field(description="What is computed now, for answers, checks and disputes, the oldest first.")
     total_requests: int = Field(description="Open requests in all; the list is cut at `limit`.")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, PlainSerializer
 
-from oracle.api.models import RequestOut
+from oracle.api.models import RequestOut, WorkOut
 from oracle.engines.memory import resident_bytes
 from oracle.errors import OracleError
 from oracle.ids import ModelId, ServiceId
@@ -176,7 +176,7 @@ class State(BaseModel):
     bonds_out_wei: Wei = Field(description="Bonds of own challenges that have not ended.")
     tee_documents_end: int | None
     tee_trouble: str
-    jobs: list[str] = Field(description="Keys of the engine jobs in hand.")
+    jobs: list[WorkOut] = Field(description="What is computed now, the oldest first.")
 
 
 class Names:
@@ -225,7 +225,7 @@ def state(node: Node, names: Names, version: str) -> State:
         bonds_out_wei=0 if view is None else bonds_out_wei(view),
         tee_documents_end=None if enclave is None else enclave.documents_end,
         tee_trouble="" if enclave is None else enclave.trouble,
-        jobs=node.workshop.running,
+        jobs=[WorkOut.of(work) for work in node.workshop.in_hand.now()[:MOST_LISTED]],
     )
 
 
@@ -323,7 +323,7 @@ def _mode(service: ServiceRecord, *, by_game: bool) -> str:
 def _engine(node: Node, service: ServiceId) -> EngineState:
     workshop = node.workshop
     engine, done, trouble = workshop.engine(service), workshop.done[service], workshop.troubles.get(service)
-    working, waiting = workshop.in_hand(service)
+    working, waiting = workshop.queued(service)
     return EngineState(
         proven=workshop.proofs.get(service, ""),
         trouble="" if trouble is None else trouble.text,

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,7 @@ from oracle.models.files import at_home
 from oracle.node import logs, money
 from oracle.node.checks import Checks
 from oracle.node.daemon import Node
+from oracle.node.in_hand import Work
 from oracle.node.settings import Settings
 
 EVERY_SECONDS = 1.0
@@ -116,7 +117,7 @@ async def _shown(node: Node, *, as_json: bool) -> None:
             except Transient as error:
                 found = {"unreadable": printable(str(error))}
             if console.is_terminal and not as_json:
-                live.update(_table(found), refresh=True)
+                live.update(_table(found, node.workshop.in_hand.now()), refresh=True)
             elif found != last:
                 last = found
                 console.print(json.dumps(found) if as_json else "; ".join(": ".join(row) for row in _rows(found)))
@@ -155,9 +156,10 @@ def figures(node: Node) -> dict[str, Any]:
     }
 
 
-def _table(found: dict[str, Any]) -> Table:
+def _table(found: dict[str, Any], work: Sequence[Work]) -> Table:
     table = Table(show_header=False)
-    for row in _rows(found):
+    at_work = "; ".join(f"{each.doing}, {each.far}" if each.far else each.doing for each in work)
+    for row in (*_rows(found), ("at work", at_work)):
         table.add_row(*row)
     return table
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from oracle.disputes import graph
 from oracle.disputes.graph import BEFORE, Operator
 from oracle.disputes.inputs import ModelInputs, Step, StepInputs
+from oracle.engines.base import the_job
 from oracle.engines.exact import cpu_kernels
 from oracle.engines.exact.constants import INT32
 from oracle.engines.exact.cpu_linear import CpuLinear
@@ -49,8 +50,12 @@ class Tracer:
         self.architecture = self._reference.architecture
 
     def residuals(self, tokens: Sequence[int]) -> list[Residual]:
-        """After the embedding and after each layer; each (positions, width)."""
-        return [_narrow(residual) for residual in self._reference.residuals(tokens)]
+        """After the embedding and after each layer; each (positions, width). Tells the job how far it is."""
+        told, found = the_job().told, list[Residual]()
+        for residual in self._reference.residuals(tokens):
+            found.append(_narrow(residual))
+            told("prefill", len(found), self.architecture.layers + 1)
+        return found
 
     def step(self, step: int, before: Integers | None, tokens: Sequence[int]) -> Trace:
         """Every operator's output, with peaks. before: the residual after the step before; None for the embedding."""
@@ -168,7 +173,10 @@ class Pass:
         """The first list."""
         a, whole = self._whole.tracer.architecture, self._whole
         last = [graph.operators(a, step, self.positions)[-1] for step in range(a.layers + 1)]
-        roots = [whole.tree(step, operator).root for step, operator in enumerate(last)]
+        roots, told = list[bytes](), the_job().told
+        for step, operator in enumerate(last):
+            roots.append(whole.tree(step, operator).root)
+            told("trees", len(roots), len(last))
         return [*roots, self.step(a.layers + 1).roots[-1]]
 
     def step(self, step: int) -> StepInputs:

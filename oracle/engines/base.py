@@ -45,6 +45,15 @@ class Params:
             raise ValueError(f"no request has such parameters: {self}")
 
 
+OnProgress = Callable[[str, int, int], None]
+"""(what is being done: measure, commit, hash, load, prove, read, generate, check, prefill or trees; units done; units
+in all). Called in any thread; it must not raise."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    pass
+
+
 GUEST = 1 << 60
 """Priority from which on a job gives way to any other: it gets no time beside one, and no memory that one waits for."""
 
@@ -59,6 +68,8 @@ class Job:
     """Whether anybody waits for the result; asked from time to time, in any thread."""
     anew: bool = False
     """Whether to use nothing that earlier jobs have computed."""
+    told: OnProgress = ignore_progress
+    """Hears how far it is."""
 
 
 _job: ContextVar[Job | None] = ContextVar("job", default=None)

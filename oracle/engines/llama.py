@@ -18,7 +18,18 @@ import numpy.typing as npt
 
 from oracle.engines import proof
 from oracle.engines.answer_types import AnswerType, Choice, Contest, Malformed, Pattern, type_of, verdict
-from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, output_limit, well_formed
+from oracle.engines.base import (
+    Completion,
+    InProcess,
+    OnProgress,
+    Params,
+    TokenId,
+    Verdict,
+    ignore_progress,
+    output_limit,
+    the_job,
+    well_formed,
+)
 from oracle.engines.exact.text_prompts import asked_of_panel
 from oracle.engines.exact.vocabulary import entries_of, vocabulary_tree
 from oracle.engines.llama_native import NativeModel, NativeSequence
@@ -38,8 +49,6 @@ SEARCH_STEPS_PER_TOKEN = 8
 SEARCH_STEPS = 256
 
 T = TypeVar("T")
-OnProgress = Callable[[str, int, int], None]
-"""(hash, load, prove, generate or check; units done; units in all)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,9 +119,10 @@ class LlamaEngine(InProcess):
         manifest: Manifest,
         tolerance: int,
         settings: LlamaSettings,
-        on_progress: OnProgress = lambda what, done, total: None,
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
         """tolerance: fixed point, 16 fraction bits of a logit, from the service's terms.
+        on_progress: of loading and proving; how far a job is hears whoever gave it (`Job.told`).
 
         Raises BadModelFile.
         """
@@ -166,7 +176,7 @@ class LlamaEngine(InProcess):
         if isinstance(kind, Choice):
             return self._choose(prompt, kind)
         course = self._course(kind)
-        tokens: list[TokenId] = []
+        told, tokens = the_job().told, list[TokenId]()
         unread = prompt
         spelled = 0  # bytes
         while True:
@@ -174,7 +184,7 @@ class LlamaEngine(InProcess):
             tokens.append(TokenId(token))
             course = None if course is None else course.then(tokens[-1])
             spelled += len(self.detokenize(tokens[-1:]))
-            self._on_progress("generate", len(tokens), limit)
+            told("generate", len(tokens), limit)
             ended = tokens[-1] in self._manifest.stop_tokens or spelled >= FULL_OUTPUT_BYTES
             if ended or len(tokens) == limit:
                 return Completion(tuple(tokens), self.detokenize(tokens), tokens_root(tokens))
@@ -207,7 +217,7 @@ class LlamaEngine(InProcess):
                 unread, token = [], contests[-1].winner
             tokens.append(TokenId(token))
             unread.append(TokenId(token))
-            self._on_progress("generate", len(tokens), choice.longest)
+            the_job().told("generate", len(tokens), choice.longest)
         index = choice.index(tokens)
         assert index is not None, "what competes is a row's or stops it"
         return Completion(tuple(tokens), bytes(verdict(index, contests)), tokens_root(tokens))
@@ -265,7 +275,7 @@ class LlamaEngine(InProcess):
         def short(at: int, row: Row) -> int:
             nonlocal course
             step = at - len(prompt) + 1
-            self._on_progress("check", step + 1, len(output))
+            the_job().told("check", step + 1, len(output))
             if course is not None:  # a row may be asked for again, never one before it
                 course = reduce(Course.then, output[course.step : step], course)
             return int(_short(row, params, step, self._tolerance, course)[output[step]])

@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from oracle.engines import proof
-from oracle.engines.base import Params, TokenId
-from oracle.engines.llama import LlamaEngine, OnProgress, Reading, Row, Rows
+from oracle.engines.base import OnProgress, Params, TokenId, ignore_progress
+from oracle.engines.llama import LlamaEngine, Reading, Row, Rows
 from oracle.engines.llama_native import NativeModel
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.margins import HOPELESS, LARGEST_LOGIT, Logits, fixed_point
@@ -93,7 +93,7 @@ class RemoteEngine(LlamaEngine):
         tolerance: int,
         settings: LlamaSettings,
         ask: Ask,
-        on_progress: OnProgress = lambda what, done, total: None,
+        on_progress: OnProgress = ignore_progress,
     ) -> None:
         """tolerance: as for LlamaEngine. settings: of the one comparison with the file.
 

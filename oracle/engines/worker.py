@@ -23,16 +23,14 @@ from typing import Any, TypeVar
 import structlog
 
 from oracle import errors
-from oracle.engines.base import Description, Trouble, the_job
+from oracle.engines.base import Description, OnProgress, Trouble, ignore_progress, the_job
 from oracle.engines.calls import Calls, digest_of
 from oracle.engines.worker_process import (
     REFUSALS,
     Died,
     Limits,
-    OnProgress,
     WorkerProcess,
     WorkerSetup,
-    ignore_progress,
 )
 from oracle.engines.worker_wire import BadMessage, Message, description_from_wire
 
@@ -208,7 +206,7 @@ class WorkerEngine(Calls):
                 raise errors.EngineCrashed(f"no worker: {type(error).__name__}: {error}") from error
             told = message | ({"priority": job.priority, "anew": job.anew} if self.setup.together > 1 else {})
             try:
-                parsed = parse(process.call(told, limit_seconds or self.limits.job, job.wanted))
+                parsed = parse(process.call(told, limit_seconds or self.limits.job, job.wanted, job.told))
             except (Died, BadMessage) as death:
                 with self._lock:
                     raise self._lost(process, digest, str(death)) from None
@@ -238,8 +236,7 @@ class WorkerEngine(Calls):
         except OSError as error:
             raise errors.EngineCrashed(f"the engine's worker cannot be started: {error}") from error
         try:
-            process.load()
-            self._shown = process.prove() if self.setup.proves else ""
+            self._shown = process.start(the_job().told, proves=self.setup.proves)
         except (Died, BadMessage, errors.EngineServerFailed) as death:
             raise self._lost(process, None, str(death)) from None
         except errors.Refused as error:

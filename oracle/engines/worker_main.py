@@ -41,15 +41,16 @@ def beat(channel: Channel) -> None:
 class Throttle:
     """Passes on at most ten progress events a second, and the last of each kind."""
 
-    def __init__(self, channel: Channel) -> None:
-        self._channel = channel
+    def __init__(self, channel: Channel, job: int | None = None) -> None:
+        """job: the number of the one that it is about; None for loading and proving."""
+        self._channel, self._about = channel, {} if job is None else {"job": job}
         self._sent = 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
         if done >= total or now - self._sent >= PROGRESS_SECONDS:
             self._sent = now
-            self._channel.send({"event": "progress", "what": what, "done": done, "total": total})
+            self._channel.send({"event": "progress", "what": what, "done": done, "total": total, **self._about})
 
 
 def perform(engine: Any, message: Message) -> Any:
@@ -110,7 +111,8 @@ class Jobs:
 
     def begin(self, message: Message) -> None:
         stop = self._cancelled[message["job"]] = threading.Event()
-        job = Job(message.get("priority", 0), lambda: not stop.is_set(), message.get("anew", False))
+        told = Throttle(self._channel, message["job"])
+        job = Job(message.get("priority", 0), lambda: not stop.is_set(), message.get("anew", False), told)
         threading.Thread(target=self._do, args=(message, job)).start()
 
     def cancel(self, number: int) -> None:
@@ -170,7 +172,8 @@ def serve(channel: Channel, load: Message) -> None:
         elif load["together"] > 1:
             jobs.begin(message)
         else:
-            attempt(channel, message["job"], partial(perform, engine, message), lambda result: result)
+            with as_job(Job(told=Throttle(channel, message["job"]))):
+                attempt(channel, message["job"], partial(perform, engine, message), lambda result: result)
 
 
 def main() -> None:

@@ -10,8 +10,19 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from oracle.engines.base import Completion, Params, TokenId, Trouble, Verdict, Weighed
-from oracle.engines.worker import Limits, OnProgress, Quarantine, WorkerEngine, WorkerSetup, ignore_progress
+from oracle.engines.base import (
+    Completion,
+    OnProgress,
+    Params,
+    TokenId,
+    Trouble,
+    Verdict,
+    Weighed,
+    as_job,
+    ignore_progress,
+    the_job,
+)
+from oracle.engines.worker import Limits, Quarantine, WorkerEngine, WorkerSetup
 from oracle.errors import EngineCrashed, OracleError
 
 T = TypeVar("T")
@@ -53,9 +64,12 @@ class WorkerPool:
     def prove(self) -> str:
         """Starts the workers that do not run, side by side. Raises what the first was refused with if all were."""
 
+        job = the_job()
+
         def prove(worker: WorkerEngine) -> str | OracleError:
             try:
-                return worker.prove()
+                with as_job(job):
+                    return worker.prove()
             except OracleError as error:
                 return error
 

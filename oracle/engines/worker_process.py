@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from oracle import errors
 from oracle.engines import worker_sandbox
+from oracle.engines.base import OnProgress, ignore_progress
 from oracle.engines.worker_wire import (
     BadMessage,
     Channel,
@@ -48,13 +49,6 @@ REFUSALS = {
     )
 }
 """All that a worker may raise; another error from there is a broken message."""
-
-OnProgress = Callable[[str, int, int], None]
-"""(what is being done: measure, commit, hash, load, prove, generate or check; units done; units in all)."""
-
-
-def ignore_progress(what: str, done: int, total: int) -> None:
-    pass
 
 
 class Relay(Protocol):
@@ -151,26 +145,46 @@ class WorkerProcess:
         self._changed = threading.Condition()
         self._replies: dict[int, Message] = {}
         """By the job's number, until it is picked up."""
+        self._told: dict[int, OnProgress] = {}
+        """Who hears how far a job is, by its number."""
+        self._told_of_start: OnProgress = ignore_progress
         self._fallen: str | None = None
         """Once nothing more is heard: why; empty if the worker is gone."""
         self._ears = threading.Thread(target=self._listen, name=f"worker {self.pid}", daemon=True)
         self._ears.start()
 
-    def load(self) -> None:
-        """Raises Died, or what the engine refused with."""
-        self.call(self._load, self._limits.load)
+    def start(self, told: OnProgress, *, proves: bool) -> str:
+        """Loads, and proves itself unless it computes nothing; what the engine shows of itself. told: of both.
 
-    def prove(self) -> str:
-        """What the engine shows of itself. Raises Died, BadMessage, or what the engine refused with."""
-        return text_from_wire(self.call({"op": "prove"}, self._limits.load))
+        Raises Died, BadMessage, or what the engine refused with.
+        """
+        self._told_of_start = told
+        try:
+            self.call(self._load, self._limits.load)
+            return text_from_wire(self.call({"op": "prove"}, self._limits.load)) if proves else ""
+        finally:
+            self._told_of_start = ignore_progress
 
     def alive(self) -> bool:
         return self._popen.poll() is None and self._fallen is None
 
-    def call(self, message: Message, limit_seconds: float, wanted: Callable[[], bool] = lambda: True) -> Any:
-        """The reply's result. Raises Died, or what the engine refused with."""
-        deadline = time.monotonic() + limit_seconds
+    def call(
+        self,
+        message: Message,
+        limit_seconds: float,
+        wanted: Callable[[], bool] = lambda: True,
+        told: OnProgress = ignore_progress,
+    ) -> Any:
+        """The reply's result. told: how far it is. Raises Died, or what the engine refused with."""
         number = next(self._numbers)
+        self._told[number] = told
+        try:
+            return self._called(number, message, limit_seconds, wanted)
+        finally:
+            del self._told[number]
+
+    def _called(self, number: int, message: Message, limit_seconds: float, wanted: Callable[[], bool]) -> Any:
+        deadline = time.monotonic() + limit_seconds
         doing = str(message.get("op", "load"))
         meanwhile = MEANWHILE.get(doing, f"in a job ({doing})")
         late = f"it took longer than {limit_seconds:g} s {meanwhile}"
@@ -254,7 +268,9 @@ class WorkerProcess:
         what, done, total = reply.get("what"), reply.get("done"), reply.get("total")
         if not (isinstance(what, str) and type(done) is int and type(total) is int):
             raise BadMessage("a progress event without its numbers")
-        self._on_progress(what[:40], done, total)
+        told = self._told.get(reply["job"], ignore_progress) if "job" in reply else self._told_of_start
+        for each in (self._on_progress, told):
+            each(what[:40], done, total)
 
     def _pass_on(self, question: Message) -> None:
         """Raises BadMessage where there is nobody to ask."""

@@ -126,14 +126,8 @@ class Node:
         )
         self.vigil = Vigil(clock, contracts.plays)
         self.models = ModelStore(settings.models)
-        self._litigant = Litigant(
-            contracts,
-            rpc,
-            self.models,
-            self.workshop.engine,
-            self._wake.set,
-            settings.threads,
-        )
+        engine_of, in_hand = self.workshop.engine, self.workshop.in_hand
+        self._litigant = Litigant(contracts, rpc, self.models, engine_of, self._wake.set, settings.threads, in_hand)
         self.enclave = enclave
         self._seeds: dict[int, Block] = {}
         self._done: bytes | None = None  # hash of the head that the last complete round was about

@@ -22,10 +22,10 @@ import structlog
 from oracle.attestation.gpu import GpuAppraiser, Nvattest, gate
 from oracle.attestation.measured import MeasuredModel, measure
 from oracle.disputes import recomputed
-from oracle.engines.base import Engine
+from oracle.engines.base import Engine, OnProgress, ignore_progress, the_job
 from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
-from oracle.engines.worker import Limits, OnProgress, ignore_progress
+from oracle.engines.worker import Limits
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import GpuRefused, UnmeasuredServer
 from oracle.ids import ModelId
@@ -88,13 +88,14 @@ def llama_engines(
         manifest = store.manifest(service.terms.model)
         path = store.file(manifest).path
         fd: int | None = None
+        tell = _both(on_progress, the_job().told)
         if settings.tee != "none":
             if settings.gpus:
                 _pass_gate(settings.gpus, manifest.model_id, gpu_nonce, appraiser or Nvattest())
-            copy = _sealed_copy(manifest, path, on_progress)
+            copy = _sealed_copy(manifest, path, tell)
             path, fd = copy.passed_path, copy.fd
         else:
-            recomputed.verify(store, manifest, partial(on_progress, "commit"))
+            recomputed.verify(store, manifest, partial(tell, "commit"))
         server = servers.get(manifest.model_id)
         gpus: list[str | None] = [None] if server is not None and tolerance else [*settings.gpus] or [None]
         cache_bytes = None if settings.cache_mib is None else settings.cache_mib << 20
@@ -117,6 +118,14 @@ def llama_engines(
         return WorkerPool(setups, Limits(job=job_seconds), on_progress)
 
     return make
+
+
+def _both(first: OnProgress, second: OnProgress) -> OnProgress:
+    def tell(what: str, done: int, total: int) -> None:
+        first(what, done, total)
+        second(what, done, total)
+
+    return tell
 
 
 def logged_progress(seconds: float = 10.0) -> OnProgress:

@@ -27,7 +27,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import structlog
 
-from oracle.engines.base import GUEST, Engine, Job, Trouble, as_job
+from oracle.engines.base import GUEST, Engine, Job, OnProgress, Trouble, as_job, ignore_progress
 from oracle.engines.judging import Finding, Posted, judge
 from oracle.errors import EngineCrashed, NotServed, OracleError, Refused, SelfCheckFailed, Transient
 from oracle.ids import ServiceId
@@ -36,6 +36,7 @@ from oracle.journal.journal import Journal
 from oracle.node import wrong_answers
 from oracle.node.checks import count_checks
 from oracle.node.engines import EngineFactory
+from oracle.node.in_hand import InHand
 from oracle.node.plan import Compute, Judge, priority
 from oracle.node.records import Judgement, Output, ServiceRecord, output_key, verdict_key
 from oracle.node.tee.enclave import Enclave
@@ -121,6 +122,8 @@ class Workshop:
         self._not_before: dict[str, float] = {}
         self._threads = ThreadPoolExecutor(max_workers=MOST_JOBS, thread_name_prefix="engine")
         self.counters = Counters()
+        self.in_hand = InHand(clock)
+        """What is computed now, moves in games as well, and how far it is."""
         self.done: defaultdict[ServiceId, Done] = defaultdict(Done)
 
     @property
@@ -137,7 +140,7 @@ class Workshop:
         done, now = self.done[service], self._clock()
         return done.busy_seconds + (now - done.busy_since if self._at_work[service] else 0.0)
 
-    def in_hand(self, service: ServiceId) -> tuple[int, int]:
+    def queued(self, service: ServiceId) -> tuple[int, int]:
         """Jobs of a service that its engine works on, and that wait for it."""
         return self._busy.get(service, 0), len(self._queues.get(service, ()))
 
@@ -285,12 +288,13 @@ class Workshop:
 
     async def _run(self, item: Compute | Judge, engine: Engine, key: str) -> None:
         started, service = self._clock(), item.record.request.service
+        told = self.in_hand.begin(key, item.record.id)
         try:
             crashpoint("before_engine")
             if isinstance(item, Compute):
-                await self._compute(engine, item)
+                await self._compute(engine, item, told)
             else:
-                await self._judge(engine, item)
+                await self._judge(engine, item, told)
             self.counters.seconds.append((type(item).__name__.lower(), self._clock() - started))
             del self.counters.seconds[:-1000]
         except SelfCheckFailed as error:
@@ -303,6 +307,7 @@ class Workshop:
             self._not_before[key] = self._clock() + RETRY_SECONDS
             log.warning("engine job to be repeated", request_id=_id(item), reason=str(error))
         finally:
+            self.in_hand.end(key)
             self._tell_of_limits(service, engine)
             self._busy[service] -= 1
             self.done[service].jobs += 1
@@ -310,12 +315,12 @@ class Workshop:
             self._start(service)
             self._wake()
 
-    async def _compute(self, engine: Engine, item: Compute) -> None:
+    async def _compute(self, engine: Engine, item: Compute, told: OnProgress) -> None:
         record, seed = item.record, item.seed_block
         digest = record.request.prompt_hash.hex()
         log.info("answering", request_id=_id(item), prompt_digest=digest, prompt_bytes=record.prompt_bytes)
         try:
-            output = await self._in_thread(_placed, self._job(item), _answer, engine, item, self._enclave)
+            output = await self._in_thread(_placed, self._job(item, told), _answer, engine, item, self._enclave)
         except SelfCheckFailed:
             raise
         except Refused as error:
@@ -329,9 +334,9 @@ class Workshop:
                 tx.put_job("output", key, "refused" if output.refusal else "done", output.payload(), None)
         crashpoint("after_output")
 
-    async def _judge(self, engine: Engine, item: Judge) -> None:
+    async def _judge(self, engine: Engine, item: Judge, told: OnProgress = ignore_progress) -> None:
         record, posted, started = item.record, item.posted, self._clock()
-        found = await self._in_thread(_placed, self._job(item), _judge, engine, item)
+        found = await self._in_thread(_placed, self._job(item, told), _judge, engine, item)
         milliseconds = round(1000 * (self._clock() - started))
         fields = {"request_id": _id(item), "turn": posted.answer.turn, "operator": posted.operator}
         if found.correct is False:
@@ -361,11 +366,11 @@ class Workshop:
                 "numbers reached the exact engine's limits", service="0x" + service.hex(), count=engine.saturated
             )
 
-    def _job(self, item: Compute | Judge) -> Job:
+    def _job(self, item: Compute | Judge, told: OnProgress) -> Job:
         """The job as engines know it. Votes and moves in games come without one, and have priority 0."""
         kind, due = priority(item)
         key = _key(item)
-        return Job((kind << 40) + due if kind else 0, lambda: key in self._wanted)
+        return Job((kind << 40) + due if kind else 0, lambda: key in self._wanted, told=told)
 
     # -- engines -------------------------------------------------------------------------------------------------
 
@@ -373,14 +378,15 @@ class Workshop:
         """Makes an engine if there is none, and lets it prove itself; also after it has lost a worker."""
         engine, key = self._engines.get(service.id), _loading(service.id)
         failure: OracleError | OSError | None = None
-        shown = ""
+        shown, job = "", Job(told=self.in_hand.begin(key))
         try:
             if engine is None:
-                engine = self._engines[service.id] = await self._in_thread(self._factory, service)
-            shown = await self._in_thread(engine.prove)
+                engine = self._engines[service.id] = await self._in_thread(_placed, job, self._factory, service)
+            shown = await self._in_thread(_placed, job, engine.prove)
         except (OracleError, OSError) as error:  # its file's disk may fail
             failure = error
         finally:
+            self.in_hand.end(key)
             self._wake()
         if self._engines.get(service.id) is not engine:
             return  # given up meanwhile

@@ -7,6 +7,7 @@ from exact.random_model import Shape, write
 from oracle.disputes import graph, passes
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import KEPT_STEPS, Pass, Tracer, Whole
+from oracle.engines.base import Job, as_job
 from oracle.merkle.tokens import Tokens
 
 TOKENS = Tokens((1, 9, 4, 11), tuple(range(20, 32)), tuple(range(12)))
@@ -43,6 +44,13 @@ def test_whole__games_at_all_positions__cost_one_prefill_and_one_trace_of_a_step
     assert tracer.prefills == 1
     assert [step for step in tracer.steps if step == 1] == [1]
     assert len(whole._steps) <= KEPT_STEPS
+
+
+def test_pass__its_prefill_and_its_first_list__tell_how_far_they_are(model):
+    heard = []
+    with as_job(Job(told=lambda *event: heard.append(event))):
+        assert Pass(ModelInputs(model), Tracer(model), TOKENS, len(TOKENS.ids) - 1).roots
+    assert heard == [(of, step, 3) for of in ("prefill", "trees") for step in (1, 2, 3)]
 
 
 def test_whole__passes_around_a_leaf_s_numbers__have_the_roots_of_each_alone(tmp_path):

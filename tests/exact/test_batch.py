@@ -412,3 +412,26 @@ def test_worker__job_that_nobody_wants_or_that_takes_too_long__ends_and_the_work
         assert worker.generate(prompt, Params(4)) == answer
     finally:
         worker.close()
+
+
+def test_progress__jobs_computed_by_each_others_threads__each_hears_of_its_own(tiny):
+    path, manifest = tiny
+    manifest = replace(manifest, stop_tokens=(1,))
+    engine = ExactEngine(ModelFile.of(manifest, path), manifest, Device.named("cpu", 1), guesses=False)
+    lengths = range(20, 26)
+    heard: dict[int, list] = {length: [] for length in lengths}
+
+    def ask(length):
+        prompt, params = [TokenId(4 + length)] * length, Params(length)
+        with as_job(Job(told=lambda *event: heard[length].append(event))):
+            answer = engine.generate(prompt, params)
+            assert engine.check(prompt, answer.tokens, params).correct
+
+    with ThreadPoolExecutor(len(lengths)) as threads:
+        list(threads.map(ask, lengths))
+    for length, events in heard.items():
+        assert [event for event in events if event[0] == "generate"] == [
+            ("generate", done, length) for done in range(1, length + 1)
+        ]
+        assert events[-1] == ("check", length, length)
+        assert ("read", length, length) in events

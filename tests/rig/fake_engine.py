@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict
+from oracle.engines.base import Completion, InProcess, Params, TokenId, Verdict, the_job
 from oracle.errors import BadModelFile, PromptTooLong, ProofFailed
 from oracle.merkle.tokens import tokens_root
 
@@ -63,6 +63,7 @@ class FakeEngine(InProcess):
 
     def generate(self, prompt: Sequence[TokenId], params: Params) -> Completion:
         tokens = self._answer(prompt, params)
+        the_job().told("generate", len(tokens) - 1, len(tokens))
         match self._act(prompt):
             case "wrong token":
                 tokens = (TokenId(tokens[0] ^ 1), *tokens[1:])

@@ -7,12 +7,14 @@ from threading import Event
 from types import SimpleNamespace
 from typing import Any, cast
 
+from oracle.engines.base import the_job
 from oracle.node.games.moves import Matter
 from oracle.node.games.searches import Search, Searches
+from oracle.node.in_hand import InHand
 
 
 def searches(prefill: Callable[[Matter], None] = lambda about: None) -> Searches:
-    return Searches(prefill, lambda: None)
+    return Searches(prefill, lambda: None, InHand())
 
 
 def matter(number: int) -> Matter:
@@ -56,6 +58,31 @@ async def test_move__that_another_game_wants_sooner__comes_sooner():
     player.close()
 
 
+async def test_search__in_hand__says_for_which_request_and_how_far_it_is():
+    in_hand, go, answer = InHand(), Event(), matter(1)
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def prefill(about):
+        the_job().told("prefill", 3, 12)
+        loop.call_soon_threadsafe(told.set)
+        go.wait(10)
+
+    made = []
+    player = Searches(prefill, lambda: None, in_hand)
+    player.move("move:aa:node", answer, Search(10, partial(made.append, "found")))
+    async with asyncio.timeout(10):
+        await told.wait()
+    (work,) = in_hand.now()  # the move waits for it, and is not in hand yet
+    assert (work.request, work.doing) == (1, "reads an answer for its disputes")
+    assert work.far == "prefill: 3 of 12 layers"
+    go.set()
+    await made_by(made, 1)
+    await asyncio.sleep(0.01)
+    assert in_hand.now() == []
+    player.close()
+
+
 async def test_prefill__of_another_answer__holds_no_move_up():
     made = []
     slow, quick = matter(1), matter(2)
@@ -79,7 +106,7 @@ async def test_prefill__of_another_answer__holds_no_move_up():
 
 async def test_move__disk_fails__is_looked_for_again_with_the_next_block():
     woken, answer = [], matter(1)
-    player = Searches(lambda about: None, lambda: woken.append(True))
+    player = Searches(lambda about: None, lambda: woken.append(True), InHand())
     player._traced.add(answer.key)
 
     def fails():

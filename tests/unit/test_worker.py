@@ -14,7 +14,7 @@ import pytest
 from rig.fake_engine import KNOWN_QUESTION, FakeEngine
 
 from oracle.engines import worker_sandbox
-from oracle.engines.base import Params, TokenId
+from oracle.engines.base import Job, Params, TokenId, as_job
 from oracle.engines.worker import LATELY_SECONDS, OFTEN, Limits, WorkerEngine, WorkerSetup
 from oracle.engines.worker_pool import WorkerPool
 from oracle.engines.worker_wire import (
@@ -405,6 +405,34 @@ def test_progress__while_loading__reported(start):
     seen = []
     start(setup(), on_progress=lambda *event: seen.append(event)).start()
     assert seen == [("load", 1, 1)]
+
+
+@pytest.mark.parametrize("together", [1, 4])
+def test_progress__of_several_jobs__each_hears_of_its_own_alone(start, together):
+    engine = start(setup({"slow": "slow"}, together=together))
+    heard: dict[int, list] = {limit: [] for limit in range(1, 5)}
+
+    def ask(limit):
+        with as_job(Job(told=lambda *event: heard[limit].append(event))):
+            engine.generate(prompt(b"slow %d" % limit), Params(limit))
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(ask, heard))
+    loads = [event for events in heard.values() for event in events if event[0] == "load"]
+    assert loads == [("load", 1, 1)]  # whoever came first had the worker started
+    for limit, events in heard.items():
+        assert [event for event in events if event[0] != "load"] == [("generate", limit - 1, limit)]
+
+
+def test_progress__of_a_pool_that_proves_itself__is_heard_by_whoever_asks_for_it(start):
+    workers = WorkerPool([setup(), setup()], LIMITS)
+    heard = []
+    try:
+        with as_job(Job(told=lambda *event: heard.append(event))):
+            workers.prove()
+    finally:
+        workers.close()
+    assert heard == [("load", 1, 1)] * 2
 
 
 @pytest.fixture

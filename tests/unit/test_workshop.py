@@ -174,3 +174,28 @@ async def test_engine__is_given_up_while_a_guest_is_inside__rounds_go_on_and_the
     now = 9.0
     assert workshop.busy_seconds(service.id) == 5.0
     journal.close()
+
+
+async def test_job__in_hand__says_how_far_it_is_until_it_ends(tmp_path):
+    engine, service = Counting(), next(iter(view(1).services.values()))
+    journal = Journal(tmp_path / "journal.sqlite", "1:oracle", ballast_bytes=0)
+    workshop = Workshop(journal, lambda _: engine, tmp_path / "wrong_answers")
+    workshop.offer([], {service.id: service})
+    await asyncio.sleep(0)
+    assert [work.doing for work in workshop.in_hand.now()] == ["prepares an engine"]
+    await asyncio.gather(*workshop._running.values())
+    workshop.raise_failures()
+    assert workshop.in_hand.now() == []
+    record = replace(OPEN, request=make_request(1))
+    workshop.offer([Compute(record, SEED, 1000)], {service.id: service})
+    while not engine.jobs:
+        await asyncio.sleep(0.01)
+    engine.jobs[0].told("generate", 5, 16)
+    (work,) = workshop.in_hand.now()
+    assert (work.key, work.request) == (output_key(record.id, SEED.hash), record.id)
+    assert work.far == "generate: 5 of 16 tokens"
+    engine.go.set()
+    await asyncio.gather(*workshop._running.values())
+    assert workshop.in_hand.now() == []
+    await workshop.close(10)
+    journal.close()

@@ -1,5 +1,5 @@
 // Is the node well, and why not; its chain, its services in words, and what it is at.
-import { badge, facts, h, section, table } from "./dom.js";
+import { badge, bar, facts, h, section, table } from "./dom.js";
 import { amount, clock, count, ether, gwei, id, requestLink, short, span } from "./words.js";
 
 export function nodeView(state) {
@@ -30,6 +30,11 @@ function healthOf(state) {
         : ": the other side is to move.")),
   ];
 }
+
+// What is computed now, and how far it is.
+export const workList = (jobs) => jobs.length ? h("ul", { class: "work" }, jobs.map((job) => h("li", { "data-key": job.key },
+  job.doing, job.request_id && [" of ", requestLink(job.request_id)], job.far && h("span", { class: "quiet" }, ` \u00b7 ${job.far}`),
+  job.total > 0 && bar(job.done / job.total, "node", `${job.doing}: ${job.far}`)))) : h("p", { class: "quiet" }, "Nothing.");
 
 const listed = (words) => words.map((word) => ({ answer: "answers", watch: "watches", vote: "votes" })[word]).join(", ");
 export const figure = (name, value, kind) => h("div", { class: "figure" }, h("b", { class: kind }, value), name);

@@ -1,7 +1,7 @@
 // History with search, and one request's life.
 import { badge, bar, facts, h, section, table } from "./dom.js";
 import { amount, chainNow, clock, count, id, span, when } from "./words.js";
-import { judgement, requestTable, stateBadge } from "./node.js";
+import { judgement, requestTable, stateBadge, workList } from "./node.js";
 import { disputeParts } from "./games.js";
 
 const STATES = ["open", "answered", "disputed", "final", "undelivered", "left", "refunded", "cancelled"];
@@ -40,6 +40,7 @@ function address(query, without) {
 
 async function requestPage(state, wanted, read) {
   const r = await read(`/view/requests/${wanted}`);
+  const work = state.jobs.filter((job) => job.request_id === r.request_id);
   return [
     section("Request", "half", lifeLine(r), facts(
       ["Id", h("code", null, r.request_id)],
@@ -55,6 +56,7 @@ async function requestPage(state, wanted, read) {
     )),
     section("Clocks", "half", clocksOf(r)),
     section("Answer", "half", r.answer ? answerOf(r) : h("p", { class: "quiet" }, "None stands.")),
+    work.length > 0 && section("In hand", "half", workList(work)),
     section("This node's transactions", "half", table("About this request and its disputes", [
       ["What", (t) => t.key.split(":")[0]],
       ["State", (t) => badge(t.state, { failed: "bad", reverted: "bad", final: "good", mined: "good" }[t.state])],

@@ -1,7 +1,7 @@
 // What the node checks of others, what computes, and what signs.
 import { badge, facts, h, section, table } from "./dom.js";
 import { amount, bytes, chainNow, clock, count, ether, id, span, when } from "./words.js";
-import { figure } from "./node.js";
+import { figure, workList } from "./node.js";
 
 export async function watchView(state, _rest, read) {
   const money = await read("/view/money?weeks=520");
@@ -46,8 +46,7 @@ export function enginesView(state) {
         ["Workers lost", h("span", { class: e.restarts ? "loss" : "" }, count(e.restarts))],
       ));
   })), !state.services.length && h("p", { class: "quiet" }, "None.")),
-  section("In hand", "", state.jobs.length ? h("ul", { class: "plain" }, state.jobs.map((job) => h("li", null, h("code", null, job))))
-    : h("p", { class: "quiet" }, "Nothing."))];
+  section("In hand", "", workList(state.jobs))];
 }
 
 export function keysView(state) {

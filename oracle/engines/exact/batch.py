@@ -207,6 +207,9 @@ class Batch:
         del sequence.left[: len(chunk.tokens) - guessed]
         if len(logits):
             sequence.found.append(logits)
+        whole = len(sequence.read.tokens)
+        if whole > SHORT:
+            sequence.job.told("read", whole - len(sequence.left), whole)
         if sequence.read.start == 0:
             asked = len(sequence.read.tokens) - sequence.read.rows + 1  # what comes after is an answer
             self._prefixes.keep(sequence.tokens[:asked], chunk.cache, self._room)

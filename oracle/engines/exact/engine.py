@@ -18,10 +18,12 @@ from oracle.engines.answer_types import AnswerType, Choice, Malformed, Pattern, 
 from oracle.engines.base import (
     Completion,
     InProcess,
+    OnProgress,
     Params,
     TokenId,
     Verdict,
     Weighed,
+    ignore_progress,
     output_limit,
     the_job,
     well_formed,
@@ -51,9 +53,6 @@ from oracle.models.shipped import known_answer
 JUDGED_TOGETHER = 256  # output tokens whose logits lie in memory at a time
 CACHE_BYTES = 2 << 30  # of keys and values, unless the operator says otherwise
 
-OnProgress = Callable[[str, int, int], None]
-"""(hash, load, prove, generate or check; units done; units in all)."""
-
 
 class ExactEngine(InProcess):
     """One loaded model under one manifest. Thread-safe: jobs of several threads are computed together."""
@@ -63,13 +62,14 @@ class ExactEngine(InProcess):
         file: ModelFile,
         manifest: Manifest,
         device: Device,
-        on_progress: OnProgress = lambda what, done, total: None,
+        on_progress: OnProgress = ignore_progress,
         *,
         for_game: bool = False,
         cache_bytes: int = CACHE_BYTES,
         guesses: bool = True,
     ) -> None:
         """for_game: prompts are in envelopes (docs/text.md), and roots commit to them, as the dispute game wants it.
+        on_progress: of loading and proving; how far a job is hears whoever gave it (`Job.told`).
         cache_bytes: most memory for keys and values, unless a single job needs more.
         guesses: whether to guess at what answers quote (`lookup.py`).
 
@@ -149,7 +149,8 @@ class ExactEngine(InProcess):
             shape = well_formed(output, limit, self._manifest.stop_tokens, self._tokenizer.pieces)
         prompt = [TokenId(token) for token in unmarked(prompt)]
         judged = output[: shape.position]
-        wrong = self._batch.run(self._checking(prompt, judged, course), len(prompt) + len(judged), the_job())
+        job = the_job()
+        wrong = self._batch.run(self._checking(prompt, judged, course, job.told), len(prompt) + len(judged), job)
         if wrong is not None:
             return wrong
         return Verdict(True, None, "every token is the model's") if shape.correct else shape
@@ -164,9 +165,9 @@ class ExactEngine(InProcess):
         return self._batch.run(job, len(prompt) + len(output), the_job())
 
     def _checking(
-        self, prompt: Sequence[TokenId], judged: Sequence[TokenId], course: "Course | Free"
+        self, prompt: Sequence[TokenId], judged: Sequence[TokenId], course: "Course | Free", told: OnProgress
     ) -> Work[Verdict | None]:
-        """The first token that is not the model's."""
+        """The first token that is not the model's. told: given, since any thread may run this."""
         fed = [*prompt, *judged[:-1]]
         done, position = 0, 0
         while position < len(judged):
@@ -178,7 +179,7 @@ class ExactEngine(InProcess):
                     return Verdict(False, position, f"token {judged[position]} where the model gives {right}")
                 course, position = course.then(right), position + 1
             done = upto
-            self._on_progress("check", position, len(judged))
+            told("check", position, len(judged))
         return None
 
     def weigh(self, prompt: Sequence[TokenId], output: Sequence[TokenId], likeliest: int) -> list[Weighed]:
@@ -257,10 +258,16 @@ class ExactEngine(InProcess):
         """The model's output; if `text` is given, no further than it spells that."""
         limit, course = self._begin(prompt, params), self._course(prompt, params, kind)
         prompt = [TokenId(token) for token in unmarked(prompt)]
-        return self._batch.run(self._generating(prompt, course, text, limit), len(prompt) + limit, the_job())
+        job = the_job()
+        return self._batch.run(self._generating(prompt, course, text, limit, job.told), len(prompt) + limit, job)
 
     def _generating(
-        self, prompt: Sequence[TokenId], course: "Course | Free", text: bytes | None, limit: int
+        self,
+        prompt: Sequence[TokenId],
+        course: "Course | Free",
+        text: bytes | None,
+        limit: int,
+        told: OnProgress = ignore_progress,
     ) -> Work[list[TokenId]]:
         lookup = Lookup(prompt) if self._guesses else None
         tokens: list[TokenId] = []
@@ -273,7 +280,7 @@ class ExactEngine(InProcess):
                 token = TokenId(course.pick(row))
                 course = course.then(token)
                 tokens.append(token)
-                self._on_progress("generate", len(tokens), limit)
+                told("generate", len(tokens), limit)
                 spelled += self.detokenize([token])
                 strayed = text is not None and not text.startswith(spelled)
                 ended = token in self._manifest.stop_tokens or len(spelled) >= FULL_OUTPUT_BYTES

@@ -25,6 +25,7 @@ from oracle.journal.journal import BlockRef
 from oracle.models.store import ModelStore
 from oracle.node.games.moves import Matter, Moves, Openings
 from oracle.node.games.searches import Search, Searches
+from oracle.node.in_hand import InHand
 from oracle.node.plan import View, Wanted
 from oracle.node.records import GameRecord, RequestRecord, RewardRecord
 
@@ -61,12 +62,13 @@ class Litigant:
         store: ModelStore,
         engine_of: EngineOf,
         wake: Callable[[], None],
-        threads: int | None = None,
+        threads: int | None,
+        in_hand: InHand,
     ) -> None:
-        """threads: for passes."""
+        """threads: for passes. in_hand: where searches are entered."""
         self._contracts, self._rpc, self._engine_of = contracts, rpc, engine_of
         self._moves = Moves(store, threads)
-        self._searches = Searches(self._moves.prefill, wake)
+        self._searches = Searches(self._moves.prefill, wake, in_hand)
         self._undecided: set[str] = set()
         self.open_games: list[OpenGame] = []
         """Of this node's games that are not over, at the last call."""

@@ -14,9 +14,11 @@ from typing import Any
 import structlog
 
 from oracle.disputes.game import Move
+from oracle.engines.base import Job, as_job
 from oracle.errors import OracleError, Transient
 from oracle.ids import RequestId
 from oracle.node.games.moves import AnswerKey, Matter
+from oracle.node.in_hand import InHand
 
 log = structlog.get_logger()
 
@@ -38,6 +40,7 @@ class Search:
 
 @dataclass(frozen=True)
 class _Task:
+    request: RequestId
     deadline: int
     find: Callable[[], Move | None]
     traced: AnswerKey | None
@@ -47,8 +50,8 @@ class _Task:
 class Searches:
     """In each round: `begin`, then `move` for each move that is due, then `forget`."""
 
-    def __init__(self, prefill: Callable[[Matter], None], wake: Callable[[], None]) -> None:
-        self._prefill, self._wake = prefill, wake
+    def __init__(self, prefill: Callable[[Matter], None], wake: Callable[[], None], in_hand: InHand) -> None:
+        self._prefill, self._wake, self._in_hand = prefill, wake, in_hand
         self._threads = {
             lane: ThreadPoolExecutor(max_workers=1, thread_name_prefix=f"litigant-{lane}") for lane in LANES
         }
@@ -104,12 +107,14 @@ class Searches:
         self.missing.add(name)
         if name not in self._running and name not in self._queue:
             log.info("looking for a move", request_id=f"0x{matter.record.id:064x}", move=name)
-            self._queue[name] = _Task(search.deadline, search.find, matter.key if search.prefilled else None)
+            traced = matter.key if search.prefilled else None
+            self._queue[name] = _Task(matter.record.id, search.deadline, search.find, traced)
         self._sooner(name, search.deadline)
         if search.prefilled and matter.key not in self._traced:
             prefill = _prefill_name(matter.key)
             if prefill not in self._running and prefill not in self._queue:
-                self._queue[prefill] = _Task(search.deadline, partial(self._prefilled, matter), None)
+                make = partial(self._prefilled, matter)
+                self._queue[prefill] = _Task(matter.record.id, search.deadline, make, None)
             self._sooner(prefill, search.deadline)
         self._start()
         return None
@@ -148,15 +153,23 @@ class Searches:
                 continue
             _, name = min(able)
             self._busy.add(lane)
-            future = asyncio.get_running_loop().run_in_executor(self._threads[lane], self._queue.pop(name).find)
+            task = self._queue.pop(name)
+            job = Job(told=self._in_hand.begin(name, task.request))
+            future = asyncio.get_running_loop().run_in_executor(self._threads[lane], _placed, job, task.find)
             self._running[name] = future
-            future.add_done_callback(partial(self._done, lane))
+            future.add_done_callback(partial(self._done, lane, name))
 
-    def _done(self, lane: str, future: asyncio.Future[Any]) -> None:
+    def _done(self, lane: str, name: str, future: asyncio.Future[Any]) -> None:
+        self._in_hand.end(name)
         self._busy.discard(lane)
         self._start()
         if future.cancelled() or not isinstance(future.exception(), OSError):  # that is tried again with the next block
             self._wake()
+
+
+def _placed(job: Job, find: Callable[[], Move | None]) -> Move | None:
+    with as_job(job):
+        return find()
 
 
 def _prefill_name(answer: AnswerKey) -> str:
