@@ -94,7 +94,8 @@ def _row(line: Line) -> list[str]:
     s = line.sums
     out = (-s.fines_wei, -s.slashed_wei, -line.paid_in_wei, -line.gas_wei)
     amounts = (s.fees_wei, s.callbacks_wei, s.votes_wei, s.disputes_wei, *out, line.net_wei)
-    even = "" if line.break_even_wei is None else f"{line.break_even_wei / GWEI:.4g}"
+    price_wei = line.break_even_wei
+    even = "" if price_wei is None else f"{price_wei / GWEI:.4g}" if price_wei >= 0 else "none"
     return [f"[red]{wei / ETHER:.6f}[/]" if wei < 0 else f"{wei / ETHER:.6f}" for wei in amounts] + [even]
 
 

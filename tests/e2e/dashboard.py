@@ -6,6 +6,7 @@ money won, and ten thousand requests of history.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -28,13 +29,19 @@ from oracle.journal.journal import Journal
 from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
+from oracle.node import money
+from oracle.node.checks import count_checks, count_late
 from oracle.node.daemon import Node
+from oracle.node.history import DAY_SECONDS, book
 from oracle.node.records import PostedAnswer, RequestRecord
 
+PICTURED = os.environ.get("DIDYMA_PICTURES")
+"""A folder for the pictures of the pages; without it they are taken and thrown away."""
 MARKUP = "<img src=x onerror=alert(1)></td><script>alert(2)</script>\u202e"
 HISTORY = 10_000
 WATCHER = 1
 """The node that is shown."""
+OTHER_SERVICE = ServiceId(b"\x77" * 32)
 
 
 @dataclass
@@ -49,6 +56,8 @@ class Stage:
     """One whose games go on."""
     earned: list[tuple[int, int]]
     """Of each node: by its journal, and by the chain, up to the end of the first dispute."""
+    heard: set[tuple[str, str]]
+    """What the shown node's engine and games told of their progress: kind of work, and step."""
 
     @property
     def node(self) -> Node:
@@ -79,8 +88,38 @@ def grow_old(journal: Journal, service: ServiceId, count: int) -> None:
             tx.put_job("request", record.key, record.state, record.payload(), None)
 
 
+def earn_before(node: Node, service: ServiceId) -> None:
+    """Money of earlier weeks and of another service, and answers that went by, booked as the node books them."""
+    with node.journal.write() as tx:
+        at = tx.cursor()
+        assert at is not None
+        seat = money.own_seats(tx)[0].seat
+        for weeks, of, who, amounts in (
+            (4, service, seat, {"fines_wei": 3 * 10**15, "slashed_wei": 10**18}),
+            (1, service, seat, {"fees_wei": 2 * 10**17, "callbacks_wei": 10**15 + 1, "votes_wei": 10**16}),
+            (1, OTHER_SERVICE, node.addresses["operator"], {"disputes_wei": 3 * 10**17}),
+        ):
+            book(tx, of, who, block=at.number, at=at.timestamp - 7 * weeks * DAY_SECONDS, **amounts)
+        count_checks(tx, service, right=4, milliseconds=5_000)
+    count_late(node.journal, {service: 2})
+
+
+def listen_to(node: Node) -> set[tuple[str, str]]:
+    """Kinds of work and steps that the node hears of from now on."""
+    in_hand, heard = node.workshop.in_hand, set[tuple[str, str]]()
+    tell = in_hand._tell
+
+    def told(key: str, step: str, done: int, total: int) -> None:
+        heard.add((key.partition(":")[0], step))
+        tell(key, step, done, total)
+
+    in_hand._tell = told  # type: ignore[method-assign]
+    return heard
+
+
 async def _played(earth: World, nodes: list[Node]) -> Stage:
     corrupted(nodes[0], 2, "down")
+    heard = listen_to(nodes[WATCHER])
     grow_old(nodes[WATCHER].journal, ServiceId(earth.service), HISTORY)
     before = [holdings(earth, account.address) for account in NODES[:3]]
     over = await asked_of(earth, nodes, NODES[0].address)
@@ -100,9 +139,10 @@ async def _played(earth: World, nodes: list[Node]) -> Stage:
         return sum(opened["gameId"] in about for opened in games(earth, "ListOpened")) if len(about) == 2 else 0
 
     await drive(earth, nodes, lambda: lists() >= 2, blocks=100)
+    earn_before(nodes[WATCHER], ServiceId(earth.service))
     for node in nodes:
         await settle(node)
-    return Stage(earth, nodes, over, live, earned)
+    return Stage(earth, nodes, over, live, earned, heard)
 
 
 @contextmanager

@@ -4,18 +4,16 @@ The views' tests need Debian's Chromium and are skipped, with a message, where t
 """
 
 import os
-import shutil
 from base64 import b64decode
-from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import pytest
-from e2e.dashboard import HISTORY, MARKUP, Stage, served, stage
+from e2e.browsing import DESKTOP, OVERFLOWING, PHONE, opened, until
+from e2e.dashboard import HISTORY, MARKUP, PICTURED, Stage, served
 from e2e.test_games import games, state_of
 from fastapi.testclient import TestClient
-from playwright.sync_api import Browser, Page, sync_playwright
 from pydantic import SecretStr
 from rig.pictures import HEIGHT, MOST_BYTES, PICTURES, QUALITY, WIDTH, size_of
 
@@ -24,12 +22,8 @@ from oracle.api.files import FILES
 from oracle.node import playback
 from oracle.node.records import RequestRecord, request_key
 
-DESKTOP, PHONE = (WIDTH, HEIGHT), (390, 844)
-CHROMIUM = shutil.which("chromium")
 SHOTS = os.environ.get("DASHBOARD_SHOTS")
 """A folder for pictures of all views; none are taken without."""
-PICTURED = os.environ.get("DIDYMA_PICTURES")
-"""A folder for the pictures of the pages; without it they are taken and thrown away."""
 VIEWS = {
     "node": "#/",
     "requests": "#/requests",
@@ -40,82 +34,6 @@ VIEWS = {
     "keys": "#/keys",
 }
 PAINT_MILLISECONDS, PAGE_BYTES = 200, 150_000
-
-
-@pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    named = ["a-model-of-two-layers"] if PICTURED else []
-    with stage(tmp_path_factory.mktemp("stage"), *named) as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
-def api(played: Stage) -> TestClient:
-    return TestClient(create_app(played.node), headers={"host": "127.0.0.1:8000"})
-
-
-@pytest.fixture(scope="module")
-def site(played: Stage) -> Iterator[str]:
-    with served(played.node) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium: install Debian's package chromium to test the dashboard's views")
-    with sync_playwright() as playwright:
-        made = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-class Watched:
-    """A page, what it complained about, and what it asked for."""
-
-    def __init__(self, page: Page) -> None:
-        self.page = page
-        self.complaints: list[str] = []
-        self.asked: list[str] = []
-        self.bytes = 0
-        page.on(
-            "console", lambda said: self.complaints.append(said.text) if said.type in ("error", "warning") else None
-        )
-        page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("request", lambda request: self.asked.append(request.url))
-        page.on("dialog", lambda dialog: self.complaints.append(f"dialog: {dialog.message}"))
-
-
-@pytest.fixture
-def watched(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Watched]:
-    """At desktop width in the light, unless the test's parameters say otherwise."""
-    width, height = getattr(request, "param", (DESKTOP, "light"))[0]
-    scheme = getattr(request, "param", (DESKTOP, "light"))[1]
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, device_scale_factor=1
-    )
-    made = Watched(context.new_page())
-    yield made
-    context.close()
-
-
-def until(page: Page, holds: str) -> None:
-    """Waits for a condition. Playwright's own waiting evaluates text in the page, which the content policy forbids."""
-    for _ in range(600):
-        if page.evaluate(holds):
-            return
-        page.wait_for_timeout(50)
-    raise AssertionError(f"it did not come to pass: {holds}")
-
-
-def opened(watched: Watched, site: str, view: str) -> Page:
-    """A view, once it is filled."""
-    watched.page.goto(f"{site}/{view}")
-    until(watched.page, "document.querySelector('#health').textContent.includes('ready')")
-    name = view.removeprefix("#/").partition("/")[0]
-    until(watched.page, f"document.querySelector('main').dataset.view === '{name}'")
-    watched.page.wait_for_selector(".life" if "/0x" in view else "main section")
-    return watched.page
 
 
 def all_views(played: Stage) -> dict[str, str]:
@@ -207,11 +125,6 @@ def test_live__token_needed__files_are_free_and_nothing_else(played):
 
 
 # -- how the views look ----------------------------------------------------------------------------------------------
-
-OVERFLOWING = """() => [...document.querySelectorAll('body *')].filter((e) => {
-  const box = e.getBoundingClientRect(), width = document.documentElement.clientWidth;
-  return box.width && !e.closest('.skip') && !e.closest('thead') && box.right > width + 1;
-}).map((e) => `${e.tagName}.${e.className.baseVal ?? e.className}: ${e.textContent.slice(0, 60)}`)"""
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from e2e.test_money import stakes
 from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, finish, rewound, running_node, settle, step, team, world
 from exact.random_model import Shape, write
 from rig.anvil import CHAIN_ID
@@ -269,7 +270,18 @@ async def test_lie__found_by_two_watchers__one_proves_it_and_the_other_gets_bond
     async with team(earth, tmp_path, *engines, models=store.root) as nodes:
         corrupted(nodes[0], 2, "down")
         request = await asked_of(earth, nodes, NODES[0].address)
-        await drive(earth, nodes, lambda: bool(games(earth, "GameSettled")), blocks=100)
+        waited: list[tuple[int, int]] = []  # of games to settle, and of bonds out
+
+        def is_settled() -> bool:
+            both = [stakes(node) for node in nodes[1:]]
+            waited.append((sum(each.to_settle for each in both), sum(each.challenges_wei for each in both)))
+            return bool(games(earth, "GameSettled"))
+
+        await drive(earth, nodes, is_settled, blocks=100)
+    bonds = [GAME.price_wei(0), GAME.price_wei(1)]
+    assert (0, sum(bonds)) in waited, "both were out"
+    waiting = [wei for games_to_settle, wei in waited if games_to_settle == 1]
+    assert min(waiting) in bonds, "one's bond is back, and the other has to fetch its own"
     assert earth.steps(request)[:4] == WON
     assert {args["challenger"] for args in games(earth)} == {NODES[1].address, NODES[2].address}
     (settled,) = games(earth, "GameSettled")
@@ -388,8 +400,22 @@ async def test_lie__tokens_at_fault__is_refuted_under_a_hash_and_the_reward_is_f
     """The window is shorter than a hash takes to grow old: it is shown in its second half, and the reward waits."""
     async with team(earth, tmp_path, EndsEarly(exact(store)), exact(store), models=store.root) as nodes:
         request = await asked_of(earth, nodes, NODES[0].address)
-        await drive(earth, nodes, lambda: bool(refutations(earth, "RewardPaid")), blocks=60)
+        waited: set[int] = set()
+
+        def is_paid() -> bool:
+            waited.add(stakes(nodes[1]).rewards_wei)
+            return bool(refutations(earth, "RewardPaid"))
+
+        await drive(earth, nodes, is_paid, blocks=60)
+        await step(earth, *nodes, blocks=2)
+        amounts = {each["args"]["caseId"]: each["args"]["amountWei"] for each in refutations(earth, "RewardWaits")}
+        for paid in refutations(earth, "RewardPaid"):
+            del amounts[paid["args"]["caseId"]]
+        assert [stakes(node).rewards_wei for node in nodes] == [0, sum(amounts.values())]
     assert earth.steps(request)[:4] == WON
+    amount = refutations(earth, "RewardWaits")[0]["args"]["amountWei"]
+    assert {0, amount} <= waited
+    assert not [each for each in waited if each % amount], "more than one lie may have been shown"
     hidden, waits = (refutations(earth, event)[0] for event in ("RefutationPosted", "RewardWaits"))
     assert waits["args"]["refuter"] == NODES[1].address
     assert waits["args"]["postedAt"] == hidden["blockNumber"] < waits["blockNumber"]

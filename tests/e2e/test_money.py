@@ -19,6 +19,11 @@ def report(node: Node) -> money.Line:
         return money.total(money.lines(tx))
 
 
+def stakes(node: Node) -> money.Stakes:
+    with node.journal.read() as tx:
+        return money.stakes(tx)
+
+
 async def test_lines__liar_rejected_by_a_panel_and_turns_missed__are_the_chain_s_sums(earth, tmp_path):
     """Five nodes: one lies, one takes no turns. Whoever gained or lost, its journal says how much."""
     async with team(earth, tmp_path, LyingEngine(), *[None] * 4) as nodes:

@@ -56,16 +56,16 @@ export const section = (title, size, ...children) => {
 export const facts = (...pairs) =>
   h("dl", null, pairs.filter((pair) => pair).map(([name, ...value]) => [h("dt", null, name), h("dd", null, value)]));
 
-// columns: [name, row => cell, "number" or nothing]. At phone width each row becomes a small list.
+// columns: [name, row => cell, "number" or nothing]. Where they have no room, each row becomes a small list.
 export function table(caption, columns, rows, none = "None.") {
   if (!rows.length) return h("p", { class: "quiet" }, none);
-  return h("table", { class: "wide" }, h("caption", null, caption),
+  return h("table", { class: columns.length > 9 ? "wide many" : "wide" }, h("caption", null, caption),
     h("thead", null, h("tr", null, columns.map(([name, , kind]) => h("th", { scope: "col", class: kind }, name)))),
     h("tbody", null, rows.map((row) => h("tr", null, columns.map(([name, cell, kind]) =>
       h("td", { "data-label": name, class: kind }, h("span", null, cell(row))))))));
 }
 
-export const badge = (text, kind) => h("span", { class: `badge ${kind ?? ""}` }, text);
+export const badge = (text, kind) => h("span", { class: `badge ${kind ?? ""} ${text.length > 24 ? "long" : ""}` }, text);
 
 // A horizontal bar; share from 0 to 1.
 export const bar = (share, kind, label) => svg("svg", { class: "bar", viewBox: "0 0 100 4", preserveAspectRatio: "none",

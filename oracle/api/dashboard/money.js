@@ -1,6 +1,6 @@
 // Money in and out, by week and service.
 import { facts, h, section, table } from "./dom.js";
-import { amount, change, count, ether, gwei, id, lost } from "./words.js";
+import { amount, breakEven, change, count, gwei, id, lost } from "./words.js";
 import { moneyPlot } from "./plot.js";
 import { figure } from "./node.js";
 
@@ -25,7 +25,7 @@ export async function moneyView(state, [weeks = "26"], read) {
       ["Bonds paid in", (l) => lost(l.paid_in_wei), "number"],
       ["Gas", (l) => lost(l.gas_wei), "number"],
       ["Net", (l) => change(l.net_wei), "number"],
-      ["Break-even", (l) => gwei(l.break_even_wei), "number"],
+      ["Break-even", (l) => breakEven(l.break_even_wei), "number"],
     ], [...money.lines].reverse())),
   ];
 }
@@ -35,7 +35,7 @@ function sumsOf(money, state) {
     figure("Net, ether", change(money.total.net_wei)),
     figure("Gas, ether", lost(money.total.gas_wei)),
     figure("Transactions", count(money.total.transactions)),
-    figure("Break-even gas price, gwei", gwei(money.total.break_even_wei)),
+    figure("Break-even gas price, gwei", breakEven(money.total.break_even_wei)),
     figure("Gas price now, gwei", gwei(state.chain.base_fee_wei))),
   h("h3", null, "Bound and to collect"), facts(
     ["In answers", amount(money.answers_wei), " of bonds until they are final"],

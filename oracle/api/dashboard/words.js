@@ -2,6 +2,7 @@
 import { h } from "./dom.js";
 
 const ETHER = 10n ** 18n;
+const LONGEST = 12; // characters of a number: a longer one would be cut, and a part of a number is another number
 
 export function ether(wei) {
   const amount = BigInt(wei);
@@ -10,6 +11,7 @@ export function ether(wei) {
   const [before, after = ""] = text.split(".");
   const lead = before === "0" ? after.match(/^0*/)[0].length : 0;
   text = after ? `${before}.${after.slice(0, Math.max(4, lead + 3))}`.replace(/\.?0+$/, "") : before;
+  if (text.length > LONGEST) text = before !== "0" && before.length <= LONGEST ? before : powers(Number(whole) / 1e18);
   return `${amount < 0n ? "\u2212" : ""}${text}`;
 }
 
@@ -23,7 +25,16 @@ export function change(wei) {
 
 export const lost = (wei) => change(String(-BigInt(wei)));
 export const amount = (wei) => h("span", { title: `${wei} wei` }, ether(wei), " ether");
-export const gwei = (wei) => wei === null ? "\u2013" : String(Number((Number(BigInt(wei)) / 1e9).toPrecision(4)));
+const powers = (number) => number.toExponential(3).replace(/\.?0+e/, "e");
+
+export function gwei(wei) {
+  if (wei === null) return "\u2013";
+  const number = Number((Number(BigInt(wei)) / 1e9).toPrecision(4));
+  return String(number).length > LONGEST ? powers(number) : String(number);
+}
+
+// The price of gas at which something nets nothing: what was lost before gas was paid has none.
+export const breakEven = (wei) => wei !== null && BigInt(wei) < 0n ? "none" : gwei(wei);
 
 export const short = (hex) => hex.length > 14 ? `${hex.slice(0, 8)}\u2026${hex.slice(-4)}` : hex;
 export const id = (hex, href) => href ? h("a", { href, title: hex, class: "code" }, short(hex))
