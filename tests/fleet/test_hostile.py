@@ -5,6 +5,7 @@ import os
 import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -154,6 +155,24 @@ def test_node__workers_of_another_version__are_named(url, fleet, inside):
         time.sleep(0.02)
     with pytest.raises(EngineCrashed, match=f"speak version {WIRE + 1} of the messages, and this node {WIRE}"):
         engine.prove()
+
+
+def test_upgrade__new_workers_and_a_new_node_beside_the_old__each_meets_its_own_and_no_job_is_lost(url, fleet, inside):
+    """As the operators' page has it: new workers, then the new node, then the old workers end."""
+    old_worker, old_node = inside(FakeEngine({"slow": "slow"})), fleet()
+    proven(old_node)
+    new = QUEUE.replace(f"{WIRE}-", f"{WIRE + 1}-", 1)
+    new_worker, new_node = inside(FakeEngine({"slow": "slow"}), new), fleet(new)
+    proven(new_node)
+    slow = [TokenId(byte) for byte in b"slow"]
+    with ThreadPoolExecutor(2) as threads:
+        running = [threads.submit(node.generate, slow, PARAMS) for node in (old_node, new_node)]
+        assert [job.result(20).text for job in running] == [FakeEngine().generate(slow, PARAMS).text] * 2
+    assert (old_worker.worker.done, new_worker.worker.done) == (1, 1)
+    old_node.close()
+    old_worker.stop()
+    assert new_node.generate(HELLO, PARAMS) == RIGHT
+    assert new_worker.worker.done == 2
 
 
 def test_version_of__queue_of_the_same_engine__is_its_first_word():

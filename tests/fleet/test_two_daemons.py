@@ -1,4 +1,5 @@
-"""Two daemons with one key: one signs, the other takes over within ten seconds, and no turn is signed for twice.
+"""Two daemons with one key: one signs, the other takes over within ten seconds, and no turn is signed for twice; both
+are upgraded one after the other.
 
 Real processes on Anvil, each with its own journal and its own way to a real Postgres.
 """
@@ -115,6 +116,10 @@ class Daemon:
     def said(self, event):
         return sum(each["event"] == event for each in self.events)
 
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(60) == 0
+
     def lose(self):
         self.process.kill()
         self.process.wait()
@@ -201,11 +206,14 @@ def test_leader__killed_or_frozen_or_cut_off__the_other_goes_on_and_signs_nothin
         wait_for(lambda: who.said("leads") > led[who], TAKEOVER_SECONDS, "nobody takes over")
         led[who] = who.said("leads")
 
+    def comes_back(who):
+        who.start()
+        wait_for(lambda: who.said("what another daemon signed is in the journal"), 60, "it does not come back")
+
     one.start(DIDYMA_CRASH_AT="after_sign:3")
     wait_for(lambda: one.said("leads"), 60, "nobody leads")
     answered(one)
-    two.start()
-    wait_for(lambda: two.said("what another daemon signed is in the journal"), 60, "the second does not follow")
+    comes_back(two)
     wait_for(lambda: earth.status(asked[0]) == "final", 30, "the first does not finish")
 
     asked.append(blocks.ask())  # the third transaction is its answer: written down, and not sent
@@ -214,8 +222,7 @@ def test_leader__killed_or_frozen_or_cut_off__the_other_goes_on_and_signs_nothin
     wait_for(lambda: earth.status(asked[-1]) in ("answered", "final"), 30, "what was signed is lost")
     answered(two)
 
-    one.start()
-    wait_for(lambda: one.said("what another daemon signed is in the journal"), 60, "the first does not come back")
+    comes_back(one)
     two.wire.cut()
     takes_over(one)
     wait_for(lambda: two.said("leads no longer"), TAKEOVER_SECONDS, "it does not notice")
@@ -230,10 +237,17 @@ def test_leader__killed_or_frozen_or_cut_off__the_other_goes_on_and_signs_nothin
     wait_for(lambda: one.said("leads no longer"), TAKEOVER_SECONDS, "it does not notice")
     answered(two)
 
+    one.stop()  # an upgrade: the one that stands by, then the other
+    comes_back(one)
+    led[one] = 0
+    two.stop()
+    takes_over(one)
+    answered(one)
+    comes_back(two)
+
     wait_for(lambda: all(earth.status(each) == "final" for each in asked), 60, "not all become final")
     for daemon in (one, two):
-        daemon.process.send_signal(signal.SIGTERM)
-        assert daemon.process.wait(60) == 0
+        daemon.stop()
     nothing_twice(url, earth, asked, (one, two))
 
 

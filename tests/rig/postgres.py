@@ -1,5 +1,6 @@
 """A Postgres server of a test's own: Debian's binaries, a folder, a port that was free; stopped by its process id."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -61,6 +62,29 @@ class Postgres:
                 assert self._server.poll() is None, "postgres ended when it started"
                 assert time.monotonic() < deadline, "postgres does not take connections"
                 time.sleep(0.05)
+
+    def over_tls_alone(self, certificate: bytes, key: bytes) -> None:
+        """From now on: without a password for `didyma`, and with one for all others. certificate, key: PEM texts."""
+        files = {
+            "server.crt": certificate,
+            "server.key": key,
+            "pg_hba.conf": b"hostssl all didyma 127.0.0.1/32 trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n",
+        }
+        for name, content in files.items():
+            (self._data / name).write_bytes(content)
+            (self._data / name).chmod(0o600)
+            if self._as is not None:
+                os.chown(self._data / name, self._as.pw_uid, self._as.pw_gid)
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET ssl = on")
+            connection.execute("SELECT pg_reload_conf()")
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(f"{self.url}?sslmode=require", connect_timeout=5).close()
+                return
+            assert time.monotonic() < deadline, "postgres does not speak TLS"
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """At once, as when its machine loses power."""
