@@ -7,70 +7,11 @@ import {BURN} from "../../contracts/interfaces/ICredits.sol";
 import {RequestId} from "../../contracts/interfaces/Ids.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
-import {MockArbiter} from "../../contracts/mocks/MockArbiter.sol";
-import {World} from "./World.sol";
+import {OneOperator} from "./OneOperator.sol";
 
 /// @title Whose turn it is, what a missed turn costs and whom, and what a ruling moves: to the wei and to the second.
 /// @notice All turns are one seat's.
-contract Turns is World {
-    uint256 private constant BLOCK_SECONDS = 12;
-
-    MockArbiter private arbiter;
-    address private owner = makeAddr("owner");
-    address private operator = makeAddr("operator");
-    address private payer = makeAddr("payer");
-    uint256 private askedIn;
-    uint256 private askedAt;
-
-    function setUp() external {
-        _deploy();
-        arbiter = new MockArbiter(1000);
-        (terms.arbiter, terms.arbiterTerms, terms.minOwners, terms.missPenaltyWei) = (arbiter, "", 1, 0.0002 ether);
-        _open();
-        vm.deal(payer, 100 ether);
-        _blocks(1);
-    }
-
-    /// @dev A service after `terms`, with one seat that is active from this second on.
-    function _open() private {
-        service = oracle.createService(terms);
-        vm.deal(owner, 300 ether);
-        vm.prank(owner);
-        oracle.join{value: 300 ether}(service, operator);
-        skip(terms.lifetimeSeconds);
-        oracle.activate(service, 0);
-    }
-
-    function _blocks(uint256 count) private {
-        vm.roll(vm.getBlockNumber() + count);
-        skip(count * BLOCK_SECONDS);
-    }
-
-    function _ask(bytes memory prompt) private returns (IOracle.Request memory) {
-        return _ask(prompt, _params(8, 0));
-    }
-
-    function _ask(bytes memory prompt, IOracle.Params memory params) private returns (IOracle.Request memory req) {
-        (uint256 feeWei,, uint256 forfeitWei) = oracle.quote(service, prompt.length, params);
-        assertEq(forfeitWei, 0.0005 ether, "half the base price");
-        (askedIn, askedAt) = (vm.getBlockNumber(), vm.getBlockTimestamp());
-        vm.recordLogs();
-        vm.prank(payer);
-        oracle.request{value: feeWei}(service, prompt, params);
-        (req,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.RequestPosted.selector), (IOracle.Request, bytes));
-    }
-
-    function _answer(IOracle.Request memory req) private returns (IOracle.Answer memory ans) {
-        vm.recordLogs();
-        vm.prank(operator);
-        oracle.answer(req, "yes", 2, 0, blockhash(askedIn + 2));
-        (ans,) = abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
-    }
-
-    function _seatWei() private view returns (uint256) {
-        return oracle.seatOf(service, 0).balanceWei;
-    }
-
+contract Turns is OneOperator {
     /* WHOSE TURN */
 
     function test_answer__anybody_but_the_operator__is_refused() external {
@@ -108,9 +49,7 @@ contract Turns is World {
         assertEq(oracle.credit(BURN), 0, "whoever may not answer is not fined");
         vm.revertToState(start);
         _blocks(11); // until the window of the first is over
-        IOracle.Item[] memory items = new IOracle.Item[](1);
-        items[0] = IOracle.Item(reqs[0], first, "yes");
-        oracle.finalize(items);
+        _finalize(reqs[0], first);
         _answer(reqs[255]);
         assertEq(oracle.seatOf(service, 0).locks, 255);
     }
@@ -171,24 +110,6 @@ contract Turns is World {
         _answer(req);
     }
 
-    /// @dev After the deadline of the request that was made last. Returns the turns that were missed.
-    function _refund(IOracle.Request memory req) private returns (uint256[] memory turns) {
-        vm.roll(askedIn + 53);
-        vm.warp(askedAt + terms.lifetimeSeconds + 1);
-        vm.recordLogs();
-        oracle.refund(req);
-        Vm.Log[] memory logs = vm.getRecordedLogs();
-        turns = new uint256[](logs.length);
-        uint256 count;
-        for (uint256 i; i < logs.length; ++i) {
-            if (logs[i].topics[0] != IOracle.TurnMissed.selector) continue;
-            (turns[count++],,) = abi.decode(logs[i].data, (uint32, uint16, uint256));
-        }
-        assembly ("memory-safe") {
-            mstore(turns, count)
-        }
-    }
-
     function test_refund__deadline_in_the_second_turn__costs_the_first() external {
         IOracle.Params memory params = _params(8, 0);
         params.deadline = uint48(vm.getBlockTimestamp() + 119);
@@ -220,20 +141,6 @@ contract Turns is World {
 
     /* A SEAT WITHOUT A FREE BOND */
 
-    /// @dev The arbiter fines what the seat has beyond `leftWei`.
-    function _leave(uint256 leftWei) private {
-        uint72 fineWei = uint72(_seatWei() - leftWei);
-        vm.startPrank(address(arbiter));
-        oracle.lockSeat(service, 0);
-        oracle.unlockSeat(service, 0, fineWei);
-        vm.stopPrank();
-    }
-
-    function _is(IServices.SeatStatus status, uint256 places) private view {
-        assertEq(uint8(oracle.seatOf(service, 0).status), uint8(status));
-        assertEq(oracle.placesOf(service), places);
-    }
-
     function test_refund__fine_takes_of_the_last_bond__seat_leaves_the_draw() external {
         _leave(1 ether);
         _is(IServices.SeatStatus.Active, 1);
@@ -253,7 +160,6 @@ contract Turns is World {
             oracle.dispute(reqs[i], answers[i]);
             vm.expectRevert(abi.encodeWithSelector(IServices.NotDrained.selector, service, 0, 0, 2 - i));
             oracle.suspend(service, 0);
-            vm.deal(address(arbiter), 0.2 ether);
             _rule(reqs[i], answers[i], IOracle.Ruling.Rejected, 1 ether, 0);
         }
         _is(IServices.SeatStatus.Suspended, 0);
@@ -322,15 +228,12 @@ contract Turns is World {
 
     function _bringBack(IOracle.Item memory first, IOracle.Request memory cancelled, uint256 way) private {
         if (way == 0) {
-            IOracle.Item[] memory items = new IOracle.Item[](1);
-            items[0] = first;
-            oracle.finalize(items);
+            _finalize(first.request, first.answer);
         } else if (way < 3) {
             vm.prank(payer);
             if (way == 1) oracle.topUp{value: 1 ether}(service, 0);
             else oracle.cancel(cancelled);
         } else {
-            vm.deal(address(arbiter), 0.2 ether);
             _rule(first.request, first.answer, IOracle.Ruling.Annulled, 0, 0);
         }
     }
@@ -352,24 +255,6 @@ contract Turns is World {
         vm.warp(closesAt);
         vm.prank(address(arbiter));
         oracle.dispute(req, ans);
-        vm.deal(address(arbiter), 1 ether);
-    }
-
-    function _paying(uint256 amountWei) private view returns (IOracle.Payout[] memory payouts) {
-        payouts = new IOracle.Payout[](1);
-        payouts[0] = IOracle.Payout(payer, uint96(amountWei));
-    }
-
-    function _rule(
-        IOracle.Request memory req,
-        IOracle.Answer memory ans,
-        IOracle.Ruling ruling,
-        uint72 slashWei,
-        uint256 paidWei
-    ) private {
-        IOracle.Payout[] memory payouts = _paying(paidWei);
-        vm.prank(address(arbiter));
-        oracle.rule{value: 0.2 ether}(req, ans, ruling, slashWei, payouts);
     }
 
     /// @dev Of what is slashed for a rejected answer, half is burnt at least, and the odd wei with it.

@@ -209,6 +209,9 @@ contract LedgerPlays is Plays {
     function setUp() external {
         _refusals();
         _turns();
+        _rounds();
+        _seatMoney();
+        _places();
         _callbacks();
         _votes();
         _requests();
@@ -321,6 +324,45 @@ contract LedgerPlays is Plays {
         ];
         for (uint256 i; i < names.length; ++i) {
             _named("Turns.t.sol:Turns", names[i]);
+        }
+    }
+
+    function _rounds() private {
+        string[6] memory names = [
+            "rule__annulled__the_turns_after_it_begin_with_the_ruling",
+            "answer__first_turn_after_a_ruling__costs_nobody_but_the_answerer_s_bond",
+            "answer__turns_missed_after_a_ruling__their_seats_are_fined_and_the_answerer_gives_up_as_much",
+            "refund__chain_may_have_stood_still_since_the_ruling__nobody_loses_anything",
+            "refund__ruling_around_the_deadline__costs_the_turns_that_ended_between",
+            "refund__seat_was_short_until_the_ruling__its_first_turn_costs_nothing"
+        ];
+        for (uint256 i; i < names.length; ++i) {
+            _named("Rounds.t.sol:Rounds", names[i]);
+        }
+    }
+
+    function _seatMoney() private {
+        string[5] memory names = [
+            "finalize__seat_is_full__pays_its_owner_what_does_not_fit",
+            "rule__seat_is_full__its_owner_gets_the_bond_back",
+            "cancel__seat_is_full__pays_its_owner_what_does_not_fit",
+            "exit__duties_and_answers_are_open__waits_for_every_one_of_them",
+            "unlockSeat__fine_takes_all_beside_an_open_answer__seat_stays_in_the_draw"
+        ];
+        for (uint256 i; i < names.length; ++i) {
+            _named("SeatMoney.t.sol:SeatMoney", names[i]);
+        }
+    }
+
+    function _places() private {
+        string[4] memory names = [
+            "answer__seats_went_and_came__the_bond_is_of_whoever_stood_there_at_the_request",
+            "seatAt__place_changes_twice_in_a_block__later_requests_draw_the_last",
+            "join__seat_taken_anew__has_its_own_money_and_answers_for_its_own_place_alone",
+            "join__several_were_given_up__the_last_of_them_is_taken_first"
+        ];
+        for (uint256 i; i < names.length; ++i) {
+            _named("Places.t.sol:Places", names[i]);
         }
     }
 

@@ -29,7 +29,7 @@ BUILDS = ROOT / ".build" / "mutants"
 SURVIVORS = ROOT / "tests" / "mutants" / "survivors.md"
 LEAST_KILLED = 0.9
 SHARE = {"ledger": 5, "game": 5, "referee": 15}
-"""Of a group's mutants that move no money, one in so many is tried."""
+"""Of a group's mutants that move no money, one in so many is tried; none at 0."""
 BATCH = 15
 """Mutants to a run of forge."""
 BATCH_SECONDS = 900
@@ -38,8 +38,8 @@ PLAYS = {"ledger": "LedgerPlays", "game": "GamePlays", "referee": "GamePlays"}
 """By group: the contract beside this file that plays on it, which needs these contracts of tests/invariants."""
 PLAYED = {
     "LedgerPlays": (
-        *("Callbacks.t", "Coalition.t", "Handler", "Oracle.t", "Refusals.t", "Requests.t", "Turns.t", "Twins.t"),
-        "World",
+        *("Callbacks.t", "Coalition.t", "Handler", "OneOperator", "Oracle.t", "Places.t", "Refusals.t", "Requests.t"),
+        *("Rounds.t", "SeatMoney.t", "Turns.t", "Twins.t", "World"),
     ),
     "GamePlays": (*PLAYERS, "GameBorders.t", "GameRefusals.t"),
 }
@@ -53,6 +53,10 @@ FIRST = {
     "libraries/RequestLib.sol": "Requests.t.sol:RequestProperties",
     "disputes/PanelArbiter.sol": "LedgerPlays.t.sol:PanelLives",
     "disputes/Adoption.sol": "GameRefusals.t.sol:GameRefusals",
+    "disputes/DisputeGame.sol": "GameBorders.t.sol:GameBorders",
+    "disputes/Games.sol": "GameBorders.t.sol:GameBorders",
+    "disputes/GameServices.sol": "GameBorders.t.sol:GameBorders",
+    "disputes/Refutations.sol": "GameBorders.t.sol:GameBorders",
 }
 """By file: what forge plays first, since it most likely notices a change there; else lives of the adversary."""
 ADVERSARY = "Adversary.t.sol:AdversaryInvariants"
@@ -120,15 +124,16 @@ def told(folder: Path) -> dict[int, str]:
 
 
 def plays(group: str, folder: Path, seconds: float) -> None:
-    """Plays on each mutant in forge. Raises AssertionError if what is played fails without a mutant."""
+    """Plays on each mutant in forge, on those that move money first. Raises AssertionError if what is played fails without
+    a mutant."""
     done = {each["number"] for each in results(folder)}
-    batches: dict[str, list[int]] = {}
-    for number, mutant in enumerate(mutants_in(folder), 1):
-        if number not in done:
-            batches.setdefault(FIRST.get(mutant.file, ADVERSARY), []).append(number)
+    left = [pair for pair in enumerate(mutants_in(folder), 1) if pair[0] not in done]
+    batches: dict[tuple[bool, str], list[int]] = {}
+    for number, mutant in sorted(left, key=lambda pair: not pair[1].money):
+        batches.setdefault((mutant.money, FIRST.get(mutant.file, ADVERSARY)), []).append(number)
     assert played(group, folder, [0], ADVERSARY) == {0: ""}, "what is played fails without a mutant"
     ends = time.monotonic() + seconds
-    for first, numbers in batches.items():
+    for (_, first), numbers in batches.items():
         for start in range(0, len(numbers), BATCH):
             if time.monotonic() > ends:
                 return

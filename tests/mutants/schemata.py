@@ -100,7 +100,7 @@ LEDGER_STEPS = f"{STEPS}xarulLculVculjmuljuljul"
 def written(group: str, folder: Path, seed: int = 0, share: int = 1) -> list[Mutant]:
     """Writes the contracts with the mutants of a group into `folder`. Number k is the k-th, from one.
 
-    share: of mutants that move no money, one in so many is taken; the seed draws which."""
+    share: of mutants that move no money, one in so many is taken, none at 0; the seed draws which."""
     files, sources = GROUPS[group], imported(ROOTS[group])
     trees = _analysed(sources)["sources"]
     left_out: set[str] = set()
@@ -137,7 +137,7 @@ def _drawn(
         schemata = Schemata(file, sources[file].encode(), 1)
         schemata.rewritten(trees[f"contracts/{file}"]["ast"])
         every += schemata.mutants
-    return {mutant.key for mutant in every if mutant.money or drawn.randrange(share) == 0}
+    return {mutant.key for mutant in every if mutant.money or (share and drawn.randrange(share) == 0)}
 
 
 def settings(folder: Path, steps: str = STEPS) -> None:
