@@ -210,6 +210,74 @@ contract GameBorders is Village {
         assertEq(address(game).balance, 0);
     }
 
+    /* GAMES THAT COME THE SAME WAY */
+
+    /// @dev A game's opening serves the others at its place, in which the node's clock then stands still since that moment.
+    function test_open__in_another_game__serves_until_the_last_second_of_a_clock() external {
+        IDisputeGame.GameId id = challenge(FIRST, BOND);
+        IDisputeGame.GameId second = challenge(FIRST, 2 * BOND);
+        uint256 start = vm.snapshotState();
+        skip(600);
+        open(second, 0);
+        _clocks(second, false, 600, 276, 600);
+        _clocks(id, false, 600, 0, 600);
+        vm.expectRevert(abi.encodeWithSelector(IDisputeGame.ClockRuns.selector, id, vm.getBlockTimestamp() + 600));
+        this.timeout(id);
+        vm.revertToState(start);
+        skip(601);
+        open(second, 0);
+        assertTrue(game.gameOf(id).turn.nodeToMove, "too late for this one");
+        timeout(id);
+        assertTrue(game.caseOf(caseId).dead);
+    }
+
+    /// @dev The challenger's clock runs on from where it stood. Only the node's own openings in a game are repaid by it.
+    function test_pick__next_place_is_open_already__it_is_the_challenger_s_move_again() external {
+        IDisputeGame.GameId id = challenge(FIRST, BOND);
+        IDisputeGame.GameId second = challenge(FIRST, 2 * BOND);
+        skip(100);
+        bytes32[] memory list = open(id, 0);
+        skip(50);
+        pick(id, list, 0);
+        skip(50);
+        open(id, list[0]);
+        _clocks(id, false, 550, 450, 550);
+        uint256 start = vm.snapshotState();
+        skip(100);
+        pick(second, list, 0);
+        _clocks(second, false, 400, 776, 400);
+        skip(401);
+        timeout(second);
+        assertEq(oracle.credit(node), 0);
+        assertEq(oracle.credit(BURN), game.gameOf(second).bondWei);
+        vm.revertToState(start);
+        skip(500); // the challenger's last second, which leaves it the least time of a move
+        pick(second, list, 0);
+        _clocks(second, false, 36, 776, 0);
+    }
+
+    /// @dev Who stood where the answer died, or before it, has a share; who chose another step has none.
+    function test_settle__another_step_than_the_one_that_won__has_no_share() external {
+        IDisputeGame.GameId[4] memory ids =
+            [challenge(FIRST, BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND)];
+        bytes32[] memory list = open(ids[0], 0);
+        pick(ids[0], list, 0);
+        pick(ids[1], list, 1);
+        pick(ids[2], list, 0);
+        skip(601);
+        timeout(ids[0]);
+        assertEq(oracle.credit(BURN), 1 ether - 0.3 ether - 3 * 0.025 ether);
+        for (uint256 i = 1; i < 4; ++i) {
+            uint256 before = oracle.credit(challenger);
+            game.settle(ids[i]);
+            assertEq(
+                oracle.credit(challenger) - before, game.gameOf(ids[i]).bondWei + (i == 1 ? 0 : 0.025 ether)
+            );
+        }
+        assertEq(oracle.credit(BURN), 1 ether - 0.3 ether - 2 * 0.025 ether);
+        assertEq(address(game).balance, 0);
+    }
+
     /* A KILLED ANSWER'S BOND */
 
     function test_timeout__node_is_late__pays_the_winner_and_eight_on_the_way_and_burns_the_rest() external {

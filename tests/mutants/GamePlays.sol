@@ -32,10 +32,13 @@ contract GamePlays is Plays {
     }
 
     function _borders() private {
-        string[8] memory borders = [
+        string[11] memory borders = [
             "challenge__each_open_one__raises_the_price_by_a_sixteenth_up_to_the_ceiling",
             "challenge__positions_and_time_at_their_borders__are_taken_and_beyond_refused",
             "moves__until_the_last_second_of_a_clock__are_taken_and_a_second_later_refused",
+            "open__in_another_game__serves_until_the_last_second_of_a_clock",
+            "pick__next_place_is_open_already__it_is_the_challenger_s_move_again",
+            "settle__another_step_than_the_one_that_won__has_no_share",
             "timeout__challenger_is_late__pays_the_node_for_its_openings_and_burns_the_rest",
             "timeout__node_is_late__pays_the_winner_and_eight_on_the_way_and_burns_the_rest",
             "settle__others_were_elsewhere__what_nobody_takes_is_burnt",
