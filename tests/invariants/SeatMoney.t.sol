@@ -36,7 +36,7 @@ contract SeatMoney is OneOperator {
     /// @dev An answer of two tokens.
     function test_finalize__seat_is_full__pays_its_owner_what_does_not_fit() external {
         uint256 backWei = terms.bondWei + _promptWei() + 2 * uint256(terms.tokenPriceWei);
-        uint256[5] memory roomsWei = [0, 1, backWei - 1, backWei, backWei + 1];
+        uint256[5] memory roomsWei = [uint256(0), 1, backWei - 1, backWei, backWei + 1];
         uint256 start = vm.snapshotState();
         for (uint256 i; i < roomsWei.length; ++i) {
             (IOracle.Request memory req, IOracle.Answer memory ans) = _full(roomsWei[i]);
