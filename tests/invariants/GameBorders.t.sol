@@ -258,8 +258,9 @@ contract GameBorders is Village {
 
     /// @dev Who stood where the answer died, or before it, has a share; who chose another step has none.
     function test_settle__another_step_than_the_one_that_won__has_no_share() external {
-        IDisputeGame.GameId[4] memory ids =
-            [challenge(FIRST, BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND)];
+        IDisputeGame.GameId[4] memory ids = [
+            challenge(FIRST, BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND)
+        ];
         bytes32[] memory list = open(ids[0], 0);
         pick(ids[0], list, 0);
         pick(ids[1], list, 1);
@@ -270,9 +271,7 @@ contract GameBorders is Village {
         for (uint256 i = 1; i < 4; ++i) {
             uint256 before = oracle.credit(challenger);
             game.settle(ids[i]);
-            assertEq(
-                oracle.credit(challenger) - before, game.gameOf(ids[i]).bondWei + (i == 1 ? 0 : 0.025 ether)
-            );
+            assertEq(oracle.credit(challenger) - before, game.gameOf(ids[i]).bondWei + (i == 1 ? 0 : 0.025 ether));
         }
         assertEq(oracle.credit(BURN), 1 ether - 0.3 ether - 2 * 0.025 ether);
         assertEq(address(game).balance, 0);

@@ -74,7 +74,9 @@ contract Rounds is OneOperator {
 
     /// @dev The rule in other words: the seat of each turn since the ruling, except the one that answers, loses the
     /// penalty, up to half the base price in all; the one that answers loses their sum; twice the sum is burnt.
-    function test_answer__turns_missed_after_a_ruling__their_seats_are_fined_and_the_answerer_gives_up_as_much() external {
+    function test_answer__turns_missed_after_a_ruling__their_seats_are_fined_and_the_answerer_gives_up_as_much()
+        external
+    {
         _crowd();
         IOracle.Request memory req = _annulled(230);
         uint256 start = vm.snapshotState();
