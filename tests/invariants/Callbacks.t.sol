@@ -63,6 +63,20 @@ contract Callbacks is World {
         oracle.leaveCallbacks(items);
     }
 
+    function test_request__callback_to_an_account_without_code__is_refused_however_little_gas_it_gets() external {
+        vm.deal(stranger, 1 ether);
+        for (uint32 gas_; gas_ < 3; ++gas_) {
+            IOracle.Params memory params = _params(8, gas_);
+            (uint256 feeWei, uint256 callbackWei,) = oracle.quote(service, 5, params);
+            assertEq(callbackWei, gas_ == 0 ? 0 : (uint256(gas_) + 60_000) * 1 gwei);
+            if (gas_ > 0) {
+                vm.expectRevert(abi.encodeWithSelector(IOracle.CallbackTargetWithoutCode.selector, stranger));
+            }
+            vm.prank(stranger);
+            oracle.request{value: feeWei + callbackWei}(service, "Hello", params);
+        }
+    }
+
     function test_leave__last_second_half_way_through_retrying__is_taken_and_a_second_later_refused() external {
         IOracle.Item[] memory items = _answered();
         uint256 closedAt = closesAt + RETRIED_SECONDS - 15 days;

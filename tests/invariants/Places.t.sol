@@ -198,6 +198,7 @@ contract Places is World {
         uint256 activatedIn = vm.getBlockNumber();
         oracle.activate(service, 0);
         oracle.activate(service, 3);
+        _is(1, IServices.SeatStatus.Leaving); // though another stands in the place of its number
         _blocks(1);
         // The first place was seat 0's, then seat 2's, and is the new seat 0's.
         assertEq(oracle.seatAt(service, 0, leftIn), 0);

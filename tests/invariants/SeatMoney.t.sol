@@ -68,6 +68,31 @@ contract SeatMoney is OneOperator {
         assertEq(oracle.credit(payer), 8 * uint256(terms.tokenPriceWei), "the tokens, of which none was made");
     }
 
+    /// @dev Nobody's seat, or one that cannot answer yet, is not paid: the payer gets everything back.
+    function test_cancel__seat_was_given_up_since__all_goes_back_to_the_payer() external {
+        IOracle.Request memory req = _ask("Hello");
+        (uint256 feeWei,,) = oracle.quote(service, 5, _params(8, 0));
+        vm.prank(owner);
+        oracle.announceExit(service, 0);
+        _blocks(3);
+        vm.warp(oracle.seatOf(service, 0).readyAt);
+        vm.prank(owner);
+        oracle.exit(service, 0);
+        uint256 start = vm.snapshotState();
+        for (uint256 i; i < 2; ++i) {
+            if (i == 1) {
+                vm.deal(owner, SEAT_WEI);
+                vm.prank(owner);
+                oracle.join{value: SEAT_WEI}(service, operator);
+            }
+            vm.prank(payer);
+            oracle.cancel(req);
+            assertEq(oracle.credit(payer), feeWei);
+            assertEq(_seatWei(), i * SEAT_WEI);
+            vm.revertToState(start);
+        }
+    }
+
     /* DUTIES BESIDE OPEN ANSWERS */
 
     function _locks(uint16 count) private view {

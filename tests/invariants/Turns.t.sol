@@ -139,6 +139,36 @@ contract Turns is OneOperator {
         assertEq(_refund(_ask("Hello"))[0], 0);
     }
 
+    /// @dev The place of the request leads to the seat's number still.
+    function test_refund__seat_was_given_up_and_taken_anew_since__its_new_owner_is_not_fined() external {
+        IOracle.Request memory req = _ask("Hello");
+        vm.prank(owner);
+        oracle.announceExit(service, 0);
+        vm.warp(oracle.seatOf(service, 0).readyAt);
+        vm.prank(owner);
+        oracle.exit(service, 0);
+        assertEq(_joined(), 0);
+        vm.roll(askedIn + 3 + (vm.getBlockTimestamp() - askedAt) / BLOCK_SECONDS); // the chain never stood still
+        assertEq(_refundNow(req).length, 0);
+        assertEq(_seatWei(), SEAT_WEI);
+    }
+
+    /// @dev To the second, however long a turn is.
+    function test_refund__turns_of_an_hour__cost_nothing_if_the_chain_may_have_stood_still_for_one() external {
+        (terms.turnSeconds, terms.lifetimeSeconds) = (1 hours, 2 hours);
+        _open();
+        IOracle.Params memory params = _params(8, 0);
+        params.deadline = uint48(vm.getBlockTimestamp() + 1 hours);
+        IOracle.Request memory req = _ask("Hello", params);
+        uint256 start = vm.snapshotState();
+        for (uint256 more = 3599; more < 3601; ++more) {
+            vm.roll(askedIn + 3 + 200);
+            vm.warp(askedAt + 200 * BLOCK_SECONDS + more);
+            assertEq(_refundNow(req).length, more == 3599 ? 1 : 0);
+            vm.revertToState(start);
+        }
+    }
+
     /* A SEAT WITHOUT A FREE BOND */
 
     function test_refund__fine_takes_of_the_last_bond__seat_leaves_the_draw() external {

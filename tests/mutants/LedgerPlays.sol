@@ -303,13 +303,15 @@ contract LedgerPlays is Plays {
     }
 
     function _turns() private {
-        string[17] memory names = [
+        string[19] memory names = [
             "answer__anybody_but_the_operator__is_refused",
             "answer__as_many_open_as_a_byte_counts__the_next_waits_for_one_to_end",
             "refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much",
             "refund__deadline_in_the_second_turn__costs_the_first",
             "refund__private_prompt__nobody_loses_anything",
             "refund__seat_leaves__is_not_fined",
+            "refund__seat_was_given_up_and_taken_anew_since__its_new_owner_is_not_fined",
+            "refund__turns_of_an_hour__cost_nothing_if_the_chain_may_have_stood_still_for_one",
             "refund__asked_in_the_second_the_seat_was_activated__its_first_turn_counts",
             "refund__fine_takes_of_the_last_bond__seat_leaves_the_draw",
             "rule__last_bond_is_slashed__seat_leaves_the_draw",
@@ -342,7 +344,8 @@ contract LedgerPlays is Plays {
     }
 
     function _seatMoney() private {
-        string[5] memory names = [
+        string[6] memory names = [
+            "cancel__seat_was_given_up_since__all_goes_back_to_the_payer",
             "finalize__seat_is_full__pays_its_owner_what_does_not_fit",
             "rule__seat_is_full__its_owner_gets_the_bond_back",
             "cancel__seat_is_full__pays_its_owner_what_does_not_fit",
@@ -379,7 +382,8 @@ contract LedgerPlays is Plays {
     }
 
     function _callbacks() private {
-        string[5] memory names = [
+        string[6] memory names = [
+            "request__callback_to_an_account_without_code__is_refused_however_little_gas_it_gets",
             "leave__last_second_half_way_through_retrying__is_taken_and_a_second_later_refused",
             "finalize__window_s_last_second__is_skipped_and_a_second_later_pays",
             "retry__left__pays_who_delivers_once_and_until_the_last_second",
