@@ -34,11 +34,15 @@ contract Callbacks is World {
         vm.roll(vm.getBlockNumber() + 1);
     }
 
+    function _answered() private returns (IOracle.Item[] memory) {
+        return _answered(CALLBACK_GAS);
+    }
+
     /// @dev An answer whose window is open.
-    function _answered() private returns (IOracle.Item[] memory items) {
-        IOracle.Params memory params = _params(8, CALLBACK_GAS);
+    function _answered(uint32 callbackGas) private returns (IOracle.Item[] memory items) {
+        IOracle.Params memory params = _params(8, callbackGas);
         (uint256 feeWei, uint256 callbackWei,) = oracle.quote(service, 5, params);
-        assertEq(callbackWei, BOUNTY_WEI);
+        assertEq(callbackWei, (uint256(callbackGas) + 60_000) * 1 gwei);
         items = new IOracle.Item[](1);
         vm.recordLogs();
         consumer.execute{value: feeWei + callbackWei}(
@@ -105,6 +109,34 @@ contract Callbacks is World {
         assertEq(consumer.callbacks(), 1);
         assertEq(oracle.credit(stranger), BOUNTY_WEI);
         assertFalse(oracle.callbackLeft(requestId));
+    }
+
+    function test_finalize__by_the_operator__pays_its_seat_for_the_callback_as_well() external {
+        IOracle.Item[] memory items = _answered();
+        (uint256 feeWei,,) = oracle.quote(service, 5, _params(8, 0));
+        vm.warp(closesAt + 1);
+        vm.prank(operator);
+        oracle.finalize(items);
+        assertEq(consumer.callbacks(), 1);
+        assertEq(oracle.seatOf(service, 0).balanceWei, 10 ether + feeWei + BOUNTY_WEI);
+        assertEq(oracle.credit(operator), 0);
+    }
+
+    /// @dev A callback that gets one unit of gas fails, and waits for whoever gives it more.
+    function test_finalize__callback_of_one_gas__is_made_fails_and_can_be_repeated() external {
+        IOracle.Item[] memory items = _answered(1);
+        vm.warp(closesAt + 1);
+        oracle.finalize(items);
+        assertEq(uint8(oracle.statusOf(requestId)), uint8(IOracle.Status.Undelivered));
+        assertEq(consumer.callbacks(), 0);
+        oracle.retryCallback(items[0], CALLBACK_GAS);
+        assertEq(consumer.callbacks(), 1);
+        assertEq(uint8(oracle.statusOf(requestId)), uint8(IOracle.Status.Final));
+        items = _answered(1);
+        vm.warp(closesAt + 1);
+        vm.prank(operator);
+        oracle.leaveCallbacks(items);
+        assertTrue(oracle.callbackLeft(requestId));
     }
 
     function test_retry__left__pays_who_delivers_once_and_until_the_last_second() external {

@@ -48,6 +48,18 @@ contract SeatMoney is OneOperator {
         }
     }
 
+    function test_finalize__one_token_of_one_wei_is_unused__goes_back_to_the_payer() external {
+        terms.tokenPriceWei = 1;
+        _open();
+        IOracle.Request memory req = _ask("Hello", _params(3, 0));
+        _blocks(3);
+        IOracle.Answer memory ans = _answer(req);
+        skip(terms.windowSeconds + 1);
+        _finalize(req, ans);
+        assertEq(oracle.credit(payer), 1);
+        assertEq(_seatWei(), SEAT_WEI + _promptWei() + 2);
+    }
+
     function test_rule__seat_is_full__its_owner_gets_the_bond_back() external {
         (IOracle.Request memory req, IOracle.Answer memory ans) = _full(0.25 ether);
         vm.prank(address(arbiter));

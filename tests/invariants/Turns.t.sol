@@ -287,6 +287,24 @@ contract Turns is OneOperator {
         oracle.dispute(req, ans);
     }
 
+    /// @dev Each word of an answer counts.
+    function test_dispute_and_rule__another_answer_than_the_one_posted__is_refused() external {
+        (IOracle.Request memory req, IOracle.Answer memory ans) = _disputed();
+        bytes memory why = abi.encodeWithSelector(IOracle.AnswerMismatch.selector, lens.idOf(req));
+        for (uint256 word; word < 4; ++word) {
+            bytes memory encoded = abi.encode(ans);
+            encoded[32 * word] ^= 0x01;
+            IOracle.Answer memory other = abi.decode(encoded, (IOracle.Answer));
+            vm.expectRevert(why);
+            this.ruled(req, other, IOracle.Ruling.Annulled, 0, 0);
+        }
+        _rule(req, ans, IOracle.Ruling.Upheld, 0, 0);
+        ans.tokensRoot = "another";
+        vm.expectRevert(why);
+        vm.prank(address(arbiter));
+        oracle.dispute(req, ans);
+    }
+
     /// @dev Of what is slashed for a rejected answer, half is burnt at least, and the odd wei with it.
     function test_rule__rejected__pays_at_most_half_and_what_the_arbiter_brings() external {
         (IOracle.Request memory req, IOracle.Answer memory ans) = _disputed();

@@ -303,7 +303,8 @@ contract LedgerPlays is Plays {
     }
 
     function _turns() private {
-        string[19] memory names = [
+        string[20] memory names = [
+            "dispute_and_rule__another_answer_than_the_one_posted__is_refused",
             "answer__anybody_but_the_operator__is_refused",
             "answer__as_many_open_as_a_byte_counts__the_next_waits_for_one_to_end",
             "refund__ten_turns_missed__fines_stop_at_half_the_base_price_and_the_payer_gives_up_as_much",
@@ -344,7 +345,8 @@ contract LedgerPlays is Plays {
     }
 
     function _seatMoney() private {
-        string[6] memory names = [
+        string[7] memory names = [
+            "finalize__one_token_of_one_wei_is_unused__goes_back_to_the_payer",
             "cancel__seat_was_given_up_since__all_goes_back_to_the_payer",
             "finalize__seat_is_full__pays_its_owner_what_does_not_fit",
             "rule__seat_is_full__its_owner_gets_the_bond_back",
@@ -382,7 +384,9 @@ contract LedgerPlays is Plays {
     }
 
     function _callbacks() private {
-        string[6] memory names = [
+        string[8] memory names = [
+            "finalize__by_the_operator__pays_its_seat_for_the_callback_as_well",
+            "finalize__callback_of_one_gas__is_made_fails_and_can_be_repeated",
             "request__callback_to_an_account_without_code__is_refused_however_little_gas_it_gets",
             "leave__last_second_half_way_through_retrying__is_taken_and_a_second_later_refused",
             "finalize__window_s_last_second__is_skipped_and_a_second_later_pays",
