@@ -1,9 +1,10 @@
 """A mutation run: which changes of the contracts no test notices. `python tests/mutants/run.py`.
 
-Builds the contracts with their mutants (`schemata.py`), all of those on lines that move money and, of the referees, which
-move none, a share that the seed draws; and tries each by itself: first in forge, by lives and properties (`Plays.sol`),
-then, where those notice nothing and `survivors.md` does not say why, by the tests in Python that know the file (`hunt.py`).
-It holds the outcome to two rules: at least LEAST_KILLED are noticed, and `survivors.md` explains each that lives.
+Builds the contracts with their mutants (`schemata.py`), all of those on lines that move money and, of the referees,
+which move none, a share that the seed draws; and tries each by itself: first in forge, by lives and properties
+(`Plays.sol`), then, where those notice nothing and `survivors.md` does not say why, by the tests in Python that know
+the file (`hunt.py`). It holds the outcome to two rules: at least LEAST_KILLED are noticed, and `survivors.md` explains
+each that lives.
 """
 
 import argparse
@@ -124,8 +125,9 @@ def told(folder: Path) -> dict[int, str]:
 
 
 def plays(group: str, folder: Path, seconds: float) -> None:
-    """Plays on each mutant in forge, on those that move money first. Raises AssertionError if what is played fails without
-    a mutant."""
+    """Plays on each mutant in forge, on those that move money first.
+
+    Raises AssertionError if what is played fails without a mutant."""
     done = {each["number"] for each in results(folder)}
     left = [pair for pair in enumerate(mutants_in(folder), 1) if pair[0] not in done]
     batches: dict[tuple[bool, str], list[int]] = {}
