@@ -11,6 +11,16 @@ import {ITokenReferee} from "../../contracts/interfaces/ITokenReferee.sol";
 import {Vm} from "forge-std/Vm.sol";
 import {Village} from "./Village.sol";
 
+/// @dev Says of any tensor that its tree has ten levels.
+contract Deep {
+    fallback() external {
+        assembly ("memory-safe") {
+            mstore(0, 10)
+            return(0, 0x20)
+        }
+    }
+}
+
 /// @title What games cost and pay, and until when each side may move: to the wei and to the second.
 /// @notice One answer of two tokens to five, whose padding is at fault; no referee looks at it before it is refuted.
 contract GameBorders is Village {
@@ -254,6 +264,36 @@ contract GameBorders is Village {
         skip(500); // the challenger's last second, which leaves it the least time of a move
         pick(second, list, 0);
         _clocks(second, false, 36, 776, 0);
+    }
+
+    /// @dev Five levels, and then the other five; the path says which of 1024 leaves is meant.
+    function test_pick__tree_is_deeper_than_an_opening__is_opened_in_two_parts() external {
+        IDisputeGame.GameId id = challenge(FIRST, BOND);
+        bytes32[] memory list = open(id, 0);
+        pick(id, list, 0);
+        open(id, list[0]);
+        vm.etch(address(referee), address(new Deep()).code);
+        (bytes32[] memory high, bytes32[] memory low) = (new bytes32[](32), new bytes32[](32));
+        for (uint256 i; i < 32; ++i) {
+            (high[i], low[i]) = (keccak256(abi.encode("high", i)), keccak256(abi.encode("low", i)));
+        }
+        high[3] = _root(low);
+        vm.prank(challenger);
+        game.pick(id, 0, _root(high), new bytes32[](0));
+        _isAt(id, IDisputeGame.Stage.Nodes, 10, 0);
+        vm.prank(node);
+        game.open(id, high);
+        pick(id, high, 3);
+        _isAt(id, IDisputeGame.Stage.Nodes, 5, 3);
+        vm.prank(node);
+        game.open(id, low);
+        pick(id, low, 7);
+        _isAt(id, IDisputeGame.Stage.Values, 0, 3 * 32 + 7);
+    }
+
+    function _isAt(IDisputeGame.GameId id, IDisputeGame.Stage stage, uint256 level, uint256 index) private view {
+        IDisputeGame.Turn memory turn = game.gameOf(id).turn;
+        assertEq(abi.encode(turn.stage, turn.level, turn.index), abi.encode(stage, level, index));
     }
 
     /// @dev Who stood where the answer died, or before it, has a share; who chose another step has none.
