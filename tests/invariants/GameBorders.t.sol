@@ -220,6 +220,21 @@ contract GameBorders is Village {
         assertEq(address(game).balance, 0);
     }
 
+    /// @dev A list that nothing above binds is the node's to show; another could show nonsense in its name.
+    function test_open__somebody_else__may_not_show_the_node_s_lists() external {
+        IDisputeGame.GameId id = challenge(FIRST, BOND);
+        bytes32[] memory list = open(id, 0);
+        pick(id, list, 0);
+        IDisputeGame.GameId second = challenge(FIRST + 1, 2 * BOND);
+        bytes memory why = abi.encodeWithSelector(IDisputeGame.NotNode.selector, payer, node);
+        vm.startPrank(payer);
+        vm.expectRevert(why);
+        game.open(id, list);
+        vm.expectRevert(why);
+        game.open(second, list);
+        vm.stopPrank();
+    }
+
     /* GAMES THAT COME THE SAME WAY */
 
     /// @dev A game's opening serves the others at its place, in which the node's clock then stands still since that moment.
@@ -302,11 +317,13 @@ contract GameBorders is Village {
             challenge(FIRST, BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND), challenge(FIRST, 2 * BOND)
         ];
         bytes32[] memory list = open(ids[0], 0);
-        pick(ids[0], list, 0);
-        pick(ids[1], list, 1);
-        pick(ids[2], list, 0);
+        pick(ids[0], list, 1);
+        pick(ids[1], list, 0);
+        pick(ids[2], list, 1);
         skip(601);
         timeout(ids[0]);
+        vm.expectRevert(_stage(ids[0], IDisputeGame.Stage.Over));
+        game.settle(ids[0]); // its bond went back with the reward
         assertEq(oracle.credit(BURN), 1 ether - 0.3 ether - 3 * 0.025 ether);
         for (uint256 i = 1; i < 4; ++i) {
             uint256 before = oracle.credit(challenger);

@@ -32,7 +32,8 @@ contract GamePlays is Plays {
     }
 
     function _borders() private {
-        string[12] memory borders = [
+        string[13] memory borders = [
+            "open__somebody_else__may_not_show_the_node_s_lists",
             "pick__tree_is_deeper_than_an_opening__is_opened_in_two_parts",
             "challenge__each_open_one__raises_the_price_by_a_sixteenth_up_to_the_ceiling",
             "challenge__positions_and_time_at_their_borders__are_taken_and_beyond_refused",
