@@ -311,6 +311,25 @@ contract GameBorders is Village {
         assertEq(abi.encode(turn.stage, turn.level, turn.index), abi.encode(stage, level, index));
     }
 
+    /// @dev The node shows its tokens before anything is computed; then the challenger names what it doubts.
+    function test_pick__tokens_are_shown__part_and_position_are_named_by_the_challenger() external {
+        vm.deal(challenger, BOND);
+        vm.prank(challenger);
+        IDisputeGame.GameId id = game.challengeUnread{value: BOND}(req, ans);
+        bytes32[] memory top = new bytes32[](1);
+        top[0] = _root(_tokenLeaves(entries));
+        vm.prank(node);
+        game.openTokens(id, req, ans, FIRST, top);
+        pick(id, top, 0);
+        _isAt(id, IDisputeGame.Stage.Values, 1, 0);
+        vm.prank(node);
+        game.openValues(id, entries);
+        vm.prank(challenger);
+        game.pickPosition(id, req, ans, tokens, FIRST);
+        _isAt(id, IDisputeGame.Stage.Steps, 0, 0);
+        assertEq(game.gameOf(id).turn.positions, FIRST);
+    }
+
     /// @dev Who stood where the answer died, or before it, has a share; who chose another step has none.
     function test_settle__another_step_than_the_one_that_won__has_no_share() external {
         IDisputeGame.GameId[4] memory ids = [
@@ -431,6 +450,19 @@ contract GameBorders is Village {
         assertEq(_refute(older), abi.encodeWithSelector(IDisputeGame.AnswerDead.selector, caseId));
         refutations.pay(caseId);
         assertEq(oracle.credit(first), 0.3 ether);
+    }
+
+    /// @dev Whatever the contract had before: only what the kill brought it waits.
+    function test_refute__contract_had_credit_before__reward_is_what_the_answer_s_bond_brought() external {
+        vm.deal(address(this), 1 ether);
+        oracle.deposit{value: 1 ether}(address(refutations));
+        address refuter = makeAddr("refuter");
+        assertEq(_refute(refuter), "");
+        assertEq(refutations.rewardOf(caseId).amountWei, 0.3 ether);
+        vm.roll(vm.getBlockNumber() + 17);
+        refutations.pay(caseId);
+        assertEq(oracle.credit(refuter), 0.3 ether);
+        assertEq(oracle.credit(address(refutations)), 1 ether);
     }
 
     function test_refute__hash_of_sixteen_blocks__is_paid_at_once() external {

@@ -32,7 +32,9 @@ contract GamePlays is Plays {
     }
 
     function _borders() private {
-        string[13] memory borders = [
+        string[15] memory borders = [
+            "pick__tokens_are_shown__part_and_position_are_named_by_the_challenger",
+            "refute__contract_had_credit_before__reward_is_what_the_answer_s_bond_brought",
             "open__somebody_else__may_not_show_the_node_s_lists",
             "pick__tree_is_deeper_than_an_opening__is_opened_in_two_parts",
             "challenge__each_open_one__raises_the_price_by_a_sixteenth_up_to_the_ceiling",
