@@ -157,6 +157,8 @@ contract Refusals is World {
         _panelRefused(
             p, abi.encodeWithSelector(IPanelArbiter.BondTooSmall.selector, terms.bondWei, 12 * uint256(p.voteFeeWei))
         );
+        (p.voteFeeWei, terms.bondWei) = (0.05 ether, 0.6 ether); // four times the fees, to the wei
+        _panelTaken(p);
     }
 
     function test_createService__panel_s_times_at_their_borders__are_taken_and_beyond_refused() external {
