@@ -22,7 +22,7 @@ from oracle.errors import EngineCrashed, FleetUnavailable, OracleError
 from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, WIRE, Board, Message, Offer
 from oracle.fleet.wakes import SparingConnector
 
-POLL_SECONDS = 2.0
+POLL_SECONDS = 5.0
 """Between two looks for a job of a free worker that nobody tells of one."""
 log = structlog.get_logger(__name__)
 
