@@ -136,3 +136,10 @@ def proven(engine, workers=1, seconds=60):
         time.sleep(0.05)
     engine.prove()
     return engine
+
+
+def wait_for(condition, seconds=20):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.02)

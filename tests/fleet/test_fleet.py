@@ -1,12 +1,11 @@
 """What a fleet must survive: machines that vanish, stop or forget, a database that goes away, jobs nobody wants."""
 
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
-from fleet.conftest import QUEUE, lose, proven
+from fleet.conftest import QUEUE, lose, proven, wait_for
 from rig.fake_engine import FakeEngine
 
 from oracle.engines.base import GUEST, Job, Params, TokenId, as_job
@@ -269,10 +268,3 @@ def stuck(url, board, worker):
     rows(url, "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE id = %s", worker, job)
     assert rows(url, "SELECT task_name FROM procrastinate_jobs WHERE id = %s", job) == [(TASK,)]
     return job
-
-
-def wait_for(condition, seconds=20):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.02)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from fleet.conftest import QUEUE, proven
+from fleet.conftest import QUEUE, proven, wait_for
 from psycopg.types.json import Jsonb
 from rig.fake_engine import FakeEngine
 from rig.postgres import binaries
@@ -168,11 +168,11 @@ def test_upgrade__new_workers_and_a_new_node_beside_the_old__each_meets_its_own_
     with ThreadPoolExecutor(2) as threads:
         running = [threads.submit(node.generate, slow, PARAMS) for node in (old_node, new_node)]
         assert [job.result(20).text for job in running] == [FakeEngine().generate(slow, PARAMS).text] * 2
-    assert (old_worker.worker.done, new_worker.worker.done) == (1, 1)
+    wait_for(lambda: (old_worker.worker.done, new_worker.worker.done) == (1, 1))
     old_node.close()
     old_worker.stop()
     assert new_node.generate(HELLO, PARAMS) == RIGHT
-    assert new_worker.worker.done == 2
+    wait_for(lambda: new_worker.worker.done == 2)
 
 
 def test_version_of__queue_of_the_same_engine__is_its_first_word():

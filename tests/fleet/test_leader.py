@@ -7,6 +7,7 @@ from dataclasses import replace
 import psycopg
 import pytest
 from eth_account import Account
+from fleet.conftest import wait_for
 from psycopg.types.json import Jsonb
 from rig import contract
 from rig.anvil import CHAIN_ID, KEYS
@@ -61,13 +62,6 @@ def rows(url, statement="SELECT entry FROM didyma_signed ORDER BY number", *valu
     with psycopg.connect(url, autocommit=True) as connection:
         cursor = connection.execute(statement, values)
         return cursor.fetchall() if cursor.description else []
-
-
-def wait_for(condition, seconds=10):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.01)
 
 
 # -- who leads

@@ -10,9 +10,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
-from fleet.conftest import QUEUE, Inside, proven
+from fleet.conftest import QUEUE, Inside, proven, wait_for
 from fleet.test_fleet import HELLO, PARAMS, rows
-from fleet.test_leader import KEY, wait_for
+from fleet.test_leader import KEY
 from rig.fake_engine import FakeEngine
 from rig.postgres import Postgres, binaries
 
