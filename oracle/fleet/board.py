@@ -80,6 +80,7 @@ class Board:
         self._waited_for: dict[int, threading.Event] = {}
         """Jobs, and whether the database has told of their reply."""
         self._free: dict[str, int] = {}
+        """By queue: about how many jobs its workers could take now."""
         self._chance = random.Random()
         self._is_closing = threading.Event()
         self._listener = threading.Thread(target=self._listen, name="fleet", daemon=True)
@@ -140,16 +141,16 @@ class Board:
             task = self._app.configure_task(TASK, queue=queue, priority=rank, allow_unknown=True)
             job: int = task.defer(message=message)
         self._waited_for[job] = threading.Event()
-        with contextlib.suppress(FleetUnavailable):  # then somebody finds the job who was not told
-            self._tell(queue)
+        self._tell(queue)
         return job
 
     def _tell(self, queue: str) -> None:
-        """A few free workers that there is a job."""
+        """A few free workers that there is a job; if the database is away, somebody finds the job who was not told."""
         free = self._free.get(queue, 0)
         self._free[queue] = free - 1
         channels = [channel(queue, slot) for slot in told_of(free, self._chance)]
-        self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", channels)
+        with contextlib.suppress(FleetUnavailable):
+            self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", channels)
 
     def _collect(self, job: int) -> Message | None:
         """As text, and read here: a database may hold anything."""

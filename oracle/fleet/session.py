@@ -22,6 +22,7 @@ CONNECT_SECONDS = 5
 STATEMENT_SECONDS = 4.0
 """A session in which a statement takes longer is given up: its database, or the way there, stands still."""
 _LOOK_SECONDS = 0.25
+"""Between two looks for such statements."""
 PATIENCE: dict[str, Any] = {
     "connect_timeout": CONNECT_SECONDS,
     "tcp_user_timeout": 5000,  # milliseconds

@@ -7,6 +7,7 @@ from fleet.conftest import QUEUE, proven
 from rig.fake_engine import FakeEngine
 
 from oracle.engines.base import Params, TokenId
+from oracle.errors import FleetUnavailable
 from oracle.fleet import board as boards
 from oracle.fleet.board import Offer
 from oracle.fleet.wakes import AWAKE, SLOTS, channel, told_of
@@ -55,3 +56,15 @@ def test_job__of_which_nobody_is_told__is_found_all_the_same(fleet, inside, monk
     inside()
     engine = proven(fleet())
     assert engine.generate(HELLO, Params(max_tokens=16)) == FakeEngine().generate(HELLO, Params(max_tokens=16))
+
+
+def test_tell__database_does_not_answer__job_stands_and_the_sweep_says_what_it_moved(board, monkeypatch):
+    def away(*_statement):
+        raise FleetUnavailable("away")
+
+    with monkeypatch.context() as changed:
+        changed.setattr(board, "_rows", away)
+        job = board._post("q", {}, 0)
+    board._rows("UPDATE procrastinate_jobs SET status = 'doing'")
+    monkeypatch.setattr(board, "_rows", away)
+    assert board.sweep(lease_seconds=0) == [job]

@@ -22,11 +22,8 @@ from oracle.engines.exact.operators import UNIT_BITS
 from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
-INTERFACES = (
-    2,
-    3,
-    4,
-)  # kernels.c has the last number; those before want less room of their callers, the first has no tiles
+INTERFACES = 2, 3, 4
+"""kernels.c has the last number; those before want less room of their callers, the first has no tiles."""
 GROUP, HALF, TILE, DEPTH = 16, 16, 8, 64  # kernels.h
 ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # attention.c, `enum count`
 Saturated = Counter[str]  # as `model.Saturated`
