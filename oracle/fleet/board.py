@@ -73,6 +73,7 @@ class Board:
             min_size=1,
             max_size=connections,
             timeout=CONNECT_SECONDS,
+            reconnect_timeout=CONNECT_SECONDS,  # the pauses between its attempts double; who asks next begins anew
             kwargs={"autocommit": True, **PATIENCE},
             open=False,
         )
@@ -258,16 +259,6 @@ class Board:
             )
         )
 
-    def renew(self, jobs: Sequence[int], worker: str) -> set[int]:
-        """Renews the leases of jobs in hand; returns those that nobody wants of this worker any more."""
-        rows = self._rows(
-            "UPDATE didyma_work SET beat = clock_timestamp() WHERE job = ANY(%s) AND worker = %s AND reply IS NULL"
-            " RETURNING job",
-            list(jobs),
-            worker,
-        )
-        return set(jobs) - {job for (job,) in rows}
-
     def answer(self, job: int, reply: Message) -> None:
         """The first one stands; none does where nobody asks any more."""
         self._rows(
@@ -278,18 +269,25 @@ class Board:
             REPLIES,
         )
 
-    def offer(self, worker: str, offers: Sequence[Offer]) -> None:
-        """What `worker` does for others, from now on for LEASE_SECONDS."""
-        for offer in offers:
-            self._rows(
-                "INSERT INTO didyma_workers (worker, queue, together, shown, saturated) VALUES (%s, %s, %s, %s, %s)"
-                " ON CONFLICT (worker, queue) DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated",
-                worker,
-                offer.queue,
-                offer.together,
-                offer.shown,
-                offer.saturated,
-            )
+    def beat(self, worker: str, offers: Sequence[Offer], jobs: Sequence[int]) -> set[int]:
+        """Says what `worker` does for others, from now on for LEASE_SECONDS, and renews its leases of the jobs in hand.
+        Returns those of them that nobody wants of it any more. One statement, since every worker says it every second.
+        """
+        rows = self._rows(
+            "WITH offered AS (INSERT INTO didyma_workers (worker, queue, together, shown, saturated)"
+            " SELECT %s, * FROM unnest(%s::text[], %s::integer[], %s::text[], %s::bigint[])"
+            " ON CONFLICT (worker, queue) DO UPDATE SET beat = clock_timestamp(), saturated = excluded.saturated)"
+            " UPDATE didyma_work SET beat = clock_timestamp() WHERE job = ANY(%s) AND worker = %s AND reply IS NULL"
+            " RETURNING job",
+            worker,
+            [offer.queue for offer in offers],
+            [offer.together for offer in offers],
+            [offer.shown for offer in offers],
+            [offer.saturated for offer in offers],
+            list(jobs),
+            worker,
+        )
+        return set(jobs) - {job for (job,) in rows}
 
     def leave(self, worker: str) -> None:
         self._rows("DELETE FROM didyma_workers WHERE worker = %s", worker)

@@ -9,6 +9,7 @@ none, the job is found by whoever asks next of its own accord.
 import random
 from collections.abc import Iterable
 
+import psycopg
 from procrastinate import PsycopgConnector
 from procrastinate.connector import Notify
 
@@ -23,7 +24,7 @@ class SparingConnector(PsycopgConnector):
     """A worker's connector, which hears of some new jobs only."""
 
     def __init__(self, url: str, queues: Iterable[str], *, connections: int) -> None:
-        super().__init__(conninfo=url, min_size=1, max_size=connections)
+        super().__init__(conninfo=url, min_size=1, max_size=connections, configure=_each_by_itself)
         slot = random.randrange(SLOTS)
         self._channels = [channel(queue, slot) for queue in queues]
 
@@ -34,6 +35,11 @@ class SparingConnector(PsycopgConnector):
             await on_notification(channel=channel, payload=_NEW_JOB)
 
         await super().listen_notify(new_job, self._channels)
+
+
+async def _each_by_itself(connection: psycopg.AsyncConnection) -> None:
+    """Without BEGIN and COMMIT around each of the single statements that procrastinate's worker says."""
+    await connection.set_autocommit(True)
 
 
 def channel(queue: str, slot: int) -> str:

@@ -7,7 +7,7 @@ of its own, made when it starts: two that ran on one machine one after the other
 import asyncio
 import secrets
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -22,8 +22,10 @@ from oracle.errors import EngineCrashed, FleetUnavailable, OracleError
 from oracle.fleet.board import BEAT_SECONDS, LEASE_SECONDS, TASK, WIRE, Board, Message, Offer
 from oracle.fleet.wakes import SparingConnector
 
-POLL_SECONDS = 5.0
+POLL_SECONDS = 10.0
 """Between two looks for a job of a free worker that nobody tells of one."""
+KNOWN_SECONDS = 30.0
+"""Between two words of a worker to procrastinate that it is there. Nothing follows from them: jobs have leases."""
 log = structlog.get_logger(__name__)
 
 
@@ -76,8 +78,8 @@ class FleetWorker:
                 shutdown_graceful_timeout=grace_seconds,
                 delete_jobs="always",
                 fetch_job_polling_interval=POLL_SECONDS,  # should nobody have been told of a job
-                update_heartbeat_interval=LEASE_SECONDS,  # jobs have leases of their own
-                stalled_worker_timeout=6 * LEASE_SECONDS,
+                update_heartbeat_interval=KNOWN_SECONDS,
+                stalled_worker_timeout=6 * KNOWN_SECONDS,
             )
         )
         stopped = asyncio.create_task(stop.wait())
@@ -141,13 +143,8 @@ class FleetWorker:
         loop = asyncio.get_running_loop()
         while not stop.is_set() and self._broken is None:
             offers = [Offer(q, engine.together, shown[q], engine.saturated) for q, engine in self._engines.items()]
-            unwanted = await loop.run_in_executor(self._threads, self._renew, offers, [*self._in_hand])
+            unwanted = await loop.run_in_executor(self._threads, self._board.beat, self.name, offers, [*self._in_hand])
             for job in unwanted & self._in_hand.keys():
                 self._in_hand[job].set()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), BEAT_SECONDS)
-
-    def _renew(self, offers: Sequence[Offer], jobs: Sequence[int]) -> set[int]:
-        """Says what this worker does, and that it still does `jobs`; returns those that nobody wants any more."""
-        self._board.offer(self.name, offers)
-        return self._board.renew(jobs, self.name) if jobs else set()

@@ -96,7 +96,7 @@ def test_sweep__a_lease_that_is_renewed__leaves_the_job(url, board):
     job = stuck(url, board, None)
     assert board.take(job, "a")
     assert board.sweep(lease_seconds=5.0) == []
-    assert board.renew([job], "a") == set()
+    assert board.beat("a", [], [job]) == set()
 
 
 def test_sweep__second_worker_lost_over_a_job__refused_to_whoever_asks(url, board):
@@ -111,7 +111,7 @@ def test_worker__that_comes_back_late__first_reply_stands(url, board):
     job = stuck(url, board, None)
     assert board.take(job, "late")
     assert board.take(job, "second")
-    assert board.renew([job], "late") == {job}, "its lease is another's"
+    assert board.beat("late", [], [job]) == {job}, "its lease is another's"
     board.answer(job, {"result": 1})
     board.answer(job, {"result": 2})
     assert not board.take(job, "third"), "it is done"
@@ -256,7 +256,7 @@ def test_board__no_tables__says_which_command_makes_them(postgres):
 
 
 def test_prepare__twice__keeps_what_is_there(url, board):
-    board.offer("a", [Offer(QUEUE, 2, "shown")])
+    board.beat("a", [Offer(QUEUE, 2, "shown")], [])
     prepare(url)
     assert board.offers(QUEUE) == [Offer(QUEUE, 2, "shown")]
 

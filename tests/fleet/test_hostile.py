@@ -53,7 +53,7 @@ def liar(url, board):
     threads = []
 
     def start(text):
-        board.offer("liar", [Offer(QUEUE, 1, "nothing")])
+        board.beat("liar", [Offer(QUEUE, 1, "nothing")], [])
         threads.append(threading.Thread(target=answer, args=(text,)))
         threads[-1].start()
         return done

@@ -9,6 +9,7 @@ from rig.fake_engine import FakeEngine
 from oracle.engines.base import Params, TokenId
 from oracle.errors import FleetUnavailable
 from oracle.fleet import board as boards
+from oracle.fleet import work
 from oracle.fleet.board import Offer
 from oracle.fleet.wakes import AWAKE, SLOTS, channel, told_of
 
@@ -32,8 +33,8 @@ def test_channel__of_the_longest_name_of_a_queue__is_a_name_that_postgres_does_n
 
 
 def test_free__workers_of_which_some_compute__are_the_places_left(board):
-    board.offer("one", [Offer("q", 3, "")])
-    board.offer("two", [Offer("q", 2, ""), Offer("r", 9, "")])
+    board.beat("one", [Offer("q", 3, "")], [])
+    board.beat("two", [Offer("q", 2, ""), Offer("r", 9, "")], [])
     assert board.free("q", board.offers("q")) == 5
     board._post("q", {}, 0)
     board._rows("UPDATE procrastinate_jobs SET status = 'doing'")
@@ -41,7 +42,7 @@ def test_free__workers_of_which_some_compute__are_the_places_left(board):
 
 
 def test_post__many_free__tells_fewer_slots_than_there_are(board, url):
-    board.offer("one", [Offer("q", 160, "")])
+    board.beat("one", [Offer("q", 160, "")], [])
     board.free("q", board.offers("q"))
     with psycopg.connect(url, autocommit=True) as ear:
         for slot in range(SLOTS):
@@ -53,6 +54,7 @@ def test_post__many_free__tells_fewer_slots_than_there_are(board, url):
 
 def test_job__of_which_nobody_is_told__is_found_all_the_same(fleet, inside, monkeypatch):
     monkeypatch.setattr(boards, "told_of", lambda _free, _chance: [])
+    monkeypatch.setattr(work, "POLL_SECONDS", 2.0)
     inside()
     engine = proven(fleet())
     assert engine.generate(HELLO, Params(max_tokens=16)) == FakeEngine().generate(HELLO, Params(max_tokens=16))
@@ -68,3 +70,13 @@ def test_tell__database_does_not_answer__job_stands_and_the_sweep_says_what_it_m
     board._rows("UPDATE procrastinate_jobs SET status = 'doing'")
     monkeypatch.setattr(board, "_rows", away)
     assert board.sweep(lease_seconds=0) == [job]
+
+
+def test_beat__again_with_jobs_in_hand__one_offer_a_queue_and_the_leases_that_are_its_own(board):
+    job, other = board._post("q", {}, 0), board._post("q", {}, 0)
+    assert board.take(job, "one")
+    assert board.take(other, "two")
+    for saturated in (0, 5):
+        offers = [Offer("q", 3, "", saturated), Offer("r", 1, "shown")]
+        assert board.beat("one", offers, [job, other]) == {other}
+        assert board.offers() == offers
