@@ -152,6 +152,11 @@ def mutants(seed: int) -> str:
     return mutation.run(seed, ("ledger", "game"))
 
 
+def referees(seed: int) -> str:
+    """Changes of the referees, of which the seed draws a share, and which of them no test notices."""
+    return mutation.run(seed, ("referee",))
+
+
 def daemon(seed: int) -> str:
     """A real daemon through any order of faults and disputes: six lives, each with every move three times."""
     return f"6 lives, {daily(seed, 6, 3)['turns of the daemon']} turns of the daemon, every promise kept"
@@ -195,6 +200,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "newcomers": first_projects,
     "faults": faults,
     "mutants": mutants,
+    "referees": referees,
     "daemon": daemon,
     "soak": soak,
     "daemon-faults": put_back,

@@ -191,8 +191,8 @@ contract DisputeGame is Games {
         if (g.turn.positions == 0) revert WrongStage(gameId, g.turn.stage);
         _checkCase(g, req, ans);
         // What a proof shows is about the place, not about one of the games that stand there.
-        (GameId winner, Game memory oldest) = _oldest(gameId, g);
-        _win(winner, oldest, req, ans);
+        (gameId, g) = _winner(gameId, g);
+        _win(gameId, g, req, ans);
     }
 
     /// @inheritdoc IDisputeGame

@@ -86,17 +86,24 @@ abstract contract Games is IDisputeGame, GameServices {
     function _arrive(GameId gameId, Game memory g) internal {
         Opening storage opening = _openings[_place(g)];
         uint24 number = _games[gameId].number;
-        if (opening.first == 0 || number < opening.first) opening.first = number;
+        if (opening.first == 0) opening.first = number;
+        if (opening.oldest == 0 || number < opening.oldest) opening.oldest = number;
     }
 
-    /// @dev The game that a proof wins: of those that stand where it was given, in time, the oldest. Whoever copies a
-    /// challenger's moves and its proof has a younger one.
-    function _oldest(GameId gameId, Game memory g) internal view returns (GameId, Game memory) {
+    /// @dev The game that a proof wins: its own, if no other came to the place before it, or none that came is older. Whoever
+    /// follows a challenger and copies its proof has neither. Then the first to come wins, or the oldest, if it stands
+    /// there in time.
+    function _winner(GameId gameId, Game memory g) internal view returns (GameId, Game memory) {
         bytes32 here = _place(g);
-        GameId first = _gameId(g.caseId, _openings[here].first);
-        Game memory older = _current(first);
-        bool stands = _place(older) == here && block.timestamp <= older.turn.deadline;
-        return stands ? (first, older) : (gameId, g);
+        Opening storage opening = _openings[here];
+        (uint24 first, uint24 oldest) = (opening.first, opening.oldest);
+        uint24 number = _games[gameId].number;
+        for (uint256 i; i < 2 && number != first && number != oldest; ++i) {
+            GameId other = _gameId(g.caseId, i == 0 ? first : oldest);
+            Game memory theirs = _current(other);
+            if (_place(theirs) == here && block.timestamp <= theirs.turn.deadline) return (other, theirs);
+        }
+        return (gameId, g);
     }
 
     /* CLOCKS */

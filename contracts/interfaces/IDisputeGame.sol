@@ -51,12 +51,14 @@ interface IDisputeGame is IArbiter {
     /// @notice What a node has shown at a place.
     /// @param root of the list; of what is bound from above, zero. @param openedAt Unix time in seconds; zero if nothing is.
     /// @param levels of the tree over the answer's tokens, where that is what is shown.
-    /// @param first number of the oldest game that came here, of places where a proof may end one.
+    /// @param first number of the game that came here first, of places where a proof may end one; @param oldest the least of
+    /// all that came.
     struct Opening {
         bytes32 root;
         uint48 openedAt;
         uint8 levels;
         uint24 first;
+        uint24 oldest;
     }
 
     /// @dev What is to be opened, or has been and waits for a pick. Tokens: how many the prompt has, and the tree over the
@@ -246,7 +248,8 @@ interface IDisputeGame is IArbiter {
     /* REFEREES */
 
     /// @notice Ends a game: what the node said there has been proven wrong. Only the referees call, having read the game.
-    /// Reverts unless it is the challenger's move, in time. Of the games that stand there in time, the oldest is the one won.
+    /// Reverts unless it is the challenger's move, in time. It wins another game that stands there in time if that one
+    /// came there first, or is the oldest that came, and `gameId` is neither.
     function won(GameId gameId, IOracle.Request calldata req, IOracle.Answer calldata ans) external;
 
     /// @notice Kills an answer whose tokens have been proven to be at fault. Only `Refutations` calls.

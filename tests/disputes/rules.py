@@ -119,7 +119,9 @@ class Answer:
     openings: dict[Place, tuple[Any, ...]] = field(default_factory=dict)
     opened_at: dict[Place, int] = field(default_factory=dict)
     first: dict[Place, int] = field(default_factory=dict)
-    """Of places where a proof may end a game: the number of the oldest that came there."""
+    """Of places where a proof may end a game: the number of the game that came there first."""
+    oldest: dict[Place, int] = field(default_factory=dict)
+    """The least number of all that came there."""
     open: int = 0
     won: int = 0
     shares: int = 0
@@ -279,8 +281,9 @@ class Rules:
             state = replace(state, level=level, index=index, stage=Stage.NODES if level else Stage.VALUES)
         self._next(game, replace(state, disputed=node), now)
         if state.positions and state.stage is not Stage.NODES:
-            first, here = self.answers[game[0]].first, place(state)
-            first[here] = min(first.get(here, game[1]), game[1])
+            answer, here = self.answers[game[0]], place(state)
+            answer.first.setdefault(here, game[1])
+            answer.oldest[here] = min(answer.oldest.get(here, game[1]), game[1])
 
     def prove(self, game: GameId, claim: Claim, values: Any, proof: Any, now: int) -> None:
         """The referee looks first; whose move it is, the game says when it hears of the proof."""
@@ -313,11 +316,15 @@ class Rules:
         state = self._moves(game, now, node=False)
         if not state.positions:
             raise Refused("WrongStage")
-        # The oldest game that stands there wins: whoever copies a challenger's moves and its proof has a younger one.
-        first = (game[0], self.answers[game[0]].first.get(place(state), game[1]))
-        older = self.game(first)
-        stands = place(older) == place(state) and now <= older.deadline
-        self._win(*((first, older) if stands else (game, state)))
+        # Whoever follows a challenger and copies its proof is neither the first there nor the oldest.
+        answer, here = self.answers[game[0]], place(state)
+        ahead = [answer.first.get(here, game[1]), answer.oldest.get(here, game[1])]
+        for number in ahead if game[1] not in ahead else []:
+            theirs = self.game((game[0], number))
+            if place(theirs) == here and now <= theirs.deadline:
+                self._win((game[0], number), theirs)
+                return
+        self._win(game, state)
 
     # REFUTATIONS. Time is counted in blocks.
 

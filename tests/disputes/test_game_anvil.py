@@ -305,6 +305,21 @@ def brought_to_proof(duel, party, game):
         assert party.attacked(duel, game) == ""
 
 
+@pytest.mark.parametrize("ahead", [False, True])
+def test_puppet__older__is_paid_if_it_went_ahead_and_not_for_copying_the_picks(fresh, wrong, ahead):
+    """A liar knows where it lies. Who proves it behind a puppet loses the gas of its moves."""
+    party, duel = Party(fresh, wrong, (1, "up", 1, 1)), Duel(fresh, wrong)
+    assert [duel.challenge(who, 8) for who in fresh.people[4:6]] == ["", ""]
+    puppet, honest = duel.ids
+    for game in (puppet, honest) if ahead else (honest, puppet):
+        brought_to_proof(duel, party, game)
+    assert party.attacked(duel, honest) == ""
+    assert duel.settle(honest if ahead else puppet, fresh.people[9]) == ""
+    states = [duel.rules.stored(game) for game in ((puppet, honest) if ahead else (honest, puppet))]
+    earned = [duel.rules.credit[state.challenger] - state.bond_wei for state in states]
+    assert earned == [ETHER * 3 // 10, ETHER // 5 // 8]
+
+
 @pytest.mark.parametrize("moves", range(5))
 def test_liar__silent_after_any_move__loses_by_the_clock_to_the_second(fresh, wrong, moves):
     """At the deadline itself the clock still runs; a second later it has run out."""

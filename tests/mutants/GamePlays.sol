@@ -10,6 +10,7 @@ contract GamePlays is Plays {
         _life(0);
         _refusals();
         _borders();
+        _winners();
         for (uint256 i = 1; i < 16; ++i) {
             _life(i);
         }
@@ -51,6 +52,19 @@ contract GamePlays is Plays {
         ];
         for (uint256 i; i < borders.length; ++i) {
             _named("GameBorders.t.sol:GameBorders", borders[i]);
+        }
+    }
+
+    function _winners() private {
+        string[5] memory winners = [
+            "games_came_as_they_were_opened__the_oldest_wins_whoever_proves",
+            "older_game_came_later__who_was_first_keeps_its_proof",
+            "younger_game_came_first__the_oldest_keeps_its_proof",
+            "who_was_first_went_on__the_oldest_wins_or_who_proves",
+            "who_was_first_has_run_out_of_time__who_proves_wins"
+        ];
+        for (uint256 i; i < winners.length; ++i) {
+            _named("GameWinners.t.sol:GameWinners", string.concat("won__", winners[i]));
         }
     }
 }

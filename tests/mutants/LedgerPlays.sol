@@ -159,7 +159,7 @@ contract Votes is World {
             panel.decide(req, ans);
             vm.warp(closesAt + 1);
         }
-        panel.decide(req, ans);
+        _decided(votes);
         for (uint256 i; i < 3; ++i) {
             IServices.Seat memory seat = oracle.seatOf(service, members[i]);
             bool voted = votes[i] != IPanelArbiter.Vote.None;
@@ -173,6 +173,22 @@ contract Votes is World {
     /// @dev A seat that is on no panel.
     function _outsider() private view returns (uint16 seat) {
         while (seat == members[0] || seat == members[1] || seat == members[2]) ++seat;
+    }
+
+    /// @dev The ruling, and how many say so.
+    function _decided(IPanelArbiter.Vote[3] memory votes) private {
+        uint256[3] memory counts;
+        for (uint256 i; i < 3; ++i) {
+            ++counts[uint256(votes[i])];
+        }
+        (uint256 right, uint256 wrong) =
+            (counts[uint256(IPanelArbiter.Vote.Right)], counts[uint256(IPanelArbiter.Vote.Wrong)]);
+        IOracle.Ruling ruling = right == wrong
+            ? IOracle.Ruling.Annulled
+            : right > wrong ? IOracle.Ruling.Upheld : IOracle.Ruling.Rejected;
+        vm.expectEmit(address(panel));
+        emit IPanelArbiter.CaseDecided(caseId, ruling, right, wrong);
+        panel.decide(req, ans);
     }
 
     function _ended(uint256 challengerWei, uint256 burntWei, uint256 lostWei, IOracle.Status status) private view {
@@ -380,6 +396,15 @@ contract LedgerPlays is Plays {
         ];
         for (uint256 i; i < ends.length; ++i) {
             _named("LedgerPlays.t.sol:Votes", string.concat("decide__", ends[i]));
+        }
+        string[4] memory members = [
+            "seat_holds_just_the_fine_for_absence__serves_and_with_a_wei_less_does_not",
+            "seat_was_given_up_or_taken_anew_since_the_request__does_not_serve",
+            "challenger_owns_or_operates_a_seat__it_does_not_serve",
+            "seats_of_one_owner_and_of_who_answered__one_serves_and_none"
+        ];
+        for (uint256 i; i < members.length; ++i) {
+            _named("PanelMembers.t.sol:PanelMembers", string.concat("draw__", members[i]));
         }
     }
 

@@ -39,10 +39,10 @@ PLAYS = {"ledger": "LedgerPlays", "game": "GamePlays", "referee": "GamePlays"}
 """By group: the contract beside this file that plays on it, which needs these contracts of tests/invariants."""
 PLAYED = {
     "LedgerPlays": (
-        *("Callbacks.t", "Coalition.t", "Handler", "OneOperator", "Oracle.t", "Places.t", "Refusals.t", "Requests.t"),
-        *("Rounds.t", "SeatMoney.t", "Turns.t", "Twins.t", "World"),
+        *("Callbacks.t", "Coalition.t", "Handler", "OneOperator", "Oracle.t", "PanelMembers.t", "Places.t"),
+        *("Refusals.t", "Requests.t", "Rounds.t", "SeatMoney.t", "Turns.t", "Twins.t", "World"),
     ),
-    "GamePlays": (*PLAYERS, "GameBorders.t", "GameRefusals.t"),
+    "GamePlays": (*PLAYERS, "OneAnswer", "GameBorders.t", "GameRefusals.t", "GameWinners.t"),
 }
 FIRST = {
     "Credits.sol": "Refusals.t.sol:Refusals",
