@@ -212,7 +212,8 @@ class Daemon:
         milliseconds = int(1000 * self._load.takes(turn))
         with contextlib.suppress(OracleError):
             completion = self._engine.generate([TokenId(turn), TokenId(milliseconds)], PARAMS)
-        self._answers.put((turn, epoch, completion, time.monotonic() - begun - milliseconds / 1000))
+        beyond = time.monotonic() - begun - milliseconds / 1000  # below zero where a leader before had asked
+        self._answers.put((turn, epoch, completion, max(0.0, beyond)))
 
     def _sign(self, epoch: int, turn: int, asked_in: int, completion: Completion | None, delay: float) -> None:
         if asked_in != epoch:

@@ -4,11 +4,16 @@ Jobs wait in procrastinate's queues, one for each kind of engine and model. Whoe
 and renews it as long as it computes; `sweep` gives jobs whose lease is old, or was never written, to others. So it does
 not matter how their worker went: it may have vanished, have been forgotten by procrastinate, or live and not know of
 the job (procrastinate's issue 1518). The first reply stands. Jobs are pure functions, so a second one says the same.
+
+Beside each job stands who asks for it, and a digest of what it computes. If the one who asks is gone, whoever asks for
+the same next takes the job over, as far as it is: a leader those of the last one, a node after a restart its own.
 """
 
 import contextlib
 import json
+import math
 import random
+import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -44,9 +49,27 @@ MOST_TOGETHER, MOST_SHOWN, MOST_OFFERS = 1024, 1000, 10_000
 """What is believed of one worker: jobs at a time, characters of what it shows; and how many workers are looked at."""
 FORGET_SECONDS = 3600.0
 """After so long nobody asks for a reply any more."""
+HEIRS_SECONDS = 60.0
+"""So long after whoever asked for it is gone, a job waits for somebody else to ask for the same."""
 
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
+
+_ADOPT = """
+UPDATE didyma_asked SET asker = %s WHERE job = (
+    SELECT job FROM didyma_asked asked WHERE digest = %s AND queue = %s
+    AND NOT EXISTS (
+        SELECT 1 FROM didyma_askers living WHERE living.asker = asked.asker
+        AND living.beat > clock_timestamp() - make_interval(secs => %s)
+        AND (living.session IS NULL OR living.session IN (SELECT pid FROM pg_stat_activity))
+    )
+    AND (
+        EXISTS (SELECT 1 FROM didyma_work work WHERE work.job = asked.job AND work.reply IS NOT NULL)
+        OR EXISTS (SELECT 1 FROM procrastinate_jobs job WHERE job.id = asked.job AND job.status IN ('todo', 'doing'))
+    )
+    ORDER BY job LIMIT 1 FOR UPDATE SKIP LOCKED
+) RETURNING job
+"""
 
 
 @dataclass(frozen=True)
@@ -62,12 +85,18 @@ class Offer:
     """As `Engine` has it."""
 
 
+class _Adopted(Exception):
+    """Somebody else took a job over: this process had given no sign of life."""
+
+
 class Board:
     """One process's view of the database. Thread-safe. Every method may raise FleetUnavailable."""
 
     def __init__(self, url: str, connections: int = 4, *, asks: bool = True) -> None:
         """asks: whether it waits for replies; those who compute need not be woken by each."""
         self._url, self._asks = url, asks
+        self._name = f"asker-{secrets.token_hex(8)}"
+        self._said = -math.inf
         self._pool = psycopg_pool.ConnectionPool(
             url,
             min_size=1,
@@ -113,15 +142,31 @@ class Board:
     # -- whoever asks
 
     def ask(
-        self, queue: str, message: Message, rank: int, limit_seconds: float, wanted: Callable[[], bool]
+        self,
+        queue: str,
+        message: Message,
+        rank: int,
+        limit_seconds: float,
+        wanted: Callable[[], bool],
+        digest: bytes | None = None,
+        leaves: Callable[[], bool] = lambda: False,
     ) -> Message | None:
         """Has a job done, and returns its reply; None if nobody wants it any more, or it took longer than it may.
 
-        rank: the larger, the sooner.
+        rank: the larger, the sooner. digest: of what is computed; None for a job that nobody may take over. leaves:
+        whether a job that is not wanted here is left to whoever asks for the same next, as by a board that closes.
         """
-        job = self._post(queue, message, rank)
-        replied = self._waited_for[job]
         deadline = time.monotonic() + limit_seconds
+        while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
+            with contextlib.suppress(_Adopted):
+                return self._wait_for(self._entered(queue, message, rank, digest), deadline, wanted, leaves)
+        return None
+
+    def _wait_for(
+        self, job: int, deadline: float, wanted: Callable[[], bool], leaves: Callable[[], bool]
+    ) -> Message | None:
+        """Raises _Adopted."""
+        replied = self._waited_for[job]
         try:
             looked = time.monotonic()
             while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
@@ -132,17 +177,41 @@ class Board:
                     reply = self._collect(job)
                     if reply is not None:
                         return reply
-            self._withdraw(job)
+            if not self._is_closing.is_set() and not leaves():
+                self._withdraw(job)
             return None
         finally:
             self._waited_for.pop(job, None)
 
-    def _post(self, queue: str, message: Message, rank: int) -> int:
+    def _entered(self, queue: str, message: Message, rank: int, digest: bytes | None) -> int:
+        """A job that waits for this process: one that lost whoever asked for it, or a new one."""
+        if digest is not None:
+            for (job,) in self._rows(_ADOPT, self._name, digest, queue, LEASE_SECONDS):
+                self._waited_for[job] = threading.Event()
+                self._waited_for[job].set()  # it may be done
+                log.info("job taken over", job=job)
+                return int(job)
+        return self._post(queue, message, rank, digest)
+
+    def _post(self, queue: str, message: Message, rank: int, digest: bytes | None = None) -> int:
         with told():
             task = self._app.configure_task(TASK, queue=queue, priority=rank, allow_unknown=True)
             job: int = task.defer(message=message)
         self._waited_for[job] = threading.Event()
         self._tell(queue)
+        try:
+            self._rows(
+                "WITH asking AS (INSERT INTO didyma_askers (asker) VALUES (%s) ON CONFLICT DO NOTHING)"
+                " INSERT INTO didyma_asked (job, asker, queue, digest) VALUES (%s, %s, %s, %s)",
+                self._name,
+                job,
+                self._name,
+                queue,
+                digest,
+            )
+        except FleetUnavailable:
+            del self._waited_for[job]
+            raise
         return job
 
     def _tell(self, queue: str) -> None:
@@ -154,17 +223,27 @@ class Board:
             self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", channels)
 
     def _collect(self, job: int) -> Message | None:
-        """As text, and read here: a database may hold anything."""
-        found = self._rows(
-            "DELETE FROM didyma_work WHERE job = %s AND reply IS NOT NULL"
-            " RETURNING CASE WHEN octet_length(reply::text) <= %s THEN reply::text END",
+        """As text, and read here: a database may hold anything. Raises _Adopted."""
+        ((is_ours, is_done, text),) = self._rows(
+            """
+            WITH ours AS (SELECT job FROM didyma_asked WHERE job = %s AND asker = %s),
+            done AS (
+                DELETE FROM didyma_work work USING ours WHERE work.job = ours.job AND work.reply IS NOT NULL
+                RETURNING work.job, CASE WHEN octet_length(work.reply::text) <= %s THEN work.reply::text END AS reply
+            ),
+            forgotten AS (DELETE FROM didyma_asked WHERE job IN (SELECT job FROM done))
+            SELECT EXISTS (SELECT 1 FROM ours), EXISTS (SELECT 1 FROM done), (SELECT reply FROM done)
+            """,
             job,
+            self._name,
             MAX_MESSAGE_BYTES,
         )
-        if not found:
+        if not is_ours:
+            raise _Adopted
+        if not is_done:
             return None
         with contextlib.suppress(ValueError, TypeError, RecursionError):
-            reply = json.loads(found[0][0])
+            reply = json.loads(text)
             if isinstance(reply, dict):
                 return reply
         return {"error": "BadMessage", "message": "a reply that is no object, or too long"}
@@ -172,6 +251,7 @@ class Board:
     def _withdraw(self, job: int) -> None:
         """Its worker finds no lease any more, and stops."""
         self._rows("DELETE FROM didyma_work WHERE job = %s", job)
+        self._rows("DELETE FROM didyma_asked WHERE job = %s", job)
         with told():
             self._app.job_manager.cancel_job_by_id(job, abort=True, delete_job=True)
 
@@ -244,7 +324,23 @@ class Board:
                 )
         for queue in moved.values():
             self._tell(queue)
+        self._bury()
         return [*moved]
+
+    def _bury(self, seconds: float = HEIRS_SECONDS) -> None:
+        """Withdraws jobs whose asker is gone and for which nobody else has asked."""
+        left = self._rows(
+            "SELECT job FROM didyma_asked asked WHERE NOT EXISTS (SELECT 1 FROM didyma_askers living"
+            " WHERE living.asker = asked.asker AND living.beat > clock_timestamp() - make_interval(secs => %s))",
+            seconds,
+        )
+        for (job,) in left:
+            self._withdraw(job)
+        self._rows(
+            "DELETE FROM didyma_askers gone WHERE beat < clock_timestamp() - make_interval(secs => %s)"
+            " AND NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.asker = gone.asker)",
+            seconds,
+        )
 
     # -- whoever computes
 
@@ -300,7 +396,7 @@ class Board:
             return cursor.fetchall() if cursor.description else []
 
     def _listen(self) -> None:
-        """Wakes whoever waits for a reply. Without it they look from time to time."""
+        """Wakes whoever waits for a reply, and says that this process asks. Without it they look from time to time."""
         is_told = False
         while not self._is_closing.is_set():
             try:
@@ -308,13 +404,28 @@ class Board:
                     connection.execute(f"LISTEN {REPLIES}")
                     is_told = False
                     while not self._is_closing.is_set():
+                        self._live(connection.info.backend_pid)
                         for notice in connection.notifies(timeout=LOOK_SECONDS):
                             self._note(notice.payload)
             except (psycopg.Error, FleetUnavailable) as error:
                 if not is_told:
                     log.warning("the fleet's database does not tell of replies", reason=type(error).__name__)
                 is_told = True
+                with contextlib.suppress(FleetUnavailable):
+                    self._live(None)
                 self._is_closing.wait(LOOK_SECONDS)
+
+    def _live(self, session: int | None) -> None:
+        """Says, now and then, that this process asks. session: one that ends with it at once, should it die; a process
+        that stands still does not say anything any more."""
+        if time.monotonic() - self._said >= BEAT_SECONDS:
+            self._said = time.monotonic()
+            self._rows(
+                "INSERT INTO didyma_askers (asker, session) VALUES (%s, %s) ON CONFLICT (asker)"
+                " DO UPDATE SET session = excluded.session, beat = clock_timestamp()",
+                self._name,
+                session,
+            )
 
     def _note(self, told: str) -> None:
         if not told.isdecimal():

@@ -61,6 +61,7 @@ class FleetEngine(Calls):
         self._trouble: Trouble | None = Trouble("unproven", "nobody has looked for workers of the fleet yet")
         self._looked = threading.Event()
         self._is_closed = threading.Event()
+        self._is_leaving = False
         self._watch = threading.Thread(target=self._watch_over, name="fleet watch", daemon=True)
         self.restarts = 0
         """How often jobs were given to another worker, for the metrics."""
@@ -101,7 +102,8 @@ class FleetEngine(Calls):
         self._is_closed.set()
 
     def kill(self) -> None:
-        """Jobs in hand are given up."""
+        """Jobs in hand are left to whoever asks for the same next."""
+        self._is_leaving = True
         self._is_closed.set()
 
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
@@ -111,7 +113,7 @@ class FleetEngine(Calls):
         deadline = time.monotonic() + (limit_seconds or self._limit)
         while True:
             try:
-                result = self._ask(told, rank(job.priority), deadline, job.wanted)
+                result = self._ask(told, rank(job.priority), deadline, job.wanted, None if job.anew else digest)
                 parsed = parse(result)
             except (errors.EngineCrashed, BadMessage) as death:
                 if self._quarantine.record(digest) >= 2:
@@ -122,11 +124,14 @@ class FleetEngine(Calls):
                 self._quarantine.forget(digest)
                 return parsed
 
-    def _ask(self, told: Message, place: int, deadline: float, wanted: Callable[[], bool]) -> Any:
+    def _ask(self, told: Message, place: int, deadline: float, wanted: Callable[[], bool], digest: bytes | None) -> Any:
         """A job's result. Raises what the engine refused with, EngineCrashed, JobCancelled, FleetUnavailable."""
-        reply = self._board.ask(
-            self._queue, told, place, deadline - time.monotonic(), lambda: wanted() and not self._is_closed.is_set()
-        )
+
+        def is_wanted() -> bool:
+            return wanted() and not self._is_closed.is_set()
+
+        seconds = deadline - time.monotonic()
+        reply = self._board.ask(self._queue, told, place, seconds, is_wanted, digest, lambda: self._is_leaving)
         if reply is None:
             late = time.monotonic() >= deadline
             raise errors.JobCancelled("it took longer than it may" if late else "nobody wants it any more")

@@ -24,6 +24,18 @@ CREATE TABLE IF NOT EXISTS didyma_workers (
     beat timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (worker, queue)
 );
+CREATE TABLE IF NOT EXISTS didyma_askers (
+    asker text PRIMARY KEY,
+    session integer,
+    beat timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE IF NOT EXISTS didyma_asked (
+    job bigint PRIMARY KEY,
+    asker text NOT NULL,
+    queue text NOT NULL,
+    digest bytea
+);
+CREATE INDEX IF NOT EXISTS didyma_asked_by_digest ON didyma_asked (digest);
 CREATE TABLE IF NOT EXISTS didyma_leader (
     keys text PRIMARY KEY,
     epoch bigint NOT NULL,
@@ -49,6 +61,7 @@ _RIGHTS = {
         "GRANT USAGE ON SEQUENCE procrastinate_workers_id_seq TO {role}",
     ),
     "node": (
+        "GRANT SELECT, INSERT, UPDATE, DELETE ON didyma_asked, didyma_askers TO {role}",
         "GRANT SELECT, INSERT, UPDATE ON didyma_leader TO {role}",
         "GRANT SELECT, INSERT ON didyma_signed TO {role}",
     ),

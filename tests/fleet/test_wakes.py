@@ -61,8 +61,12 @@ def test_job__of_which_nobody_is_told__is_found_all_the_same(fleet, inside, monk
 
 
 def test_tell__database_does_not_answer__job_stands_and_the_sweep_says_what_it_moved(board, monkeypatch):
-    def away(*_statement):
-        raise FleetUnavailable("away")
+    answered = board._rows
+
+    def away(statement, *values):
+        if "pg_notify" in statement:
+            raise FleetUnavailable("away")
+        return answered(statement, *values)
 
     with monkeypatch.context() as changed:
         changed.setattr(board, "_rows", away)
