@@ -13,6 +13,7 @@ import typer
 from oracle.cli.model import DEFAULT_STORE, StoreOption
 from oracle.cli.report import JsonOption, print_json, progress, reported
 from oracle.disputes import recomputed
+from oracle.disputes.chunks import Shelf
 from oracle.engines.base import Engine
 from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
@@ -111,8 +112,13 @@ def work(
             queue_of(manifest.model_id, tolerance): _engine(found, manifest, tolerance, gpu or [], threads)
             for manifest in chosen
         }
+        traces = {
+            queue_of(manifest.model_id, tolerance): Shelf(found.file(manifest).path, threads).answer
+            for manifest in chosen
+            if tolerance is None and recomputed.commits(manifest)
+        }
         try:
-            asyncio.run(_until_stopped(FleetWorker(url, engines), grace))
+            asyncio.run(_until_stopped(FleetWorker(url, engines, traces), grace))
         finally:
             for engine in engines.values():
                 engine.close()

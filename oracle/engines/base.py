@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import ClassVar, NewType, Protocol
+from typing import Any, ClassVar, NewType, Protocol, runtime_checkable
 
 from oracle.engines.prompts import FULL_OUTPUT_BYTES
 from oracle.errors import NotServed, PromptTooLong
@@ -228,6 +228,23 @@ class Engine(Protocol):
 
     def kill(self) -> None:
         """Ends its workers at once; calls in hand raise EngineCrashed."""
+
+
+@runtime_checkable
+class Traces(Protocol):
+    """What an engine offers besides whose machines also keep what passes compute, for dispute games."""
+
+    def tracers(self, of: bytes) -> list[str]:
+        """Names of these machines, in an order that depends on `of` and is the same for every process.
+
+        Raises FleetUnavailable.
+        """
+
+    def traced(self, worker: str, question: dict[str, Any], limit_seconds: float) -> Any:
+        """What one of them says to a question of `disputes/chunks.py`: JSON, not looked at yet.
+
+        Raises EngineCrashed, JobCancelled, FleetUnavailable.
+        """
 
 
 class InProcess:

@@ -72,6 +72,11 @@ UPDATE didyma_asked SET asker = %s WHERE job = (
 """
 
 
+def own_queue(worker: str) -> str:
+    """Where questions wait that one worker alone can answer."""
+    return f"{WIRE}-{worker}"
+
+
 @dataclass(frozen=True)
 class Offer:
     """What a worker says of itself, for one queue."""
@@ -268,6 +273,20 @@ class Board:
             MOST_OFFERS,
         )
         return [Offer(*row) for row in rows]
+
+    def tracers(self, queue: str) -> list[str]:
+        """Names of workers that live, offer `queue`, and answer questions of their own queue as well."""
+        rows = self._rows(
+            "SELECT worker FROM didyma_workers tracing WHERE queue = %s || worker"
+            " AND EXISTS (SELECT 1 FROM didyma_workers serving"
+            " WHERE serving.worker = tracing.worker AND serving.queue = %s)"
+            " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY worker LIMIT %s",
+            own_queue(""),
+            queue,
+            LEASE_SECONDS,
+            MOST_OFFERS,
+        )
+        return [str(worker) for (worker,) in rows]
 
     def free(self, queue: str, offers: Sequence[Offer]) -> int:
         """About how many jobs those who make these offers could take now. So many are told of the next ones."""

@@ -1,6 +1,7 @@
 """An `Engine` whose workers are anywhere: each call is a job for whoever offers this model in the fleet's database."""
 
 import contextlib
+import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from oracle.engines.base import Trouble, the_job
 from oracle.engines.calls import Calls, digest_of
 from oracle.engines.worker import REFUSALS, Quarantine
 from oracle.engines.worker_wire import BadMessage
-from oracle.fleet.board import LEASE_SECONDS, WIRE, Board, Message, Offer
+from oracle.fleet.board import LEASE_SECONDS, WIRE, Board, Message, Offer, own_queue
 
 _QUEUE_LETTERS = 40
 """procrastinate makes a channel's name of a queue's, which Postgres cuts at 63 bytes; 20 digits of a model are left."""
@@ -106,6 +107,16 @@ class FleetEngine(Calls):
         self._is_leaving = True
         self._is_closed.set()
 
+    def tracers(self, of: bytes) -> list[str]:
+        return sorted(
+            self._board.tracers(self._queue), key=lambda worker: hashlib.sha256(worker.encode() + of).digest()
+        )
+
+    def traced(self, worker: str, question: Message, limit_seconds: float) -> Any:
+        message = {"queue": self._queue, "question": question, "priority": 0, "anew": False, "wire": WIRE}
+        deadline = time.monotonic() + limit_seconds
+        return self._ask(own_queue(worker), message, 0, deadline, lambda: worker in self._board.tracers(self._queue))
+
     def _call(self, message: Message, parse: Callable[[Any], T], limit_seconds: float | None = None) -> T:
         digest, job = digest_of(message), the_job()
         self._quarantine.admit(digest)
@@ -113,7 +124,9 @@ class FleetEngine(Calls):
         deadline = time.monotonic() + (limit_seconds or self._limit)
         while True:
             try:
-                result = self._ask(told, rank(job.priority), deadline, job.wanted, None if job.anew else digest)
+                result = self._ask(
+                    self._queue, told, rank(job.priority), deadline, job.wanted, None if job.anew else digest
+                )
                 parsed = parse(result)
             except (errors.EngineCrashed, BadMessage) as death:
                 if self._quarantine.record(digest) >= 2:
@@ -124,14 +137,22 @@ class FleetEngine(Calls):
                 self._quarantine.forget(digest)
                 return parsed
 
-    def _ask(self, told: Message, place: int, deadline: float, wanted: Callable[[], bool], digest: bytes | None) -> Any:
+    def _ask(
+        self,
+        queue: str,
+        told: Message,
+        place: int,
+        deadline: float,
+        wanted: Callable[[], bool],
+        digest: bytes | None = None,
+    ) -> Any:
         """A job's result. Raises what the engine refused with, EngineCrashed, JobCancelled, FleetUnavailable."""
 
         def is_wanted() -> bool:
             return wanted() and not self._is_closed.is_set()
 
         seconds = deadline - time.monotonic()
-        reply = self._board.ask(self._queue, told, place, seconds, is_wanted, digest, lambda: self._is_leaving)
+        reply = self._board.ask(queue, told, place, seconds, is_wanted, digest, lambda: self._is_leaving)
         if reply is None:
             late = time.monotonic() >= deadline
             raise errors.JobCancelled("it took longer than it may" if late else "nobody wants it any more")

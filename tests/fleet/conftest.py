@@ -91,8 +91,8 @@ def lose(process):
 class Inside:
     """A worker in a thread of this process, whose engine a test can look at."""
 
-    def __init__(self, url, engine, queue=QUEUE):
-        self.engine, self.worker = engine, FleetWorker(url, {queue: engine})
+    def __init__(self, url, engine, queue=QUEUE, traces=None):
+        self.engine, self.worker = engine, FleetWorker(url, {queue: engine}, traces)
         self._loop, self._stop = asyncio.new_event_loop(), asyncio.Event()
         self.ended_with = None
         self._thread = threading.Thread(target=self._run)

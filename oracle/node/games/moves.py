@@ -1,29 +1,39 @@
 """Moves in dispute games: what this node says next, about its own answer or somebody else's.
 
 A move follows from the chain's state and the node's own computing alone, so nothing needs to be remembered: after a
-crash the same move is found again. All of it is slow and runs in the threads of `searches.py`.
+crash the same move is found again. All of it is slow and runs in the threads of `searches.py`. Where workers of a fleet
+trace passes, moves are found from what two of them say; if that fails for an answer, the node traces it by itself.
 """
 
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import structlog
+
 from oracle.chain.services import GameTerms
 from oracle.disputes import reading, token_referee
 from oracle.disputes.answer_referee import named_tokens
-from oracle.disputes.game import Claim, Game, Move, attack, defend, reveal
+from oracle.disputes.chunks import Far
+from oracle.disputes.game import AnyPass, Claim, Game, Move, attack, defend, reveal
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.answer_types import Pattern
-from oracle.engines.base import Engine, Params, TokenId
+from oracle.engines.base import Engine, Params, TokenId, Traces
+from oracle.engines.worker_wire import BadMessage
+from oracle.errors import OracleError
 from oracle.ids import CaseId, ModelId, RequestId
 from oracle.merkle.tokens import Tokens
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.records import PostedAnswer, RequestRecord
 
+log = structlog.get_logger()
+
 AnswerKey = tuple[RequestId, bytes]
 """A request, and the hash of an answer to it."""
+PATIENCE = 1 / 10
+"""Of the time that a move must be given, what workers of a fleet get for a question."""
 Openings = Mapping[bytes, Sequence[bytes]]
 """What nodes have shown, by place."""
 
@@ -75,10 +85,18 @@ class Moves:
         self._tokens: dict[AnswerKey, Tokens | None] = {}
         self._owned: dict[AnswerKey, Tokens] = {}
         self._wholes: dict[AnswerKey, Whole] = {}
-        self._passes: dict[tuple[RequestId, bytes, int], Pass] = {}
+        self._passes: dict[tuple[RequestId, bytes, int], AnyPass] = {}
+        self._fars: dict[AnswerKey, Far | None] = {}
+        """Where passes are traced by a fleet; None where this node does that."""
 
     def prefill(self, matter: Matter) -> None:
         """Makes the part that all passes over an answer share."""
+        far = self._far(matter)
+        if far is not None:
+            try:
+                return far.prefill()
+            except (OracleError, BadMessage) as error:
+                self._do_without(matter, error)
         _ = self._whole(matter).residuals
 
     def in_game(self, matter: Matter, state: Game) -> Move | None:
@@ -90,7 +108,15 @@ class Moves:
             return None
         if not state.positions:
             return reveal(state, self._claim(matter), tokens)
-        view = self.pass_over(matter, tokens, state.positions)
+        try:
+            return self._next(matter, state, self.pass_over(matter, tokens, state.positions))
+        except (OracleError, BadMessage) as error:
+            if self._far(matter) is None:
+                raise
+            self._do_without(matter, error)
+        return self._next(matter, state, self.pass_over(matter, tokens, state.positions))
+
+    def _next(self, matter: Matter, state: Game, view: AnyPass) -> Move | None:
         return defend(state, view) if state.node_to_move else attack(state, matter.openings, view, self._claim(matter))
 
     def against(self, matter: Matter) -> Move | None:
@@ -180,27 +206,55 @@ class Moves:
             )
         return self._known[matter.model]
 
-    def pass_over(self, matter: Matter, tokens: Tokens, positions: int) -> Pass:
+    def pass_over(self, matter: Matter, tokens: Tokens, positions: int) -> AnyPass:
         key = (*matter.key, positions)
         if key not in self._passes:
-            known = self._knowledge(matter)
-            whole = self._whole(matter)
-            self._passes[key] = Pass(known.model, known.tracer, tokens, positions, whole)
+            known, far = self._knowledge(matter), self._far(matter)
+            if far is not None:
+                self._passes[key] = far.over(tokens, positions)
+            else:
+                self._passes[key] = Pass(known.model, known.tracer, tokens, positions, self._whole(matter))
         return self._passes[key]
 
     def _whole(self, matter: Matter) -> Whole:
         """Over the answer's tokens; where they cannot be told, over the model's, with which its passes begin."""
         if matter.key not in self._wholes:
-            tokens = self._told_tokens(matter) or self._own_tokens(matter)
-            self._wholes[matter.key] = Whole(self._knowledge(matter).tracer, reading.computable(tokens))
+            self._wholes[matter.key] = Whole(self._knowledge(matter).tracer, self._computable(matter))
         return self._wholes[matter.key]
+
+    def _computable(self, matter: Matter) -> tuple[int, ...]:
+        return reading.computable(self._told_tokens(matter) or self._own_tokens(matter))
+
+    def _far(self, matter: Matter) -> Far | None:
+        if matter.key not in self._fars:
+            engine, terms, model = matter.engine, matter.game, self._knowledge(matter).model
+            self._fars[matter.key] = (
+                Far(
+                    model,
+                    self._computable(matter),
+                    engine,
+                    prefill_seconds=terms.first_move_seconds * PATIENCE,
+                    limit_seconds=terms.move_seconds * PATIENCE,
+                )
+                if isinstance(engine, Traces)
+                else None
+            )
+        return self._fars[matter.key]
+
+    def _do_without(self, matter: Matter, why: Exception) -> None:
+        """From now on this node traces the answer by itself."""
+        log.warning("this node traces an answer by itself", request_id=f"0x{matter.record.id:064x}", reason=str(why))
+        self._fars[matter.key] = None
+        for each in [key for key in list(self._passes) if key[:2] == matter.key]:
+            del self._passes[each]
 
     def forget(self, kept: Container[RequestId]) -> None:
         """Drops what belongs to requests other than these. In place, because threads add to it meanwhile."""
         for pass_of in [each for each in list(self._passes) if each[0] not in kept]:
             del self._passes[pass_of]
-        for answer in {*self._tokens, *self._owned, *self._wholes}:
+        for answer in {*self._tokens, *self._owned, *self._wholes, *self._fars}:
             if answer[0] not in kept:
+                self._fars.pop(answer, None)
                 self._tokens.pop(answer, None)
                 self._owned.pop(answer, None)
                 self._wholes.pop(answer, None)
