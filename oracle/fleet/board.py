@@ -45,8 +45,13 @@ LOOK_SECONDS = 0.5
 """Between two looks at whether a job is still wanted."""
 UNTOLD_SECONDS = 2.0
 """Between two looks at its reply, should the database's word have been missed."""
-MOST_TOGETHER, MOST_SHOWN, MOST_OFFERS = 1024, 1000, 10_000
-"""What is believed of one worker: jobs at a time, characters of what it shows; and how many workers are looked at."""
+PAUSE_SECONDS = 0.1
+"""After a word in vain: whoever can send words may send many, and each would be a question to the database."""
+MOST_DIGITS = 19
+"""Of a job's number."""
+MOST_TOGETHER, MOST_SHOWN, MOST_NAME, MOST_OFFERS = 1024, 1000, 64, 10_000
+"""What is believed of one worker: jobs at a time, characters of what it shows and of its names; and how many workers
+or queues are looked at."""
 FORGET_SECONDS = 3600.0
 """After so long nobody asks for a reply any more."""
 HEIRS_SECONDS = 60.0
@@ -182,6 +187,8 @@ class Board:
                     reply = self._collect(job)
                     if reply is not None:
                         return reply
+                    if is_told:
+                        self._is_closing.wait(PAUSE_SECONDS)
             if not self._is_closing.is_set() and not leaves():
                 self._withdraw(job)
             return None
@@ -264,11 +271,13 @@ class Board:
         """Of the workers that live; for one queue, or all."""
         rows = self._rows(
             "SELECT queue, least(greatest(together, 0), %s), left(shown, %s), greatest(saturated, 0)"
-            " FROM didyma_workers WHERE coalesce(queue = %s, true)"
+            " FROM didyma_workers WHERE coalesce(queue = %s, true) AND length(queue) <= %s AND length(worker) <= %s"
             " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY queue, worker LIMIT %s",
             MOST_TOGETHER,
             MOST_SHOWN,
             queue,
+            MOST_NAME,
+            MOST_NAME,
             LEASE_SECONDS,
             MOST_OFFERS,
         )
@@ -280,10 +289,12 @@ class Board:
             "SELECT worker FROM didyma_workers tracing WHERE queue = %s || worker"
             " AND EXISTS (SELECT 1 FROM didyma_workers serving"
             " WHERE serving.worker = tracing.worker AND serving.queue = %s)"
-            " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY worker LIMIT %s",
+            " AND beat > clock_timestamp() - make_interval(secs => %s) AND length(worker) <= %s"
+            " ORDER BY worker LIMIT %s",
             own_queue(""),
             queue,
             LEASE_SECONDS,
+            MOST_NAME,
             MOST_OFFERS,
         )
         return [str(worker) for (worker,) in rows]
@@ -296,12 +307,14 @@ class Board:
         self._free[queue] = sum(offer.together for offer in offers) - doing
         return self._free[queue]
 
-    def waiting(self) -> dict[str, int]:
-        """By queue: jobs that nobody has taken."""
+    def waiting(self, queue: str | None = None) -> dict[str, int]:
+        """By queue, for one or all: jobs that nobody has taken."""
         rows = self._rows(
             "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' AND task_name = %s"
-            " GROUP BY queue_name ORDER BY queue_name",
+            " AND coalesce(queue_name = %s, true) GROUP BY queue_name ORDER BY queue_name LIMIT %s",
             TASK,
+            queue,
+            MOST_OFFERS,
         )
         return dict(rows)
 
@@ -447,7 +460,7 @@ class Board:
             )
 
     def _note(self, told: str) -> None:
-        if not told.isdecimal():
+        if not told.isdecimal() or len(told) > MOST_DIGITS:
             return  # of somebody else's making
         event = self._waited_for.get(int(told))
         if event is not None:

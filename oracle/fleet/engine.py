@@ -74,7 +74,7 @@ class FleetEngine(Calls):
         self._look()
         if not self._offers:
             raise errors.EngineCrashed(self._trouble.text if self._trouble else "no worker lives")
-        return f"{len(self._offers)} workers of the fleet: {self._offers[0].shown}"
+        return f"{len(self._offers)} workers of the fleet: {errors.printable(self._offers[0].shown)}"
 
     @property
     def depth(self) -> Depth:
@@ -173,7 +173,7 @@ class FleetEngine(Calls):
 
     def _look(self) -> None:
         try:
-            self._waiting = self._board.waiting().get(self._queue, 0)
+            self._waiting = self._board.waiting(self._queue).get(self._queue, 0)
             self._offers = self._board.offers(self._queue)
             self._board.free(self._queue, self._offers)
             self._trouble = None if self._offers else Trouble("crashed", self._nobody())
@@ -184,7 +184,7 @@ class FleetEngine(Calls):
         """Why no worker offers this model. Raises FleetUnavailable."""
         found = {version_of(offer.queue, self._queue) for offer in self._board.offers()} - {""}
         if found:
-            spoken = ", ".join(sorted(found))[:100]
+            spoken = errors.printable(", ".join(sorted(found))[:100])
             return f"workers of the fleet speak version {spoken} of the messages, and this node {WIRE}: upgrade them"
         return "no worker of the fleet offers this model: start `didyma fleet work` on one that has it"
 

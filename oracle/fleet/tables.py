@@ -81,6 +81,8 @@ def prepare(url: str, nodes: Sequence[str] = (), workers: Sequence[str] = ()) ->
     with told(), connect(url) as connection:
         here = connection.execute("SELECT current_schema()").fetchone()
         assert here is not None
+        if nodes or workers:  # a function made here can stand in for one that others call; Postgres 14 lets everybody
+            connection.execute(sql.SQL("REVOKE CREATE ON SCHEMA {} FROM PUBLIC").format(sql.Identifier(here[0])))
         for kind, roles in (("node", nodes), ("worker", workers)):
             for role in roles:
                 if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (role,)).fetchone() is None:
