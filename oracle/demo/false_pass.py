@@ -5,9 +5,9 @@ from functools import cached_property
 
 from eth_hash.auto import keccak
 
+from oracle.disputes.game import AnyPass
 from oracle.disputes.graph import BEFORE, Width
 from oracle.disputes.inputs import ModelInputs, StepInputs
-from oracle.disputes.passes import Pass
 from oracle.engines.exact.fixed import Integers
 from oracle.merkle.tokens import Tokens
 
@@ -19,7 +19,7 @@ class FalsePass:
     Whoever compares with the honest pass finds that number first, as with a liar who computes on from the lie.
     """
 
-    honest: Pass
+    honest: AnyPass
     at_step: int
     name: str
     row: int

@@ -15,7 +15,7 @@ from oracle.chain.contracts import Contracts
 from oracle.chain.deployment import Deployment
 from oracle.demo.cast import PAID_FOR
 from oracle.demo.false_pass import FalsePass
-from oracle.disputes.passes import Pass
+from oracle.disputes.game import AnyPass
 from oracle.engines.answer_types import asks_for_choice
 from oracle.engines.base import Completion, Engine, Params, TokenId, Trouble, Verdict, Weighed
 from oracle.engines.exact.text_prompts import text_prompt
@@ -125,7 +125,7 @@ def lie_in_games() -> None:
     true = Moves.pass_over
 
     def false(self: Moves, matter: Any, tokens: Tokens, positions: int) -> FalsePass:
-        honest: Pass = true(self, matter, tokens, positions)
+        honest: AnyPass = true(self, matter, tokens, positions)
         return FalsePass(honest, FALSE_STEP, FALSE_OPERATOR, positions - 1, FALSE_COLUMN)
 
     Moves.pass_over = false  # type: ignore[assignment,method-assign]

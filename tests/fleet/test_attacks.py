@@ -159,8 +159,8 @@ def test_prove__control_characters_of_a_worker__are_escaped(hostile, board, flee
     assert "\\x1b[31mred\\x07" in fleet().prove()
 
 
-def test_jobs__taken_by_somebody_who_never_answers__go_on_when_he_stops_renewing(hostile, fleet, inside, monkeypatch):
-    """As long as he renews, the job's own limit bounds it: `test_job__longer_than_it_may__given_up`."""
+def test_jobs__taken_by_somebody_who_never_answers__go_on_once_not_renewed(hostile, fleet, inside, monkeypatch):
+    """As long as it is renewed, the job's own limit bounds that: `test_job__longer_than_it_may__given_up`."""
     monkeypatch.setattr(boards, "LEASE_SECONDS", 1.0)
     engine = fleet()
     engine._board.beat("greedy", [Offer(QUEUE, 1, "")], [])
