@@ -54,6 +54,9 @@ MOST_TOGETHER, MOST_SHOWN, MOST_NAME, MOST_OFFERS = 1024, 1000, 64, 10_000
 or queues are looked at."""
 FORGET_SECONDS = 3600.0
 """After so long nobody asks for a reply any more."""
+SILENT_SECONDS = 3.0
+"""Whoever asks and has said nothing for so long may be gone; shorter than what a leader may be silent for, so that the
+next one finds its jobs free."""
 HEIRS_SECONDS = 60.0
 """So long after whoever asked for it is gone, a job waits for somebody else to ask for the same."""
 
@@ -198,7 +201,7 @@ class Board:
     def _entered(self, queue: str, message: Message, rank: int, digest: bytes | None) -> int:
         """A job that waits for this process: one that lost whoever asked for it, or a new one."""
         if digest is not None:
-            for (job,) in self._rows(_ADOPT, self._name, digest, queue, LEASE_SECONDS):
+            for (job,) in self._rows(_ADOPT, self._name, digest, queue, SILENT_SECONDS):
                 self._waited_for[job] = threading.Event()
                 self._waited_for[job].set()  # it may be done
                 log.info("job taken over", job=job)
@@ -206,33 +209,32 @@ class Board:
         return self._post(queue, message, rank, digest)
 
     def _post(self, queue: str, message: Message, rank: int, digest: bytes | None = None) -> int:
+        if self._said == -math.inf:  # before the first job, or it would seem to be nobody's
+            self._live(None)
         with told():
             task = self._app.configure_task(TASK, queue=queue, priority=rank, allow_unknown=True)
             job: int = task.defer(message=message)
         self._waited_for[job] = threading.Event()
-        self._tell(queue)
         try:
             self._rows(
-                "WITH asking AS (INSERT INTO didyma_askers (asker) VALUES (%s) ON CONFLICT DO NOTHING)"
-                " INSERT INTO didyma_asked (job, asker, queue, digest) VALUES (%s, %s, %s, %s)",
-                self._name,
+                "WITH asked AS (INSERT INTO didyma_asked (job, asker, queue, digest) VALUES (%s, %s, %s, %s))"
+                " SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name",
                 job,
                 self._name,
                 queue,
                 digest,
+                self._told_next(queue),
             )
         except FleetUnavailable:
             del self._waited_for[job]
             raise
         return job
 
-    def _tell(self, queue: str) -> None:
-        """A few free workers that there is a job; if the database is away, somebody finds the job who was not told."""
+    def _told_next(self, queue: str) -> list[str]:
+        """The channels on which a few free workers hear that there is a job."""
         free = self._free.get(queue, 0)
         self._free[queue] = free - 1
-        channels = [channel(queue, slot) for slot in told_of(free, self._chance)]
-        with contextlib.suppress(FleetUnavailable):
-            self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", channels)
+        return [channel(queue, slot) for slot in told_of(free, self._chance)]
 
     def _collect(self, job: int) -> Message | None:
         """As text, and read here: a database may hold anything. Raises _Adopted."""
@@ -355,11 +357,11 @@ class Board:
                     (FORGET_SECONDS,),
                 )
         for queue in moved.values():
-            self._tell(queue)
-        self._bury()
+            with contextlib.suppress(FleetUnavailable):  # somebody finds the job who was not told
+                self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", self._told_next(queue))
         return [*moved]
 
-    def _bury(self, seconds: float = HEIRS_SECONDS) -> None:
+    def bury(self, seconds: float = HEIRS_SECONDS) -> None:
         """Withdraws jobs whose asker is gone and for which nobody else has asked."""
         left = self._rows(
             "SELECT job FROM didyma_asked asked WHERE NOT EXISTS (SELECT 1 FROM didyma_askers living"

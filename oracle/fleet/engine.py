@@ -169,6 +169,7 @@ class FleetEngine(Calls):
                 self.restarts += len(moved)
                 if moved:
                     log.warning("jobs of vanished workers given to others", jobs=moved)
+                self._board.bury()
             self._look()
 
     def _look(self) -> None:

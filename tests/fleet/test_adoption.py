@@ -158,9 +158,9 @@ def test_engine__killed_with_its_daemon__leaves_its_jobs_and_one_that_is_closed_
 def test_job__that_nobody_asks_for_any_more__is_withdrawn_after_a_while(url, board):
     dead(url)
     rows(url, "UPDATE didyma_askers SET beat = beat - make_interval(secs => 10) WHERE asker != %s", board._name)
-    board._bury(60)
+    board.bury(60)
     assert len(jobs(url)) == 1
-    board._bury(5)
+    board.bury(5)
     assert jobs(url) == rows(url, "SELECT 1 FROM didyma_asked") == []
     assert rows(url, "SELECT count(*) FROM didyma_askers") == [(1,)]
 

@@ -3,6 +3,7 @@
 import random
 
 import psycopg
+import pytest
 from fleet.conftest import QUEUE, proven
 from rig.fake_engine import FakeEngine
 
@@ -60,20 +61,28 @@ def test_job__of_which_nobody_is_told__is_found_all_the_same(fleet, inside, monk
     assert engine.generate(HELLO, Params(max_tokens=16)) == FakeEngine().generate(HELLO, Params(max_tokens=16))
 
 
-def test_tell__database_does_not_answer__job_stands_and_the_sweep_says_what_it_moved(board, monkeypatch):
-    answered = board._rows
+def test_tell__database_does_not_answer__the_sweep_says_what_it_moved(board, monkeypatch):
+    def away(*_statement):
+        raise FleetUnavailable("away")
 
-    def away(statement, *values):
-        if "pg_notify" in statement:
-            raise FleetUnavailable("away")
-        return answered(statement, *values)
-
-    with monkeypatch.context() as changed:
-        changed.setattr(board, "_rows", away)
-        job = board._post("q", {}, 0)
+    job = board._post("q", {}, 0)
     board._rows("UPDATE procrastinate_jobs SET status = 'doing'")
     monkeypatch.setattr(board, "_rows", away)
     assert board.sweep(lease_seconds=0) == [job]
+
+
+def test_post__database_is_gone_before_all_is_written__raises_and_waits_for_nothing(board, monkeypatch):
+    """The job is done for nobody: who asked asks again."""
+
+    def away(statement, *_values):
+        raise FleetUnavailable("away")
+
+    board._post("q", {}, 0)
+    waited = {**board._waited_for}
+    monkeypatch.setattr(board, "_rows", away)
+    with pytest.raises(FleetUnavailable):
+        board._post("q", {}, 0)
+    assert board._waited_for == waited
 
 
 def test_beat__again_with_jobs_in_hand__one_offer_a_queue_and_the_leases_that_are_its_own(board):
