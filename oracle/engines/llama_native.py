@@ -40,6 +40,9 @@ ARCHITECTURES = frozenset({
 })
 # fmt: on
 """Decoders of text whose loaders have long been in wide use."""
+TOKENIZERS = ("llama", "gpt2")
+"""SentencePiece and byte pairs. Of others llama.cpp asks tokens for bytes that they may not have, and then it aborts:
+with "bert" and without a vocabulary while it loads."""
 
 _messages: deque[str] = deque(maxlen=8)
 GGML_LOG_LEVEL_WARN, GGML_LOG_LEVEL_ERROR = 3, 4
@@ -106,9 +109,12 @@ class NativeModel:
         header = gguf.read(path)
         if header.architecture not in ARCHITECTURES:
             raise BadModelFile(f"models of architecture {header.architecture!r} are not served")
+        kind = header.metadata.get("tokenizer.ggml.model")
+        if kind not in TOKENIZERS:
+            raise BadModelFile(f"tokenizers of kind {kind!r} are not served ({' and '.join(TOKENIZERS)} are)")
         self.trained_context = header.number("context_length")
         defined = USER_DEFINED in header.metadata.get("tokenizer.ggml.token_type", [])
-        sentence_pieces = defined and header.metadata.get("tokenizer.ggml.model") == "llama"
+        sentence_pieces = defined and kind == "llama"
         self._sentence_pieces = Tokenizer(header, of_any_family=True) if sentence_pieces else None
 
         self._model = load(path, gpu_layers, on_fraction, vocabulary_only=vocabulary_only)

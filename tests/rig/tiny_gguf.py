@@ -34,9 +34,12 @@ def vocabulary() -> tuple[list[str], list[float], list[int]]:
 
 
 def write(
-    path: Path, quantization: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.Q8_0, seed: int = 1
+    path: Path,
+    quantization: gguf.GGMLQuantizationType = gguf.GGMLQuantizationType.Q8_0,
+    seed: int = 1,
+    tokenizer: str | None = "llama",
 ) -> Manifest:
-    """Writes the file and returns a manifest for it."""
+    """Writes the file and returns a manifest for it. tokenizer: its kind, as the file says; None: it does not say."""
     rng = np.random.default_rng(seed)
     texts, scores, types = vocabulary()
     out = gguf.GGUFWriter(str(path), "llama")
@@ -52,7 +55,8 @@ def write(
         rope_width=HEAD_DIM,
         vocabulary=len(texts),
     )
-    out.add_tokenizer_model("llama")
+    if tokenizer is not None:
+        out.add_tokenizer_model(tokenizer)
     out.add_token_list(texts)
     out.add_token_scores(scores)
     out.add_token_types(types)

@@ -16,6 +16,8 @@ from oracle.engines import llama_native
 from oracle.engines.llama import LlamaEngine
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.llama_vocabulary import Vocabulary
+from oracle.engines.remote import RemoteEngine
+from oracle.errors import BadModelFile
 from oracle.models.files import ModelFile
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,3 +136,19 @@ def test_load__engine_vocabulary_and_evaluation__without_extra_buffer_types(load
     Vocabulary(path)
     Reader(path, manifest.prefix_tokens, manifest.suffix_tokens, manifest.stop_tokens)
     assert loaded == [False, False, False]
+
+
+@pytest.mark.parametrize("kind", ["bert", "t5", "rwkv", "plamo2", "no_vocab", "none", "gemma4", None])
+def test_load__tokenizer_of_another_kind__is_refused_by_name_before_llama_cpp_sees_it(loaded, tmp_path, kind):
+    """With "bert", "no_vocab" and "none" llama.cpp aborts the process."""
+    path = tmp_path / "tiny.gguf"
+    manifest = tiny_gguf.write(path, tokenizer=kind)
+    for load in (
+        lambda: Vocabulary(path),
+        lambda: LlamaEngine(ModelFile.of(manifest, path), manifest, 0, LlamaSettings(threads=1)),
+        lambda: RemoteEngine(ModelFile.of(manifest, path), manifest, 0, LlamaSettings(threads=1), lambda *_: None),
+        lambda: Reader(path, (), (), ()),
+    ):
+        with pytest.raises(BadModelFile, match=f"tokenizers of kind {kind!r} are not served"):
+            load()
+    assert loaded == []
