@@ -1,7 +1,11 @@
-"""Disputes about a model that nobody here made: one of SmolLM2's numbers, and one of its tokens."""
+"""A model that nobody here made: disputes about one of SmolLM2's numbers and one of its tokens; the demo asks it."""
+
+import re
+import subprocess
 
 import e2e.world
 import pytest
+from e2e.network import DIDYMA, environment
 from e2e.test_games import WON, SecondTokenOff, by_game, corrupted, exact, games, is_final, posted, shown
 from e2e.world import ETHER, NODES, drive, rewound, team, world
 from rig.real import smollm2
@@ -67,3 +71,15 @@ async def test_smollm2__lies_about_a_number_and_a_token__lose_to_one_watcher(ear
     assert len(ended) >= 2
     assert all(ended)
     assert earth.client.oracle.functions.credit(NODES[1].address).call() >= 2 * (ETHER * 3 // 10)
+
+
+def test_demo__of_smollm2__it_answers_a_dapp_s_question(tmp_path):
+    """What `make demo MODEL=smollm2` runs."""
+    smollm2()
+    command, home = [*DIDYMA, "demo", "--model", "smollm2"], {**environment(), "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=home, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"model +SmolLM2-135M-Instruct, 98\.4 MB, as it is published", done.stdout)
+    assert re.search(r"Ada +answers 'Paris', by [\d.]+ logits, with 1 ether as its bond", done.stdout)
+    assert re.search(r"the dapp +hears 'Paris'", done.stdout)
+    assert "Everything happened as it should." in done.stdout
