@@ -136,13 +136,15 @@ static void finish_group(const Linear *l, int64_t g, int64_t first, int64_t toke
     }
 }
 
-/* All rows of group g. */
-static void linear_group(const Linear *l, int64_t g, int64_t limited[2]) {
-    const uint8_t *group = l->w->data + g * group_bytes(l->w->kind, l->w->columns);
+/* All rows of some groups that follow one another: what is read of the rows is near for all of them. */
+static void linear_groups(const Linear *l, int64_t g, int64_t end, int64_t limited[2]) {
+    int64_t size = group_bytes(l->w->kind, l->w->columns);
     for (int64_t first = 0; first < l->tokens; first += TILE) {
         int64_t acc[TILE][GROUP], tokens = l->tokens - first < TILE ? l->tokens - first : TILE;
-        l->variant->dot(l->w, group, l->rows, first, (int)tokens, acc);
-        finish_group(l, g, first, tokens, acc, limited);
+        for (int64_t i = g; i < end; i++) {
+            l->variant->dot(l->w, l->w->data + i * size, l->rows, first, (int)tokens, acc);
+            finish_group(l, i, first, tokens, acc, limited);
+        }
     }
 }
 
@@ -151,7 +153,7 @@ static void linear(void *context, int64_t item, int thread) {
     const Linear *l = context;
     int64_t groups = (l->w->rows + GROUP - 1) / GROUP, limited[2] = {0, 0};
     int64_t end = (item + 1) * GROUPS_AT_ONCE < groups ? (item + 1) * GROUPS_AT_ONCE : groups;
-    for (int64_t g = item * GROUPS_AT_ONCE; g < end; g++) linear_group(l, g, limited);
+    linear_groups(l, item * GROUPS_AT_ONCE, end, limited);
     add_count(l->saturated, limited[0]);
     add_count(l->saturated + 1, limited[1]);
 }
@@ -175,7 +177,8 @@ static void linear_tiles(void *context, int64_t item, int thread) {
                 finish_group(l, item * TILE_GROUPS + g, first + t, some, acc, limited);
             }
             multiplied += bytes[g] && first == 0;
-            if (!bytes[g] && first == 0) linear_group(l, item * TILE_GROUPS + g, limited); /* all tokens */
+            if (!bytes[g] && first == 0) /* all tokens */
+                linear_groups(l, item * TILE_GROUPS + g, item * TILE_GROUPS + g + 1, limited);
         }
     }
     add_count(l->saturated, limited[0]);

@@ -15,7 +15,7 @@
 
 /* y = R(acc, down) + bias, saturated, for n rows of a group; with `add` then added to what `wide` holds. Written to `wide`,
  * or to `out` if that is NULL. bias: (n) or NULL; down >= 0. limited: products at their limit, then sums. */
-static void finish(const int64_t *restrict acc, int64_t n, int down, const int64_t *restrict bias, int64_t largest, int add,
+INLINE void finish_rows(const int64_t *restrict acc, int64_t n, int down, const int64_t *restrict bias, int64_t largest, int add,
                    int32_t *restrict out, int64_t *restrict wide, int64_t limited[2]) {
     int64_t y[GROUP], half = down ? (int64_t)1 << (down - 1) : 0, products = 0, sums = 0;
     for (int r = 0; r < GROUP; r++) y[r] = (acc[r] + half) >> down;
@@ -35,6 +35,14 @@ static void finish(const int64_t *restrict acc, int64_t n, int down, const int64
         }
     limited[0] += products;
     limited[1] += sums;
+}
+
+static void finish(const int64_t *restrict acc, int64_t n, int down, const int64_t *restrict bias, int64_t largest, int add,
+                   int32_t *restrict out, int64_t *restrict wide, int64_t limited[2]) {
+    if (n == GROUP) /* nearly always, and then without loops */
+        finish_rows(acc, GROUP, down, bias, largest, add, out, wide, limited);
+    else
+        finish_rows(acc, n, down, bias, largest, add, out, wide, limited);
 }
 
 INLINE int shift_of(uint64_t bits) {

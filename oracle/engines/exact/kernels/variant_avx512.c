@@ -99,12 +99,11 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
                 accumulate(acc[t], _mm512_set1_epi32(all[t * (stride / HALF)] + all[t * (stride / HALF) + 1]), min);
         }
     }
-    for (int t = 0; t < tokens; t++)
-        for (int i = 0; i < 2; i++) {
-            int64_t lanes[8];
-            _mm512_storeu_si512(lanes, acc[t][i]);
-            for (int j = 0; j < 8; j++) out[t][j * 2 + i] = lanes[j];
-        }
+    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    for (int t = 0; t < tokens; t++) {
+        _mm512_storeu_si512(out[t], _mm512_permutex2var_epi64(acc[t][0], low, acc[t][1]));
+        _mm512_storeu_si512(out[t] + 8, _mm512_permutex2var_epi64(acc[t][0], high, acc[t][1]));
+    }
 }
 
 /* Types that most files have. Each number of tokens is code of its own, which takes seconds to compile; where there is
