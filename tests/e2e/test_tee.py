@@ -4,11 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from e2e.browsing import chromium, facts, opened, rows, watched_page
+from e2e.dashboard import served
 from e2e.world import ACCOUNTS, DAPP, ETHER, NODES, World, by_panel, drive, running_node, step, world
 from fastapi.testclient import TestClient
 from rig.anvil import CHAIN_ID
@@ -134,6 +137,27 @@ async def test_key__of_a_fresh_node__is_registered_admitted_and_answers_at_once(
     figures = {name: float(value) for name, _, value in (line.partition(" ") for line in lines) if "_tee_" in name}
     assert 6 * DAY < figures["didyma_tee_key_seconds"] <= 7 * DAY
     assert figures["didyma_tee_documents_seconds"] > 7 * DAY
+
+
+async def test_dashboard__key_registered_and_admitted_on_the_chain__shows_its_end_and_its_documents(earth, node):
+    """From the node's own page, in a browser."""
+    await admitted(earth, node)
+
+    def look() -> Any:
+        with served(node) as site, chromium() as browser, watched_page(browser) as watched:
+            page = opened(watched, site, "#/keys", health="")
+            return rows(page, "Each service counts"), facts(page), watched.complaints
+
+    (row,), known, complaints = await asyncio.to_thread(look)
+    ends = earth.client.attester.functions.admissionOf(earth.service, signer_of(node)).call()[0]  # until when
+
+    def shown(seconds: int) -> str:
+        return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+    assert row["Ends"]["text"] == shown(ends)
+    assert row["Service"]["title"] == f"0x{earth.service.hex()}"
+    assert known["The first of them ends"]["text"] == shown(node.enclave.documents_end)
+    assert complaints == []
 
 
 async def test_answer__above_the_cap__has_its_window_and_is_finalized_after_it(earth, node):
