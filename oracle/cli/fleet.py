@@ -19,7 +19,7 @@ from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits
 from oracle.engines.worker_pool import WorkerPool
-from oracle.errors import BadSettings
+from oracle.errors import BadSettings, printable
 from oracle.models.files import at_home
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
@@ -63,16 +63,16 @@ def status(*, url_file: UrlFileOption = None, as_json: JsonOption = False) -> No
     with reported(), installed():
         from oracle.fleet.board import Board  # noqa: PLC0415
 
-        with Board(url_in(url_file)) as board:
+        with Board(url_in(url_file), asks=False) as board:
             offers, waiting = board.offers(), board.waiting()
     if as_json:
         workers = [{"queue": o.queue, "together": o.together, "shown": o.shown} for o in offers]
         print_json({"workers": workers, "waiting": waiting})
         return
     for offer in offers:
-        typer.echo(f"worker   {offer.queue}  {offer.together} at a time  {offer.shown}")
+        typer.echo(f"worker   {printable(offer.queue)}  {offer.together} at a time  {printable(offer.shown)}")
     for queue, count in waiting.items():
-        typer.echo(f"waiting  {queue}  {count}")
+        typer.echo(f"waiting  {printable(queue)}  {count}")
     if not offers:
         typer.echo("no worker lives: start `didyma fleet work` on a machine that has a model")
 

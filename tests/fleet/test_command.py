@@ -10,12 +10,15 @@ import pytest
 from fleet.conftest import proven
 
 from oracle.client import devnet
+from oracle.disputes.chunks import Shelf
 from oracle.engines.base import Params
 from oracle.engines.choice import engine_setup
 from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import WorkerEngine
 from oracle.errors import BadSettings
+from oracle.fleet.board import Offer
 from oracle.fleet.engine import Depth, FleetEngine, queue_of
+from oracle.merkle.tokens import unmarked
 from oracle.models.shipped import SHIPPED_MODEL
 from oracle.models.store import ModelStore
 from oracle.node.engines import llama_engines
@@ -32,8 +35,8 @@ def didyma(*arguments, url, **options):
 
 @pytest.fixture
 def store(tmp_path):
-    """With the shipped model, as `didyma model add` leaves it."""
-    devnet.add_model(tmp_path / "models", SHIPPED_MODEL)
+    """With the shipped model, as the dispute game judges it."""
+    devnet.add_model(tmp_path / "models", SHIPPED_MODEL, committed=True)
     return ModelStore(tmp_path / "models")
 
 
@@ -54,8 +57,14 @@ def test_fleet__the_shipped_model_on_another_machine__same_bits_for_a_node_witho
         assert engine.tokenize(b"\0The sky is") == prompt
         assert engine.generate(prompt, PARAMS) == local.generate(prompt, PARAMS)
         local.close()
+        question = {"tokens": unmarked(prompt), "of": "steps", "positions": len(prompt)}
+        (tracer,) = engine.tracers(b"")
+        assert engine.traced(tracer, question, 60) == Shelf(store.file(manifest).path, 1).answer(question)
+        board.beat("strange", [Offer("another", 1, "\x1b[31mred")], [])
+        board._rows("UPDATE didyma_workers SET beat = beat + interval '1 hour' WHERE worker = 'strange'")
         said = didyma("fleet", "status", url=url, stdout=subprocess.PIPE).communicate(timeout=120)[0]
         assert f"worker   {queue_of(manifest.model_id, None)}" in said.decode()
+        assert "another  1 at a time  \\x1b[31mred" in said.decode()
         assert depths()[queue_of(manifest.model_id, None)] == Depth(waiting=0, workers=1)
         engine.close()
     finally:
