@@ -289,6 +289,12 @@ def _check_meaning(gguf: Gguf) -> None:
         beside = gguf.metadata.get(f"tokenizer.ggml.{name}", tokens)
         if not isinstance(beside, list) or len(beside) != len(tokens):
             raise BadModelFile(f"tokenizer.ggml.{name} does not go with the vocabulary")
+    parts = gguf.metadata.get("split.count", 1)
+    if type(parts) is not int or parts > 1:
+        raise BadModelFile(
+            f"split.count is {parts!r}: a model in several files, and llama.cpp would read those beside this one; "
+            "`llama-gguf-split --merge` makes one of them"
+        )
     for key in FLAGS:
         if type(gguf.metadata.get(key, True)) is not bool:
             raise BadModelFile(f"{key} is {gguf.metadata[key]!r}, neither true nor false")

@@ -221,6 +221,8 @@ BAD = {
     ),
     "a vocabulary's size that is a text": (entry("llama.vocab_size", STRING, "377"), "llama.vocab_size"),
     "values of another width": (entry("llama.attention.value_length", 4, 32), "values"),
+    "the first of two files": (entry("split.count", 2, 2), "split.count is 2"),
+    "a number of files that is a text": (entry("split.count", STRING, "2"), "split.count is '2'"),
     "a context of 0": (entry("llama.context_length", 4, 0), "context_length"),
     "no space that is not said as one": (entry("tokenizer.ggml.add_space_prefix", STRING, "false"), "add_space_prefix"),
     "a tokenizer that is a number": (entry("tokenizer.ggml.model", 4, 1), "tokenizers of kind 1"),
