@@ -46,9 +46,12 @@ async def _each_by_itself(connection: psycopg.AsyncConnection) -> None:
 
 
 def read(text: str | bytes) -> Any:
-    """What JSON says; nothing where that cannot be read here: numbers of thousands of digits, lists nested as deep."""
+    """The object that JSON says; an empty one where it says none, or what cannot be read here: numbers of thousands of
+    digits, lists nested as deep."""
     with contextlib.suppress(ValueError, RecursionError):
-        return json.loads(text)
+        found = json.loads(text)
+        if isinstance(found, dict):
+            return found
     return {}
 
 
