@@ -6,7 +6,7 @@ import {OneAnswer} from "./OneAnswer.sol";
 
 /// @title Which of the games that stand where a proof is given has won: games are told apart by the order in which they were
 /// opened, and that in which they came there.
-/// @dev What the proof shows is the referee's business, so here the referee just says that it was given.
+/// @dev What the proof shows, the referee judges; here it just says that one was given.
 contract GameWinners is OneAnswer {
     IDisputeGame.GameId[3] private ids;
     bytes32[] private operators;
