@@ -23,6 +23,7 @@
 EXPORT const int didyma_interface = 4;
 
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
+#define UNPACKED_FROM 16 /* fewest tokens for which they are unpacked before */
 
 /* Fewest tokens that tiles multiply: for fewer, reading the weights as bytes takes longer. Tests change them. */
 EXPORT int didyma_tiles_from = 32, didyma_tiles_from_floats = 16;
@@ -124,6 +125,8 @@ typedef struct {
     int64_t *wide; /* the residual stream: written, or with `add` added to */
     int add;
     int64_t *saturated;
+    uint8_t *unpacked;      /* (threads, GROUPS_AT_ONCE, unpacked_bytes), or NULL */
+    int64_t unpacked_bytes; /* of a group */
 } Linear;
 
 /* Rows `first`, ... of group g's products, from `acc`. */
@@ -136,24 +139,30 @@ static void finish_group(const Linear *l, int64_t g, int64_t first, int64_t toke
     }
 }
 
-/* All rows of some groups that follow one another: what is read of the rows is near for all of them. */
-static void linear_groups(const Linear *l, int64_t g, int64_t end, int64_t limited[2]) {
+/* All rows of some groups that follow one another: what is read of the rows is near for all of them. unpacked: room for
+ * as many, or NULL. */
+static void linear_groups(const Linear *l, int64_t g, int64_t end, uint8_t *unpacked, int64_t limited[2]) {
     int64_t size = group_bytes(l->w->kind, l->w->columns);
+    for (int64_t i = g; i < end && unpacked; i++)
+        l->variant->unpacked->unpack(l->w, l->w->data + i * size, unpacked + (i - g) * l->unpacked_bytes);
     for (int64_t first = 0; first < l->tokens; first += TILE) {
         int64_t acc[TILE][GROUP], tokens = l->tokens - first < TILE ? l->tokens - first : TILE;
         for (int64_t i = g; i < end; i++) {
-            l->variant->dot(l->w, l->w->data + i * size, l->rows, first, (int)tokens, acc);
+            if (unpacked)
+                l->variant->unpacked->dot(l->w, unpacked + (i - g) * l->unpacked_bytes, l->rows, first, acc);
+            else
+                l->variant->dot(l->w, l->w->data + i * size, l->rows, first, (int)tokens, acc);
             finish_group(l, i, first, tokens, acc, limited);
         }
     }
 }
 
 static void linear(void *context, int64_t item, int thread) {
-    (void)thread;
     const Linear *l = context;
     int64_t groups = (l->w->rows + GROUP - 1) / GROUP, limited[2] = {0, 0};
     int64_t end = (item + 1) * GROUPS_AT_ONCE < groups ? (item + 1) * GROUPS_AT_ONCE : groups;
-    linear_groups(l, item * GROUPS_AT_ONCE, end, limited);
+    uint8_t *unpacked = l->unpacked ? l->unpacked + thread * GROUPS_AT_ONCE * l->unpacked_bytes : NULL;
+    linear_groups(l, item * GROUPS_AT_ONCE, end, unpacked, limited);
     add_count(l->saturated, limited[0]);
     add_count(l->saturated + 1, limited[1]);
 }
@@ -178,7 +187,7 @@ static void linear_tiles(void *context, int64_t item, int thread) {
             }
             multiplied += bytes[g] && first == 0;
             if (!bytes[g] && first == 0) /* all tokens */
-                linear_groups(l, item * TILE_GROUPS + g, item * TILE_GROUPS + g + 1, limited);
+                linear_groups(l, item * TILE_GROUPS + g, item * TILE_GROUPS + g + 1, NULL, limited);
         }
     }
     add_count(l->saturated, limited[0]);
@@ -198,11 +207,16 @@ EXPORT void didyma_linear(int variant, int threads, const Matrix *w, Rows *rows,
                           const int64_t *bias, int64_t largest, int add, int32_t *out, int64_t *wide,
                           int64_t *saturated) {
     const Variant *v = VARIANTS[w->wide ? 0 : variant];
-    Linear l = {v, w, rows, tokens, v->tiles, down, bias, largest, out, wide, add, saturated};
+    Linear l = {v, w, rows, tokens, v->tiles, down, bias, largest, out, wide, add, saturated, NULL, 0};
     int64_t groups = (w->rows + GROUP - 1) / GROUP;
     int some = worth(threads, tokens * w->rows * w->columns);
     if (!l.tiles || !rows->bytes || tokens < (is_float(w->kind) ? didyma_tiles_from_floats : didyma_tiles_from)) {
+        uint8_t *room = NULL;
+        if (v->unpacked && tokens >= UNPACKED_FROM) l.unpacked_bytes = v->unpacked->bytes(w);
+        if (l.unpacked_bytes) room = malloc((size_t)(l.unpacked_bytes * GROUPS_AT_ONCE * some + 64)); /* or do without */
+        if (room) l.unpacked = room + (-(uintptr_t)room & 63);
         parallel(some, (groups + GROUPS_AT_ONCE - 1) / GROUPS_AT_ONCE, linear, &l);
+        free(room);
         return;
     }
     if (rows->split < tokens) parallel(some, tokens, split_row, &l);

@@ -78,6 +78,15 @@ typedef struct {
     void (*combine)(int bytes, int tokens, const TileSums *sums, int64_t acc[GROUP][GROUP]);
 } Tiles;
 
+/* Groups that are multiplied with many tokens, unpacked once for all of them. */
+typedef struct {
+    /* Of an unpacked group, a multiple of 64; 0 where packed ones are as good. */
+    int64_t (*bytes)(const Matrix *w);
+    void (*unpack)(const Matrix *w, const uint8_t *group, uint8_t *unpacked);
+    /* acc[t][lane] = exact products with rows first, ..., first + TILE - 1. */
+    void (*dot)(const Matrix *w, const uint8_t *unpacked, const Rows *rows, int64_t first, int64_t acc[TILE][GROUP]);
+} Unpacked;
+
 /* The operators of one instruction set. */
 typedef struct {
     const char *name;
@@ -113,7 +122,8 @@ typedef struct {
     void (*divide)(const int64_t *sum, int64_t total, int64_t n, int32_t *out);
     /* keccak256 of a padded block with a counter, ..., counter + 7 as 8 big-endian bytes at `at`. */
     void (*keccak8)(const uint8_t block[136], int at, uint64_t counter, uint8_t digests[8][32]);
-    const Tiles *tiles; /* or NULL */
+    const Unpacked *unpacked; /* or NULL */
+    const Tiles *tiles;       /* or NULL */
 } Variant;
 
 /* From the slowest to the fastest: the plain one first. */

@@ -50,6 +50,15 @@ INLINE __m512i pair512(const int16_t *p) {
     return _mm512_set1_epi32(v);
 }
 
+/* Even and odd lanes of sums, in order. */
+INLINE void store512(int tokens, __m512i acc[TILE][2], int64_t out[TILE][GROUP]) {
+    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
+    for (int t = 0; t < tokens; t++) {
+        _mm512_storeu_si512(out[t], _mm512_permutex2var_epi64(acc[t][0], low, acc[t][1]));
+        _mm512_storeu_si512(out[t] + 8, _mm512_permutex2var_epi64(acc[t][0], high, acc[t][1]));
+    }
+}
+
 /* Sums of a block in int32: 32 * 32767 * 128 < 2^31. */
 INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *group, const Rows *rows, int64_t first,
                    int64_t out[TILE][GROUP]) {
@@ -99,12 +108,94 @@ INLINE void dot512(int64_t kind, int tokens, const Matrix *w, const uint8_t *gro
                 accumulate(acc[t], _mm512_set1_epi32(all[t * (stride / HALF)] + all[t * (stride / HALF) + 1]), min);
         }
     }
-    const __m512i low = _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11), high = _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15);
-    for (int t = 0; t < tokens; t++) {
-        _mm512_storeu_si512(out[t], _mm512_permutex2var_epi64(acc[t][0], low, acc[t][1]));
-        _mm512_storeu_si512(out[t] + 8, _mm512_permutex2var_epi64(acc[t][0], high, acc[t][1]));
+    store512(tokens, acc, out);
+}
+
+/* An unpacked block: int8 quants in their order; then int32[16] each: its scales, one or two, and as many minima. */
+INLINE int64_t unpacked_block(int64_t kind) {
+    return BLOCK * GROUP + 4 * GROUP * (1 + has_two(kind)) * (1 + has_minimum(kind));
+}
+
+static int64_t unpacked_bytes(const Matrix *w) {
+    return is_float(w->kind) || w->kind == Q8_0 ? 0 : w->columns / BLOCK * unpacked_block(w->kind);
+}
+
+INLINE void unpack_blocks(int64_t kind, const Matrix *w, const uint8_t *group, uint8_t *out) {
+    for (int64_t b = 0; b < w->columns / BLOCK; b++, out += unpacked_block(kind)) {
+        const uint8_t *p = block_start(kind, group, b), *d = super_start(kind, group, b);
+        uint8_t *numbers = out + BLOCK * GROUP;
+        quants(kind, group, b, (int8_t *)out);
+        __m512i scale = halves512(d), least = _mm512_setzero_si512();
+        if (has_minimum(kind)) least = halves512(d + 2 * GROUP);
+        if (bytes16(kind)) least = _mm512_sub_epi32(_mm512_setzero_si512(), least);
+        for (int i = 0; i <= has_two(kind); i++, p += GROUP, numbers += 4 * GROUP)
+            _mm512_storeu_si512(numbers, factor512(kind, scale, p));
+        for (int i = 0; i <= has_two(kind) && has_minimum(kind); i++, p += GROUP, numbers += 4 * GROUP)
+            _mm512_storeu_si512(numbers, factor512(kind, least, p));
     }
 }
+
+#define UNPACK(kind)                                                                                                  \
+    case kind:                                                                                                        \
+        unpack_blocks(kind, w, group, unpacked);                                                                      \
+        return;
+
+static void unpack512(const Matrix *w, const uint8_t *group, uint8_t *unpacked) {
+    switch (w->kind) { EACH_KIND(UNPACK) }
+}
+
+/* `dot512` of unpacked blocks and TILE tokens. two: scales a block; minimum: whether there are minima. */
+INLINE void dot_of(int two, int minimum, int64_t blocks, const uint8_t *q, const Rows *rows, int64_t first,
+                   int64_t out[TILE][GROUP]) {
+    int64_t stride = rows->stride;
+    const int16_t *x = rows->x + first * stride;
+    const int32_t *all = rows->sums + first * (stride / HALF);
+    __m512i acc[TILE][2];
+    for (int t = 0; t < TILE; t++) acc[t][0] = acc[t][1] = _mm512_setzero_si512();
+    for (int64_t b = 0; b < blocks; b++, q += BLOCK * GROUP + 4 * GROUP * (1 + two) * (1 + minimum), all += 2) {
+        const int32_t *numbers = (const int32_t *)(q + BLOCK * GROUP);
+        __m512i sum[TILE];
+        for (int t = 0; t < TILE; t++) sum[t] = _mm512_setzero_si512();
+#pragma GCC unroll 16
+        for (int i = 0; i < BLOCK / 2; i++) {
+            if (two && i == 8)
+                for (int t = 0; t < TILE; t++) {
+                    accumulate(acc[t], sum[t], _mm512_loadu_si512(numbers));
+                    sum[t] = _mm512_setzero_si512();
+                }
+            __m512i weight = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(q + i * 32)));
+#pragma GCC unroll 8
+            for (int t = 0; t < TILE; t++)
+                sum[t] = _mm512_dpwssd_epi32(sum[t], weight, pair512(x + t * stride + b * BLOCK + i * 2));
+        }
+        for (int t = 0; t < TILE; t++) accumulate(acc[t], sum[t], _mm512_loadu_si512(numbers + two * GROUP));
+        for (int i = 0; i <= two && minimum; i++) {
+            __m512i least = _mm512_loadu_si512(numbers + (1 + two + i) * GROUP), odd = _mm512_srli_epi64(least, 32);
+            for (int t = 0; t < TILE; t++) {
+                const int32_t *some = all + t * (stride / HALF);
+                __m512i sums = _mm512_set1_epi32(two ? some[i] : some[0] + some[1]);
+                acc[t][0] = _mm512_add_epi64(acc[t][0], _mm512_mul_epi32(sums, least));
+                acc[t][1] = _mm512_add_epi64(acc[t][1], _mm512_mul_epi32(sums, odd));
+            }
+        }
+    }
+    store512(TILE, acc, out);
+}
+
+static void dot_unpacked(const Matrix *w, const uint8_t *unpacked, const Rows *rows, int64_t first,
+                         int64_t acc[TILE][GROUP]) {
+    int64_t blocks = w->columns / BLOCK;
+    if (has_two(w->kind) && has_minimum(w->kind))
+        dot_of(1, 1, blocks, unpacked, rows, first, acc);
+    else if (has_two(w->kind))
+        dot_of(1, 0, blocks, unpacked, rows, first, acc);
+    else if (has_minimum(w->kind))
+        dot_of(0, 1, blocks, unpacked, rows, first, acc);
+    else
+        dot_of(0, 0, blocks, unpacked, rows, first, acc);
+}
+
+static const Unpacked unpacked = {unpacked_bytes, unpack512, dot_unpacked};
 
 /* Types that most files have. Each number of tokens is code of its own, which takes seconds to compile; where there is
  * none for a number, more are multiplied, and what comes of those is of no use. */
@@ -204,5 +295,5 @@ static void mix512(const int32_t *e, int64_t e_stride, int64_t queries, const in
 }
 
 const Variant avx512_variant = {"avx512", dot,   finish, normalize, quantize, quantize_wide, quantize_head, gated,
-                                dots512,  score, share,     mix512,   divide,        keccak8};
+                                dots512,  score, share,     mix512,   divide,        keccak8,   &unpacked};
 #endif
