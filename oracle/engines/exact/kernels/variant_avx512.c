@@ -261,8 +261,10 @@ static void dots512(const int16_t *high, const int16_t *low, int64_t queries, in
     int64_t q = 0;
     for (; q + 4 <= queries; q += 4)
         dots_of(4, high + q * pairs * 2, low + q * pairs * 2, pairs, keys, out + q * stride, stride);
-    for (; q < queries; q++)
-        dots_of(1, high + q * pairs * 2, low + q * pairs * 2, pairs, keys, out + q * stride, stride);
+    high += q * pairs * 2, low += q * pairs * 2, out += q * stride;
+    if (queries - q == 3) dots_of(3, high, low, pairs, keys, out, stride);
+    if (queries - q == 2) dots_of(2, high, low, pairs, keys, out, stride);
+    if (queries - q == 1) dots_of(1, high, low, pairs, keys, out, stride);
 }
 
 INLINE void mix_of(int queries, const int32_t *e, int64_t e_stride, const int32_t *v, int64_t width, int64_t count,
@@ -291,7 +293,10 @@ static void mix512(const int32_t *e, int64_t e_stride, int64_t queries, const in
                    int64_t *out) {
     int64_t q = 0;
     for (; q + 4 <= queries; q += 4) mix_of(4, e + q * e_stride, e_stride, v, width, count, out + q * width);
-    for (; q < queries; q++) mix_of(1, e + q * e_stride, e_stride, v, width, count, out + q * width);
+    e += q * e_stride, out += q * width;
+    if (queries - q == 3) mix_of(3, e, e_stride, v, width, count, out);
+    if (queries - q == 2) mix_of(2, e, e_stride, v, width, count, out);
+    if (queries - q == 1) mix_of(1, e, e_stride, v, width, count, out);
 }
 
 const Variant avx512_variant = {"avx512", dot,   finish, normalize, quantize, quantize_wide, quantize_head, gated,
