@@ -182,23 +182,23 @@ def test_linear__extreme_weights_and_activations__as_the_reference(kind, variant
     rng = np.random.default_rng(seed)
     kernels, packed = Kernels(variant, 2), Packed(matrix, 2)
     weights, more = matrix.integers(), matrix.bits
-    x = rng.integers(-(2**31) + 1, 2**31, (13, columns)) >> rng.integers(0, 31, (13, 1))
+    x = rng.integers(-(2**31) + 1, 2**31, (21, columns)) >> rng.integers(0, 31, (21, 1))
     x[0], x[1], x[2] = 2**31 - 1, -(2**31) + 1, 0
     bias = rng.integers(-(2**31), 2**31, 37)
-    rows, quantized = kernels.quantize(x.astype(np.int32), Rows(13, columns)), ops.quantize(x)
-    assert (rows.x[:13, :columns] == quantized.mantissa).all()
-    assert (rows.shift[:13] == quantized.shift).all()
+    rows, quantized = kernels.quantize(x.astype(np.int32), Rows(21, columns)), ops.quantize(x)
+    assert (rows.x[:21, :columns] == quantized.mantissa).all()
+    assert (rows.shift[:21] == quantized.shift).all()
     for bits, to_bits in ((20, 18), (18, 16)):
         down = more + bits - to_bits
         want = ops.linear(quantized, weights, bits, to_bits, bias, INT32, more)
         kernels.saturated.clear()
-        got = kernels.linear(packed, rows, 13, down, bias, np.empty((13, 37), np.int32), ("y",))
+        got = kernels.linear(packed, rows, 21, down, bias, np.empty((21, 37), np.int32), ("y",))
         assert (got == want).all()
         assert kernels.saturated["y"] == (np.abs(want) == INT32).sum()
-        residual = rng.integers(-(2**47) + 1, 2**47, (13, 37))
+        residual = rng.integers(-(2**47) + 1, 2**47, (21, 37))
         product = ops.linear(quantized, weights, bits, to_bits, None, LARGEST_RESIDUAL, more)
         want = ops.add(residual, product)
-        assert (kernels.linear(packed, rows, 13, down, None, residual, ("y", "sum"), add=True) == want).all()
+        assert (kernels.linear(packed, rows, 21, down, None, residual, ("y", "sum"), add=True) == want).all()
         assert kernels.saturated["sum"] == (np.abs(want) == LARGEST_RESIDUAL).sum()
 
 
