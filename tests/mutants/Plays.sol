@@ -60,6 +60,7 @@ abstract contract Plays is Test {
 
     function play(Play memory played, uint256 number) external {
         this.stopPranks(4);
+        vm.clearMockedCalls();
         vm.deal(SWITCH, number);
         address test = deployCode(played.artifact);
         _call(test, abi.encodeWithSignature("setUp()"));
