@@ -63,7 +63,7 @@ daemon-tests: install contracts-built
 ape-built: install contracts-built
 	@$(PY) tools/ape_contracts.py
 
-prove: install contracts-built ## in full, the searches for faults of which tests take a share (docs/proofs.md)
+prove: install contracts-built .venv-symbolic/done ## in full, the searches for faults of which tests take a share (docs/proofs.md)
 	$(PY) tests/prove.py
 
 symbolic: install .venv-symbolic/done ## that the books add up, for all inputs: Halmos on tests/symbolic

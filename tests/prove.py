@@ -28,6 +28,7 @@ from e2e.siege import FLOOD, WHOLE, Force, sieges  # noqa: E402
 from invariants.faults import forge, found, lives  # noqa: E402
 from mutants import run as mutation  # noqa: E402
 from sim import faults as daemon_faults  # noqa: E402
+from symbolic import run as conservation  # noqa: E402
 
 RECORD = ROOT / "docs" / "proofs.md"
 RULE = "|---|---|---|---|---|---|\n"
@@ -157,6 +158,11 @@ def referees(seed: int) -> str:
     return mutation.run(seed, ("referee",))
 
 
+def symbolic(_: int) -> str:
+    """That what goes in is what is credited, for all inputs, and that errors in it are found."""
+    return conservation.proven()
+
+
 def daemon(seed: int) -> str:
     """A real daemon through any order of faults and disputes: six lives, each with every move three times."""
     return f"6 lives, {daily(seed, 6, 3)['turns of the daemon']} turns of the daemon, every promise kept"
@@ -201,6 +207,7 @@ PARTS: dict[str, Callable[[int], str]] = {
     "faults": faults,
     "mutants": mutants,
     "referees": referees,
+    "symbolic": symbolic,
     "daemon": daemon,
     "soak": soak,
     "daemon-faults": put_back,

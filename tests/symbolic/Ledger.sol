@@ -6,6 +6,7 @@ import {Test} from "forge-std/Test.sol";
 import {ServiceStore} from "../../contracts/ServiceStore.sol";
 import {ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {Books} from "./Books.sol";
+import {SYMBOLS} from "./Symbols.sol";
 
 /// @title What accounts and seats hold, summed over whoever can be paid by one call.
 /// @dev Amounts and fields are symbols. Accounts have names of our choosing, since no code under test asks for more than
@@ -40,9 +41,23 @@ abstract contract Ledger is Test {
         books.setCredit(account, creditWei);
     }
 
+    /// @dev Any number of so many bits.
+    function _any(uint256 bits, string memory name) internal pure returns (uint256) {
+        return SYMBOLS.createUint(bits, name);
+    }
+
+    function _anyCredits(uint256 count) internal pure returns (uint256[] memory creditsWei) {
+        creditsWei = new uint256[](count);
+        for (uint256 i; i < count; ++i) {
+            creditsWei[i] = _any(96, "creditWei");
+        }
+    }
+
     function _creditsWei() internal view returns (uint256 sumWei) {
-        for (uint256 i; i < _accounts.length; ++i) {
-            sumWei += books.credit(_accounts[i]);
+        unchecked {
+            for (uint256 i; i < _accounts.length; ++i) {
+                sumWei += books.credit(_accounts[i]);
+            }
         }
     }
 

@@ -3,12 +3,14 @@ pragma solidity ^0.8.30;
 
 import {ServiceStore} from "../../contracts/ServiceStore.sol";
 import {IArbiter} from "../../contracts/interfaces/IArbiter.sol";
+import {IServices} from "../../contracts/interfaces/IServices.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
 import {Ledger} from "./Ledger.sol";
 
 /// @title What a request escrows is what its end credits: fee, callback, bond.
-/// @dev Amounts, gas, tokens, prices, fines, statuses and histories of seats are symbols. What moves no money is fixed: the
+/// @dev What is expected is computed without checks of overflow, which would be branches of their own: all of it is far below 2^256.
+/// Amounts, gas, tokens, prices, fines, statuses and histories of seats are symbols. What moves no money is fixed: the
 /// time, hashes, how many turns were missed, and which accounts are the same: none, unless a check says so.
 contract RequestConservation is Ledger {
     using RequestLib for IOracle.Request;
@@ -37,6 +39,23 @@ contract RequestConservation is Ledger {
         uint72 bondWei;
     }
 
+    function _anyHeld() internal pure returns (Held memory held) {
+        held.maxTokens = uint24(_any(24, "maxTokens"));
+        held.callbackGas = uint32(_any(32, "callbackGas"));
+        held.callbackGasPriceWei = uint64(_any(64, "callbackGasPriceWei"));
+        held.feeWei = uint96(_any(96, "feeWei"));
+        held.tokenPriceWei = uint64(_any(64, "tokenPriceWei"));
+        held.bondWei = uint72(_any(72, "bondWei"));
+    }
+
+    function _anySeat(address operator) internal pure returns (ServiceStore.SeatMoney memory money) {
+        money.operator = operator;
+        money.balanceWei = uint72(_any(72, "balanceWei"));
+        money.openAnswers = uint8(_any(8, "openAnswers"));
+        money.shortUntil = uint8(_any(8, "shortUntil"));
+        money.status = IServices.SeatStatus(_any(3, "status"));
+    }
+
     function _request(Held memory held, address payer, uint256 deadline, uint16 seats)
         internal
         view
@@ -59,10 +78,10 @@ contract RequestConservation is Ledger {
         return RequestLib.packRules(params, turnSeconds, windowSeconds, seats);
     }
 
-    function _callbackWei(Held memory held) internal view returns (uint256) {
-        return held.callbackGas == 0
-            ? 0
-            : (uint256(held.callbackGas) + books.CALLBACK_OVERHEAD_GAS()) * held.callbackGasPriceWei;
+    function _callbackWei(Held memory held) internal pure returns (uint256) {
+        unchecked {
+            return held.callbackGas == 0 ? 0 : (uint256(held.callbackGas) + 60_000) * held.callbackGasPriceWei;
+        }
     }
 }
 
@@ -106,59 +125,62 @@ contract AskingConservation is RequestConservation {
 contract SettlingConservation is RequestConservation {
     uint16 private constant SEAT = 3;
 
-    struct Settled {
-        Held held;
-        uint24 tokenCount;
-        ServiceStore.SeatState seat;
-        uint256[3] creditsWei;
-    }
-
+    /// @param byOperator whether the operator of the seat calls; else a stranger operates it.
+    /// @dev What each gets is compared by itself. That it adds up to fee, callback and bond can be seen: unused tokens go to
+    /// the payer and the others' price to the seat, and what a full seat cannot hold goes to its owner.
     /// @param alike whether payer, caller and the seat's owner are one account; else each is another.
-    function _settled(Settled memory given, bool byOperator, bool leaves, bool alike)
-        private
-        returns (uint256 creditedWei)
-    {
-        address payer = _cast(0, given.creditsWei[0]);
-        address caller = _cast(alike ? 0 : 1, given.creditsWei[1]);
-        given.seat.owner = _cast(alike ? 0 : 2, given.creditsWei[2]);
-        given.seat.money.operator = byOperator ? caller : STRANGER;
-        books.setSeat(SERVICE, SEAT, given.seat);
-        IOracle.Request memory req = _request(given.held, payer, NOW - 2, 1);
-        IOracle.Answer memory ans;
-        ans.head = RequestLib.packAnswerHead(0, SEAT, uint48(NOW - 1), given.tokenCount);
-        ans.outputHash = keccak256("");
-        books.setAnswered(req, ans, IOracle.Status.Answered, 0);
-        uint256 beforeWei = _creditsWei() + given.seat.money.balanceWei;
+    function _settled(bool byOperator, bool leaves, bool alike) private {
+        Held memory held = _anyHeld();
+        uint24 tokenCount = uint24(_any(24, "tokenCount"));
+        uint256[] memory creditsWei = _anyCredits(3);
+        if (leaves) vm.assume(held.callbackGas != 0);
+        address payer = _cast(0, creditsWei[0]);
+        address caller = _cast(alike ? 0 : 1, creditsWei[1]);
+        address owner = _cast(alike ? 0 : 2, creditsWei[2]);
+        ServiceStore.SeatMoney memory money = _anySeat(byOperator ? caller : STRANGER);
+        books.setSeat(SERVICE, SEAT, ServiceStore.SeatState(money, owner, 0, 0, 0));
         IOracle.Item[] memory items = new IOracle.Item[](1);
-        items[0] = IOracle.Item(req, ans, "");
+        items[0].request = _request(held, payer, NOW - 2, 1);
+        items[0].answer.head = RequestLib.packAnswerHead(0, SEAT, uint48(NOW - 1), tokenCount);
+        items[0].answer.outputHash = keccak256("");
+        books.setAnswered(items[0].request, items[0].answer, IOracle.Status.Answered, 0);
         vm.prank(caller);
         if (leaves) books.leaveCallbacks(items);
         else books.finalize(items);
-        return _creditsWei() + _seatWei(SEAT) - beforeWei;
+
+        unchecked {
+            uint256 unusedWei = uint256(held.tokenPriceWei) * (held.maxTokens - uint256(tokenCount));
+            uint256 callbackWei = leaves ? 0 : _callbackWei(held);
+            uint256 toSeatWei = held.bondWei + (held.feeWei - unusedWei) + (byOperator ? callbackWei : 0);
+            uint256 seatWei = money.balanceWei + toSeatWei;
+            uint256 overWei = seatWei > type(uint72).max ? seatWei - type(uint72).max : 0;
+            assertEq(_seatWei(SEAT), seatWei - overWei);
+            if (byOperator) callbackWei = 0;
+            if (alike) {
+                assertEq(books.credit(payer), creditsWei[0] + callbackWei + overWei + unusedWei);
+            } else {
+                assertEq(books.credit(owner), creditsWei[2] + overWei);
+                assertEq(books.credit(payer), creditsWei[0] + unusedWei);
+                assertEq(books.credit(caller), creditsWei[1] + callbackWei);
+            }
+        }
     }
 
-    function _finalized(Settled memory given, bool byOperator, bool alike) private {
-        uint256 creditedWei = _settled(given, byOperator, false, alike);
-        assertEq(creditedWei, uint256(given.held.bondWei) + given.held.feeWei + _callbackWei(given.held));
+    function check_finalize() external {
+        _settled(false, false, false);
     }
 
-    function check_finalize(Settled memory given) external {
-        _finalized(given, false, false);
+    function check_finalizeForOneself() external {
+        _settled(false, false, true);
     }
 
-    function check_finalizeForOneself(Settled memory given) external {
-        _finalized(given, false, true);
+    function check_finalizeByOperator() external {
+        _settled(true, false, false);
     }
 
-    function check_finalizeByOperator(Settled memory given) external {
-        _finalized(given, true, false);
-    }
-
-    /// @dev The same, but what the callback escrowed stays.
-    function check_leaveCallbacks(Settled memory given) external {
-        vm.assume(given.held.callbackGas != 0);
-        uint256 creditedWei = _settled(given, true, true, false);
-        assertEq(creditedWei, uint256(given.held.bondWei) + given.held.feeWei);
+    /// @dev What the callback escrowed stays.
+    function check_leaveCallbacks() external {
+        _settled(true, true, false);
     }
 }
 
@@ -177,7 +199,9 @@ contract LeavingConservation is RequestConservation {
     }
 
     /// @param closesAt of the answer: so all calls are in time, or too late, or retrying has ended.
-    function _left(Held memory held, uint48 closesAt, uint256[2] memory creditsWei, bool[3] memory reclaims) private {
+    function _left(uint48 closesAt, bool[3] memory reclaims) private {
+        Held memory held = _anyHeld();
+        uint256[] memory creditsWei = _anyCredits(2);
         held.callbackGas = 100_000;
         IOracle.Request memory req = _request(held, address(_taker), NOW - 2, 1);
         IOracle.Answer memory ans;
@@ -205,106 +229,119 @@ contract LeavingConservation is RequestConservation {
         assertLe(paid, 1);
     }
 
-    function check_leftAndDelivered(Held memory held, uint256[2] memory creditsWei, bool[3] memory reclaims) external {
-        _left(held, uint48(NOW - 1), creditsWei, reclaims);
+    function check_leftAndDelivered(bool[3] memory reclaims) external {
+        _left(uint48(NOW - 1), reclaims);
     }
 
-    function check_leftAndReclaimed(Held memory held, uint256[2] memory creditsWei, bool[3] memory reclaims) external {
-        _left(held, uint48(NOW - 31 days), creditsWei, reclaims);
+    function check_leftAndReclaimed(bool[3] memory reclaims) external {
+        _left(uint48(NOW - 31 days), reclaims);
     }
 }
 
-/// @title No answer, or a late one. Two seats; whichever of them is in turn may be fined, and is suspended when it is drained.
+/// @title No answer, or a late one. The seats in turn may be fined, and are suspended when they are drained.
 contract MissingConservation is RequestConservation {
     using RequestLib for IOracle.Request;
 
-    struct Missed {
-        Held held;
-        uint64 baseWei;
-        uint72 missPenaltyWei;
-        ServiceStore.SeatMoney[2] seats;
-        uint48[2] readyAt;
-        uint256[4] creditsWei;
-    }
-
-    /// @param turns that have passed. seatCount: 1 or 2 of the seats are drawn.
-    function _open(Missed memory given, uint256 payerRole, uint256 turns, uint16 seatCount, uint256 deadline)
-        private
-        returns (IOracle.Request memory req, address payer)
-    {
+    /// @param turns that have passed.
+    /// @param seatCount 1 or 2 of the seats are drawn.
+    function _open(
+        Held memory held,
+        address operator,
+        uint256 payerRole,
+        uint256 turns,
+        uint16 seatCount,
+        uint256 deadline
+    ) private returns (IOracle.Request memory req, address payer) {
         ServiceStore.Service memory service;
-        service.prices.baseWei = given.baseWei;
-        service.missPenaltyWei = given.missPenaltyWei;
-        service.rules.bondWei = given.held.bondWei;
+        service.prices.baseWei = uint64(_any(64, "baseWei"));
+        service.missPenaltyWei = uint72(_any(72, "missPenaltyWei"));
+        service.rules.bondWei = held.bondWei;
         (service.rules.seatCount, service.rules.ownerCount) = (seatCount, seatCount);
         books.setService(SERVICE, service);
+        uint256[] memory creditsWei = _anyCredits(4);
         for (uint16 i; i < seatCount; ++i) {
-            address owner = _cast(i, given.creditsWei[i]);
-            books.setSeat(SERVICE, i, ServiceStore.SeatState(given.seats[i], owner, given.readyAt[i], i, 0));
+            address owner = _cast(i, creditsWei[i]);
+            uint48 readyAt = uint48(_any(48, "readyAt"));
+            books.setSeat(SERVICE, i, ServiceStore.SeatState(_anySeat(operator), owner, readyAt, i, 0));
             books.setActive(SERVICE, owner, 2);
         }
-        payer = _cast(payerRole, given.creditsWei[2]);
-        _account(BURN, given.creditsWei[3]);
-        req = _request(given.held, payer, deadline, seatCount);
+        payer = _cast(payerRole, creditsWei[2]);
+        _account(BURN, creditsWei[3]);
+        req = _request(held, payer, deadline, seatCount);
         books.setOpen(req, uint48(NOW - turns * TURN - 1), uint48(BLOCK - 100));
     }
 
-    function _heldWei() private view returns (uint256) {
-        return _creditsWei() + _seatWei(0) + _seatWei(1);
-    }
-
-    function _refunded(Missed memory given, uint256 turns, uint16 seatCount) private {
-        (IOracle.Request memory req,) = _open(given, 2, turns, seatCount, NOW - 1);
-        uint256 beforeWei = _heldWei();
+    /// @dev Payer and burnt together get the escrow and what seats were fined; half of what is burnt is the payer's.
+    /// Where turns were missed there is no callback: its price is part of the escrow before any fine is looked at.
+    function _refunded(uint256 turns, uint16 seatCount) private {
+        Held memory held = _anyHeld();
+        if (turns > 0) held.callbackGas = 0;
+        (IOracle.Request memory req, address payer) = _open(held, STRANGER, 2, turns, seatCount, NOW - 1);
+        uint256[3] memory beforeWei = [_seatWei(0) + _seatWei(1), books.credit(payer), books.credit(BURN)];
         books.refund(req);
-        assertEq(_heldWei(), beforeWei + given.held.feeWei + _callbackWei(given.held));
+        unchecked {
+            uint256 finesWei = beforeWei[0] - (_seatWei(0) + _seatWei(1));
+            assertEq(books.credit(BURN), beforeWei[2] + 2 * finesWei);
+            assertEq(books.credit(payer), beforeWei[1] + (held.feeWei + _callbackWei(held) - finesWei));
+            if (turns == 0) assertEq(finesWei, 0);
+        }
     }
 
-    function check_refund(Missed memory given) external {
-        _refunded(given, 0, 1);
+    function check_refund() external {
+        _refunded(0, 1);
     }
 
-    function check_refundAfterOneTurn(Missed memory given) external {
-        _refunded(given, 1, 2);
+    function check_refundAfterOneTurn() external {
+        _refunded(1, 1);
     }
 
-    function check_refundAfterTwoTurns(Missed memory given) external {
-        _refunded(given, 2, 1);
-    }
-
-    function check_cancel(Missed memory given) external {
-        _cancelled(given, 2);
-    }
-
-    function check_cancelByTheSeat(Missed memory given) external {
-        _cancelled(given, 0);
+    function check_refundAfterTwoTurns() external {
+        _refunded(2, 1);
     }
 
     /// @param payerRole 0: the owner of the seat in turn pays.
-    function _cancelled(Missed memory given, uint256 payerRole) private {
-        (IOracle.Request memory req, address payer) = _open(given, payerRole, 1, 1, NOW + 1);
-        uint256 beforeWei = _heldWei();
+    function _cancelled(uint256 payerRole) private {
+        Held memory held = _anyHeld();
+        (IOracle.Request memory req, address payer) = _open(held, STRANGER, payerRole, 1, 1, NOW + 1);
+        uint256 beforeWei = _creditsWei() + _seatWei(0);
         vm.prank(payer);
         books.cancel(req);
-        assertEq(_heldWei(), beforeWei + given.held.feeWei + _callbackWei(given.held));
+        assertEq(_creditsWei() + _seatWei(0), beforeWei + held.feeWei + _callbackWei(held));
     }
 
-    /// @dev An answer takes its bond out of the books until its end, and nothing else; fines for turns missed are burnt.
-    function _answered(Missed memory given, uint24 tokenCount, uint256 turns, uint16 seatCount) private {
-        given.seats[seatCount - 1].operator = STRANGER;
-        (IOracle.Request memory req,) = _open(given, 2, turns, seatCount, NOW + 1);
-        uint256 beforeWei = _heldWei();
+    function check_cancel() external {
+        _cancelled(2);
+    }
+
+    function check_cancelByTheSeat() external {
+        _cancelled(0);
+    }
+
+    /// @dev An answer takes its bond out of the seats and nothing else; fines for turns missed are burnt.
+    function _answered(uint256 turns, uint16 seatCount) private {
+        Held memory held = _anyHeld();
+        (IOracle.Request memory req,) = _open(held, STRANGER, 2, turns, seatCount, NOW + 1);
+        uint24 tokenCount = uint24(_any(24, "tokenCount"));
+        uint256[2] memory beforeWei = [_seatWei(0) + _seatWei(1), books.credit(BURN)];
         vm.prank(STRANGER);
         books.answer(req, "", tokenCount, 0, blockhash(BLOCK - 98));
-        assertEq(_heldWei() + given.held.bondWei, beforeWei);
+        unchecked {
+            uint256 burntWei = books.credit(BURN) - beforeWei[1];
+            assertEq(beforeWei[0], _seatWei(0) + _seatWei(1) + held.bondWei + burntWei);
+            if (turns == 0) assertEq(burntWei, 0);
+        }
     }
 
-    function check_answer(Missed memory given, uint24 tokenCount) external {
-        _answered(given, tokenCount, 0, 1);
+    function check_answer() external {
+        _answered(0, 1);
     }
 
-    function check_answerAfterOneTurn(Missed memory given, uint24 tokenCount) external {
-        _answered(given, tokenCount, 1, 2);
+    function check_answerAfterOneTurn() external {
+        _answered(1, 1);
+    }
+
+    function check_answerAfterOneTurnOfTwoSeats() external {
+        _answered(1, 2);
     }
 }
 
@@ -314,52 +351,59 @@ contract RulingConservation is RequestConservation {
     address private constant ARBITER = address(0xa7b17e7);
     uint16 private constant SEAT = 1;
 
-    struct Ruled {
-        uint72 bondWei;
-        uint72 slashWei;
-        uint96[2] amountsWei;
-        uint96 broughtWei;
-        ServiceStore.SeatMoney seat;
-        uint256[4] creditsWei;
-    }
-
-    function _ruled(Ruled memory given, IOracle.Ruling ruling) private {
+    /// @dev What each gets is compared by itself; together that is what was brought and, unless the answer is upheld, its bond.
+    function _ruled(IOracle.Ruling ruling) private {
+        uint256[] memory creditsWei = _anyCredits(4);
         ServiceStore.Service memory service;
         service.arbiter = IArbiter(ARBITER);
-        service.rules.bondWei = given.bondWei;
+        Held memory held;
+        held.bondWei = service.rules.bondWei = uint72(_any(72, "bondWei"));
         (service.rules.seatCount, service.rules.ownerCount) = (2, 2);
         books.setService(SERVICE, service);
-        _account(BURN, given.creditsWei[3]); // the first role
+        _account(BURN, creditsWei[3]); // the first role
         IOracle.Payout[] memory payouts = new IOracle.Payout[](2);
         for (uint256 i; i < 2; ++i) {
-            payouts[i] = IOracle.Payout(_cast(i + 1, given.creditsWei[i]), given.amountsWei[i]);
+            payouts[i] = IOracle.Payout(_cast(i + 1, creditsWei[i]), uint96(_any(96, "payoutWei")));
         }
-        address owner = _cast(3, given.creditsWei[2]);
-        books.setSeat(SERVICE, SEAT, ServiceStore.SeatState(given.seat, owner, 0, SEAT, 0));
+        address owner = _cast(3, creditsWei[2]);
+        ServiceStore.SeatMoney memory money = _anySeat(STRANGER);
+        books.setSeat(SERVICE, SEAT, ServiceStore.SeatState(money, owner, 0, SEAT, 0));
         books.setActive(SERVICE, owner, 2);
-        Held memory held;
-        held.bondWei = given.bondWei;
         IOracle.Request memory req = _request(held, STRANGER, NOW + 1, 2);
         IOracle.Answer memory ans;
         ans.head = RequestLib.packAnswerHead(0, SEAT, uint48(NOW), 1);
         books.setAnswered(req, ans, IOracle.Status.Disputed, 0);
-        uint256 beforeWei = _creditsWei() + given.seat.balanceWei;
-        vm.deal(ARBITER, given.broughtWei);
+        uint256 broughtWei = _any(96, "broughtWei");
+        uint72 slashWei = uint72(_any(72, "slashWei"));
+        vm.deal(ARBITER, broughtWei);
         vm.prank(ARBITER);
-        books.rule{value: given.broughtWei}(req, ans, ruling, given.slashWei, payouts);
-        uint256 freedWei = ruling == IOracle.Ruling.Upheld ? 0 : given.bondWei;
-        assertEq(_creditsWei() + _seatWei(SEAT), beforeWei + given.broughtWei + freedWei);
+        books.rule{value: broughtWei}(req, ans, ruling, slashWei, payouts);
+
+        unchecked {
+            uint256 freedWei = ruling == IOracle.Ruling.Upheld ? 0 : held.bondWei - slashWei;
+            uint256 seatWei = money.balanceWei + freedWei;
+            uint256 overWei = seatWei > type(uint72).max ? seatWei - type(uint72).max : 0;
+            uint256 paidWei;
+            for (uint256 i; i < 2; ++i) {
+                assertEq(books.credit(payouts[i].account), creditsWei[i] + payouts[i].amountWei);
+                paidWei += payouts[i].amountWei;
+            }
+            assertEq(books.credit(BURN), creditsWei[3] + (slashWei + broughtWei - paidWei));
+            assertEq(books.credit(owner), creditsWei[2] + overWei);
+            assertEq(_seatWei(SEAT), seatWei - overWei);
+            if (ruling == IOracle.Ruling.Upheld) assertEq(slashWei, 0);
+        }
     }
 
-    function check_upheld(Ruled memory given) external {
-        _ruled(given, IOracle.Ruling.Upheld);
+    function check_upheld() external {
+        _ruled(IOracle.Ruling.Upheld);
     }
 
-    function check_rejected(Ruled memory given) external {
-        _ruled(given, IOracle.Ruling.Rejected);
+    function check_rejected() external {
+        _ruled(IOracle.Ruling.Rejected);
     }
 
-    function check_annulled(Ruled memory given) external {
-        _ruled(given, IOracle.Ruling.Annulled);
+    function check_annulled() external {
+        _ruled(IOracle.Ruling.Annulled);
     }
 }
