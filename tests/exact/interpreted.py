@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from exact.extremes import extreme
-from exact.random_model import Kind, Shape, write
+from exact.random_model import Kind, Shape, gemma3, write
 from structlog.testing import capture_logs
 
 from oracle.engines.exact import triton_forward, triton_operators, triton_products
@@ -35,6 +35,18 @@ SHAPES = {
     "llama": Shape(layers=1, width=64, hidden=64, heads=2, kv_heads=1, head_width=16, rope_width=12, zero_rows=True),
     "qwen2-loud": Shape("qwen2", Kind.Q4_1, 1, 32, 96, 2, 2, 16, 16, gain=60.0),
     "qwen3-odd": Shape("qwen3", Kind.BF16, 2, 18, 30, 2, 1, 10, 10),
+    "gemma3": gemma3(
+        kind=Kind.F16,
+        layers=2,
+        width=34,
+        hidden=30,
+        heads=2,
+        kv_heads=1,
+        head_width=10,
+        rope_width=10,
+        norm_gain=30.0,
+        extra=(("attention.sliding_window", 3), ("attention.sliding_window_pattern", 2)),
+    ),
 }
 
 

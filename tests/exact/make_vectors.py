@@ -29,7 +29,7 @@ from oracle.engines.exact.model import Chunk, Reference  # noqa: E402
 from oracle.engines.exact.weights import largest_float, load  # noqa: E402
 
 FOLDER = ROOT / "tests" / "vectors"
-FORWARD = ("llama", "llama-q4_1", "llama-q4_0-factors", "qwen2", "qwen3")
+FORWARD = ("llama", "llama-q4_1", "llama-q4_0-factors", "qwen2", "qwen3", "gemma3")
 TOKENS = [1, 300, 17, 42, 99, 7]
 TABLE = powers.table()
 
@@ -84,6 +84,10 @@ def operators() -> dict[str, Any]:
     gate, up = rng.integers(-(2**22), 2**22, (2, 12))
     gate[:3], up[:3] = [INT32, -INT32, 0], [INT32, INT32, -1]
     cases["gated"] = {"gate": gate, "up": up, "y": ops.gated(gate, up, TABLE)}
+    cases["gated_gelu"] = {"gate": gate, "up": up, "y": ops.gated_gelu(gate, up, TABLE)}
+    w = np.array([0, 1, -(2**31) + 1, 2**31 - 1, 123_456, -8_388_608])
+    scale = ops.embedding_scale(1152)
+    cases["embed_scaled"] = {"weights": w, "width": 1152, "scale": scale, "y": ops.embed_scaled(w, scale)}
     t = np.array([0, 1, 255, 256, 65_535, 65_536, 3 << 16, 40 << 16, (1 << 32) + 5])
     cases["power"] = {"t": t, "to_bits": 30, "y": powers.power(t, TABLE, 30)}
     cases["noise"] = {

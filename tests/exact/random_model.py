@@ -41,6 +41,7 @@ class Shape:
     norm_gain: float = 1.0
     """Of norm weights."""
     zero_rows: bool = False
+    rope_base: float = 10_000.0
     context: int = 128
     spare_tokens: int = 0
     """Beyond the 377 of the vocabulary."""
@@ -111,7 +112,7 @@ def _add_header(out: gguf.GGUFWriter, shape: Shape) -> None:
         rope_width=shape.rope_width,
         vocabulary=len(texts),
         head_width=shape.head_width,
-        rope_base=10_000.0,
+        rope_base=shape.rope_base,
     )
     adders: dict[type, Callable[[str, Any], None]] = {
         bool: out.add_bool,
@@ -165,7 +166,7 @@ def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -
         if shape.family == "qwen2":
             for name, length in (("q", queries), ("k", keys), ("v", keys)):
                 vector(f"{at}attn_{name}.bias", length, 0.0)
-        if shape.family == "qwen3":
+        if shape.family in ("qwen3", "gemma3"):
             vector(at + "attn_q_norm.weight", shape.head_width)
             vector(at + "attn_k_norm.weight", shape.head_width)
         matrix(at + "attn_output.weight", shape.width, queries)
@@ -173,6 +174,15 @@ def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -
         matrix(at + "ffn_gate.weight", shape.hidden, shape.width, 2.0)
         matrix(at + "ffn_up.weight", shape.hidden, shape.width)
         matrix(at + "ffn_down.weight", shape.width, shape.hidden)
+        if shape.family == "gemma3":
+            vector(at + "post_attention_norm.weight", shape.width)
+            vector(at + "post_ffw_norm.weight", shape.width)
+
+
+def gemma3(**changes: Any) -> Shape:
+    """A model of Gemma 3's family with three layers, of which the last sees all positions, the others five."""
+    windows = ("attention.sliding_window", 5), ("attention.sliding_window_pattern", 3), ("rope.scaling.factor", 8.0)
+    return Shape("gemma3", **{"layers": 3, "tied": True, "rope_base": 1e6, "extra": windows} | changes)
 
 
 SHAPES = {
@@ -191,4 +201,7 @@ SHAPES = {
     "qwen2-q2_k": Shape("qwen2", Kind.Q2_K, 1, 256, 256, head_width=64, rope_width=64),
     "qwen3": Shape(family="qwen3", heads=6, kv_heads=3, head_width=32, rope_width=32),
     "qwen3-bf16": Shape(family="qwen3", kind=Kind.BF16, width=50, hidden=70),
+    "gemma3": gemma3(heads=6, kv_heads=3, head_width=32, rope_width=32),
+    "gemma3-f16-odd": gemma3(kind=Kind.F16, width=50, hidden=37, heads=3, kv_heads=1, head_width=14, rope_width=10),
+    "gemma3-loud": gemma3(kind=Kind.Q4_0, gain=8.0, norm_gain=30.0),
 }

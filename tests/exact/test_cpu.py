@@ -46,7 +46,7 @@ def runnable(request):
         pytest.skip(f"this processor cannot run {VARIANTS[variant]}")
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
+@pytest.fixture(scope="module", params=["llama", "qwen3", "gemma3"])
 def known(request):
     """A model with every kind of matrix, tokens, and the reference's logits after each."""
     weights = self_test.model(request.param)

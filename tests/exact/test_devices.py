@@ -163,7 +163,7 @@ def group():
     made.close()
 
 
-@pytest.mark.parametrize("name", ["llama-f16-odd", "llama-q4_k", "llama-loud", "qwen2", "qwen3", "qwen3-bf16"])
+@pytest.mark.parametrize("name", ["llama-f16-odd", "llama-q4_k", "llama-loud", "qwen2", "qwen3", "gemma3"])
 def test_forward__over_devices__the_logits_of_one_in_any_batch_and_from_kept_prefixes(tmp_path, group, name):
     """Of one key head, of four that share a block, of three: the second device gets none, none, and one."""
     weights = load(write(tmp_path / "model.gguf", SHAPES[name], seed=5))

@@ -45,7 +45,7 @@ def test_products__every_type_extreme_numbers_and_rows_that_fill_no_block__are_e
     assert [name for name, is_right in found.items() if not is_right] == []
 
 
-@pytest.mark.parametrize("name", ["llama", "qwen2-loud", "qwen3-odd"])
+@pytest.mark.parametrize("name", ["llama", "qwen2-loud", "qwen3-odd", "gemma3"])
 def test_forward__two_sequences_in_passes_of_any_size__the_reference_s_logits_and_counts(interpreted, name):
     expected = ("pass 0", "pass 1", "pass 2", "saturated", "cut", "beyond the cache")
     assert interpreted["forward"][name] == dict.fromkeys(expected, True)
@@ -77,7 +77,8 @@ def test_kernels__compiled_without_a_gpu__all_of_them_and_within_a_multiprocesso
     names = {f"_few {name}" for name in MATRIX_TYPES.values()} | {f"_tile {name}" for name in quantized}
     heads = {f"{kernel} {family}" for kernel in ("query_heads", "key_heads") for family in ("llama", "qwen3")}
     others = ("_finish_sums", "norm_rows", "largest_scores", "mixed_values", "mean_values", "gated", "quantized")
-    assert set(found) == names | heads | {f"{kernel} llama" for kernel in others}
+    gemma = {"gated gemma3", "norm_added gemma3"}
+    assert set(found) == names | heads | gemma | {f"{kernel} llama" for kernel in others}
     registers, shared, spilled = used(found["_few Q4_K"], 90)
     assert 16 <= registers <= 255
     assert 0 < shared <= 164 << 10

@@ -14,10 +14,14 @@ def shapes(draw: st.DrawFn, most_group: int = 6, most_half: int = 20) -> Shape:
         head_width += 2
     odd = 3 if kind in FLOATS else 0
     most_gain = 10.0 if kind in (Kind.BF16, Kind.F32) else 30.0  # they are refused from 128 on
+    family = draw(st.sampled_from(["llama", "qwen2", "qwen3", "gemma3"]))
+    most_gain = 3.0 if family == "gemma3" else most_gain  # embeddings of 128 are refused
+    extra = [("attention.sliding_window", draw(st.integers(1, 20)))] if family == "gemma3" else []
     return Shape(
-        draw(st.sampled_from(["llama", "qwen2", "qwen3"])),
+        family,
         kind,
         layers=1,
+        extra=tuple(extra),
         width=32 * draw(st.integers(1, 4)) + odd,
         hidden=32 * draw(st.integers(1, 5)) + odd,
         heads=heads,

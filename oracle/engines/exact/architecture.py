@@ -1,18 +1,19 @@
 """The numbers that say which operators a model is made of, read from a GGUF header; every other model is refused.
 
 Families: llama (Llama 2 and 3, TinyLlama, SmolLM, Mistral: rotary pairs interleaved), qwen2 (biases), qwen3 (queries
-and keys normalised per head). Whatever a header can say that would change the arithmetic and is not modelled here is
-refused, never ignored.
+and keys normalised per head), gemma3 (these too, and outputs of blocks; GELU; layers that see a window). Whatever a
+header can say that would change the arithmetic and is not modelled here is refused, never ignored.
 """
 
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from oracle.engines.exact.constants import MAX_CONTEXT, MAX_HEAD_WIDTH, MAX_WIDTH
 from oracle.errors import BadModelFile
 from oracle.models.gguf import Gguf
 
-FAMILIES = ("llama", "qwen2", "qwen3")
+FAMILIES = ("llama", "qwen2", "qwen3", "gemma3")
 READ = frozenset({
     "block_count", "context_length", "embedding_length", "feed_forward_length", "vocab_size",
     "attention.head_count", "attention.head_count_kv", "attention.key_length", "attention.value_length",
@@ -20,6 +21,10 @@ READ = frozenset({
     "rope.dimension_count", "rope.freq_base", "rope.scale_linear", "rope.scaling.type", "rope.scaling.factor",
 })  # fmt: skip
 """Header entries, without the family before them, that are read below."""
+READ_ALSO = {
+    "gemma3": frozenset({"attention.sliding_window", "attention.sliding_window_pattern", "rope.freq_base_swa"}),
+}
+"""Those that are read of one family alone."""
 REMARKS = frozenset({"rope.scaling.original_context_length", "rope.scaling.finetuned", "tensor_data_layout"})
 """Those that describe how a file came about: no arithmetic of these families reads them."""
 ONLY: dict[str, tuple[object, ...]] = {
@@ -41,7 +46,10 @@ ONLY: dict[str, tuple[object, ...]] = {
 }
 """Those that may only say what the arithmetic does anyway. Every other entry of the family is refused."""
 DEFAULT_BASE = 10_000.0
+DEFAULT_PERIOD = 6
+GEMMA_27B_LAYERS = 62
 MAX_HIDDEN = 1 << 20
+MAX_WINDOW, MAX_PERIOD = 1 << 20, 1 << 10
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,14 @@ class Architecture:
     """Under the root of every norm."""
     context: int
     vocabulary: int
+    window: int = 0
+    """How many positions, its own among them, a position of a local layer sees; 0: no layer is local."""
+    period: int = 0
+    """The last of every so many layers is not local; 0 where there is no window."""
+    local_base: Fraction = Fraction(10_000)
+    """The rotary base of local layers, whose angles are not divided."""
+    scored_width: int = 0
+    """Scores are divided by its root; 0: by that of a head's width."""
 
     @property
     def interleaved(self) -> bool:
@@ -72,7 +88,21 @@ class Architecture:
 
     @property
     def head_norms(self) -> bool:
-        return self.family == "qwen3"
+        return self.family in ("qwen3", "gemma3")
+
+    @property
+    def is_gemma(self) -> bool:
+        """Embeddings are scaled, the outputs of both blocks are normalised before they are added, the gate is GELU."""
+        return self.family == "gemma3"
+
+    @property
+    def scale_width(self) -> int:
+        """Scores are divided by its root."""
+        return self.scored_width or self.head_width
+
+    def window_of(self, layer: int) -> int:
+        """How many positions a layer sees; 0 for all."""
+        return self.window if self.period and layer % self.period < self.period - 1 else 0
 
     @property
     def group(self) -> int:
@@ -104,6 +134,7 @@ def architecture(header: Gguf) -> Architecture:
         epsilon=_real(header, "attention.layer_norm_rms_epsilon", None),
         context=min(header.number("context_length"), MAX_CONTEXT),
         vocabulary=len(header.vocabulary),
+        **_gemma(header, width, heads),
     )
     if _optional(header, "attention.value_length", head_width) != head_width:
         raise BadModelFile("values are not as wide as keys")
@@ -111,12 +142,27 @@ def architecture(header: Gguf) -> Architecture:
     return found
 
 
+def _gemma(header: Gguf, width: int, heads: int) -> dict[str, Any]:
+    """What Gemma 3 has besides, as llama.cpp reads it: a window of 0 is none, the default period is 6, and the 27B is
+    known by its number of layers. Raises BadModelFile."""
+    if header.architecture != "gemma3":
+        return {}
+    is_27b = header.number("block_count") == GEMMA_27B_LAYERS
+    scored = {"scored_width": width // heads} if is_27b else {}
+    window = _optional(header, "attention.sliding_window", 0)
+    if not window:
+        return scored
+    period = _optional(header, "attention.sliding_window_pattern", DEFAULT_PERIOD)
+    base = _real(header, "rope.freq_base_swa", DEFAULT_BASE)
+    return {**scored, "window": window, "period": period, "local_base": base}
+
+
 def _check_entries(header: Gguf) -> None:
     """Whatever a family's header entry says must be known, or the file is for another arithmetic."""
     family = header.architecture
     for key, value in header.metadata.items():
         name = key.removeprefix(f"{family}.")
-        if name == key or name in READ or name in REMARKS:
+        if name == key or name in READ or name in REMARKS or name in READ_ALSO.get(family, ()):
             continue
         if name not in ONLY:
             raise BadModelFile(f"the exact engine does not know {key}")
@@ -137,6 +183,9 @@ def _check(a: Architecture) -> None:
         "attention.key_length": (a.head_width, MAX_HEAD_WIDTH),
         "rope.dimension_count": (a.rope_width, a.head_width),
     }
+    if a.window:
+        limits["attention.sliding_window"] = (a.window, MAX_WINDOW)
+        limits["attention.sliding_window_pattern"] = (a.period, MAX_PERIOD)
     for name, (value, most) in limits.items():
         if not 0 < value <= most:
             raise BadModelFile(f"{name} is {value}, not between 1 and {most}")
@@ -144,8 +193,11 @@ def _check(a: Architecture) -> None:
         raise BadModelFile(f"{a.heads} query heads do not share {a.kv_heads} key heads evenly")
     if a.rope_width % 2:
         raise BadModelFile(f"an odd number of rotated values, {a.rope_width}")
-    if not 1 < a.rope_base < 1 << 40:
-        raise BadModelFile(f"a rotary base of {float(a.rope_base)}")
+    for base in (a.rope_base, a.local_base):
+        if not 1 < base < 1 << 40:
+            raise BadModelFile(f"a rotary base of {float(base)}")
+    if 4 * a.scale_width < a.head_width:
+        raise BadModelFile(f"scores of heads of {a.head_width} numbers are divided by the root of {a.scale_width}")
     if not 1 <= a.rope_divisor <= 1 << 16:
         raise BadModelFile(f"a rotary scale of {float(a.rope_divisor)}")
 

@@ -19,9 +19,13 @@ LARGEST_MANTISSA = (1 << MANTISSA_BITS) - 1
 INT32 = (1 << 31) - 1  # queries, keys, gate, up, normalised heads, scores, logits
 LARGEST_RESIDUAL = (1 << 47) - 1  # 2^31 at RESIDUAL_BITS; also of its normalised rows: what quantizing takes
 LARGEST_VALUE = (1 << 25) - 1  # attention values: 2^7 at INNER_BITS
+LARGEST_EMBEDDING = 1 << 31  # of weights that are scaled: 128 at WEIGHT_BITS
 LARGEST_ACT = (1 << 47) - 1  # 2^23 at ACT_BITS
 
 LOG2_E = 24_204_406  # log2(e) at SCALE_BITS, rounded to nearest
+GELU_LINEAR = 38_624_644  # 2 sqrt(2 / pi) log2(e) at SCALE_BITS, rounded to nearest
+GELU_CUBIC = 1_727_101  # 0.044715 times that
+LARGEST_GELU = 1 << 21  # 8 at INNER_BITS: from there on GELU(g) is g, or 0
 EXP_STEPS = 256  # entries of the table for one halving
 
 # What keeps every sum and product below 2^63; a model beyond these is refused when it is loaded.

@@ -33,9 +33,9 @@ from oracle.engines.exact.cpu_kernels import (
     default_threads,
     paired,
 )
-from oracle.engines.exact.model import Chunk, Logits, Saturated
-from oracle.engines.exact.rotations import Rotations
-from oracle.engines.exact.weights import Layer, Weights
+from oracle.engines.exact.model import Chunk, Logits, Saturated, embedded
+from oracle.engines.exact.rotations import Turns
+from oracle.engines.exact.weights import Layer, Norm, Weights
 
 MATRICES = ("attn_q", "attn_k", "attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")
 TOGETHER = 512  # most tokens in one pass: bounds the memory of activations
@@ -107,7 +107,7 @@ class CpuForward:
         threads = default_threads() if threads is None else threads
         self.weights, self.architecture = weights, a
         self._kernels = Kernels(best_variant() if variant is None else variant, threads)
-        self._powers, self._rotations = paired(powers.table()), Rotations(a, weights.rope_factors)
+        self._powers, self._rotations = paired(powers.table()), Turns(a, weights.rope_factors)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._layers = [
             _Layer(
@@ -148,19 +148,17 @@ class CpuForward:
         count = sum(len(piece.tokens) for piece in pieces)
         if count > self._buffers.capacity:
             self._buffers = _Buffers(count, self.architecture)
-        residual = self._embed([token for piece in pieces for token in piece.tokens])
+        tokens = [token for piece in pieces for token in piece.tokens]
+        residual = embedded(self.weights.embedding, self.architecture, tokens)
         extensions = (Extension * len(pieces))(*(piece.cache.extension(len(piece.tokens)) for piece in pieces))
         turns = [self._rotations(piece.cache.length, len(piece.tokens)) for piece in pieces]
-        tables = *(np.concatenate(part) for part in zip(*turns, strict=True)), self._powers
+        tables = [np.concatenate(part) for part in zip(*turns, strict=True)]
         for layer, heads in zip(self._layers, self._heads, strict=True):
-            self._layer(layer, heads, residual, extensions, tables)
+            own = tables[2:] if heads.window else tables[:2]
+            self._layer(layer, heads, residual, extensions, (*own, self._powers))
         for piece in pieces:
             piece.cache.length += len(piece.tokens)
         return self._end(residual, pieces)
-
-    def _embed(self, tokens: Sequence[int]) -> Int64s:
-        matrix = self.weights.embedding
-        return ops.embed(matrix.of(matrix.raw[np.asarray(tokens)]), matrix.bits)
 
     def _layer(
         self,
@@ -179,16 +177,24 @@ class CpuForward:
         v = run.linear(layer.v, rows, count, layer.v.bits + down, plain.v_bias, b.v[:count], ())
         run.attend(heads, extensions, (q, k, v), tables, b.context[:count])
         rows = run.quantize(b.context[:count], b.heads)
-        self._add(layer.attn_output, rows, INNER_BITS, residual, ("attn_output", "attn_residual"))
+        names = "attn_output", "attn_post_norm", "attn_residual"
+        self._add(layer.attn_output, rows, INNER_BITS, residual, plain.attn_post_norm, names)
         rows = run.normalize(residual, plain.ffn_norm, self._epsilon, NORMED_BITS, b.width, "ffn_norm")
         gate = run.linear(layer.gate, rows, count, layer.gate.bits + down, None, b.gate[:count], ("gate",))
         up = run.linear(layer.up, rows, count, layer.up.bits + down, None, b.up[:count], ("up",))
-        rows = run.gate(gate, up, self._powers, b.hidden)
-        self._add(layer.down, rows, ACT_BITS, residual, ("down", "residual"))
+        rows = run.gate(gate, up, self._powers, b.hidden, self.architecture.is_gemma)
+        self._add(layer.down, rows, ACT_BITS, residual, plain.ffn_post_norm, ("down", "ffn_post_norm", "residual"))
 
-    def _add(self, w: Packed, rows: Rows, bits: int, residual: Int64s, names: tuple[str, ...]) -> None:
-        """The product of `w`, added to the residual stream."""
-        self._kernels.linear(w, rows, len(residual), w.bits + bits - RESIDUAL_BITS, None, residual, names, add=True)
+    def _add(
+        self, w: Packed, rows: Rows, bits: int, residual: Int64s, norm: Norm | None, names: tuple[str, str, str]
+    ) -> None:
+        """The product of `w`, normalised where the family does, added to the residual stream. names: of the three."""
+        run, count, down = self._kernels, len(residual), w.bits + bits - RESIDUAL_BITS
+        if norm is None:
+            run.linear(w, rows, count, down, None, residual, names[::2], add=True)
+            return
+        made = run.linear(w, rows, count, down, None, np.empty(residual.shape, np.int64), names[:1])
+        run.add_normalized(made, norm, self._epsilon, residual, names[1:])
 
     def _heads_of(self, index: int, layer: Layer) -> Heads:
         a = self.architecture
@@ -202,8 +208,9 @@ class CpuForward:
             a.interleaved,
             -(-a.head_width // 2),
             -(-a.head_width // GROUP) * GROUP,
-            ops.score_scale(a.head_width),
+            ops.score_scale(a.scale_width),
             epsilon_units(a.epsilon, INNER_BITS),
+            a.window_of(index),
             *(0 if norm is None else ops.UNIT_BITS + norm.bits - INNER_BITS for norm in norms),
             *(None if norm is None else norm.weight.ctypes.data for norm in norms),
         )

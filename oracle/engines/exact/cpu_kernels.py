@@ -16,14 +16,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.exact.constants import INT32, LARGEST_RESIDUAL
+from oracle.engines.exact.constants import INT32, LARGEST_RESIDUAL, RESIDUAL_BITS
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.operators import UNIT_BITS
 from oracle.engines.exact.weights import Matrix, Norm
 
 MODULE = "oracle.engines.exact._kernels"
-INTERFACES = 2, 3, 4
-"""kernels.c has the last number; those before want less room of their callers, the first has no tiles."""
+INTERFACE = 5
+"""kernels.c has the same."""
 GROUP, HALF, TILE, DEPTH = 16, 16, 8, 64  # kernels.h
 ATTENDED = ("q_norm", "q_rope", "k_norm", "k_rope", "v", "score")  # attention.c, `enum count`
 Saturated = Counter[str]  # as `model.Saturated`
@@ -47,7 +47,7 @@ def library() -> ctypes.CDLL:
     if spec is None or spec.origin is None:
         raise RuntimeError("the exact engine's kernels were not built; install the package where a C compiler is")
     loaded = ctypes.CDLL(spec.origin)
-    if not hasattr(loaded, "didyma_interface") or c_int.in_dll(loaded, "didyma_interface").value not in INTERFACES:
+    if not hasattr(loaded, "didyma_interface") or c_int.in_dll(loaded, "didyma_interface").value != INTERFACE:
         raise RuntimeError("the exact engine's kernels are of another version; run: pip install --no-deps --editable .")
     loaded.didyma_packed_bytes.restype = c_int64
     return loaded
@@ -135,6 +135,7 @@ class Heads(Structure):
             "padded",
             "scale",
             "epsilon",
+            "window",
             "q_down",
             "k_down",
         )
@@ -271,16 +272,24 @@ class Kernels:
         self._count((name,), counts)
         return rows
 
+    def add_normalized(self, x: Array, norm: Norm, epsilon: int, into: Array, names: tuple[str, str]) -> None:
+        """Adds the norm of x to the residual stream. x, into: int64. names: what norm and sum are counted as."""
+        tokens, columns = map(c_int64, x.shape)
+        down, counts = c_int(UNIT_BITS + norm.bits - RESIDUAL_BITS), np.zeros(2, np.int64)
+        sizes = tokens, columns, pointer(norm.weight), c_int64(epsilon), down, c_int64(LARGEST_RESIDUAL)
+        _done(self._lib.didyma_add_normalized(*self._how, pointer(x), *sizes, pointer(into), pointer(counts)))
+        self._count(names, counts)
+
     def quantize(self, x: Array, rows: Rows) -> Rows:
         tokens, columns = map(c_int64, x.shape)
         self._lib.didyma_quantize(*self._how, pointer(x), tokens, columns, rows.reference)
         return rows
 
-    def gate(self, gate: Array, up: Array, powers: Integers, rows: Rows) -> Rows:
-        """`operators.gated`, quantized. powers: `paired`."""
+    def gate(self, gate: Array, up: Array, powers: Integers, rows: Rows, is_gelu: bool) -> Rows:
+        """`operators.gated` or `operators.gated_gelu`, quantized. powers: `paired`."""
         tokens, columns = map(c_int64, gate.shape)
-        inputs, counts = (pointer(gate), pointer(up), tokens, columns, pointer(powers)), np.zeros(1, np.int64)
-        _done(self._lib.didyma_gate(*self._how, *inputs, rows.reference, pointer(counts)))
+        inputs, counts = (pointer(gate), pointer(up), tokens, columns, c_int(is_gelu)), np.zeros(1, np.int64)
+        _done(self._lib.didyma_gate(*self._how, *inputs, pointer(powers), rows.reference, pointer(counts)))
         self._count(("act",), counts)
         return rows
 

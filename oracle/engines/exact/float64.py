@@ -33,6 +33,7 @@ class Float64:
         """(T, vocabulary)."""
         a, embedding = self._architecture, self._weights.embedding
         x = np.concatenate([embedding.integers(token, 1) for token in tokens]) / 2.0**embedding.bits
+        x = x * np.sqrt(a.width) if a.is_gemma else x
         for index, layer in enumerate(self._weights.layers):
             prefix = f"blk.{index}."
             y = self._norm(x, prefix + "attn_norm.weight")
@@ -44,21 +45,30 @@ class Float64:
             )
             if a.head_norms:
                 q, k = self._norm(q, prefix + "attn_q_norm.weight"), self._norm(k, prefix + "attn_k_norm.weight")
-            x = x + _linear(self._attend(self._rotate(q), self._rotate(k), v), layer.attn_output)
+            window = a.window_of(index)
+            o = self._attend(self._rotate(q, window > 0), self._rotate(k, window > 0), v, window)
+            x = x + self._output(_linear(o, layer.attn_output), prefix + "post_attention_norm.weight")
             y = self._norm(x, prefix + "ffn_norm.weight")
             gate = _linear(y, layer.ffn_gate)
-            x = x + _linear(gate / (1 + np.exp(-gate)) * _linear(y, layer.ffn_up), layer.ffn_down)
+            act = _gelu(gate) if a.is_gemma else gate / (1 + np.exp(-gate))
+            down = _linear(act * _linear(y, layer.ffn_up), layer.ffn_down)
+            x = x + self._output(down, prefix + "post_ffw_norm.weight")
         return _linear(self._norm(x, "output_norm.weight"), self._weights.output)
+
+    def _output(self, x: Floats, name: str) -> Floats:
+        """Of a block: normalised where the family does."""
+        return self._norm(x, name) if name in self._vectors else x
 
     def _norm(self, x: Floats, name: str) -> Floats:
         mean = (x * x).mean(axis=-1, keepdims=True)
         result: Floats = x / np.sqrt(mean + float(self._architecture.epsilon)) * self._vectors[name]
         return result
 
-    def _rotate(self, x: Floats) -> Floats:
+    def _rotate(self, x: Floats, is_local: bool) -> Floats:
         a = self._architecture
         pairs = a.rope_width // 2
-        angles = float(a.rope_base) ** (-2.0 * np.arange(pairs) / a.rope_width) / float(a.rope_divisor)
+        base, divisor = (a.local_base, 1) if is_local else (a.rope_base, a.rope_divisor)
+        angles = float(base) ** (-2.0 * np.arange(pairs) / a.rope_width) / float(divisor)
         angles = np.arange(len(x))[:, None] * angles / self._vectors.get("rope_freqs.weight", 1.0)
         c, s = np.cos(angles)[:, None], np.sin(angles)[:, None]
         both = np.arange(2 * pairs)
@@ -68,16 +78,23 @@ class Float64:
         result[..., second] = x[..., first] * s + x[..., second] * c
         return result
 
-    def _attend(self, q: Floats, k: Floats, v: Floats) -> Floats:
+    def _attend(self, q: Floats, k: Floats, v: Floats, window: int) -> Floats:
         a = self._architecture
+        distance = np.arange(len(q))[:, None] - np.arange(len(q))
+        seen = (distance >= 0) & (distance < (window or len(q)))
         parts = []
         for head in range(a.heads):
             kv = head // a.group
-            z = q[:, head] @ k[:, kv].T / np.sqrt(a.head_width)
-            z = np.where(np.tri(len(z), dtype=bool), z, -np.inf)
+            z = np.where(seen, q[:, head] @ k[:, kv].T / np.sqrt(a.scale_width), -np.inf)
             e = np.exp(z - z.max(axis=-1, keepdims=True))
             parts.append(e @ v[:, kv] / e.sum(axis=-1, keepdims=True))
         return np.concatenate(parts, axis=-1)
+
+
+def _gelu(x: Floats) -> Floats:
+    """Its tanh form."""
+    result: Floats = 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return result
 
 
 def divergence(exact: npt.NDArray[np.int64] | Floats, floats: Floats) -> Floats:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from oracle.engines.exact import operators as ops
 from oracle.engines.exact import powers
-from oracle.engines.exact.architecture import epsilon_units
+from oracle.engines.exact.architecture import Architecture, epsilon_units
 from oracle.engines.exact.constants import (
     ACT_BITS,
     INNER_BITS,
@@ -29,8 +29,8 @@ from oracle.engines.exact.constants import (
 )
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.operators import Row
-from oracle.engines.exact.rotations import Rotations
-from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights
+from oracle.engines.exact.rotations import Turns
+from oracle.engines.exact.weights import Matrix, Norm, Weights
 
 Logits = npt.NDArray[np.int32]
 """(rows, vocabulary), 16 fraction bits."""
@@ -67,6 +67,7 @@ class Chunk:
 LIMITS = {
     **dict.fromkeys(("attn_norm", "ffn_norm", "output_norm"), LARGEST_RESIDUAL),
     **dict.fromkeys(("attn_output", "attn_residual", "down", "residual"), LARGEST_RESIDUAL),
+    **dict.fromkeys(("attn_post_norm", "ffn_post_norm"), LARGEST_RESIDUAL),
     **dict.fromkeys(("q", "k", "q_norm", "k_norm", "q_rope", "k_rope", "score", "gate", "up", "logits"), INT32),
     "v": LARGEST_VALUE,
     "act": LARGEST_ACT,
@@ -171,8 +172,8 @@ class Reference:
         self.weights, self.architecture = weights, a
         self._linear = linear or plain_linear
         self.saturated = Saturated()
-        self._powers, self._rotations = powers.table(), Rotations(a, weights.rope_factors)
-        self._score_scale = ops.score_scale(a.head_width)
+        self._powers, self._rotations = powers.table(), Turns(a, weights.rope_factors)
+        self._score_scale = ops.score_scale(a.scale_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
 
@@ -193,7 +194,7 @@ class Reference:
         for chunk in chunks:
             assert isinstance(chunk.cache, Past)
             residual = self.embed(chunk.tokens)
-            for layer, past in zip(self.weights.layers, chunk.cache.layers, strict=True):
+            for layer, past in enumerate(chunk.cache.layers):
                 residual = self._layer(layer, residual, past)["residual"]
             chunk.cache.length += len(chunk.tokens)
             results.append(self._end(residual[len(chunk.tokens) - chunk.rows :])["logits"].astype(np.int32))
@@ -218,37 +219,42 @@ class Reference:
 
     def layer(self, layer: int, residual: Integers) -> Trace:
         """One layer for all positions, from an empty cache. residual: (T, width)."""
-        return self._layer(self.weights.layers[layer], residual, self.cache(len(residual)).layers[layer])
+        return self._layer(layer, residual, self.cache(len(residual)).layers[layer])
 
     def end(self, residual: Integers) -> Trace:
         """Final norm and logits. residual: (T, width)."""
         return self._end(residual)
 
     def embed(self, tokens: Sequence[int]) -> Integers:
-        embedding = self.weights.embedding
-        return np.concatenate([ops.embed(embedding.integers(token, 1), embedding.bits) for token in tokens])
+        return embedded(self.weights.embedding, self.architecture, tokens)
 
-    def _layer(self, layer: Layer, residual: Integers, past: PastLayer) -> Trace:
-        a, values = self.architecture, _Record(self.saturated)
+    def _layer(self, index: int, residual: Integers, past: PastLayer) -> Trace:
+        a, values, layer = self.architecture, _Record(self.saturated), self.weights.layers[index]
         row = self._norm(values, "attn_norm", residual, layer.attn_norm)
         q = values.set("q", self._linear(row, layer.attn_q, NORMED_BITS, INNER_BITS, layer.q_bias))
         k = values.set("k", self._linear(row, layer.attn_k, NORMED_BITS, INNER_BITS, layer.k_bias))
         v = values.set("v", ops.limit_values(self._linear(row, layer.attn_v, NORMED_BITS, INNER_BITS, layer.v_bias)))
-        query = self._head_rows(values, "q", q, layer.q_norm, past.key.shape[1])
-        key = self._head_rows(values, "k", k, layer.k_norm, past.key.shape[1])
+        turns = self._rotations.of(index)(past.key.shape[1], len(residual))
+        query = self._head_rows(values, "q", q, layer.q_norm, turns)
+        key = self._head_rows(values, "k", k, layer.k_norm, turns)
         past.key = np.concatenate([past.key, key.mantissa.transpose(1, 0, 2)], axis=1)
         past.key_shift = np.concatenate([past.key_shift, key.shift.T], axis=1)
         past.value = np.concatenate([past.value, _heads(v, a.head_width).transpose(1, 0, 2)], axis=1)
-        o = values.set("context", self._attention(values, query, past))
+        o = values.set("context", self._attention(values, query, past, a.window_of(index)))
         row = values.quantize("context", o)
         attended = values.set("attn_output", self._to_residual(row, layer.attn_output, INNER_BITS))
+        if layer.attn_post_norm is not None:
+            attended = self._normed(values, "attn_post_norm", attended, layer.attn_post_norm, RESIDUAL_BITS)
         residual = values.set("attn_residual", ops.add(residual, attended))
 
         row = self._norm(values, "ffn_norm", residual, layer.ffn_norm)
         gate = values.set("gate", self._linear(row, layer.ffn_gate, NORMED_BITS, INNER_BITS))
         up = values.set("up", self._linear(row, layer.ffn_up, NORMED_BITS, INNER_BITS))
-        row = values.quantize("act", values.set("act", ops.gated(gate, up, self._powers)))
+        act = (ops.gated_gelu if a.is_gemma else ops.gated)(gate, up, self._powers)
+        row = values.quantize("act", values.set("act", act))
         down = values.set("down", self._to_residual(row, layer.ffn_down, ACT_BITS))
+        if layer.ffn_post_norm is not None:
+            down = self._normed(values, "ffn_post_norm", down, layer.ffn_post_norm, RESIDUAL_BITS)
         values.set("residual", ops.add(residual, down))
         return values.trace
 
@@ -257,15 +263,19 @@ class Reference:
 
     def _norm(self, values: "_Record", name: str, x: Integers, norm: Norm) -> Row:
         """RMSNorm of residual rows, quantized for the linear layers that follow."""
+        return values.quantize(name, self._normed(values, name, x, norm, NORMED_BITS))
+
+    def _normed(self, values: "_Record", name: str, x: Integers, norm: Norm, to_bits: int) -> Integers:
         row = values.quantize(name + ".in", x)
         squares = values.set(name + ".sum", ops.square_sum(row))
         r = values.set(name + ".root", ops.mean_root(squares, row.shift, x.shape[-1], self._epsilon))
-        y = ops.normalize(x, r, row.shift, norm.weight, NORMED_BITS, LARGEST_RESIDUAL, norm.bits)
-        values.set(name, y)
-        return values.quantize(name, y)
+        return values.set(name, ops.normalize(x, r, row.shift, norm.weight, to_bits, LARGEST_RESIDUAL, norm.bits))
 
-    def _head_rows(self, values: "_Record", name: str, x: Integers, norm: Norm | None, start: int) -> Row:
-        """Queries or keys by head: normalised where the family does, rotated, quantized. Row of (T, heads, width)."""
+    def _head_rows(
+        self, values: "_Record", name: str, x: Integers, norm: Norm | None, turns: tuple[Integers, Integers]
+    ) -> Row:
+        """Queries or keys by head: normalised where the family does, rotated, quantized. Row of (T, heads, width).
+        turns: cosines and sines."""
         heads = _heads(x, self.architecture.head_width)
         if norm is not None:
             row = values.quantize(name + "_norm.in", heads)
@@ -274,17 +284,16 @@ class Reference:
             values.set(name + "_norm.root", r)
             y = ops.normalize(heads, r, row.shift, norm.weight, INNER_BITS, INT32, norm.bits)
             heads = values.set(name + "_norm", y)
-        cosines, sines = self._rotations(start, len(x))
-        rotated = values.set(name + "_rope", ops.rotate(heads, cosines, sines, self.architecture.interleaved))
+        rotated = values.set(name + "_rope", ops.rotate(heads, *turns, self.architecture.interleaved))
         return values.quantize(name + "_rope", rotated)
 
-    def _attention(self, values: "_Record", query: Row, past: PastLayer) -> Integers:
-        """Each position attends to itself and what came before. (T, heads * width).
+    def _attention(self, values: "_Record", query: Row, past: PastLayer, window: int) -> Integers:
+        """Each position attends to itself and what came before, `window` in all unless it is 0. (T, heads * width).
 
-        In the trace, (heads, T, U) over all U positions; later ones than the row's own hold 0.
+        In the trace, (heads, T, U) over all U positions; those that the row's own does not see hold 0.
         """
         a, count, length = self.architecture, len(query.shift), past.key.shape[1]
-        seen = np.arange(length) <= np.arange(length - count, length)[:, None]
+        seen = seen_by(np.arange(length - count, length), length, window)
         parts: dict[str, list[Integers]] = {"score": [], "score.max": [], "share": [], "share.sum": [], "context": []}
         for head in range(a.heads):
             kv = head // a.group
@@ -322,6 +331,20 @@ class _Record:
         row = ops.quantize(x)
         self.trace[name + ".shift"], self.trace[name + ".mantissa"] = row.shift, row.mantissa
         return row
+
+
+def embedded(matrix: Matrix, a: Architecture, tokens: Sequence[int]) -> Integers:
+    """What the residual stream begins with, (T, width). matrix: the embedding."""
+    rows = matrix.of(matrix.raw[np.asarray(tokens)])
+    if a.is_gemma:
+        return ops.embed_scaled(rows, ops.embedding_scale(a.width), matrix.bits)
+    return ops.embed(rows, matrix.bits)
+
+
+def seen_by(positions: Integers, length: int, window: int) -> npt.NDArray[np.bool_]:
+    """(positions, length): which of the first `length` each of some positions sees. window: 0 for all up to itself."""
+    distance = positions[:, None] - np.arange(length)
+    return (distance >= 0) & (distance < (window or length))
 
 
 def _heads(x: Integers, width: int) -> Integers:

@@ -13,9 +13,12 @@ import numpy as np
 from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
+    GELU_CUBIC,
+    GELU_LINEAR,
     INNER_BITS,
     INT32,
     LARGEST_ACT,
+    LARGEST_GELU,
     LARGEST_MANTISSA,
     LARGEST_RESIDUAL,
     LARGEST_VALUE,
@@ -89,6 +92,19 @@ def linear(
 def embed(weights: Integers, weight_bits: int = WEIGHT_BITS) -> Integers:
     """A row of the embedding as residual: R(w, weight_bits - 16). |w| <= 2^48, so it is below 2^41."""
     return shift(weights, weight_bits - RESIDUAL_BITS)
+
+
+def embedding_scale(width: int) -> int:
+    """sqrt(width) at 24 bits, rounded to nearest: at most 2^31."""
+    return (math.isqrt(width << (2 * SCALE_BITS + 2)) + 1) >> 1
+
+
+def embed_scaled(weights: Integers, scale: int, weight_bits: int = WEIGHT_BITS) -> Integers:
+    """The same times sqrt(width): R(R(w, weight_bits - 24) * scale, 32).
+
+    |R(w, weight_bits - 24)| <= 2^31, since `weights.py` refuses larger ones: the product is at most 2^62.
+    """
+    return shift(shift(weights, weight_bits - WEIGHT_BITS) * scale, WEIGHT_BITS + SCALE_BITS - RESIDUAL_BITS)
 
 
 def square_sum(row: Row) -> Integers:
@@ -186,17 +202,35 @@ def context(e: Integers, total: Integers, v: Integers) -> Integers:
 
 
 def gated(gate: Integers, up: Integers, table: Integers) -> Integers:
-    """SiLU(gate) * up at 24 bits, saturated to 2^47 - 1. gate, up: int32 at 18 bits.
+    """y = SiLU(gate) * up at 24 bits, saturated to 2^47 - 1; gate and up: int32 at 18 bits.
 
-    e = 2^-t at 30 bits with t = R(|g| log2(e), 26), below 2^57 before the shift.
-    sigma = D((2^30 if g >= 0 else e) * 2^24, 2^30 + e) at 24 bits; numerator <= 2^54.
-    SiLU = R(g sigma, 24) at 18 bits, product < 2^56; y = R(SiLU * up, 12), product < 2^62.
+    t = R(|g| log2(e), 26), below 2^57 before the shift.
     """
-    e = power(shift(np.abs(gate) * LOG2_E, SCALE_BITS + INNER_BITS - 16), table, EXP_BITS)
+    return _gated(gate, up, shift(np.abs(gate) * LOG2_E, SCALE_BITS + INNER_BITS - 16), table)
+
+
+def gated_gelu(gate: Integers, up: Integers, table: Integers) -> Integers:
+    """The same with GELU, its tanh form: g sigma(2 sqrt(2 / pi) (g + 0.044715 g^3)).
+
+    a = min(|g|, 2^21): from 8 on t is 71, whose power is 0. c = R(R(a^2, 18) a, 18) <= 2^27 is its cube;
+    t = R(a GELU_LINEAR + c GELU_CUBIC, 26), below 2^49 before the shift.
+    """
+    a = np.minimum(np.abs(gate), LARGEST_GELU)
+    cube = shift(shift(a * a, INNER_BITS) * a, INNER_BITS)
+    return _gated(gate, up, shift(a * GELU_LINEAR + cube * GELU_CUBIC, SCALE_BITS + INNER_BITS - 16), table)
+
+
+def _gated(gate: Integers, up: Integers, t: Integers, table: Integers) -> Integers:
+    """g sigma(+-t) * up, t >= 0 in powers of two at 16 bits.
+
+    e = 2^-t at 30 bits; sigma = D((2^30 if g >= 0 else e) * 2^24, 2^30 + e) at 24 bits; numerator <= 2^54.
+    h = R(g sigma, 24) at 18 bits, product < 2^56; y = R(h * up, 12), product < 2^62.
+    """
+    e = power(t, table, EXP_BITS)
     one = np.int64(1) << EXP_BITS
     sigma = divide(np.where(gate >= 0, one, e) << SCALE_BITS, one + e)
-    silu = shift(gate * sigma, SCALE_BITS)
-    return saturate(shift(silu * up, 2 * INNER_BITS - ACT_BITS), LARGEST_ACT)
+    h = shift(gate * sigma, SCALE_BITS)
+    return saturate(shift(h * up, 2 * INNER_BITS - ACT_BITS), LARGEST_ACT)
 
 
 def add(residual: Integers, update: Integers) -> Integers:

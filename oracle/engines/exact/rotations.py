@@ -5,6 +5,7 @@ integers, then rounded to nearest. No entry lies so close to a tie that the spar
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from decimal import Context, Decimal, localcontext
 from fractions import Fraction
 
@@ -51,6 +52,24 @@ class Rotations:
         self._next = (c, s)
         fresh = np.array(made, dtype=object).astype(np.int64).transpose(1, 0, 2)
         self._rows = np.concatenate([self._rows, fresh], axis=1)
+
+
+class Turns:
+    """A model's tables: that of its architecture, and another for layers that see a window."""
+
+    def __init__(self, architecture: Architecture, factors: Sequence[Fraction] | None) -> None:
+        """factors: as `Rotations` has them; of layers without a window."""
+        self._architecture, self.whole = architecture, Rotations(architecture, factors)
+        local = replace(architecture, rope_base=architecture.local_base, rope_divisor=Fraction(1))
+        self.local = Rotations(local, None) if architecture.window else None
+
+    def of(self, layer: int) -> Rotations:
+        return self.local if self.local is not None and self._architecture.window_of(layer) else self.whole
+
+    def __call__(self, start: int, count: int) -> list[Integers]:
+        """Cosines and sines, and then those of layers with a window if there are any; each (count, pairs)."""
+        tables = [self.whole] if self.local is None else [self.whole, self.local]
+        return [part for table in tables for part in table(start, count)]
 
 
 def _angle(architecture: Architecture, pair: int, divisor: Fraction) -> int:

@@ -1,6 +1,6 @@
-"""The start-up test: two small models made of hash output, whose logits' digest every right device computes.
+"""The start-up test: three small models made of hash output, whose logits' digest every right device computes.
 
-Together they hold all matrix types, and both families' operators. The digests were computed by the reference; a test
+Together they hold all matrix types and all operators. The digests were computed by the reference; a test
 holds them.
 """
 
@@ -45,9 +45,11 @@ EXPONENTS = {
     Q4_K: 0x0400, Q5_K: 0x0400, Q6_K: 0x0400, IQ4_NL: 0x1000, IQ4_XS: 0x0400,
 }  # fmt: skip
 """Of a type's fp16 numbers."""
+GEMMA_TYPES = (Q8_0, Q4_0, Q6_K)
 KNOWN = {
     "llama": "a754d8416f67d964ff0419935015c4d8a68442e47f4bf2471191ea821670f433",
     "qwen3": "165f42aeb38698eabb6697f44c787b59db431d9bcaeaafa01256da09b687a4e5",
+    "gemma3": "c5c4d2b87ebffaca386ed7d1fc42b932fb248adfa32797f82f8b558a62f8cc26",
 }
 
 
@@ -71,7 +73,7 @@ def digest(forward: Forward) -> str:
 
 
 def model(family: str, head_width: int = HEAD_WIDTH) -> Weights:
-    norms = family == "qwen3"
+    norms, is_gemma = family != "llama", family == "gemma3"
     queries, keys = HEADS * head_width, KV_HEADS * head_width
     layers = tuple(
         Layer(
@@ -89,8 +91,10 @@ def model(family: str, head_width: int = HEAD_WIDTH) -> Weights:
             ffn_gate=matrix(f"{family} {kind} gate", kind, HIDDEN, WIDTH),
             ffn_up=matrix(f"{family} {kind} up", kind, HIDDEN, WIDTH),
             ffn_down=matrix(f"{family} {kind} down", kind, WIDTH, HIDDEN),
+            attn_post_norm=norm(f"{family} {kind} 2", WIDTH) if is_gemma else None,
+            ffn_post_norm=norm(f"{family} {kind} 3", WIDTH) if is_gemma else None,
         )
-        for kind in list(MATRIX_TYPES)[norms::2]
+        for kind in (GEMMA_TYPES if is_gemma else list(MATRIX_TYPES)[norms::2])
     )
     return Weights(
         architecture=Architecture(
@@ -107,6 +111,7 @@ def model(family: str, head_width: int = HEAD_WIDTH) -> Weights:
             epsilon=Fraction(1, 100_000),
             context=64,
             vocabulary=VOCABULARY,
+            **({"window": 7, "period": 2, "local_base": Fraction(1_000)} if is_gemma else {}),
         ),
         embedding=matrix("embedding", Q8_0, VOCABULARY, WIDTH),
         layers=layers,

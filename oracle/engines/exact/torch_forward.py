@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,8 +19,11 @@ from oracle.engines.exact.constants import (
     ACT_BITS,
     EXP_BITS,
     EXP_STEPS,
+    GELU_CUBIC,
+    GELU_LINEAR,
     INNER_BITS,
     INT32,
+    LARGEST_GELU,
     LARGEST_MANTISSA,
     LOG2_E,
     MANTISSA_BITS,
@@ -31,9 +33,9 @@ from oracle.engines.exact.constants import (
     SCALE_BITS,
     SHARE_BITS,
 )
-from oracle.engines.exact.model import LIMITS, Chunk, Logits, Saturated
+from oracle.engines.exact.model import LIMITS, Chunk, Logits, Saturated, embedded
 from oracle.engines.exact.operators import INVERSE_BITS, ROOT_BITS, SPARE_FROM, UNIT_BITS
-from oracle.engines.exact.rotations import Rotations
+from oracle.engines.exact.rotations import Turns
 from oracle.engines.exact.torch_matrices import AT_ONCE, Quants, keep_kernels, pin_float64, product, to_device
 from oracle.engines.exact.weights import Layer, Matrix, Norm, Weights
 
@@ -154,8 +156,8 @@ class TorchForward:
 
             self._triton = triton_products
         self._powers = to_device(powers.table(), device)
-        self._rotations = Rotations(a, weights.rope_factors)
-        self._score_scale = ops.score_scale(a.head_width)
+        self._rotations = Turns(a, weights.rope_factors)
+        self._score_scale = ops.score_scale(a.scale_width)
         self._epsilon = epsilon_units(a.epsilon, RESIDUAL_BITS)
         self._head_epsilon = epsilon_units(a.epsilon, INNER_BITS)
         self._layers = [self._load(layer) for layer in (weights.layers if layers is None else layers)]
@@ -176,8 +178,7 @@ class TorchForward:
     def embedded(self, chunks: Sequence[Chunk]) -> Tensor:
         """The residual stream before the first layer, (tokens of all chunks, width)."""
         tokens = [token for chunk in chunks for token in chunk.tokens]
-        rows = ops.embed(self._embedding.of(self._embedding.raw[np.asarray(tokens)]), self._embedding.bits)
-        return to_device(rows, self._device)
+        return to_device(embedded(self._embedding, self.architecture, tokens), self._device)
 
     @torch.no_grad()
     def through(self, residual: Tensor, chunks: Sequence[Chunk]) -> list[Tensor]:
@@ -235,8 +236,10 @@ class TorchForward:
             cache, part = chunk.cache, slice(first, first + len(chunk.tokens))
             assert isinstance(cache, TorchCache)
             new = slice(cache.length, cache.length + len(chunk.tokens))
-            query = self._head_rows("q", q[part], norms.get("q_norm"), cache.length)
-            key = self._head_rows("k", k[part], norms.get("k_norm"), cache.length)
+            table = self._rotations.of(index)(cache.length, len(chunk.tokens))
+            turns = [to_device(each, self._device) for each in table]
+            query = self._head_rows("q", q[part], norms.get("q_norm"), turns)
+            key = self._head_rows("k", k[part], norms.get("k_norm"), turns)
             cache.keys[index, :, new] = key.mantissa.transpose(0, 1).to(torch.int16)
             cache.key_shift[index, :, new] = key.shift.T
             cache.values[index, :, new] = (
@@ -246,12 +249,18 @@ class TorchForward:
             first = part.stop
         row = self._quantize_spread(torch.cat(parts))
         attended = self._linear(row, m["attn_output"], INNER_BITS, RESIDUAL_BITS, "attn_output")
-        residual = self._limited("attn_residual", residual + attended)
+        residual = self._limited("attn_residual", residual + self._added(attended, norms, "attn_post_norm"))
         row = self._norm(residual, norms["ffn_norm"], "ffn_norm")
         gate = self._linear(row, m["ffn_gate"], NORMED_BITS, INNER_BITS, "gate")
         up = self._linear(row, m["ffn_up"], NORMED_BITS, INNER_BITS, "up")
         row = self._quantize_spread(self._limited("act", self._gated(gate, up)))
-        return self._limited("residual", residual + self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS, "down"))
+        down = self._linear(row, m["ffn_down"], ACT_BITS, RESIDUAL_BITS, "down")
+        return self._limited("residual", residual + self._added(down, norms, "ffn_post_norm"))
+
+    def _added(self, x: Tensor, norms: dict[str, _Norm], name: str) -> Tensor:
+        """What a block adds to the residual stream: its output, normalised where the family does."""
+        norm = norms.get(name)
+        return x if norm is None else self._limited(name, _normalize(x, norm, self._epsilon, RESIDUAL_BITS))
 
     def _linear(self, row: _Row, w: Any, bits: int, to_bits: int, name: str, bias: Tensor | None = None) -> Tensor:
         sums = self._product(row.mantissa, w)
@@ -274,12 +283,12 @@ class TorchForward:
     def _norm(self, x: Tensor, norm: _Norm, name: str) -> _Row:
         return _quantize(self._limited(name, _normalize(x, norm, self._epsilon, NORMED_BITS)))
 
-    def _head_rows(self, name: str, x: Tensor, norm: _Norm | None, start: int) -> _Row:
+    def _head_rows(self, name: str, x: Tensor, norm: _Norm | None, turns: Sequence[Tensor]) -> _Row:
         a = self.architecture
         heads = x.reshape(len(x), x.shape[1] // a.head_width, a.head_width)
         if norm is not None:
             heads = self._limited(name + "_norm", _normalize(heads, norm, self._head_epsilon, INNER_BITS))
-        c, s = (to_device(table, self._device)[:, None] for table in self._rotations(start, len(x)))
+        c, s = (table[:, None] for table in turns)
         pairs = a.rope_width // 2
         first = slice(0, 2 * pairs, 2) if a.interleaved else slice(0, pairs)
         second = slice(1, 2 * pairs, 2) if a.interleaved else slice(pairs, 2 * pairs)
@@ -294,9 +303,9 @@ class TorchForward:
         a, count = self.architecture, len(query.shift)
         if not a.kv_heads:
             return query.mantissa.new_zeros(count, 0)
-        seen = torch.arange(length, device=self._device) <= torch.arange(
-            length - count, length, device=self._device
-        ).unsqueeze(1)
+        own = torch.arange(length - count, length, device=self._device).unsqueeze(1)
+        distance = own - torch.arange(length, device=self._device)
+        seen = (distance >= 0) & (distance < (a.window_of(index) or length))
         q = query.mantissa.reshape(count, a.kv_heads, a.group, a.head_width).permute(1, 2, 0, 3)
         q_shift = query.shift.reshape(count, a.kv_heads, a.group).permute(1, 2, 0)
         step = max(1, AT_ONCE // (a.group * count * length))
@@ -324,11 +333,17 @@ class TorchForward:
         return _shift(low + _shift((self._powers[i + 1] - low) * f, 8), EXP_BITS - to_bits + k)
 
     def _gated(self, gate: Tensor, up: Tensor) -> Tensor:
-        e = self._power(_shift(gate.abs() * LOG2_E, SCALE_BITS + INNER_BITS - 16), EXP_BITS)
+        a = gate.abs()
+        if self.architecture.is_gemma:
+            a = a.clamp(max=LARGEST_GELU)
+            t = a * GELU_LINEAR + _shift(_shift(a * a, INNER_BITS) * a, INNER_BITS) * GELU_CUBIC
+        else:
+            t = a * LOG2_E
+        e = self._power(_shift(t, SCALE_BITS + INNER_BITS - 16), EXP_BITS)
         one = 1 << EXP_BITS
         sigma = _divide(torch.where(gate >= 0, one, e) << SCALE_BITS, one + e)
-        silu = _shift(gate * sigma, SCALE_BITS)
-        return _shift(silu * up, 2 * INNER_BITS - ACT_BITS)
+        h = _shift(gate * sigma, SCALE_BITS)
+        return _shift(h * up, 2 * INNER_BITS - ACT_BITS)
 
 
 def _shift(value: Tensor, by: Tensor | int) -> Tensor:

@@ -24,9 +24,9 @@ from oracle.engines.exact import operators as ops
 from oracle.engines.exact import powers
 from oracle.engines.exact import triton_operators as fused
 from oracle.engines.exact.architecture import Architecture, epsilon_units
-from oracle.engines.exact.constants import ACT_BITS, INNER_BITS, NORMED_BITS, RESIDUAL_BITS
-from oracle.engines.exact.model import LIMITS, Chunk, Logits, Saturated
-from oracle.engines.exact.rotations import Rotations
+from oracle.engines.exact.constants import ACT_BITS, INNER_BITS, MAX_CONTEXT, NORMED_BITS, RESIDUAL_BITS
+from oracle.engines.exact.model import LIMITS, Chunk, Logits, Saturated, embedded
+from oracle.engines.exact.rotations import Turns
 from oracle.engines.exact.torch_forward import TorchCache, position_bytes
 from oracle.engines.exact.torch_matrices import keep_kernels, pin_float64, to_device
 from oracle.engines.exact.triton_products import After, Launch, RawMatrix, linear
@@ -84,8 +84,8 @@ class _Buffers:
 
         queries, keys = a.heads * a.head_width, a.kv_heads * a.head_width
         self.residual = make(a.width)
-        self.turns = make(2, a.rope_width // 2)
-        """Cosines and sines of the tokens' positions."""
+        self.turns, self.local_turns = make(2, a.rope_width // 2), make(2, a.rope_width // 2)
+        """Cosines and sines of the tokens' positions; for layers with a window, if there are any."""
         self.caches = make(fused.CACHE.value)
         self.normed, self.attended, self.hidden = (
             make(columns, dtype=torch.int16) for columns in (a.width, queries, a.hidden)
@@ -94,6 +94,8 @@ class _Buffers:
         self.shift, self.peak = make(dtype=torch.int32), make()
         self.q, self.k, self.v, self.context = make(queries), make(keys), make(keys), make(queries)
         self.gate, self.up, self.act = make(a.hidden), make(a.hidden), make(a.hidden)
+        self.made = make(a.width) if a.is_gemma else self.residual
+        """What a block adds to the residual stream, before it is normalised."""
         self.query, self.query_shift = make(queries, dtype=torch.int16), make(a.heads)
         self.largest, self.total, self.mixed = make(a.heads), make(a.heads), make(queries)
 
@@ -109,8 +111,8 @@ class TritonForward:
         if device.startswith("cuda"):
             keep_kernels()
         self._powers = to_device(powers.table().astype(np.int32), device)
-        self._rotations = Rotations(a, weights.rope_factors)
-        self._score_scale = ops.score_scale(a.head_width)
+        self._rotations = Turns(a, weights.rope_factors)
+        self._score_scale = ops.score_scale(a.scale_width)
         self._epsilon, self._head_epsilon = (
             torch.tensor([epsilon_units(a.epsilon, bits)], device=device) for bits in (RESIDUAL_BITS, INNER_BITS)
         )
@@ -193,17 +195,20 @@ class TritonForward:
 
     def _fill(self, b: _Buffers, chunks: Sequence[Chunk]) -> None:
         """What is known of the tokens before the pass: embeddings, turns of their positions, and their caches."""
-        embedding, turns, caches = self.weights.embedding, [], []
+        turns: list[list[Any]] = [[], []]
+        caches = []
         tokens = [token for chunk in chunks for token in chunk.tokens]
         for chunk in chunks:
             cache = chunk.cache
             assert isinstance(cache, TorchCache)
-            turns.append(np.stack(self._rotations(cache.length, len(chunk.tokens)), axis=1))
+            tables = self._rotations(cache.length, len(chunk.tokens))
+            turns[0].append(np.stack(tables[:2], axis=1))
+            turns[1].append(np.stack(tables[-2:], axis=1))
             own = *(tensor.data_ptr() for tensor in (cache.keys, cache.key_shift, cache.values)), cache.keys.shape[2]
             caches += [(*own, cache.length + index) for index in range(len(chunk.tokens))]
-        rows = ops.embed(embedding.of(embedding.raw[np.asarray(tokens)]), embedding.bits)
-        b.residual.copy_(torch.from_numpy(rows))
-        b.turns.copy_(torch.from_numpy(np.concatenate(turns)))
+        b.residual.copy_(torch.from_numpy(embedded(self.weights.embedding, self.architecture, tokens)))
+        for into, parts in zip((b.turns, b.local_turns), turns, strict=True):
+            into.copy_(torch.from_numpy(np.concatenate(parts)))
         b.caches.copy_(torch.tensor(caches))
 
     def _whole(self, b: _Buffers, logits: Tensor) -> Iterator[Launch]:
@@ -223,22 +228,26 @@ class TritonForward:
         for name, out in (("q", b.q), ("k", b.k), ("v", b.v)):
             after = _after(name, NORMED_BITS - INNER_BITS, layer.biases.get(f"{name}_bias"))
             yield linear(b.normed, b.shift, m[f"attn_{name}"], after, out, self._counts)
+        window = a.window_of(index)
+        turns = b.local_turns if window else b.turns
         norm, common = self._head_norm(layer, "q", block)
         found = b.query, b.query_shift, b.largest, b.total, b.mixed, self._counts
-        yield fused.query_heads, (tokens, a.heads), (b.q, *norm, b.turns, *found, a.heads, *common("q"))
+        yield fused.query_heads, (tokens, a.heads), (b.q, *norm, turns, *found, a.heads, *common("q"))
         norm, common = self._head_norm(layer, "k", block)
-        keys = b.k, b.v, *norm, b.turns, b.caches, self._counts
+        keys = b.k, b.v, *norm, turns, b.caches, self._counts
         yield fused.key_heads, (tokens, a.kv_heads), (*keys, a.kv_heads, *common("k", index))
         parts = tokens, a.heads, fused.SPLITS
-        shape = a.heads, a.kv_heads, width, index, self._score_scale
+        shape = a.heads, a.kv_heads, width, index, self._score_scale, window or MAX_CONTEXT
         sizes = fused.SPLITS, max(1, fused.POSITIONS // block), block
         query = b.query, b.query_shift, b.caches
         yield fused.largest_scores, parts, (*query, b.largest, self._counts, *shape, SLOTS["score"], *sizes)
         yield fused.mixed_values, parts, (*query, self._powers, b.largest, b.total, b.mixed, *shape, *sizes)
         yield fused.mean_values, (tokens, a.heads), (b.mixed, b.total, b.peak, b.context, a.heads, width, block)
         yield self._quantized(b.context, b.attended, b)
-        after = _after("attn_output", INNER_BITS - RESIDUAL_BITS, then="attn_residual")
-        yield linear(b.attended, b.shift, m["attn_output"], after, b.residual, self._counts)
+        then = None if a.is_gemma else "attn_residual"
+        after = _after("attn_output", INNER_BITS - RESIDUAL_BITS, then=then)
+        yield linear(b.attended, b.shift, m["attn_output"], after, b.made, self._counts)
+        yield from self._added(layer, "attn_post_norm", "attn_residual", b)
 
     def _feed_forward(self, index: int, b: _Buffers) -> Iterator[Launch]:
         layer, hidden, tokens = self._layers[index], self.architecture.hidden, len(b.residual)
@@ -247,11 +256,21 @@ class TritonForward:
         for name, out in (("gate", b.gate), ("up", b.up)):
             after = _after(name, NORMED_BITS - INNER_BITS)
             yield linear(b.normed, b.shift, m[f"ffn_{name}"], after, out, self._counts)
-        act = b.gate, b.up, self._powers, b.peak, b.act, self._counts, hidden, SLOTS["act"], fused.ELEMENTS
+        is_gemma = self.architecture.is_gemma
+        act = b.gate, b.up, self._powers, b.peak, b.act, self._counts, hidden, SLOTS["act"], is_gemma, fused.ELEMENTS
         yield fused.gated, (tokens, triton.cdiv(hidden, fused.ELEMENTS)), act
         yield self._quantized(b.act, b.hidden, b)
-        after = _after("down", ACT_BITS - RESIDUAL_BITS, then="residual")
-        yield linear(b.hidden, b.shift, m["ffn_down"], after, b.residual, self._counts)
+        after = _after("down", ACT_BITS - RESIDUAL_BITS, then=None if is_gemma else "residual")
+        yield linear(b.hidden, b.shift, m["ffn_down"], after, b.made, self._counts)
+        yield from self._added(layer, "ffn_post_norm", "residual", b)
+
+    def _added(self, layer: _Layer, name: str, sum_name: str, b: _Buffers) -> Iterator[Launch]:
+        """What a block made, normalised and added to the residual stream, where the family normalises it."""
+        if name not in layer.norms:
+            return
+        weight, bits = layer.norms[name]
+        numbers = b.made.shape[1], ops.UNIT_BITS + bits - RESIDUAL_BITS, SLOTS[name], SLOTS[sum_name], fused.ROW
+        yield fused.norm_added, (len(b.made),), (b.made, weight, self._epsilon, b.residual, self._counts, *numbers)
 
     def _end(self, residual: Tensor, b: _Buffers, logits: Tensor) -> Iterator[Launch]:
         yield self._norm(residual, self._output_norm, "output_norm", b)

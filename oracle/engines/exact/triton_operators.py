@@ -28,6 +28,8 @@ LARGEST_MANTISSA, MANTISSA_BITS = tl.constexpr(constants.LARGEST_MANTISSA), tl.c
 INT32, LOG2_E = tl.constexpr(constants.INT32), tl.constexpr(constants.LOG2_E)
 SCALE_BITS, EXP_BITS = tl.constexpr(constants.SCALE_BITS), tl.constexpr(constants.EXP_BITS)
 SHARE_BITS = tl.constexpr(constants.SHARE_BITS)
+GELU_LINEAR, GELU_CUBIC = tl.constexpr(constants.GELU_LINEAR), tl.constexpr(constants.GELU_CUBIC)
+LARGEST_GELU, INNER_BITS = tl.constexpr(constants.LARGEST_GELU), tl.constexpr(constants.INNER_BITS)
 GATE_BITS = tl.constexpr(constants.SCALE_BITS + constants.INNER_BITS - 16)
 ACT_DOWN = tl.constexpr(2 * constants.INNER_BITS - constants.ACT_BITS)
 SCORE_DOWN = tl.constexpr(2 * constants.INNER_BITS + constants.SCALE_BITS - constants.RESIDUAL_BITS)
@@ -39,6 +41,7 @@ INVERSE_BITS, SPARE_FROM = tl.constexpr(operators.INVERSE_BITS), tl.constexpr(op
 UNIT_DOWN = tl.constexpr(operators.INVERSE_BITS - operators.ROOT_BITS - operators.UNIT_BITS)
 
 RUNTIME = ["width", "down", "heads", "kv_heads", "layer", "pairs", "slot", "norm_slot", "count", "score_scale"]
+RUNTIME += ["sum_slot", "window"]
 """Parameters that Triton must not compile anew for single values of."""
 
 
@@ -141,6 +144,31 @@ def norm_rows(x, weight, epsilon, mantissa, shift, peak, counts, width, down, sl
         tl.store(mantissa + line + at, _mantissa(y, to).to(tl.int16), mask=inside)
     tl.store(shift + token, to.to(tl.int32))
     tl.store(peak + token, tl.zeros((), tl.int64))
+
+
+@triton.jit(do_not_specialize=RUNTIME)
+def norm_added(x, weight, epsilon, out, counts, width, down, slot, sum_slot, block: tl.constexpr):
+    """Adds the norm of x (T, width) to out (T, width). weight, epsilon: as `norm_rows` has them."""
+    token = tl.program_id(0)
+    line = token.to(tl.int64) * width
+    largest = tl.zeros((block,), tl.int64)
+    for first in range(0, width, block):
+        at = first + tl.arange(0, block)
+        largest = tl.maximum(largest, tl.abs(tl.load(x + line + at, mask=at < width, other=0)))
+    s = _row_shift(tl.max(largest, axis=0))
+    squares = tl.zeros((block,), tl.int64)
+    for first in range(0, width, block):
+        at = first + tl.arange(0, block)
+        m = _mantissa(tl.load(x + line + at, mask=at < width, other=0), s)
+        squares += m * m
+    r = _mean_root(tl.sum(squares, axis=0), s, width, tl.load(epsilon))
+    for first in range(0, width, block):
+        at = first + tl.arange(0, block)
+        inside = at < width
+        value, g = tl.load(x + line + at, mask=inside, other=0), tl.load(weight + at, mask=inside, other=0)
+        y = limited(_normed(value, s, r, g, down), inside, NORM_LIMIT, counts + slot)
+        y += tl.load(out + line + at, mask=inside, other=0)
+        tl.store(out + line + at, limited(y, inside, NORM_LIMIT, counts + sum_slot), mask=inside)
 
 
 @triton.jit
@@ -252,15 +280,16 @@ def _scores(query, s, keys, shifts, u, seen, width, score_scale, block: tl.const
 @triton.jit(do_not_specialize=RUNTIME)
 def largest_scores(
     mantissa, shift, caches, largest, counts,
-    heads, kv_heads, width, layer, score_scale, slot,
+    heads, kv_heads, width, layer, score_scale, window, slot,
     splits: tl.constexpr, positions: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
-    """Raises largest (T, heads) to a head's largest score over the positions up to its token's."""
+    """Raises largest (T, heads) to a head's largest score over the positions up to its token's, `window` at most."""
     at, query, s, keys, shifts, _, position = _asked(
         mantissa, shift, caches, heads, kv_heads, width, layer, block
     )  # fmt: skip
     found, stopped = tl.full((positions,), -INT32, tl.int64), tl.zeros((positions,), tl.int64)
-    for first in range(tl.program_id(2) * positions, position + 1, splits * positions):
+    begin = tl.maximum(position + 1 - window, 0) + tl.program_id(2) * positions
+    for first in range(begin, position + 1, splits * positions):
         u = first + tl.arange(0, positions).to(tl.int64)
         seen = u <= position
         z = _scores(query, s, keys, shifts, u, seen, width, score_scale, block)
@@ -275,7 +304,7 @@ def largest_scores(
 @triton.jit(do_not_specialize=RUNTIME)
 def mixed_values(
     mantissa, shift, caches, powers, largest, total, mixed,
-    heads, kv_heads, width, layer, score_scale,
+    heads, kv_heads, width, layer, score_scale, window,
     splits: tl.constexpr, positions: tl.constexpr, block: tl.constexpr,
 ):  # fmt: skip
     """Adds a head's shares to total (T, heads), and its values times shares to mixed (T, heads, width)."""
@@ -284,7 +313,8 @@ def mixed_values(
     )  # fmt: skip
     j, most = tl.arange(0, block), tl.load(largest + at)
     shares, sums = tl.zeros((positions,), tl.int64), tl.zeros((block,), tl.int64)
-    for first in range(tl.program_id(2) * positions, position + 1, splits * positions):
+    begin = tl.maximum(position + 1 - window, 0) + tl.program_id(2) * positions
+    for first in range(begin, position + 1, splits * positions):
         u = first + tl.arange(0, positions).to(tl.int64)
         seen = u <= position
         z = _scores(query, s, keys, shifts, u, seen, width, score_scale, block)
@@ -310,13 +340,19 @@ def mean_values(mixed, total, peak, out, heads, width, block: tl.constexpr):
 
 
 @triton.jit(do_not_specialize=RUNTIME)
-def gated(gate, up, powers, peak, out, counts, width, slot, block: tl.constexpr):
-    """out (T, width): SiLU(gate) * up. Raises peak (T,) to its largest magnitude."""
+def gated(gate, up, powers, peak, out, counts, width, slot, is_gelu: tl.constexpr, block: tl.constexpr):
+    """out (T, width): SiLU(gate) * up, or GELU(gate) * up. Raises peak (T,) to its largest magnitude."""
     token, at = tl.program_id(0), tl.program_id(1) * block + tl.arange(0, block)
     inside = at < width
     place = token.to(tl.int64) * width + at
     g, u = tl.load(gate + place, mask=inside, other=0), tl.load(up + place, mask=inside, other=0)
-    e = _power(shifted(tl.abs(g) * LOG2_E, GATE_BITS), powers, EXP_BITS)
+    a = tl.abs(g)
+    if is_gelu:
+        a = tl.minimum(a, LARGEST_GELU)
+        t = a * GELU_LINEAR + shifted(shifted(a * a, INNER_BITS) * a, INNER_BITS) * GELU_CUBIC
+    else:
+        t = a * LOG2_E
+    e = _power(shifted(t, GATE_BITS), powers, EXP_BITS)
     one = tl.full((), 1, tl.int64) << EXP_BITS
     sigma = _divided(tl.where(g >= 0, one, e) << SCALE_BITS, one + e)
     y = limited(shifted(shifted(g * sigma, SCALE_BITS) * u, ACT_DOWN), inside, ACT_LIMIT, counts + slot)

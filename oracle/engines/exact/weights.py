@@ -17,6 +17,7 @@ from oracle.engines.exact.architecture import Architecture, architecture, epsilo
 from oracle.engines.exact.constants import (
     INNER_BITS,
     INT32,
+    LARGEST_EMBEDDING,
     MAX_EPSILON,
     MAX_ROW_WEIGHT,
     MOST_NORM_SCALE,
@@ -97,6 +98,20 @@ class Layer:
     ffn_gate: Matrix
     ffn_up: Matrix
     ffn_down: Matrix
+    attn_post_norm: Norm | None = None
+    """(width,): of what the block adds to the residual stream."""
+    ffn_post_norm: Norm | None = None
+
+
+NORMS = {
+    "attn_norm": "attn_norm",
+    "attn_q_norm": "q_norm",
+    "attn_k_norm": "k_norm",
+    "post_attention_norm": "attn_post_norm",
+    "ffn_norm": "ffn_norm",
+    "post_ffw_norm": "ffn_post_norm",
+}
+"""A layer's norms: their tensors' names and ours."""
 
 
 @dataclass(frozen=True)
@@ -112,8 +127,8 @@ class Weights:
     def norms(self) -> Iterator[tuple[str, Norm]]:
         """All norms, with the names of their tensors."""
         for index, layer in enumerate(self.layers):
-            for name in ("attn_norm", "attn_q_norm", "attn_k_norm", "ffn_norm"):
-                norm: Norm | None = getattr(layer, name.replace("attn_q", "q").replace("attn_k", "k"))
+            for name, own in NORMS.items():
+                norm: Norm | None = getattr(layer, own)
                 if norm is not None:
                     yield f"blk.{index}.{name}.weight", norm
         yield "output_norm.weight", self.output_norm
@@ -159,6 +174,8 @@ class _Loader:
             raise BadModelFile(f"the exact engine has no use for the tensor {min(self._unused)}")
         for matrix in weights.matrices():
             check_bound(matrix)
+        if a.is_gemma:
+            check_scaled(embedding)
         return weights
 
     def _layer(self, prefix: str) -> Layer:
@@ -180,6 +197,8 @@ class _Loader:
             ffn_gate=self._matrix(prefix + "ffn_gate", a.hidden, a.width),
             ffn_up=self._matrix(prefix + "ffn_up", a.hidden, a.width),
             ffn_down=self._matrix(prefix + "ffn_down", a.width, a.hidden),
+            attn_post_norm=self._norm(prefix + "post_attention_norm", a.width) if a.is_gemma else None,
+            ffn_post_norm=self._norm(prefix + "post_ffw_norm", a.width) if a.is_gemma else None,
         )
 
     def _has(self, name: str) -> bool:
@@ -237,10 +256,10 @@ class _Loader:
         return Norm(self._vector(name, length, bits), bits)
 
     def _bias(self, name: str, length: int) -> Integers | None:
-        return self._vector(name, length, INNER_BITS) if self._has(name) else None
+        return self._vector(name, length, INNER_BITS) if self._has(name) and not self._shape.is_gemma else None
 
     def _rope_factors(self) -> tuple[Fraction, ...] | None:
-        if not self._has("rope_freqs.weight"):
+        if not self._has("rope_freqs.weight") or self._shape.is_gemma:
             return None
         factors = self._reals("rope_freqs.weight", self._shape.rope_width // 2)
         if factors.min() < 2.0**-4 or factors.max() > 2.0**16:
@@ -272,6 +291,20 @@ def check_bound(matrix: Matrix) -> None:
     factor = int(halves(np.array([largest], "<u2").view(np.uint8))[0])
     if factor * LARGEST_FACTOR[matrix.kind] * matrix.columns >= MAX_ROW_WEIGHT and row_weight(matrix) >= MAX_ROW_WEIGHT:
         raise BadModelFile(f"sums over rows of {matrix.name} could leave 64 bits")
+
+
+def check_scaled(matrix: Matrix) -> None:
+    """Raises BadModelFile where a weight of an embedding that is scaled is 128 or more. Floats never are."""
+    if matrix.kind in FLOATS:
+        return
+    largest = (scales(matrix.kind, matrix.raw) & 0x7FFF).max()
+    factor = int(halves(np.array([largest], "<u2").view(np.uint8))[0])
+    if factor * LARGEST_FACTOR[matrix.kind] < LARGEST_EMBEDDING:
+        return
+    step = max(1, CHUNK // matrix.columns)
+    for first in range(0, matrix.rows, step):
+        if np.abs(matrix.integers(first, step)).max() >= LARGEST_EMBEDDING:
+            raise BadModelFile(f"{matrix.name} holds weights of {LARGEST_EMBEDDING >> WEIGHT_BITS} and more")
 
 
 def row_weight(matrix: Matrix) -> float:

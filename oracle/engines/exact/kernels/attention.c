@@ -21,6 +21,7 @@ typedef struct {
     int64_t half;                                              /* (width + 1) / 2 */
     int64_t padded;                                            /* width up to a multiple of 16 */
     int64_t scale, epsilon;
+    int64_t window; /* positions that a token sees, its own among them; 0 for all up to it */
     int64_t q_down, k_down;         /* shifts of normalised heads */
     const int64_t *q_norm, *k_norm; /* (width) or NULL */
 } Heads;
@@ -156,22 +157,34 @@ INLINE int64_t seen(const Piece *piece, int64_t t, int64_t first, int64_t end) {
     return sees - first < POSITIONS_AT_ONCE ? sees - first : POSITIONS_AT_ONCE;
 }
 
+/* The first position that token t of a piece sees, counted from `first`, or 0 if that is before. */
+INLINE int64_t unseen(const Heads *h, const Piece *piece, int64_t t, int64_t first) {
+    int64_t from = h->window ? piece->position + t + 1 - h->window - first : 0;
+    return from > 0 ? from : 0;
+}
+
+/* The block that the first position which a piece sees is in, from `first` on. */
+INLINE int64_t first_block(const Heads *h, const Piece *piece, int64_t first) {
+    return first + unseen(h, piece, 0, first) / POSITIONS_AT_ONCE * POSITIONS_AT_ONCE;
+}
+
 static void score_part(const Attention *a, const Piece *piece, int64_t kv, int64_t part, Room room, int64_t *dots) {
     const Heads *h = a->h;
     int64_t end = (part + 1) * a->length, each = TOKENS_AT_ONCE * a->group, saturated = 0;
     int32_t *largest = room.largest + part * each;
     for (int64_t i = 0; i < each; i++) largest[i] = -INT32;
-    for (int64_t b = part * a->length; b < end; b += POSITIONS_AT_ONCE)
+    for (int64_t b = first_block(h, piece, part * a->length); b < end; b += POSITIONS_AT_ONCE)
         for (int64_t t = 0; t < piece->tokens; t++) {
             int64_t count = seen(piece, t, b, end), query = (piece->row + t) * h->heads + kv * a->group;
-            for (int64_t i = 0; i < count; i += GROUP)
+            int64_t from = unseen(h, piece, t, b);
+            for (int64_t i = from / GROUP * GROUP; i < count; i += GROUP)
                 a->variant->dots(a->high + query * 2 * h->half, a->low + query * 2 * h->half, a->group, h->half,
                                  keys_of(h, piece->extension, kv) + (b + i) * 2 * h->half, dots + i, POSITIONS_AT_ONCE);
-            for (int64_t i = 0; i < a->group && count > 0; i++) {
+            for (int64_t i = 0; i < a->group && count > from; i++) {
                 int64_t at = t * a->group + i;
-                int32_t z = a->variant->score(dots + i * POSITIONS_AT_ONCE, h->scale, a->query_shift[query + i],
-                                              shifts_of(h, piece->extension, kv) + b, count,
-                                              room.z + at * a->stride + b, &saturated);
+                int32_t z = a->variant->score(dots + i * POSITIONS_AT_ONCE + from, h->scale, a->query_shift[query + i],
+                                              shifts_of(h, piece->extension, kv) + b + from, count - from,
+                                              room.z + at * a->stride + b + from, &saturated);
                 largest[at] = z > largest[at] ? z : largest[at];
             }
         }
@@ -190,15 +203,15 @@ static void share_part(const Attention *a, const Piece *piece, int64_t kv, int64
         for (int64_t p = 1; p < a->parts; p++)
             if (room.largest[p * each + i] > largest[i]) largest[i] = room.largest[p * each + i];
     }
-    for (int64_t b = part * a->length; b < end; b += POSITIONS_AT_ONCE)
+    for (int64_t b = first_block(h, piece, part * a->length); b < end; b += POSITIONS_AT_ONCE)
         for (int64_t t = 0; t < piece->tokens; t++) {
-            int64_t count = seen(piece, t, b, end), at = t * a->group;
+            int64_t from = unseen(h, piece, t, b), count = seen(piece, t, b, end) - from, at = t * a->group;
             if (count <= 0) continue;
-            int32_t *z = room.z + at * a->stride + b;
+            int32_t *z = room.z + at * a->stride + b + from;
             for (int64_t i = 0; i < a->group; i++)
                 totals[at + i] += a->variant->share(z + i * a->stride, largest[at + i], count, a->powers);
-            a->variant->mix(z, a->stride, a->group, values_of(h, piece->extension, kv) + b * h->padded, h->padded, count,
-                            mixed);
+            a->variant->mix(z, a->stride, a->group, values_of(h, piece->extension, kv) + (b + from) * h->padded, h->padded,
+                            count, mixed);
             for (int64_t i = 0; i < numbers; i++) sums[at * h->padded + i] += mixed[i];
         }
 }

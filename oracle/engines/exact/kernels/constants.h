@@ -10,5 +10,8 @@
 #define LARGEST_ACT (((int64_t)1 << 47) - 1)
 #define SCALE_BITS 24
 #define LOG2_E 24204406
+#define GELU_LINEAR 38624644
+#define GELU_CUBIC 1727101
+#define LARGEST_GELU (1 << 21)
 
 #endif

@@ -20,7 +20,7 @@
 #endif
 
 /* `cpu_kernels.py` has the same number; it grows when a function here changes. */
-EXPORT const int didyma_interface = 4;
+EXPORT const int didyma_interface = 5;
 
 #define GROUPS_AT_ONCE 4 /* packed groups that a thread takes at a time */
 #define UNPACKED_FROM 16 /* fewest tokens for which they are unpacked before */
@@ -231,10 +231,12 @@ typedef struct {
     const int32_t *x, *up;
     const int64_t *residual;
     int64_t columns, epsilon, largest;
+    int gelu;
     const int64_t *table; /* norm weights, or powers */
     int down;
     const Rows *rows;
     int64_t *wide; /* (threads, columns) */
+    int64_t *sum;  /* (tokens, columns): the residual stream */
     int64_t *saturated;
 } Each;
 
@@ -246,6 +248,18 @@ static void normalize_row(void *context, int64_t t, int thread) {
     e->variant->quantize_wide(y, e->columns, e->rows, t);
 }
 
+static void add_normalized_row(void *context, int64_t t, int thread) {
+    const Each *e = context;
+    int64_t *y = e->wide + thread * e->columns, *sum = e->sum + t * e->columns, limited = 0;
+    add_count(e->saturated, e->variant->normalize(e->residual + t * e->columns, e->columns, e->table, e->epsilon, e->down,
+                                                  e->largest, y));
+    for (int64_t i = 0; i < e->columns; i++) {
+        sum[i] = saturate(sum[i] + y[i], e->largest);
+        limited += at_limit(sum[i], e->largest);
+    }
+    add_count(e->saturated + 1, limited);
+}
+
 static void quantize_row(void *context, int64_t t, int thread) {
     (void)thread;
     const Each *e = context;
@@ -255,7 +269,7 @@ static void quantize_row(void *context, int64_t t, int thread) {
 static void gate_row(void *context, int64_t t, int thread) {
     const Each *e = context;
     int64_t *act = e->wide + thread * e->columns, at = t * e->columns;
-    add_count(e->saturated, e->variant->gated(e->x + at, e->up + at, e->columns, e->table, act));
+    add_count(e->saturated, e->variant->gated(e->x + at, e->up + at, e->columns, e->gelu, e->table, act));
     e->variant->quantize_wide(act, e->columns, e->rows, t);
 }
 
@@ -273,20 +287,34 @@ EXPORT int didyma_normalize(int variant, int threads, const int64_t *x, int64_t 
     return 0;
 }
 
+/* sum += R(x / rms(x) * weight, down). x, sum: (tokens, columns). saturated[0]: normalised numbers at their limit, [1]: sums.
+ * Returns 0, or -1 without memory. */
+EXPORT int didyma_add_normalized(int variant, int threads, const int64_t *x, int64_t tokens, int64_t columns,
+                                 const int64_t *weight, int64_t epsilon, int down, int64_t largest, int64_t *sum,
+                                 int64_t *saturated) {
+    int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
+    if (!wide) return -1;
+    Each e = {.variant = VARIANTS[variant], .residual = x, .columns = columns, .epsilon = epsilon, .largest = largest,
+              .table = weight, .down = down, .wide = wide, .sum = sum, .saturated = saturated};
+    parallel(worth(threads, 8 * tokens * columns), tokens, add_normalized_row, &e);
+    free(wide);
+    return 0;
+}
+
 EXPORT void didyma_quantize(int variant, int threads, const int32_t *x, int64_t tokens, int64_t columns, Rows *rows) {
     rows->split = 0;
     Each e = {.variant = VARIANTS[variant], .x = x, .columns = columns, .rows = rows};
     parallel(worth(threads, 4 * tokens * columns), tokens, quantize_row, &e);
 }
 
-/* rows = quantized SiLU(gate) * up. gate, up: (tokens, columns). Returns 0, or -1 without memory. */
+/* rows = quantized SiLU(gate) * up, or GELU(gate) * up. gate, up: (tokens, columns). Returns 0, or -1 without memory. */
 EXPORT int didyma_gate(int variant, int threads, const int32_t *gate, const int32_t *up, int64_t tokens,
-                       int64_t columns, const int64_t *powers, Rows *rows, int64_t *saturated) {
+                       int64_t columns, int gelu, const int64_t *powers, Rows *rows, int64_t *saturated) {
     rows->split = 0;
     int64_t *wide = malloc(sizeof(int64_t) * (size_t)columns * MAX_THREADS);
     if (!wide) return -1;
-    Each e = {.variant = VARIANTS[variant], .x = gate, .up = up, .columns = columns, .table = powers, .rows = rows,
-              .wide = wide, .saturated = saturated};
+    Each e = {.variant = VARIANTS[variant], .x = gate, .up = up, .columns = columns, .gelu = gelu, .table = powers,
+              .rows = rows, .wide = wide, .saturated = saturated};
     parallel(worth(threads, 16 * tokens * columns), tokens, gate_row, &e);
     free(wide);
     return 0;

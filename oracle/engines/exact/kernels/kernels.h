@@ -105,8 +105,8 @@ typedef struct {
     void (*quantize_wide)(const int64_t *x, int64_t n, const Rows *rows, int64_t t);
     /* Mantissas of one head; returns the shift. */
     int (*quantize_head)(const int32_t *x, int64_t n, int16_t *mantissa);
-    /* act = SiLU(gate) * up; returns how many are at the limit. */
-    int64_t (*gated)(const int32_t *gate, const int32_t *up, int64_t n, const int64_t *powers, int64_t *act);
+    /* act = SiLU(gate) * up, or GELU(gate) * up; returns how many are at the limit. */
+    int64_t (*gated)(const int32_t *gate, const int32_t *up, int64_t n, int gelu, const int64_t *powers, int64_t *act);
     /* out[query * stride + lane] = query . key of 16 positions; queries in halves (x >> 8, x & 255), keys in pairs. */
     void (*dots)(const int16_t *high, const int16_t *low, int64_t queries, int64_t pairs, const int16_t *keys,
                  int64_t *out, int64_t stride);

@@ -128,12 +128,21 @@ static int64_t normalize(const int64_t *restrict x, int64_t n, const int64_t *re
 /* Look-ups do not vectorize, what is around them does: so numbers are taken in pieces. */
 #define PIECE 64
 
-static int64_t gated(const int32_t *restrict gate, const int32_t *restrict up, int64_t n,
+static int64_t gated(const int32_t *restrict gate, const int32_t *restrict up, int64_t n, int gelu,
                      const int64_t *restrict powers, int64_t *restrict act) {
     int64_t t[PIECE], entry[PIECE], saturated = 0;
     for (int64_t first = 0; first < n; first += PIECE, gate += PIECE, up += PIECE, act += PIECE) {
         int64_t count = n - first < PIECE ? n - first : PIECE;
-        for (int64_t i = 0; i < count; i++) t[i] = ((int64_t)(gate[i] < 0 ? -gate[i] : gate[i]) * LOG2_E + (1 << 25)) >> 26;
+        if (gelu)
+            for (int64_t i = 0; i < count; i++) {
+                int64_t a = gate[i] < 0 ? -gate[i] : gate[i];
+                a = a < LARGEST_GELU ? a : LARGEST_GELU;
+                int64_t cube = (((a * a + (1 << 17)) >> 18) * a + (1 << 17)) >> 18;
+                t[i] = (a * GELU_LINEAR + cube * GELU_CUBIC + (1 << 25)) >> 26;
+            }
+        else
+            for (int64_t i = 0; i < count; i++)
+                t[i] = ((int64_t)(gate[i] < 0 ? -gate[i] : gate[i]) * LOG2_E + (1 << 25)) >> 26;
         look_up(t, count, powers, entry);
         for (int64_t i = 0; i < count; i++) {
             int64_t g = gate[i], one = (int64_t)1 << 30, e = power(t[i], entry[i], 0);
@@ -141,8 +150,8 @@ static int64_t gated(const int32_t *restrict gate, const int32_t *restrict up, i
             int64_t sigma = (int64_t)((double)of / (double)by); /* off by one at most: below 2^25 */
             int64_t rest = of - sigma * by;
             sigma += (rest >= by) - (rest < 0);
-            int64_t silu = (g * sigma + (1 << 23)) >> 24;
-            act[i] = saturate((silu * up[i] + (1 << 11)) >> 12, LARGEST_ACT);
+            int64_t h = (g * sigma + (1 << 23)) >> 24;
+            act[i] = saturate((h * up[i] + (1 << 11)) >> 12, LARGEST_ACT);
             saturated += at_limit(act[i], LARGEST_ACT);
         }
     }
