@@ -8,8 +8,11 @@ import {IReferee} from "./IReferee.sol";
 interface IFamily {
     /// @notice A model's numbers from which the layout of its passes follows (`Graph`).
     /// @param headNorms whether queries and keys are normalised head by head.
+    /// @param isGemma whether embeddings are scaled, the outputs of both blocks normalised before they are added, and the
+    /// gate GELU.
     struct Shape {
         bool headNorms;
+        bool isGemma;
         uint256 layers;
         uint256 width;
         uint256 hidden;
@@ -21,13 +24,16 @@ interface IFamily {
 
     /// @notice A model's numbers, from its manifest.
     /// @param context positions that there are cosines for. @param contextLength most tokens, as the manifest says.
-    /// @param layerLeaves leaves of one layer's weights. @param prefixCount of the prompt's wrapper; so `suffixCount`.
+    /// @param window positions that a local layer sees; 0: no layer is local. @param period the last of every so many
+    /// layers is not local. @param layerLeaves leaves of one layer's weights. @param prefixCount of the prompt's wrapper; so `suffixCount`.
     /// @param replacementToken stands in a prompt for ids beyond the vocabulary.
     struct Numbers {
         Shape shape;
         bool interleaved;
         uint256 ropeWidth;
         uint256 context;
+        uint256 window;
+        uint256 period;
         uint256 contextLength;
         uint256 epsilon;
         uint256 headEpsilon;

@@ -106,7 +106,7 @@ interface IReferee {
     // Thrown by `enroll`.
 
     /// @notice Thrown when a manifest names a family of models that the referee cannot compute.
-    /// @dev The dispute game judges Llama, Qwen2 and Qwen3; a panel judges others.
+    /// @dev The dispute game judges Llama, Qwen 2, Qwen 3 and Gemma 3; a panel judges others.
     error UnknownFamily(uint256 family);
     /// @notice Thrown when a model has no layer, or more than the referee takes.
     /// @dev A panel judges such a model.

@@ -80,11 +80,13 @@ contract RefereeHarness {
 
     function _arity(bytes32 operator) private pure returns (uint256) {
         if (operator == "shift" || operator == "divide" || operator == "mantissa") return 2;
-        if (operator == "share" || operator == "gated" || operator == "add" || operator == "embed") return 2;
+        if (
+            operator == "share" || operator == "gated" || operator == "gelu" || operator == "add" || operator == "embed"
+        ) return 2;
         if (operator == "rowShift" || operator == "noise") return 1;
         if (operator == "inverseTemperature") return 1;
         if (operator == "power") return 2;
-        if (operator == "draw" || operator == "candidate") return 3;
+        if (operator == "draw" || operator == "candidate" || operator == "embedScaled") return 3;
         if (operator == "normalize") return 6;
         return 4; // meanRoot, score, rotate, linear
     }
@@ -98,9 +100,11 @@ contract RefereeHarness {
         if (operator == "divide") return Fixed.divide(x[0], x[1]);
         if (operator == "mantissa") return Operators.mantissa(x[0], uint256(x[1]));
         if (operator == "share") return Operators.share(powers, x[0], x[1]);
-        if (operator == "gated") return Operators.gated(x[0], x[1]);
+        if (operator == "gated") return Operators.gated(x[0], x[1], false);
+        if (operator == "gelu") return Operators.gated(x[0], x[1], true);
         if (operator == "add") return Operators.add(x[0], x[1]);
         if (operator == "embed") return Operators.embed(x[0], uint256(x[1]));
+        if (operator == "embedScaled") return Operators.embedScaled(x[0], uint256(x[1]), uint256(x[2]));
         if (operator == "rowShift") return int256(Operators.rowShift(uint256(x[0])));
         if (operator == "noise") return Sampling.noise(table, uint256(x[0]));
         if (operator == "inverseTemperature") return Sampling.inverseTemperature(uint256(x[0]));

@@ -22,7 +22,7 @@ from oracle.engines.exact.architecture import FAMILIES, Architecture, epsilon_un
 from oracle.engines.exact.constants import INNER_BITS, RESIDUAL_BITS, SCALE_BITS, WEIGHT_BITS
 from oracle.engines.exact.cutter import CUTTER_NUMBERS
 from oracle.engines.exact.quants import BF16, F32, Bytes
-from oracle.engines.exact.rotations import Rotations
+from oracle.engines.exact.rotations import Turns
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
 from oracle.engines.exact.weights import Weights, load
@@ -38,6 +38,7 @@ LAYER_ROLES = (
     "attn_norm.weight", "attn_q.weight", "attn_k.weight", "attn_v.weight", "attn_q.bias", "attn_k.bias", "attn_v.bias",
     "attn_q_norm.weight", "attn_k_norm.weight", "attn_output.weight",
     "ffn_norm.weight", "ffn_gate.weight", "ffn_up.weight", "ffn_down.weight",
+    "post_attention_norm.weight", "post_ffw_norm.weight",
 )  # fmt: skip
 ABSENT = 255
 VECTOR_TYPES = 16
@@ -45,15 +46,16 @@ FLOAT_MATRICES = {BF16: 64, F32: 96}
 """As `Quants` in Solidity has them."""
 TEXT = (*["uint8"] * 4, "uint256")
 """How a vocabulary reads text: `Commitments.Text` in Solidity."""
-NUMBERS = ("uint8", *["uint32"] * 9, "uint64", "uint64", "bytes32", "bytes32", *TEXT, "bytes")
+NUMBERS = ("uint8", *["uint32"] * 11, "uint64", "uint64", "bytes32", "bytes32", *TEXT, "bytes")
 """ABI types of a manifest's architecture: index in FAMILIES; layers, width, hidden, heads, key heads, head width, rope
-width, context, vocabulary; epsilon for residual rows and for heads; roots of rotations and vocabulary; kind of
-vocabulary, cutter, whether a piece may be a token whole, whether a space comes first, bytes that no token spells;
-`kinds`."""
-NUMBERS_BEFORE_TEXT = 14
+width, context, vocabulary; window and period of local layers; epsilon for residual rows and for heads; roots of
+rotations and vocabulary; kind of vocabulary, cutter, whether a piece may be a token whole, whether a space comes first,
+bytes that no token spells; `kinds`."""
+NUMBERS_BEFORE_TEXT = 16
 FIELDS = (
     "family", "layers", "width", "hidden width", "heads", "key heads", "head width", "rope width", "context",
-    "vocabulary", "epsilon of rows", "epsilon of heads", "rotations root", "vocabulary root", "kind of vocabulary",
+    "vocabulary", "window", "period of windows", "epsilon of rows", "epsilon of heads", "rotations root",
+    "vocabulary root", "kind of vocabulary",
     "cutter", "whole words", "space before a text", "bytes without a token", "kinds of tensors",
 )  # fmt: skip
 """What they are called."""
@@ -154,13 +156,12 @@ def kept(path: Path, root: bytes) -> Tree | None:
     return tree if tree.root == root else None
 
 
-def rotation_leaf(rotations: Rotations, position: int) -> bytes:
-    """Cosines, then sines, of a position: int32, big-endian, 24 fraction bits."""
-    cosines, sines = rotations(position, 1)
-    return bytes(np.concatenate([cosines[0], sines[0]]).astype(">i4"))
+def rotation_leaf(rotations: Turns, position: int) -> bytes:
+    """Cosines, then sines, of a position, and those of local layers: int32, big-endian, 24 fraction bits."""
+    return bytes(np.concatenate([part[0] for part in rotations(position, 1)]).astype(">i4"))
 
 
-def rotations_tree(rotations: Rotations, context: int) -> Tree:
+def rotations_tree(rotations: Turns, context: int) -> Tree:
     """A leaf for each position."""
     return Tree(leaf_hash(rotation_leaf(rotations, position)) for position in range(context))
 
@@ -213,12 +214,12 @@ def kinds(weights: Weights, header: Gguf) -> bytes:
 def shape(numbers: bytes) -> Architecture:
     """The architecture that a manifest's numbers describe, as far as a trace's layout depends on it: its rope and its
     epsilon are zero."""
-    family, *sizes = decode(NUMBERS, numbers)[:10]
-    layers, width, hidden, heads, kv_heads, head_width, rope_width, context, vocabulary = sizes
+    family, *sizes = decode(NUMBERS, numbers)[:12]
+    layers, width, hidden, heads, kv_heads, head_width, rope_width, context, vocabulary, window, period = sizes
     zero = Fraction(0)
     return Architecture(
         *(FAMILIES[family], layers, width, hidden, heads, kv_heads, head_width, rope_width),
-        *(zero, zero, zero, context, vocabulary),
+        *(zero, zero, zero, context, vocabulary, window, period),
     )
 
 
@@ -236,8 +237,9 @@ def commit(path: Path, on_progress: OnProgress = lambda done, total: None) -> Co
     numbers = (
         FAMILIES.index(a.family),
         *(a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.rope_width, a.context, a.vocabulary),
+        *(a.window, a.period),
         *(epsilon_units(a.epsilon, bits) for bits in (RESIDUAL_BITS, INNER_BITS)),
-        rotations_tree(Rotations(a, weights.rope_factors), a.context).root,
+        rotations_tree(Turns(a, weights.rope_factors), a.context).root,
         vocabulary_tree(entries).root,
         *text_numbers(words),
         kinds(weights, header),

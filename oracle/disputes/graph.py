@@ -128,7 +128,7 @@ def _attention(a: Architecture, p: int) -> Iterator[Operator]:
     yield Operator("context", ("share", "v", "share.sum"), p, queries)
     yield from _quantized("context", p, queries)
     yield Operator("attn_output", _row("context"), p, width, Width.INT64)
-    yield Operator("attn_residual", (BEFORE, "attn_output"), p, width, Width.INT64)
+    yield from _added("attn", BEFORE, "attn_output", p, a)
 
 
 def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
@@ -138,7 +138,16 @@ def _feed_forward(a: Architecture, p: int) -> Iterator[Operator]:
     yield Operator("act", ("gate", "up"), p, a.hidden, Width.INT64)
     yield from _quantized("act", p, a.hidden)
     yield Operator("down", _row("act"), p, a.width, Width.INT64)
-    yield Operator("residual", ("attn_residual", "down"), p, a.width, Width.INT64)
+    yield from _added("ffn", "attn_residual", "down", p, a)
+
+
+def _added(block: str, before: str, made: str, p: int, a: Architecture) -> Iterator[Operator]:
+    """The residual stream after a block's output, which is normalised where the family does."""
+    if a.is_gemma:
+        of, made = made, f"{block}_post_norm"
+        yield from _norm(made, of, p, a.width, width=Width.INT64)
+    name = "attn_residual" if block == "attn" else "residual"
+    yield Operator(name, (before, made), p, a.width, Width.INT64)
 
 
 def _logits(a: Architecture) -> Iterator[Operator]:

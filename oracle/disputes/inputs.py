@@ -18,7 +18,7 @@ from oracle.disputes.text_proofs import Row
 from oracle.engines.exact.architecture import Architecture, architecture
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Trace
-from oracle.engines.exact.rotations import Rotations
+from oracle.engines.exact.rotations import Turns
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import Entry as VocabularyEntry
 from oracle.engines.exact.vocabulary import Vocabulary, text_table, unread, vocabulary_tree
@@ -34,6 +34,8 @@ MAX_LEVELS = 8  # of a tree in one opening: 256 nodes
 TENSORS = {
     **{name: "attn_" + name for name in ("q", "k", "v", "q_norm", "k_norm")},
     **{name: "ffn_" + name for name in ("gate", "up", "down")},
+    "attn_post_norm": "post_attention_norm",
+    "ffn_post_norm": "post_ffw_norm",
     "logits": "output",
 }
 """Operators that the file calls otherwise."""
@@ -204,7 +206,8 @@ class Step:
     def _attended(self, operator: Operator, row: int, column: int) -> list[Read]:
         a = self.architecture
         position, head = divmod(row, a.heads)
-        if column > position:
+        window = a.window_of(self.step - 1)
+        if column > position or 0 < window <= position - column:
             return []
         if operator.name == "share":
             return [Number("score", row, column), Number("score.max", position, head)]
@@ -242,8 +245,8 @@ class ModelInputs:
         return known
 
     @cached_property
-    def _rotations(self) -> Rotations:
-        return Rotations(self.architecture, load(self._path).rope_factors)
+    def _rotations(self) -> Turns:
+        return Turns(self.architecture, load(self._path).rope_factors)
 
     @cached_property
     def rotations(self) -> Tree:

@@ -137,4 +137,6 @@ def _remember(path: Path, identity: tuple[int, ...], found: Recomputed) -> None:
 
 
 def _checksum(sha256: str, record: dict[str, object]) -> str:
-    return hashlib.sha256(json.dumps([sha256, record], sort_keys=True).encode()).hexdigest()
+    """Another where a manifest says other numbers of a file."""
+    said = sha256, commitments.NUMBERS, commitments.LAYER_ROLES, record
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

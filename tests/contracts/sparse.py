@@ -3,7 +3,7 @@
 All other nodes of all trees are made up. Data are as dear as real ones: no bytes are zero that are not always.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -15,7 +15,7 @@ from rig.merkle import fold
 from oracle.disputes import commitments, lanes
 from oracle.disputes.graph import BEFORE, Operator, Width, steps
 from oracle.disputes.inputs import Entry, Number, Rotation, Step, Weight, rounds
-from oracle.engines.exact.architecture import Architecture
+from oracle.engines.exact.architecture import FAMILIES, Architecture
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Tree, depth, leaf_hash, node_hash
 from oracle.models.gguf import BLOCKS
@@ -44,6 +44,9 @@ def llama(layers: int, width: int, hidden: int, heads: int, vocabulary: int) -> 
 
 LLAMA_8B = llama(32, 4096, 14336, 32, 128_256)
 LLAMA_70B = llama(80, 8192, 28672, 64, 128_256)
+GEMMA_12B = replace(
+    llama(48, 3840, 15_360, 16, 262_144), family="gemma3", head_width=256, rope_width=256, window=1024, period=6
+)
 
 
 def made_up(*names: Any) -> bytes:
@@ -120,7 +123,8 @@ class SparsePass:
             leaf = read.index // 4
             return self.tokens.leaf(leaf), bytes(32), None, self.tokens.tree.proof(leaf)
         if isinstance(read, Rotation):
-            data = self.rng.integers(1 << 22, 1 << 24, self.a.rope_width).astype(">i4").tobytes()
+            count = self.a.rope_width * (2 if self.a.window else 1)
+            data = self.rng.integers(1 << 22, 1 << 24, count).astype(">i4").tobytes()
             self.rotations_root, proof = climb_up(leaf_hash(data), read.position, depth(self.a.context), "rotations")
             return data, bytes(32), None, proof
         if isinstance(read, Weight):
@@ -204,15 +208,16 @@ class SparsePass:
         a = self.a
         layer = [F32 if "norm" in role else Q8_0 for role in commitments.LAYER_ROLES]
         for index, role in enumerate(commitments.LAYER_ROLES):
-            if "bias" in role or role in ("attn_q_norm.weight", "attn_k_norm.weight"):
+            if not has(a, role):
                 layer[index] = ABSENT
         kinds = bytes([Q8_0, F32, Q8_0, *layer * a.layers])
-        numbers = (0, a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.rope_width, a.context)
+        sizes = a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.rope_width, a.context
         architecture = encode(
             commitments.NUMBERS,
             (
-                *numbers,
-                a.vocabulary,
+                FAMILIES.index(a.family),
+                *sizes,
+                *(a.vocabulary, a.window, a.period),
                 42_950,
                 687_195,
                 self.rotations_root,
@@ -236,14 +241,22 @@ class SparsePass:
         }
 
 
+def has(a: Architecture, role: str) -> bool:
+    """Whether the model's layers have such a tensor."""
+    if "_norm" in role and not role.startswith(("attn_norm", "ffn_norm")):
+        return a.is_gemma if role.startswith("post_") else a.head_norms
+    return "bias" not in role
+
+
 def _role_leaves(a: Architecture) -> list[tuple[str, int]]:
     queries, keys = a.heads * a.head_width, a.kv_heads * a.head_width
     rows = {"attn_q": queries, "attn_k": keys, "attn_v": keys, "ffn_gate": a.hidden, "ffn_up": a.hidden}
     made = []
     for role in commitments.LAYER_ROLES:
-        if "bias" in role or role in ("attn_q_norm.weight", "attn_k_norm.weight"):
+        if not has(a, role):
             continue
-        made.append((role, -(-a.width // 256) if "norm" in role else rows.get(role.removesuffix(".weight"), a.width)))
+        length = a.head_width if role in ("attn_q_norm.weight", "attn_k_norm.weight") else a.width
+        made.append((role, -(-length // 256) if "norm" in role else rows.get(role.removesuffix(".weight"), a.width)))
     return made
 
 

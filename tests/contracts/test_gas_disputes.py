@@ -9,7 +9,7 @@ from ape import networks, project
 from disputes import patterns
 from eth_abi import encode
 from eth_utils import keccak
-from sparse import LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass, climb_up, made_up
+from sparse import GEMMA_12B, LLAMA_8B, LLAMA_70B, POSITIONS, SparsePass, climb_up, made_up
 from world import ETHER, maker, terms
 
 from oracle.chain import wiring
@@ -101,6 +101,18 @@ def test_gas__referee_on_the_embedding__is_as_committed(registry, referee, peopl
 def test_gas__row_of_70b__fits_one_transaction(registry, referee, people, check):
     made = SparsePass(LLAMA_70B, 40, "down", 511, 4000)
     check("referee_70b_down", judged(registry, referee, people, made))
+
+
+@pytest.mark.parametrize("name", ["q_rope", "score", "attn_post_norm", "attn_residual", "act", "residual"])
+def test_gas__referee_on_gemma_12b__is_as_committed(registry, referee, people, check, name):
+    """What it has besides, or otherwise."""
+    made = SparsePass(GEMMA_12B, LAYER, name, POSITIONS - 1, 3)
+    check(f"referee_gemma_{name}", judged(registry, referee, people, made))
+
+
+def test_gas__embedding_that_is_scaled__is_as_committed(registry, referee, people, check):
+    made = SparsePass(GEMMA_12B, 0, "embedding", 300, 1000)
+    check("referee_gemma_embedding", judged(registry, referee, people, made))
 
 
 MOST, MOST_READ = 16_384, 15_000

@@ -25,7 +25,7 @@ VOCABULARIES = [255, 256, 257, 377, 512, 151_936, 128_256]
 MODELS = [
     replace(LLAMA_8B, family=family, layers=2, vocabulary=vocabulary, width=width, hidden=300, heads=heads, kv_heads=2)
     for vocabulary in VOCABULARIES
-    for family, width, heads in (("llama", 512, 4), ("qwen3", 288, 6))
+    for family, width, heads in (("llama", 512, 4), ("qwen3", 288, 6), ("gemma3", 288, 6))
 ]
 
 
@@ -108,7 +108,7 @@ def test_choice__any_index_as_the_better_token__never_beats_the_drawn_one(court)
     assert baits > 0 or vocabulary == 512
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
 def case(request, stand, tmp_path_factory):
     return Case.of(
         stand, write(tmp_path_factory.mktemp("model") / f"{request.param}.gguf", Shape(family=request.param))

@@ -11,7 +11,7 @@ from rig.merkle import climb
 
 from oracle.disputes import commitments
 from oracle.engines.exact.architecture import architecture
-from oracle.engines.exact.rotations import Rotations
+from oracle.engines.exact.rotations import Rotations, Turns
 from oracle.engines.exact.weights import load
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import leaf_hash
@@ -89,7 +89,7 @@ def test_weights_tree__row_of_a_matrix__is_proven(path):
 
 def test_rotation_leaf__any_position__holds_the_engine_s_numbers(path):
     weights = load(path)
-    leaf = commitments.rotation_leaf(Rotations(weights.architecture, weights.rope_factors), 41)
+    leaf = commitments.rotation_leaf(Turns(weights.architecture, weights.rope_factors), 41)
     cosines, sines = Rotations(weights.architecture, weights.rope_factors)(0, 42)
     assert np.frombuffer(leaf, ">i4").tolist() == [*cosines[41], *sines[41]]
 
@@ -101,8 +101,9 @@ def test_commit__a_file__says_its_numbers_and_progress(path):
     numbers = decode(commitments.NUMBERS, made.architecture)
     a = architecture(read(path))
     assert numbers[:10] == (1, 3, 288, 320, 9, 3, 32, 32, a.context, a.vocabulary)
-    assert len(numbers[-1]) == 3 + 14 * 3
-    assert numbers[-1][3:17] == bytes([0, 8, 8, 8, 0, 0, 0, 255, 255, 8, 0, 8, 8, 8])
+    assert numbers[10:12] == (0, 0)
+    assert len(numbers[-1]) == 3 + 16 * 3
+    assert numbers[-1][3:19] == bytes([0, 8, 8, 8, 0, 0, 0, 255, 255, 8, 0, 8, 8, 8, 255, 255])
     assert seen == sorted(seen)
     assert seen[-1][0] == seen[-1][1] == sum(part.tensor.size for part in placed(path))
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from disputes.court import ANSWERED, ETHER, OPEN, Court
-from exact.random_model import Shape, write
+from exact.random_model import gemma3, write
 from rig.anvil import anvil
 
 from oracle.demo.false_pass import FalsePass
@@ -12,7 +12,9 @@ from oracle.disputes.game import Stage
 from oracle.disputes.passes import Pass
 
 PROMPT = [9, 4, 11, 7]
-SHAPE = Shape(family="qwen3", layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16)
+WINDOW = (("attention.sliding_window", 3), ("attention.sliding_window_pattern", 2))
+SHAPE = gemma3(layers=2, width=64, hidden=96, heads=4, kv_heads=2, head_width=16, rope_width=16, extra=WINDOW)
+"""The family with the most operators; its first layer sees three positions."""
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def test_play__a_lie_at_any_operator_of_any_layer__is_found_and_loses(fresh, wro
             court.chain.rpc("evm_revert", snapshot)
             snapshot = court.chain.rpc("evm_snapshot")
             played += 1
-    assert played == 1 + 2 * 59 + 12
+    assert played == 1 + 2 * 71 + 12
 
 
 def test_play__whole_game__takes_each_side_one_prefill_and_one_layer(fresh, wrong):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from disputes.case import step_trace
-from exact.random_model import Shape, write
+from exact.random_model import Shape, gemma3, write
 from rig.merkle import climb, fold
 
 from oracle.disputes import graph, lanes
@@ -15,9 +15,10 @@ from oracle.merkle.tree import leaf_hash
 TOKENS = [3, 1, 4, 1, 5, 9, 2]
 SHAPES = [
     Shape(family=family, heads=4, kv_heads=2, head_width=16, rope_width=8, width=288, hidden=544)
-    for family in ("llama", "qwen2", "qwen3")
+    for family in ("llama", "qwen2", "qwen3", "gemma3")
 ]
 SHAPES.append(Shape(family="qwen3", heads=1, kv_heads=1, head_width=32))
+SHAPES.append(gemma3(heads=2, kv_heads=1))
 
 
 @pytest.fixture(scope="module", params=SHAPES, ids=lambda shape: f"{shape.family}-{shape.heads}")

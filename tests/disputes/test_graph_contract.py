@@ -37,7 +37,7 @@ def contract():
 
 
 def model(a: Architecture) -> tuple:
-    return (a.head_norms, a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.vocabulary)
+    return (a.head_norms, a.is_gemma, a.layers, a.width, a.hidden, a.heads, a.kv_heads, a.head_width, a.vocabulary)
 
 
 @st.composite

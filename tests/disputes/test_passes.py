@@ -2,7 +2,7 @@
 
 import pytest
 from disputes.test_game_lies import Counting
-from exact.random_model import Shape, write
+from exact.random_model import Shape, gemma3, write
 
 from oracle.disputes import graph, passes
 from oracle.disputes.inputs import ModelInputs
@@ -14,9 +14,9 @@ TOKENS = Tokens((1, 9, 4, 11), tuple(range(20, 32)), tuple(range(12)))
 POSITIONS = range(4, 16)
 
 
-@pytest.fixture(scope="module", params=["llama", "qwen3"])
+@pytest.fixture(scope="module", params=["llama", "gemma3"])
 def model(request, tmp_path_factory):
-    shape = Shape(family=request.param, layers=2)
+    shape = Shape(layers=2) if request.param == "llama" else gemma3(layers=2)
     return write(tmp_path_factory.mktemp("model") / "model.gguf", shape)
 
 

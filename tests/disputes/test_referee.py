@@ -169,6 +169,10 @@ def test_linear_and_embed__any__as_the_reference(referee, rng):
     w = numbers(rng, 2**47)
     for more in (24, 41):
         same(elements(referee, "embed", w, [more] * CASES), ops.embed(w, more))
+    w = numbers(rng, 2**31 - 1)
+    for width in (1, 640, 1152, 16_384):
+        scaled = ops.embed_scaled(w, ops.embedding_scale(width))
+        same(elements(referee, "embedScaled", w, [24] * CASES, [width] * CASES), scaled)
 
 
 # NORM
@@ -252,6 +256,12 @@ def test_gated_and_add__any__as_the_reference(referee, rng):
     gate, up = numbers(rng, INT32), numbers(rng, INT32)
     same(elements(referee, "gated", gate, up), ops.gated(gate, up, TABLE))
     same(elements(referee, "add", gate, up), ops.add(gate, up))
+
+
+def test_gelu__any__as_the_reference(referee, rng):
+    gate, up = numbers(rng, INT32), numbers(rng, INT32)
+    gate[::3] >>= 9  # around 8, where it bends
+    same(elements(referee, "gelu", gate, up), ops.gated_gelu(gate, up, TABLE))
 
 
 # SAMPLING

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from disputes.case import Case
+from disputes.case import POSITIONS, Case
 from disputes.stand import LARGE
-from exact.random_model import Kind, Shape, write
+from exact.random_model import Kind, Shape, gemma3, write
 
 from oracle.disputes import lanes
 from oracle.disputes.graph import Operator, Width
@@ -15,6 +15,7 @@ SHAPES = {
     "qwen3": Shape(family="qwen3", heads=6, kv_heads=3, head_width=96, rope_width=96, width=64, tied=True),
     "q6_k": Shape(family="llama", kind=Kind.Q6_K, width=256, hidden=256, heads=2, kv_heads=2, head_width=128),
     "q4_k": Shape(family="qwen3", kind=Kind.Q4_K, width=256, hidden=512, heads=2, kv_heads=1, head_width=256),
+    "gemma3": gemma3(heads=6, kv_heads=3, head_width=96, rope_width=80, width=288),
     "f16": Shape(family="qwen2", kind=Kind.F16, width=40, hidden=50, heads=2, kv_heads=1, head_width=20, rope_width=20),
 }
 
@@ -75,3 +76,19 @@ def test_is_wrong__what_fills_a_leaf_or_a_row_up__must_be_zero(case):
             if beyond < 1 << operator.depth:
                 assert not case.ask(step, operator.name, beyond, bytes(32), 0, []).call(LARGE)
                 assert case.ask(step, operator.name, beyond, bytes(31) + b"\1", 0, []).call(LARGE)
+
+
+def test_is_wrong__around_the_first_position_that_the_last_sees__what_is_not_seen_must_be_zero(case):
+    """With a window these are as many, itself among them; else all."""
+    view, a = case.steps[1], case.model.architecture
+    position, window = POSITIONS - 1, a.window_of(0) or POSITIONS
+    for name in ("score", "share"):
+        operator = view.layout.operator(name)
+        row = position * a.heads
+        leaf = operator.leaf_of(row, 0)
+        data = view.leaf(name, leaf)
+        for column in sorted({0, max(0, position - window), position - window + 1, position}):
+            inputs = case.inputs(1, operator, row, column)
+            assert (inputs == []) == (column <= position - window)
+            assert not case.ask(1, name, leaf, data, column, inputs).call(LARGE)
+            assert case.ask(1, name, leaf, changed(operator, data, column, 1), column, inputs).call(LARGE)

@@ -572,11 +572,12 @@ def test_enroll__no_weights_root_or_architecture__is_refused(stand, known):
 
 
 FAMILY, LAYER_COUNT, WIDTH, HIDDEN, HEADS, KV_HEADS, HEAD_WIDTH, ROPE_WIDTH, CONTEXT, VOCABULARY = range(10)
+EPSILON = 12
 NO_WIDTH, HEADS_UNEQUAL = "NoWidth(uint256,uint256,uint256,uint256)", "HeadsUnequal(uint256,uint256)"
 ROPE, TOO_LONG = "RopeOutOfRange(uint256,uint256)", "RowTooLong(uint256,uint256)"
 LAYER_RANGE, KINDS = "LayersOutOfRange(uint256,uint256)", "WrongKinds(uint256,uint256)"
 BAD = [
-    ({FAMILY: 3}, "UnknownFamily(uint256)", (3,)),
+    ({FAMILY: 4}, "UnknownFamily(uint256)", (4,)),
     ({FAMILY: 255}, "UnknownFamily(uint256)", (255,)),
     ({LAYER_COUNT: 0}, LAYER_RANGE, (0, 1000)),
     ({LAYER_COUNT: 1001}, LAYER_RANGE, (1001, 1000)),
@@ -591,8 +592,8 @@ BAD = [
     ({ROPE_WIDTH: 18}, ROPE, (18, 16)),
     ({ROPE_WIDTH: 15}, ROPE, (15, 16)),
     ({CONTEXT: 63}, "ContextTooLong(uint256,uint256)", (64, 63)),
-    ({LAYER_COUNT: 1}, KINDS, (3 + 14, 3 + 2 * 14)),
-    ({LAYER_COUNT: 3}, KINDS, (3 + 3 * 14, 3 + 2 * 14)),
+    ({LAYER_COUNT: 1}, KINDS, (3 + 16, 3 + 2 * 16)),
+    ({LAYER_COUNT: 3}, KINDS, (3 + 3 * 16, 3 + 2 * 16)),
     ({WIDTH: 65_537}, TOO_LONG, (65_537, 65_536)),
     ({HIDDEN: 65_537}, TOO_LONG, (65_537, 65_536)),
     ({HEADS: 65_536, HEAD_WIDTH: 17}, TOO_LONG, (65_536 * 17, 65_536)),
@@ -624,20 +625,20 @@ def test_enroll__scores_deeper_than_a_game_s_openings_go__is_refused(stand, know
         assert stand.referee.functions.enrolled(manifest.model_id).call()
 
 
-@pytest.mark.parametrize("zero", [10, 11])
+@pytest.mark.parametrize("zero", [EPSILON, EPSILON + 1])
 def test_enroll__no_epsilon__is_refused(stand, known, zero):
     """A norm would divide a row of zeros by zero, and no referee could judge it."""
     numbers = list(decode(commitments.NUMBERS, known.architecture))
     numbers[zero] = 0
     manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
-    refused(enroll(stand, manifest), "NoEpsilon(uint256,uint256)", *numbers[10:12])
+    refused(enroll(stand, manifest), "NoEpsilon(uint256,uint256)", *numbers[EPSILON : EPSILON + 2])
 
 
 def test_enroll__one_kind_too_few_or_many__is_refused(stand, known):
     *numbers, kinds = decode(commitments.NUMBERS, known.architecture)
     for bad in (kinds[:-1], kinds + b"\0", b""):
         manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, [*numbers, bad])))
-        refused(enroll(stand, manifest), KINDS, 3 + 2 * 14, len(bad))
+        refused(enroll(stand, manifest), KINDS, 3 + 2 * 16, len(bad))
 
 
 def test_enroll__rows_of_halves_longer_than_a_transaction_bears__is_refused(stand, known):

@@ -182,7 +182,8 @@ def _add_tensors(out: gguf.GGUFWriter, shape: Shape, rng: np.random.Generator) -
 def gemma3(**changes: Any) -> Shape:
     """A model of Gemma 3's family with three layers, of which the last sees all positions, the others five."""
     windows = ("attention.sliding_window", 5), ("attention.sliding_window_pattern", 3), ("rope.scaling.factor", 8.0)
-    return Shape("gemma3", **{"layers": 3, "tied": True, "rope_base": 1e6, "extra": windows} | changes)
+    usual: dict[str, Any] = {"layers": 3, "tied": True, "rope_base": 1e6, "extra": windows}
+    return Shape("gemma3", **usual | changes)
 
 
 SHAPES = {

@@ -14,6 +14,9 @@ import {Quants} from "./Quants.sol";
 /// @title AttentionReferee
 /// @notice Rotation, scores, softmax, context.
 contract AttentionReferee is IFamily, Inputs {
+    /// @dev By which llama.cpp knows the model that divides scores by another root.
+    uint256 private constant GEMMA_27B_LAYERS = 62;
+
     /// @inheritdoc IFamily
     function compute(IFamily.Question calldata question, IReferee.Input[] calldata inputs)
         external
@@ -58,31 +61,39 @@ contract AttentionReferee is IFamily, Inputs {
 
     function _score(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         IFamily.Shape memory g = q.n.shape;
-        if (q.column > q.row / g.heads) return 0;
+        if (!_sees(q, q.row / g.heads)) return 0;
         _expectInputs(inputs, 4);
         uint256 key = q.column * g.kvHeads + q.row % g.heads / (g.heads / g.kvHeads);
         bytes calldata queries = _row(q, Graph.Q_ROPE + 3, q.row, inputs[0]);
         bytes calldata keys = _row(q, Graph.K_ROPE + 3, key, inputs[1]);
         uint256 s = uint256(_ofRow(q, Graph.Q_ROPE + 2, q.row, inputs[2]));
         uint256 t = uint256(_ofRow(q, Graph.K_ROPE + 2, key, inputs[3]));
-        // 1 / sqrt(head width) with 24 fraction bits, to nearest.
-        int256 scale = int256((FixedPointMathLib.sqrt(2 ** 50 / g.headWidth) + 1) >> 1);
+        // 1 / sqrt(width) with 24 fraction bits, to nearest.
+        uint256 width = g.isGemma && g.layers == GEMMA_27B_LAYERS ? g.width / g.heads : g.headWidth;
+        int256 scale = int256((FixedPointMathLib.sqrt(2 ** 50 / width) + 1) >> 1);
         return Operators.score(Quants.product(queries, keys), scale, s, t);
     }
 
-    /// @dev Largest score, shares, their sum. A position sees itself and those before.
+    /// @dev Whether `position` sees that of the column: itself and those before, so many in all where there is a window.
+    function _sees(IFamily.Question memory q, uint256 position) private pure returns (bool) {
+        uint256 window = _window(q);
+        return q.column <= position && (window == 0 || position - q.column < window);
+    }
+
+    /// @dev Largest score, shares, their sum.
     function _softmax(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         uint256 heads = q.n.shape.heads;
         if (q.name == Graph.SHARE) {
             uint256 position = q.row / heads;
-            if (q.column > position) return 0;
+            if (!_sees(q, position)) return 0;
             _expectInputs(inputs, 2);
             int256 z = _at(q, Graph.SCORE, q.row, q.column, inputs[0]);
             return Operators.share(Powers.TABLE, z, _at(q, Graph.SCORE_MAX, position, q.row % heads, inputs[1]));
         }
         _expectInputs(inputs, 1);
         bytes calldata row = _row(q, q.name - 1, q.row * heads + q.column, inputs[0]);
-        row = row[:4 * (q.row + 1)];
+        uint256 window = _window(q);
+        row = row[window == 0 || q.row < window ? 0 : 4 * (q.row + 1 - window):4 * (q.row + 1)];
         return q.name == Graph.SCORE_MAX ? Operators.largest(row) : Operators.total(row);
     }
 

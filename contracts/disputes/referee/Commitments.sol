@@ -28,7 +28,9 @@ library Commitments {
         FfnNorm,
         FfnGate,
         FfnUp,
-        FfnDown
+        FfnDown,
+        AttnPostNorm,
+        FfnPostNorm
     }
 
     /// @notice How a vocabulary reads text (docs/text.md). @param kind 0: not at all, prompts are ids; 1: bytes;
@@ -43,7 +45,7 @@ library Commitments {
         uint256 missing;
     }
 
-    uint256 internal constant ROLES = 14;
+    uint256 internal constant ROLES = 16;
     uint256 internal constant ABSENT = 255;
     uint256 internal constant VECTOR_LEAF = 256;
     /// @dev A vector's kind is its GGML type plus this times the bits that its weights have fewer than usual.
@@ -57,8 +59,8 @@ library Commitments {
     uint256 private constant MAX_LEVELS = 32;
     /// @dev Each id of a choice is compared with each of them.
     uint256 private constant MAX_STOPS = 32;
-    uint256 private constant NUMBERS_BYTES = 23 * 32;
-    uint256 private constant SHAPE_BYTES = 8 * 32;
+    uint256 private constant NUMBERS_BYTES = 26 * 32;
+    uint256 private constant SHAPE_BYTES = 9 * 32;
     uint256 private constant TEXT_BYTES = 5 * 32;
     uint256 private constant KINDS = NUMBERS_BYTES + TEXT_BYTES;
     /// @dev Kinds of vocabularies and names of cutters that `TextReferee` knows.
@@ -148,7 +150,7 @@ library Commitments {
     function _leaves(IFamily.Shape memory g, Role role) private pure returns (uint256) {
         uint256 queries = g.heads * g.headWidth;
         uint256 keys = g.kvHeads * g.headWidth;
-        if (role == Role.AttnNorm || role == Role.FfnNorm) return vectorLeaves(g.width);
+        if (role == Role.AttnNorm || role == Role.FfnNorm || role > Role.FfnDown) return vectorLeaves(g.width);
         if (role == Role.AttnQ) return queries;
         if (role == Role.AttnK || role == Role.AttnV) return keys;
         if (role == Role.AttnQBias) return vectorLeaves(queries);
@@ -174,7 +176,7 @@ library Commitments {
         }
         if (t.kind > MOST_KIND || t.cutter > MOST_CUTTER) revert IReferee.UnknownText(t.kind, t.cutter);
         IFamily.Shape memory g = n.shape;
-        if (family > 2) revert IReferee.UnknownFamily(family);
+        if (family > 3) revert IReferee.UnknownFamily(family);
         if (g.layers == 0 || g.layers > MAX_LAYERS) revert IReferee.LayersOutOfRange(g.layers, MAX_LAYERS);
         if (g.width == 0 || g.hidden == 0 || g.headWidth == 0 || g.vocabulary == 0) {
             revert IReferee.NoWidth(g.width, g.hidden, g.headWidth, g.vocabulary);
@@ -189,7 +191,8 @@ library Commitments {
         if (n.epsilon == 0 || n.headEpsilon == 0) revert IReferee.NoEpsilon(n.epsilon, n.headEpsilon);
         uint256 longest = n.context < MAX_POSITIONS ? n.context : MAX_POSITIONS;
         if (manifest.contextLength > longest) revert IReferee.ContextTooLong(manifest.contextLength, longest);
-        g.headNorms = family == 2;
+        g.headNorms = family > 1;
+        g.isGemma = family == 3;
         // No other operator has more leaves.
         uint256 levels = Graph.depth(Graph.tensor(g, 1, Graph.SCORE, manifest.contextLength));
         if (levels > MAX_LEVELS) revert IReferee.ScoresTooDeep(levels, MAX_LEVELS);
@@ -228,7 +231,8 @@ library Commitments {
     function _isMatrix(uint256 i) private pure returns (bool) {
         if (i < LAYERS) return i != OUTPUT_NORM;
         Role role = Role((i - LAYERS) % ROLES);
-        return !(role == Role.AttnNorm || role == Role.FfnNorm || (role >= Role.AttnQBias && role <= Role.AttnKNorm));
+        return !(role == Role.AttnNorm || role == Role.FfnNorm || (role >= Role.AttnQBias && role <= Role.AttnKNorm)
+                || role > Role.FfnDown);
     }
 
     /// @dev Whether a matrix's numbers are read one by one.
@@ -242,13 +246,15 @@ library Commitments {
         pure
         returns (uint256 family, IFamily.Numbers memory n, Text memory t, bytes memory kinds)
     {
-        uint256[10] memory a;
+        uint256[12] memory a;
         (a, n.epsilon, n.headEpsilon, n.rotationsRoot, n.vocabularyRoot, t, kinds) =
-            abi.decode(encoded, (uint256[10], uint256, uint256, bytes32, bytes32, Text, bytes));
+            abi.decode(encoded, (uint256[12], uint256, uint256, bytes32, bytes32, Text, bytes));
         family = a[0];
-        n.shape = IFamily.Shape(false, a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
+        n.shape = IFamily.Shape(false, false, a[1], a[2], a[3], a[4], a[5], a[6], a[9]);
         n.ropeWidth = a[7];
         n.context = a[8];
+        n.window = a[10];
+        n.period = a[11];
     }
 
     function _packed(uint32[] calldata tokens, uint256 vocabulary) private pure returns (bytes memory packed) {

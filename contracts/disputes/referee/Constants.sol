@@ -27,4 +27,9 @@ library Constants {
 
     /// @dev log2(e) with 24 fraction bits, to nearest.
     int256 internal constant LOG2_E = 24_204_406;
+    /// @dev 2 sqrt(2 / pi) log2(e), and 0.044715 times that, with 24 fraction bits, to nearest.
+    int256 internal constant GELU_LINEAR = 38_624_644;
+    int256 internal constant GELU_CUBIC = 1_727_101;
+    /// @dev 8: from there on GELU(g) is g, or 0.
+    int256 internal constant LARGEST_GELU = 2 ** 21;
 }

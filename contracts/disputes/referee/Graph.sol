@@ -18,7 +18,7 @@ library Graph {
 
     uint256 internal constant LEAF_NUMBERS = 256;
 
-    // Operators of a layer with head norms, by their index there: the first of each group. Of each group, in order, as far
+    // Operators of a layer with all norms, by their index there: the first of each group. Of each group, in order, as far
     // as it has them: the peaks of the input's leaves, the input's shift and mantissas, their sum of squares, its root,
     // the result, and the result's peaks, shift and mantissas.
     uint256 internal constant NORM = 0;
@@ -35,15 +35,18 @@ library Graph {
     uint256 internal constant SHARE_SUM = 35;
     uint256 internal constant CONTEXT = 36;
     uint256 internal constant ATTN_OUTPUT = 40;
-    uint256 internal constant ATTN_RESIDUAL = 41;
-    uint256 internal constant FFN_NORM = 42;
-    uint256 internal constant GATE = 51;
-    uint256 internal constant UP = 52;
-    uint256 internal constant ACT = 53;
-    uint256 internal constant DOWN = 57;
-    uint256 internal constant RESIDUAL = 58;
-    uint256 private constant LAYER = 59;
-    uint256 private constant HEAD_NORM = 6;
+    uint256 internal constant ATTN_POST_NORM = 41;
+    uint256 internal constant ATTN_RESIDUAL = 47;
+    uint256 internal constant FFN_NORM = 48;
+    uint256 internal constant GATE = 57;
+    uint256 internal constant UP = 58;
+    uint256 internal constant ACT = 59;
+    uint256 internal constant DOWN = 63;
+    uint256 internal constant FFN_POST_NORM = 64;
+    uint256 internal constant RESIDUAL = 70;
+    uint256 private constant LAYER = 71;
+    /// @dev Operators of a norm that some models lack: of queries, keys, and the outputs of blocks.
+    uint256 private constant SOME_NORM = 6;
 
     /// @notice The output of the step before, where an operator's input is meant.
     uint256 internal constant BEFORE = type(uint256).max;
@@ -64,22 +67,38 @@ library Graph {
         if (step >= steps(m)) revert IReferee.NoSuchStep(step, steps(m));
         if (step == 0) return 1;
         if (step > m.layers) return END;
-        return m.headNorms ? LAYER : LAYER - 2 * HEAD_NORM;
+        return LAYER - (m.headNorms ? 0 : 2 * SOME_NORM) - (m.isGemma ? 0 : 2 * SOME_NORM);
     }
 
-    /// @notice What operator `index` of `step` is called in a layer with head norms.
-    /// @dev Without them their operators are missing, once before each rotation.
-    function named(IFamily.Shape memory m, uint256 step, uint256 index) internal pure returns (uint256) {
+    /// @notice What operator `index` of `step` is called in a layer with all norms.
+    /// @dev Without some of them their operators are missing: once before each rotation, once before each sum.
+    function named(IFamily.Shape memory m, uint256 step, uint256 index) internal pure returns (uint256 name) {
         uint256 count = operators(m, step);
         if (index >= count) revert IReferee.NoSuchOperator(index, count);
-        if (m.headNorms || step == 0 || step > m.layers || index < Q_NORM) return index;
-        return index < K_NORM - HEAD_NORM ? index + HEAD_NORM : index + 2 * HEAD_NORM;
+        name = index;
+        if (step == 0 || step > m.layers) return name;
+        if (!m.headNorms) {
+            if (name >= Q_NORM) name += SOME_NORM;
+            if (name >= K_NORM) name += SOME_NORM;
+        }
+        if (!m.isGemma) {
+            if (name >= ATTN_POST_NORM) name += SOME_NORM;
+            if (name >= FFN_POST_NORM) name += SOME_NORM;
+        }
     }
 
     /// @notice The inverse of `named`, for operators that are there.
-    function indexOf(IFamily.Shape memory m, uint256 step, uint256 name) internal pure returns (uint256) {
-        if (m.headNorms || step == 0 || step > m.layers || name < Q_NORM) return name;
-        return name < K_NORM ? name - HEAD_NORM : name - 2 * HEAD_NORM;
+    function indexOf(IFamily.Shape memory m, uint256 step, uint256 name) internal pure returns (uint256 index) {
+        index = name;
+        if (step == 0 || step > m.layers) return index;
+        if (!m.headNorms) {
+            if (name > Q_NORM) index -= SOME_NORM;
+            if (name > K_NORM) index -= SOME_NORM;
+        }
+        if (!m.isGemma) {
+            if (name > ATTN_POST_NORM) index -= SOME_NORM;
+            if (name > FFN_POST_NORM) index -= SOME_NORM;
+        }
     }
 
     /// @notice The output of the operator called `name`.
@@ -160,7 +179,8 @@ library Graph {
         if (name == SCORE_MAX) return Tensor(p, m.heads, 4);
         if (name == SHARE_SUM) return Tensor(p, m.heads, 8);
         if (name < ATTN_OUTPUT) return _quantized(name - CONTEXT, p, queries, 1);
-        return Tensor(p, m.width, 8);
+        if (name < ATTN_POST_NORM || name == ATTN_RESIDUAL) return Tensor(p, m.width, 8);
+        return _norm(name - ATTN_POST_NORM, p, m.width, 1, 8);
     }
 
     function _feedForward(IFamily.Shape memory m, uint256 name, uint256 p) private pure returns (Tensor memory) {
@@ -168,7 +188,8 @@ library Graph {
         if (name < ACT) return Tensor(p, m.hidden, 4);
         if (name == ACT) return Tensor(p, m.hidden, 8);
         if (name < DOWN) return _quantized(name - ACT, p, m.hidden, 1);
-        return Tensor(p, m.width, 8);
+        if (name < FFN_POST_NORM || name == RESIDUAL) return Tensor(p, m.width, 8);
+        return _norm(name - FFN_POST_NORM, p, m.width, 1, 8);
     }
 
     /// @dev Peaks, shift and mantissas of the input, sum, root, then the normalised row and its peaks, shift, mantissas.

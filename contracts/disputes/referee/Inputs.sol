@@ -178,7 +178,13 @@ abstract contract Inputs {
         return (Quants.fixedPoint(kind, input.data, k % Commitments.VECTOR_LEAF, bits), bits);
     }
 
-    /// @notice Cosine and sine of a pair at a position.
+    /// @notice How many positions the step's layer sees; 0 for all.
+    function _window(IFamily.Question memory q) internal pure returns (uint256) {
+        uint256 period = q.n.period;
+        return period != 0 && (q.step - 1) % period < period - 1 ? q.n.window : 0;
+    }
+
+    /// @notice Cosine and sine of a pair at a position. Where layers have windows, a leaf has theirs after the others.
     function _rotation(IFamily.Question memory q, uint256 position, uint256 pair, IReferee.Input calldata input)
         internal
         pure
@@ -186,9 +192,11 @@ abstract contract Inputs {
     {
         uint256 pairs = q.n.ropeWidth / 2;
         if (pair >= pairs) revert IReferee.NoSuchElement(pair, pairs);
-        if (input.data.length != 8 * pairs) revert IReferee.WrongDataLength(8 * pairs, input.data.length);
+        uint256 size = q.n.window == 0 ? 8 * pairs : 16 * pairs;
+        if (input.data.length != size) revert IReferee.WrongDataLength(size, input.data.length);
         bytes32 hash = MerkleTree.hashLeaf(input.data);
         MerkleTree.check(q.n.rotationsRoot, q.n.context, position, hash, input.proof);
+        if (_window(q) != 0) pair += 2 * pairs;
         cosine = int32(uint32(bytes4(input.data[4 * pair:4 * pair + 4])));
         sine = int32(uint32(bytes4(input.data[4 * (pairs + pair):4 * (pairs + pair) + 4])));
     }

@@ -31,6 +31,12 @@ library Operators {
         return weight.shift(int256(weightBits) - int256(Constants.RESIDUAL_BITS));
     }
 
+    /// @notice The same times sqrt(width).
+    function embedScaled(int256 weight, uint256 weightBits, uint256 width) internal pure returns (int256) {
+        int256 scale = int256((FixedPointMathLib.sqrt(width << 50) + 1) >> 1);
+        return (weight.shift(int256(weightBits) - 24) * scale).shift(32);
+    }
+
     /// @notice s of a row whose largest magnitude is `most`.
     function rowShift(uint256 most) internal pure returns (uint256) {
         uint256 length = Fixed.bitLength(most);
@@ -130,11 +136,18 @@ library Operators {
 
     /* FEED FORWARD */
 
-    /// @notice SiLU(gate) * up with 24 fraction bits.
-    function gated(int256 gate, int256 up) internal pure returns (int256) {
+    /// @notice SiLU(gate) * up, or GELU(gate) * up, with 24 fraction bits.
+    function gated(int256 gate, int256 up, bool isGelu) internal pure returns (int256) {
         bytes memory table = Powers.TABLE;
-        uint256 t = uint256(((gate < 0 ? -gate : gate) * Constants.LOG2_E).shift(26));
-        int256 e = Powers.power(table, t, 30);
+        int256 t = gate < 0 ? -gate : gate;
+        if (isGelu) {
+            if (t > Constants.LARGEST_GELU) t = Constants.LARGEST_GELU;
+            int256 cube = ((t * t).shift(18) * t).shift(18);
+            t = t * Constants.GELU_LINEAR + cube * Constants.GELU_CUBIC;
+        } else {
+            t *= Constants.LOG2_E;
+        }
+        int256 e = Powers.power(table, uint256(t.shift(26)), 30);
         int256 sigma = ((gate >= 0 ? int256(2 ** 30) : e) << 24).divide(2 ** 30 + e);
         return ((gate * sigma).shift(24) * up).shift(12).saturate(Constants.LARGEST_ACT);
     }

@@ -185,7 +185,9 @@ contract Referee is IReferee, Inputs {
         if (token >= q.n.shape.vocabulary) revert NoSuchElement(token, q.n.shape.vocabulary);
         uint256 kind = Commitments.kind(q.pointer, Commitments.EMBEDDING);
         _checkWeight(q.n, token, kind, q.n.shape.width, inputs[1]);
-        return Operators.embed(Quants.weight(kind, inputs[1].data, q.column), Quants.bitsOf(kind));
+        int256 weight = Quants.weight(kind, inputs[1].data, q.column);
+        if (q.n.shape.isGemma) return Operators.embedScaled(weight, Quants.bitsOf(kind), q.n.shape.width);
+        return Operators.embed(weight, Quants.bitsOf(kind));
     }
 
     function _family(IFamily.Question memory q) private view returns (IFamily) {

@@ -38,14 +38,31 @@ contract RowReferee is IFamily, Inputs {
         }
         if (name < Graph.SCORE) return _quantized(q, inputs, Graph.K_ROPE + 1, Graph.K_ROPE);
         if (name < Graph.ATTN_OUTPUT) return _quantized(q, inputs, Graph.CONTEXT + 1, Graph.CONTEXT);
-        if (name == Graph.ATTN_RESIDUAL) return _sum(q, inputs, Graph.BEFORE, Graph.ATTN_OUTPUT);
+        bool isGemma = q.n.shape.isGemma;
+        if (name < Graph.ATTN_RESIDUAL) {
+            return _blockNorm(q, inputs, Graph.ATTN_POST_NORM, Commitments.Role.AttnPostNorm);
+        }
+        if (name == Graph.ATTN_RESIDUAL) {
+            return _sum(q, inputs, Graph.BEFORE, isGemma ? name - 1 : Graph.ATTN_OUTPUT);
+        }
         if (name < Graph.GATE) {
             return
                 _norm(q, inputs, Graph.FFN_NORM, Graph.ATTN_RESIDUAL, Commitments.Role.FfnNorm, Constants.NORMED_BITS);
         }
         if (name == Graph.ACT) return _gated(q, inputs);
         if (name < Graph.DOWN) return _quantized(q, inputs, Graph.ACT + 1, Graph.ACT);
-        return _sum(q, inputs, Graph.ATTN_RESIDUAL, Graph.DOWN);
+        if (name < Graph.RESIDUAL) return _blockNorm(q, inputs, Graph.FFN_POST_NORM, Commitments.Role.FfnPostNorm);
+        return _sum(q, inputs, Graph.ATTN_RESIDUAL, isGemma ? name - 1 : Graph.DOWN);
+    }
+
+    /// @dev Of a block's output, the operator before.
+    function _blockNorm(
+        IFamily.Question memory q,
+        IReferee.Input[] calldata inputs,
+        uint256 first,
+        Commitments.Role role
+    ) private view returns (int256) {
+        return _norm(q, inputs, first, first - 1, role, Constants.RESIDUAL_BITS);
     }
 
     /// @dev Peaks, shift and mantissas of `of`; sum, root, result; peaks, shift and mantissas of the result.
@@ -71,7 +88,7 @@ contract RowReferee is IFamily, Inputs {
             _expectInputs(inputs, 2);
             uint256 sum = uint256(_at(q, first + 3, q.row, q.column, inputs[0]));
             uint256 s = uint256(_at(q, first + 1, q.row, q.column, inputs[1]));
-            uint256 epsilon = bits == Constants.NORMED_BITS ? q.n.epsilon : q.n.headEpsilon;
+            uint256 epsilon = bits == Constants.INNER_BITS ? q.n.headEpsilon : q.n.epsilon;
             return int256(Operators.meanRoot(sum, s, mantissas.columns, epsilon));
         }
         _expectInputs(inputs, 4);
@@ -81,7 +98,7 @@ contract RowReferee is IFamily, Inputs {
         uint256 shift = uint256(_ofRow(q, first + 1, q.row, inputs[2]));
         (int256 weight, uint256 weightBits) =
             _vector(q, role, mantissas.columns, q.column, Constants.SCALE_BITS, inputs[3]);
-        int256 most = bits == Constants.NORMED_BITS ? Constants.LARGEST_RESIDUAL : Constants.INT32;
+        int256 most = bits == Constants.INNER_BITS ? Constants.INT32 : Constants.LARGEST_RESIDUAL;
         return Operators.normalize(x, root, shift, weight, Constants.UNIT_BITS + weightBits - bits, most);
     }
 
@@ -122,7 +139,7 @@ contract RowReferee is IFamily, Inputs {
     function _gated(IFamily.Question memory q, IReferee.Input[] calldata inputs) private pure returns (int256) {
         _expectInputs(inputs, 2);
         int256 gate = _at(q, Graph.GATE, q.row, q.column, inputs[0]);
-        return Operators.gated(gate, _at(q, Graph.UP, q.row, q.column, inputs[1]));
+        return Operators.gated(gate, _at(q, Graph.UP, q.row, q.column, inputs[1]), q.n.shape.isGemma);
     }
 
     /// @dev The largest logit of a leaf, and of all.
