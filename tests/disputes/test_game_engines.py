@@ -64,13 +64,13 @@ def other_powers(model, tmp_path):
 
 def other_rotations(model, tmp_path):
     tracer = Tracer(model)
-    true = tracer._reference._rotations
+    true = tracer._reference._rotations.whole
 
     def turned(start, count):
         cosines, sines = true(start, count)
         return cosines - 7, sines
 
-    tracer._reference._rotations = turned
+    tracer._reference._rotations.whole = turned
     return tracer
 
 
@@ -79,10 +79,10 @@ def stale_cache(model, tmp_path):
     tracer = Tracer(model)
     true = tracer._reference._attention
 
-    def stale(values, query, past):
+    def stale(values, query, past, window):
         value = past.value.copy()
         value[:, 0] = value[:, 0] + 5
-        return true(values, query, replace(past, value=value))
+        return true(values, query, replace(past, value=value), window)
 
     tracer._reference._attention = stale
     return tracer
