@@ -208,7 +208,7 @@ def on_chain(**changes):
     """The shipped model as the exact engine commits to it."""
     entries = entries_of(gguf.read(FILE))
     root = vocabulary_tree(entries).root
-    sizes = [*[1] * 8, len(entries)]
+    sizes = [*[1] * 8, len(entries), 0, 0]
     numbers = encode(NUMBERS, (0, *sizes, 1, 1, bytes(32), root, *text_numbers(None), b""))
     return replace(MANIFEST, architecture=numbers, **changes)
 
