@@ -14,7 +14,7 @@ HOSTILE = b"\x02\x01\x00\x00\x03\x00\x00\x07"
 
 
 def manifest(text: tuple[object, ...] = (2, 0, 0, 1, 0)) -> Manifest:
-    numbers = encode(NUMBERS, (0, *[1] * 9, 1, 1, bytes(32), bytes(32), *text, b""))
+    numbers = encode(NUMBERS, (0, *[1] * 11, 1, 1, bytes(32), bytes(32), *text, b""))
     return Manifest("chatty", b"\x11" * 32, 1, "", 64, (5, 6), (7,), (2,), 3, bytes(32), numbers)
 
 
