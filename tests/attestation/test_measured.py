@@ -105,7 +105,7 @@ def test_measure__other_weights_root__is_refused(exact, file):
 
 
 def test_measure__other_architecture__is_refused(exact, file):
-    with pytest.raises(WrongCommitments, match="architecture of 736 bytes cannot be read"):
+    with pytest.raises(WrongCommitments, match="architecture of 832 bytes cannot be read"):
         measure(replace(exact, architecture=exact.architecture[:-1] + b"\1"), file)
 
 
