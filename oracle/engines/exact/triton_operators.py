@@ -109,6 +109,23 @@ def _power(t, powers, to_bits: tl.constexpr):
     return shifted(low + shifted((high - low) * f, 8), k + (EXP_BITS - to_bits))
 
 
+@triton.jit
+def _shift_and_root(row, epsilon, width, block: tl.constexpr):
+    """Of a row (width,), int64, that is to be normalised. epsilon: one int64."""
+    largest = tl.zeros((block,), tl.int64)
+    for first in range(0, width, block):
+        at = first + tl.arange(0, block)
+        largest = tl.maximum(largest, tl.abs(tl.load(row + at, mask=at < width, other=0)))
+    s = _row_shift(tl.max(largest, axis=0))
+    squares = tl.zeros((block,), tl.int64)
+    for first in range(0, width, block):
+        at = first + tl.arange(0, block)
+        m = _mantissa(tl.load(row + at, mask=at < width, other=0), s)
+        squares += m * m
+    r = _mean_root(tl.sum(squares, axis=0), s, width, tl.load(epsilon))
+    return s, r
+
+
 @triton.jit(do_not_specialize=RUNTIME)
 def norm_rows(x, weight, epsilon, mantissa, shift, peak, counts, width, down, slot, block: tl.constexpr):
     """mantissa (T, width) and shift (T,) of the quantized norm of x (T, width). Sets peak (T,) to 0.
@@ -117,17 +134,7 @@ def norm_rows(x, weight, epsilon, mantissa, shift, peak, counts, width, down, sl
     """
     token = tl.program_id(0)
     line = token.to(tl.int64) * width
-    largest = tl.zeros((block,), tl.int64)
-    for first in range(0, width, block):
-        at = first + tl.arange(0, block)
-        largest = tl.maximum(largest, tl.abs(tl.load(x + line + at, mask=at < width, other=0)))
-    s = _row_shift(tl.max(largest, axis=0))
-    squares = tl.zeros((block,), tl.int64)
-    for first in range(0, width, block):
-        at = first + tl.arange(0, block)
-        m = _mantissa(tl.load(x + line + at, mask=at < width, other=0), s)
-        squares += m * m
-    r = _mean_root(tl.sum(squares, axis=0), s, width, tl.load(epsilon))
+    s, r = _shift_and_root(x + line, epsilon, width, block)
     largest = tl.zeros((block,), tl.int64)
     for first in range(0, width, block):
         at = first + tl.arange(0, block)
@@ -151,17 +158,7 @@ def norm_added(x, weight, epsilon, out, counts, width, down, slot, sum_slot, blo
     """Adds the norm of x (T, width) to out (T, width). weight, epsilon: as `norm_rows` has them."""
     token = tl.program_id(0)
     line = token.to(tl.int64) * width
-    largest = tl.zeros((block,), tl.int64)
-    for first in range(0, width, block):
-        at = first + tl.arange(0, block)
-        largest = tl.maximum(largest, tl.abs(tl.load(x + line + at, mask=at < width, other=0)))
-    s = _row_shift(tl.max(largest, axis=0))
-    squares = tl.zeros((block,), tl.int64)
-    for first in range(0, width, block):
-        at = first + tl.arange(0, block)
-        m = _mantissa(tl.load(x + line + at, mask=at < width, other=0), s)
-        squares += m * m
-    r = _mean_root(tl.sum(squares, axis=0), s, width, tl.load(epsilon))
+    s, r = _shift_and_root(x + line, epsilon, width, block)
     for first in range(0, width, block):
         at = first + tl.arange(0, block)
         inside = at < width
