@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from exact.random_model import Kind, gemma3, write
-from exact.test_odd_models import ARRAY, BOOL, F16, FLOAT32, STRING, File, entry, single, tensor, without
+from exact.test_odd_models import ARRAY, BOOL, F16, FLOAT32, STRING, File, changed, entry, single, tensor, without
 
 from oracle.disputes import exactness
 from oracle.engines.exact.architecture import architecture
@@ -115,9 +115,7 @@ BAD = {
 
 @pytest.mark.parametrize(("change", "word"), BAD.values(), ids=BAD)
 def test_refusal__part_that_means_something_else__is_named(path, tmp_path, change, word):
-    file = File.of(path)
-    change(file)
-    reason = exactness.refusal(file.write(tmp_path / "m.gguf"))
+    reason = changed(path, tmp_path, change)
     assert reason is not None
     assert word in reason
 

@@ -268,6 +268,13 @@ BAD = {
 }  # fmt: skip
 
 
+def changed(path, folder, change):
+    """Why the file would be refused with the change; None if it would be served."""
+    file = File.of(path)
+    change(file)
+    return exactness.refusal(file.write(folder / "m.gguf"))
+
+
 @pytest.fixture(scope="module")
 def good(tmp_path_factory):
     return write(tmp_path_factory.mktemp("models") / "m.gguf", Shape())
@@ -275,9 +282,7 @@ def good(tmp_path_factory):
 
 @pytest.mark.parametrize(("change", "word"), BAD.values(), ids=BAD)
 def test_refusal__part_that_means_something_else__is_named(good, tmp_path, change, word):
-    file = File.of(good)
-    change(file)
-    reason = exactness.refusal(file.write(tmp_path / "m.gguf"))
+    reason = changed(good, tmp_path, change)
     assert reason is not None
     assert word in reason
 
