@@ -63,14 +63,19 @@ HEIRS_SECONDS = 60.0
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
 
-_ADOPT = """
+_IS_ORPHAN = """digest = %s AND queue = %s AND NOT EXISTS (
+    SELECT 1 FROM didyma_askers living WHERE living.asker = asked.asker
+    AND living.beat > clock_timestamp() - make_interval(secs => %s)
+    AND (living.session IS NULL OR living.session IN (SELECT pid FROM pg_stat_activity))
+)"""
+_ASK = f"""
+WITH ours AS (INSERT INTO didyma_asked (job, asker, queue, digest) VALUES (%s, %s, %s, %s)),
+orphan AS (SELECT EXISTS (SELECT 1 FROM didyma_asked asked WHERE {_IS_ORPHAN}) AS is_there)
+SELECT is_there, (SELECT count(pg_notify(name, '')) FROM unnest(%s::text[]) AS name WHERE NOT is_there) FROM orphan
+"""
+_ADOPT = f"""
 UPDATE didyma_asked SET asker = %s WHERE job = (
-    SELECT job FROM didyma_asked asked WHERE digest = %s AND queue = %s
-    AND NOT EXISTS (
-        SELECT 1 FROM didyma_askers living WHERE living.asker = asked.asker
-        AND living.beat > clock_timestamp() - make_interval(secs => %s)
-        AND (living.session IS NULL OR living.session IN (SELECT pid FROM pg_stat_activity))
-    )
+    SELECT job FROM didyma_asked asked WHERE {_IS_ORPHAN}
     AND (
         EXISTS (SELECT 1 FROM didyma_work work WHERE work.job = asked.job AND work.reply IS NOT NULL)
         OR EXISTS (SELECT 1 FROM procrastinate_jobs job WHERE job.id = asked.job AND job.status IN ('todo', 'doing'))
@@ -200,15 +205,22 @@ class Board:
 
     def _entered(self, queue: str, message: Message, rank: int, digest: bytes | None) -> int:
         """A job that waits for this process: one that lost whoever asked for it, or a new one."""
-        if digest is not None:
-            for (job,) in self._rows(_ADOPT, self._name, digest, queue, SILENT_SECONDS):
-                self._waited_for[job] = threading.Event()
-                self._waited_for[job].set()  # it may be done
-                log.info("job taken over", job=job)
-                return int(job)
-        return self._post(queue, message, rank, digest)
+        job, is_orphan_there = self._post(queue, message, rank, digest)
+        if not is_orphan_there:
+            return job
+        with contextlib.suppress(FleetUnavailable):  # then the new one stands, and somebody finds it
+            for (orphan,) in self._rows(_ADOPT, self._name, digest, queue, SILENT_SECONDS):
+                self._waited_for[orphan] = self._waited_for.pop(job)
+                self._waited_for[orphan].set()  # it may be done
+                log.info("job taken over", job=orphan)
+                with contextlib.suppress(FleetUnavailable):
+                    self._withdraw(job)
+                return int(orphan)
+            self._tell(queue)
+        return job
 
-    def _post(self, queue: str, message: Message, rank: int, digest: bytes | None = None) -> int:
+    def _post(self, queue: str, message: Message, rank: int, digest: bytes | None = None) -> tuple[int, bool]:
+        """The job's number, and whether there is another for the same whose asker is gone. If so nobody is told yet."""
         if self._said == -math.inf:  # before the first job, or it would seem to be nobody's
             self._live(None)
         with told():
@@ -216,19 +228,17 @@ class Board:
             job: int = task.defer(message=message)
         self._waited_for[job] = threading.Event()
         try:
-            self._rows(
-                "WITH asked AS (INSERT INTO didyma_asked (job, asker, queue, digest) VALUES (%s, %s, %s, %s))"
-                " SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name",
-                job,
-                self._name,
-                queue,
-                digest,
-                self._told_next(queue),
+            ((is_orphan_there, _),) = self._rows(
+                _ASK, job, self._name, queue, digest, digest, queue, SILENT_SECONDS, self._told_next(queue)
             )
         except FleetUnavailable:
             del self._waited_for[job]
             raise
-        return job
+        return job, is_orphan_there
+
+    def _tell(self, queue: str) -> None:
+        """Some of its workers, that there is a job."""
+        self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", self._told_next(queue))
 
     def _told_next(self, queue: str) -> list[str]:
         """The channels on which a few free workers hear that there is a job."""
@@ -358,7 +368,7 @@ class Board:
                 )
         for queue in moved.values():
             with contextlib.suppress(FleetUnavailable):  # somebody finds the job who was not told
-                self._rows("SELECT pg_notify(name, '') FROM unnest(%s::text[]) AS name", self._told_next(queue))
+                self._tell(queue)
         return [*moved]
 
     def bury(self, seconds: float = HEIRS_SECONDS) -> None:

@@ -9,7 +9,7 @@ from attestation.test_dev_tee import DAY, HONEST, NOW, REPORT_DATA
 
 from oracle.attestation.collateral import Collateral
 from oracle.attestation.configfs import ConfigfsTsm
-from oracle.attestation.dev import DEBUG, DevTee, Level
+from oracle.attestation.dev import SEALED, DevTee, Level
 from oracle.attestation.quote import Quote
 from oracle.attestation.verifier import Policy, Verdict, judge, verify
 from oracle.errors import BadQuote, EvidenceRefused, NoTee, TeeBusy
@@ -140,10 +140,13 @@ def test_judge__sealed_and_up_to_date__is_accepted():
     assert judged(HONEST, Policy())
 
 
-def test_judge__debuggable__is_refused_whatever_the_policy():
+def test_judge__any_attribute_of_the_domain_other_than_it_should_be__is_refused_whatever_the_policy():
+    """Debugging, performance counters, what is reserved; or SEPT_VE_DISABLE not set."""
     everything = Policy(accepts_configuration=True, grace_seconds=DAY, advisories=(615,))
-    with pytest.raises(EvidenceRefused, match="the domain's attributes"):
-        judged(replace(HONEST, attributes=DEBUG), everything, since=NOW)
+    for bit in range(64):
+        attributes = (int.from_bytes(SEALED, "little") ^ 1 << bit).to_bytes(8, "little")
+        with pytest.raises(EvidenceRefused, match="the domain's attributes"):
+            judged(replace(HONEST, attributes=attributes), everything, since=NOW)
 
 
 def test_judge__hardening_needed__is_accepted_only_by_a_policy_that_lists_the_advisory():

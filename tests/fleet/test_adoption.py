@@ -22,7 +22,7 @@ MESSAGE = {"op": "generate", "prompt": HELLO, "params": params_to_wire(PARAMS)}
 def dead(url, message=MESSAGE):
     """A process that asked, and died; returns its job."""
     board = Board(url).open()
-    job = board._post(QUEUE, message | {"priority": 0, "anew": False, "wire": WIRE}, 0, digest_of(message))
+    job, _ = board._post(QUEUE, message | {"priority": 0, "anew": False, "wire": WIRE}, 0, digest_of(message))
     wait_for(lambda: rows(url, "SELECT 1 FROM didyma_askers WHERE asker = %s AND session IS NOT NULL", board._name))
     board.close()
     is_gone(url, board)

@@ -264,7 +264,7 @@ def test_prepare__twice__keeps_what_is_there(url, board):
 def stuck(url, board, worker):
     """A job that procrastinate has given to `worker`, who does nothing about it; returns its number."""
     message = {"op": "tokenize", "prompt": b"hello".hex(), "priority": 0, "anew": False, "wire": WIRE}
-    job = board._post(QUEUE, message, 0)
+    job, _ = board._post(QUEUE, message, 0)
     rows(url, "UPDATE procrastinate_jobs SET status = 'doing', worker_id = %s WHERE id = %s", worker, job)
     assert rows(url, "SELECT task_name FROM procrastinate_jobs WHERE id = %s", job) == [(TASK,)]
     return job

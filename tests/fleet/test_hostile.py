@@ -133,7 +133,7 @@ def test_offer__boastful__is_believed_within_bounds(url, board):
 )
 def test_worker__job_that_is_none__is_refused_and_the_next_is_done(url, fleet, inside, arguments):
     engine = fleet()
-    job = engine._board._post(QUEUE, {}, 0)
+    job, _ = engine._board._post(QUEUE, {}, 0)
     rows(url, "UPDATE procrastinate_jobs SET args = %s WHERE id = %s", Jsonb(arguments), job)
     worker = inside()
     deadline = time.monotonic() + 10

@@ -65,7 +65,7 @@ def test_tell__database_does_not_answer__the_sweep_says_what_it_moved(board, mon
     def away(*_statement):
         raise FleetUnavailable("away")
 
-    job = board._post("q", {}, 0)
+    job, _ = board._post("q", {}, 0)
     board._rows("UPDATE procrastinate_jobs SET status = 'doing'")
     monkeypatch.setattr(board, "_rows", away)
     assert board.sweep(lease_seconds=0) == [job]
@@ -86,7 +86,7 @@ def test_post__database_is_gone_before_all_is_written__raises_and_waits_for_noth
 
 
 def test_beat__again_with_jobs_in_hand__one_offer_a_queue_and_the_leases_that_are_its_own(board):
-    job, other = board._post("q", {}, 0), board._post("q", {}, 0)
+    (job, _), (other, _) = board._post("q", {}, 0), board._post("q", {}, 0)
     assert board.take(job, "one")
     assert board.take(other, "two")
     for saturated in (0, 5):
