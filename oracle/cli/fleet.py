@@ -20,7 +20,7 @@ from oracle.engines.llama_settings import LlamaSettings
 from oracle.engines.worker import Limits
 from oracle.engines.worker_pool import WorkerPool
 from oracle.errors import BadSettings, printable
-from oracle.models.files import at_home
+from oracle.models.files import ModelFile, at_home
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node import logs
@@ -113,7 +113,7 @@ def work(
             for manifest in chosen
         }
         traces = {
-            queue_of(manifest.model_id, tolerance): Shelf(found.file(manifest).path, threads).answer
+            queue_of(manifest.model_id, tolerance): _shelf(found.file(manifest), threads).answer
             for manifest in chosen
             if tolerance is None and recomputed.commits(manifest)
         }
@@ -135,6 +135,10 @@ def _engine(
     devices: list[str | None] = [*gpus] or [None]
     setups = [make(gpu=gpu) for gpu in devices]
     return WorkerPool(setups, Limits(job=JOB_SECONDS, load=LOAD_SECONDS))
+
+
+def _shelf(file: ModelFile, threads: int | None) -> Shelf:
+    return Shelf(file.path, threads, file.verify)
 
 
 async def _until_stopped(worker: "FleetWorker", grace: int) -> None:

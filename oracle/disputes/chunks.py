@@ -9,7 +9,7 @@ makes a move fail to be found, never a wrong one; the node then computes by itse
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -40,9 +40,9 @@ Question = dict[str, Any]
 class Shelf:
     """What one machine has traced of late. Thread-safe: one question after the other."""
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        """path: the model's file."""
-        self._path, self._threads = path, threads
+    def __init__(self, path: Path, threads: int | None = None, verify: Callable[[], None] = lambda: None) -> None:
+        """path: the model's file. verify: whether it still is that; raises BadModelFile."""
+        self._path, self._threads, self._verify = path, threads, verify
         self._answers: OrderedDict[tuple[int, ...], Whole] = OrderedDict()
         self._using = threading.Lock()
 
@@ -57,9 +57,10 @@ class Shelf:
     def answer(self, question: Question) -> Any:
         """A list of roots, nodes with their path, or leaves with theirs, in hexadecimal.
 
-        Raises ValueError, TypeError, LookupError for what is no question.
+        Raises ValueError, TypeError, LookupError for what is no question, BadModelFile, JobCancelled.
         """
         with self._using:
+            self._verify()
             ids, positions = self._ids(question["tokens"]), question["positions"]
             if not 0 < positions <= len(ids):
                 raise ValueError(f"no pass over {positions} of {len(ids)} tokens")

@@ -28,6 +28,7 @@ from oracle.engines.exact.cpu_linear import CpuLinear
 from oracle.engines.exact.fixed import Integers
 from oracle.engines.exact.model import Reference, Trace
 from oracle.engines.exact.weights import load
+from oracle.errors import JobCancelled
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import Beginning, Tree
 
@@ -50,11 +51,14 @@ class Tracer:
         self.architecture = self._reference.architecture
 
     def residuals(self, tokens: Sequence[int]) -> list[Residual]:
-        """After the embedding and after each layer; each (positions, width). Tells the job how far it is."""
-        told, found = the_job().told, list[Residual]()
+        """After the embedding and after each layer; each (positions, width). Tells the job how far it is.
+
+        Raises JobCancelled.
+        """
+        found = list[Residual]()
         for residual in self._reference.residuals(tokens):
             found.append(_narrow(residual))
-            told("prefill", len(found), self.architecture.layers + 1)
+            _tell("prefill", len(found), self.architecture.layers + 1)
         return found
 
     def step(self, step: int, before: Integers | None, tokens: Sequence[int]) -> Trace:
@@ -66,6 +70,14 @@ class Tracer:
         else:
             made, before_peaks = self._reference.end(before[-1:]), before[-1:]
         return graph.with_peaks(self.architecture, step, made, before_peaks)
+
+
+def _tell(what: str, done: int, total: int) -> None:
+    """Raises JobCancelled."""
+    job = the_job()
+    if not job.wanted():
+        raise JobCancelled("nobody wants what is traced any more")
+    job.told(what, done, total)
 
 
 def _narrow(residual: Integers) -> Residual:
@@ -173,10 +185,10 @@ class Pass:
         """The first list."""
         a, whole = self._whole.tracer.architecture, self._whole
         last = [graph.operators(a, step, self.positions)[-1] for step in range(a.layers + 1)]
-        roots, told = list[bytes](), the_job().told
+        roots = list[bytes]()
         for step, operator in enumerate(last):
             roots.append(whole.tree(step, operator).root)
-            told("trees", len(roots), len(last))
+            _tell("trees", len(roots), len(last))
         return [*roots, self.step(a.layers + 1).roots[-1]]
 
     def step(self, step: int) -> StepInputs:

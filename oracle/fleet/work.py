@@ -25,6 +25,8 @@ from oracle.fleet.wakes import SparingConnector
 
 POLL_SECONDS = 10.0
 """Between two looks for a job of a free worker that nobody tells of one."""
+GIVE_UP_SECONDS = 5.0
+"""Between two looks at whether a job in hand was withdrawn, and gives its place to another."""
 KNOWN_SECONDS = 30.0
 """Between two words of a worker to procrastinate that it is there. Nothing follows from them: jobs have leases."""
 Tracing = Callable[[Message], Any]
@@ -42,7 +44,10 @@ class FleetWorker:
         self._own = own_queue(self.name)
         self._places = sum(engine.together for engine in engines.values())
         self._board = Board(url, connections=2, asks=False)
-        self._threads = ThreadPoolExecutor(self._places + 3, thread_name_prefix="fleet")
+        self._threads = ThreadPoolExecutor(max(1, self._places), thread_name_prefix="fleet")
+        self._tracing = ThreadPoolExecutor(1, thread_name_prefix="fleet traces")
+        self._words = ThreadPoolExecutor(3, thread_name_prefix="fleet words")
+        """With the database; none waits for what computes, which may go on long after its job was given up."""
         self._in_hand: dict[int, threading.Event] = {}
         """Jobs, and whether they are to stop."""
         self.done = 0
@@ -72,7 +77,8 @@ class FleetWorker:
         except ConnectorException as error:
             raise FleetUnavailable(f"the fleet's database: {type(error.__cause__ or error).__name__}") from None
         finally:
-            self._threads.shutdown(wait=False)
+            for threads in (self._threads, self._tracing, self._words):
+                threads.shutdown(wait=False, cancel_futures=True)
         if self._broken is not None:
             raise self._broken
 
@@ -110,6 +116,7 @@ class FleetWorker:
                 shutdown_graceful_timeout=grace_seconds,
                 delete_jobs="always",
                 fetch_job_polling_interval=POLL_SECONDS,  # should nobody have been told of a job
+                abort_job_polling_interval=GIVE_UP_SECONDS,
                 update_heartbeat_interval=KNOWN_SECONDS,
                 stalled_worker_timeout=6 * KNOWN_SECONDS,
             )
@@ -120,13 +127,14 @@ class FleetWorker:
         job, queue = context.job.id, context.job.queue
         assert job is not None
         loop = asyncio.get_running_loop()
-        if not await loop.run_in_executor(self._threads, self._board.take, job, self.name):
+        if not await loop.run_in_executor(self._words, self._board.take, job, self.name):
             return  # it is done
         stop = self._in_hand[job] = threading.Event()
         try:
-            reply = await loop.run_in_executor(self._threads, self._reply, queue, message, stop)
+            threads = self._tracing if queue == self._own else self._threads
+            reply = await loop.run_in_executor(threads, self._reply, queue, message, stop)
             if not stop.is_set():
-                await loop.run_in_executor(self._threads, self._board.answer, job, reply)
+                await loop.run_in_executor(self._words, self._board.answer, job, reply)
                 self.done += 1
         finally:  # also when procrastinate ends this task, which the thread does not hear of
             stop.set()
@@ -162,7 +170,7 @@ class FleetWorker:
         while not stop.is_set() and self._broken is None:
             offers = [Offer(q, engine.together, shown[q], engine.saturated) for q, engine in self._engines.items()]
             offers += [Offer(self._own, 1, "what passes compute, for dispute games")] if self._traces else []
-            unwanted = await loop.run_in_executor(self._threads, self._board.beat, self.name, offers, [*self._in_hand])
+            unwanted = await loop.run_in_executor(self._words, self._board.beat, self.name, offers, [*self._in_hand])
             for job in unwanted & self._in_hand.keys():
                 self._in_hand[job].set()
             with suppress(TimeoutError):

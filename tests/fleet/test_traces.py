@@ -11,11 +11,14 @@ from rig.fake_engine import FakeEngine
 from oracle.disputes.chunks import Far, Shelf
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer
-from oracle.engines.base import Params, Traces
-from oracle.errors import EngineCrashed, JobCancelled
-from oracle.fleet.board import WIRE, own_queue
+from oracle.engines.base import Job, Params, Traces, as_job
+from oracle.errors import BadModelFile, EngineCrashed, JobCancelled
+from oracle.fleet import work
+from oracle.fleet.board import LEASE_SECONDS, WIRE, own_queue
 from oracle.fleet.work import FleetWorker
 from oracle.merkle.tokens import Tokens
+from oracle.models.download import file_sha256
+from oracle.models.files import ModelFile
 
 TOKENS = Tokens((1, 9, 4, 11), (20, 21, 22), (0, 1, 2))
 QUESTION = {"tokens": list(TOKENS.ids[:-1]), "of": "steps", "positions": 4}
@@ -127,3 +130,55 @@ def test_own_queue__of_a_worker__is_a_name_that_postgres_does_not_cut(url):
     assert own.startswith(f"{WIRE}-")
     assert len(channel(own, SLOTS - 1)) < 64
     assert len(f"procrastinate_queue_v1#{own}") <= 63
+
+
+class Withheld:
+    """Answers no question before it is let."""
+
+    def __init__(self):
+        self.begun, self.let = threading.Semaphore(0), threading.Event()
+
+    def __call__(self, _question):
+        self.begun.release()
+        self.let.wait()
+
+
+def test_worker__questions_given_up_one_after_the_other__lives_and_does_its_other_work(tracing, fleet, monkeypatch):
+    """Each is computed to its end where nobody looks whether it is wanted; none may hold what says that it lives."""
+    monkeypatch.setattr(work, "GIVE_UP_SECONDS", 0.2)
+    withheld = Withheld()
+    worker = tracing(withheld)
+    engine = proven(fleet())
+    (name,) = tracers(engine, 1)
+    try:
+        for _ in range(6):
+            with pytest.raises(JobCancelled, match="longer than it may"):
+                engine.traced(name, QUESTION, 1.0)
+            wait_for(lambda: not worker.worker._in_hand)
+        time.sleep(LEASE_SECONDS + 1)
+        assert engine.tracers(b"") == [name]
+        assert engine.generate([1], Params(max_tokens=4)) == FakeEngine().generate([1], Params(max_tokens=4))
+    finally:
+        withheld.let.set()
+
+
+def test_shelf__nobody_wants_the_answer_any_more__stops_computing(path):
+    shelf, told = Shelf(path), []
+    wanted = iter([True, False])
+    with as_job(Job(wanted=lambda: next(wanted), told=lambda *what: told.append(what))), pytest.raises(JobCancelled):
+        shelf.answer(QUESTION)
+    assert [what for what, _, _ in told] == ["prefill"]
+    assert len(shelf.answer(QUESTION)) == 3
+
+
+def test_shelf__file_is_another_since_it_was_compared__refuses(tmp_path):
+    """Two workers that share a disk would show the same wrong roots."""
+    path = write(tmp_path / "model.gguf", Shape(layers=1))
+    file = ModelFile(path, file_sha256(path), path.stat().st_size)
+    shelf = Shelf(path, verify=file.verify)
+    right = shelf.answer(QUESTION)
+    write(path, Shape(layers=1), seed=1)
+    with pytest.raises(BadModelFile):
+        shelf.answer(QUESTION)
+    write(path, Shape(layers=1))
+    assert shelf.answer(QUESTION) == right
