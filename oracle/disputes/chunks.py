@@ -2,20 +2,23 @@
 a move needs.
 
 The lists of roots come first, from two machines that must say the same. Everything else comes from the first of them,
-in pieces with a path to a root that is known by then, and counts only if it hashes to it. So one machine that lies
-makes a move fail to be found, never a wrong one; the node then computes by itself.
+in pieces with a path to a root that is known by then, and counts only if it hashes to it. A machine that shows anything
+else, is late or is gone is asked no more about that answer, and the next one is. So machines that lie can make a move
+fail to be found, in a time that is known, never a wrong one; the node then computes by itself.
 """
 
 import hashlib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
+import structlog
 
 from oracle.disputes.game import numbers
 from oracle.disputes.graph import BEFORE, Operator, operators, steps
@@ -23,15 +26,22 @@ from oracle.disputes.inputs import MAX_LEVELS, Input, ModelInputs, Number, Step,
 from oracle.disputes.passes import Pass, Tracer, Whole
 from oracle.engines.base import Traces
 from oracle.engines.exact.fixed import Integers
-from oracle.engines.worker_wire import bytes_from_wire
-from oracle.errors import BadProof
+from oracle.engines.worker_wire import BadMessage, bytes_from_wire
+from oracle.errors import BadProof, FleetUnavailable, OracleError
 from oracle.merkle.tokens import Tokens
 from oracle.merkle.tree import HASH_BYTES, Tree, leaf_hash, node_hash
 
 KEPT_ANSWERS = 2
 """Of those that were asked about last: what is kept of each, `Whole` says."""
 
+MOST_FAILED = 3
+"""Machines that may fail a node over one answer, before it asks nobody any more about that."""
+QUICK = 1 / 2
+"""Of the time for a question, what each may take. What more it takes, all questions about an answer share."""
+
 Question = dict[str, Any]
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 
 # -- the machine that computes
@@ -118,15 +128,20 @@ def _hex(hashes: Sequence[bytes]) -> list[str]:
 class Far:
     """Passes over the beginnings of an answer's tokens, as two machines have traced them.
 
-    Whatever is asked here raises errors of the fleet, and BadProof or BadMessage for what does not fit.
+    Whatever is asked here raises errors of the fleet, and BadProof for what does not fit.
     """
 
     def __init__(
         self, model: ModelInputs, ids: Sequence[int], traces: Traces, *, prefill_seconds: float, limit_seconds: float
     ) -> None:
-        """limit_seconds: for a question after the first, which takes a prefill."""
+        """limit_seconds: for a question, of which each may take QUICK; prefill_seconds: for one that needs a prefill.
+        What questions take beyond QUICK may not be more than these in all."""
         self.model, self._ids = model, [int(each) for each in ids]
-        self._traces, self._prefill_limit, self._limit = traces, prefill_seconds, limit_seconds
+        self._traces, self._quick = traces, limit_seconds * QUICK
+        self._spare = {True: prefill_seconds, False: limit_seconds}
+        """Seconds that are left, by whether a question may need a prefill."""
+        self._failed: set[str] = set()
+        """Machines that are asked no more."""
         self._digest = hashlib.sha256(repr(self._ids).encode()).digest()
 
     def prefill(self) -> None:
@@ -138,32 +153,65 @@ class Far:
 
     def agreed(self, count: int, question: Question) -> list[bytes]:
         """Roots of which two machines say the same."""
-        limit = self._prefill_limit if question["of"] == "steps" else self._limit
-        two = self._traces.tracers(self._digest)[:2]
-        if len(two) < 2:
-            raise BadProof("fewer than two workers trace for disputes, and nobody is believed alone")
+        said: dict[str, list[bytes]] = {}
+        while len(said) < 2:
+            others = [worker for worker in self._machines() if worker not in said][: 2 - len(said)]
+            if len(said) + len(others) < 2:
+                raise BadProof("fewer than two workers trace for disputes, and nobody is believed alone")
+            said |= self._asked(others, question, lambda answer: hashes(answer, count))
+        (one, roots), (other, its_roots) = said.items()
+        if roots != its_roots:
+            raise BadProof(f"two workers disagree about a pass: {one} and {other}")
+        return roots
 
-        def ask(worker: str) -> list[bytes]:
-            return hashes(self._asked(worker, question, limit), count)
+    def piece(self, question: Question, take: Callable[[Any, Any], T]) -> T:
+        """What stands somewhere, of the first machine that shows it. take: of a piece and its path; raises BadProof or
+        BadMessage where they are not what they should be."""
 
-        with ThreadPoolExecutor(2) as threads:
-            one, other = threads.map(ask, two)
-        if one != other:
-            raise BadProof(f"two workers disagree about a pass: {two[0]} and {two[1]}")
-        return one
+        def taken(answer: Any) -> T:
+            if not isinstance(answer, list) or len(answer) != 2:
+                raise BadProof("neither a piece nor its path")
+            return take(*answer)
 
-    def piece(self, question: Question) -> tuple[Any, Any]:
-        """What stands somewhere, and the path from there."""
-        workers = self._traces.tracers(self._digest)
-        if not workers:
-            raise BadProof("no worker traces for disputes any more")
-        found = self._asked(workers[0], question, self._limit)
-        if not isinstance(found, list) or len(found) != 2:
-            raise BadProof("neither a piece nor its path")
-        return found[0], found[1]
+        while True:
+            machines = self._machines()[:1]
+            if not machines:
+                raise BadProof("no worker traces for disputes any more")
+            for found in self._asked(machines, question, taken).values():
+                return found
 
-    def _asked(self, worker: str, question: Question, limit_seconds: float) -> Any:
-        return self._traces.traced(worker, {"tokens": self._ids, **question}, limit_seconds)
+    def _machines(self) -> list[str]:
+        if len(self._failed) >= MOST_FAILED:
+            raise BadProof(f"{len(self._failed)} workers failed to trace an answer")
+        return [worker for worker in self._traces.tracers(self._digest) if worker not in self._failed]
+
+    def _asked(self, workers: Sequence[str], question: Question, take: Callable[[Any], T]) -> dict[str, T]:
+        """What machines say that are asked at once. One of which nothing can be taken is asked no more."""
+        whole = question["of"] == "steps"
+        limit, begun = self._quick + self._spare[whole], time.monotonic()
+
+        def ask(worker: str) -> T | OracleError | BadMessage:
+            try:
+                return take(self._traces.traced(worker, {"tokens": self._ids, **question}, limit))
+            except FleetUnavailable:
+                raise
+            except (OracleError, BadMessage) as error:
+                return error
+
+        if len(workers) == 1:
+            answers = [ask(workers[0])]
+        else:
+            with ThreadPoolExecutor(len(workers)) as threads:
+                answers = [*threads.map(ask, workers)]
+        self._spare[whole] -= min(self._spare[whole], max(0.0, time.monotonic() - begun - self._quick))
+        found: dict[str, T] = {}
+        for worker, answer in zip(workers, answers, strict=True):
+            if isinstance(answer, OracleError | BadMessage):
+                self._failed.add(worker)
+                log.warning("a worker failed to trace an answer", worker=worker, of=question["of"], reason=str(answer))
+            else:
+                found[worker] = answer
+        return found
 
 
 class FarPass:
@@ -254,8 +302,8 @@ class Asking:
     def __init__(self, far: Far, about: Mapping[str, Any]) -> None:
         self._far, self._about = far, about
 
-    def __call__(self, of: str, level: int, index: int, **more: int) -> tuple[Any, Any]:
-        return self._far.piece({"of": of, **self._about, "level": level, "index": index, **more})
+    def __call__(self, take: Callable[[Any, Any], T], of: str, level: int, index: int, **more: int) -> T:
+        return self._far.piece({"of": of, **self._about, "level": level, "index": index, **more}, take)
 
 
 class FarTree(Tree):
@@ -274,25 +322,36 @@ class FarTree(Tree):
         if not 0 <= level <= self.depth or not 0 <= index < 1 << (self.depth - level):
             raise IndexError(f"no node {index} at level {level} of a tree of depth {self.depth}")
         if (level, index) not in self._known:
-            found, path = self._ask("nodes", level, index, down=0)
-            self._climb(level, index, hashes(found, 1)[0], path)
+            self._opened(level, index, 0)
         return self._known[level, index]
 
     def opening(self, level: int, index: int, down: int) -> list[bytes]:
-        found, path = self._ask("nodes", level, index, down=down)
-        nodes = hashes(found, 1 << down)
-        self._climb(level, index, Tree(nodes).root, path)
-        self._known |= {(level - down, (index << down) + child): node for child, node in enumerate(nodes)}
-        return nodes
+        return self._opened(level, index, down)
 
     def leaves_at(self, level: int, index: int, count: int) -> list[bytes]:
         """The first `count` leaves below a node, all that are not empty."""
-        found, path = self._ask("leaves", level, index)
-        if not isinstance(found, list) or len(found) != count:
-            raise BadProof(f"not the {count} leaves that there are")
-        leaves = [bytes_from_wire(leaf) for leaf in found]
-        self._climb(level, index, Tree(leaf_hash(leaf) for leaf in leaves).root, path)
-        return leaves
+
+        def take(found: Any, path: Any) -> list[bytes]:
+            if not isinstance(found, list) or len(found) != count:
+                raise BadProof(f"not the {count} leaves that there are")
+            leaves = [bytes_from_wire(leaf) for leaf in found]
+            if any(len(leaf) != self._operator.leaf_bytes for leaf in leaves):
+                raise BadProof("a leaf of another size")
+            self._climb(level, index, Tree(leaf_hash(leaf) for leaf in leaves).root, path)
+            return leaves
+
+        return self._ask(take, "leaves", level, index)
+
+    def _opened(self, level: int, index: int, down: int) -> list[bytes]:
+        """Nodes so many levels below one."""
+
+        def take(found: Any, path: Any) -> list[bytes]:
+            nodes = hashes(found, 1 << down)
+            self._climb(level, index, Tree(nodes).root, path)
+            self._known |= {(level - down, (index << down) + child): node for child, node in enumerate(nodes)}
+            return nodes
+
+        return self._ask(take, "nodes", level, index, down=down)
 
     def _climb(self, level: int, index: int, node: bytes, path: Any) -> None:
         """Takes a node and its path in if they hash to what is known. Raises BadProof."""
