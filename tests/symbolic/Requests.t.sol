@@ -299,14 +299,27 @@ contract MissingConservation is RequestConservation {
         _refunded(2, 1);
     }
 
+    /// @dev The seat in turn, unless it is suspended or gone, is paid for reading the prompt; the payer gets the rest.
     /// @param payerRole 0: the owner of the seat in turn pays.
     function _cancelled(uint256 payerRole) private {
         Held memory held = _anyHeld();
         (IOracle.Request memory req, address payer) = _open(held, STRANGER, payerRole, 1, 1, NOW + 1);
-        uint256 beforeWei = _creditsWei() + _seatWei(0);
+        ServiceStore.SeatState memory seat = books.seatState(SERVICE, 0);
+        uint256[2] memory beforeWei = [books.credit(payer), books.credit(seat.owner)];
         vm.prank(payer);
         books.cancel(req);
-        assertEq(_creditsWei() + _seatWei(0), beforeWei + held.feeWei + _callbackWei(held));
+
+        unchecked {
+            uint256 promptWei = seat.money.status < IServices.SeatStatus.Active
+                ? 0
+                : held.feeWei - uint256(held.tokenPriceWei) * held.maxTokens;
+            uint256 seatWei = seat.money.balanceWei + promptWei;
+            uint256 overWei = seatWei > type(uint72).max ? seatWei - type(uint72).max : 0;
+            uint256 refundWei = held.feeWei + _callbackWei(held) - promptWei;
+            assertEq(_seatWei(0), seatWei - overWei);
+            if (payer != seat.owner) assertEq(books.credit(seat.owner), beforeWei[1] + overWei);
+            assertEq(books.credit(payer), beforeWei[0] + refundWei + (payer == seat.owner ? overWei : 0));
+        }
     }
 
     function check_cancel() external {
