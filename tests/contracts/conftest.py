@@ -37,6 +37,7 @@ LIMITS = {
     "prove_pattern_worst": 16_000_000,
     "tee_register": 260_000,
     "tee_loop_100b": 160_000,
+    "tee_loop_100b_stored": 184_500,
     "tee_tcb_info": 700_000,
 }
 TOLERANCE = 0.005

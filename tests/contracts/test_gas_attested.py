@@ -36,7 +36,7 @@ def test_gas__attested_loop_with_100_bytes__within_its_limit(made, world, oracle
     check("tee_loop_100b", asked.receipt.gas_used + answered.receipt.gas_used)
 
 
-def test_gas__attested_loop_of_a_dapp__is_as_committed(made, world, oracle, people, check):
+def test_gas__attested_loop_of_a_dapp__within_its_limit(made, world, oracle, people, check):
     """The loop of `loop_100b`: 256 bytes of output, and a dapp that stores its hash."""
     correspondent = project.Correspondent.deploy(oracle, world.service, people.deployer, sender=people.deployer)
     oracle.deposit(correspondent, value=1, sender=people.payer)

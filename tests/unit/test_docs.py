@@ -63,6 +63,32 @@ def test_benchmarks__gas__is_the_measured(key):
     assert f"| {gas / 1000:.1f} k |" in BENCHMARKS
 
 
+ROWS = {
+    "request / answer / finalize alone (100 bytes)": ("request_100b", "answer_256b", "finalize"),
+    "a whole dispute before a panel of three": ("dispute_panel_of_3",),
+    "deadline passed after 30 missed turns: refund": ("refund_30_turns_missed",),
+    "all of them": ("dispute_8b_total",),
+    "the largest: proving one number of the down projection, 14,336 columns": ("dispute_8b_largest",),
+    "challenge / a pick": ("dispute_8b_challenge", "dispute_8b_pick"),
+    "opening steps / operators / 128 nodes / values": tuple(
+        f"dispute_8b_open_{what}" for what in ("steps", "operators", "128_nodes", "values")
+    ),
+    "reading an answer of 15,000 tokens: the tree's upper part / 256 tokens": tuple(
+        f"dispute_open_{what}" for what in ("tokens", "256_tokens")
+    ),
+    "refuting an answer whose tokens are not those asked for / posting the hash before": ("refute", "refute_post"),
+}
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_benchmarks__row_of_gas__is_the_measured(row):
+    gas = json.loads((ROOT / "gas.json").read_text())
+    (cell,) = re.findall(rf"^\| {re.escape(row)} \| ([^|]+) \|", BENCHMARKS, re.MULTILINE)
+    told = [each.removesuffix(" k") for each in cell.split(" / ")]
+    digits = [len(each.partition(".")[2]) for each in told]
+    assert told == [f"{gas[key] / 1000:,.{some}f}" for key, some in zip(ROWS[row], digits, strict=True)]
+
+
 def test_readme__gas__is_the_measured():
     gas = json.loads((ROOT / "gas.json").read_text())
     told = re.sub(r"\s+", " ", (ROOT / "README.md").read_text().split("## What it costs")[1])
