@@ -214,8 +214,15 @@ class Siege:
 
     # -- answers --------------------------------------------------------------------------------------------------
 
-    def answers(self, count: int, rng: random.Random) -> list[Target]:
-        """Asks, and lets the node answer."""
+    def answers(self, count: int, rng: random.Random, positions: int = 1) -> list[Target]:
+        """Asks, and lets the node answer, until there are so many answers of at least so many positions: the model may
+        end one sooner."""
+        found: list[Target] = []
+        while len(found) < count:
+            found += [each for each in self._asked(count - len(found), rng) if len(each.positions) >= positions]
+        return found
+
+    def _asked(self, count: int, rng: random.Random) -> list[Target]:
         asked = []
         self.chain.rpc("evm_setAutomine", True)
         for _ in range(count):
@@ -438,11 +445,11 @@ def sieges(folder: Path, seed: int, pace: float, force: Force) -> Iterator[tuple
     with besieged(folder, pace) as siege:
         yield "one game", siege.play(at(*siege.answers(1, rng), 1))
         if force.positions:
-            yield "positions", siege.play(at(*siege.answers(1, rng), force.positions))
+            yield "positions", siege.play(at(*siege.answers(1, rng, force.positions), force.positions))
         if force.path:
             (target,) = siege.answers(1, rng)
             where = rng.choice(target.positions)
             yield "one path", siege.play([Attack(target, where, one_path_then(each)) for each in range(force.path)])
         if force.answers:
-            targets = siege.answers(force.answers, rng)
+            targets = siege.answers(force.answers, rng, force.each)
             yield "at once", siege.play([attack for target in targets for attack in at(target, force.each, 0)])
