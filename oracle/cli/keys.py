@@ -73,13 +73,13 @@ def create_keystore(path: Path, password_file: Path | None) -> str:
         raise InsecureKeyFile(f"{path} exists and is not overwritten")
     if password_file is None:
         password = str(typer.prompt("Password for the new key", hide_input=True, err=True, confirmation_prompt=True))
-        if len(password) < LEAST_PASSWORD:
-            raise InsecureKeyFile(f"the password must have at least {LEAST_PASSWORD} characters")
     elif password_file.exists():
         password = password_file.read_text().removesuffix("\n").removesuffix("\r")
     else:
         password = secrets.token_urlsafe(24)
         write_private(password_file, password + "\n")
+    if len(password) < LEAST_PASSWORD:
+        raise InsecureKeyFile(f"the password must have at least {LEAST_PASSWORD} characters")
     account = Account.create()
     write_private(path, json.dumps(Account.encrypt(account.key, password), indent=2) + "\n")
     return str(account.address)

@@ -106,9 +106,9 @@ def test_init__chain_does_not_answer__says_what_gas_needs_and_what_is_not_known(
 def test_init__json__asks_aside_and_names_what_it_wrote(cli, tmp_path, deployment):
     path = tmp_path / "node" / "didyma.toml"
     words = ["node", "init", "--json", "--config", path, "--deployment", deployment, "--data-dir", tmp_path / "data"]
-    done = cli(*words, input=f"http://127.0.0.1:1\n{SERVICE}\n")
+    done = cli(*words, input=f"http://127.0.0.1:1\n{SERVICE}\n\n")
     assert done.exit_code == 0, done.output
-    assert "Services, by blanks" in done.stderr
+    assert "Services:" in done.stderr
     assert "Services" not in done.stdout
     told = json.loads(done.stdout[done.stdout.index("{") :])  # before it, the runner echoes what is typed
     assert told["funds"] == [{"whom": "operator key", "least_wei": 2 * 10**16, "what": "for gas"}]

@@ -500,11 +500,11 @@ HARMLESS = {
     "fork": "tried in test_dev",
     "command": "tried in test_dev",
     "data_dir": "a folder to write",
-    "withdraw_to": "tried by loading the settings",
+    "withdraw_to": "tried in test_node_init",
 }
 ELSEWHERE = {
     ("dev", "model"): "a whole network would start first: tried in test_dev",
-    ("node init", "rpc_url"): "nobody is asked yet",
+    ("node init", "rpc_url"): "nobody need answer yet; what is no URL is tried in test_node_init",
     ("node init", "keystore"): "a switch",
     ("node init", "config"): "a file to write",
     ("node init", "deployment", "none runs"): "it asks for one",

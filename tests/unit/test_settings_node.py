@@ -144,13 +144,14 @@ def test_settings__frozen(config):
 
 def test_written_file__loads_again_and_is_private(tmp_path):
     path = tmp_path / "node.toml"
-    write(path, Choices('http://x/"quoted"', tmp_path / "d.json", (SERVICE,), tmp_path, None, ("operator", "dispute")))
+    urls = ('http://x/"quoted"',)
+    write(path, Choices(urls, tmp_path / "d.json", (SERVICE,), tmp_path, None, ("operator", "dispute")))
     found = load(path)
     assert found.rpc_urls[0].get_secret_value() == 'http://x/"quoted"'
     assert found.dispute_keystore == tmp_path / "dispute.json"
     assert path.stat().st_mode & 0o077 == 0
     with pytest.raises(BadSettings, match="not overwritten"):
-        write(path, Choices("http://x", tmp_path / "d.json", (SERVICE,), tmp_path, None, ()))
+        write(path, Choices(("http://x",), tmp_path / "d.json", (SERVICE,), tmp_path, None, ()))
 
 
 def test_settings__every_name__has_a_documented_default_or_is_required():
@@ -158,7 +159,7 @@ def test_settings__every_name__has_a_documented_default_or_is_required():
     assert required == {"rpc_urls", "deployment", "services"}
 
 
-CHOICES = {"services": (SERVICE,), "rpc_url": "http://127.0.0.1:1", "withdraw_to": None, "keys": ()}
+CHOICES = {"services": (SERVICE,), "rpc_urls": ("http://127.0.0.1:1",), "withdraw_to": None, "keys": ()}
 
 
 def test_write__every_setting__stands_there_with_its_meaning_and_default(tmp_path, config):

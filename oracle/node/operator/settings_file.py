@@ -24,7 +24,7 @@ WIDTH = 100
 class Choices:
     """What was asked for. keys: "operator", "dispute" or both; their files lie beside the settings file."""
 
-    rpc_url: str
+    rpc_urls: tuple[str, ...]
     deployment: Path
     services: tuple[str, ...]
     data_dir: Path
@@ -35,7 +35,7 @@ class Choices:
 def write(path: Path, choices: Choices) -> None:
     """Writes a new file, readable by its owner only: the RPC URL may hold a credential. Raises BadSettings."""
     values: dict[str, object] = {
-        "rpc_urls": [choices.rpc_url],
+        "rpc_urls": list(choices.rpc_urls),
         "deployment": str(choices.deployment.resolve()),
         "services": list(choices.services),
         "data_dir": str(choices.data_dir),
@@ -46,12 +46,16 @@ def write(path: Path, choices: Choices) -> None:
         values[f"{prefix}password_file"] = f"{name}.password"
     if choices.withdraw_to is not None:
         values["withdraw_to"] = choices.withdraw_to
+    try:
+        text = _text(values).encode()
+    except UnicodeEncodeError:
+        raise BadSettings("a path here is no UTF-8: name another") from None
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         path.touch(mode=0o600, exist_ok=False)
     except FileExistsError:
         raise BadSettings(f"{path} exists and is not overwritten") from None
-    path.write_text(_text(values))
+    path.write_bytes(text)
 
 
 def meanings() -> dict[str, dict[str, str]]:
@@ -87,7 +91,7 @@ def _text(values: Mapping[str, object]) -> str:
         for name, meaning in named.items():
             lines += ["", *textwrap.wrap(meaning, WIDTH, initial_indent="# ", subsequent_indent="# ")]
             if name in values:
-                lines.append(f"{name} = {json.dumps(values[name])}")
+                lines.append(f"{name} = {json.dumps(values[name], ensure_ascii=False)}")
             else:
                 lines.append(f"#{name} = {_default(name)}".rstrip())
     return "\n".join(lines) + "\n"
