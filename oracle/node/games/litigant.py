@@ -137,6 +137,7 @@ class Litigant:
     def close(self) -> None:
         """Lets the threads end after the moves in hand."""
         self._searches.close()
+        self._moves.close()
 
     async def _block(self, at: BlockRef) -> Block:
         block = await self._rpc.block_by_hash(at.hash)
