@@ -24,7 +24,7 @@ from oracle.disputes.commitments import longest_asked, vocabulary_root
 from oracle.disputes.inputs import ModelInputs, Spelling, entry_input
 from oracle.disputes.pattern_referee import NOTHING, PatternFault, spans
 from oracle.disputes.token_referee import Fault
-from oracle.engines.answer_types import Pattern
+from oracle.engines.answer_types import Pattern, pattern_type, typed_prompt
 from oracle.engines.exact.text_prompts import asked
 from oracle.engines.exact.vocabulary import table, unread
 from oracle.errors import BadProof
@@ -119,6 +119,20 @@ def test_longest_output__of_8192_bytes__is_allowed_and_one_byte_more_is_not():
 
 
 # THE CONTRACT
+
+
+def test_stop__output_of_8191_bytes_that_may_not_end__is_wrong_and_one_byte_more_is_not(stand, manifest, model):
+    """A token of one byte still fits before an output is as long as it may be."""
+    made = patterns.table([[(97, 97, 0)]], [1])
+    type_, root = pattern_of(made, 12), vocabulary_root(manifest.architecture)
+    assert type_ is not None
+    given = typed_prompt(pattern_type(made, root), b"")
+    question = Asked(type_, model, close_logits(0, SIZE), asked(given, model.words, manifest, SIZE), given)
+    letter = next(token for token, entry in enumerate(model.entries) if entry.spelled == b"a")
+    for length, wrong in ((8_191, True), (8_192, False)):
+        answer = Said((letter, STOPS[0]), (length, length), b"a" * length)
+        proof = (int(PatternFault.STOP), letter, given, answer.output, [model.input(Spelling(letter))])
+        assert ruling(stand.answers, "isWrongPattern", *words(manifest, question, 12, answer), *proof) is wrong
 
 
 def test_walk__any_tables_and_texts__is_python_s():

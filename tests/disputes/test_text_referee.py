@@ -117,14 +117,18 @@ def test_is_wrong_text__right_and_wrong_rows_of_invented_vocabularies__is_python
     assert {"SPELLING", "END"} <= {fault for fault, said in ruled if said}, ruled
 
 
-def test_is_wrong_text__whole_word_that_begins_no_piece__is_shown_without_the_token_behind(referee):
-    """Which the challenger of a game may not have seen: the next part of the tokens begins there."""
+def whole_words() -> Vocabulary:
+    """Three letters, and the word `ab`, token 6, which is only a whole piece's."""
     nothing = Entry(Status.NEVER, *UNMERGED, b"")
     letters = [Entry(Status.PLAIN, *UNMERGED, bytes([letter])) for letter in b"ab?"]
     missing = frozenset(range(256)) - set(b"ab?")
     whole = Entry(Status.WHOLE, *UNMERGED, b"ab")
-    vocabulary = Vocabulary(Kind.BYTES, "llama-bpe", True, b"", missing, (nothing, nothing, nothing, *letters, whole))
-    asked = text_prompt(b"bbabbb")
+    return Vocabulary(Kind.BYTES, "llama-bpe", True, b"", missing, (nothing, nothing, nothing, *letters, whole))
+
+
+def test_is_wrong_text__whole_word_that_begins_no_piece__is_shown_without_the_token_behind(referee):
+    """Which the challenger of a game may not have seen: the next part of the tokens begins there."""
+    vocabulary, asked = whole_words(), text_prompt(b"bbabbb")
     right = case(vocabulary, asked, manifest((1,), (2,)))
     claimed = replace(right, tokens=[*right.tokens[:3], Token(6, 4, False), *right.tokens[5:]])
     proof = find(claimed, known=4)
@@ -133,6 +137,35 @@ def test_is_wrong_text__whole_word_that_begins_no_piece__is_shown_without_the_to
     fault, index, other, tokens, *entries_shown = shown(claimed, proof, entries, row)
     words = (fault, index, other, [*tokens[:-1], (bytes(32), [])], *entries_shown)
     assert called(referee, "isWrongText", numbers(claimed, entries.vocabulary.root), words_of(row), asked, words)
+
+
+def test_is_wrong_text__whole_word_at_the_reading_s_end__is_right_whatever_stands_behind(referee):
+    """A token of the wrapper begins no piece."""
+    vocabulary, asked = whole_words(), text_prompt(b"ab")
+    right = case(vocabulary, asked, manifest((1,), (2,)))
+    assert right.tokens[1] == Token(6, 2, True)
+    entries, row = Entries(vocabulary), row_of(right)
+    given = (numbers(right, entries.vocabulary.root), words_of(row), asked)
+    behind = (row.leaf(0), row.proof(0))
+    for tokens in [behind], [behind, behind]:
+        words = (int(TextFault.STATUS), 1, 0, tokens, [entries.leaf(6)], [], entries.leaf(6))
+        assert called(referee, "isWrongText", *given, words) is False
+
+
+def test_is_wrong_text__cut_at_a_token_outside_the_reading__is_no_proof(referee):
+    """The answer's tokens have ends and flags of their own."""
+    vocabulary, asked = whole_words(), text_prompt(b"a?b")
+    right = case(vocabulary, asked, manifest((1,), (2,)))
+    assert [token.end for token in right.tokens if token.begins] == [1, 2]
+    entries, row = Entries(vocabulary), row_of(right)
+    leaf = [(row.leaf(at), row.proof(at)) for at in range(-(-len(row.ids) // ENTRIES))]
+    for index, other in ((2, 1), *((1, other) for other in range(right.last, len(row.ids)))):
+        wanted = ([] if index == right.first else [index - 1]) + [index, other - 1, other]
+        shown_ = [leaf[each // ENTRIES] for each in wanted]
+        words = (int(TextFault.CUT), index, other, shown_, [], [], entries.leaf(3))
+        with pytest.raises(ContractLogicError) as caught:
+            called(referee, "isWrongText", numbers(right, entries.vocabulary.root), words_of(row), asked, words)
+        assert caught.value.data.startswith(NO_PROOF), other
 
 
 def test_is_wrong_text__changed_rows_of_the_shipped_vocabulary__are_each_shown_wrong(referee):
