@@ -78,6 +78,19 @@ def test_is_wrong__what_fills_a_leaf_or_a_row_up__must_be_zero(case):
                 assert case.ask(step, operator.name, beyond, bytes(31) + b"\1", 0, []).call(LARGE)
 
 
+def test_is_wrong__around_the_first_number_that_no_rotation_turns__is_told_from_another(case):
+    view, a = case.steps[1], case.model.architecture
+    for name in ("q_rope", "k_rope"):
+        operator = view.layout.operator(name)
+        for column in {a.rope_width - 1, a.rope_width} - {a.head_width}:
+            inputs = case.inputs(1, operator, 1, column)
+            assert len(inputs) == (3 if column < a.rope_width else 1)
+            leaf = operator.leaf_of(1, column)
+            data, element = view.leaf(name, leaf), column % operator.leaf_numbers
+            assert not case.ask(1, name, leaf, data, element, inputs).call(LARGE)
+            assert case.ask(1, name, leaf, changed(operator, data, element, 1), element, inputs).call(LARGE)
+
+
 def test_is_wrong__around_the_first_position_that_the_last_sees__what_is_not_seen_must_be_zero(case):
     """With a window these are as many, itself among them; else all."""
     view, a = case.steps[1], case.model.architecture

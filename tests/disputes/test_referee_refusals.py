@@ -654,6 +654,33 @@ def test_enroll__rows_of_halves_longer_than_a_transaction_bears__is_refused(stan
             refused(enroll(stand, manifest), TOO_LONG, 16_385, 16_384)
 
 
+MATRICES = {0, 2, *(3 + role for role in (1, 2, 3, 9, 11, 12, 13))}
+"""Of the kinds of a model: its embedding's and output's, and a layer's but for norms and biases."""
+
+
+@pytest.mark.parametrize("tensor", range(3 + 16))
+def test_enroll__halves_in_one_tensor_alone__shorten_rows_only_where_it_is_a_matrix(stand, known, tensor):
+    numbers = list(decode(commitments.NUMBERS, known.architecture))
+    kinds = bytearray(numbers[-1])
+    kinds[tensor], numbers[HIDDEN] = 1, 16_385
+    numbers[-1] = bytes(kinds)
+    manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
+    if tensor in MATRICES:
+        refused(enroll(stand, manifest), TOO_LONG, 16_385, 16_384)
+    else:
+        enroll(stand, manifest).call(LARGE)
+
+
+@pytest.mark.parametrize("changes", [{LAYER_COUNT: 1000}, {WIDTH: 65_536}, {HIDDEN: 65_536}, {ROPE_WIDTH: 0}], ids=str)
+def test_enroll__numbers_as_large_or_small_as_may_be__are_taken(stand, known, changes):
+    numbers = list(decode(commitments.NUMBERS, known.architecture))
+    for index, number in changes.items():
+        numbers[index] = number
+    numbers[-1] = numbers[-1][:3] + numbers[-1][3:19] * numbers[LAYER_COUNT]
+    manifest = registered(stand, replace(known, architecture=encode(commitments.NUMBERS, numbers)))
+    enroll(stand, manifest).call(LARGE)
+
+
 def test_enroll__context_longer_than_a_transaction_bears__is_refused(stand, known):
     numbers = list(decode(commitments.NUMBERS, known.architecture))
     numbers[CONTEXT] = 32_768
