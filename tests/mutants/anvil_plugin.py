@@ -11,6 +11,7 @@ import disputes.stand
 import pytest
 import rig.anvil
 from mutants.hunt import Hunt, add_options
+from mutants.run import AFRESH, KNOWN_BY
 from mutants.switch import SWITCH
 
 pytest_addoption = add_options
@@ -55,4 +56,6 @@ def pytest_configure(config: pytest.Config) -> None:
     disputes.stand.BUILDS.insert(0, folder / "out")
     rig.anvil.PROGRAM = folder / "bin/anvil"
     rig.anvil.Anvil = Kept  # type: ignore[misc]
-    config.pluginmanager.register(Hunt(folder, config.getoption("--mutants-for"), _switch, apart=_apart), "hunt")
+    limit = config.getoption("--mutants-for")
+    hunt = Hunt(folder, limit, _switch, apart=_apart, known_by=KNOWN_BY, afresh=AFRESH)
+    config.pluginmanager.register(hunt, "hunt")

@@ -47,6 +47,8 @@ MONEY = re.compile(
     r"|shares|openAnswers|\.open\b|[bB]acklog|deposit|withdraw|_setStatus|_state\[|status|stage = "
 )
 """What a line names that moves money, or says who may move it and until when."""
+JUDGE = "disputes/referee/"
+"""Files here move no money, whatever their lines name."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,9 @@ class Schemata:
         start = int(node["src"].split(":")[0])
         line = self.source[:start].count(b"\n") + 1
         before = self.text(node)
-        money = MONEY.search(self.source.splitlines()[line - 1].decode()) or MONEY.search(before)
-        mutant = Mutant(self.file, line, self.function, operator, before, after, bool(money))
+        named = MONEY.search(self.source.splitlines()[line - 1].decode()) or MONEY.search(before)
+        money = bool(named) and not self.file.startswith(JUDGE)
+        mutant = Mutant(self.file, line, self.function, operator, before, after, money)
         if mutant.key in self.left_out or (self.wanted is not None and mutant.key not in self.wanted):
             return None
         self.mutants.append(mutant)
@@ -224,7 +227,7 @@ def _span(node: Node) -> tuple[int, int]:
     """Where a node begins and how long it is, with the semicolon that the compiler leaves out."""
     start, length, _ = map(int, node["src"].split(":"))
     last = node
-    while last["nodeType"] in ("IfStatement", "ForStatement"):
+    while last["nodeType"] in ("IfStatement", "ForStatement", "WhileStatement"):
         last = last.get("falseBody") or last.get("trueBody") or last["body"]
     return start, length + (last["nodeType"] in BARE)
 

@@ -25,9 +25,14 @@ GROUPS: dict[str, Sequence[str]] = {
         *("disputes/Paths.sol", "disputes/Refutations.sol"),
     ),
     "referee": (
-        *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/Graph.sol"),
-        *("disputes/referee/Inputs.sol", "disputes/referee/AttentionReferee.sol", "disputes/referee/Sampling.sol"),
-        *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol", "disputes/referee/Logits.sol"),
+        *("disputes/referee/Referee.sol", "disputes/referee/TokenReferee.sol", "disputes/referee/TextReferee.sol"),
+        *("disputes/referee/AnswerReferee.sol", "disputes/referee/AttentionReferee.sol"),
+        *("disputes/referee/LinearReferee.sol", "disputes/referee/RowReferee.sol", "disputes/referee/Inputs.sol"),
+        *("disputes/referee/Logits.sol", "disputes/referee/Graph.sol", "disputes/referee/Commitments.sol"),
+        *("disputes/referee/Operators.sol", "disputes/referee/Quants.sol", "disputes/referee/Powers.sol"),
+        *("disputes/referee/Fixed.sol", "disputes/referee/Sampling.sol", "disputes/referee/AnswerTypes.sol"),
+        *("disputes/referee/Patterns.sol", "disputes/referee/Cutter.sol", "disputes/referee/Reading.sol"),
+        *("libraries/MerkleTree.sol", "libraries/Prompts.sol"),
     ),
 }
 """Files whose mutants are built together."""
@@ -44,7 +49,10 @@ ROOTS: dict[str, Sequence[str]] = {
         "mocks/MockOracle.sol",
     ],
     "game": JUDGED,
-    "referee": [*JUDGED, "mocks/GraphHarness.sol", "mocks/RefereeHarness.sol"],
+    "referee": [
+        *(*JUDGED, "mocks/CutterHarness.sol", "mocks/GraphHarness.sol", "mocks/MerkleHarness.sol"),
+        *("mocks/PatternsHarness.sol", "mocks/PromptHarness.sol", "mocks/RefereeHarness.sol"),
+    ],
 }
 """What their tests deploy."""
 IMPORTS = ("@openzeppelin/contracts/", "node_modules/@openzeppelin/contracts/"), ("solady/", "node_modules/solady/src/")
