@@ -8,12 +8,14 @@ import {IArbiter} from "../../contracts/interfaces/IArbiter.sol";
 import {RequestId, ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
 import {RequestLib} from "../../contracts/libraries/RequestLib.sol";
+import {Seeds} from "../../contracts/libraries/Seeds.sol";
 
 /// @title The oracle with its books open.
 /// @notice The code under test is all `Oracle`'s; this only writes the state in which a call begins.
 contract Books is Oracle {
     using RequestLib for Answer;
     using RequestLib for Request;
+    using Seeds for Request;
 
     constructor() Oracle(new Seats(new ModelRegistry(), 12_000)) {}
 
@@ -41,6 +43,11 @@ contract Books is Oracle {
 
     function setAnswered(Request calldata req, Answer calldata ans, Status status, uint256 flags) external {
         _state[req.id()] = uint256(ans.hash()) >> 8 << 8 | flags | uint256(status);
+    }
+
+    /// @return whether the chain knows the block that says whose turn it is.
+    function isDrawn(Request calldata req) external view returns (bool) {
+        return req.seedBlockHash() != 0;
     }
 
     function seatState(ServiceId service, uint256 seat) external view returns (SeatState memory) {

@@ -299,10 +299,12 @@ contract MissingConservation is RequestConservation {
         _refunded(2, 1);
     }
 
-    /// @dev The seat in turn, unless it is suspended or gone, is paid for reading the prompt; the payer gets the rest.
+    /// @dev The seat in turn, once it is active, is paid for reading the prompt; the payer gets the rest. At most one token,
+    /// so what tokens cost is any amount of 64 bits: with a product the solver does not end.
     /// @param payerRole 0: the owner of the seat in turn pays.
     function _cancelled(uint256 payerRole) private {
         Held memory held = _anyHeld();
+        held.maxTokens = 1;
         (IOracle.Request memory req, address payer) = _open(held, STRANGER, payerRole, 1, 1, NOW + 1);
         ServiceStore.SeatState memory seat = books.seatState(SERVICE, 0);
         uint256[2] memory beforeWei = [books.credit(payer), books.credit(seat.owner)];
@@ -310,9 +312,9 @@ contract MissingConservation is RequestConservation {
         books.cancel(req);
 
         unchecked {
-            uint256 promptWei = seat.money.status < IServices.SeatStatus.Active
-                ? 0
-                : held.feeWei - uint256(held.tokenPriceWei) * held.maxTokens;
+            uint256 promptWei = books.isDrawn(req) && seat.money.status >= IServices.SeatStatus.Active
+                ? held.feeWei - uint256(held.tokenPriceWei) * held.maxTokens
+                : 0;
             uint256 seatWei = seat.money.balanceWei + promptWei;
             uint256 overWei = seatWei > type(uint72).max ? seatWei - type(uint72).max : 0;
             uint256 refundWei = held.feeWei + _callbackWei(held) - promptWei;
