@@ -49,6 +49,10 @@ PAUSE_SECONDS = 0.1
 """After a word in vain: whoever can send words may send many, and each would be a question to the database."""
 MOST_DIGITS = 19
 """Of a job's number."""
+AHEAD_SECONDS = 5.0
+"""A sign of life from further ahead is none: the database's clock was put back, or somebody made it up."""
+MOST_SWEPT, MOST_REMOVED = 100, 1000
+"""Jobs that are given to others together, and those that are forgotten together since nobody has asked for them."""
 MOST_TOGETHER, MOST_SHOWN, MOST_NAME, MOST_OFFERS = 1024, 1000, 64, 10_000
 """What is believed of one worker: jobs at a time, characters of what it shows and of its names; and how many workers
 or queues are looked at."""
@@ -63,6 +67,7 @@ HEIRS_SECONDS = 60.0
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
 
+_AHEAD = f"> clock_timestamp() + make_interval(secs => {AHEAD_SECONDS})"
 _IS_ORPHAN = """digest = %s AND queue = %s AND NOT EXISTS (
     SELECT 1 FROM didyma_askers living WHERE living.asker = asked.asker
     AND living.beat > clock_timestamp() - make_interval(secs => %s)
@@ -83,6 +88,14 @@ UPDATE didyma_asked SET asker = %s WHERE job = (
     ORDER BY job LIMIT 1 FOR UPDATE SKIP LOCKED
 ) RETURNING job
 """
+
+_IN_WORK = f"""procrastinate_jobs job LEFT JOIN didyma_work work ON work.job = job.id
+CROSS JOIN LATERAL (SELECT coalesce(
+    work.beat, (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'started'), '-infinity'
+) AS beat) said
+WHERE job.status = 'doing' AND job.task_name = %s
+AND (said.beat < clock_timestamp() - make_interval(secs => %s) OR said.beat {_AHEAD})"""
+"""By a worker that has given no sign of life."""
 
 
 def own_queue(worker: str) -> str:
@@ -127,6 +140,8 @@ class Board:
         self._app = App(connector=SyncPsycopgConnector())
         self._waited_for: dict[int, threading.Event] = {}
         """Jobs, and whether the database has told of their reply."""
+        self._left: set[int] = set()
+        """Jobs that were given up while the database was away, and must be withdrawn yet."""
         self._free: dict[str, int] = {}
         """By queue: about how many jobs its workers could take now."""
         self._chance = random.Random()
@@ -175,16 +190,18 @@ class Board:
         whether a job that is not wanted here is left to whoever asks for the same next, as by a board that closes.
         """
         deadline = time.monotonic() + limit_seconds
+        if digest is None:
+            digest = secrets.token_bytes(32)
         while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
             with contextlib.suppress(_Adopted):
-                return self._wait_for(self._entered(queue, message, rank, digest), deadline, wanted, leaves)
+                return self._wait_for(self._entered(queue, message, rank, digest), digest, deadline, wanted, leaves)
         return None
 
     def _wait_for(
-        self, job: int, deadline: float, wanted: Callable[[], bool], leaves: Callable[[], bool]
+        self, job: int, digest: bytes, deadline: float, wanted: Callable[[], bool], leaves: Callable[[], bool]
     ) -> Message | None:
         """Raises _Adopted."""
-        replied = self._waited_for[job]
+        replied = self._waited_for.setdefault(job, threading.Event())
         try:
             looked = time.monotonic()
             while time.monotonic() < deadline and wanted() and not self._is_closing.is_set():
@@ -192,7 +209,7 @@ class Board:
                 replied.clear()
                 if is_told or time.monotonic() - looked >= UNTOLD_SECONDS:
                     looked = time.monotonic()
-                    reply = self._collect(job)
+                    reply = self._collect(job, digest)
                     if reply is not None:
                         return reply
                     if is_told:
@@ -200,8 +217,12 @@ class Board:
             if not self._is_closing.is_set() and not leaves():
                 self._withdraw(job)
             return None
+        except FleetUnavailable:
+            self._left.add(job)
+            raise
         finally:
-            self._waited_for.pop(job, None)
+            if self._waited_for.get(job) is replied:
+                del self._waited_for[job]
 
     def _entered(self, queue: str, message: Message, rank: int, digest: bytes | None) -> int:
         """A job that waits for this process: one that lost whoever asked for it, or a new one."""
@@ -213,8 +234,8 @@ class Board:
                 self._waited_for[orphan] = self._waited_for.pop(job)
                 self._waited_for[orphan].set()  # it may be done
                 log.info("job taken over", job=orphan)
-                with contextlib.suppress(FleetUnavailable):
-                    self._withdraw(job)
+                self._left.add(job)
+                self._withdraw_left()
                 return int(orphan)
             self._tell(queue)
         return job
@@ -246,31 +267,45 @@ class Board:
         self._free[queue] = free - 1
         return [channel(queue, slot) for slot in told_of(free, self._chance)]
 
-    def _collect(self, job: int) -> Message | None:
-        """As text, and read here: a database may hold anything. Raises _Adopted."""
-        ((is_ours, is_done, text),) = self._rows(
+    def _collect(self, job: int, digest: bytes | None = None) -> Message | None:
+        """As text, and read here: a database may hold anything. digest: of what was asked: a database that was brought
+        back gives numbers once more. Raises _Adopted."""
+        ((is_ours, is_done, is_open, text),) = self._rows(
             """
-            WITH ours AS (SELECT job FROM didyma_asked WHERE job = %s AND asker = %s),
+            WITH ours AS (SELECT job FROM didyma_asked WHERE job = %s AND asker = %s AND coalesce(digest = %s, true)),
             done AS (
                 DELETE FROM didyma_work work USING ours WHERE work.job = ours.job AND work.reply IS NOT NULL
                 RETURNING work.job, CASE WHEN octet_length(work.reply::text) <= %s THEN work.reply::text END AS reply
             ),
             forgotten AS (DELETE FROM didyma_asked WHERE job IN (SELECT job FROM done))
-            SELECT EXISTS (SELECT 1 FROM ours), EXISTS (SELECT 1 FROM done), (SELECT reply FROM done)
+            SELECT EXISTS (SELECT 1 FROM ours), EXISTS (SELECT 1 FROM done),
+                EXISTS (SELECT 1 FROM procrastinate_jobs WHERE id = %s AND status IN ('todo', 'doing')),
+                (SELECT reply FROM done)
             """,
             job,
             self._name,
+            digest,
             MAX_MESSAGE_BYTES,
+            job,
         )
         if not is_ours:
             raise _Adopted
         if not is_done:
-            return None
+            if is_open:
+                return None
+            self._withdraw(job)
+            return {"error": "Lost", "message": "the job ended without a reply"}
         with contextlib.suppress(ValueError, TypeError, RecursionError):
             reply = json.loads(text)
             if isinstance(reply, dict):
                 return reply
         return {"error": "BadMessage", "message": "a reply that is no object, or too long"}
+
+    def _withdraw_left(self) -> None:
+        for job in [*self._left]:
+            with contextlib.suppress(FleetUnavailable):
+                self._withdraw(job)
+                self._left.discard(job)
 
     def _withdraw(self, job: int) -> None:
         """Its worker finds no lease any more, and stops."""
@@ -284,7 +319,8 @@ class Board:
         rows = self._rows(
             "SELECT queue, least(greatest(together, 0), %s), left(shown, %s), greatest(saturated, 0)"
             " FROM didyma_workers WHERE coalesce(queue = %s, true) AND length(queue) <= %s AND length(worker) <= %s"
-            " AND beat > clock_timestamp() - make_interval(secs => %s) ORDER BY queue, worker LIMIT %s",
+            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {_AHEAD}"
+            " ORDER BY queue, worker LIMIT %s",
             MOST_TOGETHER,
             MOST_SHOWN,
             queue,
@@ -301,7 +337,7 @@ class Board:
             "SELECT worker FROM didyma_workers tracing WHERE queue = %s || worker"
             " AND EXISTS (SELECT 1 FROM didyma_workers serving"
             " WHERE serving.worker = tracing.worker AND serving.queue = %s)"
-            " AND beat > clock_timestamp() - make_interval(secs => %s) AND length(worker) <= %s"
+            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {_AHEAD} AND length(worker) <= %s"
             " ORDER BY worker LIMIT %s",
             own_queue(""),
             queue,
@@ -323,9 +359,11 @@ class Board:
         """By queue, for one or all: jobs that nobody has taken."""
         rows = self._rows(
             "SELECT queue_name, count(*) FROM procrastinate_jobs WHERE status = 'todo' AND task_name = %s"
-            " AND coalesce(queue_name = %s, true) GROUP BY queue_name ORDER BY queue_name LIMIT %s",
+            " AND coalesce(queue_name = %s, true) AND length(queue_name) <= %s"
+            " GROUP BY queue_name ORDER BY queue_name LIMIT %s",
             TASK,
             queue,
+            MOST_NAME,
             MOST_OFFERS,
         )
         return dict(rows)
@@ -335,41 +373,54 @@ class Board:
         moved: dict[int, str] = {}
         with told(), self._pool.connection() as connection, bounded(connection), connection.transaction():
             lost = connection.execute(
-                """
-                SELECT job.id, job.attempts, work.reply IS NOT NULL, job.queue_name
-                FROM procrastinate_jobs job LEFT JOIN didyma_work work ON work.job = job.id
-                WHERE job.status = 'doing' AND job.task_name = %s AND coalesce(
-                    work.beat,
-                    (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'started')
-                ) < clock_timestamp() - make_interval(secs => %s)
-                FOR UPDATE OF job SKIP LOCKED
-                """,
-                (TASK, lease_seconds),
+                f"SELECT job.id, job.attempts, work.reply IS NOT NULL, job.queue_name FROM {_IN_WORK}"
+                " AND job.id IN (SELECT job FROM didyma_asked) ORDER BY job.id LIMIT %s FOR UPDATE OF job SKIP LOCKED",
+                (TASK, lease_seconds, MOST_SWEPT),
             ).fetchall()
             for job, attempts, is_done, queue in lost:
-                if not is_done and attempts + 1 < MOST_LOSSES:
-                    connection.execute("DELETE FROM didyma_work WHERE job = %s", (job,))
-                    connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", (job,))
-                    moved[job] = queue
-                    continue
-                if not is_done:
-                    reply = {"error": "JobQuarantined", "message": f"{MOST_LOSSES} workers vanished over this job"}
-                    connection.execute(
-                        "INSERT INTO didyma_work (job, worker, reply) VALUES (%s, '', %s::jsonb)"
-                        " ON CONFLICT (job) DO UPDATE SET reply = excluded.reply, beat = clock_timestamp()",
-                        (job, json.dumps(reply)),
-                    )
-                    connection.execute(f"NOTIFY {REPLIES}, '{job}'")
-                connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", (job,))
-            for table in ("didyma_work", "didyma_workers"):
+                try:
+                    with connection.transaction():
+                        if self._moved(connection, job, attempts, is_done=is_done):
+                            moved[job] = queue
+                except psycopg.DatabaseError as error:  # one row that nobody can move must not hold up the rest
+                    log.warning("a job that cannot be given to another", job=job, reason=type(error).__name__)
+                    connection.execute("DELETE FROM procrastinate_jobs WHERE id = %s", (job,))
+            connection.execute(
+                f"DELETE FROM procrastinate_jobs WHERE id IN (SELECT job.id FROM {_IN_WORK}"
+                " AND job.id NOT IN (SELECT job FROM didyma_asked) LIMIT %s FOR UPDATE OF job SKIP LOCKED)",
+                (TASK, HEIRS_SECONDS, MOST_REMOVED),
+            )
+            old = "beat < clock_timestamp() - make_interval(secs => %s)"
+            unasked = "NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.job = work.job)"
+            for table, forgotten in (
+                ("didyma_workers", f"{old} OR beat {_AHEAD}"),
+                ("didyma_work", f"{old} OR (beat {_AHEAD} AND {unasked})"),
+            ):
                 connection.execute(
-                    f"DELETE FROM {table} WHERE beat < clock_timestamp() - make_interval(secs => %s)",
-                    (FORGET_SECONDS,),
+                    f"DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} work WHERE {forgotten} LIMIT %s)",
+                    (FORGET_SECONDS, MOST_REMOVED),
                 )
         for queue in moved.values():
             with contextlib.suppress(FleetUnavailable):  # somebody finds the job who was not told
                 self._tell(queue)
         return [*moved]
+
+    def _moved(self, connection: psycopg.Connection[Any], job: int, attempts: int, *, is_done: bool) -> bool:
+        """Whether a job that has lost its worker goes to another; else it is over."""
+        if not is_done and attempts + 1 < MOST_LOSSES:
+            connection.execute("DELETE FROM didyma_work WHERE job = %s", (job,))
+            connection.execute("SELECT procrastinate_retry_job_v2(%s, now(), NULL, NULL, NULL)", (job,))
+            return True
+        if not is_done:
+            reply = {"error": "JobQuarantined", "message": f"{MOST_LOSSES} workers vanished over this job"}
+            connection.execute(
+                "INSERT INTO didyma_work (job, worker, reply) VALUES (%s, '', %s::jsonb)"
+                " ON CONFLICT (job) DO UPDATE SET reply = excluded.reply, beat = clock_timestamp()",
+                (job, json.dumps(reply)),
+            )
+            connection.execute(f"NOTIFY {REPLIES}, '{job}'")
+        connection.execute("SELECT procrastinate_finish_job_v1(%s, 'failed', true)", (job,))
+        return False
 
     def bury(self, seconds: float = HEIRS_SECONDS) -> None:
         """Withdraws jobs whose asker is gone and for which nobody else has asked."""
@@ -380,6 +431,7 @@ class Board:
         )
         for (job,) in left:
             self._withdraw(job)
+        self._withdraw_left()
         self._rows(
             "DELETE FROM didyma_askers gone WHERE beat < clock_timestamp() - make_interval(secs => %s)"
             " AND NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.asker = gone.asker)",

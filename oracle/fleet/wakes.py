@@ -15,6 +15,8 @@ from typing import Any
 import psycopg
 from procrastinate import PsycopgConnector
 from procrastinate.connector import Notify
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
 
 AWAKE = 6
 """Free workers that a new job wakes, on average."""
@@ -40,8 +42,16 @@ class SparingConnector(PsycopgConnector):
         await super().listen_notify(new_job, self._channels)
 
 
+class _NoTime(Loader):
+    """Of a job's time, which nobody looks at here: what Postgres keeps may be no time that Python has."""
+
+    def load(self, data: Buffer) -> None:
+        return None
+
+
 async def _each_by_itself(connection: psycopg.AsyncConnection) -> None:
     """Without BEGIN and COMMIT around each of the single statements that procrastinate's worker says."""
+    connection.adapters.register_loader("timestamptz", _NoTime)
     await connection.set_autocommit(True)
 
 

@@ -6,6 +6,7 @@ also keeps what passes compute, and answers questions about that one at a time, 
 """
 
 import asyncio
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Mapping
@@ -32,6 +33,18 @@ KNOWN_SECONDS = 30.0
 Tracing = Callable[[Message], Any]
 """Answers a question about a pass. Raises ValueError, TypeError, LookupError for what is none."""
 log = structlog.get_logger(__name__)
+
+
+class _Unquoted(logging.Filter):
+    """procrastinate's line about a job that failed quotes what it was to compute, prompts among that."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = str(record.msg).partition("(")[0], ()
+        record.__dict__.pop("job", None)
+        return True
+
+
+logging.getLogger("procrastinate.worker").addFilter(_Unquoted())
 
 
 class FleetWorker:

@@ -55,7 +55,7 @@ def test_words__in_a_flood_about_a_job_in_hand__are_few_questions_and_delay_noth
     inside(held)
     engine = proven(fleet())
     looks, look = [], engine._board._collect
-    monkeypatch.setattr(engine._board, "_collect", lambda job: looks.append(job) or look(job))
+    monkeypatch.setattr(engine._board, "_collect", lambda job, *rest: looks.append(job) or look(job, *rest))
     future, ends = asked(engine), threading.Event()
     assert held.begun.acquire(timeout=10)
     wait_for(lambda: engine._board._waited_for)
@@ -203,4 +203,79 @@ def test_garbage__from_a_worker_for_all_jobs__costs_two_tries_each(fleet, inside
     for number in range(3):
         with pytest.raises(JobQuarantined):
             engine.generate([number], PARAMS)
+    assert worker.ended_with is None
+
+
+def lost_job(url, board):
+    """A job that a worker took, who is gone."""
+    job, _ = board._post(QUEUE, {}, 0, b"d" * 32)
+    rows(url, "UPDATE procrastinate_jobs SET status = 'doing' WHERE id = %s", job)
+    rows(url, "INSERT INTO didyma_work (job, worker, beat) VALUES (%s, 'gone', '2000-01-01')", job)
+    return job
+
+
+def test_sweep__row_that_nobody_can_move__does_not_hold_up_the_jobs_of_lost_workers(hostile, url, board):
+    """Two rows with one lock, of which one waits: the other cannot wait as well."""
+    job_row(hostile, "{}")
+    job_row(hostile, "{}")
+    rows(hostile, "UPDATE procrastinate_jobs SET queueing_lock = 'x', status = 'doing'")
+    rows(hostile, "UPDATE procrastinate_jobs SET status = 'todo' WHERE id = (SELECT max(id) FROM procrastinate_jobs)")
+    rows(hostile, "INSERT INTO didyma_work (job, worker, beat) SELECT id, '', '2000-01-01' FROM procrastinate_jobs")
+    job = lost_job(url, board)
+    assert board.sweep() == [job]
+    assert board.sweep() == []
+
+
+def test_sweep__thousands_of_rows_of_somebody_s_making__what_is_asked_for_goes_first(hostile, url, board):
+    rows(
+        hostile,
+        "INSERT INTO procrastinate_jobs (queue_name, task_name, status) SELECT 'q', %s, 'doing'"
+        " FROM generate_series(1, 5000)",
+        TASK,
+    )
+    rows(hostile, "INSERT INTO didyma_work (job, worker, beat) SELECT id, '', '2000-01-01' FROM procrastinate_jobs")
+    job = lost_job(url, board)
+    assert board.sweep() == [job]
+    assert rows(url, "SELECT count(*) FROM procrastinate_jobs")[0][0] < 5000, "the rest is forgotten bit by bit"
+
+
+def test_job__in_work_by_nobody_and_without_a_history__goes_on(hostile, url, board):
+    job, _ = board._post(QUEUE, {}, 0, b"d" * 32)
+    rows(hostile, "UPDATE procrastinate_jobs SET status = 'doing'")
+    rows(hostile, "DELETE FROM procrastinate_events")
+    assert board.sweep() == [job]
+
+
+@pytest.mark.parametrize("beat", ["infinity", "2200-01-01"])
+def test_signs_of_life__from_the_future__are_none(hostile, url, board, beat):
+    """Else who is gone would seem to live for ever, or until a clock that was put back has caught up."""
+    board.beat("gone", [Offer(QUEUE, 1, ""), Offer(boards.own_queue("gone"), 1, "")], [])
+    assert board.offers(QUEUE)
+    assert board.tracers(QUEUE) == ["gone"]
+    job = lost_job(url, board)
+    for table in ("didyma_work", "didyma_workers"):
+        rows(hostile, f"UPDATE {table} SET beat = %s", beat)
+    assert board.offers(QUEUE) == []
+    assert board.tracers(QUEUE) == []
+    assert board.sweep() == [job]
+    assert rows(url, "SELECT 1 FROM didyma_workers") == []
+
+
+def test_reply__that_waits_while_the_clock_is_put_back__is_kept(url, board):
+    job, _ = board._post(QUEUE, {}, 0, b"d" * 32)
+    board.take(job, "right")
+    board.answer(job, {"result": 1})
+    rows(url, "UPDATE didyma_work SET beat = clock_timestamp() + make_interval(hours => 1)")
+    board.sweep()
+    assert board._collect(job) == {"result": 1}
+
+
+@pytest.mark.parametrize("time", ["-infinity", "0044-03-15 BC"])
+def test_worker__job_due_before_any_year_that_python_has__lives(hostile, fleet, inside, time):
+    worker = inside()
+    engine = proven(fleet())
+    job = job_row(hostile, "{}")
+    rows(hostile, "UPDATE procrastinate_jobs SET status = 'todo', scheduled_at = %s WHERE id = %s", time, job)
+    assert engine.generate(HELLO, PARAMS) == RIGHT
+    wait_for(lambda: not rows(hostile, "SELECT 1 FROM procrastinate_jobs"))
     assert worker.ended_with is None

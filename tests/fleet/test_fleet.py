@@ -1,6 +1,7 @@
 """What a fleet must survive: machines that vanish, stop or forget, a database that goes away, jobs nobody wants."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
@@ -10,7 +11,7 @@ from rig.fake_engine import FakeEngine
 
 from oracle.engines.base import GUEST, Job, Params, TokenId, as_job
 from oracle.errors import EngineCrashed, FleetUnavailable, JobCancelled, JobQuarantined, ProofFailed
-from oracle.fleet.board import LEASE_SECONDS, TASK, WIRE, Board, Offer
+from oracle.fleet.board import LEASE_SECONDS, TASK, UNTOLD_SECONDS, WIRE, Board, Offer
 from oracle.fleet.engine import Depth, queue_of, rank
 from oracle.fleet.tables import prepare
 from oracle.fleet.work import FleetWorker
@@ -259,6 +260,98 @@ def test_prepare__twice__keeps_what_is_there(url, board):
     board.beat("a", [Offer(QUEUE, 2, "shown")], [])
     prepare(url)
     assert board.offers(QUEUE) == [Offer(QUEUE, 2, "shown")]
+
+
+def test_job__that_ends_without_a_word__is_tried_once_more_and_not_waited_for(fleet, inside):
+    """As when a worker has no memory left for it."""
+
+    class Full(FakeEngine):
+        def generate(self, prompt, params, **options):
+            raise MemoryError
+
+    worker = inside(Full())
+    engine = proven(fleet())
+    since = time.monotonic()
+    with pytest.raises(JobQuarantined, match="ended without a reply"):
+        engine.generate(HELLO, PARAMS)
+    assert time.monotonic() - since < 3 * UNTOLD_SECONDS
+    assert worker.ended_with is None
+
+
+def test_job__that_fails_in_a_worker__is_not_quoted_in_its_log(fleet, inside, caplog):
+    class Full(FakeEngine):
+        def generate(self, prompt, params, **options):
+            raise MemoryError
+
+    inside(Full())
+    with caplog.at_level("WARNING"), pytest.raises((JobQuarantined, JobCancelled)):
+        proven(fleet(limit_seconds=5)).generate(HELLO, PARAMS)
+    told = [record for record in caplog.records if record.name == "procrastinate.worker"]
+    assert any(record.levelname == "ERROR" and record.getMessage().startswith("Job didyma.compute") for record in told)
+    assert not [record for record in caplog.records if str(HELLO)[1:-1] in str(record.__dict__)]
+
+
+def test_job__given_up_while_the_database_was_away__is_withdrawn_once_it_is_back(url, fleet, inside, monkeypatch):
+    """Else each moment without a database would leave as many jobs as were in hand to be computed for nobody."""
+    held = Held()
+    inside(held)
+    engine = proven(fleet())
+    collect = engine._board._collect
+
+    def away(*_args):
+        raise FleetUnavailable("away")
+
+    monkeypatch.setattr(engine._board, "_collect", away)
+    with pytest.raises(FleetUnavailable):
+        engine.generate(HELLO, PARAMS)
+    monkeypatch.setattr(engine._board, "_collect", collect)
+    wait_for(lambda: not rows(url, "SELECT 1 FROM didyma_asked"))
+    assert held.left.wait(10)
+    held.let.set()
+    assert engine.generate(HELLO, PARAMS) == FakeEngine().generate(HELLO, PARAMS)
+
+
+def test_database__brought_back_from_a_copy__job_of_the_same_number_is_not_taken_for_an_older(url, board, monkeypatch):
+    """Its sequences give the numbers of jobs that are waited for to new ones."""
+    ours, answered, looked, collect = threading.current_thread(), threading.Event(), threading.Event(), board._collect
+
+    def in_turn(job, *rest):
+        """The older job's asker looks first, as soon as there is a reply."""
+        if threading.current_thread() is not ours:
+            assert answered.wait(20)
+            try:
+                return collect(job, *rest)
+            finally:
+                looked.set()
+        assert looked.wait(20)
+        return collect(job, *rest)
+
+    def ask(digest, wanted=lambda: True):
+        return board.ask(QUEUE, {}, 0, 20.0, wanted, digest)
+
+    monkeypatch.setattr(board, "_collect", in_turn)
+    is_wanted = threading.Event()
+    is_wanted.set()
+    with ThreadPoolExecutor(1) as threads:
+        older = threads.submit(ask, b"a" * 32, is_wanted.is_set)
+        wait_for(lambda: board._waited_for)
+        (job,) = board._waited_for
+        for table in ("procrastinate_jobs", "didyma_asked"):
+            rows(url, f"DELETE FROM {table}")
+        rows(url, "SELECT setval('procrastinate_jobs_id_seq', %s, false)", job)
+
+        def answer():
+            wait_for(lambda: rows(url, "SELECT 1 FROM didyma_asked WHERE digest = %s", b"b" * 32))
+            assert board.take(job, "right")
+            board.answer(job, {"result": "newer"})
+            answered.set()
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        assert ask(b"b" * 32) == {"result": "newer"}
+        answering.join()
+        is_wanted.clear()
+        assert older.result(20) is None
 
 
 def stuck(url, board, worker):
