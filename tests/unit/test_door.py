@@ -1,9 +1,11 @@
 """The way in for contributors: `make check`, the hooks, the workflows, the version."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -40,6 +42,28 @@ def test_make_check__files_of_the_forge__are_all_looked_at():
     """What no command names would be checked by nobody."""
     named = {ROOT / word for command in CHECK for word in command.split() if word.startswith(".github/")}
     assert named == {path for path in (ROOT / ".github").rglob("*.yml")}
+
+
+def test_tests__tool_is_missing__their_skips_say_which(tmp_path):
+    file = "tests/unit/test_operations.py"
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "no:ape_test",
+        "-p",
+        "no:cacheprovider",
+        file,
+        "-k",
+        "promtool or hardened",
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT, check=False, capture_output=True, text=True, env={**os.environ, "PATH": str(tmp_path)}
+    )
+    assert done.returncode == 0, done.stdout
+    for reason in ("promtool is not installed (Debian: prometheus)", "systemd-analyze is not installed"):
+        assert reason in done.stdout
 
 
 def test_make_test__every_file_of_tests__is_run_by_one_part():
