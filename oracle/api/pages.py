@@ -18,6 +18,8 @@ from oracle.node.records import CaseRecord, GameRecord, Judgement, RequestRecord
 
 SEARCHED = 2_000
 """Requests that one search looks at, the newest first; the next page goes on from there."""
+COPIED = 16
+"""Digits of a search that somebody copied: requests whose ids begin so are looked up in all of history."""
 SEARCH = r"^(0x)?[0-9a-fA-F]{4,64}$"
 
 
@@ -188,6 +190,10 @@ def history(tx: Tx, search: str, state: str | None, before: int | None, limit: i
     if before is not None:
         query = query.where(jobs.c.id < before)
     digits = search.lower().removeprefix("0x")
+    if len(digits) >= COPIED:
+        key = f"request:{digits}"
+        named = query.where(jobs.c.key >= key, jobs.c.key < key + "g")
+        query = named if tx.connection.execute(named.limit(1)).first() is not None else query
     newest = query.order_by(jobs.c.id.desc()).limit(SEARCHED if digits else limit)
     rows = list(tx.connection.execute(newest))
     found = [row for row in rows if _holds(row, digits)] if digits else rows

@@ -40,6 +40,11 @@ WIDE_WORD = "W" * 300
 SERVICE, WEEK = b"\x5e" * 32, week_of(1_795_000_000)
 MUCH = 10**33
 """Wei: more ether than there will ever be."""
+FILLED_MILLISECONDS = 2_000
+"""Of a busy machine."""
+NOTES_FILLED = """new MutationObserver(() => {
+  if (document.querySelector('main section')) window.filledAt ??= performance.now();
+}).observe(document, { childList: true, subtree: true });"""
 NONSENSE = r"NaN|undefined|Infinity|Invalid Date|\[object"
 
 
@@ -300,6 +305,55 @@ def test_money__one_week_of_losses__looks_like_one_and_no_gas_price_would_help(p
     heights = page.evaluate("[...document.querySelectorAll('.plot rect')].map((r) => Number(r.getAttribute('y')))")
     (zero,) = page.evaluate("[...document.querySelectorAll('.plot .zero')].map((l) => Number(l.getAttribute('y1')))")
     assert all(top >= zero - 0.1 for top in heights)
+
+
+@pytest.mark.parametrize(
+    "address", ["%", "#/%zz", "#/requests/%E0%A4", "#/constructor", "#/toString/x", "#/__proto__", "#"]
+)
+def test_address__of_no_view__shows_the_first_one(page_of, address):
+    """Whoever links to the page writes what stands behind the #."""
+    watched = page_of(full("a model", 1), LOSSES)
+    opened(watched, SITE, "#/money", health="")
+    watched.page.evaluate("(hash) => { location.hash = hash; }", address)
+    until(watched.page, "document.querySelector('main').dataset.view === ''")
+    until(watched.page, "document.querySelector('main').textContent.includes('Open requests')")
+    assert watched.page.locator("nav a[aria-current]").text_content() == "Node"
+    assert watched.complaints == []
+
+
+def test_view__opened_by_its_address__is_filled_at_once(page_of):
+    """Not after the pause that lies between two draws because of news."""
+    watched = page_of(full("a model", 1), LOSSES)
+    watched.page.add_init_script(NOTES_FILLED)
+    for view in VIEWS:
+        watched.page.goto("about:blank")
+        page = opened(watched, SITE, view, health="")
+        assert page.evaluate("window.filledAt") < FILLED_MILLISECONDS, view
+
+
+def test_requests__none_found__says_whether_there_is_none_or_none_that_fits(page_of):
+    said = {"requests": [], "next": None}
+    watched = page_of(full("a model", 1), LOSSES)
+    watched.page.route("**/view/requests?*", lambda route: route.fulfill(json=said))
+    for view, next_page, words in (
+        ("#/requests", None, "There was no request yet."),
+        ("#/requests/search%3Dabcd", None, "No request fits."),
+        ("#/requests/state%3Dleft", None, "No request fits."),
+        ("#/requests/search%3Dabcd", 7, "None of the newest fits; older ones were not looked at yet."),
+    ):
+        said["next"] = next_page
+        watched.page.goto("about:blank")
+        page = opened(watched, SITE, view, health="")
+        assert words in page.locator("main").text_content()
+
+
+def test_sections__whose_titles_differ_in_digits__have_names_of_their_own(page_of):
+    page = opened(page_of(nothing(), earned()), SITE, "#/", health="")
+    names = page.evaluate(
+        """async () => { const { section } = await import('/dashboard/dom.js');
+        return ['Game 0x12', 'Game 0x34'].map((title) => section(title, '').getAttribute('aria-labelledby')); }"""
+    )
+    assert len(set(names)) == 2
 
 
 def test_keys__end_beyond_any_calendar__is_told_in_seconds(page_of):

@@ -22,7 +22,7 @@ const VIEWS = {
 let state = null;
 let token = sessionStorage.getItem("token") ?? "";
 let drawing = 0;
-let drawnAt = 0;
+let drawnAt = -Infinity; // nothing is drawn yet: the first state is, at once
 let waiting = null;
 
 const PAUSE_MILLISECONDS = 3000; // between two draws because of news: some views read the journal
@@ -43,9 +43,14 @@ async function ask(path) {
 
 const read = async (path) => (await ask(path)).json();
 
+// Whoever links here may write anything behind the #.
 function place() {
-  const [view = "", ...rest] = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
-  return view in VIEWS ? [view, rest] : ["", []];
+  let parts = [];
+  try {
+    parts = location.hash.replace(/^#\/?/, "").split("/").map(decodeURIComponent);
+  } catch {} // half an escape
+  const [view = "", ...rest] = parts;
+  return Object.hasOwn(VIEWS, view) ? [view, rest] : ["", []];
 }
 
 async function draw() {

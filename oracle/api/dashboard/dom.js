@@ -49,7 +49,7 @@ function update(old, node) {
 }
 
 export const section = (title, size, ...children) => {
-  const id = `s-${title.toLowerCase().replace(/[^a-z]+/g, "-")}`;
+  const id = `s-${title.toLowerCase().replace(/[^a-z0-9]+/g, "-")}`;
   return h("section", { class: size, "aria-labelledby": id }, h("h2", { id }, title), children);
 };
 

@@ -57,7 +57,7 @@ function move(step, game) {
   const who = { node: "The node", challenger: "The challenger" }[step.who] ?? "End:";
   return h("div", { class: `move ${step.who} ${ending ? "ending" : ""}` }, h("span", { class: "who" }, who), " ", step.text,
     h("small", null, when(step.at), game && !ending && ` \u00b7 clocks: node ${span(step.node_seconds)}, `
-      + `challenger ${span(step.challenger_seconds)}`, step.gas_wei !== null && [" \u00b7 gas ", ether(step.gas_wei)],
+      + `challenger ${span(step.challenger_seconds)}`, step.gas_wei !== null && ` \u00b7 gas ${ether(step.gas_wei)} ether`,
     game && ` \u00b7 game ${short(game.game_id)}`));
 }
 
@@ -70,12 +70,13 @@ function map(games) {
     const y = 14 + column * 22;
     const last = row === game.steps.length - 1 && game.outcome;
     const kind = last ? (game.outcome.includes("challenger lost") ? "kept" : "killed") : step.who;
-    return [row > 0 && svg("line", { x1: x - 22, y1: y, x2: x, y2: y }), svg("circle", { cx: x, cy: y, r: last ? 7 : 5,
-      class: kind }, svg("title", null, `${step.who}: ${step.text}`))];
+    return svg("circle", { cx: x, cy: y, r: last ? 7 : 5, class: kind }, svg("title", null, `${step.who}: ${step.text}`));
   }));
+  const lines = games.map((game, column) => game.steps.length > 1 && svg("line", { x1: 14, y1: 14 + column * 22,
+    x2: 14 + (game.steps.length - 1) * 22, y2: 14 + column * 22 }));
   const label = `${games.length} game${games.length > 1 ? "s" : ""}, up to ${most} moves each`;
   return svg("svg", { class: "map", viewBox: `0 0 ${28 + (most - 1) * 22} ${6 + games.length * 22}`, width: 28 + (most - 1) * 22,
-    height: 6 + games.length * 22, role: "img", "aria-label": label }, dots);
+    height: 6 + games.length * 22, role: "img", "aria-label": label }, lines, dots);
 }
 
 function sides(game) {

@@ -8,7 +8,7 @@ export function nodeView(state) {
     section("Chain", "half", chainOf(state.chain)),
     section("Services", "", h("div", { class: "cards" }, state.services.map(serviceCard)),
       !state.services.length && h("p", { class: "quiet" }, "No service has been read from the chain yet.")),
-    section("Open requests", "", requestTable(state.open_requests, state), state.open_total > state.open_requests.length
+    section("Open requests", "", requestTable(state.open_requests), state.open_total > state.open_requests.length
       && h("p", { class: "quiet" }, `${count(state.open_total)} in all. `, h("a", { href: "#/requests" }, "All requests"))),
     section("Seats", "", seatTable(state)),
   ];
@@ -23,7 +23,7 @@ function healthOf(state) {
     h("div", { class: "figures" },
       figure("Open requests", count(state.open_total)),
       figure("Disputes", count(state.disputes), state.disputes ? "warn" : ""),
-      figure("Bonds out", ether(state.bonds_out_wei)),
+      figure("Bonds out, ether", ether(state.bonds_out_wei)),
       figure("Jobs in hand", count(state.jobs.length))),
     state.games.map((game) => h("p", { class: "note" }, `This node is the ${game.side} in a dispute about `,
       requestLink(game.request_id), game.deadline ? [": its move is due, ", clock(game.deadline, "too late")]
@@ -77,7 +77,7 @@ function serviceCard(service) {
 }
 
 // What runs now: a request's clock goes to its deadline, an answer's to the end of its window.
-export function requestTable(requests, state, caption = "Those in dispute first, then the oldest") {
+export function requestTable(requests, caption = "Those in dispute first, then the oldest", none = "No request is open.") {
   return table(caption, [
     ["Request", (r) => requestLink(r.request_id)],
     ["State", (r) => stateBadge(r.state)],
@@ -86,7 +86,7 @@ export function requestTable(requests, state, caption = "Those in dispute first,
     ["Answer", (r) => r.answer ? `seat ${r.answer.seat}, ${count(r.answer.token_count)} tokens` : "\u2013"],
     ["This node found", (r) => judgement(r.answer?.judgement)],
     ["Clock", (r) => runningClock(r)],
-  ], requests, "No request is open.");
+  ], requests, none);
 }
 
 export const stateBadge = (word) => badge(word, { disputed: "bad", undelivered: "warn", refunded: "warn", left: "warn",

@@ -18,10 +18,15 @@ export async function requestsView(state, [wanted], read) {
   h("button", null, "Search"));
   const next = new URLSearchParams(asked);
   if (found.next) next.set("before", found.next);
-  return [section("Requests", "", form, requestTable(found.requests, state, "The newest first"),
+  return [section("Requests", "", form, requestTable(found.requests, "The newest first", none(asked, found)),
     h("p", null, asked.has("before") && [h("a", { href: address(asked, "before") }, "Newest"), " "],
       found.next && h("a", { href: address(next) }, found.requests.length ? "Older" : "Search on"))),
   ];
+}
+
+function none(asked, found) {
+  if (found.next) return "None of the newest fits; older ones were not looked at yet.";
+  return asked.get("search") || asked.get("state") ? "No request fits." : "There was no request yet.";
 }
 
 function searched(event) {
