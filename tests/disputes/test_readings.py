@@ -112,7 +112,28 @@ def test_prompt__any_bytes__has_one_reading_that_no_proof_touches(stand, manifes
     assert (empty > 0) == (not manifest.prefix_tokens and not manifest.suffix_tokens)
 
 
+def test_unfold__tokens_that_fill_the_context__are_taken_and_one_more_is_refused(stand, manifest):
+    context, least = manifest.context_length, len(manifest.prefix_tokens) + len(manifest.suffix_tokens)
+    for count in (context - 1, context):
+        tokens = Tokens((9,) * count, (7,), (1,))
+        answer = Answer(1 << 96, keccak(b"x"), tokens.root, bytes(32))
+        call = stand.tokens.functions.unfold(manifest.model_id, answer.words, count, [tokens.tree.root])
+        if count < context:
+            assert call.call() == [tokens.tree.root, tokens.tree.depth]
+        else:
+            refused(call, "PromptOutOfRange(uint256,uint256,uint256)", count, least, context - 1)
+
+
 # OUTPUTS
+
+
+def test_choice__token_that_the_vocabulary_lacks__is_wrong_whatever_else_is_shown(stand, manifest):
+    for token in (VOCABULARY, VOCABULARY + 1, (1 << 32) - 1):
+        tokens = Tokens((9,), (token,), (1,))
+        request, answer = Request(bytes(32), keccak(b""), 0, 1, 0), Answer(1 << 96, keccak(b""), tokens.root, bytes(32))
+        words = (request.words, answer.words, manifest.model_id, tokens.words)
+        shown = [entry_input(tokens, 1), token_referee.NOTHING, token_referee.NOTHING]
+        assert called(stand.tokens, "isWrongChoice", *words, 1, bytes(32), b"", 0, shown) is True
 
 
 def padded(spare: int) -> tuple[Tokens, bytes]:
