@@ -29,6 +29,7 @@ from procrastinate import App, SyncPsycopgConnector
 from oracle.engines.worker_wire import MAX_MESSAGE_BYTES
 from oracle.errors import FleetUnavailable
 from oracle.fleet.session import CONNECT_SECONDS, PATIENCE, bounded, connect, told
+from oracle.fleet.statements import ADOPT, AHEAD, ASK, IN_WORK
 from oracle.fleet.wakes import channel, told_of
 
 TASK = "didyma.compute"
@@ -49,8 +50,6 @@ PAUSE_SECONDS = 0.1
 """After a word in vain: whoever can send words may send many, and each would be a question to the database."""
 MOST_DIGITS = 19
 """Of a job's number."""
-AHEAD_SECONDS = 5.0
-"""A sign of life from further ahead is none: the database's clock was put back, or somebody made it up."""
 MOST_SWEPT, MOST_REMOVED = 100, 1000
 """Jobs that are given to others together, and those that are forgotten together since nobody has asked for them."""
 MOST_TOGETHER, MOST_SHOWN, MOST_NAME, MOST_OFFERS = 1024, 1000, 64, 10_000
@@ -66,36 +65,6 @@ HEIRS_SECONDS = 60.0
 
 Message = dict[str, Any]
 log = structlog.get_logger(__name__)
-
-_AHEAD = f"> clock_timestamp() + make_interval(secs => {AHEAD_SECONDS})"
-_IS_ORPHAN = """digest = %s AND queue = %s AND NOT EXISTS (
-    SELECT 1 FROM didyma_askers living WHERE living.asker = asked.asker
-    AND living.beat > clock_timestamp() - make_interval(secs => %s)
-    AND (living.session IS NULL OR living.session IN (SELECT pid FROM pg_stat_activity))
-)"""
-_ASK = f"""
-WITH ours AS (INSERT INTO didyma_asked (job, asker, queue, digest) VALUES (%s, %s, %s, %s)),
-orphan AS (SELECT EXISTS (SELECT 1 FROM didyma_asked asked WHERE {_IS_ORPHAN}) AS is_there)
-SELECT is_there, (SELECT count(pg_notify(name, '')) FROM unnest(%s::text[]) AS name WHERE NOT is_there) FROM orphan
-"""
-_ADOPT = f"""
-UPDATE didyma_asked SET asker = %s WHERE job = (
-    SELECT job FROM didyma_asked asked WHERE {_IS_ORPHAN}
-    AND (
-        EXISTS (SELECT 1 FROM didyma_work work WHERE work.job = asked.job AND work.reply IS NOT NULL)
-        OR EXISTS (SELECT 1 FROM procrastinate_jobs job WHERE job.id = asked.job AND job.status IN ('todo', 'doing'))
-    )
-    ORDER BY job LIMIT 1 FOR UPDATE SKIP LOCKED
-) RETURNING job
-"""
-
-_IN_WORK = f"""procrastinate_jobs job LEFT JOIN didyma_work work ON work.job = job.id
-CROSS JOIN LATERAL (SELECT coalesce(
-    work.beat, (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'started'), '-infinity'
-) AS beat) said
-WHERE job.status = 'doing' AND job.task_name = %s
-AND (said.beat < clock_timestamp() - make_interval(secs => %s) OR said.beat {_AHEAD})"""
-"""By a worker that has given no sign of life."""
 
 
 def own_queue(worker: str) -> str:
@@ -230,7 +199,7 @@ class Board:
         if not is_orphan_there:
             return job
         with contextlib.suppress(FleetUnavailable):  # then the new one stands, and somebody finds it
-            for (orphan,) in self._rows(_ADOPT, self._name, digest, queue, SILENT_SECONDS):
+            for (orphan,) in self._rows(ADOPT, self._name, digest, queue, SILENT_SECONDS):
                 self._waited_for[orphan] = self._waited_for.pop(job)
                 self._waited_for[orphan].set()  # it may be done
                 log.info("job taken over", job=orphan)
@@ -250,7 +219,7 @@ class Board:
         self._waited_for[job] = threading.Event()
         try:
             ((is_orphan_there, _),) = self._rows(
-                _ASK, job, self._name, queue, digest, digest, queue, SILENT_SECONDS, self._told_next(queue)
+                ASK, job, self._name, queue, digest, digest, queue, SILENT_SECONDS, self._told_next(queue)
             )
         except FleetUnavailable:
             del self._waited_for[job]
@@ -319,7 +288,7 @@ class Board:
         rows = self._rows(
             "SELECT queue, least(greatest(together, 0), %s), left(shown, %s), greatest(saturated, 0)"
             " FROM didyma_workers WHERE coalesce(queue = %s, true) AND length(queue) <= %s AND length(worker) <= %s"
-            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {_AHEAD}"
+            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {AHEAD}"
             " ORDER BY queue, worker LIMIT %s",
             MOST_TOGETHER,
             MOST_SHOWN,
@@ -337,7 +306,7 @@ class Board:
             "SELECT worker FROM didyma_workers tracing WHERE queue = %s || worker"
             " AND EXISTS (SELECT 1 FROM didyma_workers serving"
             " WHERE serving.worker = tracing.worker AND serving.queue = %s)"
-            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {_AHEAD} AND length(worker) <= %s"
+            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {AHEAD} AND length(worker) <= %s"
             " ORDER BY worker LIMIT %s",
             own_queue(""),
             queue,
@@ -373,7 +342,7 @@ class Board:
         moved: dict[int, str] = {}
         with told(), self._pool.connection() as connection, bounded(connection), connection.transaction():
             lost = connection.execute(
-                f"SELECT job.id, job.attempts, work.reply IS NOT NULL, job.queue_name FROM {_IN_WORK}"
+                f"SELECT job.id, job.attempts, work.reply IS NOT NULL, job.queue_name FROM {IN_WORK}"
                 " AND job.id IN (SELECT job FROM didyma_asked) ORDER BY job.id LIMIT %s FOR UPDATE OF job SKIP LOCKED",
                 (TASK, lease_seconds, MOST_SWEPT),
             ).fetchall()
@@ -386,15 +355,15 @@ class Board:
                     log.warning("a job that cannot be given to another", job=job, reason=type(error).__name__)
                     connection.execute("DELETE FROM procrastinate_jobs WHERE id = %s", (job,))
             connection.execute(
-                f"DELETE FROM procrastinate_jobs WHERE id IN (SELECT job.id FROM {_IN_WORK}"
+                f"DELETE FROM procrastinate_jobs WHERE id IN (SELECT job.id FROM {IN_WORK}"
                 " AND job.id NOT IN (SELECT job FROM didyma_asked) LIMIT %s FOR UPDATE OF job SKIP LOCKED)",
                 (TASK, HEIRS_SECONDS, MOST_REMOVED),
             )
             old = "beat < clock_timestamp() - make_interval(secs => %s)"
             unasked = "NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.job = work.job)"
             for table, forgotten in (
-                ("didyma_workers", f"{old} OR beat {_AHEAD}"),
-                ("didyma_work", f"{old} OR (beat {_AHEAD} AND {unasked})"),
+                ("didyma_workers", f"{old} OR beat {AHEAD}"),
+                ("didyma_work", f"{old} OR (beat {AHEAD} AND {unasked})"),
             ):
                 connection.execute(
                     f"DELETE FROM {table} WHERE ctid IN (SELECT ctid FROM {table} work WHERE {forgotten} LIMIT %s)",
