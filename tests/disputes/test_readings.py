@@ -127,6 +127,19 @@ def test_unfold__tokens_that_fill_the_context__are_taken_and_one_more_is_refused
 # OUTPUTS
 
 
+@pytest.mark.parametrize("length", range(9))
+def test_text__prompt_of_few_bytes__wrong_spelling_is_shown(stand, manifest, model, length):
+    """Whether it is too short to say what its answer's type is or not."""
+    prompt, token = bytes(length), 105
+    tokens = Tokens.spelled([9], [token], [1])
+    entries = (entry_input(tokens, 1), token_referee.NOTHING, model.input(Spelling(token)))
+    right = model.entries[token].spelled
+    assert len(right) == 1
+    for output in (right, b"\xf0"):
+        shown = Refutation(Fault.TEXT, 1, prompt, output, entries)
+        assert malformed(stand, manifest, prompt, tokens, shown, output) == (output != right)
+
+
 def test_choice__token_that_the_vocabulary_lacks__is_wrong_whatever_else_is_shown(stand, manifest):
     for token in (VOCABULARY, VOCABULARY + 1, (1 << 32) - 1):
         tokens = Tokens((9,), (token,), (1,))
