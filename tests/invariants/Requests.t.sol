@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {SafeCast} from "@openzeppelin/contracts/utils/math/SafeCast.sol";
+
 import {RequestId} from "../../contracts/interfaces/Ids.sol";
 import {ILens} from "../../contracts/interfaces/ILens.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
@@ -133,5 +135,38 @@ contract RequestProperties is World {
         assertEq(fields.seat, seat);
         assertEq(fields.closesAt, closesAt);
         assertEq(fields.tokenCount, tokens);
+    }
+
+    /// @dev A field that took more than it holds would change its neighbour, or come back as another number.
+    function test_fields__block_or_time_beyond_48_bits__are_refused_and_the_last_that_fit_are_kept() external {
+        uint256 most = type(uint48).max;
+        vm.warp(most - terms.windowSeconds);
+        vm.roll(most - 4);
+        IOracle.Params memory params = _params(8, 0);
+        params.deadline = uint48(most);
+        IOracle.Request memory request = _ask(params, "Hello");
+        vm.roll(most - 1);
+        (, uint16 seat, address operator) = lens.turnOf(request);
+        uint256 start = vm.snapshotState();
+        vm.warp(most - terms.windowSeconds + 1);
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 48, most + 1));
+        vm.prank(operator);
+        oracle.answer(request, "x", 7, 0, blockhash(most - 2));
+        vm.revertToState(start);
+        vm.recordLogs();
+        vm.prank(operator);
+        oracle.answer(request, "x", 7, 0, blockhash(most - 2));
+        (IOracle.Answer memory ans,) =
+            abi.decode(_event(vm.getRecordedLogs(), IOracle.AnswerPosted.selector), (IOracle.Answer, bytes));
+        ILens.AnswerFields memory fields = lens.unpackAnswer(ans);
+        assertEq(abi.encode(fields.closesAt, fields.seat, fields.tokenCount), abi.encode(most, seat, 7));
+
+        vm.roll(most);
+        assertEq(lens.unpackRequest(_ask(params, "Hello")).blockNumber, most);
+        vm.roll(most + 1);
+        (uint256 feeWei,,) = oracle.quote(service, 5, params);
+        vm.expectRevert(abi.encodeWithSelector(SafeCast.SafeCastOverflowedUintDowncast.selector, 48, most + 1));
+        vm.prank(payer);
+        oracle.request{value: feeWei}(service, "Hello", params);
     }
 }
