@@ -71,7 +71,7 @@ async def url(node: Node) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def client(url: str) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=url, api_key=TOKEN, max_retries=0) as made:
+    async with openai.AsyncOpenAI(base_url=url, api_key=TOKEN, max_retries=0, timeout=300) as made:
         yield made
 
 
