@@ -36,7 +36,7 @@ from oracle.node.daemon import Node
 TOKEN, POOR = "sk-" + "a" * 40, "sk-" + "b" * 40
 MODEL = "words"
 WORDS = "the thing is there"
-BLOCK_SECONDS = 0.25
+BLOCK_SECONDS = 0.4
 """Of real time."""
 
 
@@ -271,7 +271,7 @@ async def test_verify_command__reply__says_right_wrong_or_why_not(client, tmp_pa
     arguments = ["verify", "--reply", str(file), "--store", str(store.root)]
     right = await asyncio.to_thread(run, arguments)
     assert right.exit_code == 0, right.output
-    assert right.output.startswith("right")
+    assert right.stdout.startswith("right")
     found = json.loads(file.read_text())
     found["didyma"]["token_count"] += 1
     file.write_text(json.dumps(found))
@@ -292,7 +292,7 @@ async def test_200_calls__at_once__turn_is_not_missed(client, earth, node):
     requests = [earth.ask(prompt, max_tokens=4, lifetime=300 + number) for number in range(4)]
     running = asyncio.create_task(node.run())
     waited = []
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(240):
         while not all(is_final(earth, request) for request in requests):
             waited.append(sum(not call.done() for call in calls))
             earth.chain.mine()
