@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -60,9 +61,11 @@ def test_fleet__the_shipped_model_on_another_machine__same_bits_for_a_node_witho
         question = {"tokens": unmarked(prompt), "of": "steps", "positions": len(prompt)}
         (tracer,) = engine.tracers(b"")
         assert engine.traced(tracer, question, 60) == Shelf(store.file(manifest).path, 1).answer(question)
-        board.beat("strange", [Offer("another", 1, "\x1b[31mred")], [])
-        board._rows("UPDATE didyma_workers SET beat = beat + interval '1 hour' WHERE worker = 'strange'")
-        said = didyma("fleet", "status", url=url, stdout=subprocess.PIPE).communicate(timeout=120)[0]
+        asking = didyma("fleet", "status", url=url, stdout=subprocess.PIPE)
+        while asking.poll() is None:
+            board.beat("strange", [Offer("another", 1, "\x1b[31mred")], [])
+            time.sleep(0.5)
+        said = asking.communicate()[0]
         assert f"worker   {queue_of(manifest.model_id, None)}" in said.decode()
         assert "another  1 at a time  \\x1b[31mred" in said.decode()
         assert depths()[queue_of(manifest.model_id, None)] == Depth(waiting=0, workers=1)

@@ -48,6 +48,12 @@ contract RequestConservation is Ledger {
         held.bondWei = uint72(_any(72, "bondWei"));
     }
 
+    /// @dev Whose price is any amount of 64 bits: where tokens are many, the solver does not end with the product.
+    function _anyHeldForOneToken() internal pure returns (Held memory held) {
+        held = _anyHeld();
+        held.maxTokens = 1;
+    }
+
     function _anySeat(address operator) internal pure returns (ServiceStore.SeatMoney memory money) {
         money.operator = operator;
         money.balanceWei = uint72(_any(72, "balanceWei"));
@@ -124,27 +130,31 @@ contract AskingConservation is RequestConservation {
 /// @title The answer stands: bond, fee and callback go to the seat, the caller and the payer, and nobody gets more.
 contract SettlingConservation is RequestConservation {
     uint16 private constant SEAT = 3;
+    uint256 private constant PAYER = 0;
+    uint256 private constant CALLER = 1;
+    uint256 private constant OWNER = 2;
 
     /// @param byOperator whether the operator of the seat calls; else a stranger operates it.
     /// @dev What each gets is compared by itself. That it adds up to fee, callback and bond can be seen: unused tokens go to
     /// the payer and the others' price to the seat, and what a full seat cannot hold goes to its owner.
     /// @param alike whether payer, caller and the seat's owner are one account; else each is another.
     function _settled(bool byOperator, bool leaves, bool alike) private {
-        Held memory held = _anyHeld();
-        uint24 tokenCount = uint24(_any(24, "tokenCount"));
+        Held memory held = _anyHeldForOneToken();
+        uint24 tokenCount = uint24(_any(1, "tokenCount"));
         uint256[] memory creditsWei = _anyCredits(3);
         if (leaves) vm.assume(held.callbackGas != 0);
-        address payer = _cast(0, creditsWei[0]);
-        address caller = _cast(alike ? 0 : 1, creditsWei[1]);
-        address owner = _cast(alike ? 0 : 2, creditsWei[2]);
-        ServiceStore.SeatMoney memory money = _anySeat(byOperator ? caller : STRANGER);
-        books.setSeat(SERVICE, SEAT, ServiceStore.SeatState(money, owner, 0, 0, 0));
+        address[3] memory roles;
+        for (uint256 i; i < 3; ++i) {
+            roles[i] = _cast(alike ? 0 : i, creditsWei[i]);
+        }
+        ServiceStore.SeatMoney memory money = _anySeat(byOperator ? roles[CALLER] : STRANGER);
+        books.setSeat(SERVICE, SEAT, ServiceStore.SeatState(money, roles[OWNER], 0, 0, 0));
         IOracle.Item[] memory items = new IOracle.Item[](1);
-        items[0].request = _request(held, payer, NOW - 2, 1);
+        items[0].request = _request(held, roles[PAYER], NOW - 2, 1);
         items[0].answer.head = RequestLib.packAnswerHead(0, SEAT, uint48(NOW - 1), tokenCount);
         items[0].answer.outputHash = keccak256("");
         books.setAnswered(items[0].request, items[0].answer, IOracle.Status.Answered, 0);
-        vm.prank(caller);
+        vm.prank(roles[CALLER]);
         if (leaves) books.leaveCallbacks(items);
         else books.finalize(items);
 
@@ -157,11 +167,11 @@ contract SettlingConservation is RequestConservation {
             assertEq(_seatWei(SEAT), seatWei - overWei);
             if (byOperator) callbackWei = 0;
             if (alike) {
-                assertEq(books.credit(payer), creditsWei[0] + callbackWei + overWei + unusedWei);
+                assertEq(books.credit(roles[PAYER]), creditsWei[PAYER] + callbackWei + overWei + unusedWei);
             } else {
-                assertEq(books.credit(owner), creditsWei[2] + overWei);
-                assertEq(books.credit(payer), creditsWei[0] + unusedWei);
-                assertEq(books.credit(caller), creditsWei[1] + callbackWei);
+                assertEq(books.credit(roles[OWNER]), creditsWei[OWNER] + overWei);
+                assertEq(books.credit(roles[PAYER]), creditsWei[PAYER] + unusedWei);
+                assertEq(books.credit(roles[CALLER]), creditsWei[CALLER] + callbackWei);
             }
         }
     }
@@ -299,12 +309,10 @@ contract MissingConservation is RequestConservation {
         _refunded(2, 1);
     }
 
-    /// @dev The seat in turn, once it is active, is paid for reading the prompt; the payer gets the rest. At most one token,
-    /// so what tokens cost is any amount of 64 bits: with a product the solver does not end.
+    /// @dev The seat in turn, once it is active, is paid for reading the prompt; the payer gets the rest.
     /// @param payerRole 0: the owner of the seat in turn pays.
     function _cancelled(uint256 payerRole) private {
-        Held memory held = _anyHeld();
-        held.maxTokens = 1;
+        Held memory held = _anyHeldForOneToken();
         (IOracle.Request memory req, address payer) = _open(held, STRANGER, payerRole, 1, 1, NOW + 1);
         ServiceStore.SeatState memory seat = books.seatState(SERVICE, 0);
         uint256[2] memory beforeWei = [books.credit(payer), books.credit(seat.owner)];
