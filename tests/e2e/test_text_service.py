@@ -131,12 +131,14 @@ async def misread(earth: World, nodes: Any) -> RequestId:
 
 
 async def test_daemon__reads_the_words_otherwise__is_refuted_by_a_watcher(earth, tmp_path, store):
-    """The watcher cannot tell the tokens, sees them in a game, and shows the pair that would have merged."""
+    """The watcher cannot tell the tokens, sees them in a game, and shows the pair that would have merged. The node
+    shows what it has read: one that reads the words anew by its model's file would have no tokens to show."""
     liar, models = Misreads(exact(store), store), store.root
     async with (  # it does not watch: it would call the other's answers wrong
         running_node(earth, tmp_path / "node0", NODES[0], liar, models=models, watch=False) as misreader,
         running_node(earth, tmp_path / "node1", NODES[1], exact(store), models=models) as watcher,
     ):
+        misreader._litigant._moves._prompt = lambda matter: liar.tokenize(matter.record.prompt)
         nodes = [misreader, watcher]
         request = await misread(earth, nodes)
         await drive(earth, nodes, lambda: "AnswerRuled" in earth.steps(request), blocks=150)
