@@ -1,9 +1,15 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IAnswerReferee} from "../../contracts/interfaces/IAnswerReferee.sol";
+import {IArbiter} from "../../contracts/interfaces/IArbiter.sol";
+import {ICredits} from "../../contracts/interfaces/ICredits.sol";
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
 import {IOracle} from "../../contracts/interfaces/IOracle.sol";
+import {IReferee} from "../../contracts/interfaces/IReferee.sol";
+import {IRefutations} from "../../contracts/interfaces/IRefutations.sol";
 import {IServices} from "../../contracts/interfaces/IServices.sol";
+import {ITextReferee} from "../../contracts/interfaces/ITextReferee.sol";
 import {Burner} from "./Village.sol";
 import {Ending} from "./Ledger.sol";
 import {Sybils} from "./Sybils.sol";
@@ -232,6 +238,84 @@ contract Adversary is Sybils {
         }
         if (how % 5 == 0) _mutate(data, how / 5);
         _call(_some(how / 2), to, 0, data);
+        _stray(c, how / 8);
+    }
+
+    /// @dev Calls that have no place in the village: proofs about prompts of other kinds, locks of seats, an attested answer,
+    /// gifts.
+    function _stray(Claim storage c, uint256 how) private {
+        uint256 kind = how % 11;
+        how /= 11;
+        address to = kind < 3 ? address(refutations) : kind < 5 ? address(answerReferee) : address(oracle);
+        bytes memory data;
+        if (kind < 5) data = _proofOfAnotherKind(c, kind, how);
+        if (kind == 5) {
+            data = abi.encodeCall(
+                IOracle.answerAttested,
+                (asks[c.ask].request, c.output, uint24(c.count), c.root, c.answer.seedBlockHash, "", how % 2 == 0)
+            );
+        }
+        if (kind == 6) data = abi.encodeCall(IServices.lockSeat, (service, uint16(how % 8)));
+        if (kind == 7) data = abi.encodeCall(IServices.unlockSeat, (service, uint16(how % 8), 1 ether));
+        if (kind == 8) data = abi.encodeCall(ICredits.deposit, (_some(how / 4)));
+        if (kind == 9) data = abi.encodeCall(ICredits.burn, ());
+        if (kind == 10) (to, data) = (address(game), abi.encodeCall(IArbiter.adopt, (service, terms)));
+        if (how % 5 == 0 && kind != 8) _mutate(data, how / 5);
+        _call(_some(how / 2), to, kind == 8 ? how % 1 ether : 0, data);
+    }
+
+    /// @dev Of words, choices and patterns, none of which the village is asked.
+    function _proofOfAnotherKind(Claim storage c, uint256 kind, uint256 how) private view returns (bytes memory) {
+        Ask storage a = asks[c.ask];
+        uint256 index = c.promptCount + how % c.count;
+        bytes memory prompt = questions[a.question].prompt;
+        if (kind == 0) {
+            return abi.encodeCall(
+                IRefutations.refutePrompt, (a.request, c.answer, _tokens(c), prompt, _misread(c, index, how / 8))
+            );
+        }
+        IReferee.Input[] memory inputs = new IReferee.Input[](kind == 3 ? 2 : kind == 4 ? 5 : 1 + how % 2);
+        for (uint256 i; i < inputs.length; ++i) {
+            inputs[i] = _entryInput(c.entries, index - i % 2);
+        }
+        if (kind == 1) {
+            return abi.encodeCall(
+                IRefutations.refuteAnswer, (a.request, c.answer, _tokens(c), prompt, c.output, index, inputs[0])
+            );
+        }
+        if (kind == 2) {
+            IAnswerReferee.PatternFault fault = IAnswerReferee.PatternFault(how / 8 % 3);
+            return abi.encodeCall(
+                IRefutations.refutePattern, (a.request, c.answer, _tokens(c), fault, index, prompt, c.output, inputs)
+            );
+        }
+        IDisputeGame.GameId id = bouts.length == 0 ? IDisputeGame.GameId.wrap(1) : bouts[how % bouts.length].id;
+        if (kind == 3) {
+            return abi.encodeCall(
+                IAnswerReferee.proveMargin,
+                (game, id, a.request, c.answer, _tokens(c), prompt, c.output, how % 400, inputs)
+            );
+        }
+        return abi.encodeCall(
+            IAnswerReferee.provePattern,
+            (game, id, a.request, c.answer, _tokens(c), prompt, c.output, how % 400, inputs)
+        );
+    }
+
+    function _misread(Claim storage c, uint256 index, uint256 how)
+        private
+        view
+        returns (ITextReferee.Proof memory shown)
+    {
+        shown.fault = ITextReferee.Fault(how % 10);
+        (shown.index, shown.other) = (index % c.promptCount, how / 16 % 400);
+        shown.tokens = new ITextReferee.Leaf[](1 + how % 3);
+        for (uint256 i; i < shown.tokens.length; ++i) {
+            IReferee.Input memory entry = _entryInput(c.entries, shown.index + i);
+            shown.tokens[i] = ITextReferee.Leaf(entry.data, entry.proof);
+        }
+        shown.entries = new ITextReferee.Leaf[](how % 2);
+        shown.right = new ITextReferee.Leaf[](0);
     }
 
     /* TIME */

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 pragma solidity ^0.8.30;
 
+import {IAnswerReferee} from "../../contracts/interfaces/IAnswerReferee.sol";
 import {IDisputeGame} from "../../contracts/interfaces/IDisputeGame.sol";
 import {ModelId, RequestId, ServiceId} from "../../contracts/interfaces/Ids.sol";
 import {ILens} from "../../contracts/interfaces/ILens.sol";
@@ -97,6 +98,7 @@ abstract contract Village is Book {
     IModelRegistry internal registry;
     IReferee internal referee;
     ITokenReferee internal tokenReferee;
+    IAnswerReferee internal answerReferee;
     IGame internal game;
     IRefutations internal refutations;
     ModelId internal model;
@@ -140,7 +142,7 @@ abstract contract Village is Book {
         oracle = IOracle(deployCode("Oracle.sol:Oracle", abi.encode(seats)));
         lens = ILens(deployCode("Lens.sol:Lens", abi.encode(oracle)));
         address textReferee = deployCode("TextReferee.sol:TextReferee", abi.encode(referee, classTable));
-        address answerReferee = deployCode("AnswerReferee.sol:AnswerReferee", abi.encode(referee));
+        answerReferee = IAnswerReferee(deployCode("AnswerReferee.sol:AnswerReferee", abi.encode(referee)));
         bytes memory known = abi.encode(oracle, referee, tokenReferee, textReferee, answerReferee);
         game = IGame(deployCode("DisputeGame.sol:DisputeGame", known));
         refutations = game.refutations();
