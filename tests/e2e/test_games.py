@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from e2e.test_money import stakes
 from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, finish, rewound, running_node, settle, step, team, world
-from exact.random_model import Shape, write
+from exact.random_model import Shape
+from exact.random_store import store_of
 from rig.anvil import CHAIN_ID
 from rig.child import KILLED, run_child
 from typer.testing import CliRunner
@@ -26,7 +27,6 @@ from oracle.client import OracleClient, story
 from oracle.client.gains import BURNT
 from oracle.client.life import disputes, of_request
 from oracle.demo.false_pass import FalsePass
-from oracle.disputes import commitments
 from oracle.disputes.commitments import longest_asked
 from oracle.disputes.game import Game, Stage
 from oracle.engines.base import Completion, Params, Verdict
@@ -38,8 +38,6 @@ from oracle.journal.journal import Journal
 from oracle.journal.outbox import Outbox
 from oracle.merkle.tokens import Tokens, prompt_bytes
 from oracle.merkle.tree import Tree
-from oracle.models.download import file_sha256
-from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from oracle.node.operator.check import _engine
 
@@ -56,28 +54,7 @@ def by_game(deployment: Deployment) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory) -> ModelStore:
-    """With one model, its commitments in its manifest."""
-    folder = tmp_path_factory.mktemp("models")
-    path = write(folder / "model.gguf", SHAPE)
-    made = commitments.commit(path)
-    models = ModelStore(folder / "store")
-    models.take_copy(path)
-    models.allow(
-        Manifest(
-            name="random",
-            file_sha256=file_sha256(path),
-            file_bytes=path.stat().st_size,
-            uri="",
-            context_length=64,
-            prefix_tokens=(1,),
-            suffix_tokens=(5, 6),
-            stop_tokens=(2,),
-            replacement_token=3,
-            weights_root=made.weights_root,
-            architecture=made.architecture,
-        )
-    )
-    return models
+    return store_of(tmp_path_factory.mktemp("models"), SHAPE)
 
 
 @pytest.fixture(scope="module")

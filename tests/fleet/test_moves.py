@@ -4,10 +4,10 @@ import time
 from types import SimpleNamespace
 
 import pytest
-from exact.random_model import Shape, write
+from exact.random_model import Shape
+from exact.random_store import store_of
 
 from oracle.chain.services import GameTerms
-from oracle.disputes import commitments
 from oracle.disputes.game import Game, Move, Stage
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer
@@ -17,9 +17,6 @@ from oracle.engines.exact.engine import ExactEngine
 from oracle.errors import EngineCrashed, FleetUnavailable, JobCancelled, JobQuarantined, PromptTooLong
 from oracle.ids import CaseId, ModelId, RequestId
 from oracle.merkle.tokens import Tokens, prompt_bytes
-from oracle.models.download import file_sha256
-from oracle.models.manifest import Manifest
-from oracle.models.store import ModelStore
 from oracle.node.games.moves import Matter, Moves
 
 PROMPT = prompt_bytes([9, 4, 11, 7])
@@ -29,26 +26,7 @@ TERMS = GameTerms(1, 1, 600, 40, 6, queue_seconds=90, ceiling_percent=200)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("models")
-    path = write(folder / "model.gguf", Shape(layers=1))
-    made = commitments.commit(path)
-    models = ModelStore(folder / "store")
-    models.take_copy(path)
-    manifest = Manifest(
-        name="random",
-        file_sha256=file_sha256(path),
-        file_bytes=path.stat().st_size,
-        uri="",
-        context_length=64,
-        prefix_tokens=(1,),
-        suffix_tokens=(5, 6),
-        stop_tokens=(2,),
-        replacement_token=3,
-        weights_root=made.weights_root,
-        architecture=made.architecture,
-    )
-    models.allow(manifest)
-    return models
+    return store_of(tmp_path_factory.mktemp("models"), Shape(layers=1))
 
 
 @pytest.fixture(scope="module")

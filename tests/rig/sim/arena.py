@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from e2e.world import ETHER, STATUSES, World
-from exact.random_model import Shape, write
+from exact.random_model import Shape
+from exact.random_store import store_of
 
 from oracle.chain.bindings import Binding, Event
 from oracle.chain.contracts import Contracts
@@ -15,7 +16,6 @@ from oracle.chain.deployment import Deployment
 from oracle.chain.requests import Request
 from oracle.chain.services import GameTerms
 from oracle.chain.types import Log
-from oracle.disputes import commitments
 from oracle.disputes.game import Game
 from oracle.disputes.inputs import ModelInputs
 from oracle.disputes.passes import Pass, Tracer
@@ -23,7 +23,6 @@ from oracle.engines.base import Params
 from oracle.engines.exact.device import Device
 from oracle.engines.exact.engine import ExactEngine
 from oracle.merkle.tokens import Tokens, prompt_bytes
-from oracle.models.download import file_sha256
 from oracle.models.manifest import Manifest
 from oracle.models.store import ModelStore
 from rig.sim.chain import Block, Mined, SimChain
@@ -44,27 +43,7 @@ def by_game(deployment: Deployment) -> dict[str, Any]:
 
 
 def small_model(folder: Path) -> ModelStore:
-    """A store with one model, its commitments in its manifest."""
-    path = write(folder / "model.gguf", SHAPE)
-    made = commitments.commit(path)
-    store = ModelStore(folder / "store")
-    store.take_copy(path)
-    store.allow(
-        Manifest(
-            name="small",
-            file_sha256=file_sha256(path),
-            file_bytes=path.stat().st_size,
-            uri="",
-            context_length=64,
-            prefix_tokens=(1,),
-            suffix_tokens=(5, 6),
-            stop_tokens=(2,),
-            replacement_token=3,
-            weights_root=made.weights_root,
-            architecture=made.architecture,
-        )
-    )
-    return store
+    return store_of(folder, SHAPE, "small")
 
 
 @dataclass(frozen=True)
