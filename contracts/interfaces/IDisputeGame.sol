@@ -8,15 +8,15 @@ import {IReferee} from "./IReferee.sol";
 import {ITokenReferee} from "./ITokenReferee.sol";
 
 /// @title The dispute game: two parties narrow their disagreement to one number, and the referee computes it.
-/// @notice For services of exact models, whose prompts are token ids of three bytes each. A challenger names the first
-/// output token that it disagrees with. The node opens the roots of all steps of the pass that chose this token, then of
-/// one step's operators, then of one operator's tensor, down to a leaf's numbers; after each opening the challenger
-/// picks the first part that differs from its own. Everything opened must hash to what was picked above it, so neither
-/// party can bring in a value that the other could not refuse. In the end the challenger shows the referee the inputs of
-/// one number (`IReferee.prove`), or that the model chooses another token (`ITokenReferee.proveChoice`;
-/// `IAnswerReferee.provePattern`), or with another margin (`IAnswerReferee.proveMargin`). If the tokens alone are at
-/// fault, it refutes the answer at once (`IRefutations.refute`). The challenger must prove its claim; a side that does not
-/// move in time loses, and anyone may end its game.
+/// @notice For services of exact models, whose prompts are text, token ids or parts of either (`Prompts`). A challenger
+/// names the first output token that it disagrees with. The node opens the roots of all steps of the pass that chose
+/// this token, then of one step's operators, then of one operator's tensor, down to a leaf's numbers; after each
+/// opening the challenger picks the first part that differs from its own. Everything opened must hash to what was
+/// picked above it, so neither party can bring in a value that the other could not refuse. In the end the challenger
+/// shows the referee the inputs of one number (`IReferee.prove`), or that the model chooses another token
+/// (`ITokenReferee.proveChoice`; `IAnswerReferee.provePattern`), or with another margin (`IAnswerReferee.proveMargin`).
+/// If the tokens alone are at fault, it refutes the answer at once (`IRefutations.refute`). The challenger must prove
+/// its claim; a side that does not move in time loses, and anyone may end its game.
 ///
 /// Games about one answer run side by side. The first game that a challenger wins kills the answer. A lost game changes
 /// nothing for the others, so a challenger cannot lose on purpose to protect a false answer. Openings belong to the

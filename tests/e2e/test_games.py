@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from e2e.test_money import stakes
-from e2e.world import ACCOUNTS, ETHER, NODES, World, drive, finish, rewound, running_node, settle, step, team, world
+from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, World, drive, finish, rewound, running_node, settle, step, team, world
 from exact.random_model import Shape
 from exact.random_store import store_of
 from rig.anvil import CHAIN_ID
@@ -285,6 +285,22 @@ def won(earth: World, request: int) -> dict[str, int]:
         for gain in dispute.gains:
             found[gain.who] = found.get(gain.who, 0) + gain.amount_wei
     return found
+
+
+async def test_lie__a_stranger_has_a_game_about_it__is_challenged_at_once_all_the_same(earth, tmp_path, store):
+    """The stranger may mean to lose it, and more strangers may come before the window's end."""
+    engines = [SecondTokenOff(exact(store)), exact(store)]
+    async with team(earth, tmp_path, *engines, models=store.root) as (liar, watcher):
+        request = await asked_of(earth, [liar], NODES[0].address)
+        challenged(earth, request)
+        await drive(earth, [watcher], lambda: len(games(earth)) == 2)
+        (args,) = posted(earth, request)
+        left = Answer.from_abi(args["answer"]).closes_at - earth.client.w3.eth.get_block("latest")["timestamp"]
+        assert left > WINDOW // 4
+        await drive(earth, [liar, watcher], lambda: "AnswerRuled" in earth.steps(request), blocks=100)
+    assert [args["challenger"] for args in games(earth)] == [PUPPET.address, NODES[1].address]
+    (ended,) = games(earth, "GameEnded")
+    assert (ended["gameId"], ended["challengerWon"]) == (games(earth)[1]["gameId"], True)
 
 
 def bond_of(earth: World, game: int) -> int:
