@@ -293,6 +293,7 @@ async def test_lie__a_stranger_has_a_game_about_it__is_challenged_at_once_all_th
     async with team(earth, tmp_path, *engines, models=store.root) as (liar, watcher):
         request = await asked_of(earth, [liar], NODES[0].address)
         challenged(earth, request)
+        earth.chain.mine(watcher.settings.confirmations)  # so that the watcher knows of the game
         await drive(earth, [watcher], lambda: len(games(earth)) == 2)
         (args,) = posted(earth, request)
         left = Answer.from_abi(args["answer"]).closes_at - earth.client.w3.eth.get_block("latest")["timestamp"]
