@@ -23,7 +23,7 @@ from oracle.disputes import answer_referee
 from oracle.disputes.answer_referee import AnswerRefutation
 from oracle.disputes.commitments import longest_asked, vocabulary_root
 from oracle.disputes.inputs import ModelInputs, Number, Step, StepInputs, entry_input, list_tree
-from oracle.engines.answer_types import AnswerType, Malformed, type_of
+from oracle.engines.answer_types import MOST_IDS, AnswerType, Malformed, choice_type, type_of, typed_prompt
 from oracle.engines.exact.text_prompts import asked
 from oracle.errors import BadProof
 from oracle.merkle.tokens import Tokens, prompt_bytes
@@ -79,11 +79,15 @@ def ask(random: Random, manifest: Manifest, model: ModelInputs) -> Asked:
     root, longest = vocabulary_root(manifest.architecture), longest_asked(manifest)
     inner = random.choice((any_prompt(random, 9), prompt_bytes([9] * random.randrange(9)), b"\x00" + b"\xf0" * longest))
     given = prompt(random, root, SIZE, inner)[:longest]
+    return question_of(manifest, model, given, random.choice(LIMITS), random.randrange(1 << 30))
+
+
+def question_of(manifest: Manifest, model: ModelInputs, given: bytes, max_tokens: int, seed: int) -> Asked:
+    """seed: of the logits."""
     read = asked(given, model.words, manifest, SIZE)
-    max_tokens = random.choice(LIMITS)
     type_ = answer_referee.answer_type(given, len(read), max_tokens, manifest)
     assert type_ is not None
-    return Asked(given, max_tokens, read, type_, invented_logits(random.randrange(1 << 30), SIZE))
+    return Asked(given, max_tokens, read, type_, invented_logits(seed, SIZE))
 
 
 def shown_wrong(question: Asked, said: Said) -> AnswerRefutation | tuple[int, int] | None:
@@ -162,15 +166,36 @@ def test_is_wrong_answer__any_answers_to_typed_prompts__is_python_s_ruling(stand
         right = right_answer(question.type, question.logits)
         others = list(wrong_answers(random, question.type, right, SIZE))
         for said in [right, *random.sample(others, min(6, len(others)))]:
-            tokens, count = question.tokens(said), len(said.tokens)
+            count = len(said.tokens)
             for step in random.sample(range(-1, count), min(count, 3)):
-                index = len(tokens.prompt) + step
-                given = (question.prompt, said.output, index, entry_input(tokens, index))
-                found = ruling(stand.answers, "isWrongAnswer", *words(manifest, question, said), *given)
+                found = ruled_on(stand, manifest, question, said, step)
                 assert found == python_s(question, said, step), (question, said, step)
                 assert not (said is right and found)
                 ruled[found] += 1
     assert ruled.keys() == {True, False, None}
+
+
+@pytest.mark.parametrize("ids", [MOST_IDS - 1, MOST_IDS, MOST_IDS + 1])
+def test_is_wrong_answer__rows_around_the_longest__one_id_more_makes_the_type_malformed(stand, manifest, model, ids):
+    """Whoever takes it for a choice, or the longest for none, would rule the right answer wrong."""
+    rows = [(5,), tuple(range(3, 3 + ids))]
+    given = typed_prompt(choice_type(rows, vocabulary_root(manifest.architecture)), prompt_bytes([9]))
+    question = question_of(manifest, model, given, MOST, 1)
+    assert isinstance(question.type, Malformed) == (ids > MOST_IDS)
+    right = right_answer(question.type, question.logits)
+    for said in [right, *wrong_answers(Random(SEED), question.type, right, SIZE)]:
+        steps = range(len(said.tokens))
+        rulings = [ruled_on(stand, manifest, question, said, step) for step in steps]
+        assert rulings == [python_s(question, said, step) for step in steps]
+        assert said is not right or not any(rulings)
+
+
+def ruled_on(stand, manifest: Manifest, question: Asked, said: Said, step: int) -> bool | None:
+    """What the contract says of one of an answer's tokens."""
+    tokens = question.tokens(said)
+    index = len(tokens.prompt) + step
+    given = (question.prompt, said.output, index, entry_input(tokens, index))
+    return ruling(stand.answers, "isWrongAnswer", *words(manifest, question, said), *given)
 
 
 def python_s(question: Asked, said: Said, step: int) -> bool | None:

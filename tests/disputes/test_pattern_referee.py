@@ -24,7 +24,7 @@ from oracle.disputes.commitments import longest_asked, vocabulary_root
 from oracle.disputes.inputs import ModelInputs, Spelling, entry_input
 from oracle.disputes.pattern_referee import NOTHING, PatternFault, spans
 from oracle.disputes.token_referee import Fault
-from oracle.engines.answer_types import Pattern, pattern_type, typed_prompt
+from oracle.engines.answer_types import ROOT_BYTES, Pattern, pattern_type, typed_prompt
 from oracle.engines.exact.text_prompts import asked
 from oracle.engines.exact.vocabulary import table, unread
 from oracle.errors import BadProof
@@ -192,6 +192,22 @@ def words(manifest: Manifest, question: Asked, most: int, said: Said) -> tuple[o
     request = Request(bytes(32), keccak(question.prompt), 0, most, 0)
     answer = Answer(len(tokens.output) << 96, keccak(said.output), tokens.root, bytes(32))
     return request.words, answer.words, manifest.model_id, tokens.words
+
+
+@pytest.mark.parametrize("rest", [b"", b"\0", b"\x02", b"\x02\0"], ids=bytes.hex)
+def test_text__of_an_untyped_prompt_that_ends_where_a_type_says_its_form__is_ruled_on(stand, manifest, model, rest):
+    """Nor is it another's ruling where the byte there is that of a pattern."""
+    given = (b"\x01" + bytes(ROOT_BYTES)) + rest
+    unused = Pattern(b"", 0, frozenset(), 1)
+    question = Asked(unused, model, close_logits(0, SIZE), asked(given, model.words, manifest, SIZE), given)
+    letter = next(token for token, entry in enumerate(model.entries) if entry.spelled == b"a")
+    for output, wrong in ((b"a", False), (b"b", True)):
+        answer = Said((letter, STOPS[0]), (1, 1), output)
+        tokens = tokens_of(question.before, answer)
+        index = len(tokens.prompt)
+        shown = [entry_input(tokens, index), NOTHING, model.input(Spelling(letter))]
+        call = ("isMalformed", *words(manifest, question, 12, answer), int(Fault.TEXT), index, given, output, shown)
+        assert ruling(stand.tokens, *call) is wrong
 
 
 def test_rulings__any_answers_to_any_patterns__are_python_s(stand, manifest, model):

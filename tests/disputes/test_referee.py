@@ -116,6 +116,18 @@ def test_dot__random_and_extreme_rows__as_the_reference(referee, rng, kind):
     assert got == wanted.tolist()
 
 
+@pytest.mark.parametrize("columns", [1, 3, 31, 33, 40, 67])
+@pytest.mark.parametrize("kind", FLOATS)
+def test_dot__row_of_floats_of_any_width__as_the_reference(referee, rng, kind, columns):
+    """The last mantissas of a row that fills no word of lanes are read one by one."""
+    raw = raw_rows(rng, kind, 5, columns, 50.0, zero_rows=False)
+    mantissas = rng.integers(-LARGEST_MANTISSA, LARGEST_MANTISSA + 1, (5, columns))
+    code, bits = committed(kind, raw)
+    wanted = (mantissas.astype(object) * quants.integers(int(kind), raw, bits).astype(object)).sum(axis=1)
+    packed = [lanes.pack(row) for row in mantissas]
+    assert referee.functions.dots(code, packed, [row.tobytes() for row in raw]).call(LARGE) == wanted.tolist()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_dot__wrong_lengths__are_refused(referee, rng, kind):
     columns = 256

@@ -140,8 +140,8 @@ contract SettlingConservation is RequestConservation {
     /// @param alike whether payer, caller and the seat's owner are one account; else each is another.
     function _settled(bool byOperator, bool leaves, bool alike) private {
         Held memory held = _anyHeldForOneToken();
-        // With its gas times its price in the sum that a seat gets, the solver does not end. One of them is any amount.
-        if (byOperator) held.callbackGas = 100_000;
+        // With a product in the sum that a seat gets, the solver does not end: the callback's price is any multiple of 2^17.
+        if (byOperator) held.callbackGas = (1 << 17) - 60_000;
         uint24 tokenCount = uint24(_any(1, "tokenCount"));
         uint256[] memory creditsWei = _anyCredits(3);
         if (leaves) vm.assume(held.callbackGas != 0);
