@@ -13,17 +13,24 @@ import rig.anvil
 from mutants.hunt import Hunt, add_options
 from mutants.run import AFRESH, KNOWN_BY
 from mutants.switch import SWITCH
+from web3 import Web3
 
 pytest_addoption = add_options
 CHAINS: list[rig.anvil.Anvil] = []
+ON = [0]
+"""The mutant that is on in a test, or zero; of one that is made afresh, also before it."""
 
 
 class Kept(rig.anvil.Anvil):
-    """A chain that is remembered."""
+    """A chain that is remembered. One that a test starts itself has the mutant on that the others have."""
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
         CHAINS.append(self)
+
+    def w3(self) -> Web3:
+        self.rpc("anvil_setBalance", SWITCH, hex(ON[0]))
+        return super().w3()
 
 
 def _living() -> list[rig.anvil.Anvil]:
@@ -37,6 +44,7 @@ def _living() -> list[rig.anvil.Anvil]:
 
 
 def _switch(number: int) -> None:
+    ON[0] = number
     for chain in _living():
         chain.rpc("anvil_setBalance", SWITCH, hex(number))
 
