@@ -11,13 +11,17 @@ contract CutterHarness {
         classes = classes_;
     }
 
-    /// @notice Where each piece of a text ends, and the gas that finding them took.
-    function cut(bytes memory text, uint256 cutter) external view returns (uint256[] memory ends, uint256 gas) {
-        ends = new uint256[](text.length);
+    /// @notice Where each piece of a text of `stop` bytes ends, and the gas that finding them took. text: with what follows.
+    function cut(bytes memory text, uint256 stop, uint256 cutter)
+        external
+        view
+        returns (uint256[] memory ends, uint256 gas)
+    {
+        ends = new uint256[](stop);
         uint256 count;
         uint256 before = gasleft();
-        for (uint256 place; place < text.length; ++count) {
-            place = Cutter.pieceEnd(text, place, text.length, cutter, classes);
+        for (uint256 place; place < stop; ++count) {
+            place = Cutter.pieceEnd(text, place, stop, cutter, classes);
             ends[count] = place;
         }
         gas = before - gasleft();

@@ -49,6 +49,14 @@ contract GraphHarness {
         }
     }
 
+    /// @notice Of each operator of a step, its index as found by its name.
+    function indices(IFamily.Shape calldata m, uint256 step) external pure returns (uint256[] memory found) {
+        found = new uint256[](Graph.operators(m, step));
+        for (uint256 i; i < found.length; ++i) {
+            found[i] = Graph.indexOf(m, step, Graph.named(m, step, i));
+        }
+    }
+
     /// @notice Rows, columns, bytes of a number, of a leaf, levels of a row and of the tree, of each operator of a step.
     function layouts(IFamily.Shape calldata m, uint256 step, uint256 positions)
         external

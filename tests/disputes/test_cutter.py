@@ -14,6 +14,8 @@ from oracle.engines.exact.unicode_classes import LAST_CODE, ascii_classes, class
 from oracle.engines.exact.vocabulary import unit_bytes, units
 
 SEED, TEXTS = 15, 120
+FOLLOWING = " s12\n\n 're é".encode()
+"""What stands behind a text and is no part of it."""
 SURROGATES = range(0xD800, 0xE000)
 
 
@@ -83,9 +85,12 @@ def cut(cutter: str, text: bytes) -> list[int]:
 
 
 @pytest.mark.parametrize("cutter", [name for name in ALIKE if name in CUTTER_NUMBERS])
-def test_piece_end__texts_of_all_scripts_and_of_any_bytes__is_python_s(harness, cutter):
+def test_piece_end__texts_of_all_scripts_and_of_any_bytes__is_python_s_whatever_follows(harness, cutter):
     random = Random(SEED)
     for _ in range(TEXTS):
         words = random.choices(WORDS + SPACES + SIGNS + SCRIPTS, k=random.randrange(1, 12))
         text = "".join(words).encode() + random.randbytes(random.randrange(4))
-        assert list(called(harness, "cut", text, CUTTER_NUMBERS[cutter])) == cut(cutter, text), text
+        parts = [(text, b""), (text, FOLLOWING), (text + b"'", b"s"), (text + b" '", b"ll" + FOLLOWING)]
+        for start, following in parts:
+            found = called(harness, "cut", start + following, len(start), CUTTER_NUMBERS[cutter])
+            assert list(found) == cut(cutter, start), (start, following)

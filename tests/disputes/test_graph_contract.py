@@ -74,6 +74,7 @@ def same(contract, a: Architecture, positions: int) -> None:
             for each in graph.operators(a, step, positions)
         ]
         assert contract.functions.layouts(model(a), step, positions).call() == wanted
+        assert contract.functions.indices(model(a), step).call() == list(range(len(wanted)))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -10,7 +10,21 @@ from typing import Any
 
 import pytest
 from e2e.test_money import stakes
-from e2e.world import ACCOUNTS, ETHER, NODES, WINDOW, World, drive, finish, rewound, running_node, settle, step, team, world
+from e2e.world import (
+    ACCOUNTS,
+    ETHER,
+    NODES,
+    WINDOW,
+    World,
+    drive,
+    finish,
+    rewound,
+    running_node,
+    settle,
+    step,
+    team,
+    world,
+)
 from exact.random_model import Shape
 from exact.random_store import store_of
 from rig.anvil import CHAIN_ID

@@ -101,7 +101,7 @@ KNOWN_BY = {
     "disputes/referee/Powers.sol": ARITHMETIC,
     "disputes/referee/Fixed.sol": ARITHMETIC,
     "disputes/referee/Sampling.sol": ARITHMETIC,
-    "disputes/referee/AnswerTypes.sol": ["test_answer_referee", "test_typed_game"],
+    "disputes/referee/AnswerTypes.sol": ["test_answer_referee", "test_pattern_referee", "test_typed_game"],
     "disputes/referee/Patterns.sol": ["test_pattern_referee"],
     "disputes/referee/Cutter.sol": ["test_cutter", "test_text_referee"],
     "disputes/referee/Reading.sol": ["test_typed_readings", "test_readings", "test_text_referee"],
