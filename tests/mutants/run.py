@@ -79,7 +79,7 @@ TESTS = {
     "referee": [
         *("test_referee", "test_graph_contract", "test_referee_judge", "test_referee_refusals", "test_readings"),
         *("test_typed_readings", "test_text_referee", "test_answer_referee", "test_pattern_referee", "test_cutter"),
-        *("test_merkle", "test_game_engines", "test_text_game", "test_typed_game"),
+        *("test_merkle", "test_borders", "test_game_engines", "test_text_game", "test_typed_game"),
     ],
 }
 """Files in Python that may kill a group's mutants: for the ledger of tests/contracts, else of tests/disputes."""
@@ -94,8 +94,10 @@ KNOWN_BY = {
     "disputes/referee/RowReferee.sol": PLACES,
     "disputes/referee/Inputs.sol": PLACES,
     "disputes/referee/Logits.sol": ["test_typed_game", "test_game_engines"],
-    "disputes/referee/Graph.sol": ["test_graph_contract", *PLACES],
-    "disputes/referee/Commitments.sol": ["test_referee_refusals", "test_readings", "test_referee_judge"],
+    "disputes/referee/Graph.sol": ["test_graph_contract", "test_borders", *PLACES],
+    "disputes/referee/Commitments.sol": [
+        *("test_referee_refusals", "test_readings", "test_answer_referee", "test_referee_judge"),
+    ],
     "disputes/referee/Operators.sol": ARITHMETIC,
     "disputes/referee/Quants.sol": ARITHMETIC,
     "disputes/referee/Powers.sol": ARITHMETIC,
