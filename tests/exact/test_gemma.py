@@ -70,6 +70,12 @@ def test_architecture__62_layers__scores_are_scaled_as_the_27b_s(tmp_path):
     assert architecture(read(write(tmp_path / "m.gguf", shape))).scale_width == 20
 
 
+def test_architecture__62_layers_and_more_heads_than_numbers__is_refused(tmp_path):
+    """Scores would be divided by the root of 0."""
+    shape = replace(SHAPE, layers=62, width=16, hidden=16, heads=20, head_width=2, rope_width=2)
+    assert "the root of 0" in str(exactness.refusal(write(tmp_path / "m.gguf", shape)))
+
+
 def test_logits__beside_llama_cpp__its_own_up_to_its_rounding(path):
     """Also whether float64, which all else is compared with, computes the right model: llama.cpp has its own."""
     sequence, theirs = NativeModel(path).sequence(len(TOKENS), len(TOKENS), 2), []

@@ -78,8 +78,8 @@ class Architecture:
     """The last of every so many layers is not local; 0 where there is no window."""
     local_base: Fraction = Fraction(10_000)
     """The rotary base of local layers, whose angles are not divided."""
-    scored_width: int = 0
-    """Scores are divided by its root; 0: by that of a head's width."""
+    scored_width: int | None = None
+    """Scores are divided by its root; None: by that of a head's width."""
 
     @property
     def interleaved(self) -> bool:
@@ -98,7 +98,7 @@ class Architecture:
     @property
     def scale_width(self) -> int:
         """Scores are divided by its root."""
-        return self.scored_width or self.head_width
+        return self.head_width if self.scored_width is None else self.scored_width
 
     def window_of(self, layer: int) -> int:
         """How many positions a layer sees; 0 for all."""
