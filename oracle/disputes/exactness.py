@@ -50,6 +50,8 @@ def saturated(path: Path) -> Mapping[str, int]:
     start = header.metadata.get("tokenizer.ggml.bos_token_id")
     tokens = [*([] if start is None else [start]), *Tokenizer(header).encode(CALIBRATION)]
     tokens = tokens[: model.architecture.context]
+    if not tokens:  # the vocabulary spells nothing of it
+        return {}
     model.run([Chunk(tokens, model.cache(len(tokens)), len(tokens))])
     return model.saturated
 

@@ -287,6 +287,17 @@ def test_refusal__part_that_means_something_else__is_named(good, tmp_path, chang
     assert word in reason
 
 
+def test_saturated__vocabulary_that_spells_nothing__counts_nothing(good, tmp_path):
+    file = File.of(good)
+    del file.metadata["tokenizer.ggml.bos_token_id"]
+    file.metadata["tokenizer.ggml.model"] = STRING, "gpt2"
+    file.metadata["tokenizer.ggml.merges"] = ARRAY, (STRING, [])
+    file.metadata["tokenizer.ggml.token_type"] = ARRAY, (5, [3] * 377)
+    path = file.write(tmp_path / "m.gguf")
+    assert exactness.refusal(path) is None
+    assert exactness.saturated(path) == {}
+
+
 def test_refusal__key_twice__is_named(good, tmp_path):
     file = File.of(good)
     file.order = [*file.metadata, "llama.block_count"]
