@@ -229,6 +229,9 @@ BAD = {
     "a score that is no number": (score(float("nan")), "score"),
     "a token twice": (token(370, "<unk>"), "tokens 0 and 370"),
     "a byte that is none": (token(5, "<0xG0>"), "the byte 0"),
+    "a byte below zero": (token(5 + 65, "<0x-1>"), "<0x-1>"),
+    "a byte of one digit": (token(5 + 65, "<0x 5>"), "<0x 5>"),
+    "a token that spells too much": (token(370, "ab" * 513), "token 370 of the file spells more than 1024 bytes"),
     "a norm in bfloat16": (tensor("blk.0.attn_norm.weight", kind=BF16, raw=bytes(128)), "blk.0.attn_norm.weight"),
     "a norm with a second dimension": (tensor("output_norm.weight", shape=(64, 1)), "output_norm.weight"),
     "a norm that is too short": (

@@ -14,9 +14,9 @@ from rig.tiny_gguf import vocabulary
 from models.language import Writer
 from models.tokenizer import LETTERS, learn
 from oracle.engines.exact.cutter import ALIKE, CUTTERS
-from oracle.engines.exact.tokenizer import BYTE_LETTERS, Tokenizer
+from oracle.engines.exact.tokenizer import BYTE_LETTERS, Tokenizer, merged
 from oracle.engines.llama_native import NativeModel
-from oracle.engines.prompts import MAX_TEXT_BYTES
+from oracle.engines.prompts import MAX_TEXT_BYTES, SPACE_MARK
 from oracle.errors import BadModelFile, PromptTooLong
 from oracle.models.gguf import read
 
@@ -208,10 +208,16 @@ def test_llama_cpp__long_run_of_like_characters__does_not_overflow_the_stack(tmp
 
 @settings(max_examples=200, deadline=None)
 @given(text=TEXTS)
+@example(text=SPACE_MARK)
 def test_pieces__of_an_encoded_text__spell_it(both, text):
     ours, _ = both
     spelled = b"".join(ours.pieces[token] for token in ours.encode(text))
-    assert spelled.replace(b" ", b"") == text.replace(b" ", b"")  # some vocabularies begin with a space of their own
+    assert without_spaces(spelled) == without_spaces(text)  # some vocabularies begin with a space of their own
+
+
+def without_spaces(text):
+    """Nor the marks that spell spaces in SentencePiece vocabularies."""
+    return text.replace(b" ", b"").replace(SPACE_MARK, b"")
 
 
 @pytest.mark.parametrize("text", [b"<|begin|>", b"a<|end|>b", b"<s></s><unk>"])
@@ -290,6 +296,62 @@ def test_encode__text_beyond_any_context__is_refused_before_native_code_sees_it(
     for tokenize in (both[0].encode, lambda text: both[1].tokenize(text, False)):
         with pytest.raises(PromptTooLong, match="tokenizers take"):
             tokenize(b"a" * (MAX_TEXT_BYTES + 1))
+
+
+def plainly_merged(symbols, priority):
+    """What `merged` does, by looking at all pairs for each merge."""
+    last = None
+    while True:
+        pairs = ((priority(*pair), place) for place, pair in enumerate(pairwise(symbols)))
+        found = min(((early, place) for early, place in pairs if early is not None), default=None)
+        if found is None:
+            return symbols, last
+        early, place = found
+        last = symbols[place], symbols[place + 1], early
+        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
+
+
+@given(
+    st.lists(st.sampled_from([b"a", b"b", b"ab"]), max_size=12),
+    st.dictionaries(st.binary(min_size=2, max_size=4).map(lambda raw: bytes(97 + byte % 2 for byte in raw)),
+                    st.integers(0, 3)),
+)  # fmt: skip
+def test_merged__any_texts_and_priorities__as_one_pair_at_a_time(texts, early):
+    def priority(left, right):
+        return early.get(left + right)
+
+    assert merged(list(texts), priority) == plainly_merged(list(texts), priority)
+
+
+def test_merged__long_run__asks_for_few_pairs():
+    """A token's text may be as long as its file: a step for each pair of each merge would take hours."""
+    asked = []
+
+    def priority(left, right):
+        asked.append(left)
+        return float(len(left)) if left == right else None
+
+    assert merged([b"a"] * 4096, priority)[0] == [b"a" * 4096]
+    assert len(asked) < 3 * 4096
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (" " * 30_000, "token 1 of the file spells more than 1024 bytes"),
+        (b"\xf4\x90\x80\x80", "the character 0x110000"),
+    ],
+)
+def test_pieces__of_letters_that_stand_for_no_byte__are_refused_at_once(tmp_path, text, word):
+    """llama.cpp spells each such letter with the token's whole text: of 30,000 spaces, 900 million bytes."""
+
+    def write(out):
+        out.add_tokenizer_model("gpt2")
+        out.add_token_list(["?", text])
+        out.add_token_merges(["? ?"])
+
+    with pytest.raises(BadModelFile, match=word):
+        Tokenizer(read(header(tmp_path / "v.gguf", write)))
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,6 @@ def test_read__bytes_that_no_token_spells__are_question_marks():
     assert (vocabulary.kind, vocabulary.read(b"ab\xc3a")) == (Kind.BYTES, b"a??a")
 
 
-RUNS = ["a" * 2**power for power in range(12)]
 LETTERS = [chr(ord("@") + letter) for letter in range(39)]
 STAIRS = ["".join(LETTERS[:count]) for count in range(2, 40)]
 
@@ -147,7 +146,6 @@ STAIRS = ["".join(LETTERS[:count]) for count in range(2, 40)]
         (small(["a", "b"], []), "no token spells '\\?'"),
         (small(["?", "a"], [], pre="default"), "the referee does not cut texts as 'default'"),
         (small(["?", "a"], [], pre="tekken"), "the referee does not cut texts as 'tekken'"),
-        (small(["?", *RUNS], [f"{run} {run}" for run in RUNS[:-1]]), "spells 2048 bytes"),
         (small(["?", *LETTERS, *STAIRS], [f"{stair[:-1]} {stair[-1]}" for stair in STAIRS]), "merged 39 deep"),
         (small(["?", "a", "b", "ab", "abb"], ["a b", "ab b"], token_type=[1, 1, 1, 5, 1]), "is made of what is not"),
     ],
@@ -155,6 +153,47 @@ STAIRS = ["".join(LETTERS[:count]) for count in range(2, 40)]
 def test_table__vocabularies_that_cannot_be_judged__are_refused_with_the_reason(header, reason):
     with pytest.raises(BadModelFile, match=reason):
         table(header)
+
+
+ODD = ["a€".encode(), b"a\xffb", b"a\xed\xa0\x80", b"a b"]
+"""Texts that byte pairs never write: each has a letter that stands for no byte."""
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("pre", ["gpt-2", "llama-bpe"])
+@pytest.mark.parametrize("place", [4, 5])
+def test_table__token_with_a_letter_that_is_no_byte_s__comes_of_no_text_and_hides_no_other(odd, pre, place):
+    header = small(["?", "a", "b", "€", "ab"], ["a b", "a €"], pre=pre)
+    header.metadata["tokenizer.ggml.tokens"].insert(place, odd)
+    vocabulary, file = table(header), Tokenizer(header)
+    assert vocabulary.entries[place].status == Status.NEVER
+    for text in (b"ab", b"aab?", b"?ab"):
+        assert ids(vocabulary, text) == file.encode(text), text
+
+
+def of_characters(*texts: str) -> Gguf:
+    """A SentencePiece vocabulary of all bytes and these."""
+    header = invented.sentence_pieces(Random(SEED))
+    named, end = header.metadata, 257
+    named["tokenizer.ggml.tokens"][end:] = [text.encode() for text in texts]
+    named["tokenizer.ggml.token_type"][end:] = [1] * len(texts)
+    named["tokenizer.ggml.scores"][end:] = [0.0] * len(texts)
+    return header
+
+
+def test_table__sentencepiece_token_with_a_space_for_a_mark__comes_of_no_text():
+    """The tokenizer writes each space as a mark, so that it never finds such a token."""
+    header = of_characters("▁", "a", " ", "▁a", " a", "a ")
+    vocabulary, file = table(header), Tokenizer(header)
+    assert [vocabulary.entries[token].status for token in (259, 261, 262)] == [Status.NEVER] * 3
+    assert ids(vocabulary, b"a a") == file.encode(b"a a")
+
+
+@pytest.mark.parametrize("other", ["b", " "])
+def test_table__sentencepiece_without_a_mark__is_refused(other):
+    """The tokenizer would make the three bytes of a mark of a space."""
+    with pytest.raises(BadModelFile, match="no token spells a space"):
+        table(of_characters("a", other))
 
 
 def test_table__sentencepiece_without_a_byte_s_token__is_refused():

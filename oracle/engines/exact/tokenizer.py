@@ -8,12 +8,13 @@ text occurs. The tokenizer knows nothing of wrappers, beginnings and ends; those
 import heapq
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from oracle.engines.exact.cutter import CUTTERS, WHOLE_WORDS
-from oracle.engines.prompts import SPACE_MARK, check_length, cut_markers, markers, readable
+from oracle.engines.prompts import MAX_PIECE_BYTES, SPACE_MARK, check_length, cut_markers, markers, readable
 from oracle.errors import BadModelFile
 from oracle.merkle.tokens import prompt_bytes
 from oracle.models.gguf import Gguf, read
@@ -34,6 +35,8 @@ FILLS = {
     "fim_sep": "<|file_sep|>",
 }  # unless the file names another token under tokenizer.ggml.<key>_token_id
 UNREAD_NAMES = ("phi-3", "phi3")  # models so named have tokens that swallow spaces
+BYTE_TEXT = re.compile(rb"<0x([0-9A-Fa-f]{2})>")
+LAST_CODE_POINT = 0x10FFFF
 UNREAD_TOKENS = (b"<|channel|>", b"<|message|>", b"<|start|>", b"<|constrain|>")  # of a family that is not served
 
 
@@ -102,7 +105,13 @@ def token_pieces(header: Gguf) -> list[bytes]:
     """What each token spells, also of vocabularies whose texts are not cut here. Raises BadModelFile."""
     decode = _plain_piece if _kind(header) == "llama" else _byte_level_piece
     texts = header.texts
-    return [decode(text, kind) for text, kind in zip(texts, _types(header, texts), strict=True)]
+    pieces = []
+    for token, (text, kind) in enumerate(zip(texts, _types(header, texts), strict=True)):
+        piece = decode(text, kind)
+        if len(piece) > MAX_PIECE_BYTES:
+            raise BadModelFile(f"token {token} of the file spells more than {MAX_PIECE_BYTES} bytes")
+        pieces.append(piece)
+    return pieces
 
 
 def _kind(header: Gguf) -> str:
@@ -139,12 +148,10 @@ def _plain_piece(text: bytes, kind: int) -> bytes:
 
 
 def _byte_of(text: bytes) -> int:
-    try:
-        if len(text) == 6 and text.startswith(b"<0x") and text.endswith(b">"):
-            return int(text[3:5], 16)
-    except ValueError:
-        pass
-    raise BadModelFile(f"a byte token is called {text!r}")
+    found = BYTE_TEXT.fullmatch(text)
+    if found is None:
+        raise BadModelFile(f"a byte token is called {text[:MAX_PIECE_BYTES]!r}")
+    return int(found[1], 16)
 
 
 class _SentencePiece:
@@ -163,26 +170,13 @@ class _SentencePiece:
 
     def encode(self, text: bytes, after_special: bool) -> Iterator[int]:
         text = ((self._prefix if after_special else b"") + text).replace(b" ", SPACE_MARK)
-        symbols = _Symbols(list(_characters(text)))
-        queue: list[tuple[float, int, int, int]] = []  # (-score, left, right, length of the union)
 
-        def offer(left: int, right: int) -> None:
-            if left >= 0 and right >= 0:
-                union = symbols.texts[left] + symbols.texts[right]
-                token = self._ids.get(union)
-                if token is not None:
-                    heapq.heappush(queue, (-self._scores[token], left, right, len(union)))
+        def priority(left: bytes, right: bytes) -> float | None:
+            token = self._ids.get(left + right)
+            return None if token is None else -self._scores[token]
 
-        for left in range(len(symbols.texts) - 1):
-            offer(left, left + 1)
-        while queue:
-            _, left, right, length = heapq.heappop(queue)
-            a, b = symbols.texts[left], symbols.texts[right]
-            if a and b and len(a) + len(b) == length:
-                symbols.merge(left, right)
-                offer(symbols.before[left], left)
-                offer(left, symbols.after[left])
-        for symbol in symbols.texts:
+        symbols, _ = merged(list(_characters(text)), priority)
+        for symbol in symbols:
             token = self._ids.get(symbol)
             if token is not None:
                 yield token
@@ -231,26 +225,39 @@ class _BytePairs:
         word = b"".join(letters)
         if self._whole and word in self._ids:
             return [word]
-        symbols = _Symbols(letters)
-        queue: list[tuple[int, int, int, bytes]] = []  # (rank, left, right, union)
+        symbols, _ = merged(letters, lambda left, right: self._ranks.get((left, right)))
+        return symbols
 
-        def offer(left: int, right: int) -> None:
-            if left >= 0 and right >= 0:
-                pair = symbols.texts[left], symbols.texts[right]
-                rank = self._ranks.get(pair)
-                if rank is not None:
-                    heapq.heappush(queue, (rank, left, right, pair[0] + pair[1]))
 
-        for left in range(len(letters) - 1):
-            offer(left, left + 1)
-        while queue:
-            _, left, right, union = heapq.heappop(queue)
-            a, b = symbols.texts[left], symbols.texts[right]
-            if a and b and a + b == union:
-                symbols.merge(left, right)
-                offer(symbols.before[left], left)
-                offer(left, symbols.after[left])
-        return [symbol for symbol in symbols.texts if symbol]
+Priority = Callable[[bytes, bytes], float | None]
+"""How early two neighbours merge, the least first; None if they do not."""
+Merge = tuple[bytes, bytes, float]
+"""What was on the left, what on the right, and how early they merged."""
+
+
+def merged(texts: list[bytes], priority: Priority) -> tuple[list[bytes], Merge | None]:
+    """What is left of a row of texts when no two neighbours merge any more, and the last merge. Changes `texts`."""
+    symbols, last = _Symbols(texts), None
+    queue: list[tuple[float, int, int, int]] = []  # (priority, left, right, length of the union)
+
+    def offer(left: int, right: int) -> None:
+        if left >= 0 and right >= 0:
+            pair = symbols.texts[left], symbols.texts[right]
+            early = priority(*pair)
+            if early is not None:
+                heapq.heappush(queue, (early, left, right, len(pair[0]) + len(pair[1])))
+
+    for left in range(len(texts) - 1):
+        offer(left, left + 1)
+    while queue:
+        early, left, right, length = heapq.heappop(queue)
+        a, b = symbols.texts[left], symbols.texts[right]
+        if a and b and len(a) + len(b) == length:
+            symbols.merge(left, right)
+            last = a, b, early
+            offer(symbols.before[left], left)
+            offer(left, symbols.after[left])
+    return [symbol for symbol in symbols.texts if symbol], last
 
 
 class _Symbols:
@@ -322,6 +329,10 @@ def _byte_level_piece(text: bytes, kind: int) -> bytes:
         return b""
     result = b""
     for code in code_points(text):
+        if len(result) > MAX_PIECE_BYTES:  # a letter that stands for no byte brings the whole text again
+            break
+        if code > LAST_CODE_POINT:
+            raise BadModelFile(f"a token's text has the character {code:#x}, which there is not")
         letter = chr(code).encode("utf-8", "surrogatepass")
         byte = _BYTES.get(letter)
         result += bytes([byte]) if byte is not None else b"[UNK_BYTE_0x" + letter.hex().encode() + text + b"]"

@@ -16,11 +16,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
-from itertools import pairwise
 
 from oracle.engines.exact.cutter import CUTTERS, ENDS, WHOLE_WORDS
-from oracle.engines.exact.tokenizer import BYTE, CONTROL, NORMAL, UNKNOWN, Tokenizer, merge_ranks, token_pieces
-from oracle.engines.prompts import MAX_PIECE_BYTES
+from oracle.engines.exact.tokenizer import (
+    BYTE,
+    BYTE_LETTERS,
+    CONTROL,
+    NORMAL,
+    UNKNOWN,
+    Merge,
+    Priority,
+    Tokenizer,
+    merge_ranks,
+    merged,
+    token_pieces,
+)
+from oracle.engines.prompts import SPACE_MARK
 from oracle.errors import BadModelFile
 from oracle.merkle.tree import Tree, leaf_hash
 from oracle.models.gguf import Gguf
@@ -270,10 +281,6 @@ def vocabulary_tree(entries: Sequence[Entry]) -> Tree:
     return Tree(leaf_hash(entry.leaf) for entry in entries)
 
 
-_Priority = Callable[[bytes, bytes], float | None]
-"""How early two neighbours merge by the file, the least first; None if they do not. Both as the file spells them."""
-
-
 def table(header: Gguf) -> Vocabulary:
     """A file's table. Raises BadModelFile, with the reason, where texts cannot be judged by one."""
     tokenizer = Tokenizer(header)
@@ -282,7 +289,11 @@ def table(header: Gguf) -> Vocabulary:
     if kind == Kind.BYTES and cutter not in ENDS:
         raise _refused(f"the referee does not cut texts as {cutter!r}")
     spelled, types = tokenizer.pieces, tokenizer.types
-    normal = [token for token, type_ in enumerate(types) if type_ == NORMAL and spelled[token]]
+    normal = [
+        token
+        for token, text in enumerate(header.texts)
+        if types[token] == NORMAL and spelled[token] and text == _written(spelled[token], kind)
+    ]
     bytes_of = {token: spelled[token] for token, type_ in enumerate(types) if type_ == BYTE}
     if len({spelled[token] for token in normal}) < len(normal):
         raise _refused("two tokens spell the same")
@@ -290,15 +301,14 @@ def table(header: Gguf) -> Vocabulary:
         bases = {token for token in normal if _characters(spelled[token]) == 1}
         if sorted(bytes_of.values()) != [bytes([byte]) for byte in range(256)]:
             raise _refused("the bytes do not have one token each")
+        if b" " not in {spelled[token] for token in bases}:
+            raise _refused("no token spells a space")
         missing: frozenset[int] = frozenset()
     else:
         bases = {token for token in normal if len(spelled[token]) == 1}
         missing = frozenset(range(256)) - {spelled[token][0] for token in bases}
         if QUESTION_MARK in missing:
             raise _refused("no token spells '?'")
-    longest = max(map(len, spelled))
-    if longest > MAX_PIECE_BYTES:
-        raise _refused(f"a token spells {longest} bytes; {MAX_PIECE_BYTES} are read")
     found = _merges(header, tokenizer, kind, set(normal) - bases)
     whole_words = cutter in WHOLE_WORDS
     unreached = Status.WHOLE if whole_words else Status.NEVER
@@ -306,9 +316,9 @@ def table(header: Gguf) -> Vocabulary:
     statuses |= dict.fromkeys(bytes_of, Status.BYTE) if kind == Kind.SENTENCEPIECE else {}
     while True:
         ranked = _ranked(found, spelled)
-        merged = {token: Entry(Status.PLAIN, *merge, spelled[token]) for token, merge in ranked.items()}
+        reached = {token: Entry(Status.PLAIN, *merge, spelled[token]) for token, merge in ranked.items()}
         entries = tuple(
-            merged.get(token) or Entry(statuses.get(token, Status.NEVER), *UNMERGED, text)
+            reached.get(token) or Entry(statuses.get(token, Status.NEVER), *UNMERGED, text)
             for token, text in enumerate(spelled)
         )
         made = Vocabulary(kind, cutter, whole_words, tokenizer.prefix, missing, entries)
@@ -331,6 +341,13 @@ def _checked(made: Vocabulary) -> Vocabulary:
     return made
 
 
+def _written(spelled: bytes, kind: Kind) -> bytes:
+    """How the tokenizer writes a text to look for its token. Of a token that is written otherwise no text comes."""
+    if kind == Kind.SENTENCEPIECE:
+        return spelled.replace(b" ", SPACE_MARK)
+    return b"".join(BYTE_LETTERS[byte] for byte in spelled)
+
+
 def _characters(spelled: bytes) -> int:
     try:
         return len(spelled.decode())
@@ -344,7 +361,7 @@ _Merge = tuple[int, int, float]
 
 def _merges(header: Gguf, tokenizer: Tokenizer, kind: Kind, normal: set[int]) -> dict[int, _Merge]:
     """Of each token to which its own text merges by the file: the last of these merges."""
-    texts = header.vocabulary
+    texts = header.texts
     ids = {text: token for token, text in enumerate(texts) if tokenizer.types[token] not in (CONTROL, UNKNOWN)}
     if kind == Kind.SENTENCEPIECE:
         scores = header.metadata.get("tokenizer.ggml.scores", [0.0] * len(texts))
@@ -374,19 +391,10 @@ def _merges(header: Gguf, tokenizer: Tokenizer, kind: Kind, normal: set[int]) ->
     return found
 
 
-def _last_merge(text: bytes, priority: _Priority) -> tuple[bytes, bytes, float] | None:
+def _last_merge(text: bytes, priority: Priority) -> Merge | None:
     """The merge that makes a text one symbol, if its own merging does. Of characters, as files write them."""
-    symbols = [character.encode() for character in text.decode("utf-8", "ignore")]
-    while len(symbols) > 1:
-        pairs = ((priority(*pair), place) for place, pair in enumerate(pairwise(symbols)))
-        first = min(((early, place) for early, place in pairs if early is not None), default=None)
-        if first is None:
-            return None
-        early, place = first
-        if len(symbols) == 2:
-            return symbols[0], symbols[1], early
-        symbols[place : place + 2] = [symbols[place] + symbols[place + 1]]
-    return None
+    symbols, last = merged([unit_bytes(code) for code in units(text)], priority)
+    return last if len(symbols) == 1 else None
 
 
 def _ranked(found: dict[int, _Merge], spelled: Sequence[bytes]) -> dict[int, tuple[int, int, int]]:
