@@ -250,6 +250,16 @@ def test_rotations__far_positions__are_the_rounded_cosines(tmp_path):
             assert abs(sines[row, pair] - math.sin(angle) * 2**24) <= 0.5001
 
 
+def test_rotations__asked_for_one_by_one__are_those_of_all_at_once_and_rarely_copied(tmp_path):
+    """A row more must not cost a copy of all: over 2^15 positions of Gemma 3 that took minutes."""
+    architecture = load(write(tmp_path / "m.gguf", Shape())).architecture
+    rotations = Rotations(architecture, None)
+    rows = [rotations(position, 1) for position in range(500)]
+    for one_by_one, together in zip(zip(*rows, strict=True), Rotations(architecture, None)(0, 500), strict=True):
+        assert np.array_equal(np.concatenate(one_by_one), together)
+    assert len({id(cosines.base) for cosines, _ in rows}) < 12
+
+
 # WHOLE MODELS
 
 

@@ -33,25 +33,29 @@ class Rotations:
         self._step = tuple(np.array(part, object) for part in zip(*turns, strict=True))
         one, zero = [1 << ANGLE_BITS] * pairs, [0] * pairs
         self._next = (np.array(one, object), np.array(zero, object))
-        self._rows = np.empty((2, 0, pairs), np.int64)
+        self._rows, self._made = np.empty((2, 0, pairs), np.int64), 0
 
     def __call__(self, start: int, count: int) -> tuple[Integers, Integers]:
         """Cosines and sines, each (count, pairs), of positions from `start` on."""
-        if start + count > self._rows.shape[1]:
+        if start + count > self._made:
             self._extend(start + count)
         return self._rows[0, start : start + count], self._rows[1, start : start + count]
 
     def _extend(self, count: int) -> None:
         """Turns by one angle at a time, with 128 fraction bits: an error below 2^-100 after 2^16 positions."""
-        made = []
+        if count > self._rows.shape[1]:
+            room = np.empty(
+                (2, 2 * count, self._rows.shape[2]), np.int64
+            )  # rows asked for one by one are copied rarely
+            room[:, : self._made] = self._rows[:, : self._made]
+            self._rows = room
         (c, s), (step_c, step_s) = self._next, self._step
         half = 1 << (ANGLE_BITS - SCALE_BITS - 1)
-        for _ in range(count - self._rows.shape[1]):
-            made.append([(c + half) >> (ANGLE_BITS - SCALE_BITS), (s + half) >> (ANGLE_BITS - SCALE_BITS)])
+        for position in range(self._made, count):
+            self._rows[0, position] = (c + half) >> (ANGLE_BITS - SCALE_BITS)
+            self._rows[1, position] = (s + half) >> (ANGLE_BITS - SCALE_BITS)
             c, s = (c * step_c - s * step_s) >> ANGLE_BITS, (c * step_s + s * step_c) >> ANGLE_BITS
-        self._next = (c, s)
-        fresh = np.array(made, dtype=object).astype(np.int64).transpose(1, 0, 2)
-        self._rows = np.concatenate([self._rows, fresh], axis=1)
+        self._next, self._made = (c, s), count
 
 
 class Turns:
