@@ -19,7 +19,7 @@ import llama_cpp.llama_cpp as api
 import numpy as np
 import numpy.typing as npt
 
-from oracle.engines.exact.tokenizer import Tokenizer
+from oracle.engines.exact.tokenizer import Tokenizer, token_pieces
 from oracle.engines.prompts import USER_DEFINED, check_length, cut_markers, readable
 from oracle.errors import BadModelFile
 from oracle.models import gguf
@@ -112,6 +112,7 @@ class NativeModel:
         kind = header.metadata.get("tokenizer.ggml.model")
         if kind not in TOKENIZERS:
             raise BadModelFile(f"tokenizers of kind {kind!r} are not served ({' and '.join(TOKENIZERS)} are)")
+        token_pieces(header)  # llama.cpp makes the same while it loads, of any length
         self.trained_context = header.number("context_length")
         defined = USER_DEFINED in header.metadata.get("tokenizer.ggml.token_type", [])
         sentence_pieces = defined and kind == "llama"

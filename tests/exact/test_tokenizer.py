@@ -350,8 +350,11 @@ def test_pieces__of_letters_that_stand_for_no_byte__are_refused_at_once(tmp_path
         out.add_token_list(["?", text])
         out.add_token_merges(["? ?"])
 
+    path = header(tmp_path / "v.gguf", write)
     with pytest.raises(BadModelFile, match=word):
-        Tokenizer(read(header(tmp_path / "v.gguf", write)))
+        Tokenizer(read(path))
+    with pytest.raises(BadModelFile, match=word):
+        NativeModel(path, vocabulary_only=True)
 
 
 @pytest.mark.parametrize(
