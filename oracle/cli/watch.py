@@ -26,7 +26,7 @@ from oracle.cli.connection import (
 )
 from oracle.cli.prompts import StoreOfModels, models_of
 from oracle.cli.report import JsonOption, reported
-from oracle.errors import BadSettings, Transient, printable
+from oracle.errors import BadSettings, Refused, Transient, printable
 from oracle.models.files import at_home
 from oracle.node import logs, money
 from oracle.node.checks import Checks
@@ -66,6 +66,8 @@ def watch(
     budget: the key needs that much ether, and some for gas.
     """
     with reported():
+        if keystore is not None and password_file is None:
+            raise Refused("a watcher signs as long as it runs: give the keystore's password in a file, --password-file")
         wanted = bytes32(service)
         most_wei = wei(budget)
         network = Network.find(deployment, rpc_url)

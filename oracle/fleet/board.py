@@ -29,7 +29,7 @@ from procrastinate import App, SyncPsycopgConnector
 from oracle.engines.worker_wire import MAX_MESSAGE_BYTES
 from oracle.errors import FleetUnavailable
 from oracle.fleet.session import CONNECT_SECONDS, PATIENCE, bounded, connect, told
-from oracle.fleet.statements import ADOPT, AHEAD, ASK, IN_WORK
+from oracle.fleet.statements import ADOPT, AHEAD, ASK, IN_WORK, LIVES
 from oracle.fleet.wakes import channel, told_of
 
 TASK = "didyma.compute"
@@ -394,15 +394,15 @@ class Board:
     def bury(self, seconds: float = HEIRS_SECONDS) -> None:
         """Withdraws jobs whose asker is gone and for which nobody else has asked."""
         left = self._rows(
-            "SELECT job FROM didyma_asked asked WHERE NOT EXISTS (SELECT 1 FROM didyma_askers living"
-            " WHERE living.asker = asked.asker AND living.beat > clock_timestamp() - make_interval(secs => %s))",
+            f"SELECT job FROM didyma_asked asked WHERE NOT EXISTS (SELECT 1 FROM didyma_askers living WHERE {LIVES})",
             seconds,
         )
         for (job,) in left:
             self._withdraw(job)
         self._withdraw_left()
         self._rows(
-            "DELETE FROM didyma_askers gone WHERE beat < clock_timestamp() - make_interval(secs => %s)"
+            "DELETE FROM didyma_askers gone"
+            f" WHERE (beat < clock_timestamp() - make_interval(secs => %s) OR beat {AHEAD})"
             " AND NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.asker = gone.asker)",
             seconds,
         )

@@ -3,9 +3,10 @@
 AHEAD_SECONDS = 5.0
 """A sign of life from further ahead is none: the database's clock was put back, or somebody made it up."""
 AHEAD = f"> clock_timestamp() + make_interval(secs => {AHEAD_SECONDS})"
-IS_ORPHAN = """digest = %s AND queue = %s AND NOT EXISTS (
-    SELECT 1 FROM didyma_askers living WHERE living.asker = asked.asker
-    AND living.beat > clock_timestamp() - make_interval(secs => %s)
+LIVES = f"""living.asker = asked.asker
+    AND living.beat > clock_timestamp() - make_interval(secs => %s) AND NOT living.beat {AHEAD}"""
+IS_ORPHAN = f"""digest = %s AND queue = %s AND NOT EXISTS (
+    SELECT 1 FROM didyma_askers living WHERE {LIVES}
     AND (living.session IS NULL OR living.session IN (SELECT pid FROM pg_stat_activity))
 )"""
 ASK = f"""

@@ -73,6 +73,16 @@ def test_job_waiting__its_asker_dies__is_done_once(url, fleet, inside):
     wait_for(lambda: worker.worker.done == 1)
 
 
+def test_job_waiting__sign_of_its_asker_s_life_lies_ahead__is_taken_all_the_same(url, fleet, inside):
+    job, engine = dead(url), fleet()
+    rows(url, "UPDATE didyma_askers SET session = NULL, beat = clock_timestamp() + interval '1 hour'")
+    future = asked(engine)
+    wait_for(lambda: rows(url, "SELECT asker FROM didyma_asked") == [(engine._board._name,)])
+    assert jobs(url) == [job]
+    inside()
+    assert future.result(10) == RIGHT
+
+
 def test_job__its_asker_lives__is_not_taken(url, fleet, inside):
     held, engine = Held(), fleet()
     inside(held)
@@ -163,6 +173,14 @@ def test_job__that_nobody_asks_for_any_more__is_withdrawn_after_a_while(url, boa
     board.bury(5)
     assert jobs(url) == rows(url, "SELECT 1 FROM didyma_asked") == []
     assert rows(url, "SELECT count(*) FROM didyma_askers") == [(1,)]
+
+
+def test_job__whose_asker_s_sign_of_life_lies_ahead__is_withdrawn_as_well(url, board):
+    dead(url)
+    rows(url, "UPDATE didyma_askers SET beat = beat + interval '1 hour' WHERE asker != %s", board._name)
+    board.bury(60)
+    assert jobs(url) == rows(url, "SELECT 1 FROM didyma_asked") == []
+    assert rows(url, "SELECT asker FROM didyma_askers") == [(board._name,)]
 
 
 def test_takeover__by_two_at_once__each_job_goes_to_one_of_them(url, fleet, inside):

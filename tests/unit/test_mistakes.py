@@ -203,6 +203,13 @@ def test_version__is_the_packages():
     assert re.fullmatch(r"didyma \d+\.\d+\.\d+\n", done.output)
 
 
+def test_watch__keystore_without_its_password_s_file__is_refused_before_anything_is_asked():
+    done = CliRunner().invoke(app, ["watch", ID, "--keystore", "cold.json"])
+    assert done.exit_code == 1
+    assert "--password-file" in done.output
+    assert "Password:" not in done.output
+
+
 # -- the mistakes --------------------------------------------------------------------------------------------------
 
 Spoil = Callable[[World], list[str]]
@@ -320,7 +327,8 @@ for _name, _content in {
 
 @mistake("keystore", "no such file", "cannot be read")
 def _(world: World) -> list[str]:
-    return [*with_deployment(world), "--keystore", str(world.folder / "none.json")]
+    password = ["--password-file", str(world.folder / "password")]
+    return [*with_deployment(world), "--keystore", str(world.folder / "none.json"), *password]
 
 
 @mistake("password_file", "no such file", "cannot be read", "no such file")
