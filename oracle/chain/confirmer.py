@@ -209,7 +209,7 @@ class Confirmer:
             state = "final" if final else "mined"
         else:
             state = "reverted" if final else "failed"
-        reason = "" if known is None else known.reason
+        reason = "" if known is None or state in ("mined", "final") else known.reason
         if known is not None and state in ("failed", "reverted") and known.state not in ("failed", "reverted"):
             reason = await self._failure(known, attempt, receipt, report)
         nonce_state = "final" if final else "mined"

@@ -282,6 +282,18 @@ async def test_tick__sent_intent_becomes_useless__its_nonce_goes_to_a_self_trans
         assert [row.state for row in s.nonces()] == ["final", "final"]
 
 
+async def test_tick__useless_intent_is_mined_all_the_same__ends_without_a_reason(chain, tmp_path):
+    async with stack(chain, tmp_path) as s:
+        await s.plan(intent(1))
+        await s.tick()
+        chain.mine()
+        s.drop("answer:1")
+        assert s.row("answer:1").reason == "test says so"
+        await s.run(6)
+        assert (s.row("answer:1").state, s.row("answer:1").reason) == ("final", "")
+        assert contract.count(chain) == 1
+
+
 async def test_tick__deadline_passes_while_pending__replaces(chain, proxy, tmp_path):
     async with stack(chain, tmp_path, url=proxy.url) as s:
         head = await s.rpc.head()
