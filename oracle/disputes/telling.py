@@ -82,12 +82,10 @@ def sentence(event: str, args: Args, at: Place, a: Architecture | None) -> str:
 def _shown_list(args: Args, at: Place, a: Architecture | None) -> str:
     count = len(args["nodes"])
     if at.operator is not None:
-        of = f"nodes of {at.operator.name}"
-    elif at.stage in (Stage.NODES, Stage.VALUES):
-        of = f"nodes of operator {at.number}"
-    else:
-        of = "roots, one a step" if at.stage is Stage.STEPS else "roots, one an operator"
-    return f"shows {count} {of}"
+        return f"shows {_counted(count, 'node')} of {at.operator.name}"
+    if at.stage in (Stage.NODES, Stage.VALUES):
+        return f"shows {_counted(count, 'node')} of operator {at.number}"
+    return f"shows {_counted(count, 'root')}, one {'a step' if at.stage is Stage.STEPS else 'an operator'}"
 
 
 def _shown_values(args: Args, at: Place, a: Architecture | None) -> str:
@@ -97,7 +95,12 @@ def _shown_values(args: Args, at: Place, a: Architecture | None) -> str:
         return f"shows numbers, {len(args['values'])} bytes"
     shown = list(numbers(at.operator, bytes(args["values"])))
     start = ", ".join(str(number) for number in shown[:SHOWN_NUMBERS])
-    return f"shows {len(shown)} numbers: {start}{', …' if len(shown) > SHOWN_NUMBERS else ''}"
+    more = ", …" if len(shown) > SHOWN_NUMBERS else ""
+    return f"shows {_counted(len(shown), 'number')}: {start}{more}"
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 _SENTENCES: Mapping[str, Callable[[Args, Place, Architecture | None], str]] = {
@@ -105,7 +108,8 @@ _SENTENCES: Mapping[str, Callable[[Args, Place, Architecture | None], str]] = {
         f"challenges the token after {args['positions']}" if args["positions"] else "challenges unknown tokens"
     ),
     "TokensOpened": lambda args, at, a: (
-        f"shows {len(args['nodes'])} nodes of the tree over its tokens, {args['promptCount']} of them the prompt's"
+        f"shows {_counted(len(args['nodes']), 'node')} of the tree over its tokens;"
+        f" the prompt has {_counted(args['promptCount'], 'token')}"
     ),
     "PositionPicked": lambda args, at, a: f"disagrees first about the token after {args['positions']}",
     "ListOpened": _shown_list,
