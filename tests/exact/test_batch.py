@@ -2,8 +2,12 @@
 
 import os
 import random
+import signal
+import threading
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -397,15 +401,25 @@ def test_engine__answer_repeats_itself__guesses_save_passes_and_change_nothing(e
     assert passes[engine] < passes[plain]
 
 
+@contextmanager
+def held(worker: WorkerEngine) -> Iterator[None]:
+    """Until it has been sent a job and the job's end: else it may be done before."""
+    os.kill(worker.pid, signal.SIGSTOP)
+    going = threading.Timer(0.3, os.kill, (worker.pid, signal.SIGCONT))
+    going.start()
+    yield
+    going.join()
+
+
 def test_worker__job_that_nobody_wants_or_that_takes_too_long__ends_and_the_worker_lives_on(tiny):
     path, manifest = tiny
     worker = WorkerEngine(exact_setup(replace(manifest, stop_tokens=(1,)), path, 1), Limits(job=60))
     try:
         prompt = worker.tokenize(b"the answer")
         pid, answer = worker.pid, worker.generate(prompt, Params(4))
-        with as_job(Job(wanted=lambda: False)), pytest.raises(JobCancelled, match="nobody wants it"):
+        with as_job(Job(wanted=lambda: False)), held(worker), pytest.raises(JobCancelled, match="nobody wants it"):
             worker.generate(prompt, Params(400))
-        with pytest.raises(JobCancelled, match=r"longer than 1e-05 s"):
+        with held(worker), pytest.raises(JobCancelled, match=r"longer than 1e-05 s"):
             worker.generate(prompt, Params(400), limit_seconds=1e-5)
         assert worker.pid == pid
         assert worker.restarts == 0
