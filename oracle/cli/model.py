@@ -64,7 +64,7 @@ def add(
             print_json(_summary(given))
         else:
             _print(given)
-            reason = exactness.refusal(models.file_path(digest))
+            reason = exactness.refusal(models.file_path(digest), given)
             typer.echo(f"exact    {printable(exactness.told(reason))}")
             if reason is None:
                 typer.echo(f"text     {printable(exactness.told(exactness.text_refusal(models.file_path(digest))))}")
@@ -97,7 +97,7 @@ def show(
         models = ModelStore(at_home(store))
         manifest = models.find(model)
         typer.echo(manifest.to_json(), nl=False)
-        reason = exactness.refusal(models.file_path(manifest.file_sha256))
+        reason = exactness.refusal(models.file_path(manifest.file_sha256), manifest)
         typer.echo(f"exact: {printable(exactness.told(reason))}", err=True)
 
 

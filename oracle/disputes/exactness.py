@@ -10,16 +10,23 @@ from oracle.engines.exact.model import Chunk, Reference
 from oracle.engines.exact.tokenizer import Tokenizer
 from oracle.engines.exact.vocabulary import table
 from oracle.engines.exact.weights import load
+from oracle.engines.prompts import check_manifest
 from oracle.errors import BadModelFile
 from oracle.models.gguf import read
+from oracle.models.manifest import Manifest
 
 
-def refusal(path: Path) -> str | None:
-    """Why not, in the words of the part that refuses; None if it does. Reads headers and scales, computes nothing."""
+def refusal(path: Path, manifest: Manifest | None = None) -> str | None:
+    """Why not, in the words of the part that refuses; None if it does. Reads headers and scales, computes nothing.
+
+    manifest: by which the file would be served.
+    """
     try:
         header, weights = read(path), load(path)
-        Tokenizer(header)
+        pieces = Tokenizer(header).pieces
         commitments.parts(header, weights.architecture)
+        if manifest is not None:
+            check_manifest(manifest, pieces, weights.architecture.context)
     except BadModelFile as error:
         return str(error)
     return None

@@ -213,6 +213,16 @@ def test_add__manifest_of_somebody_else__same_model_id(run, store, tiny, tmp_pat
     assert manifest.model_id.hex() in run("list")[1]
 
 
+def test_add__manifest_by_which_the_exact_engine_would_not_serve__is_said(run, store, tiny):
+    """Whatever else the file is: the node would only hear of it when it starts."""
+    status, output = run("add", str(tiny[0]), "--stop", "999999")
+    assert status == 0, output
+    assert "exact    no, because the manifest's stop names token 999999" in output
+    (manifest,) = store.manifests()
+    shown = CliRunner().invoke(app, ["show", manifest.model_id.hex(), "--store", str(store.root)])
+    assert "exact: no, because the manifest's stop names token 999999" in shown.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
