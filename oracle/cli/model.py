@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from oracle.cli.model_add import Wrapper, make_manifest
-from oracle.cli.report import JsonOption, print_json, progress, reported
+from oracle.cli.report import JsonOption, print_json, progress, reported, short
 from oracle.disputes import exactness, recomputed
 from oracle.engines.exact.tokenizer import tokenized
 from oracle.engines.prompts import check_stops
@@ -65,9 +65,9 @@ def add(
         else:
             _print(given)
             reason = exactness.refusal(models.file_path(digest), given)
-            typer.echo(f"exact    {printable(exactness.told(reason))}")
+            typer.echo(f"exact    {short(exactness.told(reason))}")
             if reason is None:
-                typer.echo(f"text     {printable(exactness.told(exactness.text_refusal(models.file_path(digest))))}")
+                typer.echo(f"text     {short(exactness.told(exactness.text_refusal(models.file_path(digest))))}")
                 _warn_of_limits(exactness.saturated(models.file_path(digest)))
 
 
@@ -98,7 +98,7 @@ def show(
         manifest = models.find(model)
         typer.echo(manifest.to_json(), nl=False)
         reason = exactness.refusal(models.file_path(manifest.file_sha256), manifest)
-        typer.echo(f"exact: {printable(exactness.told(reason))}", err=True)
+        typer.echo(f"exact: {short(exactness.told(reason))}", err=True)
 
 
 @app.command()
@@ -126,7 +126,7 @@ def verify(
             rows.append({**_summary(manifest), "right": not said, "reason": said})
             if not as_json:
                 mark, colour = ("WRONG", "red") if said else ("right", None)
-                typer.secho(f"{mark}  0x{manifest.model_id.hex()}  {printable(said or manifest.name)}", fg=colour)
+                typer.secho(f"{mark}  0x{manifest.model_id.hex()}  {short(said or manifest.name)}", fg=colour)
         if as_json:
             print_json(rows)
     if failed:

@@ -43,9 +43,14 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (OracleError, Web3Exception, OSError) as error:
-        text = printable(_told(error))
-        typer.secho(text if len(text) <= MOST_ERROR else text[: MOST_ERROR - 3] + "...", fg="red", err=True)
+        typer.secho(short(_told(error)), fg="red", err=True)
         raise typer.Exit(1) from None
+
+
+def short(text: str) -> str:
+    """What may quote a stranger at any length, as people can read it."""
+    shown = printable(text)
+    return shown if len(shown) <= MOST_ERROR else shown[: MOST_ERROR - 3] + "..."
 
 
 def _told(error: OracleError | Web3Exception | OSError) -> str:

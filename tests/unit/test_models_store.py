@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from exact.random_model import Shape, write
 from rig import tiny_gguf
 from rig.file_server import Behaviour, FileServer
 from rig.tiny_gguf import CONTEXT_LENGTH, END, START, TURN_END, USER
@@ -221,6 +222,13 @@ def test_add__manifest_by_which_the_exact_engine_would_not_serve__is_said(run, s
     (manifest,) = store.manifests()
     shown = CliRunner().invoke(app, ["show", manifest.model_id.hex(), "--store", str(store.root)])
     assert "exact: no, because the manifest's stop names token 999999" in shown.stderr
+
+
+def test_add__reason_that_quotes_a_long_header__is_cut(run, tmp_path):
+    path = write(tmp_path / "m.gguf", Shape(extra=(("rope.scaling.type", "y" * 100_000),)))
+    status, output = run("add", str(path))
+    assert (status, "rotary scaling 'yyy" in output) == (0, True)
+    assert max(map(len, output.splitlines())) < 1100
 
 
 @pytest.mark.parametrize(
