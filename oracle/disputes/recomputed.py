@@ -31,6 +31,8 @@ from oracle.models.store import ModelStore
 log = structlog.get_logger()
 
 FOLDER = "commitments"
+RULES = 2
+"""Raised whenever the same file would commit to something else than before: what was remembered is made again."""
 _making = threading.Lock()  # services of one model would otherwise all read its file at once
 
 
@@ -138,5 +140,5 @@ def _remember(path: Path, identity: tuple[int, ...], found: Recomputed) -> None:
 
 def _checksum(sha256: str, record: dict[str, object]) -> str:
     """Another where a manifest says other numbers of a file."""
-    said = sha256, commitments.NUMBERS, commitments.LAYER_ROLES, record
+    said = RULES, sha256, commitments.NUMBERS, commitments.LAYER_ROLES, record
     return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()

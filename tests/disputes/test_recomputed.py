@@ -179,6 +179,14 @@ def test_verify__record_spoilt__is_not_believed_and_made_again(store, model, cou
     assert json.loads(record.read_text()) == json.loads(good)
 
 
+def test_verify__record_by_other_rules__is_made_again(store, model, counted, monkeypatch):
+    """A file that is read otherwise than before commits to something else, though it has not changed."""
+    recomputed.verify(store, model[1])
+    monkeypatch.setattr(recomputed, "RULES", recomputed.RULES + 1)
+    recomputed.verify(store, model[1])
+    assert len(counted) == 2
+
+
 def test_verify__record_of_another_file__is_not_believed(store, model, counted, tmp_path):
     """Under this file's name: its roots are another model's."""
     _, manifest = model
