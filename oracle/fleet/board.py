@@ -29,7 +29,7 @@ from procrastinate import App, SyncPsycopgConnector
 from oracle.engines.worker_wire import MAX_MESSAGE_BYTES
 from oracle.errors import FleetUnavailable
 from oracle.fleet.session import CONNECT_SECONDS, PATIENCE, bounded, connect, told
-from oracle.fleet.statements import ADOPT, AHEAD, ASK, IN_WORK, LIVES
+from oracle.fleet.statements import ADOPT, AHEAD, ASK, IN_WORK, LIVES, RECENT
 from oracle.fleet.wakes import channel, told_of
 
 TASK = "didyma.compute"
@@ -288,8 +288,7 @@ class Board:
         rows = self._rows(
             "SELECT queue, least(greatest(together, 0), %s), left(shown, %s), greatest(saturated, 0)"
             " FROM didyma_workers WHERE coalesce(queue = %s, true) AND length(queue) <= %s AND length(worker) <= %s"
-            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {AHEAD}"
-            " ORDER BY queue, worker LIMIT %s",
+            f" AND beat {RECENT} ORDER BY queue, worker LIMIT %s",
             MOST_TOGETHER,
             MOST_SHOWN,
             queue,
@@ -306,8 +305,7 @@ class Board:
             "SELECT worker FROM didyma_workers tracing WHERE queue = %s || worker"
             " AND EXISTS (SELECT 1 FROM didyma_workers serving"
             " WHERE serving.worker = tracing.worker AND serving.queue = %s)"
-            f" AND beat > clock_timestamp() - make_interval(secs => %s) AND NOT beat {AHEAD} AND length(worker) <= %s"
-            " ORDER BY worker LIMIT %s",
+            f" AND beat {RECENT} AND length(worker) <= %s ORDER BY worker LIMIT %s",
             own_queue(""),
             queue,
             LEASE_SECONDS,
@@ -362,7 +360,7 @@ class Board:
             old = "beat < clock_timestamp() - make_interval(secs => %s)"
             unasked = "NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.job = work.job)"
             for table, forgotten in (
-                ("didyma_workers", f"{old} OR beat {AHEAD}"),
+                ("didyma_workers", f"beat NOT {RECENT}"),
                 ("didyma_work", f"{old} OR (beat {AHEAD} AND {unasked})"),
             ):
                 connection.execute(
@@ -401,8 +399,7 @@ class Board:
             self._withdraw(job)
         self._withdraw_left()
         self._rows(
-            "DELETE FROM didyma_askers gone"
-            f" WHERE (beat < clock_timestamp() - make_interval(secs => %s) OR beat {AHEAD})"
+            f"DELETE FROM didyma_askers gone WHERE beat NOT {RECENT}"
             " AND NOT EXISTS (SELECT 1 FROM didyma_asked asked WHERE asked.asker = gone.asker)",
             seconds,
         )

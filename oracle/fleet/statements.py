@@ -3,8 +3,10 @@
 AHEAD_SECONDS = 5.0
 """A sign of life from further ahead is none: the database's clock was put back, or somebody made it up."""
 AHEAD = f"> clock_timestamp() + make_interval(secs => {AHEAD_SECONDS})"
-LIVES = f"""living.asker = asked.asker
-    AND living.beat > clock_timestamp() - make_interval(secs => %s) AND NOT living.beat {AHEAD}"""
+RECENT = f"""BETWEEN clock_timestamp() - make_interval(secs => %s)
+    AND clock_timestamp() + make_interval(secs => {AHEAD_SECONDS})"""
+"""A sign of life of somebody who lives. Its parameter: after how many seconds of silence nobody does."""
+LIVES = f"living.asker = asked.asker AND living.beat {RECENT}"
 IS_ORPHAN = f"""digest = %s AND queue = %s AND NOT EXISTS (
     SELECT 1 FROM didyma_askers living WHERE {LIVES}
     AND (living.session IS NULL OR living.session IN (SELECT pid FROM pg_stat_activity))
@@ -30,5 +32,5 @@ CROSS JOIN LATERAL (SELECT coalesce(
     work.beat, (SELECT max(at) FROM procrastinate_events WHERE job_id = job.id AND type = 'started'), '-infinity'
 ) AS beat) said
 WHERE job.status = 'doing' AND job.task_name = %s
-AND (said.beat < clock_timestamp() - make_interval(secs => %s) OR said.beat {AHEAD})"""
+AND said.beat NOT {RECENT}"""
 """By a worker that has given no sign of life."""
