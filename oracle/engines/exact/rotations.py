@@ -44,9 +44,8 @@ class Rotations:
     def _extend(self, count: int) -> None:
         """Turns by one angle at a time, with 128 fraction bits: an error below 2^-100 after 2^16 positions."""
         if count > self._rows.shape[1]:
-            room = np.empty(
-                (2, 2 * count, self._rows.shape[2]), np.int64
-            )  # rows asked for one by one are copied rarely
+            # Twice as many, so that rows asked for one by one are copied rarely.
+            room = np.empty((2, 2 * count, self._rows.shape[2]), np.int64)
             room[:, : self._made] = self._rows[:, : self._made]
             self._rows = room
         (c, s), (step_c, step_s) = self._next, self._step
